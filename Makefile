@@ -1,0 +1,79 @@
+# `make` alone lists what there is.
+
+# The plug-in if it is there, else the older program of its own.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+# What compose.yaml makes of RINGMASTER_FLEET and .env.
+fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
+replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
+
+.DEFAULT_GOAL := help
+.PHONY: help run analysis build up stop restart logs down test bench bench-ring check fmt
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## balancer and replicas as processes of this machine; no Docker
+	cargo run --release
+
+analysis: ## the four experiments with a balancer of its own; writes analysis/
+	cargo run --release -- analyze $(ARGS)
+
+build: ## both images, of the balancer and of the demo server
+	$(COMPOSE) build
+
+up: ## everything in containers, in the background; waits until it answers
+	$(COMPOSE) up --detach --build
+	@for try in $$(seq 120); do \
+	  if $(COMPOSE) exec -T ringmaster /ringmaster healthcheck >/dev/null 2>&1; then \
+	    at=$$($(COMPOSE) port ringmaster 5000 | sed 's/^0\.0\.0\.0:/localhost:/'); \
+	    printf '\nRingmaster answers on http://%s. Try:\n' "$$at"; \
+	    printf '  curl http://%s/home\n  curl http://%s/rep\n' "$$at" "$$at"; \
+	    printf '  docker kill %s-Server1 && make logs\n  make down\n' "$(fleet)"; \
+	    exit 0; \
+	  fi; \
+	  sleep 0.5; \
+	done; \
+	echo 'Ringmaster does not answer; its last words:' >&2; \
+	$(COMPOSE) logs --tail 20 ringmaster >&2; \
+	exit 1
+
+stop: ## stop balancer and replicas; `make up` starts them again
+	$(COMPOSE) stop
+
+restart: ## stop, then start again
+	$(COMPOSE) stop
+	$(MAKE) up
+
+logs: ## follow the balancer's log (a replica's: docker logs ringmaster-Server1)
+	$(COMPOSE) logs --follow --tail 100 ringmaster
+
+# The balancer takes its replicas along when it stops. One that was killed could not:
+# what it left goes by its label, and before the network that it hangs on.
+down: ## remove balancer, replicas and networks, whatever became of them
+	$(COMPOSE) stop
+	@left=$$($(replicas)); [ -z "$$left" ] || docker rm --force --volumes $$left
+	$(COMPOSE) down --remove-orphans
+
+test: ## all tests; those that need Docker only where an engine answers
+	cargo test --workspace
+	@docker version >/dev/null 2>&1 || \
+	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
+
+bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, memory
+	benches/peers/get
+	cargo build --release
+	cargo bench --bench peers -- $(ARGS)
+
+bench-ring: ## look-up, build, balance and moved keys of every strategy, beside other crates
+	cargo bench --bench ring_balance
+	cargo bench --bench ring
+	cargo bench --bench bounded_load
+
+check: ## formatting, lints, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+
+fmt: ## format the code
+	cargo fmt --all

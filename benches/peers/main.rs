@@ -1,0 +1,82 @@
+//! Ringmaster side by side with the proxies that one could take instead.
+//!
+//! ```text
+//! make bench                                    # everything
+//! make bench ARGS='--rounds 1 --only 50,close'  # some of it, quickly
+//! ```
+//!
+//! One worker each, held on one core; load generator and backends on the other. All proxies
+//! run from beginning to end, rounds go through all of them in turn, and each figure is the
+//! median of its rounds: what disturbs the machine disturbs all alike. The figure that
+//! holds on a noisy machine is the CPU time of the proxy's processes per request
+//! (`/proc/PID/task/*/schedstat`).
+//!
+//! What is not installed is said and left out; `benches/peers/get` installs it.
+
+mod load;
+mod options;
+mod proxies;
+mod report;
+mod scenario;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use options::Options;
+use report::Figures;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let options = Options::from_args()?;
+    let folder = PathBuf::from("target/peers");
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let folder = folder.canonicalize().map_err(|e| e.to_string())?;
+    load::write_script(&folder)?;
+
+    let scenarios = scenario::all()
+        .into_iter()
+        .filter(|scenario| options.wants(scenario.name))
+        .collect::<Vec<_>>();
+    let mut figures = Figures::default();
+    for replicas in [3, 100] {
+        let scenarios: Vec<_> = scenarios
+            .iter()
+            .filter(|scenario| scenario.replicas == replicas)
+            .collect();
+        if scenarios.is_empty() {
+            continue;
+        }
+        let backends = proxies::Backends::start(&folder, replicas)?;
+        let proxies = proxies::start_all(&folder, &backends, &options)?;
+        if replicas == 3 {
+            for proxy in &proxies {
+                figures.idle(proxy.name, usage::resident_kib(proxy.pid()));
+            }
+        }
+        for scenario in scenarios {
+            for round in 0..=options.rounds {
+                for proxy in &proxies {
+                    let sample = load::run(scenario, proxy, &folder, options.seconds)?;
+                    // The first round fills pools and caches.
+                    if round > 0 {
+                        figures.add(scenario, proxy.name, sample);
+                    }
+                }
+                eprintln!("{}: round {round} of {}", scenario.name, options.rounds);
+            }
+        }
+    }
+    let versions = proxies::versions(&folder, &options);
+    print!("{}", figures.table(&scenarios, &versions));
+    figures.write(&options.out, &scenarios, &versions)
+}

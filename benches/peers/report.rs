@@ -1,0 +1,262 @@
+//! The figures: medians, ratios, a table, JSON and a chart.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, Table, presets};
+use plotters::prelude::*;
+use plotters::style::register_font;
+use serde_json::{Value, json};
+
+use crate::load::Sample;
+use crate::scenario::Scenario;
+
+const FONT: &str = "sans-serif";
+const OURS: &str = "ringmaster";
+
+#[derive(Default)]
+pub struct Figures {
+    samples: BTreeMap<(String, String), Vec<Sample>>,
+    idle_kib: BTreeMap<String, u64>,
+}
+
+fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
+    let mut values: Vec<f64> = samples.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+impl Figures {
+    pub fn idle(&mut self, proxy: &str, kib: u64) {
+        self.idle_kib.insert(proxy.to_owned(), kib);
+    }
+
+    pub fn add(&mut self, scenario: &Scenario, proxy: &str, sample: Sample) {
+        let key = (scenario.name.to_owned(), proxy.to_owned());
+        self.samples.entry(key).or_default().push(sample);
+    }
+
+    fn of(&self, scenario: &str, proxy: &str) -> &[Sample] {
+        let key = (scenario.to_owned(), proxy.to_owned());
+        self.samples.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// CPU time of ours over that of the best other, and who that is. The ratio is taken
+    /// round by round, because a round's runs are neighbours in time.
+    fn against_best(&self, scenario: &str, proxies: &[&str]) -> Option<(f64, String)> {
+        let best = proxies
+            .iter()
+            .filter(|&&proxy| proxy != OURS && !self.of(scenario, proxy).is_empty())
+            .min_by(|a, b| {
+                let cpu = |proxy| median(self.of(scenario, proxy), |sample| sample.cpu_us);
+                cpu(a).total_cmp(&cpu(b))
+            })?;
+        let ours = self.of(scenario, OURS);
+        let theirs = self.of(scenario, best);
+        let mut ratios: Vec<f64> = ours
+            .iter()
+            .zip(theirs)
+            .map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us)
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        Some((*ratios.get(ratios.len() / 2)?, (*best).to_owned()))
+    }
+
+    pub fn table(&self, scenarios: &[Scenario], versions: &[(&'static str, String)]) -> String {
+        let proxies: Vec<&str> = versions.iter().map(|(name, _)| *name).collect();
+        let mut text = String::new();
+        for scenario in scenarios {
+            let mut table = Table::new();
+            table.load_style(presets::ASCII_MARKDOWN).set_header([
+                "proxy",
+                "CPU us/req",
+                "req/s",
+                "p50 us",
+                "p99 us",
+                "MiB/CPU s",
+                "RSS MiB",
+                "failed",
+            ]);
+            for proxy in &proxies {
+                let samples = self.of(scenario.name, proxy);
+                if samples.is_empty() {
+                    continue;
+                }
+                let cpu = median(samples, |sample| sample.cpu_us);
+                let moved = if scenario.bytes > 0 {
+                    format!("{:.0}", scenario.bytes as f64 / cpu * 1e6 / 1048576.0)
+                } else {
+                    String::new()
+                };
+                table.add_row([
+                    (*proxy).to_owned(),
+                    format!("{cpu:.2}"),
+                    format!("{:.0}", median(samples, |sample| sample.per_second)),
+                    format!("{:.0}", median(samples, |sample| sample.p50_us)),
+                    format!("{:.0}", median(samples, |sample| sample.p99_us)),
+                    moved,
+                    format!(
+                        "{:.1}",
+                        median(samples, |sample| sample.resident_kib as f64) / 1024.0
+                    ),
+                    samples
+                        .iter()
+                        .map(|sample| sample.failed)
+                        .sum::<u64>()
+                        .to_string(),
+                ]);
+            }
+            for column in table.column_iter_mut().skip(1) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            let _ = writeln!(text, "\n### {}\n\n{table}", scenario.what);
+            if let Some((ratio, best)) = self.against_best(scenario.name, &proxies) {
+                let _ = writeln!(text, "\nCPU per request: {ratio:.2} x {best}'s.");
+            }
+        }
+        if !self.idle_kib.is_empty() {
+            let idle: Vec<String> = self
+                .idle_kib
+                .iter()
+                .map(|(proxy, kib)| format!("{proxy} {:.1}", *kib as f64 / 1024.0))
+                .collect();
+            let _ = writeln!(
+                text,
+                "\nRSS before the first request, MiB: {}.",
+                idle.join(", ")
+            );
+        }
+        let versions: Vec<String> = versions
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        let _ = writeln!(text, "\nVersions: {}.", versions.join(", "));
+        text
+    }
+
+    fn json(&self, scenarios: &[Scenario], versions: &[(&'static str, String)]) -> Value {
+        let scenarios: serde_json::Map<String, Value> = scenarios
+            .iter()
+            .map(|scenario| {
+                let proxies: serde_json::Map<String, Value> = versions
+                    .iter()
+                    .map(|(proxy, _)| {
+                        let samples = self.of(scenario.name, proxy);
+                        let rounds: Vec<Value> = samples
+                            .iter()
+                            .map(|sample| {
+                                json!({
+                                    "requests": sample.requests, "failed": sample.failed,
+                                    "per_second": sample.per_second, "cpu_us": sample.cpu_us,
+                                    "p50_us": sample.p50_us, "p99_us": sample.p99_us,
+                                    "resident_kib": sample.resident_kib,
+                                })
+                            })
+                            .collect();
+                        ((*proxy).to_owned(), Value::Array(rounds))
+                    })
+                    .collect();
+                (scenario.name.to_owned(), Value::Object(proxies))
+            })
+            .collect();
+        let versions: BTreeMap<_, _> = versions.iter().cloned().collect();
+        json!({ "versions": versions, "idle_kib": self.idle_kib, "scenarios": scenarios })
+    }
+
+    pub fn write(
+        &self,
+        folder: &Path,
+        scenarios: &[Scenario],
+        versions: &[(&'static str, String)],
+    ) -> Result<(), String> {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let save = |name: &str, text: String| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        save(
+            "results.json",
+            format!("{:#}\n", self.json(scenarios, versions)),
+        )?;
+        save("report.md", self.table(scenarios, versions))?;
+        self.chart(&folder.join("cpu.svg"), scenarios, versions)
+            .map_err(|e| format!("cpu.svg: {e}"))
+    }
+
+    /// CPU per request of every proxy, for the loads of small requests.
+    fn chart(
+        &self,
+        path: &Path,
+        scenarios: &[Scenario],
+        versions: &[(&'static str, String)],
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        const COLOURS: [RGBColor; 5] = [
+            RGBColor(0, 114, 178),
+            RGBColor(213, 94, 0),
+            RGBColor(0, 158, 115),
+            RGBColor(204, 121, 167),
+            RGBColor(120, 120, 120),
+        ];
+        let small: Vec<&Scenario> = scenarios.iter().filter(|s| s.bytes == 0).collect();
+        let cpu = |scenario: &Scenario, proxy: &str| {
+            let samples = self.of(scenario.name, proxy);
+            (!samples.is_empty()).then(|| median(samples, |sample| sample.cpu_us))
+        };
+        let highest = small
+            .iter()
+            .flat_map(|scenario| {
+                versions
+                    .iter()
+                    .filter_map(|(proxy, _)| cpu(scenario, proxy))
+            })
+            .fold(1.0, f64::max);
+        // Text is measured with this font; a picture's reader has one of its own.
+        let _ = register_font(FONT, FontStyle::Normal, notosans::REGULAR_TTF);
+        let root = SVGBackend::new(path, (900, 420)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption("CPU time of the proxy per request", (FONT, 20))
+            .margin(12)
+            .x_label_area_size(36)
+            .y_label_area_size(56)
+            .build_cartesian_2d(0.0..small.len() as f64, 0.0..highest * 1.1)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .disable_x_axis()
+            .y_desc("microseconds, less is better")
+            .draw()?;
+        let width = 0.8 / versions.len().max(1) as f64;
+        for (index, (proxy, version)) in versions.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            let bars = small.iter().enumerate().filter_map(|(at, scenario)| {
+                let left = at as f64 + 0.1 + width * index as f64;
+                let corners = [(left, 0.0), (left + width * 0.92, cpu(scenario, proxy)?)];
+                Some(Rectangle::new(corners, colour.filled()))
+            });
+            chart
+                .draw_series(bars)?
+                .label(format!("{proxy} {version}"))
+                .legend(move |(x, y)| {
+                    Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled())
+                });
+        }
+        let area = chart.plotting_area().strip_coord_spec();
+        let (wide, high) = area.dim_in_pixel();
+        for (at, scenario) in small.iter().enumerate() {
+            let x = (at as f64 + 0.5) / small.len() as f64 * f64::from(wide);
+            let style = (FONT, 13).into_text_style(&root);
+            let size = root.estimate_text_size(scenario.name, &style)?;
+            let place = (x as i32 + 68 - size.0 as i32 / 2, high as i32 + 52);
+            root.draw_text(scenario.name, &style, place)?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .draw()?;
+        root.present()?;
+        Ok(())
+    }
+}

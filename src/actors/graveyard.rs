@@ -1,0 +1,262 @@
+//! What is known of instances that died, for people and tools.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::fleet::{Exit, InstanceId};
+use crate::runtime::LastWords;
+
+/// So many deaths are remembered.
+const REMEMBERED: usize = 100;
+
+/// One heartbeat of an instance, as it came out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Beat {
+    /// When it was asked (RFC 3339).
+    pub at: String,
+    /// How long the answer, or the wait for it, took.
+    pub took_ms: f64,
+    /// Why it was missed, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<String>,
+}
+
+/// The record of one death.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Death {
+    /// Which replica.
+    pub replica: String,
+    /// Which of its instances.
+    pub generation: u64,
+    /// When it was noticed (RFC 3339).
+    pub at: String,
+    /// By what it was noticed.
+    pub first_sign: String,
+    /// What it was, as far as is known by now: how the instance ended if it did so by
+    /// itself, else the first sign.
+    pub cause: String,
+    /// The exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if it was not ours.
+    pub signal: Option<i32>,
+    /// The kernel's out-of-memory killer did it.
+    pub out_of_memory: bool,
+    /// Requests in flight when it was taken off the ring; none if it was not on it.
+    pub in_flight: Option<u32>,
+    /// Its last heartbeats, the oldest first.
+    pub heartbeats: Vec<Beat>,
+    /// The last lines that it printed, the oldest first.
+    pub log: Vec<String>,
+    #[serde(skip)]
+    id: InstanceId,
+    #[serde(skip)]
+    told: bool,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} died: {}", self.id, self.cause)?;
+        if self.cause != self.first_sign {
+            write!(f, "; first sign: {}", self.first_sign)?;
+        }
+        if let Some(in_flight) = self.in_flight {
+            write!(f, "; requests in flight: {in_flight}")?;
+        }
+        let missed = self.heartbeats.iter().rev();
+        let missed = missed.take_while(|beat| beat.missed.is_some()).count();
+        if missed > 0 {
+            write!(f, "; heartbeats missed last: {missed}")?;
+        }
+        match self.log.last() {
+            Some(line) => write!(f, "; last line: {line:?}"),
+            None => f.write_str("; it printed nothing"),
+        }
+    }
+}
+
+/// The last deaths, the oldest first.
+#[derive(Debug, Default)]
+pub struct Graveyard {
+    deaths: VecDeque<Death>,
+    /// What those that hang held when they were taken off the ring.
+    held: HashMap<InstanceId, u32>,
+}
+
+impl Graveyard {
+    /// An instance has died, or is about to be killed.
+    pub fn bury(&mut self, id: &InstanceId, first_sign: &str, exit: Option<Exit>, at: SystemTime) {
+        if self.deaths.len() == REMEMBERED {
+            self.deaths.pop_front();
+        }
+        self.deaths.push_back(Death {
+            replica: id.replica.to_string(),
+            generation: id.generation,
+            at: humantime::format_rfc3339_millis(at).to_string(),
+            first_sign: first_sign.to_owned(),
+            cause: first_sign.to_owned(),
+            exit_code: None,
+            signal: None,
+            out_of_memory: false,
+            in_flight: self.held.remove(id),
+            heartbeats: Vec::new(),
+            log: Vec::new(),
+            id: id.clone(),
+            told: false,
+        });
+        if let Some(exit) = exit {
+            self.learn_exit(id, &exit);
+        }
+    }
+
+    /// How many requests an instance held when it was taken off the ring.
+    pub fn learn_in_flight(&mut self, id: &InstanceId, in_flight: u32) {
+        match self.find(id) {
+            Some(death) => death.in_flight = Some(in_flight),
+            None => drop(self.held.insert(id.clone(), in_flight)),
+        }
+    }
+
+    /// An instance that was off the ring is back, or gone for good.
+    pub fn forget_in_flight(&mut self, id: &InstanceId) {
+        self.held.remove(id);
+    }
+
+    /// How an instance ended. The report may come long after the first sign.
+    pub fn learn_exit(&mut self, id: &InstanceId, exit: &Exit) {
+        let Some(death) = self.find(id) else {
+            return;
+        };
+        let unknown = death.exit_code.is_none() && death.signal.is_none();
+        // The engine tells of a lack of memory apart from the end.
+        if unknown || (exit.out_of_memory && !death.out_of_memory) {
+            death.exit_code = exit.code.or(death.exit_code);
+            death.signal = exit.signal.or(death.signal);
+            death.out_of_memory |= exit.out_of_memory;
+            death.cause = exit.to_string();
+        }
+    }
+
+    /// What an instance left behind.
+    pub fn learn_words(&mut self, id: &InstanceId, words: LastWords) {
+        if let Some(exit) = &words.exit {
+            self.learn_exit(id, exit);
+        }
+        if let Some(death) = self.find(id)
+            && !words.lines.is_empty()
+        {
+            death.log = words.lines;
+        }
+    }
+
+    /// How its last heartbeats came out.
+    pub fn learn_beats(&mut self, id: &InstanceId, beats: Vec<Beat>) {
+        if let Some(death) = self.find(id) {
+            death.heartbeats = beats;
+        }
+    }
+
+    /// Whether this is the record of somebody that nobody has been told of.
+    pub fn is_untold(&self, id: &InstanceId) -> bool {
+        self.deaths.iter().any(|d| d.id == *id && !d.told)
+    }
+
+    /// The record, for the log, once.
+    pub fn tell(&mut self, id: &InstanceId) -> Option<String> {
+        let death = self.find(id)?;
+        let told = std::mem::replace(&mut death.told, true);
+        (!told).then(|| death.to_string())
+    }
+
+    /// All that are remembered.
+    pub fn deaths(&self) -> Vec<Death> {
+        self.deaths.iter().cloned().collect()
+    }
+
+    fn find(&mut self, id: &InstanceId) -> Option<&mut Death> {
+        self.deaths.iter_mut().rev().find(|death| death.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(generation: u64) -> InstanceId {
+        InstanceId {
+            replica: "Server1".parse().unwrap(),
+            generation,
+        }
+    }
+
+    fn killed() -> Exit {
+        Exit {
+            signal: Some(9),
+            ..Exit::default()
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_is_the_first_sign_and_the_report_names_the_cause() {
+        let mut graveyard = Graveyard::default();
+        graveyard.bury(&id(1), "refuses connections", None, SystemTime::UNIX_EPOCH);
+        graveyard.learn_in_flight(&id(1), 3);
+        graveyard.learn_words(
+            &id(1),
+            LastWords {
+                exit: None,
+                lines: vec!["hello".to_owned(), "oh no".to_owned()],
+            },
+        );
+        assert_eq!(graveyard.deaths()[0].cause, "refuses connections");
+        graveyard.learn_exit(&id(1), &killed());
+        // What comes later changes nothing, but for a lack of memory.
+        graveyard.learn_exit(&id(1), &Exit::default());
+        graveyard.learn_exit(&id(2), &killed());
+        assert_eq!(
+            graveyard.tell(&id(1)).unwrap(),
+            "Server1 (generation 1) died: killed by signal 9; first sign: refuses connections; \
+             requests in flight: 3; last line: \"oh no\""
+        );
+        assert_eq!(graveyard.tell(&id(1)), None);
+        assert!(!graveyard.is_untold(&id(1)));
+        let lack = Exit {
+            out_of_memory: true,
+            ..killed()
+        };
+        graveyard.learn_exit(&id(1), &lack);
+        let death = &graveyard.deaths()[0];
+        assert_eq!(
+            (death.cause.as_str(), death.signal),
+            ("out of memory", Some(9))
+        );
+        assert_eq!(death.at, "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn what_a_hung_instance_held_is_remembered_until_it_dies_or_comes_back() {
+        let mut graveyard = Graveyard::default();
+        graveyard.learn_in_flight(&id(1), 7);
+        graveyard.learn_in_flight(&id(2), 8);
+        graveyard.forget_in_flight(&id(2));
+        for generation in [1, 2] {
+            graveyard.bury(&id(generation), "hung", None, SystemTime::UNIX_EPOCH);
+        }
+        let held: Vec<_> = graveyard.deaths().iter().map(|d| d.in_flight).collect();
+        assert_eq!(held, [Some(7), None]);
+        assert!(graveyard.held.is_empty());
+    }
+
+    #[test]
+    fn only_so_many_are_remembered() {
+        let mut graveyard = Graveyard::default();
+        for generation in 0..250 {
+            graveyard.bury(&id(generation), "x", Some(killed()), SystemTime::UNIX_EPOCH);
+        }
+        let deaths = graveyard.deaths();
+        assert_eq!(deaths.len(), REMEMBERED);
+        assert_eq!(deaths[0].generation, 150);
+    }
+}

@@ -1,0 +1,30 @@
+//! The four actors. Thin: a message comes in, a pure call decides, the steps are
+//! carried out.
+//!
+//! ```text
+//!   http handler --AcquireSlot--> ProxyWorker (one on every HTTP worker thread)
+//!                                     ^ PublishRing
+//!                                 RingState  <--AdmitReplica, EvictReplica, ...-- Supervisor
+//!                                                                                  |   ^
+//!                                             HeartbeatProber <--WatchInstance-----+   |
+//!                                                    +-----HealthFlipped---------------+
+//! ```
+//!
+//! RingState, Supervisor and HeartbeatProber live on the control thread, the process's
+//! first. An actor that panics has a closed mailbox for good, so the end of a control
+//! actor ends the process (see [`lifeline`]); whoever restarts the process has it adopt
+//! what still runs.
+
+mod early;
+pub mod graveyard;
+pub mod heartbeat_prober;
+pub mod history;
+pub mod lifeline;
+mod outlier_watch;
+pub mod post_mortem;
+pub mod proxy_worker;
+pub mod reshape;
+pub mod ring_state;
+pub mod ring_view;
+pub mod supervisor;
+mod table_queue;

@@ -1,0 +1,161 @@
+//! Post-mortems: Supervisor's part of them.
+//!
+//! The fleet says who is to be mourned, before the prober, the runtime and the ring
+//! forget about it; what each of them knows is asked for here and put together in the
+//! [`Graveyard`](super::graveyard::Graveyard). Nothing waits for a post-mortem but the
+//! end of what is about to be killed, and that not for long.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use actix::{AsyncContext, Context, Handler, Message, MessageResult, WrapFuture};
+use futures::FutureExt;
+use futures::future::{LocalBoxFuture, OptionFuture};
+use log::{error, warn};
+
+use super::graveyard::{Beat, Death};
+use super::heartbeat_prober::LookAtBeats;
+use super::ring_state::EvictReplica;
+use super::supervisor::Supervisor;
+use crate::fleet::{Exit, InstanceId};
+use crate::runtime::{LastWords, Runtime, RuntimeError};
+
+/// What a runtime does not tell within so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Which instances have died lately?
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Death>")]
+pub struct LookAtDeaths;
+
+/// Something has been found out about an instance's end.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+enum Learned {
+    InFlight(InstanceId, u32),
+    Beats(InstanceId, Vec<Beat>),
+    Words(InstanceId, LastWords),
+    /// No more is to be expected.
+    All(InstanceId),
+}
+
+impl Supervisor {
+    /// Takes an instance off the ring; done when every worker knows.
+    pub(super) fn evict(
+        &self,
+        id: InstanceId,
+        ctx: &mut Context<Self>,
+    ) -> LocalBoxFuture<'static, ()> {
+        let own = ctx.address();
+        let evicted = self.ring.evict.send(EvictReplica(id.clone()));
+        async move {
+            match evicted.await {
+                Ok(in_flight) => own.do_send(Learned::InFlight(id, in_flight)),
+                Err(error) => error!("cannot reach the ring: {error}"),
+            }
+        }
+        .boxed_local()
+    }
+
+    /// Opens the record of a death and begins to ask around. What comes of it is to be
+    /// spawned once the ring has taken the death in.
+    pub(super) fn mourn(
+        &mut self,
+        id: InstanceId,
+        cause: &str,
+        exit: Option<Exit>,
+        ctx: &mut Context<Self>,
+    ) -> LocalBoxFuture<'static, ()> {
+        // One whose end has not been reported is about to be stopped: see `end`.
+        let has_ended = exit.is_some();
+        self.graveyard.bury(&id, cause, exit, SystemTime::now());
+        let own = ctx.address();
+        let beats = self
+            .prober
+            .as_ref()
+            .map(|p| p.beats.send(LookAtBeats(id.clone())));
+        let words = has_ended.then(|| last_words(&self.runtime, id.clone()));
+        async move {
+            if let Some(Ok(beats)) = OptionFuture::from(beats).await {
+                own.do_send(Learned::Beats(id.clone(), beats));
+            }
+            if let Some(words) = words {
+                own.do_send(Learned::Words(id.clone(), words.await));
+                own.do_send(Learned::All(id));
+            }
+        }
+        .boxed_local()
+    }
+
+    /// Stops an instance; of one that has died, keeps what it leaves behind.
+    pub(super) fn end(
+        &self,
+        id: InstanceId,
+        grace: Duration,
+        ctx: &mut Context<Self>,
+    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
+        if !self.graveyard.is_untold(&id) {
+            return self.runtime.stop(id, grace);
+        }
+        let own = ctx.address();
+        let runtime = Rc::clone(&self.runtime);
+        async move {
+            let before = last_words(&runtime, id.clone()).await;
+            own.do_send(Learned::Words(id.clone(), before));
+            let stopped = runtime.stop(id.clone(), grace).await;
+            // By now a child's own end is known, and a container is gone.
+            let after = last_words(&runtime, id.clone()).await;
+            own.do_send(Learned::Words(id.clone(), after));
+            own.do_send(Learned::All(id));
+            stopped
+        }
+        .boxed_local()
+    }
+
+    pub(super) fn spawn_mourning(
+        &self,
+        mourning: Vec<LocalBoxFuture<'static, ()>>,
+        ctx: &mut Context<Self>,
+    ) {
+        for one in mourning {
+            ctx.spawn(one.into_actor(self));
+        }
+    }
+}
+
+/// What a runtime knows of an instance's end, if it says so in time.
+fn last_words(
+    runtime: &Rc<dyn Runtime>,
+    id: InstanceId,
+) -> impl Future<Output = LastWords> + 'static {
+    let words = runtime.last_words(id);
+    async move {
+        let words = tokio::time::timeout(PATIENCE, words).await;
+        words.unwrap_or_default()
+    }
+}
+
+impl Handler<Learned> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, learned: Learned, _: &mut Context<Self>) {
+        match learned {
+            Learned::InFlight(id, in_flight) => self.graveyard.learn_in_flight(&id, in_flight),
+            Learned::Beats(id, beats) => self.graveyard.learn_beats(&id, beats),
+            Learned::Words(id, words) => self.graveyard.learn_words(&id, words),
+            Learned::All(id) => {
+                if let Some(told) = self.graveyard.tell(&id) {
+                    warn!("post-mortem: {told}");
+                }
+            }
+        }
+    }
+}
+
+impl Handler<LookAtDeaths> for Supervisor {
+    type Result = MessageResult<LookAtDeaths>;
+
+    fn handle(&mut self, _: LookAtDeaths, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.graveyard.deaths())
+    }
+}

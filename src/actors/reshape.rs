@@ -1,0 +1,156 @@
+//! Changing the ring while it runs: strategy, slots, weights, the bound of the load.
+//!
+//! A change is one new epoch like any other: requests in flight end where they are, and
+//! the next ones go by the new table. What it would do can be asked first.
+
+use actix::{Handler, Message, ResponseFuture};
+use log::info;
+
+use super::ring_state::RingState;
+use super::table_queue::Edit;
+use crate::ring::{
+    BalanceFactor, BuildError, Key, Member, Moved, Ownership, ReplicaName, RingSpec, SlotTable,
+    Weight,
+};
+
+/// Changes how the ring is built and how its load is bounded, or asks what that would do.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Reshaped, ReshapeError>")]
+pub struct ReshapeRing {
+    /// Another recipe for the table.
+    pub spec: Option<RingSpec>,
+    /// Another bound of the load: `Some(None)` lifts it.
+    pub balance_factor: Option<Option<BalanceFactor>>,
+    /// Other weights of members.
+    pub weights: Vec<(ReplicaName, Weight)>,
+    /// Only say what would happen.
+    pub dry_run: bool,
+}
+
+/// What a [`ReshapeRing`] has done, or would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reshaped {
+    /// The recipe afterwards.
+    pub spec: RingSpec,
+    /// The bound of the load afterwards.
+    pub balance_factor: Option<BalanceFactor>,
+    /// The share of keys, 0 to 1, that belong to another replica afterwards.
+    pub moved: f64,
+    /// Who owns which share of the keys, before and after.
+    pub ownership: Vec<OwnershipChange>,
+}
+
+/// One replica's share of the keys, 0 to 1, before and after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnershipChange {
+    /// Whose.
+    pub replica: ReplicaName,
+    /// Before.
+    pub before: f64,
+    /// After.
+    pub after: f64,
+}
+
+/// Why the ring was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReshapeError {
+    /// A weight for somebody who is not on the ring.
+    #[error("there is no replica {0}")]
+    Unknown(ReplicaName),
+    /// The members do not fit.
+    #[error("{0}")]
+    DoesNotFit(#[from] BuildError),
+}
+
+/// A change that can be carried out, as far as that is known before the table is built.
+pub(super) struct Plan {
+    spec: RingSpec,
+    balance_factor: Option<BalanceFactor>,
+    members: Vec<Member>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        change: ReshapeRing,
+        spec: RingSpec,
+        balance_factor: Option<BalanceFactor>,
+        mut members: Vec<Member>,
+    ) -> Result<Self, ReshapeError> {
+        for (name, weight) in change.weights {
+            match members.iter_mut().find(|member| member.name == name) {
+                Some(member) => member.weight = weight,
+                None => return Err(ReshapeError::Unknown(name)),
+            }
+        }
+        Ok(Self {
+            spec: change.spec.unwrap_or(spec),
+            balance_factor: change.balance_factor.unwrap_or(balance_factor),
+            members,
+        })
+    }
+
+    /// The new table, and what it does to the keys. Takes as long as the table is large.
+    pub(super) fn build(&self, before: &SlotTable) -> Result<(SlotTable, Reshaped), BuildError> {
+        let table = SlotTable::build(&self.spec, &self.members)?;
+        let reshaped = Reshaped {
+            spec: self.spec,
+            balance_factor: self.balance_factor,
+            moved: moved_share(before, &table),
+            ownership: ownership(before, &table),
+        };
+        Ok((table, reshaped))
+    }
+}
+
+impl Reshaped {
+    pub(super) fn log(&self) {
+        info!(
+            "the ring is now {} with {} slots: {:.2} % of the keys have moved",
+            self.spec.strategy(),
+            self.spec.slots(),
+            self.moved * 100.0
+        );
+    }
+}
+
+impl Handler<ReshapeRing> for RingState {
+    type Result = ResponseFuture<Result<Reshaped, ReshapeError>>;
+
+    fn handle(&mut self, change: ReshapeRing, ctx: &mut Self::Context) -> Self::Result {
+        let (spec, balance_factor) = (self.spec, self.view.balance_factor);
+        let changed = self.change_table(Edit::Reshape(change), ctx);
+        Box::pin(async move {
+            // Every reshaping tells what it has done; else nothing has been.
+            Ok(changed.await?.unwrap_or(Reshaped {
+                spec,
+                balance_factor,
+                moved: 0.0,
+                ownership: Vec::new(),
+            }))
+        })
+    }
+}
+
+/// The six-digit ids that requests without one are given: what ownership is measured by,
+/// because not every strategy spreads them evenly over its slots.
+fn sample_keys() -> impl Iterator<Item = Key> {
+    (100_000..1_000_000).step_by(9).map(Key)
+}
+
+fn moved_share(before: &SlotTable, after: &SlotTable) -> f64 {
+    Moved::by_keys(before, after, sample_keys()).share()
+}
+
+fn ownership(before: &SlotTable, after: &SlotTable) -> Vec<OwnershipChange> {
+    let then = Ownership::by_keys(before, sample_keys());
+    let now = Ownership::by_keys(after, sample_keys());
+    // The members are the same; only weights and recipe differ.
+    let members = after.members().iter().zip(after.indices());
+    members
+        .map(|(member, index)| OwnershipChange {
+            replica: member.name.clone(),
+            before: then.share(index),
+            after: now.share(index),
+        })
+        .collect()
+}

@@ -1,0 +1,220 @@
+//! A-2 as lines: the mean load for each N, and below it how far replicas are from it.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::{
+    Area, BLUE, Drawn, FAINT_INK, GRID, INK, ORANGE, Pen, Picture, SKY, anchored, thousands,
+};
+use crate::analysis::results::Distribution;
+
+/// Two standard deviations: what chance alone stays within, 19 times out of 20.
+const CHANCE: f64 = 2.0;
+
+pub(super) struct Means<'a>(pub &'a [Distribution]);
+
+impl Picture for Means<'_> {
+    const NAME: &'static str = super::MEANS;
+
+    fn size(&self) -> (u32, u32) {
+        (1_000, 680)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+        let Self(measured) = self;
+        let requests = measured.iter().map(|one| one.requests).max().unwrap_or(0);
+        let title = format!(
+            "A-2: mean load of a replica, {} requests each",
+            thousands(requests)
+        );
+        let strategy = measured.iter().find_map(|one| one.strategy.as_deref());
+        let failed: u64 = measured.iter().map(|one| one.failed).sum();
+        let subtitle = format!(
+            "{} ring; the band goes from the least to the most loaded replica; {failed} failed",
+            strategy.unwrap_or("unknown")
+        );
+        let area = pen.titles(area, &title, &subtitle)?;
+        let (upper, lower) = area.split_vertically(pen.px(350));
+        self.means(&upper, pen)?;
+        self.deviations(&lower, pen)
+    }
+}
+
+impl Means<'_> {
+    fn range(&self) -> std::ops::Range<f64> {
+        let n = |one: Option<&Distribution>| one.map_or(1.0, |one| one.replicas as f64);
+        n(self.0.first()) - 0.5..n(self.0.last()) + 0.5
+    }
+
+    fn means<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+        let Self(measured) = self;
+        let top = measured.iter().map(|one| one.spread.max).max().unwrap_or(1) as f64 * 1.18;
+        let mut chart = ChartBuilder::on(area)
+            .margin_right(pen.size(24))
+            .margin_left(pen.size(14))
+            .x_label_area_size(pen.size(30))
+            .y_label_area_size(pen.size(72))
+            .build_cartesian_2d(self.range(), 0.0..top.max(1.0))?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID.stroke_width(pen.size(1)))
+            .axis_style(pen.line(FAINT_INK, 1))
+            .y_desc("requests per replica")
+            .axis_desc_style(pen.text(15, INK))
+            .label_style(pen.text(15, INK))
+            .y_label_formatter(&|y| thousands(*y as u64))
+            .x_labels(measured.len())
+            .x_label_formatter(&|x| whole(*x, |n| format!("N = {n}")))
+            .draw()?;
+
+        let high = measured.iter().map(|one| at(one, one.spread.max as f64));
+        let low = measured
+            .iter()
+            .rev()
+            .map(|one| at(one, one.spread.min as f64));
+        let band: Vec<(f64, f64)> = high.chain(low).collect();
+        chart
+            .draw_series([Polygon::new(band, SKY.mix(0.45))])?
+            .label("from the least to the most loaded replica")
+            .legend(move |(x, y)| swatch(pen, x, y, SKY.mix(0.45)));
+        let line = measured.iter().map(|one| at(one, one.spread.mean));
+        chart
+            .draw_series(LineSeries::new(line, pen.line(BLUE, 3)).point_size(pen.size(4)))?
+            .label("mean load")
+            .legend(move |(x, y)| {
+                PathElement::new([(x, y), (x + pen.px(22), y)], pen.line(BLUE, 3))
+            });
+        let style = anchored(pen.bold(15, INK), HPos::Center, VPos::Bottom);
+        let labels = measured.iter().map(|one| {
+            let label = thousands(one.spread.mean.round() as u64);
+            let above = one.spread.max as f64 + top * 0.03;
+            Text::new(label, (one.replicas as f64, above), style.clone())
+        });
+        chart.draw_series(labels)?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .margin(pen.size(4))
+            .legend_area_size(pen.size(30))
+            .label_font(pen.text(15, INK))
+            .background_style(WHITE.mix(0.9))
+            .border_style(GRID)
+            .draw()
+    }
+
+    /// The same in percent of the mean, where the spread can be seen.
+    fn deviations<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+        let Self(measured) = self;
+        let percent = |one: &Distribution, count: f64| 100.0 * (count / one.spread.mean - 1.0);
+        let chance = |one: &Distribution| {
+            let mean = one.spread.mean.max(1.0);
+            100.0 * CHANCE * one.spread.chance / mean
+        };
+        let counts = measured.iter().flat_map(|one| {
+            let counts = one.counts.values();
+            counts.map(move |&count| (one.replicas as f64, percent(one, count as f64)))
+        });
+        let counts: Vec<(f64, f64)> = counts.filter(|(_, y)| y.is_finite()).collect();
+        let reach = counts.iter().map(|(_, y)| y.abs());
+        let reach = reach.chain(measured.iter().map(chance)).fold(1.0, f64::max) * 1.6;
+
+        let mut chart = ChartBuilder::on(area)
+            .margin_right(pen.size(24))
+            .margin_left(pen.size(14))
+            .margin_top(pen.size(14))
+            .margin_bottom(pen.size(12))
+            .x_label_area_size(pen.size(30))
+            .y_label_area_size(pen.size(72))
+            .build_cartesian_2d(self.range(), -reach..reach)?;
+        let peaks = |n: i64| {
+            let one = measured.iter().find(|one| one.replicas as i64 == n);
+            one.map_or_else(String::new, |one| {
+                format!("peak/mean {:.3}", one.spread.peak_to_mean)
+            })
+        };
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID.stroke_width(pen.size(1)))
+            .axis_style(pen.line(FAINT_INK, 1))
+            .y_desc("% off the mean")
+            .y_labels(5)
+            .axis_desc_style(pen.text(15, INK))
+            .label_style(pen.text(15, INK))
+            .y_label_formatter(&|y| signed(*y))
+            .x_labels(measured.len())
+            .x_label_formatter(&|x| whole(*x, peaks))
+            .draw()?;
+        let high = measured.iter().map(|one| at(one, chance(one)));
+        let low = measured.iter().rev().map(|one| at(one, -chance(one)));
+        let band: Vec<(f64, f64)> = high.chain(low).collect();
+        chart
+            .draw_series([Polygon::new(band, GRID.mix(0.7))])?
+            .label("chance alone (2 standard deviations)")
+            .legend(move |(x, y)| swatch(pen, x, y, GRID.mix(0.9)));
+        // Beside the dots, lest they hide it.
+        let bars = measured.iter().map(|one| {
+            let off = 100.0 * one.spread.standard_deviation / one.spread.mean.max(1.0);
+            let x = one.replicas as f64 - 0.09;
+            PathElement::new([(x, -off), (x, off)], pen.line(INK, 3))
+        });
+        chart
+            .draw_series(bars)?
+            .label("standard deviation")
+            .legend(move |(x, y)| {
+                let middle = x + pen.px(11);
+                let ends = [(middle, y - pen.px(7)), (middle, y + pen.px(7))];
+                PathElement::new(ends, pen.line(INK, 3))
+            });
+        let dots = counts
+            .iter()
+            .map(|&dot| Circle::new(dot, pen.px(5), ORANGE.filled()));
+        chart
+            .draw_series(dots)?
+            .label("one replica")
+            .legend(move |(x, y)| Circle::new((x + pen.px(11), y), pen.px(5), ORANGE.filled()));
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .margin(pen.size(2))
+            .legend_area_size(pen.size(30))
+            .label_font(pen.text(14, INK))
+            .background_style(WHITE.mix(0.8))
+            .draw()
+    }
+}
+
+fn at(one: &Distribution, y: f64) -> (f64, f64) {
+    (one.replicas as f64, y)
+}
+
+/// A label for whole numbers only.
+fn whole(x: f64, label: impl Fn(i64) -> String) -> String {
+    if (x - x.round()).abs() < 1e-6 {
+        label(x.round() as i64)
+    } else {
+        String::new()
+    }
+}
+
+/// `+2 %`, but `0 %`.
+fn signed(percent: f64) -> String {
+    if percent.abs() < 1e-9 {
+        "0 %".to_owned()
+    } else {
+        format!("{percent:+} %")
+    }
+}
+
+fn swatch<DB: DrawingBackend>(
+    pen: Pen,
+    x: i32,
+    y: i32,
+    colour: RGBAColor,
+) -> DynElement<'static, DB, (i32, i32)> {
+    let corners = [(x, y - pen.px(6)), (x + pen.px(22), y + pen.px(6))];
+    Rectangle::new(corners, colour.filled()).into_dyn()
+}

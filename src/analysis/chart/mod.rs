@@ -1,0 +1,218 @@
+//! The charts, each as SVG and as PNG.
+//!
+//! A [`Picture`] draws itself on any plotters backend, so that both files show the same. The
+//! PNG has twice the pixels, for screens that have them. Colours are those of Okabe and Ito,
+//! which people with any kind of colour vision can tell apart.
+
+mod failure;
+mod means;
+mod pixels;
+mod shares;
+mod strategies;
+
+use std::fs;
+use std::path::Path;
+
+use plotters::backend::RGBPixel;
+use plotters::coord::Shift;
+use plotters::drawing::DrawingAreaErrorKind;
+use plotters::prelude::*;
+use plotters::style::register_font;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use pixels::Pixels;
+
+use super::AnalysisError;
+use super::results::Results;
+use super::words::thousands;
+
+const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+const FAINT_INK: RGBColor = RGBColor(0x59, 0x59, 0x59);
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
+const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
+const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
+const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
+
+/// The colours of replicas, in the order of their names.
+const REPLICA_COLOURS: [RGBColor; 6] = [BLUE, ORANGE, GREEN, SKY, PURPLE, VERMILLION];
+
+/// A PNG has so many pixels for each of the picture's units.
+const PNG_SCALE: u32 = 2;
+
+/// plotters gives SVG texts less than the size that was asked for.
+const LARGER: f64 = 1.14;
+
+/// The name of `FontFamily::SansSerif`, under which plotters finds the font. A viewer of the SVG takes its own.
+const FONT: &str = "sans-serif";
+
+type Area<'a, DB> = DrawingArea<DB, Shift>;
+type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// Something that can be drawn.
+trait Picture {
+    /// The files' name, without an ending.
+    const NAME: &'static str;
+    /// Width and height, in units.
+    fn size(&self) -> (u32, u32);
+    /// Draws it.
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB>;
+}
+
+/// Sizes and texts at a scale.
+#[derive(Clone, Copy)]
+struct Pen {
+    scale: u32,
+    /// What a font's size has to be multiplied by.
+    font: f64,
+}
+
+impl Pen {
+    /// Units in pixels.
+    fn px(self, units: i32) -> i32 {
+        units * self.scale as i32
+    }
+
+    /// Units in pixels, where nothing can be negative.
+    fn size(self, units: u32) -> u32 {
+        units * self.scale
+    }
+
+    /// A plain text.
+    fn text(self, size: u32, colour: RGBColor) -> TextStyle<'static> {
+        self.font(size, FontStyle::Normal).color(&colour)
+    }
+
+    /// A bold text.
+    fn bold(self, size: u32, colour: RGBColor) -> TextStyle<'static> {
+        self.font(size, FontStyle::Bold).color(&colour)
+    }
+
+    fn font(self, size: u32, style: FontStyle) -> FontDesc<'static> {
+        let size = f64::from(self.size(size)) * self.font;
+        FontDesc::new(FontFamily::SansSerif, size, style)
+    }
+
+    /// A line's style.
+    fn line(self, colour: RGBColor, width: u32) -> ShapeStyle {
+        colour.stroke_width(self.size(width))
+    }
+
+    /// A title and a line below it; what is left of the area.
+    fn titles<DB: DrawingBackend>(
+        self,
+        area: &Area<DB>,
+        title: &str,
+        subtitle: &str,
+    ) -> Result<DrawingArea<DB, Shift>, DrawingAreaErrorKind<DB::ErrorType>> {
+        let left = self.px(18);
+        area.draw_text(title, &self.bold(21, INK), (left, self.px(14)))?;
+        area.draw_text(subtitle, &self.text(14, FAINT_INK), (left, self.px(43)))?;
+        Ok(area.margin(self.px(68), 0, 0, 0))
+    }
+}
+
+/// A text around a point.
+fn anchored(style: TextStyle<'static>, h: HPos, v: VPos) -> TextStyle<'static> {
+    style.pos(Pos::new(h, v))
+}
+
+/// The names of the files, without an ending.
+pub const SHARES: &str = "a1-requests-per-replica";
+/// A-2's.
+pub const MEANS: &str = "a2-mean-load";
+/// A-3's.
+pub const FAILURE: &str = "a3-failure";
+/// A-4's.
+pub const STRATEGIES: &str = "a4-strategies";
+
+/// Draws what there are results for.
+pub fn write_all(folder: &Path, results: &Results) -> Result<(), AnalysisError> {
+    // Both are sound: they are constants.
+    let _ = register_font(FONT, FontStyle::Normal, notosans::REGULAR_TTF);
+    let _ = register_font(FONT, FontStyle::Bold, notosans::BOLD_TTF);
+    if let Some(distribution) = &results.a1 {
+        write(folder, &shares::Shares(distribution))?;
+    }
+    if let Some(distributions) = &results.a2 {
+        write(folder, &means::Means(distributions))?;
+    }
+    if let Some(run) = &results.a3 {
+        write(folder, &failure::Failure(run))?;
+    }
+    if let Some(runs) = &results.a4 {
+        write(folder, &strategies::Strategies(runs))?;
+    }
+    Ok(())
+}
+
+fn write<P: Picture>(folder: &Path, picture: &P) -> Result<(), AnalysisError> {
+    let path = |ending: &str| folder.join(format!("{}.{ending}", P::NAME));
+    super::write(&path("svg"), &svg(picture)?)?;
+    fs::write(path("png"), png(picture)?).map_err(|cause| AnalysisError::File {
+        path: path("png"),
+        cause,
+    })
+}
+
+fn svg<P: Picture>(picture: &P) -> Result<String, AnalysisError> {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, picture.size()).into_drawing_area();
+        render(
+            picture,
+            &area,
+            Pen {
+                scale: 1,
+                font: 1.0,
+            },
+        )?;
+    }
+    Ok(text)
+}
+
+fn png<P: Picture>(picture: &P) -> Result<Vec<u8>, AnalysisError> {
+    let (width, height) = picture.size();
+    let (width, height) = (width * PNG_SCALE, height * PNG_SCALE);
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    {
+        let backend =
+            BitMapBackend::<RGBPixel>::with_buffer_and_format(&mut pixels, (width, height));
+        let area = Pixels(backend.map_err(failed::<P>)?).into_drawing_area();
+        let pen = Pen {
+            scale: PNG_SCALE,
+            font: LARGER * pixels::ENLARGED,
+        };
+        render(picture, &area, pen)?;
+    }
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::High);
+    let mut writer = encoder.write_header().map_err(failed::<P>)?;
+    writer.write_image_data(&pixels).map_err(failed::<P>)?;
+    writer.finish().map_err(failed::<P>)?;
+    Ok(file)
+}
+
+fn render<P: Picture, DB: DrawingBackend>(
+    picture: &P,
+    area: &Area<DB>,
+    pen: Pen,
+) -> Result<(), AnalysisError> {
+    let drawn = area
+        .fill(&WHITE)
+        .and_then(|()| picture.draw(area, pen))
+        .and_then(|()| area.present());
+    drawn.map_err(failed::<P>)
+}
+
+fn failed<P: Picture>(cause: impl std::fmt::Display) -> AnalysisError {
+    AnalysisError::Chart {
+        chart: P::NAME,
+        cause: cause.to_string(),
+    }
+}

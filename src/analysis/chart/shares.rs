@@ -1,0 +1,115 @@
+//! A-1 as bars: requests per replica at N = 3.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::{
+    Area, BLUE, Drawn, FAINT_INK, GRID, INK, Pen, Picture, REPLICA_COLOURS, VERMILLION, anchored,
+    thousands,
+};
+use crate::analysis::results::Distribution;
+use crate::analysis::words::{CLAIM, CLAIM_OF};
+
+/// A bar's width, of the room that a replica has.
+const BAR: f64 = 0.5;
+
+pub(super) struct Shares<'a>(pub &'a Distribution);
+
+impl Picture for Shares<'_> {
+    const NAME: &'static str = super::SHARES;
+
+    fn size(&self) -> (u32, u32) {
+        (1_000, 560)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+        let Self(measured) = self;
+        let title = format!(
+            "A-1: {} requests over {} replicas",
+            thousands(measured.requests),
+            measured.replicas
+        );
+        let subtitle = format!(
+            "{} ring; random six-digit request ids; {} failed; busiest replica {:.3} times the mean",
+            measured.strategy.as_deref().unwrap_or("unknown"),
+            measured.failed,
+            measured.spread.peak_to_mean
+        );
+        let area = pen.titles(area, &title, &subtitle)?;
+        let names: Vec<&String> = measured.counts.keys().collect();
+        let claimed = measured.requests == CLAIM_OF && names.len() == CLAIM.len();
+        let fair = measured.spread.mean;
+        let top = measured.spread.max.max(1) as f64 * 1.25;
+
+        let mut chart = ChartBuilder::on(&area)
+            .margin_right(pen.size(24))
+            .margin_left(pen.size(14))
+            .margin_bottom(pen.size(12))
+            .x_label_area_size(pen.size(34))
+            .y_label_area_size(pen.size(72))
+            .build_cartesian_2d(-0.5..names.len() as f64 - 0.5, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID.stroke_width(pen.size(1)))
+            .axis_style(pen.line(FAINT_INK, 1))
+            .y_desc("requests")
+            .axis_desc_style(pen.text(15, INK))
+            .label_style(pen.text(15, INK))
+            .y_label_formatter(&|y| thousands(*y as u64))
+            .x_labels(names.len())
+            .x_label_formatter(&|x| {
+                let near = x.round();
+                let name = names.get(near as usize).filter(|_| (x - near).abs() < 1e-6);
+                name.map_or_else(String::new, |name| (*name).clone())
+            })
+            .draw()?;
+
+        for (place, (count, colour)) in measured.counts.values().zip(REPLICA_COLOURS).enumerate() {
+            let (x, count) = (place as f64, *count as f64);
+            let bar = [(x - BAR / 2.0, 0.0), (x + BAR / 2.0, count)];
+            chart.draw_series([Rectangle::new(bar, colour.filled())])?;
+            // In the bar, out of the way of the lines at its top; blue is too dark for dark
+            // letters.
+            let ink = if colour == BLUE { WHITE } else { INK };
+            let style = anchored(pen.bold(20, ink), HPos::Center, VPos::Center);
+            let share = 100.0 * count / measured.requests.max(1) as f64;
+            let lines = [thousands(count as u64), format!("{share:.2} %")];
+            for (line, text) in lines.into_iter().enumerate() {
+                let y = count * 0.5 - top * 0.065 * line as f64;
+                chart.draw_series([Text::new(text, (x, y), style.clone())])?;
+            }
+        }
+        let ends = [(-0.5, fair), (names.len() as f64 - 0.5, fair)];
+        let dashes = DashedLineSeries::new(ends, pen.px(8), pen.px(5), pen.line(INK, 2));
+        chart
+            .draw_series(dashes)?
+            .label(format!("fair share: {}", thousands(fair.round() as u64)))
+            .legend(move |(x, y)| {
+                PathElement::new([(x, y), (x + pen.px(22), y)], pen.line(INK, 2))
+            });
+        if claimed {
+            let marks = CLAIM.iter().enumerate().map(|(place, &claim)| {
+                let centre = (place as f64, claim as f64);
+                Circle::new(centre, pen.px(6), pen.line(VERMILLION, 3))
+            });
+            let [a, b, c] = CLAIM.map(thousands);
+            chart
+                .draw_series(marks)?
+                .label(format!("the original's claim: {a} / {b} / {c}"))
+                .legend(move |(x, y)| {
+                    Circle::new((x + pen.px(11), y), pen.px(6), pen.line(VERMILLION, 3))
+                });
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .margin(pen.size(4))
+            .legend_area_size(pen.size(30))
+            .label_font(pen.text(15, INK))
+            .background_style(WHITE.mix(0.9))
+            .border_style(GRID)
+            .draw()
+    }
+}

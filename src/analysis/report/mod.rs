@@ -1,0 +1,161 @@
+//! `report.md`: the figures in tables, and what they mean.
+
+mod balance;
+mod strain;
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::distribution::list;
+use super::results::Results;
+use super::words::thousands;
+use balance::worst;
+use strain::slowest;
+
+/// The whole report.
+pub fn markdown(results: &Results) -> String {
+    let mut text = String::from("# Analysis\n\n");
+    setting(&mut text, results);
+    if let Some(distribution) = &results.a1 {
+        balance::a1(&mut text, distribution);
+    }
+    if let Some(distributions) = &results.a2 {
+        balance::a2(&mut text, distributions);
+    }
+    if let Some(run) = &results.a3 {
+        strain::a3(&mut text, run);
+    }
+    if let Some(runs) = &results.a4 {
+        balance::a4(&mut text, runs);
+    }
+    if let Some(run) = &results.scale {
+        strain::scale(&mut text, run);
+    }
+    if !results.skipped.is_empty() {
+        text.push_str("## Not measured\n\n");
+        for skipped in &results.skipped {
+            line(
+                &mut text,
+                format_args!("* {}: {}.", skipped.experiment, skipped.reason),
+            );
+        }
+        text.push('\n');
+    }
+    text.push_str(
+        "## The data\n\n\
+         Everything above is in [results.json](results.json); its fields are described in \
+         `src/analysis/results.rs`. The charts are there as SVG, too.\n",
+    );
+    text
+}
+
+/// The few lines for the terminal.
+pub fn summary(results: &Results, out: &Path) -> String {
+    let mut text = String::new();
+    if let Some(one) = &results.a1 {
+        line(
+            &mut text,
+            format_args!("A-1    {}, {} failed", list(&one.counts), one.failed),
+        );
+    }
+    if let Some(all) = &results.a2 {
+        let peak = worst(all);
+        let failed: u64 = all.iter().map(|one| one.failed).sum();
+        line(
+            &mut text,
+            format_args!("A-2    peak/mean up to {peak:.3}, {failed} failed"),
+        );
+    }
+    if let Some(run) = &results.a3 {
+        let (evicted, back) = slowest(run);
+        line(
+            &mut text,
+            format_args!(
+                "A-3    evicted within {evicted}, back within {back}, {} of {} requests failed",
+                run.failed,
+                thousands(run.requests)
+            ),
+        );
+    }
+    if let Some(runs) = &results.a4 {
+        let each: Vec<String> = runs
+            .iter()
+            .map(|run| format!("{} {:.2}", run.strategy, worst(&run.by_replicas)))
+            .collect();
+        line(
+            &mut text,
+            format_args!("A-4    peak/mean up to: {}", each.join(", ")),
+        );
+    }
+    if let Some(run) = &results.scale {
+        line(
+            &mut text,
+            format_args!(
+                "Scale  {} requests open at once, {} failed",
+                thousands(run.open_at_once as u64),
+                run.failed
+            ),
+        );
+    }
+    line(
+        &mut text,
+        format_args!("written to {}", out.join("report.md").display()),
+    );
+    text
+}
+
+/// Writing to a string cannot fail.
+fn line(text: &mut String, what: std::fmt::Arguments) {
+    let _ = writeln!(text, "{what}");
+}
+
+fn image(text: &mut String, alternative: &str, name: &str) {
+    line(text, format_args!("![{alternative}]({name}.png)\n"));
+}
+
+fn setting(text: &mut String, results: &Results) {
+    let (machine, setting) = (&results.machine, &results.setting);
+    let memory = machine
+        .memory_mib
+        .map_or_else(String::new, |mib| format!(", {mib} MiB of memory"));
+    let ring = setting.ring.as_ref().map_or_else(
+        || "unknown, for its admin address is".to_owned(),
+        |ring| format!("{}, {} slots", ring.strategy, thousands(ring.slots.into())),
+    );
+    let revision = machine.revision.as_deref().unwrap_or("unknown");
+    line(
+        text,
+        format_args!(
+            "Real requests through a real balancer, each with a random six-digit `X-Request-ID` \
+             (seed {seed}), to `GET /home`, {concurrency} at once.\n\n\
+             | | |\n| --- | --- |\n\
+             | command | `{command}` |\n\
+             | balancer | {balancer} |\n\
+             | ring | {ring} |\n\
+             | Ringmaster | {version}, {build} build, revision {revision} |\n\
+             | machine | {cpu}, {cpus} CPUs{memory}, Linux {kernel} |\n\
+             | date | {date} |\n",
+            seed = setting.seed,
+            concurrency = setting.concurrency,
+            command = machine.command,
+            balancer = setting.balancer,
+            version = machine.version,
+            build = machine.build,
+            cpu = machine.cpu,
+            cpus = machine.cpus,
+            kernel = machine.kernel,
+            date = machine.date,
+        ),
+    );
+}
+
+fn failures(text: &mut String, failures: &[String]) {
+    if failures.is_empty() {
+        return;
+    }
+    text.push_str("Some of what went wrong:\n\n");
+    for failure in failures {
+        line(text, format_args!("* `{}`", failure.replace('\n', " ")));
+    }
+    text.push('\n');
+}

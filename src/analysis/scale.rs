@@ -1,0 +1,192 @@
+//! Scale: as many requests as possible, open at once, none lost.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::error::AnalysisError;
+use super::load::{self, Answer};
+use super::machine::resident_kib;
+use super::progress::Progress;
+use super::results::{Memory, ScaleRun};
+use super::target::Target;
+use super::{Options, api};
+use crate::open_files;
+
+/// N.
+const REPLICAS: usize = 3;
+/// Requests begun in each second: a thousand SYNs at the same moment would test the
+/// kernel's accept queue.
+const PER_SECOND: usize = 2_000;
+/// From one look at the balancer to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Open files that a process needs beside those of its requests.
+const OTHER_FILES: u64 = 128;
+
+/// Holds requests open, all at once.
+pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, AnalysisError> {
+    target.resize(REPLICAS).await?;
+    let wanted = options.scale;
+    let (tried, limited_by) = limit(wanted, target.is_own());
+    // All have to be open before the first is answered, on a slow machine too.
+    let held = Duration::from_secs(2) + Duration::from_secs(2) * tried as u32 / PER_SECOND as u32;
+    let client = api::client(held + Duration::from_secs(60));
+    let url = target.api.url(&format!("/slow?ms={}", held.as_millis()));
+    let progress = Progress::begin(format!("Scale: {tried} requests open at once"), tried);
+    let before_kib = memory(target).map(|(now, _)| now);
+
+    let begun = Instant::now();
+    let mut watch = Watch::default();
+    let requests = load::ids(options.seed, tried).into_iter().enumerate();
+    let requests: FuturesUnordered<_> = requests
+        .map(|(place, id)| {
+            let (client, url) = (&client, &url);
+            let wait = Duration::from_secs(1) * place as u32 / PER_SECOND as u32;
+            async move {
+                tokio::time::sleep(wait).await;
+                load::ask(client, url, id).await
+            }
+        })
+        .collect();
+    let all = requests
+        .inspect(|_| progress.step())
+        .collect::<Vec<Answer>>();
+    let answers = tokio::select! {
+        answers = all => answers,
+        error = watch.look_on(target) => return Err(error),
+    };
+
+    let (failed, failures) = load::failures(&answers);
+    let (open_at_once, all_open) = overlap(&answers, held);
+    let run = ScaleRun {
+        wanted,
+        tried,
+        limited_by,
+        open_at_once,
+        in_flight_at_once: watch.in_flight,
+        answered: answers.len() as u64 - failed,
+        failed,
+        failures,
+        held_ms: held.as_millis() as u64,
+        opening_seconds: all_open.map_or(0.0, |at| (at - begun).as_secs_f64()),
+        memory: watch.memory_since(target, before_kib),
+    };
+    let memory = run.memory.map_or_else(String::new, |memory| {
+        format!(", balancer at {} MiB", memory.peak_kib / 1024)
+    });
+    progress.done(&format!(
+        "{} open at once, {} failed{memory}",
+        run.open_at_once, run.failed
+    ));
+    Ok(run)
+}
+
+/// How many requests the limits on open files allow, and which of them says no to more.
+fn limit(wanted: usize, own: bool) -> (usize, Option<String>) {
+    let Some(files) = open_files::raise() else {
+        return (wanted, None);
+    };
+    let free = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    // The balancer has two sockets open for a request, we have one.
+    let (most, whose) = if own {
+        (free / 2, "the balancer, which needs two for each request")
+    } else {
+        (free, "the client")
+    };
+    if wanted <= most {
+        return (wanted, None);
+    }
+    let reason = format!(
+        "this machine's hard limit of {files} open files (ulimit -Hn) for {whose}, so that \
+         {most} were tried instead of {wanted}"
+    );
+    (most, Some(reason))
+}
+
+/// How many requests replicas held at the same moment, and when that was reached: each was
+/// held for the last `held` of its time.
+fn overlap(answers: &[Answer], held: Duration) -> (usize, Option<Instant>) {
+    let mut changes = Vec::with_capacity(answers.len() * 2);
+    for answer in answers.iter().filter(|answer| answer.from.is_ok()) {
+        changes.push((answer.ended - held, 1));
+        changes.push((answer.ended, -1));
+    }
+    changes.sort_unstable();
+    let mut open = 0;
+    let mut most = (0, None);
+    for (at, change) in changes {
+        open += change;
+        if open > most.0 {
+            most = (open, Some(at));
+        }
+    }
+    (usize::try_from(most.0).unwrap_or_default(), most.1)
+}
+
+fn memory(target: &Target) -> Option<(u64, u64)> {
+    resident_kib(target.pid()?)
+}
+
+/// What was seen of the balancer meanwhile.
+#[derive(Default)]
+struct Watch {
+    in_flight: Option<u64>,
+    resident_kib: u64,
+}
+
+impl Watch {
+    /// Looks again and again; ends only with an error.
+    async fn look_on(&mut self, target: &Target) -> AnalysisError {
+        loop {
+            match target.status().await {
+                Ok(Some(status)) => {
+                    let sum = status.replicas.iter().map(|one| one.in_flight).sum();
+                    self.in_flight = self.in_flight.max(Some(sum));
+                }
+                Ok(None) => {}
+                Err(error) => return error,
+            }
+            if let Some((now, _)) = memory(target) {
+                self.resident_kib = self.resident_kib.max(now);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn memory_since(&self, target: &Target, before_kib: Option<u64>) -> Option<Memory> {
+        let (after_kib, peak_kib) = memory(target)?;
+        Some(Memory {
+            before_kib: before_kib?,
+            open_kib: self.resident_kib,
+            peak_kib,
+            after_kib,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_requests_that_were_held_at_the_same_time_count_as_open_at_once() {
+        let start = Instant::now();
+        let held = Duration::from_millis(100);
+        let answer = |ended: u64, from: Result<&str, &str>| Answer {
+            id: 1,
+            begun: start,
+            ended: start + Duration::from_millis(ended),
+            from: from.map(str::to_owned).map_err(str::to_owned),
+        };
+        let answers = [
+            answer(100, Ok("1")),
+            answer(150, Ok("2")),
+            answer(200, Ok("3")),
+            answer(180, Err("lost")),
+        ];
+        let at = start + Duration::from_millis(50);
+        assert_eq!(overlap(&answers, held), (2, Some(at)));
+        assert_eq!(overlap(&[], held), (0, None));
+    }
+}

@@ -1,0 +1,285 @@
+//! The balancer under test: what can be done to it, and how it is put back.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::admin::{Admin, RingStatus, Status};
+use super::api::{self, Api};
+use super::error::AnalysisError;
+use super::options::{KillCommand, RunningTarget, TargetOptions};
+use super::own::OwnBalancer;
+
+/// A call may wait for requests to drain (30 s by default) and for a container to start.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// Until all replicas are ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// From one look to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// N, unless an experiment wants another.
+const REPLICAS: usize = 3;
+
+/// A balancer, ours or another's.
+pub struct Target {
+    /// Its public calls.
+    pub api: Api,
+    /// What it says of itself, if it has an admin address that we know.
+    pub admin: Option<Admin>,
+    host: Host,
+    original_names: Vec<String>,
+    original_weights: BTreeMap<String, u32>,
+    original_ring: Option<RingStatus>,
+}
+
+enum Host {
+    Own(OwnBalancer),
+    Foreign(RunningTarget),
+}
+
+/// When a replica was killed.
+pub struct Killed {
+    /// The moment, or the moment before the command that did it.
+    pub at: Instant,
+    /// How, in words.
+    pub method: String,
+}
+
+impl Target {
+    /// Starts a balancer, or reaches the one that runs.
+    pub async fn open(options: &TargetOptions) -> Result<Self, AnalysisError> {
+        let client = api::client(CALL_TIMEOUT);
+        let (host, url, admin_url) = match options {
+            TargetOptions::Own => {
+                let own = OwnBalancer::start(REPLICAS).await?;
+                let (url, admin_url) = (own.url.clone(), own.admin_url.clone());
+                (Host::Own(own), url, Some(admin_url))
+            }
+            TargetOptions::Running(running) => (
+                Host::Foreign(running.clone()),
+                running.url.clone(),
+                running.admin_url.clone(),
+            ),
+        };
+        let mut target = Self {
+            api: Api::new(client.clone(), &url),
+            admin: admin_url.map(|url| Admin::new(client, &url)),
+            host,
+            original_names: Vec::new(),
+            original_weights: BTreeMap::new(),
+            original_ring: None,
+        };
+        target.original_names = target.api.replicas().await?;
+        if let Some(status) = target.status().await? {
+            target.original_ring = Some(status.ring);
+            target.original_weights = target.weights().await?;
+        }
+        target.until_all_ready().await?;
+        Ok(target)
+    }
+
+    /// In words, for the report.
+    pub fn describe(&self) -> String {
+        match &self.host {
+            Host::Own(_) => format!(
+                "its own, `{}`: demo replicas as child processes, client, balancer and replicas \
+                 all on this machine",
+                OwnBalancer::command_line(REPLICAS)
+            ),
+            Host::Foreign(running) => format!("the one that ran at {}", running.url),
+        }
+    }
+
+    /// How its ring was built when we came.
+    pub fn original_ring(&self) -> Option<&RingStatus> {
+        self.original_ring.as_ref()
+    }
+
+    /// What it says of itself, if it has somewhere to say it.
+    pub async fn status(&self) -> Result<Option<Status>, AnalysisError> {
+        match &self.admin {
+            Some(admin) => admin.status().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Its process on this machine, if that is known.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.host {
+            Host::Own(own) => Some(own.pid()),
+            Host::Foreign(running) => running.pid,
+        }
+    }
+
+    /// Whether it is a child of ours.
+    pub fn is_own(&self) -> bool {
+        matches!(self.host, Host::Own(_))
+    }
+
+    /// Adds or removes replicas until there are `n`, and gives their names.
+    pub async fn resize(&self, n: usize) -> Result<Vec<String>, AnalysisError> {
+        let present = self.api.replicas().await?;
+        if present.len() < n {
+            let free = (1..).map(|number| format!("Server{number}"));
+            let free = free.filter(|name| !present.contains(name));
+            let added: Vec<String> = free.take(n - present.len()).collect();
+            self.api.add(&added, &BTreeMap::new()).await?;
+        } else if present.len() > n {
+            // Ours first: theirs may be worth more to somebody.
+            let mut by_worth = present;
+            by_worth.sort_by_key(|name| !self.original_names.contains(name));
+            self.api.remove(&by_worth.split_off(n)).await?;
+        }
+        self.until_all_ready().await?;
+        self.api.replicas().await
+    }
+
+    /// Rebuilds the ring by another strategy. Only with an admin address.
+    pub async fn rebuild(&self, strategy: &str) -> Result<RingStatus, AnalysisError> {
+        let Some(admin) = &self.admin else {
+            return Err(AnalysisError::Call {
+                what: format!("change to {strategy}"),
+                cause: "the balancer's admin address is not known".to_owned(),
+            });
+        };
+        admin.rebuild(strategy, None).await?;
+        Ok(admin.status().await?.ring)
+    }
+
+    /// Puts the ring back as it was when we came.
+    pub async fn restore_ring(&self) -> Result<(), AnalysisError> {
+        let (Some(admin), Some(original)) = (&self.admin, &self.original_ring) else {
+            return Ok(());
+        };
+        let present = admin.status().await?.ring;
+        if present == *original {
+            return Ok(());
+        }
+        admin.rebuild(&original.strategy, Some(original)).await
+    }
+
+    /// Why replicas cannot be killed, if they cannot.
+    pub fn cannot_kill(&self) -> Option<&'static str> {
+        match &self.host {
+            Host::Foreign(RunningTarget { kill: None, .. }) => {
+                Some("neither --kill-command nor --pid-command says how to kill a replica")
+            }
+            _ => None,
+        }
+    }
+
+    /// Kills a replica's instance.
+    pub async fn kill(&self, name: &str) -> Result<Killed, AnalysisError> {
+        let failed = |cause: String| AnalysisError::Kill {
+            replica: name.to_owned(),
+            cause,
+        };
+        let pid = match &self.host {
+            Host::Own(own) => own.replica_pid(name),
+            Host::Foreign(RunningTarget { kill, .. }) => match kill {
+                Some(KillCommand::Kills(words)) => {
+                    let at = Instant::now();
+                    run(words, name).await.map_err(failed)?;
+                    let method = format!("`{}`", filled(words, name).join(" "));
+                    return Ok(Killed { at, method });
+                }
+                Some(KillCommand::PrintsPid(words)) => {
+                    let printed = run(words, name).await.map_err(failed)?;
+                    printed.trim().parse::<u32>().ok()
+                }
+                None => None,
+            },
+        };
+        let pid = pid
+            .and_then(|pid| i32::try_from(pid).ok())
+            // 0 and 1 are nobody's replica.
+            .filter(|&pid| pid > 1)
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| failed("its process is not to be found".to_owned()))?;
+        let at = Instant::now();
+        kill_process(pid, Signal::KILL).map_err(|error| failed(error.to_string()))?;
+        let method = "SIGKILL".to_owned();
+        Ok(Killed { at, method })
+    }
+
+    /// Waits until every replica is ready; at once where nobody tells.
+    pub async fn until_all_ready(&self) -> Result<(), AnalysisError> {
+        let Some(admin) = &self.admin else {
+            // `POST /add` has answered, so that what it added is on the ring.
+            return Ok(());
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < READY_TIMEOUT {
+            let replicas = admin.status().await?.replicas;
+            if replicas.iter().all(|replica| replica.state == "ready") {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(AnalysisError::TooSlow {
+            what: "all replicas are ready".to_owned(),
+            seconds: READY_TIMEOUT.as_secs(),
+        })
+    }
+
+    /// The replicas' weights, if the balancer tells them.
+    pub async fn weights(&self) -> Result<BTreeMap<String, u32>, AnalysisError> {
+        let replicas = self.status().await?.map(|status| status.replicas);
+        let replicas = replicas.unwrap_or_default().into_iter();
+        Ok(replicas.map(|one| (one.name, one.weight)).collect())
+    }
+
+    /// Ends our own balancer, or puts another's back as it was.
+    pub async fn close(self) -> Result<(), AnalysisError> {
+        if let Host::Own(own) = self.host {
+            own.stop().await;
+            return Ok(());
+        }
+        self.restore_ring().await?;
+        let present = self.api.replicas().await?;
+        let missing = others(&self.original_names, &present);
+        if !missing.is_empty() {
+            self.api.add(&missing, &self.original_weights).await?;
+        }
+        let surplus = others(&present, &self.original_names);
+        if !surplus.is_empty() {
+            self.api.remove(&surplus).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What is in the first list and not in the second.
+fn others(names: &[String], but: &[String]) -> Vec<String> {
+    let others = names.iter().filter(|name| !but.contains(name));
+    others.cloned().collect()
+}
+
+fn filled(words: &[String], name: &str) -> Vec<String> {
+    let words = words.iter().map(|word| word.replace("{name}", name));
+    words.collect()
+}
+
+/// Runs a command to its end; what it printed.
+async fn run(words: &[String], name: &str) -> Result<String, String> {
+    let words = filled(words, name);
+    let Some((program, arguments)) = words.split_first() else {
+        return Err("the command is empty".to_owned());
+    };
+    let output = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| format!("{program}: {error}"))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(format!(
+            "`{}`: {}: {stderr}",
+            words.join(" "),
+            output.status
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

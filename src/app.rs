@@ -1,0 +1,288 @@
+//! The composition root: builds the actors, hands out what each may ask for, serves,
+//! and takes everything down again in order.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Actor, Addr};
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer};
+use log::{info, warn};
+use tokio::task::JoinHandle;
+
+use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeSettings};
+use crate::actors::lifeline::{Lifeline, LifelineWatch};
+use crate::actors::proxy_worker::{ProxyWorker, WaitingRoom};
+use crate::actors::ring_state::RingState;
+use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, Supervisor};
+use crate::config::{RuntimeSettings, Settings};
+use crate::fleet::Policy;
+use crate::http::{ControlLinks, HttpSettings, Links, Worker};
+use crate::http::{configure, configure_control, mark_connection};
+use crate::ring::BuildError;
+use crate::runtime::docker::DockerRuntime;
+use crate::runtime::fixed::FixedRuntime;
+use crate::runtime::process::ProcessRuntime;
+use crate::runtime::{Runtime, RuntimeError};
+use crate::upstream::{ClientSettings, Clients, Tally};
+
+/// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Why the balancer could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The address to listen on is taken, or not ours.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The runtime cannot start anything.
+    #[error("{0}")]
+    Runtime(#[from] RuntimeError),
+    /// The replicas do not fit on the ring.
+    #[error("cannot build the ring: {0}")]
+    Ring(#[from] BuildError),
+    /// Signals cannot be handled.
+    #[error("cannot handle signals: {0}")]
+    Signals(io::Error),
+    /// The server gave up.
+    #[error("the HTTP server has failed: {0}")]
+    Server(io::Error),
+    /// A control actor ended before its time.
+    #[error("the {0} has ended unexpectedly")]
+    ActorLost(&'static str),
+}
+
+/// A balancer that runs. Lives on the thread that started it, which must be the
+/// process's first and have an actix system.
+pub struct Balancer {
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    runtime: Rc<dyn Runtime>,
+    supervisor: Addr<Supervisor>,
+    server: ServerHandle,
+    serving: JoinHandle<io::Result<()>>,
+    lifeline: LifelineWatch,
+}
+
+impl Balancer {
+    /// Starts a balancer. It listens when this returns; its replicas are starting.
+    pub async fn start(settings: &Settings) -> Result<Self, AppError> {
+        // The address first: a port that is taken must not cost the start of N replicas.
+        let listener = listen(settings.listen)?;
+        let admin_listener = settings.admin.map(listen).transpose()?;
+        let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
+        let address = local(&listener)?;
+        let admin = admin_listener.as_ref().map(local).transpose()?;
+        let runtime = runtime_of(&settings.runtime)?;
+        let found = runtime.prepare().await?;
+
+        let members = found.len().max(settings.replicas.len());
+        settings.ring.room_for(members, members as u64)?;
+
+        let (line, lifeline) = Lifeline::new();
+        let ring = RingState::new(
+            settings.ring,
+            settings.balance_factor,
+            settings.ejection,
+            settings.times.slow_start,
+            line.of("ring state"),
+        )?
+        .start();
+        let policy = Policy {
+            start_timeout: settings.times.start,
+            stop_grace: settings.times.stop_grace,
+            hang_mercy: settings.times.hang_mercy,
+            spawns: runtime.spawns(),
+        };
+        let supervisor = Supervisor::new(
+            policy,
+            &settings.replicas,
+            found,
+            Rc::clone(&runtime),
+            RingLinks {
+                join: ring.clone().recipient(),
+                leave: ring.clone().recipient(),
+                admit: ring.clone().recipient(),
+                evict: ring.clone().recipient(),
+                drain: ring.clone().recipient(),
+            },
+            settings.times.drain,
+            line.of("supervisor"),
+        )
+        .start();
+        let prober = HeartbeatProber::new(
+            probe_settings(settings),
+            supervisor.clone().recipient(),
+            line.of("heartbeat prober"),
+        )
+        .start();
+        supervisor.do_send(RingReshaped {
+            spec: settings.ring,
+            weights: Vec::new(),
+        });
+        supervisor.do_send(ProberLinks {
+            watch: prober.clone().recipient(),
+            unwatch: prober.clone().recipient(),
+            beats: prober.recipient(),
+        });
+
+        let tally = Arc::<Tally>::default();
+        if let Some(listener) = admin_listener {
+            let server = serve_admin(listener, &ring, &supervisor, &tally);
+            // It ends with the process: whoever watches wants to see the stop too.
+            actix::spawn(server.map_err(AppError::Server)?);
+        }
+        let server =
+            serve(settings, listener, ring, &supervisor, tally).map_err(AppError::Server)?;
+        Ok(Self {
+            address,
+            admin,
+            runtime,
+            supervisor,
+            server: server.handle(),
+            serving: actix::spawn(server),
+            lifeline,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its admin listener is, if it has one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Serves until `stop` is over, then stops in order: no new connections, requests in
+    /// flight finished, replicas stopped. Ends with an error if something breaks before.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        tokio::select! {
+            () = stop => {}
+            actor = self.lifeline.first_end() => return Err(AppError::ActorLost(actor)),
+            served = &mut self.serving => {
+                let served = served.unwrap_or_else(|error| Err(io::Error::other(error)));
+                let cause = served.err().unwrap_or_else(|| io::Error::other("it has ended"));
+                return Err(AppError::Server(cause));
+            }
+        }
+        info!("stopping: finishing the requests in flight");
+        self.server.stop(true).await;
+        info!("stopping: ending the replicas");
+        if self.supervisor.send(ShutDown).await.is_err() {
+            warn!("the supervisor ended before its replicas did");
+        }
+        self.runtime.close().await;
+        self.lifeline.expect_ends();
+        Ok(())
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        // The standard library's backlog is 128: a burst of clients must not be refused.
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|cause| AppError::Listen { address, cause })
+}
+
+fn runtime_of(settings: &RuntimeSettings) -> Result<Rc<dyn Runtime>, RuntimeError> {
+    Ok(match settings.clone() {
+        RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::new(template)),
+        RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(settings)?),
+        RuntimeSettings::Static(upstreams) => Rc::new(FixedRuntime::new(upstreams)),
+    })
+}
+
+fn probe_settings(settings: &Settings) -> ProbeSettings {
+    ProbeSettings {
+        method: settings.heartbeat.method.clone(),
+        path: settings.heartbeat.path.clone(),
+        interval: settings.heartbeat.interval,
+        timeout: settings.heartbeat.timeout,
+        failures: settings.heartbeat.failures.get(),
+        successes: settings.heartbeat.successes.get(),
+        expectation: settings.heartbeat.expectation.clone(),
+    }
+}
+
+/// The HTTP server, with a ProxyWorker on each of its threads.
+fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    ring: Addr<RingState>,
+    supervisor: &Addr<Supervisor>,
+    tally: Arc<Tally>,
+) -> io::Result<Server> {
+    let room = WaitingRoom::new(settings.max_waiting);
+    let client_settings = ClientSettings {
+        connect_timeout: settings.times.connect,
+    };
+    let http_settings = HttpSettings {
+        key: settings.key.clone(),
+        trusted_proxies: settings.trusted_proxies.as_slice().into(),
+        wait_timeout: settings.times.wait,
+        response_timeout: settings.times.response,
+    };
+    let supervisor = supervisor.clone();
+    let server = HttpServer::new(move || {
+        // This runs on each worker's own thread.
+        let clients = Clients::new(client_settings);
+        let room = Arc::clone(&room);
+        let proxy_worker =
+            ProxyWorker::new(ring.clone().recipient(), room, Rc::clone(&clients)).start();
+        let links = Links {
+            acquire: proxy_worker.recipient(),
+            list: supervisor.clone().recipient(),
+            change: supervisor.clone().recipient(),
+            refused: supervisor.clone().recipient(),
+        };
+        let worker = Worker {
+            links,
+            clients,
+            settings: http_settings.clone(),
+            counters: tally.counters(),
+        };
+        App::new().configure(|app| configure(app, worker))
+    });
+    let server = server.on_connect(mark_connection);
+    let server = server
+        .workers(settings.workers.get())
+        .shutdown_timeout(settings.times.drain.as_secs().max(1))
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+/// The admin listener's server: one thread is plenty.
+fn serve_admin(
+    listener: TcpListener,
+    ring: &Addr<RingState>,
+    supervisor: &Addr<Supervisor>,
+    tally: &Arc<Tally>,
+) -> io::Result<Server> {
+    let (ring, supervisor) = (ring.clone(), supervisor.clone());
+    let tally = Arc::clone(tally);
+    let server = HttpServer::new(move || {
+        let links = ControlLinks {
+            fleet: supervisor.clone().recipient(),
+            deaths: supervisor.clone().recipient(),
+            ring: ring.clone().recipient(),
+            reshape: ring.clone().recipient(),
+            reshaped: supervisor.clone().recipient(),
+            tally: Arc::clone(&tally),
+        };
+        App::new().configure(|app| configure_control(app, links))
+    });
+    let server = server.workers(1).disable_signals().listen(listener)?;
+    Ok(server.run())
+}

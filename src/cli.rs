@@ -1,0 +1,326 @@
+//! The command line: from arguments and environment to an [`Invocation`].
+//!
+//! [`parse`] takes both as values and touches nothing but the `--config` file, so that a
+//! test can say what it likes without a process of its own.
+
+mod analyze;
+mod command;
+mod ring;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use clap::error::ErrorKind;
+
+use crate::analysis::Options;
+use crate::config::{self, CONFIG, Given, Layer, Layers, OPTIONS, Origin, Raw, Settings};
+use crate::ring_cli;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Balance.
+    Balance {
+        /// What holds.
+        settings: Box<Settings>,
+        /// What to log before anything else: variables that look like a slip.
+        warnings: Vec<String>,
+    },
+    /// Be one demo replica.
+    Replica {
+        /// Where to listen.
+        listen: SocketAddr,
+        /// The name it was given, such as `Server1`, or `1`.
+        id: String,
+    },
+    /// Ask a running balancer how it is.
+    Healthcheck {
+        /// What to ask; `http://HOST:PORT/PATH`.
+        url: String,
+    },
+    /// Measure a balancer.
+    Analyze(Box<Options>),
+    /// The configuration is good; print this, the settings in the form of a
+    /// configuration file, and exit with 0.
+    Check {
+        /// What to print.
+        report: String,
+        /// Variables that look like a slip.
+        warnings: Vec<String>,
+    },
+    /// Answer a question about rings.
+    Ring {
+        /// What to answer.
+        request: Box<ring_cli::Request>,
+        /// Variables that look like a slip.
+        warnings: Vec<String>,
+    },
+    /// Print this and exit with 0.
+    Print(Page),
+}
+
+/// The help or the version.
+#[derive(Debug, Clone)]
+pub struct Page(clap::builder::StyledStr);
+
+impl Page {
+    /// Prints it, in colour where there is a terminal that wants it.
+    pub fn print(&self) {
+        // Whoever reads may have seen enough (`| head`), which is no failure.
+        let _ = write!(anstream::stdout(), "{}", self.0.ansi());
+    }
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Wrong use: every mistake, a line each, and where to read on. The exit code is 2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError {
+    mistakes: Vec<String>,
+}
+
+impl UsageError {
+    /// Every mistake.
+    pub fn mistakes(&self) -> &[String] {
+        &self.mistakes
+    }
+}
+
+impl From<Vec<String>> for UsageError {
+    fn from(mistakes: Vec<String>) -> Self {
+        Self { mistakes }
+    }
+}
+
+impl From<String> for UsageError {
+    fn from(mistake: String) -> Self {
+        Self {
+            mistakes: vec![mistake],
+        }
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mistake in &self.mistakes {
+            writeln!(f, "error: {mistake}")?;
+        }
+        f.write_str("try 'ringmaster --help'")
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Says what a command line means, the program's name first, in an environment.
+///
+/// # Errors
+///
+/// Everything that is wrong with them, all at once.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Invocation, UsageError> {
+    let env: Vec<_> = env.into_iter().collect();
+    let matches = match command::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return page_or_mistake(&error),
+    };
+    match matches.subcommand() {
+        Some((command::REPLICA, matches)) => replica(matches, &env),
+        Some((command::HEALTHCHECK, matches)) => healthcheck(matches, &env),
+        Some((command::RING, matches)) => ring::request(matches, &env),
+        Some((analyze::NAME, matches)) => analyze::invocation(matches),
+        Some((command::CHECK, matches)) => {
+            let (layers, settings, warnings) = configure(matches, &env)?;
+            Ok(Invocation::Check {
+                report: config::report(&layers, &settings),
+                warnings,
+            })
+        }
+        _ => {
+            let (_, settings, warnings) = configure(&matches, &env)?;
+            Ok(Invocation::Balance {
+                settings: Box::new(settings),
+                warnings,
+            })
+        }
+    }
+}
+
+/// clap reports help as an error, and a mistake with advice that we give once, at the end.
+fn page_or_mistake(error: &clap::Error) -> Result<Invocation, UsageError> {
+    let text = error.render();
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        return Ok(Invocation::Print(Page(text)));
+    }
+    let text = text.to_string();
+    let mistake = text
+        .split("\n\n")
+        .take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more"))
+        .flat_map(str::lines)
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join("; ")
+        // A list that a colon announces needs no more.
+        .replace(":; ", ": ");
+    let mistake = mistake.strip_prefix("error: ").unwrap_or(&mistake);
+    Err(mistake.to_owned().into())
+}
+
+/// Puts the layers together and judges them.
+fn configure(
+    matches: &ArgMatches,
+    env: &[(OsString, OsString)],
+) -> Result<(Layers, Settings, Vec<String>), UsageError> {
+    let environment = config::read_environment(env);
+    let mut mistakes = environment.mistakes;
+    let mut layers = Layers {
+        flags: flags(matches),
+        environment: environment.layer,
+        file: Layer::new(),
+    };
+    // A path need not be UTF-8, so that it takes its own way from the flag.
+    let path = matches.get_one::<PathBuf>(CONFIG).cloned();
+    let named = match layers.get(CONFIG) {
+        Some(Given {
+            raw: Raw::One(text),
+            origin,
+        }) => Some((path.unwrap_or_else(|| text.into()), origin.clone())),
+        _ => None,
+    };
+    if let Some((path, origin)) = named {
+        match config::read_file(&path, &origin) {
+            Ok((layer, wrong)) => {
+                layers.file = layer;
+                mistakes.extend(wrong);
+            }
+            Err(wrong) => {
+                // What else is wrong cannot be told from what the file may have said.
+                mistakes.extend(wrong);
+                return Err(UsageError { mistakes });
+            }
+        }
+    }
+    match config::settings(&layers) {
+        Ok(settings) if mistakes.is_empty() => Ok((layers, settings, environment.warnings)),
+        Ok(_) => Err(UsageError { mistakes }),
+        Err(wrong) => {
+            mistakes.extend(wrong);
+            Err(UsageError { mistakes })
+        }
+    }
+}
+
+/// The layer of flags, as many as the subcommand takes.
+fn flags(matches: &ArgMatches) -> Layer {
+    OPTIONS
+        .iter()
+        .filter(|option| matches.try_contains_id(option.key).is_ok())
+        .filter_map(|option| {
+            let raw = if option.key == CONFIG {
+                let path = matches.get_one::<PathBuf>(CONFIG)?;
+                Raw::One(path.to_string_lossy().into_owned())
+            } else if option.repeatable() {
+                Raw::Many(matches.get_many::<String>(option.key)?.cloned().collect())
+            } else {
+                Raw::One(matches.get_one::<String>(option.key)?.clone())
+            };
+            let origin = Origin::Flag(option.key);
+            Some((option.key, Given { raw, origin }))
+        })
+        .collect()
+}
+
+/// A variable's value, if it is set to something.
+fn variable<'e>(env: &'e [(OsString, OsString)], name: &str) -> Option<&'e str> {
+    env.iter()
+        .rev()
+        .find(|(key, _)| key == name)
+        .and_then(|(_, value)| value.to_str())
+        .filter(|value| !value.is_empty())
+}
+
+fn replica(matches: &ArgMatches, env: &[(OsString, OsString)]) -> Result<Invocation, UsageError> {
+    const PORT: u16 = 5001;
+    let listen = match (matches.get_one::<String>("listen"), variable(env, "PORT")) {
+        (Some(text), _) => config::listen_address(text).map_err(|wrong| {
+            format!("listen = {text:?} (from --listen): {wrong}; allowed is IP:PORT")
+        })?,
+        (None, Some(text)) => {
+            let port = text
+                .parse::<u16>()
+                .map_err(|_| format!("PORT = {text:?}: not a port; allowed is 0 to 65535"))?;
+            (Ipv4Addr::LOCALHOST, port).into()
+        }
+        (None, None) => (Ipv4Addr::LOCALHOST, PORT).into(),
+    };
+    let id = matches
+        .get_one::<String>("id")
+        .map(String::as_str)
+        .or_else(|| variable(env, "SERVER_ID"))
+        .unwrap_or("1")
+        .to_owned();
+    Ok(Invocation::Replica { listen, id })
+}
+
+fn healthcheck(
+    matches: &ArgMatches,
+    env: &[(OsString, OsString)],
+) -> Result<Invocation, UsageError> {
+    let url = match matches.get_one::<String>("url") {
+        Some(url) => {
+            check_url(url).map_err(|wrong| {
+                format!("url = {url:?} (from --url): {wrong}; allowed is http://HOST:PORT/PATH")
+            })?;
+            url.clone()
+        }
+        None => {
+            // In a container whose balancer listens elsewhere, the same image's health
+            // check finds it.
+            let listen = variable(env, "RINGMASTER_LISTEN")
+                .and_then(|text| config::listen_address(text).ok())
+                .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 5000).into());
+            format!("http://{}/rep", reachable(listen))
+        }
+    };
+    Ok(Invocation::Healthcheck { url })
+}
+
+/// An address to connect to for one that is listened on.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        // One that listens on [::] takes IPv4 as well, unless a machine forbids it.
+        listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    listen
+}
+
+fn check_url(url: &str) -> Result<(), String> {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err("does not start with http://".to_owned());
+    };
+    if !url.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("has a character in it that no URL has".to_owned());
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.ends_with(']'));
+    let authority = if has_port {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    config::host_and_port(&authority).map(|_| ())
+}

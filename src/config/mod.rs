@@ -1,0 +1,37 @@
+//! What an operator may set, from the table of options to typed [`Settings`].
+//!
+//! ```text
+//! flags, environment, file  ->  layers of texts  ->  one validation  ->  Settings
+//! ```
+//!
+//! [`OPTIONS`] is the only list of options. Layers (flags over environment over file)
+//! hold texts and where each was given. One pass judges them and finds every mistake,
+//! each with its key, its origin and what is allowed. From then on there are types.
+
+mod address;
+mod environment;
+mod file;
+mod key_source;
+mod layers;
+mod markdown;
+mod option;
+mod options;
+mod reader;
+mod report;
+mod settings;
+mod text;
+mod units;
+mod validate;
+
+pub use key_source::{InvalidKeySource, KeySource};
+pub use markdown::options_markdown;
+pub use option::{Allowed, Fallback, OptionSpec, RuntimeKind, Shape};
+pub use options::OPTIONS;
+pub use settings::{HeartbeatSettings, RuntimeSettings, Settings, Times};
+
+pub(crate) use address::{host_and_port, listen as listen_address};
+pub(crate) use layers::{Given, Layer, Layers, Origin, Raw};
+pub(crate) use options::CONFIG;
+pub(crate) use report::report;
+pub(crate) use validate::{ring_spec, settings};
+pub(crate) use {environment::read as read_environment, file::read as read_file};

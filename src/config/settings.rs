@@ -1,0 +1,112 @@
+//! The typed settings that the rest of Ringmaster is built from.
+//!
+//! Whoever holds a [`Settings`] need not check anything again: every bound that an
+//! option's help text states holds here.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use actix_web::http::Method;
+use ipnet::IpNet;
+
+use super::KeySource;
+use crate::fleet::{EjectionPolicy, Expectation};
+use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
+use crate::runtime::ReplicaTemplate;
+use crate::runtime::docker::DockerSettings;
+use crate::runtime::fixed::Upstream;
+
+/// Everything that an operator may set, validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the balancer listens.
+    pub listen: SocketAddr,
+    /// Where the admin listener is, if there is one.
+    pub admin: Option<SocketAddr>,
+    /// HTTP worker threads.
+    pub workers: NonZeroUsize,
+    /// Proxies that are believed what they say of their clients.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What is hashed for a request.
+    pub key: KeySource,
+    /// How slot tables are built.
+    pub ring: RingSpec,
+    /// How far above its fair share of the load a replica may be.
+    pub balance_factor: Option<BalanceFactor>,
+    /// How replicas are probed.
+    pub heartbeat: HeartbeatSettings,
+    /// When a replica that fails requests is passed over for a while.
+    pub ejection: EjectionPolicy,
+    /// How long things may take.
+    pub times: Times,
+    /// How many requests may wait at once while no replica is ready; 0 turns waiting off.
+    pub max_waiting: usize,
+    /// The replicas to begin with, in their stable order. For `static` the names of
+    /// the upstreams.
+    pub replicas: Vec<ReplicaName>,
+    /// Where instances run.
+    pub runtime: RuntimeSettings,
+}
+
+/// How replicas are probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatSettings {
+    /// How it is asked for.
+    pub method: Method,
+    /// The path that is asked for; starts with `/`.
+    pub path: String,
+    /// From one beat to the next.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// So many misses in a row evict a replica.
+    pub failures: NonZeroU32,
+    /// So many good answers in a row bring one up.
+    pub successes: NonZeroU32,
+    /// What a good answer is.
+    pub expectation: Expectation,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// A fresh instance, until its first good heartbeat.
+    pub start: Duration,
+    /// A fresh instance, until it serves all of its keys; zero: at once.
+    pub slow_start: Duration,
+    /// A request, while no replica is ready.
+    pub wait: Duration,
+    /// Connecting to a replica.
+    pub connect: Duration,
+    /// A replica, until the first byte of its response.
+    pub response: Duration,
+    /// An instance that hangs, before it is replaced.
+    pub hang_mercy: Duration,
+    /// Requests in flight, when a replica is removed or the balancer stops.
+    pub drain: Duration,
+    /// An instance, between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+}
+
+/// Where instances run, and what is particular to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuntimeSettings {
+    /// Child processes of the balancer.
+    Process(ReplicaTemplate),
+    /// Containers.
+    Docker(DockerSettings),
+    /// Servers that somebody else runs; at least one.
+    Static(Vec<Upstream>),
+}
+
+impl RuntimeSettings {
+    /// The runtime's name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Process(_) => "process",
+            Self::Docker(_) => "docker",
+            Self::Static(_) => "static",
+        }
+    }
+}

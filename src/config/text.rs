@@ -1,0 +1,174 @@
+//! Texts that follow a rule: paths, names, images, command lines, variables.
+
+/// Reads a request path.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("does not start with '/'".to_owned());
+    }
+    // What is not visible ASCII cannot stand in a request line; a fragment is never sent.
+    match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        Some(c) => Err(format!("{c:?} cannot stand in a path")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// Reads an image's name. Whether it exists is the engine's to say.
+pub(super) fn image(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err("not an image's name".to_owned())
+    }
+}
+
+/// Reads a name that engine objects can have.
+pub(super) fn engine_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts_well && text.len() <= 63 && text.chars().all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err("not a name".to_owned())
+    }
+}
+
+/// Reads the name of a network in which every container has an address of its own.
+pub(super) fn network(text: &str) -> Result<String, String> {
+    match text {
+        "host" | "none" => Err("gives a replica no address".to_owned()),
+        text => engine_name(text),
+    }
+}
+
+/// Splits a command line into words, as a shell would.
+pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+    let words = shlex::split(text).ok_or_else(|| "a quote is not closed".to_owned())?;
+    command(words)
+}
+
+/// Checks a command that is in words already.
+pub(super) fn command(words: Vec<String>) -> Result<Vec<String>, String> {
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err("has a NUL character in it".to_owned());
+    }
+    match words.first().map(String::as_str) {
+        None => Err("is empty".to_owned()),
+        Some("") => Err("the program's name is empty".to_owned()),
+        Some(_) => Ok(words),
+    }
+}
+
+/// Reads `KEY=VALUE`.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err("a value is missing".to_owned());
+    };
+    let bad = |c: char| c.is_whitespace() || c.is_control();
+    if key.is_empty() || key.contains(bad) {
+        return Err(format!("{key:?} is not a variable's name"));
+    }
+    if value.contains('\0') {
+        return Err("has a NUL character in it".to_owned());
+    }
+    match key {
+        "PORT" | "SERVER_ID" => Err(format!("{key} is set by ringmaster")),
+        _ => Ok((key.to_owned(), value.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A scenario: a text, and what it reads as or what is wrong with it.
+    fn check(parse: fn(&str) -> Result<String, String>, scenarios: &[(&str, Result<&str, &str>)]) {
+        for (text, expected) in scenarios {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        check(
+            path,
+            &[
+                ("/", Ok("/")),
+                ("/healthz?full=1", Ok("/healthz?full=1")),
+                ("", Err("does not start with '/'")),
+                ("healthz", Err("does not start with '/'")),
+                ("/a b", Err("' ' cannot stand in a path")),
+                ("/a\r\nX: y", Err("'\\r' cannot stand in a path")),
+                ("/a#b", Err("'#' cannot stand in a path")),
+                ("/ä", Err("'ä' cannot stand in a path")),
+            ],
+        );
+    }
+
+    #[test]
+    fn names() {
+        check(
+            image,
+            &[
+                ("shop:1.4", Ok("shop:1.4")),
+                ("r.io:5000/a/b@sha256:0af", Ok("r.io:5000/a/b@sha256:0af")),
+                ("", Err("not an image's name")),
+                ("-x", Err("not an image's name")),
+                ("a b", Err("not an image's name")),
+            ],
+        );
+        check(
+            network,
+            &[
+                ("shop_net", Ok("shop_net")),
+                ("bridge", Ok("bridge")),
+                ("host", Err("gives a replica no address")),
+                ("none", Err("gives a replica no address")),
+                ("", Err("not a name")),
+                ("a/b", Err("not a name")),
+            ],
+        );
+    }
+
+    #[test]
+    fn commands() {
+        for (text, expected) in [
+            ("a b", Ok(vec!["a", "b"])),
+            (
+                "sh -c 'exec a --port {port}'",
+                Ok(vec!["sh", "-c", "exec a --port {port}"]),
+            ),
+            ("", Err("is empty")),
+            ("  ", Err("is empty")),
+            ("'' a", Err("the program's name is empty")),
+            ("a 'b", Err("a quote is not closed")),
+            ("a\0b", Err("has a NUL character in it")),
+        ] {
+            let expected = expected
+                .map(|words| words.into_iter().map(str::to_owned).collect())
+                .map_err(str::to_owned);
+            assert_eq!(words(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn variables() {
+        for (text, expected) in [
+            ("A=1", Ok(("A", "1"))),
+            ("A=", Ok(("A", ""))),
+            ("spring.x=a=b c", Ok(("spring.x", "a=b c"))),
+            ("A", Err("a value is missing")),
+            ("=1", Err("\"\" is not a variable's name")),
+            ("A B=1", Err("\"A B\" is not a variable's name")),
+            ("A=\0", Err("has a NUL character in it")),
+            ("PORT=80", Err("PORT is set by ringmaster")),
+            ("SERVER_ID=1", Err("SERVER_ID is set by ringmaster")),
+        ] {
+            let expected = expected
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .map_err(str::to_owned);
+            assert_eq!(variable(text), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! From layers to [`Settings`]: the one place where values are judged.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use actix_web::http::Method;
+
+use super::layers::{Layers, Raw};
+use super::option::RuntimeKind;
+use super::options::OPTIONS;
+use super::reader::Reader;
+use super::settings::{HeartbeatSettings, RuntimeSettings, Settings, Times};
+use super::{KeySource, address, text, units};
+use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
+use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
+use crate::runtime::ReplicaTemplate;
+use crate::runtime::docker::{DockerSettings, Security};
+use crate::runtime::fixed::Upstream;
+
+/// Judges everything, or says all that is wrong.
+pub(crate) fn settings(layers: &Layers) -> Result<Settings, Vec<String>> {
+    let mut reader = Reader::new(layers);
+    let settings = read(&mut reader);
+    match settings {
+        Some(settings) if reader.is_clean() => Ok(settings),
+        _ => Err(reader.into_mistakes()),
+    }
+}
+
+/// Judges the options of the ring alone.
+pub(crate) fn ring_spec(layers: &Layers) -> Result<RingSpec, Vec<String>> {
+    let mut reader = Reader::new(layers);
+    match ring(&mut reader) {
+        Some(spec) if reader.is_clean() => Ok(spec),
+        _ => Err(reader.into_mistakes()),
+    }
+}
+
+/// Reads every option. Where something was wrong the outcome is not to be used.
+fn read(reader: &mut Reader<'_>) -> Option<Settings> {
+    let kind = runtime_kind(reader);
+    let listen = reader.value("listen", address::listen);
+    let admin = reader.optional("admin", address::listen);
+    if admin == Some(listen) && listen.port() != 0 {
+        reader.mistake("admin", "is where clients are listened to already");
+    }
+    let workers = reader
+        .optional_whole("workers")
+        .and_then(NonZeroUsize::new)
+        .unwrap_or_else(cpus);
+    let trusted_proxies = reader.list("trusted-proxy", address::network);
+    let key = reader.value("key", |text| {
+        text.parse::<KeySource>().map_err(|wrong| wrong.to_string())
+    });
+    let ring = ring(reader);
+    let balance_factor = reader.value("balance-factor", |text| match text {
+        "none" => Ok(None),
+        factor => factor
+            .parse()
+            .map(Some)
+            .map_err(|_| "not a balance factor".to_owned()),
+    });
+    let method = reader.value("heartbeat-method", |text| match text {
+        "GET" => Ok(Method::GET),
+        "HEAD" => Ok(Method::HEAD),
+        "OPTIONS" => Ok(Method::OPTIONS),
+        "POST" => Ok(Method::POST),
+        _ => Err("not a method for it".to_owned()),
+    });
+    let expectation = Expectation {
+        statuses: reader.value("heartbeat-status", |text| {
+            text.parse()
+                .map_err(|wrong: InvalidStatusSet| wrong.to_string())
+        }),
+        body: reader.optional("heartbeat-body", |text| match text {
+            "" => Err("empty".to_owned()),
+            text => Ok(text.to_owned()),
+        }),
+    };
+    if method == Method::HEAD && expectation.body.is_some() {
+        let wrong = "the answer to --heartbeat-method HEAD has no body";
+        reader.mistake("heartbeat-body", wrong);
+    }
+    let heartbeat = HeartbeatSettings {
+        method,
+        path: reader.value("heartbeat-path", text::path),
+        interval: reader.duration("heartbeat-interval"),
+        timeout: reader.duration("heartbeat-timeout"),
+        // The table's lower bound is 1.
+        failures: NonZeroU32::new(reader.whole("heartbeat-failures")).unwrap_or(NonZeroU32::MIN),
+        successes: NonZeroU32::new(reader.whole("heartbeat-successes")).unwrap_or(NonZeroU32::MIN),
+        expectation,
+    };
+    let ejection = EjectionPolicy {
+        failures: reader.whole("outlier-failures"),
+        duration: reader.duration("outlier-ejection"),
+    };
+    let times = Times {
+        start: reader.duration("start-timeout"),
+        slow_start: reader.duration("slow-start"),
+        hang_mercy: reader.duration("hang-mercy"),
+        wait: reader.duration("wait-timeout"),
+        connect: reader.duration("connect-timeout"),
+        response: reader.duration("response-timeout"),
+        drain: reader.duration("drain-timeout"),
+        stop_grace: reader.duration("stop-grace"),
+    };
+    let max_waiting = reader.whole("max-waiting");
+    let (runtime, replicas) = match kind {
+        RuntimeKind::Process => {
+            let replicas = replicas(reader);
+            let template = template(reader);
+            if template.port.is_some() && replicas.len() > 1 {
+                reader.mistake(
+                    "replica-port",
+                    format!(
+                        "{} replicas on one machine cannot share a port; leave it out, and each \
+                         gets a free one, as PORT and {{port}}",
+                        replicas.len()
+                    ),
+                );
+            }
+            (RuntimeSettings::Process(template), replicas)
+        }
+        RuntimeKind::Docker => {
+            let replicas = replicas(reader);
+            (RuntimeSettings::Docker(docker(reader)), replicas)
+        }
+        RuntimeKind::Static => {
+            let upstreams = upstreams(reader, listen);
+            let names = upstreams.iter().map(|u| u.name.clone()).collect();
+            (RuntimeSettings::Static(upstreams), names)
+        }
+    };
+    Some(Settings {
+        listen,
+        admin,
+        workers,
+        trusted_proxies: trusted_proxies.into_iter().map(|(_, net)| net).collect(),
+        key,
+        ring: ring?,
+        balance_factor,
+        heartbeat,
+        ejection,
+        times,
+        max_waiting,
+        replicas,
+        runtime,
+    })
+}
+
+/// The runtime that was asked for, in so many words or by what it needs.
+fn runtime_kind(reader: &mut Reader<'_>) -> RuntimeKind {
+    let named = reader.optional("runtime", |text| {
+        RuntimeKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| "not a runtime".to_owned())
+    });
+    let (image, upstream) = (reader.given("image"), reader.given("upstream"));
+    let (kind, because) = match (named, image, upstream) {
+        (Some(kind), ..) => {
+            let origin = reader.given("runtime").map(|given| &given.origin);
+            (
+                kind,
+                origin.map_or_else(String::new, |o| format!("from {o}")),
+            )
+        }
+        (None, Some(image), Some(_)) => {
+            reader.mistake(
+                "upstream",
+                format!(
+                    "replicas are either started or run by somebody else, and image (from {}) \
+                     says the former; give one of the two",
+                    image.origin
+                ),
+            );
+            return RuntimeKind::Docker;
+        }
+        (None, Some(image), None) => (
+            RuntimeKind::Docker,
+            format!("because of image, from {}", image.origin),
+        ),
+        (None, None, Some(upstream)) => (
+            RuntimeKind::Static,
+            format!("because of upstream, from {}", upstream.origin),
+        ),
+        (None, None, None) => (RuntimeKind::Process, "by default".to_owned()),
+    };
+    // A runtime that cannot be read says nothing about what belongs to it.
+    if named.is_some() || reader.given("runtime").is_none() {
+        refuse_strangers(reader, kind, &because);
+    }
+    kind
+}
+
+/// An option that the runtime does not use was given in the belief that it works.
+fn refuse_strangers(reader: &mut Reader<'_>, kind: RuntimeKind, because: &str) {
+    for option in OPTIONS {
+        if option.runtimes.contains(&kind) || reader.given(option.key).is_none() {
+            continue;
+        }
+        let users: Vec<_> = option.runtimes.iter().map(|kind| kind.name()).collect();
+        reader.mistake(
+            option.key,
+            format!(
+                "only for runtime {}, but the runtime is {} ({because})",
+                users.join(" or "),
+                kind.name()
+            ),
+        );
+    }
+}
+
+/// The CPUs that this process may use; the most that `--workers` allows if there are more.
+fn cpus() -> NonZeroUsize {
+    const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+    std::thread::available_parallelism().map_or(NonZeroUsize::MIN, |cpus| cpus.min(MOST))
+}
+
+fn ring(reader: &mut Reader<'_>) -> Option<RingSpec> {
+    let strategy = reader.value("strategy", |text| {
+        text.parse::<Strategy>()
+            .map_err(|_| "not a strategy".to_owned())
+    });
+    let slots = reader.optional_whole("slots");
+    let virtual_servers = reader.optional_whole("virtual-servers");
+    let spec = RingSpec::new(strategy, slots, virtual_servers);
+    // The recipe reports its first mistake; asked without the slots, it reports the other.
+    let again = match spec {
+        Err(InvalidSpec::Slots(..)) => RingSpec::new(strategy, None, virtual_servers).err(),
+        _ => None,
+    };
+    for wrong in spec.as_ref().err().into_iter().chain(&again) {
+        match wrong {
+            InvalidSpec::Slots(_, why) => reader.mistake("slots", why),
+            InvalidSpec::VirtualServers(_, why) => reader.mistake("virtual-servers", why),
+            InvalidSpec::UnknownStrategy(_) => reader.mistake("strategy", wrong),
+        }
+    }
+    spec.ok()
+}
+
+/// `Server1` to `ServerN`.
+fn replicas(reader: &mut Reader<'_>) -> Vec<ReplicaName> {
+    let count: u32 = reader.whole("replicas");
+    (1..=count)
+        // Such a name is always good.
+        .filter_map(|number| format!("Server{number}").parse().ok())
+        .collect()
+}
+
+fn template(reader: &mut Reader<'_>) -> ReplicaTemplate {
+    ReplicaTemplate {
+        command: reader.words("command", text::words, text::command),
+        port: reader.optional_whole("replica-port"),
+        env: variables(reader),
+        memory: None,
+        nano_cpus: None,
+        pids: None,
+    }
+}
+
+fn variables(reader: &mut Reader<'_>) -> Vec<(String, String)> {
+    let mut seen = HashSet::new();
+    let mut variables = Vec::new();
+    for (item, (key, value)) in reader.list("env", text::variable) {
+        if seen.insert(key.clone()) {
+            variables.push((key, value));
+        } else {
+            reader.item_mistake("env", &item, format!("{key} is set twice"));
+        }
+    }
+    variables
+}
+
+fn docker(reader: &mut Reader<'_>) -> DockerSettings {
+    /// What images that follow the habit of the built-in demo replica listen on.
+    const PORT: u16 = 5000;
+
+    let image = reader.optional("image", text::image);
+    if reader.given("image").is_none() {
+        reader.mistake("image", "missing; runtime docker needs to know what to run");
+    }
+    let fleet = reader.value("fleet", text::engine_name);
+    let network = reader.optional("docker-network", text::network);
+    let security = reader.value("replica-security", |text| match text {
+        "restricted" => Ok(Security::Restricted),
+        "baseline" => Ok(Security::Baseline),
+        _ => Err("not a level".to_owned()),
+    });
+    let template = template(reader);
+    DockerSettings {
+        network: network.unwrap_or_else(|| fleet.clone()),
+        fleet,
+        // Absent, it is a mistake that has been remembered.
+        image: image.unwrap_or_default(),
+        security,
+        template: ReplicaTemplate {
+            port: template.port.or(Some(PORT)),
+            memory: reader.value("memory", units::memory),
+            nano_cpus: reader.value("cpus", units::cpus),
+            pids: reader.value("pids", units::pids),
+            ..template
+        },
+    }
+}
+
+fn upstreams(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<Upstream> {
+    let read = reader.list("upstream", address::upstream);
+    let nothing = Raw::Many(Vec::new());
+    if reader
+        .given("upstream")
+        .is_none_or(|given| given.raw == nothing)
+    {
+        reader.mistake(
+            "upstream",
+            "missing; runtime static needs at least one HOST:PORT or NAME=HOST:PORT",
+        );
+    }
+    let mut names = HashSet::new();
+    let mut addresses = HashSet::new();
+    let mut upstreams = Vec::new();
+    for (item, upstream) in read {
+        if !addresses.insert(upstream.address.clone()) {
+            reader.item_mistake(
+                "upstream",
+                &item,
+                format!("{} is given twice", upstream.address),
+            );
+        } else if !names.insert(upstream.name.clone()) {
+            reader.item_mistake(
+                "upstream",
+                &item,
+                format!("the name {} is given twice", upstream.name),
+            );
+        } else if is_own_address(&upstream.address, listen) {
+            reader.item_mistake(
+                "upstream",
+                &item,
+                "is where the balancer itself listens; it would forward to itself",
+            );
+        }
+        upstreams.push(upstream);
+    }
+    upstreams
+}
+
+/// Whether an upstream is for certain the balancer itself. Other names and addresses of
+/// this machine are not looked up.
+fn is_own_address(address: &str, listen: SocketAddr) -> bool {
+    let address: Option<SocketAddr> = match address.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse().ok(),
+        None => address.parse().ok(),
+    };
+    address.is_some_and(|address| {
+        address == listen
+            || (address.port() == listen.port()
+                && address.ip().is_loopback()
+                && listen.ip().is_unspecified())
+    })
+}

@@ -1,0 +1,140 @@
+//! How often an instance is asked, and how long its answer may take.
+//!
+//! With the interval `i`, the time-out `t` and `n` misses to a hang, an instance that
+//! stops answering is found out after `i + t + (n - 1) * 250 ms` at the latest if it
+//! used to answer quickly: a miss is followed by haste, not by another whole interval.
+
+use std::time::Duration;
+
+use super::health::HealthTracker;
+
+/// The first pause between questions to a fresh instance; it doubles up to [`HASTE`].
+const FIRST: Duration = Duration::from_millis(10);
+/// From one question to the next while it matters: before an instance's first good
+/// answer, after a miss, and while it hangs.
+const HASTE: Duration = Duration::from_millis(250);
+/// An instance in doubt may take so many times as long as it lately did.
+const LEEWAY: u32 = 4;
+
+/// The rhythm of one instance's heartbeats.
+#[derive(Debug, Clone)]
+pub struct Cadence {
+    interval: Duration,
+    timeout: Duration,
+    /// How long its good answers lately took, at most.
+    usual: Duration,
+    /// The pause while nothing is known of it.
+    first: Duration,
+}
+
+impl Cadence {
+    /// The rhythm for an instance of which nothing is known.
+    pub fn new(interval: Duration, timeout: Duration) -> Self {
+        Self {
+            interval,
+            timeout,
+            usual: Duration::ZERO,
+            first: FIRST,
+        }
+    }
+
+    /// How long the next answer may take.
+    pub fn timeout(&self, tracker: &HealthTracker) -> Duration {
+        if tracker.was_up() && tracker.in_doubt() {
+            // Whoever always takes its time is not to be found guilty of that now.
+            HASTE.max(self.usual * LEEWAY).min(self.timeout)
+        } else {
+            self.timeout
+        }
+    }
+
+    /// From the last question to the next.
+    pub fn pause(&mut self, tracker: &HealthTracker) -> Duration {
+        let pause = if !tracker.was_up() {
+            let pause = self.first;
+            self.first = (pause * 2).min(HASTE);
+            pause
+        } else if tracker.in_doubt() {
+            HASTE
+        } else {
+            self.interval
+        };
+        pause.min(self.interval)
+    }
+
+    /// Notes how long a good answer took.
+    pub fn note_answer(&mut self, took: Duration) {
+        // The slowest, forgotten by a tenth an answer.
+        self.usual = took.max(self.usual * 9 / 10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How long a hang lasts until it is noticed if it begins right after a good answer.
+    fn detection(interval: Duration, timeout: Duration, failures: u32, usual: Duration) -> f64 {
+        let mut tracker = HealthTracker::new(failures, 1);
+        let mut cadence = Cadence::new(interval, timeout);
+        tracker.record(true);
+        cadence.note_answer(usual);
+        let mut now = cadence.pause(&tracker);
+        loop {
+            let asked_for = cadence.timeout(&tracker);
+            if tracker.record(false).is_some() {
+                return (now + asked_for).as_secs_f64();
+            }
+            now += asked_for.max(cadence.pause(&tracker));
+        }
+    }
+
+    #[test]
+    fn a_hang_is_noticed_within_three_seconds_at_the_default_settings() {
+        let quick = Duration::from_millis(5);
+        assert_eq!(detection(SECOND, SECOND, 3, quick), 2.5);
+        // Every three seconds: on average three seconds, a second and a half more at worst.
+        assert_eq!(detection(3 * SECOND, SECOND, 3, quick), 4.5);
+    }
+
+    #[test]
+    fn who_is_always_slow_is_not_taken_for_hung_when_it_is_asked_in_haste() {
+        let mut tracker = HealthTracker::new(3, 1);
+        let mut cadence = Cadence::new(SECOND, SECOND);
+        for took in [200, 20, 20] {
+            tracker.record(true);
+            cadence.note_answer(Duration::from_millis(took));
+        }
+        tracker.record(false);
+        let patience = cadence.timeout(&tracker);
+        assert!(patience > Duration::from_millis(600), "{patience:?}");
+        assert!(patience <= SECOND);
+    }
+
+    #[test]
+    fn a_fresh_instance_is_asked_ever_less_often_and_a_well_one_at_the_interval() {
+        let mut tracker = HealthTracker::new(3, 1);
+        let mut cadence = Cadence::new(SECOND, SECOND);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            tracker.record(false);
+            pauses.push(cadence.pause(&tracker).as_millis());
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250]);
+        tracker.record(true);
+        assert_eq!(cadence.pause(&tracker), SECOND);
+        assert_eq!(cadence.timeout(&tracker), SECOND);
+    }
+
+    #[test]
+    fn haste_is_never_slower_than_the_interval_that_was_asked_for() {
+        let mut tracker = HealthTracker::new(3, 1);
+        let mut cadence = Cadence::new(SECOND / 10, SECOND / 20);
+        tracker.record(true);
+        tracker.record(false);
+        assert_eq!(cadence.pause(&tracker), SECOND / 10);
+        assert_eq!(cadence.timeout(&tracker), SECOND / 20);
+    }
+}

@@ -1,0 +1,275 @@
+//! Changes of membership on request: what may be asked, and what may not.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use super::names::Dice;
+use crate::ring::{BuildError, ReplicaName, Weight};
+
+/// No fleet is larger.
+pub const MAX_REPLICAS: usize = 1024;
+
+/// Identifies a request for a change, so that its answer finds the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// A change of the desired membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Add `n` replicas; those that `hostnames` does not name get random unused names.
+    Add {
+        /// How many.
+        n: usize,
+        /// Names for the first of them.
+        hostnames: Vec<String>,
+        /// Weights of those that have a name here; 1 for all others.
+        weights: BTreeMap<String, u32>,
+    },
+    /// Remove `n` replicas; those that `hostnames` does not name are chosen at random.
+    Remove {
+        /// How many.
+        n: usize,
+        /// The ones to remove for certain.
+        hostnames: Vec<String>,
+    },
+}
+
+/// Why a change was refused or failed. Nothing has changed then, but for
+/// [`ChangeError::StopFailed`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// More names than replicas to add.
+    #[error("Length of hostname list is more than newly added instances")]
+    TooManyNamesToAdd,
+    /// More names than replicas to remove.
+    #[error("Length of hostname list is more than removable instances")]
+    TooManyNamesToRemove,
+    /// `n` is out of range.
+    #[error("n is {n}: {allowed}")]
+    CountOutOfRange {
+        /// What was asked.
+        n: usize,
+        /// What may be asked.
+        allowed: String,
+    },
+    /// A name that cannot be one.
+    #[error("{0}")]
+    InvalidName(#[from] crate::ring::InvalidName),
+    /// A name given twice in one request.
+    #[error("{0} is named twice")]
+    NamedTwice(ReplicaName),
+    /// The name of a replica that exists.
+    #[error("{0} exists already")]
+    NameTaken(ReplicaName),
+    /// A weight that cannot be one.
+    #[error("the weight of {name} is {weight}: 1 to {most} are allowed", most = Weight::MAX)]
+    InvalidWeight {
+        /// Whose.
+        name: String,
+        /// What was asked.
+        weight: u32,
+    },
+    /// A weight for a replica that the request does not name.
+    #[error("there is a weight for {0}, which hostnames does not name")]
+    WeightOfNobody(String),
+    /// The ring has no room for them.
+    #[error("{0}")]
+    NoRoom(#[from] BuildError),
+    /// No such replica.
+    #[error("there is no replica {0}")]
+    Unknown(ReplicaName),
+    /// The runtime cannot start or stop anything.
+    #[error("the replicas are run by somebody else (runtime static): none can be added or removed")]
+    FixedFleet,
+    /// Too many changes are waiting for their turn.
+    #[error("{0} changes are waiting already: try again later")]
+    Busy(usize),
+    /// The balancer is stopping.
+    #[error("the balancer is stopping")]
+    ShuttingDown,
+    /// A replica could not be started.
+    #[error("cannot start {0}")]
+    StartFailed(Failures),
+    /// The replicas are off the ring and no longer desired, but an instance could not be
+    /// stopped and is left behind.
+    #[error("cannot stop {0}")]
+    StopFailed(Failures),
+}
+
+/// Which replicas failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Failures(pub Vec<(ReplicaName, String)>);
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, reason)) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{name}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of the replicas to add, if the request is sound.
+///
+/// `present` are all replicas there are, also those on their way out: their names are
+/// still in use.
+pub fn choose_newcomers(
+    n: usize,
+    hostnames: &[String],
+    present: &HashSet<ReplicaName>,
+    dice: &mut Dice,
+) -> Result<Vec<ReplicaName>, ChangeError> {
+    if hostnames.len() > n {
+        return Err(ChangeError::TooManyNamesToAdd);
+    }
+    let room = MAX_REPLICAS.saturating_sub(present.len());
+    if n == 0 || n > room {
+        let allowed = format!("from 1 to {room} replicas can be added");
+        return Err(ChangeError::CountOutOfRange { n, allowed });
+    }
+    let mut names = parse_names(hostnames)?;
+    if let Some(taken) = names.iter().find(|name| present.contains(name)) {
+        return Err(ChangeError::NameTaken(taken.clone()));
+    }
+    let mut taken = present.clone();
+    taken.extend(names.iter().cloned());
+    while names.len() < n {
+        let name = dice.fresh_name(&taken);
+        taken.insert(name.clone());
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// The names of the replicas to remove, if the request is sound. `roster` are the
+/// desired replicas.
+pub fn choose_leavers(
+    n: usize,
+    hostnames: &[String],
+    roster: &[ReplicaName],
+    dice: &mut Dice,
+) -> Result<Vec<ReplicaName>, ChangeError> {
+    if hostnames.len() > n {
+        return Err(ChangeError::TooManyNamesToRemove);
+    }
+    if n == 0 || n > roster.len() {
+        let allowed = match roster.len() {
+            0 => "there is no replica to remove".to_owned(),
+            size => format!("from 1 to {size} replicas can be removed"),
+        };
+        return Err(ChangeError::CountOutOfRange { n, allowed });
+    }
+    let mut names = parse_names(hostnames)?;
+    if let Some(unknown) = names.iter().find(|name| !roster.contains(name)) {
+        return Err(ChangeError::Unknown(unknown.clone()));
+    }
+    let mut others: Vec<&ReplicaName> = roster.iter().filter(|r| !names.contains(r)).collect();
+    while names.len() < n {
+        let chosen = dice.below(others.len() as u64) as usize;
+        names.push(others.swap_remove(chosen).clone());
+    }
+    Ok(names)
+}
+
+/// The weights of newcomers, if they are sound.
+pub fn read_weights(
+    weights: &BTreeMap<String, u32>,
+    hostnames: &[String],
+) -> Result<HashMap<String, Weight>, ChangeError> {
+    let read = weights.iter().map(|(name, &weight)| {
+        if !hostnames.contains(name) {
+            return Err(ChangeError::WeightOfNobody(name.clone()));
+        }
+        let valid = Weight::new(weight).ok_or_else(|| ChangeError::InvalidWeight {
+            name: name.clone(),
+            weight,
+        })?;
+        Ok((name.clone(), valid))
+    });
+    read.collect()
+}
+
+fn parse_names(hostnames: &[String]) -> Result<Vec<ReplicaName>, ChangeError> {
+    let mut seen = HashSet::new();
+    hostnames
+        .iter()
+        .map(|text| {
+            let name: ReplicaName = text.parse()?;
+            if seen.insert(name.clone()) {
+                Ok(name)
+            } else {
+                Err(ChangeError::NamedTwice(name))
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    fn roster(list: &[&str]) -> Vec<ReplicaName> {
+        list.iter().map(|s| s.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn unsound_requests_are_refused_with_what_is_allowed() {
+        let three = roster(&["Server1", "Server2", "Server3"]);
+        let present: HashSet<_> = three.iter().cloned().collect();
+        let add = |n, list: &[&str]| {
+            choose_newcomers(n, &names(list), &present, &mut Dice::new(1))
+                .map_err(|e| e.to_string())
+        };
+        let remove = |n, list: &[&str]| {
+            choose_leavers(n, &names(list), &three, &mut Dice::new(1)).map_err(|e| e.to_string())
+        };
+        for (result, expected) in [
+            (
+                add(1, &["a", "b"]),
+                "Length of hostname list is more than newly added instances",
+            ),
+            (add(0, &[]), "n is 0: from 1 to 1021 replicas can be added"),
+            (
+                add(2000, &[]),
+                "n is 2000: from 1 to 1021 replicas can be added",
+            ),
+            (add(2, &["a", "a"]), "a is named twice"),
+            (add(2, &["a", "Server2"]), "Server2 exists already"),
+            (
+                add(1, &["a b"]),
+                "\"a b\" is not a replica name: 1 to 63 letters, digits, '-', '_' and '.' are allowed, a letter or digit first",
+            ),
+            (
+                remove(1, &["Server1", "Server2"]),
+                "Length of hostname list is more than removable instances",
+            ),
+            (
+                remove(4, &[]),
+                "n is 4: from 1 to 3 replicas can be removed",
+            ),
+            (remove(2, &["Server9"]), "there is no replica Server9"),
+            (remove(2, &["Server1", "Server1"]), "Server1 is named twice"),
+        ] {
+            assert_eq!(result.unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_named_is_chosen() {
+        let three = roster(&["Server1", "Server2", "Server3"]);
+        let present: HashSet<_> = three.iter().cloned().collect();
+        let added = choose_newcomers(3, &names(&["S4"]), &present, &mut Dice::new(1)).unwrap();
+        assert_eq!(added[0].as_str(), "S4");
+        assert_eq!(added.iter().collect::<HashSet<_>>().len(), 3);
+        assert!(added.iter().all(|name| !present.contains(name)));
+
+        let removed = choose_leavers(2, &names(&["Server2"]), &three, &mut Dice::new(1)).unwrap();
+        assert_eq!(removed[0].as_str(), "Server2");
+        assert!(removed[1].as_str() == "Server1" || removed[1].as_str() == "Server3");
+    }
+}

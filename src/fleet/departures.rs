@@ -1,0 +1,130 @@
+//! Instances that play nobody any more, until the runtime has cleared them away.
+//!
+//! They are those of replicas that were removed, those that could not be stopped
+//! when another took over, and those too many that an earlier balancer left behind.
+
+use std::time::Duration;
+
+use super::Fleet;
+use super::event::Step;
+use super::instance::InstanceId;
+use super::lifecycle::{Phase, Time};
+use crate::ring::ReplicaName;
+
+/// The pause before stopping an instance is tried again, and how often it is tried:
+/// long enough for an engine that restarts, short enough for a caller who waits.
+const STOP_RETRY: Duration = Duration::from_secs(1);
+const STOP_ATTEMPTS: u32 = 5;
+
+/// An instance on its way out.
+#[derive(Debug)]
+pub(super) struct Departure {
+    id: InstanceId,
+    /// How often stopping it has failed.
+    failures: u32,
+    /// When it is tried again; none while it is being tried.
+    retry_at: Option<Time>,
+}
+
+impl Departure {
+    /// One that is being stopped already.
+    pub(super) fn under_way(id: InstanceId) -> Self {
+        Self {
+            id,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    pub(super) fn is_of(&self, name: &ReplicaName) -> bool {
+        self.id.replica == *name
+    }
+
+    pub(super) fn wakes_at(&self) -> Option<Time> {
+        self.retry_at
+    }
+}
+
+impl Fleet {
+    /// Stops an instance that plays nobody.
+    pub(super) fn depart(&mut self, id: InstanceId, grace: Duration, steps: &mut Vec<Step>) {
+        self.departures.push(Departure::under_way(id.clone()));
+        steps.push(Step::Stop { id, grace });
+    }
+
+    pub(super) fn stopped(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+        if let Some(place) = self.departures.iter().position(|d| d.id == *id) {
+            self.departures.remove(place);
+        } else if let Some((index, healthy_for)) = self.being_cleared(id) {
+            self.replicas[index].remains.clear();
+            self.start_again(index, healthy_for, now, steps);
+        }
+    }
+
+    pub(super) fn stop_failed(
+        &mut self,
+        id: &InstanceId,
+        reason: &str,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        if let Some(place) = self.departures.iter().position(|d| d.id == *id) {
+            self.try_again_later(place, reason, now, steps);
+        } else if let Some((index, healthy_for)) = self.being_cleared(id) {
+            // Its successor need not wait: what hangs here is off the ring already.
+            self.replicas[index].remains.clear();
+            self.departures.push(Departure::under_way(id.clone()));
+            self.try_again_later(self.departures.len() - 1, reason, now, steps);
+            self.start_again(index, healthy_for, now, steps);
+        }
+    }
+
+    /// Tries again to stop what could not be stopped.
+    pub(super) fn retry_departures(&mut self, now: Time, steps: &mut Vec<Step>) {
+        for departure in &mut self.departures {
+            if departure.retry_at.is_some_and(|at| at <= now) {
+                departure.retry_at = None;
+                steps.push(Step::Stop {
+                    id: departure.id.clone(),
+                    grace: Duration::ZERO,
+                });
+            }
+        }
+    }
+
+    fn being_cleared(&self, id: &InstanceId) -> Option<(usize, Duration)> {
+        let index = self.current(id)?;
+        match self.replicas[index].phase {
+            Phase::Clearing { healthy_for } => Some((index, healthy_for)),
+            _ => None,
+        }
+    }
+
+    fn try_again_later(&mut self, place: usize, reason: &str, now: Time, steps: &mut Vec<Step>) {
+        let departure = &mut self.departures[place];
+        if departure.retry_at.is_some() {
+            // Said already.
+            return;
+        }
+        departure.failures += 1;
+        let generation = departure.id.generation;
+        // One line for the trouble and one for its end, none for what lies between.
+        let trouble = match departure.failures {
+            1 => Some(format!("cannot stop generation {generation}: {reason}")),
+            STOP_ATTEMPTS.. => Some(format!(
+                "generation {generation} is left behind, it cannot be stopped: {reason}"
+            )),
+            _ => None,
+        };
+        steps.extend(trouble.map(|trouble| Step::Report {
+            replica: departure.id.replica.clone(),
+            trouble,
+        }));
+        if departure.failures < STOP_ATTEMPTS {
+            departure.retry_at = Some(now.saturating_add(STOP_RETRY));
+        } else {
+            let given_up = self.departures.remove(place);
+            self.blame_stop(&given_up.id.replica, reason);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Which instances are ejected for failing requests, and for how long.
+//!
+//! An ejected instance stays on the ring, answers heartbeats and finishes what it holds;
+//! it is only passed over for a while, ever longer if it keeps failing. Replacing it is
+//! for its heartbeats to decide: who answers those and fails requests is broken in a way
+//! that a restart may not mend.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::instance::InstanceId;
+
+/// No ejection is longer.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// What an ejection is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EjectionPolicy {
+    /// So many failures in a row are one; 0: there are none.
+    pub failures: u32,
+    /// The first lasts so long, the second twice that, and so on.
+    pub duration: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    times: u32,
+    ejected: bool,
+}
+
+/// The ejections of all instances that are ready.
+#[derive(Debug)]
+pub struct Ejections {
+    policy: EjectionPolicy,
+    records: BTreeMap<InstanceId, Record>,
+}
+
+/// What becomes of an instance that fails too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sentence {
+    /// It is passed over for so long.
+    Ejected(Duration),
+    /// It stays, for half of the ready ones are ejected already.
+    Spared,
+    /// It is ejected already, or not ready any more.
+    OldNews,
+}
+
+impl Ejections {
+    /// Nobody is ejected yet.
+    pub fn new(policy: EjectionPolicy) -> Self {
+        Self {
+            policy,
+            records: BTreeMap::new(),
+        }
+    }
+
+    /// An instance has failed so often in a row that it should be ejected. `ready` are
+    /// all instances that are on the ring, ejected or not.
+    pub fn judge(&mut self, id: &InstanceId, ready: &[InstanceId]) -> Sentence {
+        self.records.retain(|id, _| ready.contains(id));
+        if !ready.contains(id) {
+            return Sentence::OldNews;
+        }
+        let ejected = self.records.values().filter(|r| r.ejected).count();
+        let record = self.records.entry(id.clone()).or_default();
+        if record.ejected {
+            return Sentence::OldNews;
+        }
+        if ejected >= ready.len() / 2 {
+            return Sentence::Spared;
+        }
+        record.ejected = true;
+        record.times = record.times.saturating_add(1);
+        let time = self.policy.duration.saturating_mul(record.times);
+        // Who asks for a longer one from the first is given it.
+        Sentence::Ejected(time.min(LONGEST.max(self.policy.duration)))
+    }
+
+    /// The time of an instance is up.
+    pub fn readmit(&mut self, id: &InstanceId) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.ejected = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(names: &[&str]) -> Vec<InstanceId> {
+        let id = |name: &&str| InstanceId {
+            replica: name.parse().unwrap(),
+            generation: 1,
+        };
+        names.iter().map(id).collect()
+    }
+
+    fn five_seconds() -> Ejections {
+        Ejections::new(EjectionPolicy {
+            failures: 5,
+            duration: Duration::from_secs(5),
+        })
+    }
+
+    #[test]
+    fn each_ejection_is_longer_than_the_one_before_up_to_five_minutes() {
+        let ready = ids(&["S1", "S2"]);
+        let mut ejections = five_seconds();
+        let mut seconds = Vec::new();
+        for _ in 0..70 {
+            let Sentence::Ejected(time) = ejections.judge(&ready[0], &ready) else {
+                panic!("not ejected after {seconds:?}");
+            };
+            seconds.push(time.as_secs());
+            assert_eq!(ejections.judge(&ready[0], &ready), Sentence::OldNews);
+            ejections.readmit(&ready[0]);
+        }
+        assert_eq!(seconds[..4], [5, 10, 15, 20]);
+        assert_eq!(seconds[58..62], [295, 300, 300, 300]);
+    }
+
+    #[test]
+    fn never_are_more_than_half_of_the_ready_ones_ejected() {
+        for (replicas, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3)] {
+            let names: Vec<String> = (0..replicas).map(|n| format!("S{n}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let ready = ids(&names);
+            let mut ejections = five_seconds();
+            let sentences = ready.iter().map(|id| ejections.judge(id, &ready));
+            let ejected = sentences.filter(|s| matches!(s, Sentence::Ejected(_)));
+            assert_eq!(ejected.count(), most, "of {replicas}");
+            // A place that is free again goes to the next who fails.
+            if most > 0 {
+                ejections.readmit(&ready[0]);
+                let next = ejections.judge(&ready[replicas - 1], &ready);
+                assert!(matches!(next, Sentence::Ejected(_)), "of {replicas}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_left_frees_its_place_and_its_successor_starts_afresh() {
+        let ready = ids(&["S1", "S2", "S3"]);
+        let mut ejections = five_seconds();
+        ejections.judge(&ready[0], &ready);
+        assert_eq!(ejections.judge(&ready[1], &ready), Sentence::Spared);
+        let successor = InstanceId {
+            generation: 2,
+            ..ready[0].clone()
+        };
+        let now = [successor.clone(), ready[1].clone(), ready[2].clone()];
+        assert_eq!(ejections.judge(&ready[0], &now), Sentence::OldNews);
+        let first = Sentence::Ejected(Duration::from_secs(5));
+        assert_eq!(ejections.judge(&successor, &now), first);
+    }
+}

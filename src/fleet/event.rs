@@ -1,0 +1,145 @@
+//! What the fleet is told, and what it answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::change::{ChangeError, Ticket};
+use super::instance::{Exit, InstanceId, LaunchOrder};
+use crate::ring::{Member, ReplicaName};
+
+/// Something that happened. Reports may be late, doubled or out of order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The runtime has started an instance.
+    Launched {
+        /// Which.
+        id: InstanceId,
+        /// Where it listens, or will.
+        endpoint: SocketAddr,
+    },
+    /// The runtime could not start an instance; nothing of it is left.
+    LaunchFailed {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// An instance ended by itself.
+    Exited {
+        /// Which.
+        id: InstanceId,
+        /// How.
+        exit: Exit,
+    },
+    /// An instance answers heartbeats (a flip, not a beat).
+    Answered {
+        /// Which.
+        id: InstanceId,
+    },
+    /// An instance has missed so many heartbeats that it counts as hung.
+    FellSilent {
+        /// Which.
+        id: InstanceId,
+    },
+    /// A request's connection to an instance was refused.
+    Refused {
+        /// Which.
+        id: InstanceId,
+    },
+    /// No request is in flight on an instance any more, or the drain deadline has passed.
+    Drained {
+        /// Which.
+        id: InstanceId,
+    },
+    /// An instance has been stopped and cleared away.
+    Stopped {
+        /// Which.
+        id: InstanceId,
+    },
+    /// An instance could not be stopped.
+    StopFailed {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// Time has passed: see [`super::Fleet::wakes_at`].
+    Tick,
+}
+
+/// Something to do. The steps of one answer are begun in their order, and what touches
+/// the ring has taken effect before a later step begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Start an instance; [`Event::Launched`] or [`Event::LaunchFailed`] follows.
+    Launch(LaunchOrder),
+    /// Begin to send heartbeats to an instance, with nothing known about it: its first
+    /// good answer is news. Never sent for an instance that is being watched.
+    Watch {
+        /// Which.
+        id: InstanceId,
+        /// Where.
+        endpoint: SocketAddr,
+    },
+    /// Stop sending heartbeats to it.
+    Unwatch {
+        /// Which.
+        id: InstanceId,
+    },
+    /// Add members to the ring; they are not ready before they are admitted.
+    Join(Vec<Member>),
+    /// The member is ready: its keys are its own again.
+    Admit {
+        /// Which.
+        id: InstanceId,
+        /// Where.
+        endpoint: SocketAddr,
+    },
+    /// The member is not ready: others serve its keys. It keeps its slots.
+    Evict {
+        /// Which.
+        id: InstanceId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// An instance has died, or is given up and about to be killed: keep what is known of
+    /// it. Comes before it is unwatched, stopped or succeeded, and once an instance.
+    Mourn {
+        /// Which.
+        id: InstanceId,
+        /// The first sign of it.
+        cause: String,
+        /// How it ended, if it has and that is known.
+        exit: Option<Exit>,
+    },
+    /// Take members off the ring for good.
+    Leave(Vec<ReplicaName>),
+    /// Wait until nothing is in flight on an instance, or for the drain deadline;
+    /// [`Event::Drained`] follows.
+    Drain {
+        /// Which.
+        id: InstanceId,
+    },
+    /// SIGTERM, `grace`, SIGKILL, clear away; [`Event::Stopped`] or
+    /// [`Event::StopFailed`] follows.
+    Stop {
+        /// Which.
+        id: InstanceId,
+        /// The time between SIGTERM and SIGKILL.
+        grace: Duration,
+    },
+    /// Answer a request for a change.
+    Answer {
+        /// Whose.
+        ticket: Ticket,
+        /// The desired replicas after the change, or why there was none.
+        outcome: Result<Vec<ReplicaName>, ChangeError>,
+    },
+    /// Tell the operator.
+    Report {
+        /// About whom.
+        replica: ReplicaName,
+        /// What is the matter.
+        trouble: String,
+    },
+}

@@ -1,0 +1,52 @@
+//! A replica that hangs: off the ring at once, replaced only if it does not come back.
+//!
+//! What was paused or is short of memory for a moment keeps its generation, its caches
+//! and the requests that it holds.
+
+use super::Fleet;
+use super::event::Step;
+use super::instance::InstanceId;
+use super::lifecycle::{Phase, Time};
+
+/// Why a hung replica is taken off the ring.
+pub(super) const SILENT: &str = "no answer to heartbeats";
+
+impl Fleet {
+    /// An instance has missed so many heartbeats that it counts as hung.
+    pub(super) fn fell_silent(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        let mercy = self.policy.hang_mercy;
+        let replica = &mut self.replicas[index];
+        let reason = SILENT;
+        match replica.phase {
+            // What nothing can be started in place of is asked until it answers anyway.
+            Phase::Ready { endpoint, since }
+                if replica.member && self.policy.spawns && !mercy.is_zero() =>
+            {
+                replica.phase = Phase::Hung {
+                    endpoint,
+                    healthy_for: now.saturating_sub(since),
+                    until: now.saturating_add(mercy),
+                };
+                let (id, reason) = (id.clone(), reason.to_owned());
+                steps.push(Step::Evict { id, reason });
+            }
+            // Said already.
+            Phase::Hung { .. } => {}
+            _ => self.unresponsive(id, reason, now, steps),
+        }
+    }
+
+    /// A hung instance has not come back in time, or has lost its last chance.
+    pub(super) fn end_mercy(&mut self, index: usize, cause: &str, steps: &mut Vec<Step>) {
+        let replica = &self.replicas[index];
+        if let Phase::Hung { healthy_for, .. } = replica.phase {
+            let id = replica.id();
+            self.mourn(index, cause, None, steps);
+            steps.push(Step::Unwatch { id });
+            self.clear(index, healthy_for, steps);
+        }
+    }
+}

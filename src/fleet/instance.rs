@@ -1,0 +1,64 @@
+//! Instances: what plays a replica right now.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::ring::{ReplicaName, Weight};
+
+/// One incarnation of a replica: the third instance of `Server1` has generation 3.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId {
+    /// The replica that this instance plays.
+    pub replica: ReplicaName,
+    /// Tells the instances that bore the name apart: each has a higher one than all
+    /// before it. The first has 1.
+    pub generation: u64,
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (generation {})", self.replica, self.generation)
+    }
+}
+
+/// What a runtime needs to know to start an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchOrder {
+    /// Which replica, and which of its generations.
+    pub id: InstanceId,
+    /// The replica's weight; kept with the instance where the runtime can keep it.
+    pub weight: Weight,
+    /// The replica's place in the order in which replicas joined; kept likewise.
+    pub ordinal: u64,
+}
+
+/// An instance of an earlier balancer's that still runs, or that ended and was not replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What it was started as.
+    pub order: LaunchOrder,
+    /// Where it listens; none if it does not run any more.
+    pub endpoint: Option<SocketAddr>,
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Exit {
+    /// The exit code, if it ended by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it, where that is known.
+    pub signal: Option<i32>,
+    /// The kernel's out-of-memory killer did it.
+    pub out_of_memory: bool,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.out_of_memory, self.signal, self.code) {
+            (true, ..) => f.write_str("out of memory"),
+            (_, Some(signal), _) => write!(f, "killed by signal {signal}"),
+            (_, _, Some(code)) => write!(f, "exited with code {code}"),
+            _ => f.write_str("gone"),
+        }
+    }
+}

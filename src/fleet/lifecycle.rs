@@ -1,0 +1,216 @@
+//! The life of one replica.
+//!
+//! ```text
+//!                 +------------------------- back-off over -------------------+
+//!                 v                                                           |
+//!   desired -> Launching --started--> Probing --first good heartbeat--> Ready |
+//!                 |                      |                                |   |
+//!                 | failed               | died, or too late              |   |
+//!                 v                      v                                |   |
+//!              Waiting <------------ Clearing <--- silent, refused -------+   |
+//!                 ^  |                   (evicted first, stopped second)  |   |
+//!                 |  +--------------------------------------------------------+
+//!                 +------------------------ died ------------------------+
+//!
+//!   Ready --silent--> Hung --answers again--> Ready, the same instance
+//!                      |
+//!                      +--dies, refuses, or mercy is over--> Clearing or Waiting
+//!
+//!   removed on request:  Ready -> Draining -> forgotten, its instance departs
+//! ```
+//!
+//! What is left of a replica that is gone is a matter of [`super::departures`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::backoff::{Backoff, FORGIVEN_AFTER};
+use super::instance::{Exit, InstanceId, LaunchOrder};
+use crate::ring::{Member, ReplicaName, Weight};
+
+/// A point in time: how long the balancer has been running. `fleet` has no clock.
+pub type Time = Duration;
+
+/// Where a replica is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// The runtime has been asked for an instance. The report of its end may overtake
+    /// the report of its start.
+    Launching {
+        /// How it ended, if that is known already.
+        exited: Option<Exit>,
+    },
+    /// An instance runs and has not yet answered a heartbeat.
+    Probing {
+        /// Where it listens.
+        endpoint: SocketAddr,
+        /// When it is given up; none where nothing could be started in its place.
+        deadline: Option<Time>,
+    },
+    /// It answers heartbeats.
+    Ready {
+        /// Where it listens.
+        endpoint: SocketAddr,
+        /// Since when.
+        since: Time,
+    },
+    /// It has ceased to answer and is off the ring; it may still come back.
+    Hung {
+        /// Where it listens.
+        endpoint: SocketAddr,
+        /// How long it had been ready.
+        healthy_for: Duration,
+        /// When it is replaced.
+        until: Time,
+    },
+    /// It is off the ring, and its instance is being stopped so that another can take over.
+    Clearing {
+        /// How long it had been ready.
+        healthy_for: Duration,
+    },
+    /// It is started again at `until`.
+    Waiting {
+        /// When.
+        until: Time,
+    },
+    /// On its way out: off the ring, requests in flight are being finished.
+    Draining,
+}
+
+/// How a replica is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// The instance that plays it, or is to.
+    pub id: InstanceId,
+    /// Its weight.
+    pub weight: Weight,
+    /// `starting`, `ready`, `hung`, `restarting`, `waiting`, `draining` or `stopping`.
+    pub state: &'static str,
+    /// How often in a row it has died without having been healthy in between.
+    pub deaths_in_a_row: u32,
+    /// Whether it dies so often that it is only started once a minute.
+    pub degraded: bool,
+}
+
+/// A replica as the fleet keeps it.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    /// Its name, for good.
+    pub name: ReplicaName,
+    /// Its weight.
+    pub weight: Weight,
+    /// Its place in the order of joining.
+    pub ordinal: u64,
+    /// The generation of the instance that plays it, or is to.
+    pub generation: u64,
+    /// The generations that the runtime has started and not cleared away since: the one
+    /// above, if it got that far, or what an older one left behind.
+    pub remains: Vec<u64>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Whether it is on the ring's member list (not: whether it is ready).
+    pub member: bool,
+    /// Whether it is on its way out. Only what is being started or drained stays that
+    /// long; from any other phase a replica leaves at once.
+    pub leaving: bool,
+    /// Its record of deaths.
+    pub backoff: Backoff,
+}
+
+impl Replica {
+    /// One that has yet to prove itself before it joins the ring.
+    pub fn newcomer(name: ReplicaName, ordinal: u64) -> Self {
+        Self {
+            name,
+            weight: Weight::default(),
+            ordinal,
+            generation: 0,
+            remains: Vec::new(),
+            phase: Phase::Launching { exited: None },
+            member: false,
+            leaving: false,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// A member as an earlier balancer's order describes it.
+    pub fn adopted(order: &LaunchOrder) -> Self {
+        Self {
+            weight: order.weight,
+            generation: order.id.generation,
+            member: true,
+            ..Self::newcomer(order.id.replica.clone(), order.ordinal)
+        }
+    }
+
+    /// The identity of the instance that plays it.
+    pub fn id(&self) -> InstanceId {
+        InstanceId {
+            replica: self.name.clone(),
+            generation: self.generation,
+        }
+    }
+
+    /// The order that starts that instance.
+    pub fn order(&self) -> LaunchOrder {
+        LaunchOrder {
+            id: self.id(),
+            weight: self.weight,
+            ordinal: self.ordinal,
+        }
+    }
+
+    /// The replica as the ring sees it.
+    pub fn as_member(&self) -> Member {
+        Member {
+            name: self.name.clone(),
+            weight: self.weight,
+        }
+    }
+
+    /// The phase in a word.
+    pub fn state(&self) -> &'static str {
+        match self.phase {
+            Phase::Draining => "draining",
+            _ if self.leaving => "stopping",
+            Phase::Launching { .. } | Phase::Probing { .. } => "starting",
+            Phase::Ready { .. } => "ready",
+            Phase::Hung { .. } => "hung",
+            Phase::Clearing { .. } => "restarting",
+            Phase::Waiting { .. } => "waiting",
+        }
+    }
+
+    /// Whether it is wanted: on the ring's member list, and not on its way out.
+    pub fn is_desired(&self) -> bool {
+        self.member && !self.leaving
+    }
+
+    /// Whether it is being sent heartbeats.
+    pub fn is_watched(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Probing { .. } | Phase::Ready { .. } | Phase::Hung { .. }
+        )
+    }
+
+    /// Whether time has moved it on.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.wakes_at().is_some_and(|at| at <= now)
+    }
+
+    /// When this replica wants to be looked at again, if time alone moves it on.
+    pub fn wakes_at(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Waiting { until } | Phase::Hung { until, .. } => Some(until),
+            Phase::Probing { deadline, .. } => deadline,
+            Phase::Ready { since, .. } if self.backoff.has_record() => {
+                Some(since.saturating_add(FORGIVEN_AFTER))
+            }
+            Phase::Launching { .. }
+            | Phase::Ready { .. }
+            | Phase::Clearing { .. }
+            | Phase::Draining => None,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Changes of membership on request, one after the other.
+
+use std::collections::HashSet;
+
+use super::change::{self, Change, ChangeError, Failures, Ticket};
+use super::event::Step;
+use super::lifecycle::Phase;
+use super::moves::Farewell;
+use super::names::Dice;
+use super::{Fleet, Replica};
+use crate::ring::{ReplicaName, Weight};
+
+/// How many changes may wait for their turn.
+const MAX_WAITING: usize = 64;
+
+/// A change that waits for its turn.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub ticket: Ticket,
+    pub change: Change,
+    pub seed: u64,
+}
+
+/// The change that is being carried out.
+#[derive(Debug)]
+pub(super) struct Active {
+    ticket: Ticket,
+    kind: Kind,
+    /// Whose replicas it is about.
+    names: Vec<ReplicaName>,
+    failures: Failures,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Adding,
+    /// A start failed, and the newcomers are being taken back.
+    TakingBack,
+    Removing,
+}
+
+impl Fleet {
+    /// Why a change is not even put in line.
+    pub(super) fn refusal(&self) -> Option<ChangeError> {
+        if !self.policy.spawns {
+            Some(ChangeError::FixedFleet)
+        } else if self.stopping {
+            Some(ChangeError::ShuttingDown)
+        } else if self.waiting.len() >= MAX_WAITING {
+            Some(ChangeError::Busy(self.waiting.len()))
+        } else {
+            None
+        }
+    }
+
+    /// Answers every change that waits or is under way: the balancer stops.
+    pub(super) fn refuse_all(&mut self, steps: &mut Vec<Step>) {
+        let under_way = self.active.take().map(|active| active.ticket);
+        let waiting = self.waiting.drain(..).map(|request| request.ticket);
+        let tickets = under_way.into_iter().chain(waiting);
+        steps.extend(tickets.map(|ticket| Step::Answer {
+            ticket,
+            outcome: Err(ChangeError::ShuttingDown),
+        }));
+    }
+
+    /// Brings the change under way to its end if it has got there, and begins the next.
+    pub(super) fn settle(&mut self, steps: &mut Vec<Step>) {
+        loop {
+            if let Some(active) = self.active.take() {
+                self.active = self.advance(active, steps);
+                if self.active.is_some() {
+                    return;
+                }
+            }
+            let Some(request) = self.waiting.pop_front() else {
+                return;
+            };
+            let ticket = request.ticket;
+            match self.begin(request, steps) {
+                Ok(active) => self.active = Some(active),
+                Err(error) => steps.push(Step::Answer {
+                    ticket,
+                    outcome: Err(error),
+                }),
+            }
+        }
+    }
+
+    /// A newcomer could not be started: its change comes to nothing.
+    pub(super) fn blame_start(&mut self, name: ReplicaName, reason: String) {
+        if let Some(active) = &mut self.active {
+            active.failures.0.push((name, reason));
+            active.kind = Kind::TakingBack;
+        }
+    }
+
+    /// An instance could not be stopped, which whoever asked for that should know.
+    pub(super) fn blame_stop(&mut self, name: &ReplicaName, reason: &str) {
+        if let Some(active) = &mut self.active
+            && active.names.contains(name)
+        {
+            let reason = match active.kind {
+                Kind::Removing => reason.to_owned(),
+                Kind::Adding | Kind::TakingBack => format!("cannot be stopped again: {reason}"),
+            };
+            active.failures.0.push((name.clone(), reason));
+        }
+    }
+
+    fn begin(&mut self, request: Request, steps: &mut Vec<Step>) -> Result<Active, ChangeError> {
+        let mut dice = Dice::new(request.seed);
+        let (kind, names) = match request.change {
+            Change::Add {
+                n,
+                hostnames,
+                weights,
+            } => {
+                let present: HashSet<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
+                let names = change::choose_newcomers(n, &hostnames, &present, &mut dice)?;
+                let weights = change::read_weights(&weights, &hostnames)?;
+                let weight_of =
+                    |name: &ReplicaName| weights.get(name.as_str()).copied().unwrap_or_default();
+                let present = self.replicas.iter().map(|replica| replica.weight);
+                let total_weight = present.chain(names.iter().map(weight_of));
+                let total_weight = total_weight.map(|weight| u64::from(weight.get())).sum();
+                self.ring
+                    .room_for(self.replicas.len() + names.len(), total_weight)?;
+                for name in &names {
+                    self.enlist(name.clone(), weight_of(name));
+                    self.launch(self.replicas.len() - 1, steps);
+                }
+                (Kind::Adding, names)
+            }
+            Change::Remove { n, hostnames } => {
+                let names = change::choose_leavers(n, &hostnames, &self.roster(), &mut dice)?;
+                steps.push(Step::Leave(names.clone()));
+                self.dismiss_all(&names, Farewell::AfterDraining, steps);
+                (Kind::Removing, names)
+            }
+        };
+        Ok(Active {
+            ticket: request.ticket,
+            kind,
+            names,
+            failures: Failures::default(),
+        })
+    }
+
+    /// Gives the change back if it has not come to its end, and answers it otherwise.
+    fn advance(&mut self, active: Active, steps: &mut Vec<Step>) -> Option<Active> {
+        if active.kind == Kind::TakingBack {
+            self.dismiss_all(&active.names, Farewell::AtOnce, steps);
+        }
+        let done = match active.kind {
+            Kind::Adding => active.names.iter().all(|name| self.is_ready(name)),
+            Kind::TakingBack | Kind::Removing => active.names.iter().all(|name| self.is_gone(name)),
+        };
+        if !done {
+            return Some(active);
+        }
+        let outcome = match active.kind {
+            Kind::Adding => {
+                self.welcome(&active.names, steps);
+                Ok(self.roster())
+            }
+            Kind::TakingBack => Err(ChangeError::StartFailed(active.failures)),
+            Kind::Removing if !active.failures.0.is_empty() => {
+                Err(ChangeError::StopFailed(active.failures))
+            }
+            Kind::Removing => Ok(self.roster()),
+        };
+        steps.push(Step::Answer {
+            ticket: active.ticket,
+            outcome,
+        });
+        None
+    }
+
+    pub(super) fn dismiss_all(
+        &mut self,
+        names: &[ReplicaName],
+        farewell: Farewell,
+        steps: &mut Vec<Step>,
+    ) {
+        for name in names {
+            if let Some(index) = self.index_of(name) {
+                self.dismiss(index, farewell, steps);
+            }
+        }
+    }
+
+    fn is_ready(&self, name: &ReplicaName) -> bool {
+        let replica = self.replicas.iter().find(|r| r.name == *name);
+        replica.is_some_and(|r| matches!(r.phase, Phase::Ready { .. }))
+    }
+
+    /// Whether nothing is left of a replica, its instances included.
+    fn is_gone(&self, name: &ReplicaName) -> bool {
+        self.index_of(name).is_none() && !self.departures.iter().any(|d| d.is_of(name))
+    }
+
+    /// The newcomers are ready: they join the ring, all at once.
+    fn welcome(&mut self, names: &[ReplicaName], steps: &mut Vec<Step>) {
+        let mut members = Vec::new();
+        let mut admissions = Vec::new();
+        for replica in &mut self.replicas {
+            if let Phase::Ready { endpoint, .. } = replica.phase
+                && names.contains(&replica.name)
+            {
+                replica.member = true;
+                members.push(replica.as_member());
+                let id = replica.id();
+                admissions.push(Step::Admit { id, endpoint });
+            }
+        }
+        steps.push(Step::Join(members));
+        steps.extend(admissions);
+    }
+
+    /// Puts a newcomer on the list of replicas.
+    pub(super) fn enlist(&mut self, name: ReplicaName, weight: Weight) {
+        self.replicas.push(Replica {
+            weight,
+            ..Replica::newcomer(name, self.next_ordinal)
+        });
+        self.next_ordinal = self.next_ordinal.saturating_add(1);
+    }
+}

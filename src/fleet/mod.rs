@@ -1,0 +1,243 @@
+//! The fleet: what is desired, what is observed, and the steps that close the difference.
+//!
+//! Pure: [`Event`]s go in together with the time, [`Step`]s come out, and somebody else
+//! carries them out in their order. A history of events replays to the same steps.
+//!
+//! The rules it keeps:
+//!
+//! * A replica is *evicted first* and cleaned up second.
+//! * It comes back under its own name and weight and under a generation that no instance
+//!   of that name has had; reports about an older one change nothing.
+//! * Changes on request are carried out one after the other, each is answered once, and an
+//!   addition that fails leaves nothing behind.
+//!
+//! `scenarios/` tells how, story by story; a simulation in `tests/` tries to break it.
+
+mod adoption;
+mod backoff;
+mod cadence;
+mod change;
+mod departures;
+mod ejections;
+mod event;
+mod expectation;
+mod generations;
+mod hang;
+mod health;
+mod instance;
+mod lifecycle;
+mod membership;
+mod moves;
+mod names;
+mod reports;
+mod slow_start;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub use backoff::Backoff;
+pub use cadence::Cadence;
+pub use change::{Change, ChangeError, Failures, MAX_REPLICAS, Ticket};
+pub use ejections::{EjectionPolicy, Ejections, Sentence};
+pub use event::{Event, Step};
+pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
+pub use health::{Flip, HealthTracker};
+pub use instance::{Exit, Found, InstanceId, LaunchOrder};
+pub use lifecycle::{Phase, ReplicaStatus, Time};
+pub use slow_start::serves as serves_slot;
+
+use crate::ring::{Member, ReplicaName, RingSpec, Weight};
+use departures::Departure;
+use generations::Generations;
+use lifecycle::Replica;
+use membership::{Active, Request};
+use moves::Farewell;
+
+/// What does not change while the balancer runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a fresh instance may take to its first good heartbeat.
+    pub start_timeout: Duration,
+    /// The time between SIGTERM and SIGKILL for an instance that is asked to go.
+    pub stop_grace: Duration,
+    /// How long an instance that hangs may take to come back before it is replaced.
+    pub hang_mercy: Duration,
+    /// Whether the runtime can start and stop instances at all.
+    pub spawns: bool,
+}
+
+/// Desired replicas against observed instances.
+#[derive(Debug)]
+pub struct Fleet {
+    policy: Policy,
+    /// The recipe that the members have to fit.
+    ring: RingSpec,
+    /// In the order of joining.
+    replicas: Vec<Replica>,
+    departures: Vec<Departure>,
+    generations: Generations,
+    next_ordinal: u64,
+    active: Option<Active>,
+    waiting: VecDeque<Request>,
+    stopping: bool,
+}
+
+impl Fleet {
+    /// A fleet of the given names, and the steps that bring it up.
+    ///
+    /// If an earlier balancer left instances behind, its membership stands: those that
+    /// run are adopted, those that ended are started again, and `names` is not looked at.
+    pub fn new(
+        policy: Policy,
+        names: &[ReplicaName],
+        found: Vec<Found>,
+        now: Time,
+    ) -> (Self, Vec<Step>) {
+        let mut fleet = Self {
+            policy,
+            ring: RingSpec::default(),
+            replicas: Vec::new(),
+            departures: Vec::new(),
+            generations: Generations::default(),
+            next_ordinal: 1,
+            active: None,
+            waiting: VecDeque::new(),
+            stopping: false,
+        };
+        let mut steps = Vec::new();
+        if found.is_empty() {
+            fleet.found(names, &mut steps);
+        } else {
+            fleet.adopt(found, now, &mut steps);
+        }
+        (fleet, steps)
+    }
+
+    /// The desired replicas, in the order of joining.
+    pub fn roster(&self) -> Vec<ReplicaName> {
+        let desired = self.replicas.iter().filter(|r| r.is_desired());
+        desired.map(|r| r.name.clone()).collect()
+    }
+
+    /// Every replica there is, those on their way in or out included.
+    pub fn statuses(&self) -> Vec<ReplicaStatus> {
+        let status = |r: &Replica| ReplicaStatus {
+            id: r.id(),
+            weight: r.weight,
+            state: r.state(),
+            deaths_in_a_row: r.backoff.deaths_in_a_row(),
+            degraded: r.backoff.is_degraded(),
+        };
+        self.replicas.iter().map(status).collect()
+    }
+
+    /// Notes how the ring is built: newcomers that it has no room for are refused.
+    pub fn note_ring(&mut self, spec: RingSpec) {
+        self.ring = spec;
+    }
+
+    /// Notes a weight that the ring has taken in already; the replica's next instance
+    /// carries it.
+    pub fn note_weight(&mut self, name: &ReplicaName, weight: Weight) {
+        if let Some(replica) = self.replicas.iter_mut().find(|r| r.name == *name) {
+            replica.weight = weight;
+        }
+    }
+
+    /// When [`Event::Tick`] is due, if nothing else happens before.
+    pub fn wakes_at(&self) -> Option<Time> {
+        let replicas = self.replicas.iter().filter_map(Replica::wakes_at);
+        let departures = self.departures.iter().filter_map(Departure::wakes_at);
+        replicas.chain(departures).min()
+    }
+
+    /// Whether [`Fleet::shut_down`] has been asked for and every instance is gone.
+    pub fn is_shut_down(&self) -> bool {
+        self.stopping && self.replicas.is_empty() && self.departures.is_empty()
+    }
+
+    /// How often in a row a replica has died without having been healthy in between.
+    pub fn deaths_in_a_row(&self, name: &ReplicaName) -> u32 {
+        let replica = self.replicas.iter().find(|r| r.name == *name);
+        replica.map_or(0, |r| r.backoff.deaths_in_a_row())
+    }
+
+    /// Asks for a change of membership. Exactly one [`Step::Answer`] with this ticket
+    /// follows, now or after later events. `seed` decides what the request leaves to
+    /// chance.
+    pub fn request(&mut self, ticket: Ticket, change: Change, seed: u64) -> Vec<Step> {
+        let mut steps = Vec::new();
+        match self.refusal() {
+            Some(error) => steps.push(Step::Answer {
+                ticket,
+                outcome: Err(error),
+            }),
+            None => self.waiting.push_back(Request {
+                ticket,
+                change,
+                seed,
+            }),
+        }
+        self.settle(&mut steps);
+        steps
+    }
+
+    /// Stops every instance. Changes that wait or are under way are answered with an error.
+    pub fn shut_down(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.stopping = true;
+        self.refuse_all(&mut steps);
+        if self.policy.spawns {
+            let names: Vec<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
+            self.dismiss_all(&names, Farewell::AtOnce, &mut steps);
+        } else {
+            // Servers that somebody else runs go on without us.
+            let watched = self.replicas.drain(..).filter(Replica::is_watched);
+            steps.extend(watched.map(|replica| Step::Unwatch { id: replica.id() }));
+        }
+        steps
+    }
+
+    /// Takes in what happened and says what is to be done about it.
+    pub fn apply(&mut self, event: Event, now: Time) -> Vec<Step> {
+        let mut steps = Vec::new();
+        match event {
+            Event::Launched { id, endpoint } => self.launched(&id, endpoint, now, &mut steps),
+            Event::LaunchFailed { id, reason } => self.launch_failed(&id, reason, now, &mut steps),
+            Event::Exited { id, exit } => self.exited(&id, exit, now, &mut steps),
+            Event::Answered { id } => self.answered(&id, now, &mut steps),
+            Event::FellSilent { id } => self.fell_silent(&id, now, &mut steps),
+            Event::Refused { id } => self.unresponsive(&id, "refuses connections", now, &mut steps),
+            Event::Drained { id } => self.drained(&id, &mut steps),
+            Event::Stopped { id } => self.stopped(&id, now, &mut steps),
+            Event::StopFailed { id, reason } => self.stop_failed(&id, &reason, now, &mut steps),
+            Event::Tick => self.tick(now, &mut steps),
+        }
+        self.settle(&mut steps);
+        steps
+    }
+
+    /// Starts from nothing.
+    fn found(&mut self, names: &[ReplicaName], steps: &mut Vec<Step>) {
+        for name in names {
+            // A name given twice is one replica.
+            if self.index_of(name).is_none() {
+                self.enlist(name.clone(), Weight::default());
+            }
+        }
+        for replica in &mut self.replicas {
+            replica.member = true;
+        }
+        steps.push(Step::Join(self.members()));
+        for index in 0..self.replicas.len() {
+            self.launch(index, steps);
+        }
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let desired = self.replicas.iter().filter(|r| r.is_desired());
+        desired.map(Replica::as_member).collect()
+    }
+}

@@ -1,0 +1,187 @@
+//! The moves of a replica that several reports and requests share.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Fleet;
+use super::departures::Departure;
+use super::event::Step;
+use super::instance::{Exit, InstanceId};
+use super::lifecycle::{Phase, Time};
+use crate::ring::ReplicaName;
+
+/// How a replica that serves requests is sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Farewell {
+    AfterDraining,
+    AtOnce,
+}
+
+impl Fleet {
+    /// The place of the replica that this instance plays; none for old news.
+    pub(super) fn current(&self, id: &InstanceId) -> Option<usize> {
+        self.index_of(&id.replica)
+            .filter(|index| self.replicas[*index].generation == id.generation)
+    }
+
+    pub(super) fn index_of(&self, name: &ReplicaName) -> Option<usize> {
+        self.replicas.iter().position(|r| r.name == *name)
+    }
+
+    /// Has what is known of the instance that plays a replica kept: it has died.
+    pub(super) fn mourn(
+        &self,
+        index: usize,
+        cause: &str,
+        exit: Option<Exit>,
+        steps: &mut Vec<Step>,
+    ) {
+        steps.push(Step::Mourn {
+            id: self.replicas[index].id(),
+            cause: cause.to_owned(),
+            exit,
+        });
+    }
+
+    /// Asks for an instance of a generation that has never been.
+    pub(super) fn launch(&mut self, index: usize, steps: &mut Vec<Step>) {
+        let replica = &mut self.replicas[index];
+        replica.generation = self.generations.next(&replica.name);
+        replica.phase = Phase::Launching { exited: None };
+        steps.push(Step::Launch(replica.order()));
+    }
+
+    /// Asks an instance for its first good heartbeat.
+    pub(super) fn probe(
+        &mut self,
+        index: usize,
+        endpoint: SocketAddr,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let replica = &mut self.replicas[index];
+        // Where nothing can be started in its place, giving it up leads nowhere.
+        let patience = self.policy.spawns.then_some(self.policy.start_timeout);
+        replica.phase = Phase::Probing {
+            endpoint,
+            deadline: patience.map(|patience| now.saturating_add(patience)),
+        };
+        let id = replica.id();
+        steps.push(Step::Watch { id, endpoint });
+    }
+
+    /// Stops an instance so that another can take over.
+    pub(super) fn clear(&mut self, index: usize, healthy_for: Duration, steps: &mut Vec<Step>) {
+        let replica = &mut self.replicas[index];
+        replica.phase = Phase::Clearing { healthy_for };
+        steps.push(Step::Stop {
+            id: replica.id(),
+            // What does not answer a heartbeat will not answer SIGTERM in time either.
+            grace: Duration::ZERO,
+        });
+    }
+
+    /// Back under the same name, at once or after a pause.
+    pub(super) fn start_again(
+        &mut self,
+        index: usize,
+        healthy_for: Duration,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let replica = &mut self.replicas[index];
+        let delay = replica
+            .backoff
+            .after_death(replica.name.as_str(), healthy_for, now);
+        if delay.is_zero() {
+            self.launch(index, steps);
+            return;
+        }
+        replica.phase = Phase::Waiting {
+            until: now.saturating_add(delay),
+        };
+        let deaths = match replica.backoff.is_degraded() {
+            true => "is degraded, it died 5 times or more within 5 minutes".to_owned(),
+            false => format!("died {} times in a row", replica.backoff.deaths_in_a_row()),
+        };
+        steps.push(Step::Report {
+            replica: replica.name.clone(),
+            trouble: format!("{deaths}, next start in {:.1} s", delay.as_secs_f64()),
+        });
+    }
+
+    /// A start came to nothing: a member tries again, a newcomer's whole change fails.
+    pub(super) fn failed_to_start(
+        &mut self,
+        index: usize,
+        reason: String,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let replica = &self.replicas[index];
+        let name = replica.name.clone();
+        steps.push(Step::Report {
+            replica: name.clone(),
+            trouble: format!("cannot start: {reason}"),
+        });
+        if replica.member {
+            self.start_again(index, Duration::ZERO, now, steps);
+        } else {
+            self.blame_start(name, reason);
+            self.retire(index, Duration::ZERO, steps);
+        }
+    }
+
+    /// Sends a replica on its way out, from wherever it is.
+    pub(super) fn dismiss(&mut self, index: usize, farewell: Farewell, steps: &mut Vec<Step>) {
+        let grace = self.policy.stop_grace;
+        let replica = &mut self.replicas[index];
+        let id = replica.id();
+        match replica.phase {
+            // What is being started can be stopped once it is there.
+            Phase::Launching { .. } => replica.leaving = true,
+            Phase::Probing { .. } => {
+                steps.push(Step::Unwatch { id });
+                self.retire(index, grace, steps);
+            }
+            Phase::Ready { .. } => {
+                steps.push(Step::Unwatch { id: id.clone() });
+                match farewell {
+                    Farewell::AfterDraining => {
+                        replica.leaving = true;
+                        replica.phase = Phase::Draining;
+                        steps.push(Step::Drain { id });
+                    }
+                    Farewell::AtOnce => self.retire(index, grace, steps),
+                }
+            }
+            Phase::Hung { .. } => {
+                steps.push(Step::Unwatch { id });
+                self.retire(index, Duration::ZERO, steps);
+            }
+            Phase::Clearing { .. } => {
+                self.replicas.remove(index);
+                self.departures.push(Departure::under_way(id));
+            }
+            // Clears away the remains of the instance that died.
+            Phase::Waiting { .. } => self.retire(index, Duration::ZERO, steps),
+            Phase::Draining => match farewell {
+                Farewell::AfterDraining => {}
+                Farewell::AtOnce => self.retire(index, grace, steps),
+            },
+        }
+    }
+
+    /// Forgets a replica; what the runtime has of it departs.
+    pub(super) fn retire(&mut self, index: usize, grace: Duration, steps: &mut Vec<Step>) {
+        let replica = self.replicas.remove(index);
+        for generation in replica.remains {
+            let replica = replica.name.clone();
+            let id = InstanceId {
+                replica,
+                generation,
+            };
+            self.depart(id, grace, steps);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Names for replicas that nobody named, and choices nobody made.
+
+use std::collections::HashSet;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::ring::ReplicaName;
+
+/// Pseudo-random numbers out of a seed, so that `fleet` stays a function of its input.
+pub struct Dice {
+    seed: u64,
+    throws: u64,
+}
+
+impl Dice {
+    /// Dice that always fall the same way for the same seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, throws: 0 }
+    }
+
+    /// A number below `bound`; 0 for a bound of 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.throws += 1;
+        xxh3_64_with_seed(&self.throws.to_le_bytes(), self.seed)
+            .checked_rem(bound)
+            .unwrap_or(0)
+    }
+
+    /// A name such as `replica-k3m9qz` that is not taken.
+    pub fn fresh_name(&mut self, taken: &HashSet<ReplicaName>) -> ReplicaName {
+        const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        loop {
+            let suffix: String = (0..6)
+                .map(|_| char::from(LETTERS[self.below(32) as usize]))
+                .collect();
+            // An address-like name is any text, and this one is a valid host name too.
+            let name = ReplicaName::from_address(&format!("replica-{suffix}"));
+            if !taken.contains(&name) {
+                return name;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_names_are_valid_distinct_and_repeatable() {
+        let draw = |seed| {
+            let mut dice = Dice::new(seed);
+            let mut taken = HashSet::new();
+            for _ in 0..500 {
+                let name = dice.fresh_name(&taken);
+                assert!(name.as_str().parse::<ReplicaName>().is_ok());
+                assert!(taken.insert(name));
+            }
+            taken
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+}

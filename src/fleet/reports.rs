@@ -1,0 +1,224 @@
+//! What each report means for the replica that it is about.
+//!
+//! Reports may be late, doubled or out of order. One about an instance that plays nobody
+//! any more, or that does not fit the phase its replica is in, is old news.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Fleet;
+use super::event::Step;
+use super::hang::SILENT;
+use super::instance::{Exit, InstanceId};
+use super::lifecycle::{Phase, Time};
+
+impl Fleet {
+    pub(super) fn launched(
+        &mut self,
+        id: &InstanceId,
+        endpoint: SocketAddr,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        let replica = &mut self.replicas[index];
+        let Phase::Launching { exited } = &mut replica.phase else {
+            return;
+        };
+        let exited = exited.take();
+        // What older generations left behind went with the start.
+        replica.remains = vec![id.generation];
+        if replica.leaving {
+            self.retire(index, self.policy.stop_grace, steps);
+        } else if let Some(exit) = exited {
+            let cause = exit.to_string();
+            self.mourn(index, &cause, Some(exit), steps);
+            self.failed_to_start(index, cause, now, steps);
+        } else {
+            self.probe(index, endpoint, now, steps);
+        }
+    }
+
+    pub(super) fn launch_failed(
+        &mut self,
+        id: &InstanceId,
+        reason: String,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        let replica = &self.replicas[index];
+        if !matches!(replica.phase, Phase::Launching { .. }) {
+            return;
+        }
+        if replica.leaving {
+            self.retire(index, Duration::ZERO, steps);
+        } else {
+            self.failed_to_start(index, reason, now, steps);
+        }
+    }
+
+    pub(super) fn exited(&mut self, id: &InstanceId, exit: Exit, now: Time, steps: &mut Vec<Step>) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        let replica = &mut self.replicas[index];
+        let reason = exit.to_string();
+        match &mut replica.phase {
+            // Whether it got as far as being started is reported yet.
+            Phase::Launching { exited } => *exited = Some(exit),
+            Phase::Ready { since, .. } if replica.member => {
+                let healthy_for = now.saturating_sub(*since);
+                steps.push(Step::Evict {
+                    id: id.clone(),
+                    reason: reason.clone(),
+                });
+                self.mourn(index, &reason, Some(exit), steps);
+                steps.push(Step::Unwatch { id: id.clone() });
+                self.start_again(index, healthy_for, now, steps);
+            }
+            Phase::Probing { .. } | Phase::Ready { .. } => {
+                self.mourn(index, &reason, Some(exit), steps);
+                steps.push(Step::Unwatch { id: id.clone() });
+                self.failed_to_start(index, reason, now, steps);
+            }
+            Phase::Hung { healthy_for, .. } => {
+                let healthy_for = *healthy_for;
+                self.mourn(index, &reason, Some(exit), steps);
+                steps.push(Step::Unwatch { id: id.clone() });
+                self.start_again(index, healthy_for, now, steps);
+            }
+            // Nobody is left to finish a request.
+            Phase::Draining => {
+                self.mourn(index, &reason, Some(exit), steps);
+                self.retire(index, Duration::ZERO, steps);
+            }
+            // `Stopped` follows, or what there was to end has ended.
+            Phase::Clearing { .. } | Phase::Waiting { .. } => {}
+        }
+    }
+
+    pub(super) fn answered(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        let replica = &mut self.replicas[index];
+        let (Phase::Probing { endpoint, .. } | Phase::Hung { endpoint, .. }) = replica.phase else {
+            return;
+        };
+        replica.phase = Phase::Ready {
+            endpoint,
+            since: now,
+        };
+        // A newcomer joins together with those it was asked for with: see `settle`.
+        if replica.member {
+            let id = id.clone();
+            steps.push(Step::Admit { id, endpoint });
+        }
+    }
+
+    /// The instance is there and does not do its work.
+    pub(super) fn unresponsive(
+        &mut self,
+        id: &InstanceId,
+        reason: &str,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        let replica = &self.replicas[index];
+        if let Phase::Hung { .. } = replica.phase {
+            self.end_mercy(index, reason, steps);
+            return;
+        }
+        let Phase::Ready { endpoint, since } = replica.phase else {
+            return;
+        };
+        if !replica.member {
+            self.mourn(index, reason, None, steps);
+            steps.push(Step::Unwatch { id: id.clone() });
+            self.failed_to_start(index, reason.to_owned(), now, steps);
+            return;
+        }
+        steps.push(Step::Evict {
+            id: id.clone(),
+            reason: reason.to_owned(),
+        });
+        if self.policy.spawns {
+            self.mourn(index, reason, None, steps);
+        }
+        steps.push(Step::Unwatch { id: id.clone() });
+        if self.policy.spawns {
+            self.clear(index, now.saturating_sub(since), steps);
+        } else {
+            // Nothing can be started in its place: ask afresh until it answers again.
+            self.probe(index, endpoint, now, steps);
+        }
+    }
+
+    pub(super) fn drained(&mut self, id: &InstanceId, steps: &mut Vec<Step>) {
+        if let Some(index) = self.current(id)
+            && self.replicas[index].phase == Phase::Draining
+        {
+            self.retire(index, self.policy.stop_grace, steps);
+        }
+    }
+
+    /// Moves on whatever time alone moves on.
+    pub(super) fn tick(&mut self, now: Time, steps: &mut Vec<Step>) {
+        let due = self.replicas.iter().filter(|r| r.is_due(now));
+        // By name, since a newcomer that is late is gone at once and its place with it.
+        let due: Vec<InstanceId> = due.map(|replica| replica.id()).collect();
+        for id in due {
+            let Some(index) = self.current(&id) else {
+                continue;
+            };
+            match self.replicas[index].phase {
+                Phase::Waiting { .. } => self.launch(index, steps),
+                Phase::Probing { .. } => self.too_late(index, now, steps),
+                Phase::Hung { .. } => self.end_mercy(index, SILENT, steps),
+                Phase::Ready { .. } => self.forgive(index, steps),
+                _ => {}
+            }
+        }
+        self.retry_departures(now, steps);
+    }
+
+    /// A replica that died has been healthy for long enough.
+    fn forgive(&mut self, index: usize, steps: &mut Vec<Step>) {
+        let replica = &mut self.replicas[index];
+        if replica.backoff.forgive() {
+            steps.push(Step::Report {
+                replica: replica.name.clone(),
+                trouble: "has been healthy for a minute and is no longer degraded".to_owned(),
+            });
+        }
+    }
+
+    /// A fresh instance has not answered a heartbeat in time.
+    fn too_late(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
+        let replica = &self.replicas[index];
+        let trouble = format!(
+            "no good heartbeat within {:?} of its start",
+            self.policy.start_timeout
+        );
+        let (id, name, member) = (replica.id(), replica.name.clone(), replica.member);
+        self.mourn(index, &trouble, None, steps);
+        steps.push(Step::Unwatch { id });
+        if member {
+            steps.push(Step::Report {
+                replica: name,
+                trouble,
+            });
+            self.clear(index, Duration::ZERO, steps);
+        } else {
+            self.failed_to_start(index, trouble, now, steps);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What happens next in the simulation.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::script::{Line, POLICY, endpoint_of};
+use super::simulation::Run;
+use super::world::{Debt, World};
+use crate::fleet::{Change, Event, Exit, Found, InstanceId, LaunchOrder, Policy, Ticket};
+use crate::ring::{ReplicaName, Weight};
+
+/// Makes up what happens next. What is likely differs from history to history, so that
+/// each gets into corners that an even mixture never sees.
+pub struct Chance {
+    rng: Rng,
+    /// How likely it is, of 100, that...
+    bad_ends: u32,
+    troubles: u32,
+    echoes: u32,
+    requests: u32,
+    pauses: u32,
+    tickets: u64,
+}
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        Self {
+            bad_ends: *choose(&mut rng, &[0, 5, 20, 60, 95]),
+            troubles: *choose(&mut rng, &[0, 5, 20, 50]),
+            echoes: *choose(&mut rng, &[0, 5, 20]),
+            requests: *choose(&mut rng, &[0, 2, 10, 80]),
+            pauses: *choose(&mut rng, &[2, 10, 30]),
+            tickets: 0,
+            rng,
+        }
+    }
+
+    pub fn of_100(&mut self, likely: u32) -> bool {
+        self.rng.u32(..100) < likely
+    }
+
+    /// How much happens.
+    pub fn length(&mut self) -> usize {
+        self.rng.usize(20..600)
+    }
+
+    pub fn beginning(&mut self) -> Vec<Line> {
+        let policy = Policy {
+            spawns: self.rng.u32(..10) > 0,
+            start_timeout: Duration::from_secs(*choose(&mut self.rng, &[1, 10, 120])),
+            hang_mercy: Duration::from_secs(*choose(&mut self.rng, &[0, 1, 10])),
+            ..POLICY
+        };
+        let set_up = Line::Policy {
+            policy,
+            ordinals: false,
+        };
+        let start = if policy.spawns && self.of_100(30) {
+            let found = (0..self.rng.u64(1..8)).map(|_| self.found()).collect();
+            Line::Adopt(found)
+        } else {
+            Line::Start((0..self.rng.u32(..5)).map(|_| self.name()).collect())
+        };
+        vec![set_up, start]
+    }
+
+    fn found(&mut self) -> Found {
+        let id = InstanceId {
+            replica: self.name(),
+            generation: self.rng.u64(1..5),
+        };
+        let runs = self.of_100(50);
+        Found {
+            endpoint: runs.then(|| endpoint_of(&id)),
+            order: LaunchOrder {
+                id,
+                weight: Weight::new(self.rng.u32(1..4)).unwrap(),
+                ordinal: self.rng.u64(..6),
+            },
+        }
+    }
+
+    /// Few names, so that they are used again soon.
+    fn name(&mut self) -> ReplicaName {
+        format!("S{}", self.rng.u32(1..7)).parse().unwrap()
+    }
+
+    pub fn next(&mut self, run: &Run) -> Line {
+        if self.of_100(self.requests) {
+            return self.request(run);
+        }
+        if self.of_100(self.echoes) {
+            let earlier = choose(&mut self.rng, &run.history);
+            if matches!(earlier, Line::Report(_)) && run.world.allows(earlier) {
+                return earlier.clone();
+            }
+        }
+        if self.of_100(self.troubles)
+            && let Some(event) = self.trouble(&run.world)
+        {
+            return Line::Report(event);
+        }
+        let debts = run.world.debts();
+        if debts.is_empty() || self.of_100(self.pauses) {
+            return self.pause(run);
+        }
+        let debt = choose(&mut self.rng, &debts).clone();
+        Line::Report(match debt {
+            Debt::Launch(id) if self.of_100(self.bad_ends) => Event::LaunchFailed {
+                id,
+                reason: "no such image".to_owned(),
+            },
+            Debt::Stop(id) if self.of_100(self.bad_ends) => Event::StopFailed {
+                id,
+                reason: "device busy".to_owned(),
+            },
+            debt => debt.settled(),
+        })
+    }
+
+    fn trouble(&mut self, world: &World) -> Option<Event> {
+        let ids: Vec<_> = world.instances.keys().collect();
+        // The youngest are the interesting ones.
+        let youngest = ids.len().saturating_sub(12);
+        let id = (*self.rng.choice(ids.get(youngest..)?.iter())?).clone();
+        let event = match self.rng.u32(..4) {
+            0 | 1 if world.policy.spawns => {
+                let exit = Exit {
+                    signal: Some(9),
+                    ..Exit::default()
+                };
+                Event::Exited { id, exit }
+            }
+            2 => Event::Refused { id },
+            _ => Event::FellSilent { id },
+        };
+        let possible = world.allows(&Line::Report(event.clone()));
+        possible.then_some(event)
+    }
+
+    fn pause(&mut self, run: &Run) -> Line {
+        let wakes_at = run.player.fleet.as_ref().and_then(|fleet| fleet.wakes_at());
+        let to_wake = wakes_at.map(|at| at.saturating_sub(run.world.now));
+        let millis = |ms| Duration::from_millis(ms);
+        match (self.rng.u32(..8), to_wake) {
+            (0..4, Some(time)) => Line::After(time),
+            (4, Some(time)) => Line::After(time.saturating_sub(millis(1))),
+            (5, _) => Line::Wait(millis(self.rng.u64(..3_000))),
+            (6, _) => Line::After(Duration::from_secs(self.rng.u64(..120))),
+            _ => Line::After(millis(self.rng.u64(..1_500))),
+        }
+    }
+
+    fn request(&mut self, run: &Run) -> Line {
+        // About one in a hundred is the last.
+        if self.rng.u32(..100) == 0 && run.history.len() > 20 {
+            return Line::ShutDown;
+        }
+        self.tickets += 1;
+        let n = self.rng.usize(..4);
+        let named = self.rng.usize(..=n.max(1));
+        let hostnames = (0..named).map(|_| self.name().to_string()).collect();
+        let grow = self.rng.usize(..8) >= run.world.members.len();
+        let change = match grow {
+            true => Change::Add {
+                n,
+                hostnames,
+                weights: Default::default(),
+            },
+            false => Change::Remove { n, hostnames },
+        };
+        Line::Request(Ticket(self.tickets), change, self.rng.u64(1..1000))
+    }
+}
+
+fn choose<'a, T>(rng: &mut Rng, list: &'a [T]) -> &'a T {
+    &list[rng.usize(..list.len())]
+}

@@ -1,0 +1,342 @@
+//! The rules that no history may break, checked at each step and after each answer.
+
+use std::time::Duration;
+
+use super::script::{Line, endpoint_of};
+use super::world::{Deaths, STOP_ATTEMPTS, World};
+use crate::fleet::{Change, ChangeError, Fleet, InstanceId, LaunchOrder, Step, Ticket};
+use crate::ring::ReplicaName;
+
+/// A rule that was broken, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    pub rule: &'static str,
+    pub how: String,
+}
+
+/// Says which rule, if it does not hold.
+fn hold(holds: bool, rule: &'static str, how: impl FnOnce() -> String) -> Result<(), Broken> {
+    if holds {
+        Ok(())
+    } else {
+        let how = how();
+        Err(Broken { rule, how })
+    }
+}
+
+/// The longest wait for anything: a minute of back-off, and a quarter of that for jitter.
+const LONGEST_WAIT: Duration = Duration::from_secs(75);
+
+impl World {
+    /// Carries out a step if no rule is against it.
+    pub fn carry_out(&mut self, step: &Step, line: &Line) -> Result<(), Broken> {
+        match step {
+            Step::Launch(order) => self.launch(order, line),
+            Step::Join(members) => {
+                for member in members {
+                    let new = !self.members.contains(&member.name);
+                    hold(new, "a member joins once", || format!("{member:?}"))?;
+                    self.members.push(member.name.clone());
+                }
+                Ok(())
+            }
+            Step::Leave(names) => self.leave(names),
+            Step::Answer { ticket, outcome } => self.answer(*ticket, outcome),
+            Step::Report { .. } => Ok(()),
+            Step::Watch { id, endpoint } | Step::Admit { id, endpoint } => {
+                let right = *endpoint == endpoint_of(id);
+                hold(right, "an instance is where it was started", || {
+                    format!("{id} is not at {endpoint}")
+                })?;
+                self.carry_out_on(id, step)
+            }
+            Step::Unwatch { id }
+            | Step::Evict { id, .. }
+            | Step::Mourn { id, .. }
+            | Step::Drain { id }
+            | Step::Stop { id, .. } => self.carry_out_on(id, step),
+        }
+    }
+
+    fn launch(&mut self, order: &LaunchOrder, line: &Line) -> Result<(), Broken> {
+        let id = &order.id;
+        let how = || format!("launch of {id}");
+        hold(!self.stopping, "nothing is started at the end", how)?;
+        for (other, instance) in self.instances_of(&id.replica) {
+            let higher = other.generation < id.generation;
+            hold(higher, "no generation comes twice", how)?;
+            // What would not stop is off the ring, and so is what was one too many when
+            // this balancer took over.
+            let surplus = instance.stopping > 0 && !instance.ever_watched;
+            let may_run = instance.stop_failures > 0 || surplus;
+            let twice = instance.launching || (instance.runs() && !may_run);
+            hold(!twice, "nothing is started twice", || {
+                format!("launch of {id}, and there is {other}")
+            })?;
+        }
+        if let (Line::After(_), Some(deaths)) = (line, self.deaths.get(&id.replica)) {
+            let waited = self.now.saturating_sub(deaths.last_at);
+            let enough = waited >= nominal_backoff(deaths.in_a_row) * 3 / 4;
+            hold(
+                enough,
+                "a replica that keeps dying is started rarely",
+                || format!("launch of {id} {waited:?} after its {deaths:?}"),
+            )?;
+        }
+        let instance = self.instances.entry(id.clone()).or_default();
+        instance.launching = true;
+        Ok(())
+    }
+
+    fn leave(&mut self, names: &[ReplicaName]) -> Result<(), Broken> {
+        for name in names {
+            let known = self.members.contains(name);
+            hold(known, "only members leave", || name.to_string())?;
+            self.members.retain(|member| member != name);
+        }
+        for (id, instance) in &mut self.instances {
+            if names.contains(&id.replica) && std::mem::take(&mut instance.admitted) {
+                instance.left = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out_on(&mut self, id: &InstanceId, step: &Step) -> Result<(), Broken> {
+        let how = || format!("{step:?}");
+        let stopping = self.stopping;
+        let spawns = self.policy.spawns;
+        let is_member = self.members.contains(&id.replica);
+        let of_name = || self.instances_of(&id.replica);
+        let other_admitted = of_name().any(|(other, i)| other != id && i.admitted);
+        let other_watched = of_name().any(|(other, i)| other != id && i.watched);
+        let instance = self.instances.get_mut(id);
+        let Some(instance) = instance.filter(|instance| instance.launched) else {
+            return hold(false, "no step is about an unknown instance", how);
+        };
+        match step {
+            Step::Watch { .. } => {
+                let fresh = !instance.watched && !other_watched;
+                hold(fresh, "one instance of a name is watched, once", how)?;
+                hold(instance.runs(), "what has ended is not watched", how)?;
+                instance.watched = true;
+                instance.ever_watched = true;
+                instance.up = false;
+            }
+            Step::Unwatch { .. } => {
+                hold(instance.watched, "only the watched is unwatched", how)?;
+                instance.watched = false;
+                instance.up = false;
+            }
+            Step::Admit { .. } => {
+                hold(!other_admitted, "one instance of a name is admitted", how)?;
+                hold(!instance.admitted, "an instance is admitted once", how)?;
+                hold(is_member, "only members are admitted", how)?;
+                let serves = instance.runs() && instance.watched;
+                hold(serves, "the admitted runs and is watched", how)?;
+                instance.admitted = true;
+                instance.ever_admitted = true;
+            }
+            Step::Evict { .. } => {
+                hold(instance.admitted, "only the admitted is evicted", how)?;
+                instance.admitted = false;
+            }
+            Step::Mourn { exit, .. } => {
+                hold(!instance.mourned, "an instance is mourned once", how)?;
+                hold(spawns, "what somebody else runs is not mourned", how)?;
+                let known = exit.is_none() || instance.exited;
+                hold(known, "an end is told as it was reported", how)?;
+                instance.mourned = true;
+            }
+            Step::Drain { .. } => {
+                let once = instance.left && !instance.draining && !instance.drained;
+                hold(once, "what left while it served is drained, once", how)?;
+                instance.draining = true;
+            }
+            Step::Stop { .. } => {
+                hold(spawns, "what somebody else runs is not stopped", how)?;
+                hold(!instance.watched, "what is watched is not stopped", how)?;
+                hold(
+                    !instance.admitted || stopping,
+                    "evicted first, stopped second",
+                    how,
+                )?;
+                let finished = instance.drained || instance.exited || stopping;
+                hold(
+                    !instance.left || finished,
+                    "drained first, stopped second",
+                    how,
+                )?;
+                hold(instance.stopping == 0, "a stop is awaited", how)?;
+                hold(!instance.stopped, "what was stopped is let be", how)?;
+                let tries = instance.stop_failures;
+                hold(tries < STOP_ATTEMPTS, "no stop is tried for ever", how)?;
+                instance.admitted = false;
+                instance.draining = false;
+                instance.stopping += 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        ticket: Ticket,
+        outcome: &Result<Vec<ReplicaName>, ChangeError>,
+    ) -> Result<(), Broken> {
+        let how = || format!("answer to {ticket:?}: {outcome:?}");
+        let place = self.requests.iter().position(|(t, _)| *t == ticket);
+        let Some((_, change)) = place.and_then(|place| self.requests.remove(place)) else {
+            return hold(false, "a request is answered once", how);
+        };
+        if let Err(ChangeError::Busy(_) | ChangeError::FixedFleet) = outcome {
+            return Ok(());
+        }
+        hold(
+            place == Some(0),
+            "requests are answered in their order",
+            how,
+        )?;
+        if let Err(ChangeError::ShuttingDown) = outcome {
+            return hold(self.stopping, "only the end refuses for good", how);
+        }
+        let before = std::mem::replace(&mut self.roster, self.members.clone());
+        let after = &self.roster;
+        let stays = |name: &&ReplicaName| after.contains(name);
+        let (n, named, right) = match (&change, outcome) {
+            (Change::Add { n, hostnames, .. }, Ok(_)) => {
+                let grown = after.starts_with(&before) && after.len() == before.len() + n;
+                let named = hostnames
+                    .iter()
+                    .all(|h| after.iter().any(|a| a.as_str() == h));
+                (*n, named, grown)
+            }
+            (Change::Remove { n, hostnames }, Ok(_) | Err(ChangeError::StopFailed(_))) => {
+                let rest = before.iter().filter(stays);
+                let shrunk = rest.eq(after) && after.len() + n == before.len();
+                let named = hostnames
+                    .iter()
+                    .all(|h| after.iter().all(|a| a.as_str() != h));
+                (*n, named, shrunk)
+            }
+            _ => (0, true, before == *after),
+        };
+        let tell = || format!("{} for {n}: {before:?} becomes {after:?}", how());
+        hold(right && named, "the roster is the sum of the changes", tell)?;
+        if let Ok(roster) = outcome {
+            hold(roster == after, "an answer tells the roster", how)?;
+        }
+        let left_over = self
+            .instances
+            .iter()
+            .find(|(id, instance)| !self.members.contains(&id.replica) && !instance.is_over());
+        hold(
+            left_over.is_none(),
+            "nothing is left of who is gone",
+            || format!("{}, and there is {left_over:?}", how()),
+        )
+    }
+
+    /// Looks at the fleet as a whole after it has dealt with a line.
+    pub fn inspect(&mut self, fleet: &Fleet, line: &Line, steps: &[Step]) -> Result<(), Broken> {
+        let wakes_at = fleet.wakes_at();
+        if let Line::After(_) = line {
+            let ahead = wakes_at.is_none_or(|at| at > self.now);
+            hold(ahead, "a tick deals with all that is due", || {
+                format!("{wakes_at:?}")
+            })?;
+        }
+        let patience = LONGEST_WAIT.max(self.policy.start_timeout);
+        let soon = wakes_at.is_none_or(|at| at <= self.now + patience);
+        hold(soon, "no wait is longer than a minute or so", || {
+            format!("{wakes_at:?}")
+        })?;
+        let bound = 8 * (self.instances.len() + self.members.len() + 80);
+        hold(steps.len() < bound, "no storm of steps", || {
+            format!("{}", steps.len())
+        })?;
+        if self.stopping {
+            let over = !self.policy.spawns || self.instances.values().all(|i| i.is_over());
+            return hold(
+                fleet.is_shut_down() == over,
+                "the end is when all is over",
+                || format!("{over} {:?}", self.instances),
+            );
+        }
+        if let Line::Start(_) | Line::Adopt(_) = line {
+            self.roster = self.members.clone();
+        }
+        let same = fleet.roster() == self.members;
+        hold(same, "the roster is who is on the ring", || {
+            format!("{:?} {:?}", fleet.roster(), self.members)
+        })?;
+        if self.requests.is_empty() {
+            hold(
+                self.members == self.roster,
+                "the roster is the sum of the changes",
+                || format!("{:?} {:?}", self.members, self.roster),
+            )?;
+        }
+        self.count_deaths(fleet, line, steps)
+    }
+
+    fn count_deaths(&mut self, fleet: &Fleet, line: &Line, steps: &[Step]) -> Result<(), Broken> {
+        for name in self.members.clone() {
+            let deaths = self.deaths.entry(name.clone()).or_default();
+            let in_a_row = fleet.deaths_in_a_row(&name);
+            if deaths.in_a_row != in_a_row {
+                *deaths = Deaths {
+                    in_a_row,
+                    last_at: self.now,
+                };
+            }
+            let launched = steps
+                .iter()
+                .any(|step| matches!(step, Step::Launch(order) if order.id.replica == name));
+            let at_once = launched && matches!(line, Line::Report(_));
+            hold(
+                !at_once || in_a_row <= 1,
+                "only the first respawn is at once",
+                || format!("{name} after {in_a_row} deaths"),
+            )?;
+        }
+        self.deaths.retain(|name, _| self.members.contains(name));
+        Ok(())
+    }
+
+    /// What must be true when events have ceased and everything was answered well.
+    pub fn inspect_at_rest(&self, fleet: &Fleet) -> Result<(), Broken> {
+        hold(
+            self.requests.is_empty(),
+            "every request is answered",
+            || format!("{:?}", self.requests),
+        )?;
+        if self.stopping {
+            return hold(fleet.is_shut_down(), "the end comes", || {
+                format!("{self:?}")
+            });
+        }
+        for name in &self.members {
+            let serving = self.instances_of(name).filter(|(_, i)| i.admitted).count();
+            hold(serving == 1, "observed becomes desired", || {
+                format!("{serving} instances of {name} serve")
+            })?;
+        }
+        let idle = self
+            .instances
+            .iter()
+            .find(|(_, i)| i.runs() && !i.admitted && !i.is_over());
+        hold(idle.is_none(), "nothing runs that nobody wants", || {
+            format!("{idle:?}")
+        })
+    }
+}
+
+/// The pause before the next start after so many deaths, without jitter.
+fn nominal_backoff(deaths_in_a_row: u32) -> Duration {
+    match deaths_in_a_row {
+        0 | 1 => Duration::ZERO,
+        deaths => Duration::from_secs((1 << (deaths - 2).min(6)).min(60)),
+    }
+}

@@ -1,0 +1,158 @@
+//! The language of the stories: one thing that happens a line, and behind `->` what the
+//! fleet wants done about it.
+//!
+//! ```text
+//! # A comment.
+//! policy start-timeout=10s grace=5s mercy=10s static ordinals       (all of them optional)
+//! start Server1 Server2                   adopt Server1/2 running, Server2/1 ended weight=5
+//! launched Server1/1                      launch failed Server1/1: no such image
+//! answered Server1/1                      silent Server1/1
+//! refused Server1/1                       exited Server1/1 signal 9 | code 1 | oom | gone
+//! drained Server1/1                       stopped Server1/1
+//! stop failed Server1/1: device busy      shut down
+//! add #1 2 S4 S5 seed=7                   remove #2 1 S4
+//! after 2s    (and the fleet is told)     wait 2s    (and it is not)
+//! roster?     wakes?     gone?            deaths Server1?
+//! ```
+
+mod read;
+mod write;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::fleet::{Change, Event, Fleet, Found, InstanceId, Policy, Step, Ticket, Time};
+use crate::ring::ReplicaName;
+use write::{duration, step_words, words};
+
+/// One line of a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// How the fleet is set up; before it starts.
+    Policy { policy: Policy, ordinals: bool },
+    /// A fleet that starts from nothing.
+    Start(Vec<ReplicaName>),
+    /// A fleet that takes over.
+    Adopt(Vec<Found>),
+    /// A report.
+    Report(Event),
+    /// A request.
+    Request(Ticket, Change, u64),
+    /// The end.
+    ShutDown,
+    /// Time passes, and the fleet gets its tick.
+    After(Duration),
+    /// Time passes unnoticed.
+    Wait(Duration),
+    /// A question to the fleet.
+    Ask(Question),
+}
+
+/// What the fleet can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    Roster,
+    Wakes,
+    Gone,
+    Deaths(ReplicaName),
+}
+
+/// The policy of a story that does not set one.
+pub const POLICY: Policy = Policy {
+    start_timeout: Duration::from_secs(10),
+    stop_grace: Duration::from_secs(5),
+    hang_mercy: Duration::ZERO,
+    spawns: true,
+};
+
+/// Where the instances of stories listen: each at an address of its own.
+pub fn endpoint_of(id: &InstanceId) -> SocketAddr {
+    let [.., c, d] = id.generation.to_be_bytes();
+    let port = 1024 + xxh3_64(id.replica.as_str().as_bytes()) % 60_000;
+    SocketAddr::from((Ipv4Addr::new(10, 0, c, d), port as u16))
+}
+
+/// Plays lines to a fleet.
+pub struct Player {
+    policy: Policy,
+    ordinals: bool,
+    pub now: Time,
+    /// None before the line that starts it.
+    pub fleet: Option<Fleet>,
+}
+
+impl Player {
+    pub fn new() -> Self {
+        Self {
+            policy: POLICY,
+            ordinals: false,
+            now: Time::ZERO,
+            fleet: None,
+        }
+    }
+
+    /// The steps that the fleet answers with.
+    pub fn play(&mut self, line: &Line) -> Vec<Step> {
+        let (names, found) = match line {
+            Line::Policy { policy, ordinals } => {
+                (self.policy, self.ordinals) = (*policy, *ordinals);
+                return Vec::new();
+            }
+            Line::Start(names) => (names.clone(), Vec::new()),
+            Line::Adopt(found) => (Vec::new(), found.clone()),
+            Line::After(time) | Line::Wait(time) => {
+                self.now += *time;
+                (Vec::new(), Vec::new())
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        if matches!(line, Line::Start(_) | Line::Adopt(_)) {
+            let (fleet, steps) = Fleet::new(self.policy, &names, found, self.now);
+            self.fleet = Some(fleet);
+            return steps;
+        }
+        let fleet = self.fleet.as_mut().expect("a story starts with `start`");
+        match line {
+            Line::Report(event) => fleet.apply(event.clone(), self.now),
+            Line::Request(ticket, change, seed) => fleet.request(*ticket, change.clone(), *seed),
+            Line::ShutDown => fleet.shut_down(),
+            Line::After(_) => fleet.apply(Event::Tick, self.now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Plays a line and writes it down with what follows from it.
+    pub fn tell(&mut self, line: &Line) -> String {
+        let steps = self.play(line);
+        let outcome = match line {
+            Line::Policy { .. } => return line.to_string(),
+            Line::Ask(question) => vec![self.reply(question)],
+            _ if steps.is_empty() => vec!["nothing".to_owned()],
+            _ => {
+                let each = steps.iter().map(|step| step_words(step, self.ordinals));
+                each.collect()
+            }
+        };
+        let one_line = format!("{:<31} -> {}", line.to_string(), outcome.join(", "));
+        if one_line.len() <= 100 || outcome.len() == 1 {
+            return one_line;
+        }
+        format!("{line}\n    -> {}", outcome.join("\n    -> "))
+    }
+
+    fn reply(&self, question: &Question) -> String {
+        let fleet = self.fleet.as_ref().expect("a story starts with `start`");
+        match question {
+            Question::Roster => words(fleet.roster()),
+            Question::Wakes => match fleet.wakes_at() {
+                None => "never".to_owned(),
+                Some(at) if at < self.now => "overdue".to_owned(),
+                Some(at) => format!("in {}", duration(at - self.now)),
+            },
+            Question::Gone => if fleet.is_shut_down() { "yes" } else { "no" }.to_owned(),
+            Question::Deaths(name) => fleet.deaths_in_a_row(name).to_string(),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! From text to [`Line`]s.
+
+use super::{Line, POLICY, Question, endpoint_of};
+use crate::fleet::{Change, Event, Exit, Found, InstanceId, LaunchOrder, Ticket};
+use crate::ring::{ReplicaName, Weight};
+
+impl Line {
+    /// The line's meaning, or what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_known(text).ok_or_else(|| format!("not understood: {text:?}"))
+    }
+
+    fn parse_known(text: &str) -> Option<Self> {
+        if let Some(rest) = text.strip_suffix('?') {
+            return Some(Self::Ask(match rest {
+                "roster" => Question::Roster,
+                "wakes" => Question::Wakes,
+                "gone" => Question::Gone,
+                _ => Question::Deaths(rest.strip_prefix("deaths ")?.parse().ok()?),
+            }));
+        }
+        if text == "shut down" {
+            return Some(Self::ShutDown);
+        }
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match verb {
+            "policy" => parse_policy(rest),
+            "start" => Some(Self::Start(parse_names(rest)?)),
+            "adopt" => {
+                let found = rest.split(", ").enumerate();
+                let found = found.map(|(place, text)| parse_found(place, text));
+                found.collect::<Option<_>>().map(Self::Adopt)
+            }
+            "after" => Some(Self::After(humantime::parse_duration(rest).ok()?)),
+            "wait" => Some(Self::Wait(humantime::parse_duration(rest).ok()?)),
+            "add" | "remove" => parse_request(verb, rest),
+            _ => parse_report(text).map(Self::Report),
+        }
+    }
+}
+
+fn parse_policy(text: &str) -> Option<Line> {
+    let (mut policy, mut ordinals) = (POLICY, false);
+    for word in text.split_whitespace() {
+        match word.split_once('=') {
+            Some(("start-timeout", time)) => {
+                policy.start_timeout = humantime::parse_duration(time).ok()?;
+            }
+            Some(("grace", time)) => policy.stop_grace = humantime::parse_duration(time).ok()?,
+            Some(("mercy", time)) => policy.hang_mercy = humantime::parse_duration(time).ok()?,
+            None if word == "static" => policy.spawns = false,
+            None if word == "ordinals" => ordinals = true,
+            _ => return None,
+        }
+    }
+    Some(Line::Policy { policy, ordinals })
+}
+
+fn parse_names(text: &str) -> Option<Vec<ReplicaName>> {
+    text.split_whitespace()
+        .map(|name| name.parse().ok())
+        .collect()
+}
+
+fn parse_id(text: &str) -> Option<InstanceId> {
+    let (name, generation) = text.split_once('/')?;
+    Some(InstanceId {
+        replica: name.parse().ok()?,
+        generation: generation.parse().ok()?,
+    })
+}
+
+fn parse_found(place: usize, text: &str) -> Option<Found> {
+    let mut words = text.split_whitespace();
+    let id = parse_id(words.next()?)?;
+    let endpoint = match words.next()? {
+        "running" => Some(endpoint_of(&id)),
+        "ended" => None,
+        _ => return None,
+    };
+    let (mut weight, mut ordinal) = (Weight::default(), place as u64 + 1);
+    for word in words {
+        match word.split_once('=')? {
+            ("weight", number) => weight = Weight::new(number.parse().ok()?)?,
+            ("ordinal", number) => ordinal = number.parse().ok()?,
+            _ => return None,
+        }
+    }
+    let order = LaunchOrder {
+        id,
+        weight,
+        ordinal,
+    };
+    Some(Found { order, endpoint })
+}
+
+fn parse_request(verb: &str, text: &str) -> Option<Line> {
+    let mut words = text.split_whitespace();
+    let ticket = Ticket(words.next()?.strip_prefix('#')?.parse().ok()?);
+    let n = words.next()?.parse().ok()?;
+    let (mut hostnames, mut seed) = (Vec::new(), 0);
+    for word in words {
+        match word.strip_prefix("seed=") {
+            Some(number) => seed = number.parse().ok()?,
+            None => hostnames.push(word.to_owned()),
+        }
+    }
+    let change = match verb {
+        "add" => Change::Add {
+            n,
+            hostnames,
+            weights: Default::default(),
+        },
+        _ => Change::Remove { n, hostnames },
+    };
+    Some(Line::Request(ticket, change, seed))
+}
+
+fn parse_report(text: &str) -> Option<Event> {
+    let failed = |text: &str| {
+        let (id, reason) = text.split_once(": ")?;
+        Some((parse_id(id)?, reason.to_owned()))
+    };
+    if let Some(rest) = text.strip_prefix("launch failed ") {
+        let (id, reason) = failed(rest)?;
+        return Some(Event::LaunchFailed { id, reason });
+    }
+    if let Some(rest) = text.strip_prefix("stop failed ") {
+        let (id, reason) = failed(rest)?;
+        return Some(Event::StopFailed { id, reason });
+    }
+    let (verb, rest) = text.split_once(' ')?;
+    let (id, how) = rest.split_once(' ').unwrap_or((rest, ""));
+    let id = parse_id(id)?;
+    Some(match (verb, how) {
+        ("exited", how) => {
+            let exit = parse_exit(how)?;
+            Event::Exited { id, exit }
+        }
+        ("launched", "") => {
+            let endpoint = endpoint_of(&id);
+            Event::Launched { id, endpoint }
+        }
+        ("answered", "") => Event::Answered { id },
+        ("silent", "") => Event::FellSilent { id },
+        ("refused", "") => Event::Refused { id },
+        ("drained", "") => Event::Drained { id },
+        ("stopped", "") => Event::Stopped { id },
+        _ => return None,
+    })
+}
+
+fn parse_exit(text: &str) -> Option<Exit> {
+    let mut exit = Exit::default();
+    match text.split_once(' ') {
+        None if text == "oom" => exit.out_of_memory = true,
+        None if text == "gone" => {}
+        Some(("signal", number)) => exit.signal = Some(number.parse().ok()?),
+        Some(("code", number)) => exit.code = Some(number.parse().ok()?),
+        _ => return None,
+    }
+    Some(exit)
+}

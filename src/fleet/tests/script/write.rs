@@ -1,0 +1,152 @@
+//! From [`Line`]s and steps to text.
+
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Line, POLICY, Question, endpoint_of};
+use crate::fleet::{Change, Event, Found, InstanceId, Step, Ticket};
+use crate::ring::Weight;
+
+impl Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy { policy, ordinals } => {
+                f.write_str("policy")?;
+                let compact = |time| duration(time).replace(' ', "");
+                if policy.start_timeout != POLICY.start_timeout {
+                    write!(f, " start-timeout={}", compact(policy.start_timeout))?;
+                }
+                if policy.stop_grace != POLICY.stop_grace {
+                    write!(f, " grace={}", compact(policy.stop_grace))?;
+                }
+                if policy.hang_mercy != POLICY.hang_mercy {
+                    write!(f, " mercy={}", compact(policy.hang_mercy))?;
+                }
+                f.write_str(if policy.spawns { "" } else { " static" })?;
+                f.write_str(if *ordinals { " ordinals" } else { "" })
+            }
+            Self::Start(names) => write!(f, "start {}", words(names)),
+            Self::Adopt(found) => write!(f, "adopt {}", found_words(found)),
+            Self::Report(event) => f.write_str(&report_words(event)),
+            Self::Request(Ticket(ticket), change, seed) => {
+                let (verb, n, hostnames) = match change {
+                    Change::Add { n, hostnames, .. } => ("add", n, hostnames),
+                    Change::Remove { n, hostnames } => ("remove", n, hostnames),
+                };
+                write!(f, "{verb} #{ticket} {n}")?;
+                hostnames.iter().try_for_each(|name| write!(f, " {name}"))?;
+                match seed {
+                    0 => Ok(()),
+                    seed => write!(f, " seed={seed}"),
+                }
+            }
+            Self::ShutDown => f.write_str("shut down"),
+            Self::After(time) => write!(f, "after {}", duration(*time)),
+            Self::Wait(time) => write!(f, "wait {}", duration(*time)),
+            Self::Ask(Question::Roster) => f.write_str("roster?"),
+            Self::Ask(Question::Wakes) => f.write_str("wakes?"),
+            Self::Ask(Question::Gone) => f.write_str("gone?"),
+            Self::Ask(Question::Deaths(name)) => write!(f, "deaths {name}?"),
+        }
+    }
+}
+
+pub(super) fn duration(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+pub(super) fn words<T: Display>(list: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = list.into_iter().map(|item| item.to_string()).collect();
+    if words.is_empty() {
+        "nobody".to_owned()
+    } else {
+        words.join(" ")
+    }
+}
+
+fn id_words(id: &InstanceId) -> String {
+    format!("{}/{}", id.replica, id.generation)
+}
+
+fn weight_words(weight: Weight) -> String {
+    match weight.get() {
+        1 => String::new(),
+        weight => format!(" weight={weight}"),
+    }
+}
+
+fn found_words(found: &[Found]) -> String {
+    let each = found.iter().map(|Found { order, endpoint }| {
+        let state = endpoint.map_or("ended", |_| "running");
+        let (id, ordinal) = (id_words(&order.id), order.ordinal);
+        let weight = weight_words(order.weight);
+        format!("{id} {state}{weight} ordinal={ordinal}")
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn report_words(event: &Event) -> String {
+    match event {
+        Event::Launched { id, .. } => format!("launched {}", id_words(id)),
+        Event::LaunchFailed { id, reason } => format!("launch failed {}: {reason}", id_words(id)),
+        Event::Exited { id, exit } => {
+            let how = match (exit.out_of_memory, exit.signal, exit.code) {
+                (true, ..) => "oom".to_owned(),
+                (_, Some(signal), _) => format!("signal {signal}"),
+                (_, _, Some(code)) => format!("code {code}"),
+                _ => "gone".to_owned(),
+            };
+            format!("exited {} {how}", id_words(id))
+        }
+        Event::Answered { id } => format!("answered {}", id_words(id)),
+        Event::FellSilent { id } => format!("silent {}", id_words(id)),
+        Event::Refused { id } => format!("refused {}", id_words(id)),
+        Event::Drained { id } => format!("drained {}", id_words(id)),
+        Event::Stopped { id } => format!("stopped {}", id_words(id)),
+        Event::StopFailed { id, reason } => format!("stop failed {}: {reason}", id_words(id)),
+        Event::Tick => "after 0s".to_owned(),
+    }
+}
+
+pub(super) fn step_words(step: &Step, ordinals: bool) -> String {
+    // Only a wrong address is worth a word.
+    let place = |id: &InstanceId, endpoint: &SocketAddr| {
+        if *endpoint == endpoint_of(id) {
+            id_words(id)
+        } else {
+            format!("{} at {endpoint}", id_words(id))
+        }
+    };
+    match step {
+        Step::Launch(order) => {
+            let weight = weight_words(order.weight);
+            let ordinal = match ordinals {
+                false => String::new(),
+                true => format!(" ordinal={}", order.ordinal),
+            };
+            format!("launch {}{weight}{ordinal}", id_words(&order.id))
+        }
+        Step::Watch { id, endpoint } => format!("watch {}", place(id, endpoint)),
+        Step::Unwatch { id } => format!("unwatch {}", id_words(id)),
+        Step::Join(members) => {
+            let members = members.iter().map(|member| match member.weight.get() {
+                1 => member.name.to_string(),
+                weight => format!("{}*{weight}", member.name),
+            });
+            format!("join {}", words(members))
+        }
+        Step::Admit { id, endpoint } => format!("admit {}", place(id, endpoint)),
+        Step::Evict { id, reason } => format!("evict {} ({reason})", id_words(id)),
+        Step::Mourn { id, cause, .. } => format!("mourn {} ({cause})", id_words(id)),
+        Step::Leave(names) => format!("leave {}", words(names)),
+        Step::Drain { id } => format!("drain {}", id_words(id)),
+        Step::Stop { id, grace } if grace.is_zero() => format!("kill {}", id_words(id)),
+        Step::Stop { id, grace } => format!("stop {} within {}", id_words(id), duration(*grace)),
+        Step::Answer { ticket, outcome } => match outcome {
+            Ok(roster) => format!("answer #{} {}", ticket.0, words(roster)),
+            Err(error) => format!("refuse #{} ({error})", ticket.0),
+        },
+        Step::Report { replica, trouble } => format!("report {replica} ({trouble})"),
+    }
+}

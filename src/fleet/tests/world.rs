@@ -1,0 +1,254 @@
+//! What surrounds a fleet in the simulation: a model of the runtime, the prober, the ring
+//! and the callers, kept up to date from the reports that go in and the steps that come
+//! out, and from nothing else. So any part of a history can be played again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::script::{Line, endpoint_of};
+use crate::fleet::{Change, Event, Found, InstanceId, Policy, Ticket, Time};
+use crate::ring::ReplicaName;
+
+/// So often may the runtime fail to stop an instance before it is left behind.
+pub const STOP_ATTEMPTS: u32 = 5;
+
+/// One instance, as the reports tell.
+#[derive(Debug, Default)]
+pub struct Instance {
+    /// Its start has been asked for and not been answered.
+    pub launching: bool,
+    pub launched: bool,
+    pub launch_failed: bool,
+    pub exited: bool,
+    /// Stops asked for and not answered.
+    pub stopping: u32,
+    pub stop_failures: u32,
+    pub stopped: bool,
+    /// Nothing is left of it.
+    pub cleared: bool,
+    pub watched: bool,
+    pub ever_watched: bool,
+    /// Whether the prober has reported that it answers.
+    pub up: bool,
+    pub admitted: bool,
+    pub ever_admitted: bool,
+    /// Its replica left the ring while it was admitted.
+    pub left: bool,
+    pub draining: bool,
+    pub drained: bool,
+    pub mourned: bool,
+}
+
+impl Instance {
+    /// It runs, according to the last report about it.
+    pub fn runs(&self) -> bool {
+        self.launched && !self.exited && !self.stopped
+    }
+
+    /// There is nothing more to be done about it.
+    pub fn is_over(&self) -> bool {
+        // What a later start has cleared away in passing may still be told to stop.
+        let told_to_stop = self.stopping > 0 || self.stop_failures > 0;
+        self.launch_failed
+            || self.stopped
+            || (self.cleared && !told_to_stop)
+            || self.stop_failures >= STOP_ATTEMPTS
+    }
+}
+
+/// The record of one replica's deaths.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Deaths {
+    pub in_a_row: u32,
+    pub last_at: Time,
+}
+
+/// Everything around the fleet.
+#[derive(Debug)]
+pub struct World {
+    pub policy: Policy,
+    pub now: Time,
+    pub stopping: bool,
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// On the ring, in the order of joining.
+    pub members: Vec<ReplicaName>,
+    /// What the members are according to the answers.
+    pub roster: Vec<ReplicaName>,
+    /// Requests that have not been answered.
+    pub requests: VecDeque<(Ticket, Change)>,
+    pub deaths: BTreeMap<ReplicaName, Deaths>,
+}
+
+/// Something that the world owes the fleet an answer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Debt {
+    Launch(InstanceId),
+    FirstAnswer(InstanceId),
+    Drain(InstanceId),
+    Stop(InstanceId),
+}
+
+impl Debt {
+    /// Its good end.
+    pub fn settled(self) -> Event {
+        match self {
+            Self::Launch(id) => {
+                let endpoint = endpoint_of(&id);
+                Event::Launched { id, endpoint }
+            }
+            Self::FirstAnswer(id) => Event::Answered { id },
+            Self::Drain(id) => Event::Drained { id },
+            Self::Stop(id) => Event::Stopped { id },
+        }
+    }
+}
+
+impl World {
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            now: Time::ZERO,
+            stopping: false,
+            instances: BTreeMap::new(),
+            members: Vec::new(),
+            roster: Vec::new(),
+            requests: VecDeque::new(),
+            deaths: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this can happen as things are. Every report may come again, and late.
+    pub fn allows(&self, line: &Line) -> bool {
+        match line {
+            Line::Report(event) => about(event)
+                .is_some_and(|id| self.instances.get(id).is_some_and(|i| fits(i, event))),
+            _ => true,
+        }
+    }
+
+    /// Takes note of a line before the fleet hears of it.
+    pub fn take_in(&mut self, line: &Line) {
+        match line {
+            Line::Policy { policy, .. } => self.policy = *policy,
+            Line::Start(names) => self.roster = names.clone(),
+            Line::Adopt(found) => {
+                for Found { order, endpoint } in found {
+                    let instance = self.instances.entry(order.id.clone()).or_default();
+                    // An instance listed twice runs if it is once said to run.
+                    instance.exited = endpoint.is_none() && (instance.exited || !instance.launched);
+                    instance.launched = true;
+                }
+            }
+            Line::Report(event) => self.take_in_report(event),
+            Line::Request(ticket, change, _) => self.requests.push_back((*ticket, change.clone())),
+            Line::ShutDown => self.stopping = true,
+            Line::After(time) | Line::Wait(time) => self.now += *time,
+            Line::Ask(_) => {}
+        }
+    }
+
+    fn take_in_report(&mut self, event: &Event) {
+        let Some(instance) = about(event).and_then(|id| self.instances.get_mut(id)) else {
+            return;
+        };
+        match event {
+            Event::Launched { id, .. } => {
+                if std::mem::take(&mut instance.launching) {
+                    instance.launched = true;
+                    self.clear_ended_before(id);
+                }
+            }
+            Event::LaunchFailed { .. } => {
+                instance.launching = false;
+                instance.launch_failed = true;
+            }
+            Event::Exited { .. } => instance.exited = true,
+            Event::Answered { .. } => instance.up = instance.watched,
+            Event::FellSilent { .. } => instance.up = false,
+            Event::Drained { .. } => {
+                instance.draining = false;
+                instance.drained = true;
+            }
+            Event::Stopped { .. } => {
+                instance.stopping = instance.stopping.saturating_sub(1);
+                instance.stopped = true;
+                instance.cleared = true;
+            }
+            Event::StopFailed { .. } => {
+                // One that nobody waits for is an old one again.
+                if instance.stopping > 0 {
+                    instance.stopping -= 1;
+                    instance.stop_failures += 1;
+                }
+            }
+            Event::Refused { .. } | Event::Tick => {}
+        }
+    }
+
+    /// Starting an instance clears away what has ended of those before.
+    fn clear_ended_before(&mut self, id: &InstanceId) {
+        for (other, instance) in &mut self.instances {
+            let before = other.replica == id.replica && other.generation < id.generation;
+            instance.cleared |= before && instance.launched && !instance.runs();
+        }
+    }
+
+    /// What the fleet waits for.
+    pub fn debts(&self) -> Vec<Debt> {
+        let mut debts = Vec::new();
+        for (id, instance) in &self.instances {
+            if instance.launching {
+                debts.push(Debt::Launch(id.clone()));
+            }
+            // The prober reports flips: what is up already is not reported again.
+            if instance.watched && !instance.up {
+                debts.push(Debt::FirstAnswer(id.clone()));
+            }
+            if instance.draining {
+                debts.push(Debt::Drain(id.clone()));
+            }
+            if instance.stopping > 0 {
+                debts.push(Debt::Stop(id.clone()));
+            }
+        }
+        debts
+    }
+
+    /// The instances of one name.
+    pub fn instances_of<'a>(
+        &'a self,
+        name: &'a ReplicaName,
+    ) -> impl Iterator<Item = (&'a InstanceId, &'a Instance)> {
+        self.instances.iter().filter(|(id, _)| id.replica == *name)
+    }
+}
+
+/// The instance that a report is about.
+pub fn about(event: &Event) -> Option<&InstanceId> {
+    match event {
+        Event::Launched { id, .. }
+        | Event::LaunchFailed { id, .. }
+        | Event::Exited { id, .. }
+        | Event::Answered { id }
+        | Event::FellSilent { id }
+        | Event::Refused { id }
+        | Event::Drained { id }
+        | Event::Stopped { id }
+        | Event::StopFailed { id, .. } => Some(id),
+        Event::Tick => None,
+    }
+}
+
+/// Whether an instance can be, or has been, what the report says.
+fn fits(instance: &Instance, event: &Event) -> bool {
+    match event {
+        Event::Launched { .. } => instance.launching || instance.launched,
+        Event::LaunchFailed { .. } => instance.launching || instance.launch_failed,
+        Event::Exited { .. } => instance.launching || instance.launched || instance.exited,
+        Event::Answered { .. } | Event::FellSilent { .. } => instance.ever_watched,
+        Event::Refused { .. } => instance.ever_admitted,
+        Event::Drained { .. } => instance.draining || instance.drained,
+        Event::Stopped { .. } => instance.stopping > 0 || instance.stopped,
+        Event::StopFailed { .. } => instance.stopping > 0 || instance.stop_failures > 0,
+        Event::Tick => false,
+    }
+}

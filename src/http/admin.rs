@@ -1,0 +1,140 @@
+//! The admin calls: `GET /rep`, `POST /add`, `DELETE /rm`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use actix_web::http::Method;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Worker;
+use super::error::{AdminError, Envelope};
+use crate::actors::supervisor::{ChangeReplicas, ListReplicas};
+use crate::fleet::Change;
+use crate::ring::ReplicaName;
+
+/// An admin call's body is no larger: a thousand names of the longest kind fit.
+const LARGEST_BODY: usize = 128 * 1024;
+
+/// `{"n":2,"hostnames":["S4","S5"],"weights":{"S4":2}}`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddRequest {
+    n: usize,
+    #[serde(default)]
+    hostnames: Vec<String>,
+    #[serde(default)]
+    weights: BTreeMap<String, u32>,
+}
+
+/// `{"n":1,"hostnames":["S4"]}`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RemoveRequest {
+    n: usize,
+    #[serde(default)]
+    hostnames: Vec<String>,
+}
+
+/// `{"N":3,"replicas":["Server1","Server2","Server3"]}`
+#[derive(Debug, Serialize)]
+struct Roster {
+    #[serde(rename = "N")]
+    count: usize,
+    replicas: Vec<String>,
+}
+
+/// Answers an admin call.
+pub async fn answer(request: &HttpRequest, body: web::Payload) -> HttpResponse {
+    let answered = match (request.uri().path(), request.method()) {
+        ("/rep", &(Method::GET | Method::HEAD)) => list(request).await,
+        ("/rep", _) => Err(AdminError::WrongMethod("GET, HEAD")),
+        ("/add", &Method::POST) => add(request, body).await,
+        ("/add", _) => Err(AdminError::WrongMethod("POST")),
+        ("/rm", &Method::DELETE) => remove(request, body).await,
+        _ => Err(AdminError::WrongMethod("DELETE")),
+    };
+    answered.unwrap_or_else(|error| error.error_response())
+}
+
+/// `GET /rep`: the desired replicas.
+async fn list(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
+    let names = worker(request)?.links.list.send(ListReplicas).await;
+    names.map(roster).map_err(|_| AdminError::Unavailable)
+}
+
+/// `POST /add`: answers once the new replicas are on the ring.
+async fn add(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, AdminError> {
+    let example = r#"{"n":2,"hostnames":["S4","S5"]}"#;
+    let AddRequest {
+        n,
+        hostnames,
+        weights,
+    } = read_json(request, body, example).await?;
+    let added = Change::Add {
+        n,
+        hostnames,
+        weights,
+    };
+    change(request, added).await
+}
+
+/// `DELETE /rm`: answers once the replicas are off the ring, drained and stopped.
+async fn remove(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, AdminError> {
+    let example = r#"{"n":1,"hostnames":["S4"]}"#;
+    let RemoveRequest { n, hostnames } = read_json(request, body, example).await?;
+    change(request, Change::Remove { n, hostnames }).await
+}
+
+async fn change(request: &HttpRequest, change: Change) -> Result<HttpResponse, AdminError> {
+    let worker = worker(request)?;
+    let changed = worker.links.change.send(ChangeReplicas(change)).await;
+    let names = changed
+        .map_err(|_| AdminError::Unavailable)?
+        .map_err(AdminError::Change)?;
+    Ok(roster(names))
+}
+
+fn worker(request: &HttpRequest) -> Result<&Rc<Worker>, AdminError> {
+    request.app_data().ok_or(AdminError::Unavailable)
+}
+
+fn roster(names: Vec<ReplicaName>) -> HttpResponse {
+    HttpResponse::Ok().json(Envelope::successful(Roster {
+        count: names.len(),
+        replicas: names.iter().map(ToString::to_string).collect(),
+    }))
+}
+
+/// Reads a body that must be JSON and say so: a page of another site can make a browser
+/// post a form here, but not this content type.
+pub async fn read_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    mut body: web::Payload,
+    example: &str,
+) -> Result<T, AdminError> {
+    if !is_json(request) {
+        return Err(AdminError::NotJson);
+    }
+    let mut bytes = web::BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| AdminError::BrokenBody(error.to_string()))?;
+        if bytes.len() + chunk.len() > LARGEST_BODY {
+            return Err(AdminError::TooLarge(LARGEST_BODY));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| AdminError::BadBody(format!("the body must be like {example}: {error}")))
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let media_type = content_type.and_then(|value| value.to_str().ok());
+    media_type
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"))
+}

@@ -1,0 +1,279 @@
+//! The admin listener (`--admin`): how the balancer is, and changes of its ring.
+//!
+//! It has an address of its own, so that nothing of it can be mistaken for a path of the
+//! replicas', and is off unless it is asked for.
+//!
+//! * `GET /status`: the ring, counts, replicas, and what happened lately.
+//! * `GET /deaths`: what is known of the instances that died lately.
+//! * `PATCH /ring`: another strategy, other slots, virtual servers, weights, balance
+//!   factor; with `?dry_run=true` it only says what would happen.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::Recipient;
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::admin::read_json;
+use super::error::{AdminError, Envelope};
+use crate::actors::graveyard::Death;
+use crate::actors::history::HistoryEntry;
+use crate::actors::post_mortem::LookAtDeaths;
+use crate::actors::reshape::{ReshapeRing, Reshaped};
+use crate::actors::ring_state::LookAtRing;
+use crate::actors::ring_view::RingView;
+use crate::actors::supervisor::{FleetReport, LookAtFleet, RingReshaped};
+use crate::ring::{BalanceFactor, RingSpec, Weight};
+use crate::upstream::{Counts, Tally};
+
+/// What the admin listener's handlers may ask for, and whom.
+pub struct ControlLinks {
+    /// The replicas and their history.
+    pub fleet: Recipient<LookAtFleet>,
+    /// The post-mortems.
+    pub deaths: Recipient<LookAtDeaths>,
+    /// The ring.
+    pub ring: Recipient<LookAtRing>,
+    /// A change of the ring.
+    pub reshape: Recipient<ReshapeRing>,
+    /// Tells of what has become of the ring.
+    pub reshaped: Recipient<RingReshaped>,
+    /// What the worker threads count.
+    pub tally: Arc<Tally>,
+}
+
+/// The routes of the admin listener.
+pub fn configure_control(app: &mut web::ServiceConfig, links: ControlLinks) {
+    app.app_data(Rc::new(links))
+        .default_service(web::to(dispatch));
+}
+
+async fn dispatch(request: HttpRequest, body: web::Payload) -> HttpResponse {
+    let answered = match (request.uri().path(), request.method()) {
+        ("/status", &(Method::GET | Method::HEAD)) => status(&request).await,
+        ("/status", _) => Err(AdminError::WrongMethod("GET, HEAD")),
+        ("/deaths", &(Method::GET | Method::HEAD)) => deaths(&request).await,
+        ("/deaths", _) => Err(AdminError::WrongMethod("GET, HEAD")),
+        ("/ring", &Method::PATCH) => reshape(&request, body).await,
+        ("/ring", _) => Err(AdminError::WrongMethod("PATCH")),
+        _ => Err(AdminError::UnknownPath(
+            "GET /status, GET /deaths, PATCH /ring",
+        )),
+    };
+    answered.unwrap_or_else(|error| error.error_response())
+}
+
+/// The answer to `GET /status`.
+#[derive(Debug, Serialize)]
+struct Status {
+    /// Counts the changes of the ring.
+    epoch: u64,
+    /// Milliseconds since the balancer's start.
+    now_ms: f64,
+    ring: RingStatus,
+    counters: Counts,
+    replicas: Vec<ReplicaLine>,
+    /// The oldest first.
+    events: Vec<HistoryEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct RingStatus {
+    strategy: &'static str,
+    slots: u32,
+    virtual_servers: Option<u32>,
+    balance_factor: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReplicaLine {
+    name: String,
+    weight: u32,
+    state: &'static str,
+    generation: u64,
+    /// Where its instance listens, while it is ready.
+    endpoint: Option<String>,
+    in_flight: u32,
+    /// Passed over for a while because it fails requests.
+    ejected: bool,
+    deaths_in_a_row: u32,
+    /// It died five times within five minutes: it is started once a minute, until it has
+    /// been healthy for one.
+    degraded: bool,
+}
+
+async fn status(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
+    let links = links(request)?;
+    let unavailable = |_| AdminError::Unavailable;
+    let fleet = links.fleet.send(LookAtFleet).await.map_err(unavailable)?;
+    let view = links.ring.send(LookAtRing).await.map_err(unavailable)?;
+    Ok(HttpResponse::Ok().json(Status {
+        epoch: view.epoch,
+        now_ms: fleet.now_ms,
+        ring: ring_status(view.table.spec(), view.balance_factor),
+        counters: links.tally.counts(),
+        replicas: replica_lines(&fleet, &view),
+        events: fleet.events,
+    }))
+}
+
+/// The answer to `GET /deaths`.
+#[derive(Debug, Serialize)]
+struct Deaths {
+    /// The oldest first.
+    deaths: Vec<Death>,
+}
+
+async fn deaths(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
+    let deaths = links(request)?.deaths.send(LookAtDeaths).await;
+    let deaths = deaths.map_err(|_| AdminError::Unavailable)?;
+    Ok(HttpResponse::Ok().json(Deaths { deaths }))
+}
+
+fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> RingStatus {
+    RingStatus {
+        strategy: spec.strategy().name(),
+        slots: spec.slots(),
+        virtual_servers: spec.virtual_servers(),
+        balance_factor: balance_factor.map(BalanceFactor::get),
+    }
+}
+
+fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
+    let line = |status: &crate::fleet::ReplicaStatus| {
+        let index = view.table.index_of(&status.id.replica);
+        let ready = index.and_then(|index| view.ready.get(index.get())?.as_ref());
+        ReplicaLine {
+            name: status.id.replica.to_string(),
+            weight: status.weight.get(),
+            state: status.state,
+            generation: status.id.generation,
+            endpoint: ready.map(|instance| instance.endpoint().to_string()),
+            in_flight: ready.map_or(0, |instance| instance.in_flight()),
+            ejected: ready.is_some_and(|instance| instance.is_ejected()),
+            deaths_in_a_row: status.deaths_in_a_row,
+            degraded: status.degraded,
+        }
+    };
+    fleet.replicas.iter().map(line).collect()
+}
+
+/// The body of `PATCH /ring`. What is absent stays as it is; but another strategy begins
+/// with its own slots and virtual servers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RingPatch {
+    strategy: Option<String>,
+    slots: Option<u32>,
+    virtual_servers: Option<u32>,
+    /// A number, or null for none.
+    #[serde(deserialize_with = "given")]
+    balance_factor: Option<Option<f64>>,
+    weights: BTreeMap<String, u32>,
+}
+
+/// Tells null, which lifts the bound, from nothing, which leaves it.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// The answer to `PATCH /ring`.
+#[derive(Debug, Serialize)]
+struct ReshapedAnswer {
+    dry_run: bool,
+    ring: RingStatus,
+    /// The share of keys, 0 to 1, that belong to another replica afterwards.
+    moved: f64,
+    ownership: Vec<OwnershipLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnershipLine {
+    replica: String,
+    before: f64,
+    after: f64,
+}
+
+async fn reshape(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, AdminError> {
+    let links = links(request)?;
+    let dry_run = match request.query_string() {
+        "" | "dry_run=false" => false,
+        "dry_run=true" => true,
+        other => {
+            let wrong = format!("{other:?} is not a query: allowed is dry_run=true");
+            return Err(AdminError::BadBody(wrong));
+        }
+    };
+    let example = r#"{"strategy":"maglev","weights":{"Server1":2}}"#;
+    let patch: RingPatch = read_json(request, body, example).await?;
+    let view = links.ring.send(LookAtRing).await;
+    let view = view.map_err(|_| AdminError::Unavailable)?;
+    let change = check(patch, view.table.spec(), dry_run).map_err(AdminError::BadBody)?;
+    let weights = change.weights.clone();
+    let reshaped = links.reshape.send(change).await;
+    let reshaped = reshaped
+        .map_err(|_| AdminError::Unavailable)?
+        .map_err(AdminError::Reshape)?;
+    if !dry_run {
+        let spec = reshaped.spec;
+        // An error means that the balancer is ending.
+        let _ = links.reshaped.send(RingReshaped { spec, weights }).await;
+    }
+    Ok(HttpResponse::Ok().json(Envelope::successful(answer(reshaped, dry_run))))
+}
+
+fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReshapeRing, String> {
+    let spec = match &patch.strategy {
+        Some(name) => {
+            let strategy = name.parse().map_err(|error| format!("strategy: {error}"))?;
+            Some(RingSpec::new(strategy, patch.slots, patch.virtual_servers))
+        }
+        None if patch.slots.is_none() && patch.virtual_servers.is_none() => None,
+        None => Some(RingSpec::new(
+            present.strategy(),
+            patch.slots.or(Some(present.slots())),
+            patch.virtual_servers.or(present.virtual_servers()),
+        )),
+    };
+    let factor =
+        |factor: f64| BalanceFactor::new(factor).map_err(|e| format!("balance_factor: {e}"));
+    let balance_factor = match patch.balance_factor {
+        Some(Some(number)) => Some(Some(factor(number)?)),
+        Some(None) => Some(None),
+        None => None,
+    };
+    let weights = patch.weights.into_iter().map(|(name, weight)| {
+        let valid = Weight::new(weight).ok_or_else(|| {
+            let most = Weight::MAX;
+            format!("weights: {name} is {weight}: 1 to {most} are allowed")
+        })?;
+        Ok((crate::ring::ReplicaName::from_address(&name), valid))
+    });
+    Ok(ReshapeRing {
+        spec: spec.transpose().map_err(|error| error.to_string())?,
+        balance_factor,
+        weights: weights.collect::<Result<_, String>>()?,
+        dry_run,
+    })
+}
+
+fn answer(reshaped: Reshaped, dry_run: bool) -> ReshapedAnswer {
+    let ownership = reshaped.ownership.into_iter().map(|change| OwnershipLine {
+        replica: change.replica.to_string(),
+        before: change.before,
+        after: change.after,
+    });
+    ReshapedAnswer {
+        dry_run,
+        ring: ring_status(&reshaped.spec, reshaped.balance_factor),
+        moved: reshaped.moved,
+        ownership: ownership.collect(),
+    }
+}
+
+fn links(request: &HttpRequest) -> Result<&Rc<ControlLinks>, AdminError> {
+    request.app_data().ok_or(AdminError::Unavailable)
+}

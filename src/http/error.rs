@@ -1,0 +1,182 @@
+//! From an error to what a client is told: the one file that maps errors to status codes.
+
+use std::fmt;
+
+use actix_web::HttpResponse;
+use actix_web::ResponseError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use serde::Serialize;
+
+use crate::actors::reshape::ReshapeError;
+use crate::fleet::ChangeError;
+use crate::upstream::Failure;
+
+/// The body of every answer that Ringmaster gives itself.
+#[derive(Debug, Serialize)]
+pub struct Envelope<M> {
+    /// What there is to say.
+    pub message: M,
+    /// `successful` or `failure`.
+    pub status: &'static str,
+}
+
+impl<M> Envelope<M> {
+    /// Good news.
+    pub fn successful(message: M) -> Self {
+        Self {
+            message,
+            status: "successful",
+        }
+    }
+
+    /// Bad news.
+    pub fn failure(message: M) -> Self {
+        Self {
+            message,
+            status: "failure",
+        }
+    }
+}
+
+/// Why an admin call was refused.
+#[derive(Debug)]
+pub enum AdminError {
+    /// The path is right, the method is not; what is allowed.
+    WrongMethod(&'static str),
+    /// The body is not declared as JSON.
+    NotJson,
+    /// The body is larger than so many bytes.
+    TooLarge(usize),
+    /// The body does not say what it should.
+    BadBody(String),
+    /// The body did not arrive.
+    BrokenBody(String),
+    /// Nothing is at this path; what there is.
+    UnknownPath(&'static str),
+    /// The change was refused or failed.
+    Change(ChangeError),
+    /// The ring cannot be changed like this.
+    Reshape(ReshapeError),
+    /// The balancer is ending.
+    Unavailable,
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The original write-up's own words begin with this mark.
+        f.write_str("<Error> ")?;
+        match self {
+            Self::WrongMethod(allowed) => write!(f, "wrong method: allowed is {allowed}"),
+            Self::NotJson => f.write_str("Content-Type must be application/json"),
+            Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
+            Self::BadBody(reason) | Self::BrokenBody(reason) => f.write_str(reason),
+            Self::UnknownPath(known) => write!(f, "nothing is here: there are {known}"),
+            Self::Change(error) => write!(f, "{error}"),
+            Self::Reshape(error) => write!(f, "{error}"),
+            Self::Unavailable => f.write_str("the balancer is stopping"),
+        }
+    }
+}
+
+impl ResponseError for AdminError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BadBody(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownPath(_) | Self::Reshape(ReshapeError::Unknown(_)) => StatusCode::NOT_FOUND,
+            Self::Reshape(ReshapeError::DoesNotFit(_)) => StatusCode::BAD_REQUEST,
+            Self::Change(error) => match error {
+                ChangeError::TooManyNamesToAdd
+                | ChangeError::TooManyNamesToRemove
+                | ChangeError::CountOutOfRange { .. }
+                | ChangeError::InvalidName(_)
+                | ChangeError::InvalidWeight { .. }
+                | ChangeError::WeightOfNobody(_)
+                | ChangeError::NoRoom(_)
+                | ChangeError::NamedTwice(_) => StatusCode::BAD_REQUEST,
+                ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
+                ChangeError::NameTaken(_) | ChangeError::FixedFleet => StatusCode::CONFLICT,
+                ChangeError::Busy(_) | ChangeError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+                ChangeError::StartFailed(_) | ChangeError::StopFailed(_) => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            },
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Self::WrongMethod(allowed) = self {
+            response.insert_header((ALLOW, *allowed));
+        }
+        response.json(Envelope::failure(self.to_string()))
+    }
+}
+
+/// Why a request was not served by a replica.
+#[derive(Debug)]
+pub enum ProxyError {
+    /// No replica was ready within the time that a request may wait.
+    NoReplica,
+    /// Too many requests wait for a replica already.
+    Overloaded,
+    /// The last attempt failed like this.
+    Upstream(Failure),
+    /// A method that makes no sense here.
+    Connect,
+    /// A request that RFC 9110 and 9112 forbid and actix lets through.
+    Malformed(&'static str),
+    /// A switch of protocols asked for by a request that cannot ask for one.
+    Upgrade,
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoReplica => "no replica is ready",
+            Self::Overloaded => "no replica is ready, and too many requests wait already",
+            Self::Upstream(Failure::NotConnected { .. }) => "no replica could be reached",
+            Self::Upstream(Failure::Broken(_)) => "the replica broke off before its response",
+            Self::Upstream(Failure::BadResponse(_)) => "the replica's response is not valid HTTP",
+            Self::Upstream(Failure::TimedOut) => "the replica did not respond in time",
+            Self::Upstream(Failure::ClientGone) => "the request's body broke off",
+            Self::Connect => "CONNECT is not supported",
+            Self::Malformed(why) => why,
+            Self::Upgrade => {
+                "an upgrade to WebSocket takes a GET of HTTP/1.1 without a body, with \
+                 Connection: upgrade and one Upgrade field"
+            }
+        })
+    }
+}
+
+impl ResponseError for ProxyError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NoReplica | Self::Overloaded | Self::Upstream(Failure::NotConnected { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Upstream(Failure::Broken(_) | Failure::BadResponse(_)) => StatusCode::BAD_GATEWAY,
+            Self::Upstream(Failure::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(Failure::ClientGone) | Self::Upgrade | Self::Malformed(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((RETRY_AFTER, "1"));
+        }
+        // The rest of a body that was not read must not be taken for the next request.
+        response.force_close();
+        response.json(Envelope::failure(format!("<Error> {self}")))
+    }
+}

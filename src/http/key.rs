@@ -1,0 +1,108 @@
+//! Where a request's key comes from (`--key`).
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+use crate::config::KeySource;
+use crate::ring::Key;
+
+/// The field that a request's id stands in.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An id for a request that has none of its own.
+///
+/// As in the original write-up: a random six-digit number.
+pub fn fresh_id(request: &HttpRequest) -> Option<u64> {
+    let own = request.headers().get(&REQUEST_ID);
+    let has_own = own.is_some_and(|id| !id.is_empty());
+    (!has_own).then(|| fastrand::u64(100_000..1_000_000))
+}
+
+/// The key of a request, to which an id may have been given.
+pub fn of(request: &HttpRequest, source: &KeySource, fresh_id: Option<u64>) -> Key {
+    find(request, source).unwrap_or_else(|| id_of(request, fresh_id))
+}
+
+fn find(request: &HttpRequest, source: &KeySource) -> Option<Key> {
+    match source {
+        KeySource::Id => None,
+        KeySource::Header(name) => {
+            let value = request.headers().get(name.as_str())?;
+            Some(Key::from_bytes(value.as_bytes()))
+        }
+        KeySource::Cookie(name) => {
+            let cookie = request.cookie(name)?;
+            Some(Key::from_bytes(cookie.value().as_bytes()))
+        }
+        KeySource::Query(name) => {
+            query_value(request.query_string(), name).map(|value| Key::from_bytes(value.as_bytes()))
+        }
+        KeySource::Path => Some(Key::from_bytes(request.uri().path().as_bytes())),
+        KeySource::ClientIp => {
+            let address = request.peer_addr()?.ip().to_canonical();
+            Some(Key::from_bytes(address.to_string().as_bytes()))
+        }
+    }
+}
+
+fn id_of(request: &HttpRequest, fresh_id: Option<u64>) -> Key {
+    match (fresh_id, request.headers().get(&REQUEST_ID)) {
+        (Some(id), _) => Key(id),
+        (None, own) => Key::from_bytes(own.map_or(b"", HeaderValue::as_bytes)),
+    }
+}
+
+/// The first value of a parameter, as it stands: what is encoded differently is a
+/// different key, which costs nothing and decodes nothing.
+fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))
+        .filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn each_source_finds_its_part_of_the_request() {
+        let request = TestRequest::with_uri("/shop/cart?user=42&sid=b%20c&empty=")
+            .insert_header(("X-User-Id", "alice"))
+            .insert_header(("Cookie", "a=1; session=xyz"))
+            .insert_header(("X-Request-ID", "123456"))
+            .peer_addr("10.1.2.3:4444".parse().unwrap())
+            .to_http_request();
+        let text = |text: &str| Key::from_bytes(text.as_bytes());
+        for (source, expected) in [
+            (KeySource::Id, Key(123_456)),
+            (KeySource::Header("x-user-id".into()), text("alice")),
+            (KeySource::Cookie("session".into()), text("xyz")),
+            (KeySource::Query("user".into()), Key(42)),
+            (KeySource::Query("sid".into()), text("b%20c")),
+            (KeySource::Path, text("/shop/cart")),
+            (KeySource::ClientIp, text("10.1.2.3")),
+            // Absent: the id.
+            (KeySource::Header("x-other".into()), Key(123_456)),
+            (KeySource::Cookie("other".into()), Key(123_456)),
+            (KeySource::Query("empty".into()), Key(123_456)),
+            (KeySource::Query("use".into()), Key(123_456)),
+        ] {
+            let key = of(&request, &source, fresh_id(&request));
+            assert_eq!(key, expected, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_an_id_gets_a_random_one_of_six_digits() {
+        let request = TestRequest::default().to_http_request();
+        let keys: std::collections::HashSet<Key> = (0..100)
+            .map(|_| of(&request, &KeySource::Id, fresh_id(&request)))
+            .collect();
+        assert!(keys.len() > 90);
+        assert!(keys.iter().all(|k| (100_000..1_000_000).contains(&k.0)));
+    }
+}

@@ -1,0 +1,91 @@
+//! What clients see: the admin calls, and everything else forwarded.
+//!
+//! Handlers know messages, not actors: what they may ask for is in [`Links`].
+
+mod admin;
+mod control;
+mod error;
+mod forwarded;
+mod headers;
+mod key;
+mod proxy;
+mod response_body;
+mod upgrade;
+mod wellformed;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use ipnet::IpNet;
+
+use crate::actors::proxy_worker::AcquireSlot;
+use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
+use crate::config::KeySource;
+use crate::upstream::{Clients, Counters};
+pub use control::{ControlLinks, configure_control};
+pub use wellformed::mark_connection;
+
+/// What a worker thread's handlers may ask for, and whom.
+pub struct Links {
+    /// The replica for a request; answered on the same thread.
+    pub acquire: Recipient<AcquireSlot>,
+    /// The desired replicas.
+    pub list: Recipient<ListReplicas>,
+    /// A change of the desired replicas.
+    pub change: Recipient<ChangeReplicas>,
+    /// Tells of an instance that nobody listens for.
+    pub refused: Recipient<ConnectionRefused>,
+}
+
+/// What holds for every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Proxies that are believed what they say of their clients.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// What is hashed.
+    pub key: KeySource,
+    /// How long a request may wait for a replica to be ready.
+    pub wait_timeout: Duration,
+    /// How long a replica may take to the first byte of its response.
+    pub response_timeout: Duration,
+}
+
+/// Everything that a worker thread's handlers use.
+pub struct Worker {
+    /// Whom to ask.
+    pub links: Links,
+    /// The thread's own upstream clients.
+    pub clients: Rc<Clients>,
+    /// What holds for every request.
+    pub settings: HttpSettings,
+    /// What the thread counts.
+    pub counters: Arc<Counters>,
+}
+
+/// The routes of one worker thread: the admin calls by their exact path, and everything
+/// else forwarded.
+///
+/// actix's own router decodes a path before it compares, so that `/%72ep` would be an
+/// admin call; here it is a path like any other and goes through untouched.
+pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
+    app.app_data(Rc::new(worker))
+        .default_service(web::to(dispatch));
+}
+
+async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    if wellformed::is_refused(&request) {
+        return wellformed::hang_up().await;
+    }
+    let answered = match (wellformed::check(&request), request.uri().path()) {
+        (Err(error), _) => Err(error),
+        (Ok(()), "/rep" | "/add" | "/rm") => return admin::answer(&request, payload).await,
+        (Ok(()), _) => proxy::forward(&request, payload).await,
+    };
+    answered.unwrap_or_else(|error| {
+        wellformed::refuse(&request);
+        error.error_response()
+    })
+}

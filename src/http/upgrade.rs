@@ -1,0 +1,216 @@
+//! WebSocket: a request that asks for another protocol, and the tunnel that it becomes.
+//!
+//! actix takes every byte behind a request with `Upgrade: websocket` for its body, whatever
+//! else the request says. So such a request is either a proper one or refused, and its
+//! connection never serves another. Other protocols actix does not hand over: a request that
+//! offers one (`h2c`, say) is served in HTTP/1.1, as RFC 9110, section 7.8, allows.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{ConnectionType, Method, StatusCode, Version};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, rt};
+use awc::error::PayloadError;
+use awc::{ClientRequest, ClientResponse};
+use futures::channel::{mpsc, oneshot};
+use futures::{Future, Stream};
+use std::future::poll_fn;
+
+use super::error::ProxyError;
+use super::{forwarded, headers};
+use crate::upstream::{Grant, Pause};
+
+/// Whether a request asks for WebSocket. An error if it asks in a way that leaves open
+/// where it ends.
+pub fn asked(request: &HttpRequest) -> Result<bool, ProxyError> {
+    let fields = request.headers();
+    // What actix looks for, to the letter.
+    let websocket = fields.get_all(header::UPGRADE).any(|value| {
+        value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"websocket")
+    });
+    if !websocket {
+        return Ok(false);
+    }
+    let no_length = |length: &header::HeaderValue| length.as_bytes().trim_ascii() == b"0";
+    let proper = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && fields.get_all(header::UPGRADE).count() == 1
+        && headers::is_named_by_connection(fields, &header::UPGRADE)
+        && !fields.contains_key(header::TRANSFER_ENCODING)
+        && fields.get_all(header::CONTENT_LENGTH).all(no_length);
+    if proper {
+        Ok(true)
+    } else {
+        Err(ProxyError::Upgrade)
+    }
+}
+
+/// Asks the replica for what the client asks for. The guard adds the Connection field that
+/// goes with it.
+pub fn ask_on(request: &HttpRequest, outgoing: &mut ClientRequest) {
+    take_upgrade(request.headers(), outgoing.headers_mut());
+}
+
+/// An answer other than 101. What the client has sent since may be another request, which
+/// actix would take for this one's body: the connection ends with the answer.
+pub fn decline(response: &mut HttpResponse) {
+    response
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
+}
+
+/// A 426 says which protocol it takes, or it says nothing (RFC 9110, section 15.5.22).
+pub fn keep_requirement(from: &HeaderMap, response: &mut HttpResponse) {
+    if response.status() == StatusCode::UPGRADE_REQUIRED {
+        take_upgrade(from, response.headers_mut());
+    }
+}
+
+fn take_upgrade(from: &HeaderMap, to: &mut HeaderMap) {
+    for value in from.get_all(header::UPGRADE) {
+        to.append(header::UPGRADE, value.clone());
+    }
+}
+
+/// Two byte streams that are joined once the replica agrees.
+///
+/// The client's bytes go to the replica as a request's body does, through the guard. It
+/// sends them while awc reads the replica; so somebody must go on reading even while the
+/// client takes nothing, or a client that first says all it has to say would wait forever.
+/// That is the task that [`Tunnel::join`] spawns.
+#[derive(Default)]
+pub struct Tunnel {
+    pause: Pause,
+}
+
+impl Tunnel {
+    /// Stops the reading of the replica, for its [`Exchange`](crate::upstream::Exchange).
+    pub fn pause(&self) -> Pause {
+        Pause::clone(&self.pause)
+    }
+
+    /// Joins both ends until the replica closes or the client has gone. A client that
+    /// closes its own side only still gets what the replica has to say. The request counts
+    /// as in flight all the while.
+    pub fn join(self, replica: ClientResponse, grant: Grant) -> HttpResponse {
+        let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
+        response.upgrade("");
+        let from = replica.headers().clone();
+        // A capacity of none is one piece for the one sender.
+        let (sender, pieces) = mpsc::channel(0);
+        let (open, gone) = oneshot::channel();
+        rt::spawn(async move {
+            let _in_flight = grant;
+            pump(replica, self.pause, sender, gone).await;
+        });
+        let body = TunnelBody {
+            pieces,
+            _open: open,
+        };
+        let mut response = response.body(body).map_into_boxed_body();
+        response.headers_mut().remove(header::UPGRADE);
+        forwarded::copy_response(&from, response.headers_mut());
+        take_upgrade(&from, response.headers_mut());
+        response
+    }
+}
+
+/// A body of unknown length in an answer that declines. actix announces chunks there, as
+/// anywhere, but would send none, because it takes the request for a tunnel.
+pub struct Chunks<B> {
+    body: B,
+    ended: bool,
+}
+
+impl<B> Chunks<B> {
+    /// Puts a body into chunks.
+    pub fn of(body: B) -> Self {
+        Self { body, ended: false }
+    }
+}
+
+impl<B: MessageBody + Unpin> MessageBody for Chunks<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, B::Error>>> {
+        while !self.ended {
+            match ready!(Pin::new(&mut self.body).poll_next(cx)) {
+                // An empty chunk would be the last one.
+                Some(Ok(piece)) if piece.is_empty() => {}
+                Some(Ok(piece)) => {
+                    let size = format!("{:x}\r\n", piece.len());
+                    let chunk = [size.as_bytes(), &piece, b"\r\n"].concat();
+                    return Poll::Ready(Some(Ok(chunk.into())));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Ok(Bytes::from_static(b"0\r\n\r\n"))));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+type Piece = Result<Bytes, PayloadError>;
+
+/// Moves what the replica says, one piece at a time, and keeps the other direction going
+/// while there is no room for a piece.
+async fn pump(
+    mut replica: ClientResponse,
+    pause: Pause,
+    mut client: mpsc::Sender<Piece>,
+    gone: oneshot::Receiver<()>,
+) {
+    let mut gone = pin!(gone);
+    poll_fn(|cx| {
+        loop {
+            if gone.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let room = client.poll_ready(cx);
+            pause.set(room.is_pending());
+            let Some(piece) = ready!(Pin::new(&mut replica).poll_next(cx)) else {
+                return Poll::Ready(());
+            };
+            let last = piece.is_err();
+            // Without room nothing was read, but an end may have been found.
+            if client.try_send(piece).is_err() || last {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
+}
+
+/// The replica's side of a tunnel, for actix. Dropping it ends the tunnel.
+struct TunnelBody {
+    pieces: mpsc::Receiver<Piece>,
+    _open: oneshot::Sender<()>,
+}
+
+impl MessageBody for TunnelBody {
+    type Error = PayloadError;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        Pin::new(&mut self.pieces).poll_next(cx)
+    }
+}

@@ -1,0 +1,167 @@
+//! What RFC 9110 and 9112 forbid in a request and actix lets through.
+//!
+//! actix refuses what is ambiguous about a request's end; `tests/hostile_clients.rs` holds
+//! it to that. What is left are targets and hosts that two servers could read differently,
+//! and requests behind one that was refused: actix answers what has been pipelined even
+//! when it has said that it closes.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::Extensions;
+use actix_web::http::Method;
+use actix_web::http::header::HOST;
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::error::ProxyError;
+
+/// Judges a request's target and Host.
+pub fn check(request: &HttpRequest) -> Result<(), ProxyError> {
+    let uri = request.uri();
+    let authority = uri.authority().map(|authority| authority.as_str());
+    match (uri.scheme_str(), authority) {
+        // The origin form: a path; or the asterisk form.
+        (None, None) if uri.path().starts_with('/') => {}
+        (None, None) if uri.path() == "*" && request.method() == Method::OPTIONS => {}
+        // The absolute form, which names the host itself.
+        (Some("http" | "https"), Some(host)) if !host.is_empty() && is_host(host) => {}
+        // The authority form, which is answered by its own refusal.
+        (None, Some(_)) if request.method() == Method::CONNECT => {}
+        _ => return Err(ProxyError::Malformed("the request's target is malformed")),
+    }
+    // actix refuses none, where there must be one, and several.
+    match request.headers().get(HOST) {
+        Some(host) if !str::from_utf8(host.as_bytes()).is_ok_and(is_host) => {
+            Err(ProxyError::Malformed("the request's Host is malformed"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110, section 7.2), which may be empty. Of the characters
+/// that RFC 3986 allows in a name, a comma is refused: it would make a list.
+fn is_host(text: &str) -> bool {
+    let (is_name, port) = match text
+        .strip_prefix('[')
+        .map(|literal| literal.split_once(']'))
+    {
+        Some(None) => return false,
+        Some(Some((address, rest))) => {
+            let of_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+            let is_address = !address.is_empty() && address.bytes().all(of_address);
+            // Behind a bracket only a port may come.
+            match rest.strip_prefix(':') {
+                Some(port) => (is_address, port),
+                None => (is_address && rest.is_empty(), ""),
+            }
+        }
+        None => {
+            let of_name =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte);
+            let (name, port) = text.split_once(':').unwrap_or((text, ""));
+            (name.bytes().all(of_name), port)
+        }
+    };
+    is_name && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a request on this connection was refused, so that no other is answered.
+#[derive(Default)]
+struct Refused(Cell<bool>);
+
+/// Readies a client's connection for remembering that a request on it was refused.
+pub fn mark_connection(_: &dyn Any, connection: &mut Extensions) {
+    connection.insert(Refused::default());
+}
+
+/// Remembers that a request was refused.
+pub fn refuse(request: &HttpRequest) {
+    if let Some(refused) = request.conn_data::<Refused>() {
+        refused.0.set(true);
+    }
+}
+
+/// Whether an earlier request on the same connection was refused.
+pub fn is_refused(request: &HttpRequest) -> bool {
+    request
+        .conn_data::<Refused>()
+        .is_some_and(|refused| refused.0.get())
+}
+
+/// Ends a connection without an answer, once the refusal before has been written.
+pub async fn hang_up() -> HttpResponse {
+    // actix writes when there is nothing else to do: that is now.
+    tokio::task::yield_now().await;
+    HttpResponse::BadRequest().force_close().body(HangUp)
+}
+
+/// A body that breaks off at once, and the connection with it: not even its head is
+/// written.
+struct HangUp;
+
+impl MessageBody for HangUp {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for good in [
+            "",
+            "x",
+            "shop.example:81",
+            "x:",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:80",
+            "a_b",
+            "%41",
+            "[::ffff:1.2.3.4]:",
+            ":80",
+        ] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in [
+            "x y",
+            "x/y",
+            "x?y",
+            "x#y",
+            "user@x",
+            "x,y",
+            "x:y",
+            "x:80:80",
+            "[::1",
+            "[]",
+            "[::1]x",
+            "[::1]x:80",
+            "[x]",
+            "::1",
+            "b\u{fc}cher",
+            "x\\y",
+            "<x>",
+            "[::1]:8x",
+            "[::1]]",
+        ] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
+}

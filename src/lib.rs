@@ -1,0 +1,39 @@
+//! Ringmaster: a self-healing HTTP load balancer.
+//!
+//! N replicas of a web server behind one address. A request's key is hashed to a
+//! slot, the slot belongs to a replica, and a replica that dies is replaced under
+//! the same name and on the same slots.
+//!
+//! The layers, where each may use only what stands to its left
+//! (`tests/layers.rs` holds the direction):
+//!
+//! ```text
+//! ring  <-  fleet  <-  runtime  <-  actors  <-  http  <-  app
+//! ```
+//!
+//! * [`ring`] and [`fleet`] decide. They are pure: no actix, no async, no clock,
+//!   no I/O, no log.
+//! * [`runtime`] carries out: instances are started and stopped as child processes,
+//!   as containers, or are somebody else's.
+//! * `actors` pass messages between the two, `http` is what clients see, and `app`
+//!   puts it all together.
+//! * [`cli`] and [`config`] turn what an operator says into the typed settings that
+//!   `app` starts from; nothing else knows flags, variables or files.
+//! * [`ring_cli`] answers `ringmaster ring`, offline, from [`ring`] alone.
+//! * [`analysis`] is a client of a whole balancer, from outside: the experiments of
+//!   `ringmaster analyze`.
+
+pub mod actors;
+pub mod analysis;
+pub mod app;
+pub mod banner;
+pub mod cli;
+pub mod config;
+pub mod fleet;
+pub mod healthcheck;
+pub mod http;
+pub mod open_files;
+pub mod ring;
+pub mod ring_cli;
+pub mod runtime;
+pub mod upstream;

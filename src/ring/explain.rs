@@ -1,0 +1,308 @@
+//! Why a key belongs to whom: the numbers behind one look-up, for people to follow.
+//!
+//! A look-up is one index into the table; what put the owner there is computed anew here,
+//! by the same code that built the table.
+
+use super::key::Key;
+use super::points;
+use super::spec::Strategy;
+use super::table::{MemberIndex, Slot, SlotTable};
+use super::{classic, hash, maglev, matching};
+
+/// How a key comes to its owner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// How the key finds its slot.
+    pub hashing: Hashing,
+    /// The slot.
+    pub slot: Slot,
+    /// Who owns the slot.
+    pub owner: MemberIndex,
+    /// What made it the owner.
+    pub reason: Reason,
+}
+
+/// How a key finds its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hashing {
+    /// By a formula: the slot is `h` mod M.
+    Formula {
+        /// The number in the formula: the key, or its remainder if it has more than 31
+        /// bits, which leads to the same slot.
+        i: u64,
+        /// H(i).
+        h: u64,
+    },
+    /// By mixing the key's bits: the slot is `mixed` times M over 2^64, rounded down.
+    Mixed {
+        /// The key's bits, mixed.
+        mixed: u64,
+    },
+}
+
+/// What made a member the owner of a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// `classic` and its like: it has the nearest virtual server clockwise.
+    VirtualServer {
+        /// The nearest.
+        nearest: VirtualServer,
+        /// The number i that its name gives its member.
+        number: u64,
+        /// How many slots clockwise it is.
+        distance: u32,
+    },
+    /// `ring`: it has the next point clockwise.
+    Point {
+        /// Where the slot stands on the circle of 2^64 places.
+        place: u64,
+        /// Where the point is.
+        point: u64,
+        /// The point's number among its member's.
+        j: u32,
+    },
+    /// `maglev`: it came by the slot first. The wishes of all members, the earliest first.
+    Wishes(Vec<Wish>),
+    /// `rendezvous`: it asks least of those that have room for the slot. What all members
+    /// ask, the least first; those before the owner are full of slots they ask less for.
+    Asks(Vec<Ask>),
+}
+
+/// A virtual server of a `classic`, `quadratic` or `modulo` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VirtualServer {
+    /// Whose it is.
+    pub member: MemberIndex,
+    /// Its number j among its member's.
+    pub j: u32,
+    /// Phi(i, j) mod M, where it should be.
+    pub wanted: Slot,
+    /// Where it is: on the first slot from there on that was free.
+    pub slot: Slot,
+}
+
+/// Where a slot stands in a member's permutation of a `maglev` table: the slot is
+/// `offset` + `nth` * `skip` mod M.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Whose permutation.
+    pub member: MemberIndex,
+    /// Where it begins.
+    pub offset: u32,
+    /// How far apart its slots are.
+    pub skip: u32,
+    /// So many others come before the slot.
+    pub nth: u32,
+}
+
+/// What a member of a `rendezvous` table asks for a slot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ask {
+    /// Who asks.
+    pub member: MemberIndex,
+    /// An exponential draw over the member's weight; the least wins.
+    pub price: f64,
+    /// The most slots that the member may own.
+    pub capacity: u64,
+}
+
+impl SlotTable {
+    /// Why a key belongs to its owner; `None` if the table has no members.
+    pub fn explain(&self, key: Key) -> Option<Explanation> {
+        let slot = self.slot_of(key);
+        let owner = self.owner(slot)?;
+        let strategy = self.spec().strategy();
+        let (hashing, reason) = match strategy {
+            Strategy::Classic | Strategy::Quadratic | Strategy::Modulo => {
+                (self.formula(key), self.nearest(slot)?)
+            }
+            Strategy::Ring => (mixed(key), self.next_point(slot)?),
+            Strategy::Maglev => (mixed(key), self.wishes(slot)),
+            Strategy::Rendezvous => (mixed(key), self.asks(slot)?),
+        };
+        Some(Explanation {
+            hashing,
+            slot,
+            owner,
+            reason,
+        })
+    }
+
+    /// The virtual servers of a `classic`, `quadratic` or `modulo` table, in the order in
+    /// which they took their slots; the others have none that stand on slots.
+    pub fn virtual_servers(&self) -> Vec<VirtualServer> {
+        let (spec, strategy) = (self.spec(), self.spec().strategy());
+        let (true, Some(k)) = (strategy.is_formula(), spec.virtual_servers()) else {
+            return Vec::new();
+        };
+        classic::virtual_servers_of(strategy, spec.slots(), k, self.members())
+            .into_iter()
+            .map(|standing| VirtualServer {
+                member: MemberIndex(standing.member),
+                j: standing.j,
+                wanted: Slot(standing.wanted),
+                slot: Slot(standing.slot),
+            })
+            .collect()
+    }
+
+    fn formula(&self, key: Key) -> Hashing {
+        let i = match key.0 {
+            small if small < 1 << 31 => small,
+            large => large % u64::from(self.spec().slots()),
+        };
+        let h = classic::h(self.spec().strategy(), i);
+        Hashing::Formula { i, h }
+    }
+
+    fn nearest(&self, slot: Slot) -> Option<Reason> {
+        let slots = self.spec().slots();
+        let distance = |to: &VirtualServer| match to.slot.get().checked_sub(slot.get()) {
+            Some(ahead) => ahead,
+            None => slots - slot.get() + to.slot.get(),
+        };
+        let nearest = self.virtual_servers().into_iter().min_by_key(distance)?;
+        Some(Reason::VirtualServer {
+            nearest,
+            number: classic::number(&self.member(nearest.member).name),
+            distance: distance(&nearest),
+        })
+    }
+
+    fn next_point(&self, slot: Slot) -> Option<Reason> {
+        let spec = self.spec();
+        let place = points::place(slot.get(), spec.slots());
+        let (point, _, j) = points::all(spec.virtual_servers()?, self.members())
+            .min_by_key(|&(point, member, _)| (point.wrapping_sub(place), member))?;
+        Some(Reason::Point { place, point, j })
+    }
+
+    fn wishes(&self, slot: Slot) -> Reason {
+        let slots = self.spec().slots();
+        let wish = |member: MemberIndex| {
+            let (offset, skip) = maglev::permutation(&self.member(member).name, slots);
+            Wish {
+                member,
+                offset,
+                skip,
+                nth: maglev::place_of(slot.get(), offset, skip, slots),
+            }
+        };
+        let mut wishes: Vec<Wish> = self.indices().map(wish).collect();
+        wishes.sort_by_key(|wish| wish.nth);
+        Reason::Wishes(wishes)
+    }
+
+    fn asks(&self, slot: Slot) -> Option<Reason> {
+        let members = self.members();
+        let total = members.iter().map(|m| u64::from(m.weight.get())).sum();
+        let mut bids: Vec<_> = self.bids()?.all(slot.get()).collect();
+        bids.sort_unstable();
+        let asks = bids.into_iter().map(|bid| {
+            let weight = self.member(bid.member()).weight.get();
+            Ask {
+                member: bid.member(),
+                price: bid.price() as f64 / (1u64 << 40) as f64,
+                capacity: matching::capacity(self.spec().slots(), weight, total) as u64,
+            }
+        });
+        Some(Reason::Asks(asks.collect()))
+    }
+}
+
+fn mixed(key: Key) -> Hashing {
+    Hashing::Mixed {
+        mixed: hash::mix(key.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Member, Ownership, RingSpec, Weight};
+
+    fn table(strategy: Strategy, slots: u32) -> SlotTable {
+        let k = (strategy == Strategy::Ring).then_some(8);
+        let spec = RingSpec::new(strategy, Some(slots), k).unwrap();
+        let member = |(name, weight): (&str, u32)| Member {
+            name: name.parse().unwrap(),
+            weight: Weight::new(weight).unwrap(),
+        };
+        let members = [("Server1", 1), ("Server2", 2), ("Server9", 1), ("api", 4)].map(member);
+        SlotTable::build(&spec, &members).unwrap()
+    }
+
+    fn keys() -> impl Iterator<Item = Key> {
+        (0..300).chain([123_456, 1 << 40, u64::MAX]).map(Key)
+    }
+
+    #[test]
+    fn the_numbers_lead_to_the_slot_and_its_owner() {
+        for (strategy, slots) in [
+            (Strategy::Classic, 300),
+            (Strategy::Quadratic, 301),
+            (Strategy::Modulo, 512),
+            (Strategy::Ring, 777),
+            (Strategy::Maglev, 251),
+            (Strategy::Rendezvous, 4_321),
+        ] {
+            let table = table(strategy, slots);
+            for key in keys() {
+                let why = table.explain(key).unwrap();
+                assert_eq!(why.slot, table.slot_of(key));
+                assert_eq!(Some(why.owner), table.owner(why.slot));
+                let slot = match why.hashing {
+                    Hashing::Formula { h, .. } => (h % u64::from(slots)) as u32,
+                    Hashing::Mixed { mixed } => hash::reduce(mixed, slots),
+                };
+                assert_eq!(slot, why.slot.get(), "{strategy}");
+                check(&table, &why);
+            }
+        }
+    }
+
+    fn check(table: &SlotTable, why: &Explanation) {
+        let slots = table.spec().slots();
+        match &why.reason {
+            Reason::VirtualServer {
+                nearest, distance, ..
+            } => {
+                assert_eq!(nearest.member, why.owner);
+                assert_eq!(why.slot.ahead(*distance, 1, slots), nearest.slot);
+                assert_eq!(table.owner(nearest.slot), Some(why.owner));
+            }
+            Reason::Point { .. } => {
+                // Only the owner has that point.
+                let Reason::Point { point, j, .. } = why.reason else {
+                    panic!()
+                };
+                let mut all = points::all(8, table.members());
+                assert!(all.any(|p| p == (point, why.owner.0, j)));
+            }
+            Reason::Wishes(wishes) => {
+                assert_eq!(wishes.len(), 4);
+                for wish in wishes {
+                    let from = Slot(wish.offset);
+                    assert_eq!(from.ahead(wish.nth, wish.skip, slots), why.slot);
+                }
+            }
+            Reason::Asks(asks) => {
+                let ownership = Ownership::by_slots(table);
+                let place = asks.iter().position(|ask| ask.member == why.owner);
+                // Who bumped the slot is full.
+                for ask in &asks[..place.unwrap()] {
+                    assert_eq!(ownership.owned(ask.member), ask.capacity);
+                }
+                assert!(asks.is_sorted_by(|a, b| a.price <= b.price));
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_without_members_has_nothing_to_explain() {
+        let spec = RingSpec::default();
+        let table = SlotTable::build(&spec, &[]).unwrap();
+        assert_eq!(table.explain(Key(1)), None);
+        assert!(table.virtual_servers().is_empty());
+    }
+}

@@ -1,0 +1,130 @@
+//! `maglev`: the lookup table of Google's load balancer.
+//!
+//! Eisenbud and others, "Maglev: a fast and reliable software network load balancer",
+//! NSDI 2016, section 3.4: every member has its own permutation of the slots, and members
+//! take turns in claiming the next slot of theirs that is still free. Shares are equal to
+//! within a slot; the price is that slots move between members who both stay.
+//!
+//! Weights follow Envoy: in turn t a member claims a slot only if t * weight has reached
+//! what it has claimed already, so the heaviest claims in every turn and one of half its
+//! weight in every other.
+
+use super::hash::{self, Stream};
+use super::member::{Member, ReplicaName};
+use super::table::NO_OWNER;
+
+/// The permutation in which the member of this name wishes for slots, as the paper's offset
+/// and skip: its n-th wish is slot (offset + n * skip) mod M.
+pub(super) fn permutation(name: &ReplicaName, slots: u32) -> (u32, u32) {
+    let mut stream = Stream::of(name);
+    let offset = hash::reduce(stream.draw(), slots);
+    // 1 to M - 1: the least prime is 2.
+    (offset, hash::reduce(stream.draw(), slots - 1) + 1)
+}
+
+/// Which wish a slot is, from 0 on: n = (slot - offset) / skip mod M. As M is prime,
+/// dividing is multiplying by skip^(M - 2), says Fermat.
+pub(super) fn place_of(slot: u32, offset: u32, skip: u32, slots: u32) -> u32 {
+    let m = u64::from(slots);
+    let mut n = (u64::from(slot) + m - u64::from(offset)) % m;
+    let (mut square, mut exponent) = (u64::from(skip), m - 2);
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            n = n * square % m;
+        }
+        square = square * square % m;
+        exponent /= 2;
+    }
+    n as u32
+}
+
+/// The owner of every slot; `slots` is prime and there are no more members than slots.
+pub(super) fn build(slots: u32, members: &[Member]) -> Box<[u16]> {
+    struct Claimant {
+        next: u32,
+        skip: u32,
+        weight: u64,
+        /// The turn, times the weight, from which on it may claim again.
+        due: u64,
+    }
+
+    let mut owners = vec![NO_OWNER; slots as usize].into_boxed_slice();
+    let heaviest = members.iter().map(|m| u64::from(m.weight.get())).max();
+    let Some(heaviest) = heaviest else {
+        return owners;
+    };
+    let mut claimants: Vec<Claimant> = members
+        .iter()
+        .map(|member| {
+            let (next, skip) = permutation(&member.name, slots);
+            Claimant {
+                next,
+                skip,
+                weight: u64::from(member.weight.get()),
+                due: 0,
+            }
+        })
+        .collect();
+
+    let mut free = slots;
+    for turn in 1u64.. {
+        for (m, claimant) in (0..).zip(&mut claimants) {
+            if free == 0 {
+                return owners;
+            }
+            if turn * claimant.weight < claimant.due {
+                continue;
+            }
+            claimant.due += heaviest;
+            while owners[claimant.next as usize] != NO_OWNER {
+                claimant.next = (claimant.next + claimant.skip) % slots;
+            }
+            owners[claimant.next as usize] = m;
+            free -= 1;
+        }
+    }
+    owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::Weight;
+
+    fn owned(slots: u32, weights: &[u32]) -> Vec<u32> {
+        let member = |(i, &weight): (usize, &u32)| Member {
+            name: format!("Server{i}").parse().unwrap(),
+            weight: Weight::new(weight).unwrap(),
+        };
+        let members: Vec<Member> = weights.iter().enumerate().map(member).collect();
+        let mut owned = vec![0; weights.len()];
+        for owner in build(slots, &members) {
+            owned[usize::from(owner)] += 1;
+        }
+        owned
+    }
+
+    #[test]
+    fn equal_members_have_equal_shares_to_within_a_slot() {
+        let owned = owned(65_537, &[1; 100]);
+        assert!(owned.iter().all(|n| (655..=656).contains(n)), "{owned:?}");
+    }
+
+    #[test]
+    fn weights_are_kept_to_within_two_slots() {
+        let owned = owned(4_093, &[1, 2, 4, 7]);
+        for (n, weight) in owned.iter().zip([1.0, 2.0, 4.0, 7.0]) {
+            assert!(
+                (f64::from(*n) - 4_093.0 * weight / 14.0).abs() <= 2.0,
+                "{owned:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_smallest_tables_work() {
+        assert_eq!(owned(2, &[1]), [2]);
+        assert_eq!(owned(2, &[1, 1]), [1, 1]);
+        assert_eq!(owned(3, &[1, 1, 1_000]).iter().sum::<u32>(), 3);
+    }
+}

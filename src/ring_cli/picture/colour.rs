@@ -1,0 +1,56 @@
+//! A colour for every replica.
+
+/// Apart from each other also for most who see red and green alike: Paul Tol's "bright" and
+/// "muted" schemes, put in an order in which neighbours differ.
+const FEW: [&str; 12] = [
+    "#4477aa", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#66ccee", "#ee8833", "#332288",
+    "#88ccaa", "#882255", "#999933", "#bbbbbb",
+];
+
+/// The colour of one of so many.
+pub(super) fn of(index: usize, all: usize) -> String {
+    if all <= FEW.len() {
+        return FEW[index].to_owned();
+    }
+    // The golden angle puts each hue far from those before it.
+    let hue = (index as f64 * 137.507_764) % 360.0;
+    let lightness = [0.45, 0.62, 0.54][index % 3];
+    hex(hue, 0.58, lightness)
+}
+
+/// Hue in degrees, saturation and lightness from 0 to 1, as CSS defines hsl().
+fn hex(hue: f64, saturation: f64, lightness: f64) -> String {
+    let channel = |n: f64| {
+        let k = (n + hue / 30.0) % 12.0;
+        let a = saturation * lightness.min(1.0 - lightness);
+        let value = lightness - a * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
+        (value * 255.0).round() as u8
+    };
+    format!(
+        "#{:02x}{:02x}{:02x}",
+        channel(0.0),
+        channel(8.0),
+        channel(4.0)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_those_of_css() {
+        assert_eq!(hex(0.0, 1.0, 0.5), "#ff0000");
+        assert_eq!(hex(120.0, 1.0, 0.25), "#008000");
+        assert_eq!(hex(210.0, 0.5, 0.4), "#336699");
+    }
+
+    #[test]
+    fn many_have_each_their_own() {
+        let mut colours: Vec<String> = (0..200).map(|i| of(i, 200)).collect();
+        colours.sort_unstable();
+        colours.dedup();
+        assert!(colours.len() > 195, "{}", colours.len());
+        assert_eq!(of(11, 12), FEW[11]);
+    }
+}

@@ -1,0 +1,181 @@
+//! How numbers, names and tables look in reports for people.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, Width,
+};
+
+/// The widest that a report gets.
+pub(super) const WIDTH: u16 = 100;
+
+/// `65,537`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `33.33 %`.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// `+8.33 %`, `-8.33 %`; none for nothing.
+pub(super) fn change(share: f64) -> String {
+    let text = format!("{:+.2} %", 100.0 * share);
+    match text.as_str() {
+        "+0.00 %" | "-0.00 %" => "0.00 %".to_owned(),
+        _ => text,
+    }
+}
+
+/// `1.013`.
+pub(super) fn ratio(ratio: f64) -> String {
+    format!("{ratio:.3}")
+}
+
+/// What sorts names as people do: `Server2` before `Server10`.
+pub(super) fn sort_key(name: &str) -> (&str, usize, &str, &str) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = name[stem.len()..].trim_start_matches('0');
+    // Of two numbers the one with more digits is larger. The name tells 1 from 01.
+    (stem, number.len(), number, name)
+}
+
+/// `1 replica`, `3 replicas`.
+pub(super) fn replicas(number: usize) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} replica{s}", count(number as u64))
+}
+
+/// Part of a key that may hold anything, in one line and without what a terminal would obey.
+pub(super) fn shown(key: &str) -> String {
+    const ENOUGH: usize = 200;
+    let mut shown: String = key
+        .chars()
+        .take(ENOUGH)
+        .flat_map(char::escape_debug)
+        .collect();
+    if key.chars().nth(ENOUGH).is_some() {
+        shown.push_str("...");
+    }
+    format!("\"{shown}\"")
+}
+
+/// The first names of a list and how many there are beside them.
+pub(super) fn names(names: &[String]) -> String {
+    const ENOUGH: usize = 12;
+    match names.get(ENOUGH..) {
+        Some(more @ [_, _, ..]) => {
+            let few = names[..ENOUGH].join(", ");
+            format!("{few} and {} more", count(more.len() as u64))
+        }
+        _ => names.join(", "),
+    }
+}
+
+/// A table with a header: the first column is text, the others are numbers.
+pub(super) struct Grid(Table);
+
+impl Grid {
+    pub(super) fn new<T: AsRef<str>>(header: &[T]) -> Self {
+        let mut table = Table::new();
+        let line = LineStyle::none().fill('-').junction('-');
+        table
+            .load_style(NOTHING.header_separator(line))
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(WIDTH)
+            .set_header(header.iter().map(AsRef::as_ref));
+        for (place, column) in table.column_iter_mut().enumerate() {
+            // The outer edges of a report are its left margin and nothing.
+            column.set_padding((u16::from(place > 0), 0));
+            if place > 0 {
+                // A name may be broken into lines, a number may not.
+                column.set_cell_alignment(CellAlignment::Right);
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            } else {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(8)));
+            }
+        }
+        Self(table)
+    }
+
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.0.add_row(cells.into_iter().map(Cell::new));
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.0.trim_fmt() + "\n"
+    }
+}
+
+/// Paragraphs with a word before each, such as `Owner     Server1`.
+pub(super) fn paragraphs<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH);
+    for (word, text) in rows {
+        table.add_row([word.to_owned(), text]);
+    }
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((2 * u16::from(place > 0), 0));
+        if place == 0 {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table.trim_fmt() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        let counts = [0, 12, 512, 1_000, 65_537, 900_000, 1_048_576].map(count);
+        assert_eq!(
+            counts,
+            ["0", "12", "512", "1,000", "65,537", "900,000", "1,048,576"]
+        );
+        assert_eq!(percent(0.33333), "33.33 %");
+        assert_eq!(
+            [0.1, -0.00001, -0.0833].map(change),
+            ["+10.00 %", "0.00 %", "-8.33 %"]
+        );
+        assert_eq!(replicas(1), "1 replica");
+    }
+
+    #[test]
+    fn names_are_sorted_as_people_do() {
+        let mut names = ["S10", "S2", "b", "S1", "S", "S02", "a9", "S100"];
+        names.sort_by_key(|name| sort_key(name));
+        assert_eq!(names, ["S", "S1", "S02", "S2", "S10", "S100", "a9", "b"]);
+    }
+
+    #[test]
+    fn a_key_cannot_speak_to_the_terminal() {
+        assert_eq!(shown("a\u{1b}[2J\n\"é"), "\"a\\u{1b}[2J\\n\\\"é\"");
+        assert_eq!(shown(&"x".repeat(201)).len(), 205);
+    }
+
+    #[test]
+    fn long_names_are_broken_and_numbers_are_not() {
+        let mut grid = Grid::new(&["Replica", "Weight", "Slots"]);
+        grid.row(["n".repeat(120), "1".to_owned(), count(1_048_576)]);
+        let text = grid.text();
+        assert!(
+            text.lines()
+                .all(|line| line.chars().count() <= usize::from(WIDTH)),
+            "{text}"
+        );
+        assert!(text.contains("  1,048,576\n"), "{text}");
+    }
+}

@@ -1,0 +1,341 @@
+//! What a replica's container looks like to the engine, written and read back. Pure.
+//!
+//! The labels are the balancer's memory: a balancer that starts finds in them which
+//! replicas there should be, stopped containers included.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use bollard::models::{
+    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, EndpointSettings,
+    HostConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use crate::ring::{ReplicaName, Weight};
+use crate::runtime::docker::{DockerSettings, Security};
+use crate::runtime::{InstanceId, LaunchOrder};
+
+/// Whose a container or network is.
+pub(super) const FLEET: &str = "io.ringmaster.fleet";
+pub(super) const REPLICA: &str = "io.ringmaster.replica";
+pub(super) const GENERATION: &str = "io.ringmaster.generation";
+const WEIGHT: &str = "io.ringmaster.weight";
+const ORDINAL: &str = "io.ringmaster.ordinal";
+/// Where it listens: the setting may be another when the container is adopted.
+const PORT: &str = "io.ringmaster.port";
+
+/// Where replicas listen unless told otherwise.
+const DEFAULT_PORT: u16 = 5000;
+
+/// What compose writes on its containers, and on the images that it builds: containers
+/// inherit it from there.
+const COMPOSE: &str = "com.docker.compose.";
+
+/// `nobody`, by number: an image from scratch has no list of names.
+const NOBODY: &str = "65534:65534";
+
+/// A writable place for programs that need one, in memory and so within the memory limit.
+const TMPFS: (&str, &str) = ("/tmp", "rw,nosuid,nodev,noexec,mode=1777");
+
+/// The name of a replica's container. It is the lock as well: the engine lets only one
+/// container have it, whoever asks.
+pub(super) fn container_name(fleet: &str, replica: &ReplicaName) -> String {
+    format!("{fleet}-{replica}")
+}
+
+/// Where a dead container makes way for its successor.
+pub(super) fn dead_name(fleet: &str, replica: &ReplicaName, generation: u64) -> String {
+    format!("{fleet}-{replica}-dead-{generation}")
+}
+
+/// The port that replicas are told to listen on.
+pub(super) fn port(settings: &DockerSettings) -> u16 {
+    settings.template.port.unwrap_or(DEFAULT_PORT)
+}
+
+/// What an image says about its containers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ImageFacts {
+    /// Its `USER`.
+    pub(super) user: String,
+    pub(super) labels: HashMap<String, String>,
+}
+
+/// All that the engine needs to know to create the container.
+pub(super) fn describe(
+    settings: &DockerSettings,
+    order: &LaunchOrder,
+    image: &ImageFacts,
+) -> ContainerCreateBody {
+    let template = &settings.template;
+    let replica = &order.id.replica;
+    let port = port(settings).to_string();
+
+    let fill_in = |argument: &String| {
+        let argument = argument.replace("{port}", &port);
+        argument.replace("{name}", replica.as_str())
+    };
+    let mut env = vec![format!("PORT={port}"), format!("SERVER_ID={replica}")];
+    let ours = |name: &str| matches!(name, "PORT" | "SERVER_ID");
+    let theirs = template.env.iter().filter(|(name, _)| !ours(name));
+    env.extend(theirs.map(|(name, value)| format!("{name}={value}")));
+
+    // A replica is no service of a compose project, whoever built its image: compose would
+    // count it, stop it and remove it. A label cannot be taken away, but emptied.
+    let inherited = image.labels.keys().filter(|key| key.starts_with(COMPOSE));
+    let mut labels: HashMap<_, _> = inherited.map(|key| (key.clone(), String::new())).collect();
+    let own = [
+        (FLEET, settings.fleet.clone()),
+        (REPLICA, replica.to_string()),
+        (GENERATION, order.id.generation.to_string()),
+        (WEIGHT, order.weight.get().to_string()),
+        (ORDINAL, order.ordinal.to_string()),
+        (PORT, port.clone()),
+    ];
+    labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
+
+    // The default bridge knows no aliases and refuses them.
+    let aliases = (settings.network != "bridge").then(|| vec![replica.to_string()]);
+    let endpoint = EndpointSettings {
+        aliases,
+        ..Default::default()
+    };
+    let networks = HashMap::from([(settings.network.clone(), endpoint)]);
+
+    let restricted = settings.security == Security::Restricted;
+    let memory = template.memory.map(saturate);
+    ContainerCreateBody {
+        image: Some(settings.image.clone()),
+        hostname: Some(replica.to_string()),
+        user: (restricted && is_root(&image.user)).then(|| NOBODY.to_owned()),
+        env: Some(env),
+        cmd: (template.command.as_ref()).map(|arguments| arguments.iter().map(fill_in).collect()),
+        labels: Some(labels),
+        host_config: Some(HostConfig {
+            network_mode: Some(settings.network.clone()),
+            // Who restarts a replica, and when, is decided in one place: not here.
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                maximum_retry_count: None,
+            }),
+            memory,
+            // The same: no swap on top, so that a leak ends in a clean kill instead of
+            // a slow machine.
+            memory_swap: memory,
+            nano_cpus: template.nano_cpus.map(saturate),
+            pids_limit: template.pids.map(i64::from),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            cap_drop: restricted.then(|| vec!["ALL".to_owned()]),
+            readonly_rootfs: Some(restricted),
+            tmpfs: restricted.then(|| HashMap::from([(TMPFS.0.to_owned(), TMPFS.1.to_owned())])),
+            ..Default::default()
+        }),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(networks),
+        }),
+        ..Default::default()
+    }
+}
+
+fn saturate(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Whether an image's `USER` is root, or none, which means root too.
+fn is_root(user: &str) -> bool {
+    let name = user.split(':').next().unwrap_or_default();
+    matches!(name, "" | "root" | "0")
+}
+
+/// A container of this fleet, as its labels and the engine tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) container: String,
+    pub(super) order: LaunchOrder,
+    pub(super) running: bool,
+    /// Where it listens, if it runs and is attached to our network.
+    pub(super) endpoint: Option<SocketAddr>,
+}
+
+/// Reads back what [`describe`] wrote. None if it is not a replica's container at all, or
+/// on its way out: whoever is removing it does not want the replica. (Engine 20.10 may
+/// also go on listing as such what is long gone.)
+pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
+    if summary.state == Some(State::REMOVING) {
+        return None;
+    }
+    let labels = summary.labels.unwrap_or_default();
+    let id = read_instance(&labels)?;
+    let number = |label| labels.get(label)?.parse::<u64>().ok();
+    let weight = number(WEIGHT).and_then(|weight| Weight::new(u32::try_from(weight).ok()?));
+    let port = number(PORT).and_then(|port| u16::try_from(port).ok());
+
+    // A paused container runs: heartbeats will tell that it hangs.
+    let running = matches!(
+        summary.state,
+        Some(State::RUNNING | State::PAUSED | State::RESTARTING | State::STOPPING)
+    );
+    let networks = summary.network_settings.and_then(|s| s.networks);
+    let address = networks.as_ref().and_then(|all| address(all.get(network)?));
+    Some(Record {
+        container: summary.id?,
+        order: LaunchOrder {
+            id,
+            weight: weight.unwrap_or_default(),
+            ordinal: number(ORDINAL).unwrap_or(u64::MAX),
+        },
+        running,
+        endpoint: (address.filter(|_| running))
+            .map(|address| SocketAddr::new(address, port.unwrap_or(DEFAULT_PORT))),
+    })
+}
+
+/// Which instance a container's labels say it is.
+pub(super) fn read_instance(labels: &HashMap<String, String>) -> Option<InstanceId> {
+    Some(InstanceId {
+        replica: labels.get(REPLICA)?.parse().ok()?,
+        generation: labels.get(GENERATION)?.parse().ok()?,
+    })
+}
+
+/// A container's address in a network: IPv4 if it has one.
+pub(super) fn address(endpoint: &EndpointSettings) -> Option<IpAddr> {
+    [&endpoint.ip_address, &endpoint.global_ipv6_address]
+        .into_iter()
+        .find_map(|address| address.as_ref()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ContainerSummaryNetworkSettings;
+
+    use super::*;
+    use crate::runtime::ReplicaTemplate;
+
+    fn settings() -> DockerSettings {
+        DockerSettings {
+            fleet: "zoo".to_owned(),
+            image: "shop:1".to_owned(),
+            network: "zoo-net".to_owned(),
+            security: Security::Restricted,
+            template: ReplicaTemplate {
+                command: Some(vec!["app".into(), "--port={port}".into(), "{name}".into()]),
+                port: Some(8080),
+                env: vec![
+                    ("COLOUR".into(), "blue".into()),
+                    ("PORT".into(), "1".into()),
+                ],
+                memory: Some(64 << 20),
+                nano_cpus: Some(500_000_000),
+                pids: Some(32),
+            },
+        }
+    }
+
+    fn order() -> LaunchOrder {
+        LaunchOrder {
+            id: InstanceId {
+                replica: "S1".parse().unwrap(),
+                generation: 7,
+            },
+            weight: Weight::new(3).unwrap(),
+            ordinal: 2,
+        }
+    }
+
+    fn user(name: &str) -> ImageFacts {
+        ImageFacts {
+            user: name.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_container_is_told_who_it_is_and_where_to_listen() {
+        let body = describe(&settings(), &order(), &user(""));
+        assert_eq!(body.hostname.unwrap(), "S1");
+        assert_eq!(body.cmd.unwrap(), ["app", "--port=8080", "S1"]);
+        assert_eq!(
+            body.env.unwrap(),
+            ["PORT=8080", "SERVER_ID=S1", "COLOUR=blue"]
+        );
+    }
+
+    #[test]
+    fn restricted_locks_in_and_baseline_leaves_the_image_its_ways() {
+        let body = describe(&settings(), &order(), &user("root"));
+        assert_eq!(body.user.as_deref(), Some(NOBODY));
+        let host = body.host_config.unwrap();
+        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
+        assert_eq!(host.readonly_rootfs, Some(true));
+        assert_eq!(host.memory, host.memory_swap);
+
+        let mut settings = settings();
+        settings.security = Security::Baseline;
+        let body = describe(&settings, &order(), &user("root"));
+        assert_eq!(body.user, None);
+        let host = body.host_config.unwrap();
+        assert_eq!(
+            (host.cap_drop, host.tmpfs, host.readonly_rootfs),
+            (None, None, Some(false))
+        );
+        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
+    }
+
+    #[test]
+    fn an_image_s_own_user_stays_unless_it_is_root() {
+        for (name, kept) in [
+            ("", false),
+            ("0", false),
+            ("0:0", false),
+            ("root:staff", false),
+            ("1000", true),
+            ("app:app", true),
+        ] {
+            let user_set = describe(&settings(), &order(), &user(name)).user;
+            assert_eq!(user_set.is_none(), kept, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_is_no_service_of_the_project_that_built_its_image() {
+        let label = |key: &str| (key.to_owned(), "x".to_owned());
+        let image = ImageFacts {
+            labels: [label("com.docker.compose.project"), label("vendor")].into(),
+            ..Default::default()
+        };
+        let labels = describe(&settings(), &order(), &image).labels.unwrap();
+        assert_eq!(labels["com.docker.compose.project"], "");
+        assert_eq!(labels.get("vendor"), None);
+    }
+
+    #[test]
+    fn labels_read_back_as_they_were_written() {
+        let endpoint = EndpointSettings {
+            ip_address: Some("172.20.0.3".to_owned()),
+            ..Default::default()
+        };
+        let mut summary = ContainerSummary {
+            id: Some("abc".to_owned()),
+            labels: describe(&settings(), &order(), &user("")).labels,
+            state: Some(State::RUNNING),
+            network_settings: Some(ContainerSummaryNetworkSettings {
+                networks: Some(HashMap::from([("zoo-net".to_owned(), endpoint)])),
+            }),
+            ..Default::default()
+        };
+        let record = read("zoo-net", summary.clone()).unwrap();
+        assert_eq!(record.order, order());
+        assert_eq!(record.endpoint, "172.20.0.3:8080".parse().ok());
+        let removing = ContainerSummary {
+            state: Some(State::REMOVING),
+            ..summary.clone()
+        };
+        assert_eq!(read("zoo-net", removing), None);
+        // In another network than ours it cannot be reached.
+        assert_eq!(read("other", summary.clone()).unwrap().endpoint, None);
+        summary.labels = None;
+        assert_eq!(read("zoo-net", summary), None);
+    }
+}

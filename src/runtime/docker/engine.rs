@@ -1,0 +1,302 @@
+//! The connection to the engine, and its answers in words.
+
+use std::env;
+
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, NetworkCreateRequest};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use bollard::{ClientVersion, Docker};
+use futures::TryStreamExt;
+use log::info;
+
+use crate::runtime::RuntimeError;
+use crate::runtime::docker::container::{self, FLEET, ImageFacts, Record};
+
+/// Docker 20.10, the oldest that we know to work.
+const OLDEST: ClientVersion = ClientVersion {
+    major_version: 1,
+    minor_version: 41,
+};
+
+/// Where engines listen unless `DOCKER_HOST` says otherwise.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// One engine.
+pub(super) struct Engine {
+    /// For the calls that need no more than being made.
+    pub(super) docker: Docker,
+    host: String,
+}
+
+impl Engine {
+    /// The engine of `DOCKER_HOST`, or of the usual socket.
+    pub(super) fn from_env() -> Result<Self, RuntimeError> {
+        let host = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+        Self::connect(host.unwrap_or_else(|| DEFAULT_HOST.to_owned()))
+    }
+
+    pub(super) fn connect(host: String) -> Result<Self, RuntimeError> {
+        match Docker::connect_with_host(&host) {
+            Ok(docker) => Ok(Self { docker, host }),
+            Err(Error::UnsupportedURISchemeError { .. }) => Err(RuntimeError(format!(
+                "cannot use DOCKER_HOST={host}: unix:// and tcp:// addresses are supported"
+            ))),
+            Err(error) => Err(unreachable(&host, &error)),
+        }
+    }
+
+    /// Agrees with the engine on a version to speak. Holds for all later calls.
+    pub(super) async fn handshake(&self) -> Result<(), RuntimeError> {
+        // The clone shares its version with the original.
+        let negotiated = self.docker.clone().negotiate_version().await;
+        let version = negotiated.map_err(|e| self.explain(e))?.client_version();
+        if (version.major_version, version.minor_version)
+            < (OLDEST.major_version, OLDEST.minor_version)
+        {
+            return Err(RuntimeError(format!(
+                "the Docker engine at {} is too old: it speaks API {version}, and {OLDEST} \
+                 (Docker 20.10) or later is needed",
+                self.host
+            )));
+        }
+        Ok(())
+    }
+
+    /// Makes sure of an image, as `docker run` does: pulls it if it is not there.
+    pub(super) async fn ensure_image(&self, image: &str) -> Result<ImageFacts, RuntimeError> {
+        let mut found = self.docker.inspect_image(image).await;
+        if found.as_ref().is_err_and(is_missing) {
+            info!("pulling image {image}");
+            self.pull(image).await.map_err(|error| {
+                RuntimeError(format!("no image {image}: {}", self.explain(error)))
+            })?;
+            found = self.docker.inspect_image(image).await;
+        }
+        let config = found.map_err(|e| self.explain(e))?.config;
+        let config = config.unwrap_or_default();
+        Ok(ImageFacts {
+            user: config.user.unwrap_or_default(),
+            labels: config.labels.unwrap_or_default(),
+        })
+    }
+
+    async fn pull(&self, image: &str) -> Result<(), Error> {
+        let (repository, tag) = split_tag(image);
+        let options = CreateImageOptionsBuilder::default()
+            .from_image(repository)
+            .tag(tag)
+            .build();
+        let progress = self.docker.create_image(Some(options), None, None);
+        progress.try_for_each(|_| async { Ok(()) }).await
+    }
+
+    /// Makes sure of the replicas' network. Whether it belongs to the fleet, be it made
+    /// now or by an earlier balancer.
+    pub(super) async fn ensure_network(
+        &self,
+        network: &str,
+        fleet: &str,
+    ) -> Result<bool, RuntimeError> {
+        if matches!(network, "host" | "none") || network.starts_with("container:") {
+            return Err(RuntimeError(format!(
+                "network {network} gives replicas no address of their own; a bridge network is needed"
+            )));
+        }
+        let options = None::<InspectNetworkOptions>;
+        match self.docker.inspect_network(network, options).await {
+            // The engine also takes the beginning of an id for a name.
+            Ok(found) if found.name.as_deref() == Some(network) => {
+                let labels = found.labels.unwrap_or_default();
+                return Ok(labels.get(FLEET).is_some_and(|owner| owner == fleet));
+            }
+            Ok(_) => {}
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(self.explain(error)),
+        }
+        let request = NetworkCreateRequest {
+            name: network.to_owned(),
+            driver: Some("bridge".to_owned()),
+            labels: Some([(FLEET.to_owned(), fleet.to_owned())].into()),
+            ..Default::default()
+        };
+        match self.docker.create_network(request).await {
+            Ok(_) => Ok(true),
+            Err(error) => Err(RuntimeError(format!(
+                "cannot create network {network}: {}",
+                self.explain(error)
+            ))),
+        }
+    }
+
+    /// The containers that carry all of the labels, running or not.
+    pub(super) async fn list(
+        &self,
+        network: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Vec<Record>, RuntimeError> {
+        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let filters = [("label".to_owned(), labels.collect::<Vec<_>>())].into();
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let listed = self.docker.list_containers(Some(options)).await;
+        let listed = listed.map_err(|e| self.explain(e))?.into_iter();
+        Ok(listed.filter_map(|s| container::read(network, s)).collect())
+    }
+
+    pub(super) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, Error> {
+        let options = None::<InspectContainerOptions>;
+        self.docker.inspect_container(name, options).await
+    }
+
+    /// Removes a container, killing it if it runs. One that is gone or going is fine.
+    pub(super) async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
+        match self.docker.remove_container(container, Some(options)).await {
+            Err(error) if !is_missing(&error) && !is_conflict(&error) => Err(self.explain(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// An engine's answer for people: its own words where it said something.
+    pub(super) fn explain(&self, error: Error) -> RuntimeError {
+        match error {
+            Error::DockerResponseServerError { message, .. }
+            | Error::DockerStreamError { error: message } => RuntimeError(in_short(&message)),
+            Error::RequestTimeoutError => RuntimeError(format!(
+                "the Docker engine at {} does not answer",
+                self.host
+            )),
+            error => unreachable(&self.host, &error),
+        }
+    }
+}
+
+fn unreachable(host: &str, error: &Error) -> RuntimeError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let cause = match error {
+        Error::SocketNotFoundError(_) => "no such socket".to_owned(),
+        _ => lower_first(&cause.to_string()),
+    };
+    RuntimeError(format!(
+        "cannot reach the Docker engine at {host}: {cause}; is it running, and is its socket mounted?"
+    ))
+}
+
+/// The engine has no such thing.
+pub(super) fn is_missing(error: &Error) -> bool {
+    status(error) == Some(404)
+}
+
+/// The name is taken, or the thing is in another state than asked for.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    status(error) == Some(409)
+}
+
+/// The engine answered, and it was a refusal: asking again would not help.
+fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// Cuts from an engine's message the layers that it came through: what is left names
+/// the thing that the user can mend.
+fn in_short(message: &str) -> String {
+    const LAYERS: [&str; 2] = ["starting container process caused: ", "container process: "];
+    let message = message.trim();
+    let cut = LAYERS
+        .iter()
+        .find_map(|layer| message.rfind(layer).map(|at| at + layer.len()));
+    let message = &message[cut.unwrap_or(0)..];
+    let message = message.strip_suffix(": unknown").unwrap_or(message);
+    lower_first(message.trim_end_matches('.'))
+}
+
+/// Lowers the first letter of a sentence, but not of an acronym.
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            let rest = &text[first.len_utf8()..];
+            first.to_lowercase().chain(rest.chars()).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Splits an image's name for the engine, which pulls *all* tags if it gets none.
+fn split_tag(image: &str) -> (&str, &str) {
+    if let Some((repository, digest)) = image.split_once('@') {
+        return (repository, digest);
+    }
+    match image.rsplit_once(':') {
+        // A colon before the last slash is a registry's port.
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (image, "latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_is_not_there_is_named() {
+        let refused = |host: &str| Engine::connect(host.to_owned()).err().unwrap().0;
+        assert_eq!(
+            refused("unix:///nowhere/docker.sock"),
+            "cannot reach the Docker engine at unix:///nowhere/docker.sock: no such socket; \
+             is it running, and is its socket mounted?"
+        );
+        assert_eq!(
+            refused("ssh://me@there"),
+            "cannot use DOCKER_HOST=ssh://me@there: unix:// and tcp:// addresses are supported"
+        );
+    }
+
+    #[test]
+    fn an_engine_s_message_is_cut_to_its_cause() {
+        for (said, short) in [
+            ("No such image: nosuch:1", "no such image: nosuch:1"),
+            ("OCI runtime create failed", "OCI runtime create failed"),
+            (
+                "failed to create shim: OCI runtime create failed: container_linux.go:380: starting \
+                 container process caused: exec: \"nope\": executable file not found in $PATH: unknown",
+                "exec: \"nope\": executable file not found in $PATH",
+            ),
+            (
+                "failed to create task for container: failed to create shim task: OCI runtime create \
+                 failed: runc create failed: unable to start container process: exec: \"nope\": \
+                 executable file not found in $PATH: unknown",
+                "exec: \"nope\": executable file not found in $PATH",
+            ),
+        ] {
+            assert_eq!(in_short(said), short);
+        }
+    }
+
+    #[test]
+    fn only_one_tag_is_pulled() {
+        for (image, parts) in [
+            ("shop", ("shop", "latest")),
+            ("shop:1.4", ("shop", "1.4")),
+            ("host:5000/shop", ("host:5000/shop", "latest")),
+            ("host:5000/shop:1.4", ("host:5000/shop", "1.4")),
+            ("shop@sha256:12", ("shop", "sha256:12")),
+        ] {
+            assert_eq!(split_tag(image), parts);
+        }
+    }
+}

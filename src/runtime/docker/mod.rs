@@ -1,0 +1,281 @@
+//! Instances as containers, through the engine's API. Only this folder names bollard.
+//!
+//! The engine is the database. A container's name is `<fleet>-<replica>`, so no two
+//! instances of a replica can exist under it, whoever starts them; its labels say what
+//! a restarted balancer needs to know to adopt it. A dead container is put aside, not
+//! removed, until its successor runs: there is no moment at which the engine would not
+//! know that the replica is wanted.
+
+mod book;
+mod container;
+mod engine;
+mod events;
+mod last_words;
+mod launch;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use futures::stream::LocalBoxStream;
+use log::{debug, warn};
+use tokio::sync::{Mutex, Notify};
+
+use crate::ring::ReplicaName;
+use crate::runtime::docker::book::Book;
+use crate::runtime::docker::container::{FLEET, ImageFacts, Record};
+use crate::runtime::docker::engine::Engine;
+use crate::runtime::{
+    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent,
+};
+
+/// What an operator may set about the Docker runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerSettings {
+    /// Whose containers these are: prefix of their names, value of their label, and the
+    /// default for `network`. Default `ringmaster`.
+    pub fleet: String,
+    /// The image that replicas run.
+    pub image: String,
+    /// The network that they join.
+    pub network: String,
+    /// How much of Docker's hardening applies.
+    pub security: Security,
+    /// What holds for every replica.
+    pub template: ReplicaTemplate,
+}
+
+/// How far a replica's container is locked in (the names are Kubernetes' Pod Security Standards).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// Non-root user, no capabilities, read-only root with a tmpfs on `/tmp`, no new privileges.
+    #[default]
+    Restricted,
+    /// The image's own user, Docker's default capabilities, writable root; no new privileges.
+    Baseline,
+}
+
+/// Runs instances as containers of one Docker engine: that of `DOCKER_HOST`, or of the
+/// usual socket.
+pub struct DockerRuntime {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    settings: DockerSettings,
+    book: RefCell<Book>,
+    /// Rings whenever a launch is over, for a stop that waits for that.
+    launch_over: Notify,
+    /// Known once the image is there.
+    image: RefCell<ImageFacts>,
+    /// Of each replica that is being dealt with: see [`Inner::lock`].
+    locks: RefCell<HashMap<ReplicaName, Rc<Mutex<()>>>>,
+    /// The network is this fleet's own, to be removed in the end.
+    owns_network: Cell<bool>,
+}
+
+impl DockerRuntime {
+    /// Containers of the engine of `DOCKER_HOST`, or of the usual socket. The engine is
+    /// asked nothing yet: [`Runtime::prepare`] does.
+    pub fn new(settings: DockerSettings) -> Result<Self, RuntimeError> {
+        Ok(Self::on(Engine::from_env()?, settings))
+    }
+
+    /// Containers of the engine at an address such as `unix:///var/run/docker.sock`.
+    pub fn at(host: &str, settings: DockerSettings) -> Result<Self, RuntimeError> {
+        Ok(Self::on(Engine::connect(host.to_owned())?, settings))
+    }
+
+    fn on(engine: Engine, settings: DockerSettings) -> Self {
+        let inner = Inner {
+            engine,
+            settings,
+            book: RefCell::default(),
+            launch_over: Notify::new(),
+            image: RefCell::default(),
+            locks: RefCell::default(),
+            owns_network: Cell::new(false),
+        };
+        Self {
+            inner: Rc::new(inner),
+        }
+    }
+}
+
+impl fmt::Debug for DockerRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DockerRuntime")
+            .field(&self.inner.settings)
+            .finish()
+    }
+}
+
+impl Runtime for DockerRuntime {
+    fn kind(&self) -> &'static str {
+        "docker"
+    }
+
+    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
+        self.inner.prepare().boxed_local()
+    }
+
+    fn launch(
+        &self,
+        order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, Result<SocketAddr, RuntimeError>> {
+        Rc::clone(&self.inner).launch(order).boxed_local()
+    }
+
+    fn stop(
+        &self,
+        id: InstanceId,
+        grace: Duration,
+    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
+        // At once, not when first polled: from here on its end is no news.
+        self.inner.book.borrow_mut().stopping(&id);
+        Rc::clone(&self.inner).stop(id, grace).boxed_local()
+    }
+
+    fn last_words(&self, id: InstanceId) -> LocalBoxFuture<'static, LastWords> {
+        Rc::clone(&self.inner).last_words(id).boxed_local()
+    }
+
+    fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
+        events::watch(Rc::clone(&self.inner))
+    }
+
+    fn close(&self) -> LocalBoxFuture<'_, ()> {
+        self.inner.close().boxed_local()
+    }
+}
+
+impl Inner {
+    async fn prepare(&self) -> Result<Vec<Found>, RuntimeError> {
+        let DockerSettings { fleet, image, .. } = &self.settings;
+        self.engine.handshake().await?;
+        *self.image.borrow_mut() = self.engine.ensure_image(image).await?;
+        let network = &self.settings.network;
+        let owned = self.engine.ensure_network(network, fleet).await?;
+        self.owns_network.set(owned);
+
+        let records = self.list_fleet().await?;
+        let (found, superseded) = newest_of_each(records);
+        for record in superseded {
+            self.clear_away(&record).await;
+        }
+        for record in found.iter().filter(|record| record.running) {
+            let mut book = self.book.borrow_mut();
+            book.adopted(&record.container, &record.order.id);
+        }
+        Ok(found
+            .into_iter()
+            .map(|record| Found {
+                order: record.order,
+                endpoint: record.endpoint,
+            })
+            .collect())
+    }
+
+    /// To be held by whoever renames or removes a replica's containers, one at a time: an
+    /// engine (20.10) that is asked to do both at once goes on listing the container for
+    /// as long as it lives.
+    fn lock(&self, replica: &ReplicaName) -> Rc<Mutex<()>> {
+        let mut locks = self.locks.borrow_mut();
+        locks.retain(|_, lock| Rc::strong_count(lock) > 1);
+        Rc::clone(locks.entry(replica.clone()).or_default())
+    }
+
+    /// Every container of this fleet, running or not.
+    async fn list_fleet(&self) -> Result<Vec<Record>, RuntimeError> {
+        let Self {
+            engine, settings, ..
+        } = self;
+        engine
+            .list(&settings.network, &[(FLEET, &settings.fleet)])
+            .await
+    }
+
+    /// Removes what another container has replaced. Not worth failing for: it stays
+    /// listed, so the next one to look gets rid of it.
+    async fn clear_away(&self, record: &Record) {
+        let id = &record.order.id;
+        self.book.borrow_mut().forget(&record.container);
+        match self.engine.remove(&record.container).await {
+            Ok(()) => debug!("docker: cleared {id} away"),
+            Err(error) => warn!("docker: cannot clear {id} away: {error}"),
+        }
+    }
+
+    async fn close(&self) {
+        // What was put aside and is not cleared away yet.
+        for record in self.list_fleet().await.unwrap_or_default() {
+            if !record.running {
+                self.clear_away(&record).await;
+            }
+        }
+        if self.owns_network.get() {
+            let network = &self.settings.network;
+            if let Err(error) = self.engine.docker.remove_network(network).await {
+                let error = self.engine.explain(error);
+                warn!("docker: cannot remove network {network}: {error}");
+            }
+        }
+    }
+}
+
+/// Parts the newest container of each replica, in the order in which replicas joined,
+/// from those that it has replaced.
+fn newest_of_each(mut records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
+    records.sort_by_key(|record| record.order.id.generation);
+    let mut newest = HashMap::new();
+    let mut superseded = Vec::new();
+    for record in records {
+        let replica = record.order.id.replica.clone();
+        superseded.extend(newest.insert(replica, record));
+    }
+    let mut newest: Vec<_> = newest.into_values().collect();
+    newest.sort_by(|a, b| {
+        let place = |r: &Record| (r.order.ordinal, r.order.id.replica.clone());
+        place(a).cmp(&place(b))
+    });
+    (newest, superseded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_stands_for_its_replica() {
+        let record = |replica: &str, generation, ordinal| Record {
+            container: format!("{replica}.{generation}"),
+            order: LaunchOrder {
+                id: InstanceId {
+                    replica: replica.parse().unwrap(),
+                    generation,
+                },
+                weight: Default::default(),
+                ordinal,
+            },
+            running: false,
+            endpoint: None,
+        };
+        let names =
+            |records: Vec<Record>| -> Vec<_> { records.into_iter().map(|r| r.container).collect() };
+        let (newest, superseded) = newest_of_each(vec![
+            record("b", 9, 2),
+            record("a", 2, 3),
+            record("b", 10, 2),
+            record("a", 1, 3),
+            record("c", 1, 1),
+        ]);
+        assert_eq!(names(newest), ["c.1", "b.10", "a.2"]);
+        assert_eq!(names(superseded), ["a.1", "b.9"]);
+    }
+}

@@ -1,0 +1,120 @@
+//! Where instances run.
+//!
+//! [`Runtime`] is the one seam between deciding and doing. Its implementations are
+//! siblings: `process` (child processes), `docker` (containers), `fixed` (servers
+//! that somebody else runs) and, for tests, `scripted`. A runtime starts and stops
+//! what it is told to and reports what ends by itself. It decides nothing.
+
+pub mod docker;
+pub mod fixed;
+pub mod process;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use futures::stream::LocalBoxStream;
+
+pub use crate::fleet::{Exit, Found, InstanceId, LaunchOrder};
+
+/// What a runtime reports unasked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuntimeEvent {
+    /// The instance ended without having been told to by [`Runtime::stop`].
+    Exited {
+        /// Which one.
+        id: InstanceId,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// So many lines of an instance's output are kept.
+pub const LAST_LINES: usize = 50;
+
+/// What an instance leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LastWords {
+    /// How it ended, if it did so by itself.
+    pub exit: Option<Exit>,
+    /// The last lines that it printed, [`LAST_LINES`] at most, the oldest first.
+    pub lines: Vec<String>,
+}
+
+/// Why a runtime could not do as it was told. Reads on after "cannot start Server1: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RuntimeError(pub String);
+
+/// The place where instances run.
+///
+/// All calls are made from one thread, the control thread, which lives as long as the
+/// process; the returned futures run there too and may overlap.
+pub trait Runtime: 'static {
+    /// `process`, `docker`, `static`.
+    fn kind(&self) -> &'static str;
+
+    /// Whether this runtime can start and stop instances. A runtime that cannot
+    /// (`static`) only says where an instance is.
+    fn spawns(&self) -> bool {
+        true
+    }
+
+    /// Checks, before anything listens, that instances can be started at all (the
+    /// program exists, the engine answers, the image is there), and lists what an
+    /// earlier balancer left behind.
+    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>>;
+
+    /// Starts an instance and says where it will listen. It need not listen yet:
+    /// heartbeats find out. An older generation of the same replica that has ended
+    /// may still lie around; clearing it away is part of this call.
+    /// After an error nothing of this instance is left behind.
+    fn launch(
+        &self,
+        order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, Result<SocketAddr, RuntimeError>>;
+
+    /// Ends an instance: SIGTERM, `grace`, SIGKILL, and clears away what is left of it.
+    /// An instance that has ended by itself, or is unknown, is cleared away without
+    /// complaint. No [`RuntimeEvent::Exited`] follows for it.
+    fn stop(
+        &self,
+        id: InstanceId,
+        grace: Duration,
+    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>>;
+
+    /// What is known of an instance's end: to be asked for before its successor is
+    /// started, and for one that is to be stopped both before that and after.
+    fn last_words(&self, _: InstanceId) -> LocalBoxFuture<'static, LastWords> {
+        Box::pin(async { LastWords::default() })
+    }
+
+    /// Everything that ends by itself, from now on, for as long as the runtime lives.
+    /// Called once. The stream reconnects by itself where a connection is behind it.
+    fn events(&self) -> LocalBoxStream<'static, RuntimeEvent>;
+
+    /// Clears away what belongs to the runtime itself (a network it made), after every
+    /// instance has been stopped.
+    fn close(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// What an operator may set about replicas, whichever runtime starts them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicaTemplate {
+    /// The program and its arguments, `{port}` and `{name}` not yet replaced. For
+    /// `docker` it overrides the image's command. None: the image's own command, or
+    /// the built-in demo replica.
+    pub command: Option<Vec<String>>,
+    /// The port a replica listens on. For `process` none means a free one for each.
+    pub port: Option<u16>,
+    /// Environment variables on top of `PORT` and `SERVER_ID`.
+    pub env: Vec<(String, String)>,
+    /// Memory limit in bytes (`docker`).
+    pub memory: Option<u64>,
+    /// CPU limit in billionths of a CPU (`docker`).
+    pub nano_cpus: Option<u64>,
+    /// Limit on processes and threads (`docker`).
+    pub pids: Option<u32>,
+}

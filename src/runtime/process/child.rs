@@ -1,0 +1,172 @@
+//! One child process, from its start to its end.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::process::Command;
+use tokio::sync::{mpsc, oneshot};
+
+use super::memory::Memory;
+use super::output;
+use crate::fleet::{Exit, InstanceId};
+use crate::open_files;
+use crate::runtime::RuntimeError;
+
+/// Somebody wants the child to end.
+pub struct StopOrder {
+    /// The time between SIGTERM and SIGKILL; none at all skips SIGTERM.
+    pub grace: Duration,
+    /// Told when the child is gone.
+    pub done: oneshot::Sender<()>,
+}
+
+/// A child that runs.
+pub struct Child {
+    process: tokio::process::Child,
+    group: Pid,
+}
+
+impl Child {
+    /// Starts a program as the leader of a process group of its own.
+    pub fn spawn(
+        id: InstanceId,
+        command_line: &[OsString],
+        env: &[(String, String)],
+        memory: &Rc<Memory>,
+    ) -> Result<Self, RuntimeError> {
+        let Some((program, arguments)) = command_line.split_first() else {
+            return Err(RuntimeError("the command is empty".to_owned()));
+        };
+        let mut command = std::process::Command::new(program);
+        command
+            .args(arguments)
+            .envs(env.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        die_with_parent(&mut command);
+
+        let mut process = Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| RuntimeError(format!("cannot run {program:?}: {error}")))?;
+        let group = process
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| RuntimeError("ended before it began".to_owned()))?;
+        if let Some(stdout) = process.stdout.take() {
+            let memory = Rc::clone(memory);
+            actix::spawn(output::forward(id.replica.clone(), stdout, memory));
+        }
+        if let Some(stderr) = process.stderr.take() {
+            actix::spawn(output::forward(id.replica, stderr, Rc::clone(memory)));
+        }
+        Ok(Self { process, group })
+    }
+
+    /// Waits for the child's end. Says how it ended if nobody told it to; if somebody did,
+    /// everybody who asked is told. `memory` learns in both cases how it ended if it had
+    /// done so by itself.
+    pub async fn live(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<StopOrder>,
+        memory: &Memory,
+    ) -> Option<Exit> {
+        let order = tokio::select! {
+            status = self.process.wait() => {
+                self.end_the_rest();
+                let exit = describe(status);
+                memory.ended(Some(exit.clone()));
+                return Some(exit);
+            }
+            Some(order) = orders.recv() => order,
+        };
+        // It may have ended before it was told to: then that is how it ended.
+        let own_end = self.process.try_wait();
+        let own_end = own_end.ok().flatten().map(|status| describe(Ok(status)));
+        let mut waiting = vec![order.done];
+        let mut deadline = tokio::time::Instant::now() + order.grace;
+        if order.grace.is_zero() {
+            self.signal(Signal::KILL);
+        } else {
+            self.signal(Signal::TERM);
+            // A stopped process (SIGSTOP) acts on SIGTERM only once it goes on.
+            self.signal(Signal::CONT);
+        }
+        loop {
+            tokio::select! {
+                _ = self.process.wait() => break,
+                () = tokio::time::sleep_until(deadline) => {
+                    self.signal(Signal::KILL);
+                    // SIGKILL can take as long as the kernel likes, but not for ever;
+                    // another one does no harm.
+                    deadline += Duration::from_secs(1);
+                }
+                Some(order) = orders.recv() => {
+                    deadline = deadline.min(tokio::time::Instant::now() + order.grace);
+                    waiting.push(order.done);
+                }
+            }
+        }
+        self.end_the_rest();
+        memory.ended(own_end);
+        for done in waiting {
+            // Who no longer waits need not be told.
+            let _ = done.send(());
+        }
+        None
+    }
+
+    /// To the child and to whatever it has started.
+    fn signal(&self, signal: Signal) {
+        // The group may be gone this very moment, which is what is wanted.
+        let _ = rustix::process::kill_process_group(self.group, signal);
+    }
+
+    /// What the child has started does not outlive it.
+    fn end_the_rest(&self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Has the kernel kill the child when the process that starts it ends, however it ends; and
+/// gives it the limit on open files that we began with.
+///
+/// Only for a child that is started from the process's first thread: the kernel goes by the
+/// end of the thread.
+#[allow(unsafe_code)]
+pub fn die_with_parent(command: &mut std::process::Command) {
+    let parent = rustix::process::getpid();
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed
+    // (signal-safety(7)); these three are plain system calls.
+    unsafe {
+        command.pre_exec(move || {
+            open_files::lower_again()?;
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // The parent may have ended before that call.
+            if rustix::process::getppid() == Some(parent) {
+                Ok(())
+            } else {
+                Err(io::Error::other("the balancer has ended"))
+            }
+        });
+    }
+}
+
+fn describe(status: io::Result<ExitStatus>) -> Exit {
+    match status {
+        Ok(status) => Exit {
+            code: status.code(),
+            signal: status.signal(),
+            out_of_memory: false,
+        },
+        Err(_) => Exit::default(),
+    }
+}

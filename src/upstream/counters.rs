@@ -1,0 +1,114 @@
+//! What worker threads count.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One worker thread's counts, on cache lines of their own: only that thread writes.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    requests: AtomicU64,
+    retried: AtomicU64,
+    waited: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// The counts of all threads, added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counts {
+    /// Requests that came in to be forwarded.
+    pub requests: u64,
+    /// Attempts beyond a request's first.
+    pub retried: u64,
+    /// Requests that had to wait for a replica.
+    pub waited: u64,
+    /// Requests that Ringmaster answered with an error of its own.
+    pub failed: u64,
+}
+
+impl Counters {
+    /// A request has come in.
+    pub fn request(&self) {
+        add_one(&self.requests);
+    }
+
+    /// A request goes to another replica.
+    pub fn retry(&self) {
+        add_one(&self.retried);
+    }
+
+    /// A request waits for a replica.
+    pub fn wait(&self) {
+        add_one(&self.waited);
+    }
+
+    /// A request is answered with an error of ours.
+    pub fn failure(&self) {
+        add_one(&self.failed);
+    }
+}
+
+/// Only one thread writes, so a load and a store do what a locked addition would.
+fn add_one(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// Every thread's counters.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<Vec<Arc<Counters>>>);
+
+impl Tally {
+    /// Counters for one more thread.
+    pub fn counters(&self) -> Arc<Counters> {
+        let counters = Arc::<Counters>::default();
+        self.all().push(Arc::clone(&counters));
+        counters
+    }
+
+    /// The sum over all threads.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for counters in self.all().iter() {
+            sum.requests += counters.requests.load(Ordering::Relaxed);
+            sum.retried += counters.retried.load(Ordering::Relaxed);
+            sum.waited += counters.waited.load(Ordering::Relaxed);
+            sum.failed += counters.failed.load(Ordering::Relaxed);
+        }
+        sum
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Counters>>> {
+        // A panic elsewhere leaves a list of counters as good as it was.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_count_apart_and_add_up() {
+        let tally = Tally::default();
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let counters = tally.counters();
+                std::thread::spawn(move || {
+                    for _ in 0..1_000 {
+                        counters.request();
+                    }
+                    counters.retry();
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let expected = Counts {
+            requests: 3_000,
+            retried: 3,
+            ..Counts::default()
+        };
+        assert_eq!(tally.counts(), expected);
+    }
+}

@@ -1,0 +1,199 @@
+//! Follows the responses on one connection: bytes in, verdicts out. No I/O.
+//!
+//! ```text
+//! Idle --begin--> Head --1xx--> Head
+//!                  |
+//!                  +--> Body --last byte--> Idle      (or Over, if not reusable)
+//! ```
+//!
+//! The bytes of a head come again with more appended until it is whole (whoever calls
+//! holds them); those of a body pass once and are only counted.
+
+use super::fault::Fault;
+use super::head::{self, Asked, Body, Head};
+
+/// Nobody needs more interim responses to one request.
+const MOST_INTERIM: u8 = 32;
+
+/// What is to be done with bytes that have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The head is not whole: come again with these and more.
+    Hold,
+    /// So many first bytes are an interim response: drop them, come again with the rest.
+    Swallow(usize),
+    /// So many first bytes are the response's. Any more belong nowhere, and the
+    /// connection is over.
+    Pass(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between responses.
+    Idle,
+    /// A response is awaited; so many bytes of its head have been looked at.
+    Head { seen: usize },
+    /// Inside a body.
+    Body(Body),
+    /// No further request may be sent.
+    Over,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    asked: Asked,
+    interim: u8,
+    /// Whether the connection is good for another request after the current response.
+    reusable: bool,
+    /// A byte of the current response has come.
+    begun: bool,
+}
+
+impl Framing {
+    /// A new connection.
+    pub fn new() -> Self {
+        Self {
+            state: State::Idle,
+            asked: Asked::default(),
+            interim: 0,
+            reusable: true,
+            begun: false,
+        }
+    }
+
+    /// A request goes out.
+    pub fn begin(&mut self, asked: Asked) -> Result<(), Fault> {
+        if self.state != State::Idle {
+            return Err(Fault::Pipelined);
+        }
+        *self = Self {
+            state: State::Head { seen: 0 },
+            asked,
+            ..Self::new()
+        };
+        Ok(())
+    }
+
+    /// Between two requests, and good for another.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    /// No further request may be sent, and no byte read.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Another protocol has taken over.
+    pub fn is_tunnel(&self) -> bool {
+        self.state == State::Body(Body::Tunnel)
+    }
+
+    /// Bytes that have come: never none. A head may be changed in place, in one byte.
+    pub fn advance(&mut self, bytes: &mut [u8]) -> Result<Verdict, Fault> {
+        let verdict = self.inspect(bytes);
+        if verdict.is_err() {
+            self.state = State::Over;
+        }
+        verdict
+    }
+
+    fn inspect(&mut self, bytes: &mut [u8]) -> Result<Verdict, Fault> {
+        let passed = match self.state {
+            // Whoever asked nothing gets no answer.
+            State::Idle | State::Over => {
+                self.state = State::Over;
+                return Ok(Verdict::Pass(0));
+            }
+            State::Body(_) => 0,
+            State::Head { seen } => {
+                self.begun = true;
+                // A head ends with a line, so most of a dribbled one needs no look.
+                let news = &bytes[seen.min(bytes.len())..];
+                if seen >= 7 && bytes.len() < head::MOST_HEAD_BYTES && !news.contains(&b'\n') {
+                    self.state = State::Head { seen: bytes.len() };
+                    return Ok(Verdict::Hold);
+                }
+                match head::read(bytes, self.asked)? {
+                    None => {
+                        self.state = State::Head { seen: bytes.len() };
+                        return Ok(Verdict::Hold);
+                    }
+                    Some(Head::Interim { length }) => {
+                        self.interim += 1;
+                        if self.interim > MOST_INTERIM {
+                            return Err(Fault::ManyInterim);
+                        }
+                        self.state = State::Head { seen: 0 };
+                        return Ok(Verdict::Swallow(length));
+                    }
+                    Some(Head::Final {
+                        length,
+                        body,
+                        reusable,
+                        as_http10,
+                    }) => {
+                        if as_http10 {
+                            // "HTTP/1.1" becomes "HTTP/1.0".
+                            bytes[7] = b'0';
+                        }
+                        self.state = State::Body(body);
+                        self.reusable = reusable;
+                        length
+                    }
+                }
+            }
+        };
+        let passed = passed + self.follow_body(&bytes[passed..])?;
+        if self.is_idle() && (passed < bytes.len() || !self.reusable) {
+            self.state = State::Over;
+        }
+        Ok(Verdict::Pass(passed))
+    }
+
+    /// How many of these bytes are the body's; after its last the connection is idle.
+    fn follow_body(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        let State::Body(body) = &mut self.state else {
+            return Ok(0);
+        };
+        let (taken, complete) = match body {
+            Body::UntilEnd | Body::Tunnel => (bytes.len(), false),
+            Body::Length(left) => {
+                let taken = bytes
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= taken as u64;
+                (taken, *left == 0)
+            }
+            Body::Chunked(chunks) => {
+                let taken = chunks.advance(bytes)?;
+                (taken, chunks.is_complete())
+            }
+        };
+        if complete {
+            self.state = State::Idle;
+        }
+        Ok(taken)
+    }
+
+    /// The connection has ended, in order or broken. An error if a response was due.
+    pub fn end(&mut self, in_order: bool) -> Result<(), Fault> {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        match state {
+            State::Idle | State::Over => Ok(()),
+            State::Body(Body::UntilEnd | Body::Tunnel) if in_order => Ok(()),
+            State::Head { .. } if !self.begun => Err(Fault::NoResponse),
+            State::Head { .. } => Err(Fault::BrokenHead),
+            State::Body(_) => Err(Fault::BrokenBody),
+        }
+    }
+
+    /// No further request on this connection, although its last response ended well.
+    pub fn retire(&mut self) {
+        if self.state == State::Idle {
+            self.state = State::Over;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The framing held against awc's own reading of the same bytes.
+//!
+//! What must never be is that awc finds an end where the guard finds another: that is how
+//! one client gets another's response. So whatever comes, in whatever pieces, awc's codec
+//! is given what the guard lets through, and both must agree.
+
+use actix_http::body::BodySize;
+use actix_http::h1::{ClientCodec, Message, MessageType};
+use actix_http::{Method, RequestHead, RequestHeadType};
+use actix_web::web::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::fault::Fault;
+use super::framing::{Framing, Verdict};
+use super::head::Asked;
+
+/// How the bytes of one response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Whole; whether the connection is good for another request.
+    Whole {
+        /// Nothing is wrong with the connection.
+        reusable: bool,
+    },
+    /// Broken off, or not a response.
+    Broken(Fault),
+}
+
+/// Follows one response that comes in pieces, after which the connection ends. Returns
+/// what awc is given, and how it ended.
+pub fn follow<'a>(asked: Asked, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, End) {
+    let mut framing = Framing::new();
+    let mut passed = Vec::new();
+    let mut held = Vec::new();
+    if let Err(fault) = framing.begin(asked) {
+        return (passed, End::Broken(fault));
+    }
+    for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+        if framing.is_idle() {
+            // As the pool's check does, between responses.
+            framing.retire();
+        }
+        held.extend_from_slice(piece);
+        while !held.is_empty() {
+            match framing.advance(&mut held) {
+                Ok(Verdict::Hold) => break,
+                Ok(Verdict::Swallow(count)) => drop(held.drain(..count)),
+                Ok(Verdict::Pass(count)) => {
+                    passed.extend_from_slice(&held[..count]);
+                    held.clear();
+                }
+                Err(fault) => return (passed, End::Broken(fault)),
+            }
+        }
+    }
+    let reusable = framing.is_idle();
+    match framing.end(true) {
+        Ok(()) => (passed, End::Whole { reusable }),
+        Err(fault) => (passed, End::Broken(fault)),
+    }
+}
+
+/// What awc makes of the bytes that it is given until the stream ends.
+#[derive(Debug, PartialEq, Eq)]
+struct Read {
+    /// It took the response for whole before the stream ended.
+    complete: bool,
+    /// What it left unread.
+    left: usize,
+}
+
+fn read_by_awc(asked: Asked, passed: &[u8]) -> Result<Read, String> {
+    // The codec keeps a clock, which is a task.
+    let tasks = tokio::task::LocalSet::new();
+    let _entered = tasks.enter();
+    let mut codec = ClientCodec::default();
+    let mut request = RequestHead::default();
+    if asked.head {
+        request.method = Method::HEAD;
+    }
+    let head: RequestHeadType = request.into();
+    codec
+        .encode(Message::Item((head, BodySize::None)), &mut BytesMut::new())
+        .map_err(|error| error.to_string())?;
+    let mut bytes = BytesMut::from(passed);
+    let Some(_) = codec
+        .decode(&mut bytes)
+        .map_err(|error| error.to_string())?
+    else {
+        return Err("no whole head".to_owned());
+    };
+    let mut complete = codec.message_type() == MessageType::None;
+    if !complete {
+        let mut body = codec.into_payload_codec();
+        while let Some(item) = body.decode(&mut bytes).map_err(|error| error.to_string())? {
+            if item.is_none() {
+                complete = true;
+                break;
+            }
+        }
+    }
+    Ok(Read {
+        complete,
+        left: bytes.len(),
+    })
+}
+
+/// One run on arbitrary bytes: the first says what was asked, the second where to cut.
+pub fn fuzz(bytes: &[u8]) {
+    let [flags, cut, response @ ..] = bytes else {
+        return;
+    };
+    let asked = Asked {
+        head: flags & 1 != 0,
+        upgrade: flags & 2 != 0,
+    };
+    let (passed, end) = follow(asked, [response]);
+    let pieces = response.chunks(usize::from(*cut).max(1));
+    let (in_pieces, end_in_pieces) = follow(asked, pieces);
+    match end {
+        // In one piece, a fault behind the head is found before awc has seen anything;
+        // in several, one inside a line may be found at the line's end.
+        End::Broken(_) => {
+            assert!(matches!(end_in_pieces, End::Broken(_)), "whole in pieces");
+            assert!(in_pieces.starts_with(&passed));
+        }
+        End::Whole { reusable } => {
+            assert_eq!(end, end_in_pieces, "pieces change how it ends");
+            assert_eq!(passed, in_pieces, "pieces change what awc sees");
+            let read = match read_by_awc(asked, &passed) {
+                Ok(read) => read,
+                Err(error) => panic!("awc does not read what the guard passes: {error}"),
+            };
+            assert_eq!(read.left, 0, "awc sees an end before the guard");
+            assert!(!reusable || read.complete, "awc waits, the guard does not");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A response's head: what it says about the body that follows (RFC 9112, section 6.3),
+//! and what awc would make of it.
+//!
+//! awc is given the same bytes and frames the body by rules of its own. Where they differ
+//! from the RFC's, [`Head`] says what keeps it right: `as_http10` makes awc read until
+//! the end of the stream, which the guard then gives it in the right place.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, ParserConfig, Response, Status};
+
+use super::chunked::Chunked;
+use super::fault::Fault;
+
+/// A head larger than this is refused.
+pub const MOST_HEAD_BYTES: usize = 64 * 1024;
+/// So many header fields awc can read (actix-http's `MAX_HEADERS`), and no more.
+pub const MOST_FIELDS: usize = 96;
+
+/// What of a request bears on the framing of its response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// The method is HEAD: the response has no body, whatever it says.
+    pub head: bool,
+    /// The request asks to switch protocols: 101 is an answer.
+    pub upgrade: bool,
+}
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// So many bytes; none after a HEAD request, 204 and 304.
+    Length(u64),
+    /// Chunks.
+    Chunked(Chunked),
+    /// Everything until the connection ends.
+    UntilEnd,
+    /// Another protocol.
+    Tunnel,
+}
+
+/// What a whole head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// 1xx: another one follows.
+    Interim {
+        /// Its bytes.
+        length: usize,
+    },
+    /// The response proper.
+    Final {
+        /// Its bytes.
+        length: usize,
+        /// What follows.
+        body: Body,
+        /// Whether the connection is good for another request after this response.
+        reusable: bool,
+        /// awc must take it for HTTP/1.0, or it would not see the body.
+        as_http10: bool,
+    },
+}
+
+/// Reads the head at the start of `bytes`; `None` if it is not whole yet.
+pub fn read(bytes: &[u8], asked: Asked) -> Result<Option<Head>, Fault> {
+    const START: &[u8] = b"HTTP/1.";
+    let start = bytes.len().min(START.len());
+    if bytes[..start] != START[..start] {
+        // A blank line before a response, which parsers skip, is none of its bytes either.
+        return Err(Fault::NotHttp);
+    }
+    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_FIELDS];
+    let mut response = Response::new(&mut []);
+    let mut config = ParserConfig::default();
+    // As awc does; it forwards the name without the space (RFC 9112, section 5.1).
+    config.allow_spaces_after_header_name_in_responses(true);
+    let length = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields)
+    {
+        Ok(Status::Complete(length)) if length <= MOST_HEAD_BYTES => length,
+        Ok(Status::Partial) if bytes.len() < MOST_HEAD_BYTES => return Ok(None),
+        Ok(_) => return Err(Fault::LargeHead),
+        Err(httparse::Error::TooManyHeaders) => return Err(Fault::ManyFields),
+        Err(httparse::Error::Version) => return Err(Fault::NotHttp),
+        Err(_) => return Err(Fault::BadHead),
+    };
+    let status = response.code.unwrap_or_default();
+    let http10 = response.version == Some(0);
+    let said = Said::by(response.headers, http10)?;
+    match status {
+        0..=99 => Err(Fault::BadHead),
+        101 if !asked.upgrade || asked.head || http10 => Err(Fault::UnaskedUpgrade),
+        101 => Ok(Some(Head::Final {
+            length,
+            body: Body::Tunnel,
+            reusable: false,
+            as_http10: false,
+        })),
+        100..=199 => Ok(Some(Head::Interim { length })),
+        _ => Ok(Some(frame(length, status, http10, said, asked))),
+    }
+}
+
+fn frame(length: usize, status: u16, http10: bool, said: Said, asked: Asked) -> Head {
+    let persistent = !said.close && (!http10 || said.keep_alive);
+    let bodiless = asked.head || matches!(status, 204 | 304);
+    let claims_body = said.chunked || said.length.unwrap_or(0) > 0;
+    let (body, reusable, as_http10) = if bodiless {
+        // awc waits for the body that a 204 or 304 claims, and for the end of the
+        // connection after one of HTTP/1.0: the guard ends it.
+        let awc_waits = !asked.head && (claims_body || (http10 && said.length.is_none()));
+        (Body::Length(0), persistent && !awc_waits, false)
+    } else if said.chunked {
+        (Body::Chunked(Chunked::new()), persistent, false)
+    } else if let Some(count) = said.length {
+        // awc takes `Upgrade: websocket` for the announcement that no body follows.
+        let unseen = said.websocket && count > 0;
+        (Body::Length(count), persistent && !unseen, unseen)
+    } else {
+        // awc takes it for an empty body, unless it is HTTP/1.0.
+        (Body::UntilEnd, false, true)
+    };
+    Head::Final {
+        length,
+        body,
+        reusable,
+        as_http10: as_http10 && !http10,
+    }
+}
+
+/// What header fields say about framing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    websocket: bool,
+}
+
+impl Said {
+    fn by(fields: &[Header<'_>], http10: bool) -> Result<Self, Fault> {
+        let mut said = Self::default();
+        for field in fields {
+            // The length alone tells most names apart.
+            match field.name.len() {
+                14 if field.name.eq_ignore_ascii_case("content-length") => {
+                    let length = number(field.value).ok_or(Fault::BadLength)?;
+                    if said.length.replace(length).is_some() {
+                        return Err(Fault::BadLength);
+                    }
+                }
+                17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
+                    let chunked = field.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+                    if http10 || said.chunked || !chunked {
+                        return Err(Fault::BadEncoding);
+                    }
+                    said.chunked = true;
+                }
+                10 if field.name.eq_ignore_ascii_case("connection") => {
+                    for option in field.value.split(|&byte| byte == b',') {
+                        let option = option.trim_ascii();
+                        said.close |= option.eq_ignore_ascii_case(b"close");
+                        said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    }
+                }
+                7 if field.name.eq_ignore_ascii_case("upgrade") => {
+                    let value = field.value.trim_ascii();
+                    said.websocket |= value.eq_ignore_ascii_case(b"websocket");
+                }
+                _ => {}
+            }
+        }
+        if said.chunked && said.length.is_some() {
+            return Err(Fault::TwoFramings);
+        }
+        Ok(said)
+    }
+}
+
+/// Digits and nothing else (RFC 9110, section 8.6).
+fn number(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

@@ -1,0 +1,274 @@
+//! The guard: a stream under awc that knows where each response ends.
+//!
+//! awc trusts replicas: it takes 100 for the final response and the next client gets the
+//! real one, an early end for a good one, a close-delimited body for none; it waits for
+//! the body of a 204; it sends the whole request before it looks for a response. The
+//! guard sits between awc and the socket, follows the framing as bytes pass (RFC 9112),
+//! and lets awc see only what it understands:
+//!
+//! * interim responses are swallowed, a broken or malformed response is an error
+//!   ([`Fault`]), and where a byte comes that belongs nowhere the connection is closed, so
+//!   that awc's pool finds it closed and drops it;
+//! * a body that awc would frame wrongly is passed on under a head that says HTTP/1.0,
+//!   and ended by an end of stream in the right place;
+//! * request bodies do not go through awc at all. They come with the [`Exchange`] and are
+//!   sent from [`poll_read`](AsyncRead::poll_read), while the response is awaited and
+//!   read. So an early response is seen, a body's first byte leaves at once, and both
+//!   directions flow at the same time.
+//!
+//! Bodies are not copied. The common response, which comes in one piece, is read straight
+//! into awc's buffer and looked at there, once.
+
+mod chunked;
+mod exchange;
+mod fault;
+mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+mod head;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_web::rt::net::{ActixStream, Ready};
+use actix_web::web::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use exchange::{Exchange, Pause};
+pub use fault::Fault;
+use framing::{Framing, Verdict};
+use upload::Upload;
+
+/// A connection to a replica, for awc.
+pub struct Guarded<S> {
+    /// Gone as soon as the connection is good for nothing more.
+    stream: Option<S>,
+    framing: Framing,
+    upload: Upload,
+    /// Whether the response is to be read, where that can be stopped at all.
+    pause: Option<Pause>,
+    /// Bytes that have come and cannot be judged yet; a request's head as awc writes it.
+    held: BytesMut,
+    /// So many of `held` are judged and awc's.
+    cleared: usize,
+}
+
+impl<S> Guarded<S> {
+    /// A new connection.
+    pub fn new(stream: S) -> Self {
+        Self {
+            stream: Some(stream),
+            framing: Framing::new(),
+            upload: Upload::default(),
+            pause: None,
+            held: BytesMut::new(),
+            cleared: 0,
+        }
+    }
+
+    /// Nothing more is sent or read: awc finds the end of the stream.
+    fn close(&mut self) {
+        self.stream = None;
+        self.upload = Upload::default();
+    }
+
+    /// Ends the connection for a reason.
+    fn fail<T>(&mut self, error: impl Into<io::Error>) -> Poll<io::Result<T>> {
+        self.close();
+        Poll::Ready(Err(error.into()))
+    }
+
+    /// Gives awc what it may have of the held bytes.
+    fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let count = self.cleared.min(buf.remaining());
+        buf.put_slice(&self.held.split_to(count));
+        self.cleared -= count;
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// After the last byte of a response, is the connection good for another request?
+    fn settle(&mut self) {
+        if self.framing.is_idle() && !self.upload.is_done() {
+            // The replica has answered without waiting for the whole request. What is
+            // left of it would be taken for the next one.
+            self.framing.retire();
+        }
+        if self.framing.is_over() {
+            self.close();
+        }
+    }
+
+    /// Judges held bytes. `true` if some of them, or the end, are there for awc.
+    fn judge_held(&mut self) -> Result<bool, Fault> {
+        loop {
+            match self.framing.advance(&mut self.held)? {
+                Verdict::Hold => return Ok(false),
+                Verdict::Swallow(count) => {
+                    let _ = self.held.split_to(count);
+                    if self.held.is_empty() {
+                        return Ok(false);
+                    }
+                }
+                Verdict::Pass(count) => {
+                    self.held.truncate(count);
+                    self.cleared = count;
+                    self.settle();
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.cleared > 0 || buf.remaining() == 0 {
+            return this.deliver(buf);
+        }
+        loop {
+            let Some(stream) = &mut this.stream else {
+                return Poll::Ready(Ok(()));
+            };
+            if !this.upload.is_done() {
+                let tunnel = this.framing.is_tunnel();
+                if let Err(client_gone) = this.upload.poll(stream, cx, tunnel) {
+                    return this.fail(client_gone);
+                }
+            }
+            if this.pause.as_ref().is_some_and(|pause| pause.get()) {
+                // Whoever set it polls again.
+                return Poll::Pending;
+            }
+            let before = buf.filled().len();
+            match ready!(Pin::new(stream).poll_read(cx, buf)) {
+                Ok(()) if buf.filled().len() > before => {}
+                ended => {
+                    let due = this.framing.end(ended.is_ok());
+                    this.close();
+                    return Poll::Ready(due.map_err(Into::into));
+                }
+            }
+            // Between responses awc's pool asks whether the connection is still good.
+            // Any byte means that it is not, and the pool drops what has ended.
+            if this.framing.is_idle() {
+                buf.set_filled(before);
+                this.framing.retire();
+                this.close();
+                return Poll::Ready(Ok(()));
+            }
+            if this.held.is_empty() {
+                let news = &mut buf.filled_mut()[before..];
+                match this.framing.advance(news) {
+                    Ok(Verdict::Pass(count)) => {
+                        buf.set_filled(before + count);
+                        this.settle();
+                        return Poll::Ready(Ok(()));
+                    }
+                    Ok(Verdict::Hold) => this.held.extend_from_slice(news),
+                    Ok(Verdict::Swallow(count)) => this.held.extend_from_slice(&news[count..]),
+                    Err(fault) => {
+                        buf.set_filled(before);
+                        return this.fail(fault);
+                    }
+                }
+            } else {
+                this.held.extend_from_slice(&buf.filled()[before..]);
+            }
+            buf.set_filled(before);
+            match this.judge_held() {
+                Ok(true) => return this.deliver(buf),
+                Ok(false) => {}
+                Err(fault) => return this.fail(fault),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    /// Takes the head of a request, which is all that awc writes.
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        const END: &[u8] = b"\r\n\r\n";
+        let this = self.get_mut();
+        let Some(stream) = &mut this.stream else {
+            return Poll::Ready(Err(Fault::NoResponse.into()));
+        };
+        if !this.framing.is_idle() {
+            return this.fail(Fault::Pipelined);
+        }
+        if !this.held.is_empty() || !buf.ends_with(END) {
+            // awc writes a head in one piece; if that ever changes, so be it.
+            this.held.extend_from_slice(buf);
+            if !this.held.ends_with(END) {
+                return Poll::Ready(Ok(buf.len()));
+            }
+        }
+        let Some(exchange) = Exchange::take() else {
+            return this.fail(Fault::Pipelined);
+        };
+        let whole = std::mem::take(&mut this.held);
+        let head = if whole.is_empty() { buf } else { &whole };
+        if let Err(fault) = this.framing.begin(exchange.asked) {
+            return this.fail(fault);
+        }
+        this.pause.clone_from(&exchange.pause);
+        match this.upload.start(stream, cx, head, exchange) {
+            Ok(()) => Poll::Ready(Ok(buf.len())),
+            Err(error) => this.fail(error),
+        }
+    }
+
+    /// What could not be written at once goes out while the response is awaited.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// awc asks for the trait and never calls it.
+impl<S: ActixStream> ActixStream for Guarded<S> {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        match &self.stream {
+            Some(stream) => stream.poll_read_ready(cx),
+            None => Poll::Ready(Ok(Ready::ALL)),
+        }
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        match &self.stream {
+            Some(stream) => stream.poll_write_ready(cx),
+            None => Poll::Ready(Ok(Ready::ALL)),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Guarded<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded")
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,348 @@
+//! The stream itself, on a scripted connection.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use actix_web::FromRequest;
+use actix_web::body::BodySize;
+use actix_web::http::Method;
+use actix_web::http::header::{DATE, HeaderMap, HeaderValue, UPGRADE};
+use actix_web::test::TestRequest;
+use actix_web::web::Payload;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::super::{Exchange, Fault, Guarded};
+use crate::upstream::Replay;
+
+const AWC_HEAD: &str = "POST /x HTTP/1.1\r\nhost: a\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// What a replica does: `None` is the end of its side.
+#[derive(Default)]
+struct Script {
+    reads: VecDeque<Option<Vec<u8>>>,
+    written: Vec<u8>,
+    /// The socket takes so many bytes in one write, and every other time none.
+    narrow: Option<usize>,
+    blocked: bool,
+    /// Writing fails.
+    deaf: bool,
+}
+
+impl Script {
+    fn saying(reads: &[&str]) -> Self {
+        Self {
+            reads: reads
+                .iter()
+                .map(|read| Some(read.as_bytes().to_vec()))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    fn then_ends(mut self) -> Self {
+        self.reads.push_back(None);
+        self
+    }
+}
+
+impl AsyncRead for Script {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.reads.pop_front() {
+            None => Poll::Pending,
+            Some(None) => Poll::Ready(Ok(())),
+            Some(Some(mut bytes)) => {
+                let rest = bytes.split_off(bytes.len().min(buf.remaining()));
+                buf.put_slice(&bytes);
+                if !rest.is_empty() {
+                    self.reads.push_front(Some(rest));
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        self.blocked = self.narrow.is_some() && !self.blocked;
+        if self.blocked {
+            return Poll::Pending;
+        }
+        let count = bytes.len().min(self.narrow.unwrap_or(usize::MAX));
+        self.written.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write(
+            cx,
+            &slices
+                .iter()
+                .flat_map(|slice| slice.to_vec())
+                .collect::<Vec<u8>>(),
+        )
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+fn get() -> Exchange {
+    Exchange::new(&Method::GET, &HeaderMap::new(), None)
+}
+
+async fn post(body: &'static str, size: BodySize) -> Exchange {
+    let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
+    let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+    let replay = Replay::new(payload, size);
+    Exchange::new(&Method::POST, &HeaderMap::new(), Some(replay.play()))
+}
+
+/// A client that sends nothing for now.
+async fn stalled(headers: &HeaderMap) -> Exchange {
+    let (_sender, payload) = actix_http::h1::Payload::create(false);
+    // The sender's end would be the body's.
+    std::mem::forget(_sender);
+    let mut payload = actix_web::dev::Payload::from(payload);
+    let request = TestRequest::default().to_http_request();
+    let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+    let replay = Replay::new(payload, BodySize::Stream);
+    Exchange::new(&Method::POST, headers, Some(replay.play()))
+}
+
+fn write(guard: &mut Guarded<Script>, exchange: Exchange, head: &str) -> io::Result<usize> {
+    let written = exchange.lend(|| Pin::new(guard).poll_write(&mut cx(), head.as_bytes()));
+    match written {
+        Poll::Ready(written) => written,
+        Poll::Pending => panic!("the guard takes a head at once"),
+    }
+}
+
+/// One read into a buffer of so many bytes; `None` if there is nothing yet.
+fn read(guard: &mut Guarded<Script>, room: usize) -> Option<io::Result<String>> {
+    let mut bytes = vec![0; room];
+    let mut buf = ReadBuf::new(&mut bytes);
+    match Pin::new(guard).poll_read(&mut cx(), &mut buf) {
+        Poll::Pending => None,
+        Poll::Ready(Ok(())) => Some(Ok(String::from_utf8(buf.filled().to_vec()).unwrap())),
+        Poll::Ready(Err(error)) => Some(Err(error)),
+    }
+}
+
+/// Reads until there is nothing more for now.
+fn read_all(guard: &mut Guarded<Script>, room: usize) -> String {
+    let mut all = String::new();
+    loop {
+        match read(guard, room) {
+            Some(Ok(bytes)) if !bytes.is_empty() => all.push_str(&bytes),
+            Some(Err(error)) => panic!("{error} after {all:?}"),
+            _ => return all,
+        }
+    }
+}
+
+fn fault(guard: &mut Guarded<Script>) -> Option<Fault> {
+    match read(guard, 100) {
+        Some(Err(error)) => Fault::of(&error),
+        _ => None,
+    }
+}
+
+fn sent(guard: &Guarded<Script>) -> String {
+    let script = guard.stream.as_ref().unwrap();
+    String::from_utf8(script.written.clone()).unwrap()
+}
+
+#[actix_web::test]
+async fn awcs_date_is_cut_off_and_the_clients_stays() {
+    let mut guard = Guarded::new(Script::default());
+    assert_eq!(write(&mut guard, get(), AWC_HEAD).unwrap(), AWC_HEAD.len());
+    assert_eq!(sent(&guard), "POST /x HTTP/1.1\r\nhost: a\r\n\r\n");
+
+    let mut headers = HeaderMap::new();
+    headers.insert(DATE, HeaderValue::from_static("any"));
+    let mut guard = Guarded::new(Script::default());
+    let exchange = Exchange::new(&Method::GET, &headers, None);
+    write(&mut guard, exchange, AWC_HEAD).unwrap();
+    assert_eq!(sent(&guard), AWC_HEAD);
+}
+
+#[actix_web::test]
+async fn bodies_are_sent_with_their_framing_however_narrow_the_socket() {
+    for narrow in [None, Some(1), Some(7)] {
+        for (size, expected) in [
+            (BodySize::Sized(5), "content-length: 5\r\n\r\nhello"),
+            (
+                BodySize::Stream,
+                "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            ),
+        ] {
+            let script = Script {
+                narrow,
+                ..Script::default()
+            };
+            let mut guard = Guarded::new(script);
+            write(&mut guard, post("hello", size).await, AWC_HEAD).unwrap();
+            for _ in 0..300 {
+                assert!(read(&mut guard, 100).is_none());
+            }
+            let head = "POST /x HTTP/1.1\r\nhost: a\r\n";
+            assert_eq!(sent(&guard), format!("{head}{expected}"), "{narrow:?}");
+            // And then the answer, after which the connection is free.
+            let stream = guard.stream.as_mut().unwrap();
+            stream.reads.push_back(Some(OK.into()));
+            assert_eq!(read_all(&mut guard, 100), OK);
+            assert!(guard.stream.is_some());
+            write(&mut guard, get(), AWC_HEAD).unwrap();
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_head_that_comes_in_pieces_is_one_head() {
+    let mut guard = Guarded::new(Script::default());
+    let (first, second) = AWC_HEAD.split_at(20);
+    get().lend(|| {
+        for part in [first, second] {
+            let written = Pin::new(&mut guard).poll_write(&mut cx(), part.as_bytes());
+            assert!(matches!(written, Poll::Ready(Ok(count)) if count == part.len()));
+        }
+    });
+    assert_eq!(sent(&guard), "POST /x HTTP/1.1\r\nhost: a\r\n\r\n");
+}
+
+#[actix_web::test]
+async fn a_second_request_before_the_first_ones_answer_is_an_error() {
+    let mut guard = Guarded::new(Script::default());
+    write(&mut guard, get(), AWC_HEAD).unwrap();
+    let error = write(&mut guard, get(), AWC_HEAD).unwrap_err();
+    assert_eq!(Fault::of(&error), Some(Fault::Pipelined));
+    assert!(guard.stream.is_none());
+}
+
+#[actix_web::test]
+async fn answers_come_through_buffers_of_any_size() {
+    let response = format!("HTTP/1.1 100 Continue\r\n\r\n{OK}");
+    for room in [1, 2, 3, 7, 100] {
+        for piece in 1..=response.len() {
+            let pieces: Vec<&str> = response
+                .as_bytes()
+                .chunks(piece)
+                .map(|piece| str::from_utf8(piece).unwrap())
+                .collect();
+            let mut guard = Guarded::new(Script::saying(&pieces));
+            write(&mut guard, get(), AWC_HEAD).unwrap();
+            assert_eq!(read_all(&mut guard, room), OK, "{piece} into {room}");
+            // The pool's check: alive, nothing to read.
+            assert!(guard.stream.is_some());
+            assert!(read(&mut guard, 2).is_none());
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_pools_check_finds_the_end_where_a_byte_belongs_nowhere() {
+    let surplus = format!("{OK}x");
+    for reads in [&[OK, "x"][..], &[OK, OK][..], &[surplus.as_str()][..]] {
+        let mut guard = Guarded::new(Script::saying(reads));
+        write(&mut guard, get(), AWC_HEAD).unwrap();
+        assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
+        assert_eq!(read(&mut guard, 2).unwrap().unwrap(), "", "{reads:?}");
+        assert!(guard.stream.is_none(), "the socket is closed");
+        assert!(write(&mut guard, get(), AWC_HEAD).is_err());
+    }
+}
+
+#[actix_web::test]
+async fn an_end_is_an_error_where_a_response_is_due() {
+    for (reads, expected) in [
+        (&[][..], Fault::NoResponse),
+        (&["HTTP/1.1 200 OK\r\nx: y\r\n"][..], Fault::BrokenHead),
+        (&["HTTP/1.1 100 Continue\r\n\r\n"][..], Fault::BrokenHead),
+    ] {
+        let mut guard = Guarded::new(Script::saying(reads).then_ends());
+        write(&mut guard, get(), AWC_HEAD).unwrap();
+        assert_eq!(fault(&mut guard), Some(expected), "{reads:?}");
+    }
+    let short = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort";
+    let mut guard = Guarded::new(Script::saying(&[short]).then_ends());
+    write(&mut guard, get(), AWC_HEAD).unwrap();
+    assert_eq!(read(&mut guard, 100).unwrap().unwrap(), short);
+    assert_eq!(fault(&mut guard), Some(Fault::BrokenBody));
+}
+
+#[actix_web::test]
+async fn an_early_answer_stops_the_upload_and_the_connection() {
+    let mut guard = Guarded::new(Script::saying(&[OK]));
+    write(&mut guard, stalled(&HeaderMap::new()).await, AWC_HEAD).unwrap();
+    assert!(sent(&guard).ends_with("\r\n\r\n"), "the head goes at once");
+    assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
+    assert!(guard.stream.is_none());
+    assert_eq!(read(&mut guard, 2).unwrap().unwrap(), "");
+}
+
+#[actix_web::test]
+async fn a_replica_that_takes_no_more_is_heard_all_the_same() {
+    let script = Script {
+        narrow: Some(1),
+        ..Script::saying(&[OK])
+    };
+    let mut guard = Guarded::new(script);
+    let exchange = post("hello", BodySize::Sized(5)).await;
+    write(&mut guard, exchange, AWC_HEAD).unwrap();
+    guard.stream.as_mut().unwrap().deaf = true;
+    assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
+    assert!(guard.stream.is_none());
+}
+
+#[actix_web::test]
+async fn after_an_upgrade_bytes_flow_both_ways_as_they_are() {
+    let mut headers = HeaderMap::new();
+    headers.insert(UPGRADE, HeaderValue::from_static("echo"));
+    let (mut sender, payload) = actix_http::h1::Payload::create(false);
+    let mut payload = actix_web::dev::Payload::from(payload);
+    let request = TestRequest::default().to_http_request();
+    let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+    let replay = Replay::new(payload, BodySize::Stream);
+    let exchange = Exchange::new(&Method::GET, &headers, Some(replay.play()));
+
+    let mut guard = Guarded::new(Script::default());
+    write(&mut guard, exchange, AWC_HEAD).unwrap();
+    sender.feed_data("ping".into());
+    assert!(read(&mut guard, 100).is_none());
+    let head = "POST /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n\r\n";
+    assert_eq!(sent(&guard), head, "nothing before the replica agrees");
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n\r\npo";
+    let stream = guard.stream.as_mut().unwrap();
+    stream.reads.push_back(Some(switch.into()));
+    stream.reads.push_back(Some("ng".into()));
+    assert_eq!(read_all(&mut guard, 1000), format!("{switch}ng"));
+    assert_eq!(sent(&guard), format!("{head}ping"));
+}

@@ -1,0 +1,265 @@
+//! A request on its way out: the head as awc wrote it, and the body beside awc.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::web::Bytes;
+use tokio::io::AsyncWrite;
+
+use super::exchange::Exchange;
+use crate::upstream::RequestBody;
+
+/// The Date field that awc adds, always the last: `date: Thu, 01 Jan 1970 00:00:00 GMT`.
+const DATE_BYTES: usize = 37;
+const LINE_END: &[u8] = b"\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const NONE: Bytes = Bytes::new();
+
+/// How a body's pieces are put on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Coding {
+    #[default]
+    AsIs,
+    Chunked,
+    /// The bytes of another protocol, once the replica has agreed to it.
+    Tunnel,
+}
+
+/// What is still to be sent of a request.
+#[derive(Default)]
+pub struct Upload {
+    body: Option<RequestBody>,
+    coding: Coding,
+    /// What the socket has not taken yet.
+    outbox: VecDeque<Bytes>,
+    /// The replica takes no more; what was left to send never will be.
+    refused: bool,
+    /// The client has closed its side of a tunnel, and the replica is to hear of it.
+    closing: bool,
+}
+
+impl Upload {
+    /// Whether all is sent.
+    pub fn is_done(&self) -> bool {
+        self.body.is_none() && self.outbox.is_empty() && !self.refused && !self.closing
+    }
+
+    /// Sends a request's head, and the body's first piece with it if that is there
+    /// already.
+    pub fn start<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        exchange: Exchange,
+    ) -> io::Result<()> {
+        let fields = match head.len().checked_sub(DATE_BYTES + LINE_END.len()) {
+            Some(at) if !exchange.own_date && head[at..].starts_with(b"date: ") => &head[..at],
+            _ => &head[..head.len() - LINE_END.len()],
+        };
+        let mut framing = Line::new();
+        self.body = exchange.body;
+        self.coding = match self.body.as_ref().map(MessageBody::size) {
+            _ if exchange.asked.upgrade => {
+                // awc has no way to say it.
+                write!(framing, "connection: upgrade\r\n")?;
+                Coding::Tunnel
+            }
+            Some(BodySize::Sized(length)) => {
+                write!(framing, "content-length: {length}\r\n")?;
+                Coding::AsIs
+            }
+            Some(BodySize::Stream) => {
+                write!(framing, "transfer-encoding: chunked\r\n")?;
+                Coding::Chunked
+            }
+            Some(BodySize::None) | None => Coding::AsIs,
+        };
+        if self.body.is_none() || self.coding == Coding::Tunnel {
+            return self.send(stream, cx, &[fields, framing.bytes(), LINE_END], &NONE, &[]);
+        }
+        let Poll::Ready(piece) = self.next_piece(cx)? else {
+            return self.send(stream, cx, &[fields, framing.bytes(), LINE_END], &NONE, &[]);
+        };
+        let mut size = Line::new();
+        let end = self.encode(&piece, &mut size)?;
+        let before = [fields, framing.bytes(), LINE_END, size.bytes()];
+        self.send(stream, cx, &before, &piece, end)
+    }
+
+    /// Sends what can be sent. Only the client's side can fail here: a replica that takes
+    /// no more may have answered, so its side is read until it ends.
+    pub fn poll<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        tunnel: bool,
+    ) -> io::Result<()> {
+        loop {
+            while !self.outbox.is_empty() {
+                let mut slices = [IoSlice::new(&[]); 8];
+                for (slice, bytes) in slices.iter_mut().zip(&self.outbox) {
+                    *slice = IoSlice::new(bytes);
+                }
+                match Pin::new(&mut *stream).poll_write_vectored(cx, &slices) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Ok(count @ 1..)) => self.written(count),
+                    Poll::Ready(_) => {
+                        self.abandon();
+                        return Ok(());
+                    }
+                }
+            }
+            if self.closing {
+                // A replica that cannot be told has gone, which reading will find out.
+                if Pin::new(&mut *stream).poll_shutdown(cx).is_ready() {
+                    self.closing = false;
+                }
+                return Ok(());
+            }
+            if self.body.is_none() || (self.coding == Coding::Tunnel && !tunnel) {
+                return Ok(());
+            }
+            let Poll::Ready(piece) = self.next_piece(cx)? else {
+                return Ok(());
+            };
+            let mut size = Line::new();
+            let end = self.encode(&piece, &mut size)?;
+            let sent = self.send(stream, cx, &[size.bytes()], &piece, end);
+            if sent.is_err() {
+                self.abandon();
+                return Ok(());
+            }
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.outbox.clear();
+        self.body = None;
+        self.refused = true;
+    }
+
+    /// The body's next piece; empty after its last.
+    fn next_piece(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<Bytes>> {
+        let Some(body) = &mut self.body else {
+            return Ok(Poll::Ready(Bytes::new()));
+        };
+        loop {
+            match Pin::new(&mut *body).poll_next(cx)? {
+                Poll::Pending => return Ok(Poll::Pending),
+                // An empty chunk would be the last one.
+                Poll::Ready(Some(piece)) if piece.is_empty() => {}
+                Poll::Ready(Some(piece)) => return Ok(Poll::Ready(piece)),
+                Poll::Ready(None) => {
+                    self.body = None;
+                    self.closing = self.coding == Coding::Tunnel;
+                    return Ok(Poll::Ready(Bytes::new()));
+                }
+            }
+        }
+    }
+
+    /// What goes before a piece on the wire, into `size`, and what after it.
+    fn encode(&self, piece: &[u8], size: &mut Line) -> io::Result<&'static [u8]> {
+        match self.coding {
+            Coding::AsIs | Coding::Tunnel => Ok(&[]),
+            Coding::Chunked if piece.is_empty() => Ok(LAST_CHUNK),
+            Coding::Chunked => {
+                write!(size, "{:x}\r\n", piece.len())?;
+                Ok(LINE_END)
+            }
+        }
+    }
+
+    /// Writes all this, and keeps what the socket does not take at once. A piece of a
+    /// body is shared, not copied.
+    fn send<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        before: &[&[u8]],
+        piece: &Bytes,
+        after: &'static [u8],
+    ) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); 6];
+        let parts = before.iter().copied().chain([&piece[..], after]);
+        let mut count = 0;
+        for part in parts.filter(|part| !part.is_empty()) {
+            slices[count] = IoSlice::new(part);
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let mut written = match Pin::new(stream).poll_write_vectored(cx, &slices[..count]) {
+            Poll::Ready(written) => written?,
+            Poll::Pending => 0,
+        };
+        let mut rest_of = |length: usize| {
+            let here = written.min(length);
+            written -= here;
+            here
+        };
+        for part in before {
+            let here = rest_of(part.len());
+            self.keep(Bytes::copy_from_slice(&part[here..]));
+        }
+        let here = rest_of(piece.len());
+        self.keep(piece.slice(here..));
+        let here = rest_of(after.len());
+        self.keep(Bytes::from_static(&after[here..]));
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.outbox.push_back(bytes);
+        }
+    }
+
+    fn written(&mut self, mut count: usize) {
+        while let Some(bytes) = self.outbox.front_mut() {
+            let here = count.min(bytes.len());
+            let _ = bytes.split_to(here);
+            count -= here;
+            if !bytes.is_empty() {
+                return;
+            }
+            self.outbox.pop_front();
+        }
+    }
+}
+
+/// A short line that is put together on the stack.
+struct Line {
+    bytes: [u8; 40],
+    length: usize,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self {
+            bytes: [0; 40],
+            length: 0,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = (&mut self.bytes[self.length..]).write(bytes)?;
+        self.length += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,305 @@
+//! An instance as the data path sees it, and the grant to send one request to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use awc::http::uri::Authority;
+use tokio::sync::Notify;
+
+use super::outlier::{OutlierDesk, Strikes};
+use super::warmth::Warmth;
+use crate::fleet::InstanceId;
+use crate::ring::Slot;
+
+/// Requests in flight over all instances and threads, for bounding each one's share. Only
+/// kept while the ring bounds loads.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct FleetLoad(AtomicU64);
+
+impl FleetLoad {
+    /// How many there are.
+    pub fn in_flight(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One admitted instance, shared by every worker thread.
+///
+/// On cache lines of its own: every request writes to it from its worker's thread.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Instance {
+    in_flight: AtomicU32,
+    draining: AtomicBool,
+    lost: AtomicBool,
+    strikes: Strikes,
+    warmth: Warmth,
+    drained: Notify,
+    lost_notice: Notify,
+    serial: u64,
+    id: InstanceId,
+    endpoint: SocketAddr,
+    authority: Authority,
+    fleet: Arc<FleetLoad>,
+}
+
+impl Instance {
+    /// An instance with nothing in flight.
+    pub fn new(
+        id: InstanceId,
+        endpoint: SocketAddr,
+        fleet: Arc<FleetLoad>,
+        outliers: Arc<OutlierDesk>,
+        slow_start: Duration,
+    ) -> Arc<Self> {
+        static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+        let authority = endpoint
+            .to_string()
+            .parse()
+            .unwrap_or_else(|_| Authority::from_static("invalid"));
+        Arc::new(Self {
+            in_flight: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            strikes: Strikes::new(outliers),
+            warmth: Warmth::new(slow_start),
+            drained: Notify::new(),
+            lost_notice: Notify::new(),
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+            id,
+            endpoint,
+            authority,
+            fleet,
+        })
+    }
+
+    /// Which instance it is.
+    pub fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    /// A number that no other instance of this process has or had.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> SocketAddr {
+        self.endpoint
+    }
+
+    /// Where it listens, as the authority part of a URI.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Requests in flight, over all worker threads.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Requests in flight over all instances.
+    pub fn fleet_load(&self) -> &FleetLoad {
+        &self.fleet
+    }
+
+    /// A request has been answered well to its end.
+    pub fn note_success(&self) {
+        self.strikes.success();
+    }
+
+    /// A request has failed by the instance's fault.
+    pub fn note_failure(&self) {
+        self.strikes.failure(&self.id);
+    }
+
+    /// Whether it is passed over for its failures.
+    pub fn is_ejected(&self) -> bool {
+        self.strikes.is_ejected()
+    }
+
+    /// From now on it is passed over; what it holds goes on.
+    pub fn eject(&self) {
+        self.strikes.eject();
+    }
+
+    /// It gets its requests again.
+    pub fn readmit(&self) {
+        self.strikes.readmit();
+    }
+
+    /// It stays in spite of its failures, and counts afresh.
+    pub fn spare(&self) {
+        self.strikes.spare();
+    }
+
+    /// Whether it leaves a slot to the next in order, because it is fresh.
+    pub fn hands_over(&self, slot: Slot) -> bool {
+        self.warmth.hands_over(slot)
+    }
+
+    /// Tells whoever is still trying to connect that it is of no use any more.
+    pub fn mark_lost(&self) {
+        self.lost.store(true, Ordering::SeqCst);
+        self.lost_notice.notify_waiters();
+    }
+
+    /// It is of use again.
+    pub fn mark_found(&self) {
+        self.lost.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits until the instance is known to be lost.
+    pub async fn lost(&self) {
+        let notice = self.lost_notice.notified();
+        // Registered first, looked at second: a mark in between is not missed.
+        if !self.lost.load(Ordering::SeqCst) {
+            notice.await;
+        }
+    }
+
+    /// Waits until nothing is in flight. To be called once no new grants are given.
+    pub async fn drained(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        loop {
+            let notice = self.drained.notified();
+            if self.in_flight() == 0 {
+                return;
+            }
+            notice.await;
+        }
+    }
+
+    fn release(&self) {
+        let was_last = self.in_flight.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last && self.draining.load(Ordering::SeqCst) {
+            self.drained.notify_waiters();
+        }
+    }
+}
+
+/// The right to send one request to one instance. It counts as in flight until this
+/// is dropped.
+#[derive(Debug)]
+pub struct Grant {
+    /// The slot that the request's key hashed to.
+    pub slot: Slot,
+    /// The epoch of the ring that gave the grant.
+    pub epoch: u64,
+    /// Whether it counts in the load of the whole fleet too.
+    bounded: bool,
+    instance: Arc<Instance>,
+}
+
+impl Grant {
+    /// Counts one request in; in the load of the whole fleet too if that is `bounded`.
+    pub fn new(instance: &Arc<Instance>, slot: Slot, epoch: u64, bounded: bool) -> Self {
+        instance.in_flight.fetch_add(1, Ordering::SeqCst);
+        if bounded {
+            instance.fleet.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Self {
+            slot,
+            epoch,
+            bounded,
+            instance: Arc::clone(instance),
+        }
+    }
+
+    /// Where to send the request.
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if self.bounded {
+            self.instance.fleet.0.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.instance.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::ring::{Key, RingSpec, SlotTable};
+
+    fn instance() -> Arc<Instance> {
+        fresh(Duration::ZERO)
+    }
+
+    fn fresh(slow_start: Duration) -> Arc<Instance> {
+        let id = InstanceId {
+            replica: "Server1".parse().unwrap(),
+            generation: 1,
+        };
+        Instance::new(
+            id,
+            "127.0.0.1:1".parse().unwrap(),
+            Arc::default(),
+            Arc::default(),
+            slow_start,
+        )
+    }
+
+    fn some_slot() -> Slot {
+        let table = SlotTable::build(&RingSpec::default(), &[]).unwrap();
+        table.slot_of(Key(0))
+    }
+
+    #[actix_web::test]
+    async fn draining_ends_with_the_last_grant() {
+        let instance = instance();
+        let first = Grant::new(&instance, some_slot(), 1, false);
+        let second = Grant::new(&instance, some_slot(), 1, true);
+        assert_eq!(instance.in_flight(), 2);
+        let waiting = Arc::clone(&instance);
+        let drained = actix::spawn(async move { waiting.drained().await });
+        drop(first);
+        tokio::task::yield_now().await;
+        assert!(!drained.is_finished());
+        std::thread::spawn(move || drop(second)).join().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), drained)
+            .await
+            .unwrap()
+            .unwrap();
+        // Nothing in flight: over at once.
+        assert!(instance.drained().now_or_never().is_some());
+    }
+
+    #[actix_web::test]
+    async fn a_loss_reaches_those_who_wait_and_those_who_come_later() {
+        let instance = instance();
+        let waiting = Arc::clone(&instance);
+        let early = actix::spawn(async move { waiting.lost().await });
+        tokio::task::yield_now().await;
+        assert!(!early.is_finished());
+        instance.mark_lost();
+        early.await.unwrap();
+        assert!(instance.lost().now_or_never().is_some());
+        instance.mark_found();
+        assert!(instance.lost().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_fresh_instance_serves_a_tenth_of_its_slots_and_others_all() {
+        let table = SlotTable::build(&RingSpec::default(), &[]).unwrap();
+        let slots: Vec<Slot> = (0..1_000u64)
+            .map(|n| table.slot_of(Key(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))))
+            .collect();
+        let served = |instance: &Instance| {
+            let served = slots.iter().filter(|slot| !instance.hands_over(**slot));
+            served.count()
+        };
+        assert_eq!(served(&instance()), 1_000);
+        let fresh = served(&fresh(Duration::from_secs(3600)));
+        assert!((50..200).contains(&fresh), "{fresh}");
+    }
+}

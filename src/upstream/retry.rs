@@ -1,0 +1,260 @@
+//! When a request may be sent to another replica: the rules, in one place.
+//!
+//! * Not sent: any request may go on to the next replica. The replica that it was meant
+//!   for never heard of it.
+//! * Sent, and no byte of a response has come: only an idempotent request (RFC 9110,
+//!   section 9.2.2) whose whole body is still in hand, and only once.
+//! * Otherwise: never.
+//!
+//! A pooled connection that turns out to have been closed counts as sent, because awc
+//! cannot tell whether the replica had read the request.
+
+use awc::error::{ConnectError, SendRequestError};
+use awc::http::Method;
+
+use super::connector::NotConnected;
+use super::guard::Fault;
+
+/// A request that was not sent is tried on so many replicas before the client is told.
+const MOST_CONNECTS: u32 = 16;
+
+/// What went wrong with one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection: the request was provably not sent.
+    NotConnected {
+        /// The replica's address refused, or does not exist: nobody listens there.
+        refused: bool,
+        /// What happened, for the log.
+        cause: String,
+    },
+    /// The connection broke before a response came.
+    Broken(String),
+    /// What came was not HTTP, or not a whole head.
+    BadResponse(String),
+    /// The response did not come in time.
+    TimedOut,
+    /// The client broke off its own request.
+    ClientGone,
+}
+
+impl Failure {
+    /// What an awc error amounts to.
+    pub fn of(error: &SendRequestError) -> Self {
+        match error {
+            SendRequestError::Connect(ConnectError::Timeout) => Self::NotConnected {
+                refused: false,
+                cause: "connecting took too long".to_owned(),
+            },
+            SendRequestError::Connect(ConnectError::Io(error)) => {
+                let marker = error
+                    .get_ref()
+                    .and_then(|e| e.downcast_ref::<NotConnected>());
+                match marker {
+                    Some(NotConnected { cause }) => Self::NotConnected {
+                        refused: cause.kind() == std::io::ErrorKind::ConnectionRefused,
+                        cause: cause.to_string(),
+                    },
+                    None => Self::Broken(error.to_string()),
+                }
+            }
+            // How awc says that a connection was closed before the response.
+            SendRequestError::Connect(ConnectError::Disconnected) => {
+                Self::Broken("the replica closed the connection".to_owned())
+            }
+            SendRequestError::Timeout => Self::TimedOut,
+            SendRequestError::Send(error)
+            | SendRequestError::Response(actix_http::error::ParseError::Io(error)) => {
+                match Fault::of(error) {
+                    // Everything else that the guard says, it says of a response.
+                    Some(fault) if fault != Fault::NoResponse => {
+                        Self::BadResponse(fault.to_string())
+                    }
+                    _ => Self::Broken(error.to_string()),
+                }
+            }
+            SendRequestError::Response(error) => Self::BadResponse(error.to_string()),
+            SendRequestError::Body(error) => Self::Broken(error.to_string()),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+/// What is to be done after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it to the next replica.
+    TryNext,
+    /// Tell the client.
+    GiveUp,
+}
+
+/// What is known about a request when an attempt has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attempt {
+    /// Attempts that never reached a replica, this one included.
+    pub not_connected: u32,
+    /// Attempts that may have reached one, this one included.
+    pub sent: u32,
+}
+
+impl Attempt {
+    /// Counts a failure in and decides.
+    pub fn judge(&mut self, failure: &Failure, method: &Method, body_in_hand: bool) -> Verdict {
+        match failure {
+            Failure::NotConnected { .. } => {
+                self.not_connected += 1;
+                if body_in_hand && self.not_connected < MOST_CONNECTS {
+                    Verdict::TryNext
+                } else {
+                    Verdict::GiveUp
+                }
+            }
+            Failure::Broken(_) => {
+                self.sent += 1;
+                if self.sent == 1 && body_in_hand && is_idempotent(method) {
+                    Verdict::TryNext
+                } else {
+                    Verdict::GiveUp
+                }
+            }
+            Failure::BadResponse(_) | Failure::TimedOut | Failure::ClientGone => Verdict::GiveUp,
+        }
+    }
+}
+
+/// RFC 9110, section 9.2.2. CONNECT and anything unknown is not.
+fn is_idempotent(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PUT,
+        Method::DELETE,
+    ]
+    .contains(method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_connection_that_never_answered_is_broken() {
+        use std::io::{Error, ErrorKind};
+        let read = |error: Error| {
+            Failure::of(&SendRequestError::Response(
+                actix_http::error::ParseError::Io(error),
+            ))
+        };
+        for fault in [Fault::BrokenHead, Fault::NotHttp, Fault::TwoFramings] {
+            let failure = read(fault.into());
+            assert!(matches!(failure, Failure::BadResponse(_)), "{failure:?}");
+        }
+        for failure in [
+            read(Fault::NoResponse.into()),
+            read(ErrorKind::ConnectionReset.into()),
+            Failure::of(&SendRequestError::Send(ErrorKind::BrokenPipe.into())),
+            Failure::of(&SendRequestError::Connect(ConnectError::Disconnected)),
+        ] {
+            assert!(matches!(failure, Failure::Broken(_)), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn the_rules() {
+        let not_sent = || Failure::NotConnected {
+            refused: true,
+            cause: String::new(),
+        };
+        let broken = || Failure::Broken(String::new());
+        use Verdict::{GiveUp, TryNext};
+        for (story, method, in_hand, failures, expected) in [
+            (
+                "not sent: any method",
+                Method::POST,
+                true,
+                vec![not_sent(), not_sent()],
+                TryNext,
+            ),
+            (
+                "not sent, body gone",
+                Method::GET,
+                false,
+                vec![not_sent()],
+                GiveUp,
+            ),
+            (
+                "sent: idempotent",
+                Method::PUT,
+                true,
+                vec![broken()],
+                TryNext,
+            ),
+            (
+                "sent: only once",
+                Method::GET,
+                true,
+                vec![broken(), broken()],
+                GiveUp,
+            ),
+            (
+                "sent, then not sent",
+                Method::GET,
+                true,
+                vec![broken(), not_sent()],
+                TryNext,
+            ),
+            (
+                "sent: never a POST",
+                Method::POST,
+                true,
+                vec![broken()],
+                GiveUp,
+            ),
+            (
+                "sent: never a PATCH",
+                Method::PATCH,
+                true,
+                vec![broken()],
+                GiveUp,
+            ),
+            (
+                "sent, body gone",
+                Method::PUT,
+                false,
+                vec![broken()],
+                GiveUp,
+            ),
+            (
+                "not HTTP",
+                Method::GET,
+                true,
+                vec![Failure::BadResponse(String::new())],
+                GiveUp,
+            ),
+            (
+                "too late",
+                Method::GET,
+                true,
+                vec![Failure::TimedOut],
+                GiveUp,
+            ),
+            (
+                "nowhere to connect to",
+                Method::GET,
+                true,
+                vec![not_sent(); 16],
+                GiveUp,
+            ),
+        ] {
+            let mut attempt = Attempt::default();
+            let last = failures
+                .iter()
+                .map(|failure| attempt.judge(failure, &method, in_hand))
+                .last();
+            assert_eq!(last, Some(expected), "{story}");
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! What dies comes back, and clients do not notice: real children, real signals.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use awc::http::StatusCode;
+use common::{Load, Ringmaster, eventually, get, is_alive, signal};
+use serde_json::json;
+
+#[actix_web::test]
+async fn a_killed_replica_comes_back_under_its_name_and_no_request_fails() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let load = Load::start(&balancer.url("/home"), 8);
+    for name in ["Server1", "Server2", "Server3"] {
+        load.go_on_for(50).await;
+        let pid = balancer.child(name);
+        signal(pid, "KILL");
+        eventually("back on the ring", || async {
+            balancer
+                .log()
+                .contains(&format!("{name} (generation 2) is on the ring"))
+        })
+        .await;
+        assert_ne!(balancer.child(name), pid);
+        load.go_on_for(50).await;
+    }
+    let result = load.stop().await;
+    assert_eq!(result.failures, Vec::<String>::new());
+    assert_eq!(balancer.replicas().await, ["Server1", "Server2", "Server3"]);
+}
+
+#[actix_web::test]
+async fn keys_stay_where_they_are_when_another_replica_dies_and_come_home_when_it_is_back() {
+    let balancer = Ringmaster::ready(&["--key", "query:user"]).await;
+    let served_by = || async {
+        let mut all = Vec::new();
+        for user in 0..60 {
+            let reply = get(&balancer.url(&format!("/home?user=u{user}"))).await;
+            all.push(reply.message().to_owned());
+        }
+        all
+    };
+    let before = served_by().await;
+    // Stays dead for a while: nothing but a stopped process can be started again.
+    signal(balancer.child("Server2"), "KILL");
+    eventually("back on the ring", || async {
+        balancer
+            .log()
+            .contains("Server2 (generation 2) is on the ring")
+    })
+    .await;
+    assert_eq!(served_by().await, before);
+}
+
+#[actix_web::test]
+async fn a_hung_replica_is_evicted_and_replaced() {
+    let balancer = Ringmaster::ready(&[
+        "--heartbeat-interval",
+        "100ms",
+        "--heartbeat-timeout",
+        "200ms",
+        "--hang-mercy",
+        "300ms",
+    ])
+    .await;
+    let pid = balancer.child("Server3");
+    signal(pid, "STOP");
+    eventually("a successor", || async {
+        balancer
+            .log()
+            .contains("Server3 (generation 2) is on the ring")
+    })
+    .await;
+    assert!(
+        balancer
+            .log()
+            .contains("Server3 (generation 1) is off the ring: no answer")
+    );
+    assert!(!is_alive(pid));
+}
+
+#[actix_web::test]
+async fn a_hung_replica_that_comes_back_is_the_same_and_finishes_what_it_holds() {
+    let balancer = Ringmaster::ready(&["--replicas", "1", "--hang-mercy", "10m"]).await;
+    let pid = balancer.child("Server1");
+    let url = balancer.url("/slow?ms=300");
+    let idle = common::sockets_of(balancer.pid());
+    let slow = actix_web::rt::spawn(async move { get(&url).await.status });
+    eventually("the request is in flight", || async {
+        common::sockets_of(balancer.pid()) >= idle + 2
+    })
+    .await;
+    signal(pid, "STOP");
+    eventually("off the ring", || async {
+        balancer.count_in_log("Server1 (generation 1) is off the ring: no answer") == 1
+    })
+    .await;
+    signal(pid, "CONT");
+    eventually("back on the ring", || async {
+        balancer.count_in_log("Server1 (generation 1) is on the ring") == 2
+    })
+    .await;
+    assert_eq!(slow.await.unwrap(), StatusCode::OK);
+    assert_eq!(get(&balancer.url("/home")).await.status, StatusCode::OK);
+    assert_eq!(balancer.child("Server1"), pid);
+    assert_eq!(balancer.count_in_log("starting Server1"), 1);
+}
+
+#[actix_web::test]
+async fn every_death_leaves_a_record() {
+    let command = format!(
+        "sh -c 'echo hello from $SERVER_ID; echo on port {{port}} >&2; exec {} replica --listen 127.0.0.1:{{port}}'",
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let args = [
+        "--admin",
+        "127.0.0.1:0",
+        "--command",
+        &command,
+        "--hang-mercy",
+        "100ms",
+    ];
+    let balancer = Ringmaster::ready(&args).await;
+    eventually("the start-up text", || async {
+        balancer.text().contains("stop ")
+    })
+    .await;
+    let url = admin_url(&balancer, "/deaths");
+    let url = url.as_str();
+    // There may be others: whoever lost the race for a port.
+    let death_by = |first_sign: &'static str| async move {
+        let all = get(url).await.body;
+        let all = all["deaths"].as_array().unwrap();
+        all.iter().find(|d| d["first_sign"] == first_sign).cloned()
+    };
+    assert_eq!(death_by("killed by signal 9").await, None);
+
+    signal(balancer.child("Server1"), "KILL");
+    eventually("told", || async {
+        let log = balancer.log();
+        let mut told = log
+            .lines()
+            .filter(|line| line.contains("post-mortem: Server1"));
+        told.any(|line| line.contains("died: killed by signal 9; requests in flight: 0; last line"))
+    })
+    .await;
+    let death = death_by("killed by signal 9").await.unwrap();
+    assert_eq!(death["replica"], "Server1");
+    assert_eq!(death["cause"], "killed by signal 9");
+    assert_eq!(death["signal"], 9);
+    assert_eq!(death["exit_code"], json!(null));
+    assert_eq!(death["out_of_memory"], false);
+    assert_eq!(death["in_flight"], 0);
+    assert_eq!(death["log"][0], "hello from Server1");
+    assert!(death["log"][1].as_str().unwrap().starts_with("on port "));
+    let beats = death["heartbeats"].as_array().unwrap();
+    assert!(beats.last().unwrap()["missed"].is_null(), "{death}");
+    assert!(death["at"].as_str().unwrap().ends_with('Z'), "{death}");
+
+    signal(balancer.child("Server2"), "STOP");
+    eventually("told", || async {
+        let log = balancer.log();
+        let mut told = log
+            .lines()
+            .filter(|line| line.contains("post-mortem: Server2"));
+        told.any(|line| line.contains("died: no answer to heartbeats"))
+    })
+    .await;
+    let death = death_by("no answer to heartbeats").await.unwrap();
+    assert_eq!(death["replica"], "Server2");
+    // Nobody's signal but ours.
+    assert_eq!(death["signal"], json!(null));
+    let beats = death["heartbeats"].as_array().unwrap();
+    let missed = beats.iter().rev().take_while(|b| !b["missed"].is_null());
+    assert!(missed.count() >= 3, "{death}");
+    assert_eq!(death["log"][0], "hello from Server2");
+}
+
+#[actix_web::test]
+async fn when_all_are_dead_requests_wait_and_are_served_by_the_first_that_is_back() {
+    let balancer = Ringmaster::ready(&[]).await;
+    for (_, pid) in balancer.children() {
+        signal(pid, "KILL");
+    }
+    let requests = (0..20).map(|_| {
+        let url = balancer.url("/home");
+        async move { get(&url).await.status }
+    });
+    for status in futures::future::join_all(requests).await {
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+#[actix_web::test]
+async fn without_a_replica_a_request_waits_within_bounds_and_is_told_to_retry() {
+    let balancer = Ringmaster::ready(&[
+        "--replicas",
+        "1",
+        "--wait-timeout",
+        "100ms",
+        "--max-waiting",
+        "2",
+    ])
+    .await;
+    balancer.rm(json!({"n": 1})).await.names();
+    let one = common::client().get(balancer.url("/home")).send().await;
+    let mut one = one.unwrap();
+    assert_eq!(one.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(one.headers().get("retry-after").unwrap(), "1");
+    let body: serde_json::Value = one.json().await.unwrap();
+    assert_eq!(
+        body,
+        json!({"message": "<Error> no replica is ready", "status": "failure"})
+    );
+    let many = (0..10).map(|_| {
+        let url = balancer.url("/home");
+        async move { get(&url).await.message().to_owned() }
+    });
+    let many = futures::future::join_all(many).await;
+    let refused = many.iter().filter(|m| m.contains("too many requests wait"));
+    assert_eq!(refused.count(), 8, "{many:?}");
+    // The places are free again.
+    assert_eq!(
+        get(&balancer.url("/home")).await.message(),
+        "<Error> no replica is ready"
+    );
+}
+
+#[actix_web::test]
+async fn a_replica_that_keeps_dying_is_started_less_and_less_often() {
+    let balancer = Ringmaster::start(&["--command", "sh -c 'exit 1'", "--replicas", "1"]);
+    eventually("a third start", || async {
+        balancer.count_in_log("starting Server1") >= 3
+    })
+    .await;
+    assert!(
+        balancer
+            .log()
+            .contains("died 2 times in a row, next start in")
+    );
+    assert_eq!(balancer.replicas().await, ["Server1"]);
+}
+
+#[actix_web::test]
+async fn a_replica_in_a_crash_loop_is_degraded_and_another_serves_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken");
+    // Server1 dies as soon as there is a file to say so.
+    let command = format!(
+        "sh -c 'if [ $SERVER_ID = Server1 -a -e {} ]; then exit 7; fi; exec {} replica --listen 127.0.0.1:{{port}}'",
+        broken.display(),
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let args = ["--admin", "127.0.0.1:0", "--command", &command];
+    let balancer = Ringmaster::ready(&args).await;
+    std::fs::write(&broken, "").unwrap();
+    signal(balancer.child("Server1"), "KILL");
+    eventually("degraded", || async {
+        balancer.count_in_log("Server1: is degraded, it died 5 times") == 1
+    })
+    .await;
+    eventually("the start-up text", || async {
+        balancer.text().contains("stop ")
+    })
+    .await;
+    let status = admin_url(&balancer, "/status");
+    let status = get(&status).await.body;
+    let of = |name: &str| {
+        let mut replicas = status["replicas"].as_array().unwrap().iter();
+        replicas.find(|r| r["name"] == name).unwrap().clone()
+    };
+    assert_eq!(of("Server1")["degraded"], true, "{status}");
+    assert_eq!(of("Server1")["state"], "waiting", "{status}");
+    assert_eq!(of("Server2")["degraded"], false, "{status}");
+    for _ in 0..30 {
+        assert_eq!(get(&balancer.url("/home")).await.status, StatusCode::OK);
+    }
+}
+
+/// An address on the admin listener.
+fn admin_url(balancer: &Ringmaster, path: &str) -> String {
+    let text = balancer.text();
+    let mut lines = text.lines().map(str::trim);
+    let status = lines.find_map(|line| line.strip_prefix("admin curl "));
+    status.unwrap().replace("/status", path)
+}
+
+#[actix_web::test]
+async fn what_a_good_heartbeat_is_can_be_said() {
+    // The demo replica knows no POST.
+    let odd = [
+        "--heartbeat-method",
+        "POST",
+        "--heartbeat-status",
+        "200,404",
+    ];
+    Ringmaster::ready(&odd).await;
+    let hello = [
+        "--heartbeat-path",
+        "/home",
+        "--heartbeat-body",
+        "Hello from",
+    ];
+    let thrice = [&hello[..], &["--heartbeat-successes", "3"]].concat();
+    Ringmaster::ready(&thrice).await;
+    let goodbye = ["--heartbeat-path", "/home", "--heartbeat-body", "Goodbye"];
+    let impatient = [&goodbye[..], &["--start-timeout", "300ms"]].concat();
+    let balancer = Ringmaster::start(&impatient);
+    eventually("it is given up", || async {
+        balancer.count_in_log("no good heartbeat within 300ms of its start") >= 3
+    })
+    .await;
+    assert_eq!(balancer.count_in_log("is on the ring"), 0);
+}
+
+#[actix_web::test]
+async fn no_child_outlives_a_killed_balancer() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let children = balancer.children();
+    assert_eq!(children.len(), 3);
+    signal(balancer.pid(), "KILL");
+    eventually("the children are gone", || async {
+        children.iter().all(|(_, pid)| !is_alive(*pid))
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn sigterm_finishes_what_is_in_flight_stops_the_replicas_and_exits_with_0() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let children = balancer.children();
+    let url = balancer.url("/slow?ms=700");
+    let idle = common::sockets_of(balancer.pid());
+    let slow = actix_web::rt::spawn(async move { get(&url).await.status });
+    eventually("the request is in flight", || async {
+        // One socket to the client, one to the replica.
+        common::sockets_of(balancer.pid()) >= idle + 2
+    })
+    .await;
+    let (status, log) = balancer.terminate().await;
+    assert_eq!(slow.await.unwrap(), StatusCode::OK, "{log}");
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(children.iter().all(|(_, pid)| !is_alive(*pid)), "{log}");
+}
+
+#[actix_web::test]
+async fn removal_under_full_load_loses_nothing() {
+    let balancer = Ringmaster::ready(&["--replicas", "4"]).await;
+    let load = Load::start(&balancer.url("/home"), 8);
+    for _ in 0..3 {
+        load.go_on_for(50).await;
+        balancer.rm(json!({"n": 1})).await.names();
+        balancer.add(json!({"n": 1})).await.names();
+    }
+    let result = load.stop().await;
+    assert_eq!(result.failures, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn a_command_is_told_its_port_and_name_and_gets_the_environment_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("app.py");
+    std::fs::write(&app, PYTHON_APP).unwrap();
+    let command = format!("python3 {} --port {{port}}", app.display());
+    let balancer = Ringmaster::ready(&[
+        "--command",
+        &command,
+        "--heartbeat-path",
+        "/healthz",
+        "--replicas",
+        "2",
+        "--env",
+        "COLOUR=blue",
+    ])
+    .await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        seen.insert(get(&balancer.url("/who")).await.body.to_string());
+    }
+    let seen: Vec<_> = seen.into_iter().collect();
+    assert_eq!(
+        seen,
+        [
+            r#"{"colour":"blue","name":"Server1","same_port":true}"#,
+            r#"{"colour":"blue","name":"Server2","same_port":true}"#,
+        ]
+    );
+}
+
+/// A stranger's server: the standard library's, HTTP/1.0, a heartbeat of its own.
+const PYTHON_APP: &str = r#"
+import http.server, json, os, sys
+port = int(sys.argv[sys.argv.index("--port") + 1])
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = {"/healthz": b"ok", "/who": json.dumps({
+            "name": os.environ["SERVER_ID"],
+            "colour": os.environ["COLOUR"],
+            "same_port": os.environ["PORT"] == str(port)}).encode()}
+        body = known.get(self.path, b"")
+        self.send_response(200 if self.path in known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"#;
