@@ -24,7 +24,10 @@ const REPLICA_MARK: &str = "RINGMASTER_TEST_REPLICA";
 /// The name of the test that [`be_a_replica_in_a_container`] is called from.
 pub const REPLICA_TEST: &str = "be_a_replica";
 
-/// One for each checkout: the image holds this very program by its path, and two checkouts
+/// Where the image holds this very program.
+const IN_IMAGE: &str = "/replica-test";
+
+/// One for each checkout: the image holds this very program, and two checkouts
 /// that test at once must not take each other's.
 fn image() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
@@ -107,13 +110,15 @@ pub fn test_image() -> &'static str {
                 "--create",
                 "--dereference",
                 "--absolute-names",
+                // Where the checkout lies, a container may have a tmpfs.
+                &format!("--transform=s,^{}$,{IN_IMAGE},", this.display()),
                 "--transform=s,^/,,",
             ])
             .args(&files)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let command = serde_json::json!([this, "--exact", REPLICA_TEST, "--nocapture"]);
+        let command = serde_json::json!([IN_IMAGE, "--exact", REPLICA_TEST, "--nocapture"]);
         let imported = Command::new("docker")
             .args(["import", "-c", &format!("CMD {command}")])
             .args([
