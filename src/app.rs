@@ -135,7 +135,7 @@ impl Balancer {
 
         let tally = Arc::<Tally>::default();
         if let Some(listener) = admin_listener {
-            let server = serve_admin(listener, &ring, &supervisor, &tally);
+            let server = serve_admin(settings, listener, &ring, &supervisor, &tally);
             // It ends with the process: whoever watches wants to see the stop too.
             actix::spawn(server.map_err(AppError::Server)?);
         }
@@ -257,6 +257,8 @@ fn serve(
     let server = server.on_connect(mark_connection);
     let server = server
         .workers(settings.workers.get())
+        // Of each worker; the acceptor stops while all have so many.
+        .max_connections((settings.max_connections.get() / settings.workers).max(1))
         .shutdown_timeout(settings.times.drain.as_secs().max(1))
         .disable_signals()
         .listen(listener)?;
@@ -265,6 +267,7 @@ fn serve(
 
 /// The admin listener's server: one thread is plenty.
 fn serve_admin(
+    settings: &Settings,
     listener: TcpListener,
     ring: &Addr<RingState>,
     supervisor: &Addr<Supervisor>,
@@ -272,6 +275,7 @@ fn serve_admin(
 ) -> io::Result<Server> {
     let (ring, supervisor) = (ring.clone(), supervisor.clone());
     let tally = Arc::clone(tally);
+    let max_connections = settings.max_connections.get();
     let server = HttpServer::new(move || {
         let links = ControlLinks {
             fleet: supervisor.clone().recipient(),
@@ -280,6 +284,7 @@ fn serve_admin(
             reshape: ring.clone().recipient(),
             reshaped: supervisor.clone().recipient(),
             tally: Arc::clone(&tally),
+            max_connections,
         };
         App::new().configure(|app| configure_control(app, links))
     });

@@ -193,6 +193,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
     match key {
         "replicas"
         | "workers"
+        | "max-connections"
         | "heartbeat-failures"
         | "heartbeat-successes"
         | "outlier-failures"
@@ -703,6 +704,7 @@ fn check_prints_a_file_that_says_the_same() {
         env: &[
             ("RINGMASTER_REPLICAS", "5"),
             ("RINGMASTER_WORKERS", "2"),
+            ("RINGMASTER_MAX_CONNECTIONS", "9000"),
             ("RINGMASTER_COMMAND", "sh -c 'exec \"a\" \\ b'"),
         ],
         file: None,

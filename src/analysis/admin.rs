@@ -18,6 +18,8 @@ pub struct Status {
     pub now_ms: f64,
     /// How its ring is built.
     pub ring: RingStatus,
+    /// Connections that clients may have open at once.
+    pub max_connections: usize,
     /// What it counted since it started.
     pub counters: Counters,
     /// Its replicas.

@@ -165,7 +165,7 @@ pub struct ScaleRun {
     pub wanted: usize,
     /// What was tried.
     pub tried: usize,
-    /// Why less was tried than wanted.
+    /// Why less was tried than wanted, or not all was open at once.
     pub limited_by: Option<String>,
     /// How many were open at the same moment, as the client counts: sent, not yet answered.
     pub open_at_once: usize,

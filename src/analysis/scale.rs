@@ -28,10 +28,12 @@ const OTHER_FILES: u64 = 128;
 pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, AnalysisError> {
     target.resize(REPLICAS).await?;
     let wanted = options.scale;
-    let (tried, limited_by) = limit(wanted, target.is_own());
+    let most_at_once = target.status().await?.map(|status| status.max_connections);
+    let (tried, limited_by) = limit(wanted, open_files::raise(), most_at_once);
     // All have to be open before the first is answered, on a slow machine too.
     let held = Duration::from_secs(2) + Duration::from_secs(2) * tried as u32 / PER_SECOND as u32;
-    let client = api::client(held + Duration::from_secs(60));
+    // Those that the balancer lets wait are held after the others.
+    let client = api::client(held * 2 + Duration::from_secs(60));
     let url = target.api.url(&format!("/slow?ms={}", held.as_millis()));
     let progress = Progress::begin(format!("Scale: {tried} requests open at once"), tried);
     let before_kib = memory(target).map(|(now, _)| now);
@@ -82,26 +84,31 @@ pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, Analysi
     Ok(run)
 }
 
-/// How many requests the limits on open files allow, and which of them says no to more.
-fn limit(wanted: usize, own: bool) -> (usize, Option<String>) {
-    let Some(files) = open_files::raise() else {
-        return (wanted, None);
-    };
-    let free = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
-    // The balancer has two sockets open for a request, we have one.
-    let (most, whose) = if own {
-        (free / 2, "the balancer, which needs two for each request")
+/// How many requests are to be tried, and what keeps them from being open all at once: the
+/// limit on our own open files, or the connections that the balancer takes at once.
+fn limit(
+    wanted: usize,
+    files: Option<u64>,
+    most_at_once: Option<usize>,
+) -> (usize, Option<String>) {
+    let own = files.map_or(usize::MAX, |files| {
+        usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
+    });
+    let most_at_once = most_at_once.unwrap_or(usize::MAX);
+    // Those beyond wait for their turn, and one more turn is bearable.
+    let tried = wanted.min(own).min(most_at_once.saturating_mul(2));
+    let reason = if tried > most_at_once {
+        format!(
+            "the balancer has at most {most_at_once} connections open at once \
+             (--max-connections; by default what the limit on open files allows, at two for \
+             each request), so that the others of the {tried} requests waited to be accepted"
+        )
+    } else if tried < wanted {
+        format!("the client may have no more files open (ulimit -Hn: {files:?})")
     } else {
-        (free, "the client")
+        return (tried, None);
     };
-    if wanted <= most {
-        return (wanted, None);
-    }
-    let reason = format!(
-        "this machine's hard limit of {files} open files (ulimit -Hn) for {whose}, so that \
-         {most} were tried instead of {wanted}"
-    );
-    (most, Some(reason))
+    (tried, Some(reason))
 }
 
 /// How many requests replicas held at the same moment, and when that was reached: each was
@@ -168,6 +175,21 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_tried_fits_the_client_s_files_and_two_turns_of_the_balancer() {
+        for (files, most_at_once, tried, limited) in [
+            (None, None, 10_000, false),
+            (Some(20_000), Some(10_000), 10_000, false),
+            (Some(20_000), Some(9_924), 10_000, true),
+            (Some(20_000), Some(400), 800, true),
+            (Some(1_128), Some(9_924), 1_000, true),
+        ] {
+            let (number, reason) = limit(10_000, files, most_at_once);
+            let story = format!("{files:?} files, {most_at_once:?} connections: {reason:?}");
+            assert_eq!((number, reason.is_some()), (tried, limited), "{story}");
+        }
+    }
 
     #[test]
     fn only_requests_that_were_held_at_the_same_time_count_as_open_at_once() {

@@ -111,11 +111,6 @@ impl Target {
         }
     }
 
-    /// Whether it is a child of ours.
-    pub fn is_own(&self) -> bool {
-        matches!(self.host, Host::Own(_))
-    }
-
     /// Adds or removes replicas until there are `n`, and gives their names.
     pub async fn resize(&self, n: usize) -> Result<Vec<String>, AnalysisError> {
         let present = self.api.replicas().await?;

@@ -156,6 +156,16 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "max-connections",
+        value_name: "N",
+        help: "How many connections clients may have open at once",
+        more: "Those beyond wait in the kernel's queue until one is closed. The workers share \
+               the number evenly.",
+        fallback: Fallback::Derived("half of what the limit on open files leaves (ulimit -Hn)"),
+        allowed: Allowed::Whole(1, 1_000_000),
+        ..PLAIN
+    },
+    OptionSpec {
         key: CONFIG,
         value_name: "PATH",
         help: "Read options from a TOML file",

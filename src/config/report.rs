@@ -104,6 +104,7 @@ fn derived(key: &str, settings: &Settings) -> Option<String> {
     match (key, &settings.runtime) {
         ("runtime", runtime) => Some(runtime.name().to_owned()),
         ("workers", _) => Some(settings.workers.to_string()),
+        ("max-connections", _) => Some(settings.max_connections.to_string()),
         ("slots", _) => Some(settings.ring.slots().to_string()),
         ("virtual-servers", _) => settings.ring.virtual_servers().map(|n| n.to_string()),
         ("docker-network", RuntimeSettings::Docker(docker)) => Some(docker.network.clone()),

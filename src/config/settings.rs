@@ -26,6 +26,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// HTTP worker threads.
     pub workers: NonZeroUsize,
+    /// Connections of clients at once; the kernel queues those beyond.
+    pub max_connections: NonZeroUsize,
     /// Proxies that are believed what they say of their clients.
     pub trusted_proxies: Vec<IpNet>,
     /// What is hashed for a request.

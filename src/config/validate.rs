@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::settings::{HeartbeatSettings, RuntimeSettings, Settings, Times};
 use super::{KeySource, address, text, units};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
+use crate::open_files;
 use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::{DockerSettings, Security};
@@ -133,10 +134,15 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
             (RuntimeSettings::Static(upstreams), names)
         }
     };
+    let max_connections = reader
+        .optional_whole("max-connections")
+        .and_then(NonZeroUsize::new)
+        .unwrap_or_else(|| open_files::connections(replicas.len()));
     Some(Settings {
         listen,
         admin,
         workers,
+        max_connections,
         trusted_proxies: trusted_proxies.into_iter().map(|(_, net)| net).collect(),
         key,
         ring: ring?,

@@ -43,6 +43,8 @@ pub struct ControlLinks {
     pub reshaped: Recipient<RingReshaped>,
     /// What the worker threads count.
     pub tally: Arc<Tally>,
+    /// Connections that clients may have open at once.
+    pub max_connections: usize,
 }
 
 /// The routes of the admin listener.
@@ -73,6 +75,8 @@ struct Status {
     epoch: u64,
     /// Milliseconds since the balancer's start.
     now_ms: f64,
+    /// Connections that clients may have open at once.
+    max_connections: usize,
     ring: RingStatus,
     counters: Counts,
     replicas: Vec<ReplicaLine>,
@@ -113,6 +117,7 @@ async fn status(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
     Ok(HttpResponse::Ok().json(Status {
         epoch: view.epoch,
         now_ms: fleet.now_ms,
+        max_connections: links.max_connections,
         ring: ring_status(view.table.spec(), view.balance_factor),
         counters: links.tally.counts(),
         replicas: replica_lines(&fleet, &view),

@@ -140,6 +140,7 @@ impl fmt::Display for ProxyError {
             Self::NoReplica => "no replica is ready",
             Self::Overloaded => "no replica is ready, and too many requests wait already",
             Self::Upstream(Failure::NotConnected { .. }) => "no replica could be reached",
+            Self::Upstream(Failure::OutOfFiles) => "the balancer has too many files open",
             Self::Upstream(Failure::Broken(_)) => "the replica broke off before its response",
             Self::Upstream(Failure::BadResponse(_)) => "the replica's response is not valid HTTP",
             Self::Upstream(Failure::TimedOut) => "the replica did not respond in time",
@@ -157,7 +158,9 @@ impl fmt::Display for ProxyError {
 impl ResponseError for ProxyError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NoReplica | Self::Overloaded | Self::Upstream(Failure::NotConnected { .. }) => {
+            Self::NoReplica
+            | Self::Overloaded
+            | Self::Upstream(Failure::NotConnected { .. } | Failure::OutOfFiles) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Upstream(Failure::Broken(_) | Failure::BadResponse(_)) => StatusCode::BAD_GATEWAY,

@@ -79,7 +79,7 @@ async fn attempt_until_answered(
             Err(failure) => failure,
         };
         let instance = grant.instance();
-        if failure != Failure::ClientGone {
+        if !matches!(failure, Failure::ClientGone | Failure::OutOfFiles) {
             instance.note_failure();
         }
         let refused = matches!(failure, Failure::NotConnected { refused: true, .. });
@@ -91,12 +91,13 @@ async fn attempt_until_answered(
         match attempt.judge(&failure, request.method(), in_hand) {
             Verdict::TryNext => {
                 debug!("{}: {failure:?}; on to the next replica", instance.id());
-                let failed_on = if refused {
-                    &mut wanted.refused
+                if refused {
+                    wanted.refused.push(instance.serial());
+                } else if failure == Failure::OutOfFiles {
+                    worker.clients.close_idle();
                 } else {
-                    &mut wanted.tried
-                };
-                failed_on.push(instance.serial());
+                    wanted.tried.push(instance.serial());
+                }
                 worker.counters.retry();
             }
             Verdict::GiveUp => {

@@ -54,6 +54,11 @@ impl Clients {
         client
     }
 
+    /// Closes every idle connection; those in use are closed after their requests.
+    pub fn close_idle(&self) {
+        self.by_serial.borrow_mut().clear();
+    }
+
     /// Drops the clients of all instances but these, and with them their idle connections.
     pub fn keep_only(&self, serials: &HashSet<u64>) {
         let mut clients = self.by_serial.borrow_mut();

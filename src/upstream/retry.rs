@@ -28,6 +28,9 @@ pub enum Failure {
         /// What happened, for the log.
         cause: String,
     },
+    /// No connection, for we may not have one more file open: no fault of the replica's, and
+    /// the request was not sent.
+    OutOfFiles,
     /// The connection broke before a response came.
     Broken(String),
     /// What came was not HTTP, or not a whole head.
@@ -51,6 +54,7 @@ impl Failure {
                     .get_ref()
                     .and_then(|e| e.downcast_ref::<NotConnected>());
                 match marker {
+                    Some(NotConnected { cause }) if is_out_of_files(cause) => Self::OutOfFiles,
                     Some(NotConnected { cause }) => Self::NotConnected {
                         refused: cause.kind() == std::io::ErrorKind::ConnectionRefused,
                         cause: cause.to_string(),
@@ -80,6 +84,13 @@ impl Failure {
     }
 }
 
+fn is_out_of_files(cause: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 /// What is to be done after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -94,6 +105,8 @@ pub enum Verdict {
 pub struct Attempt {
     /// Attempts that never reached a replica, this one included.
     pub not_connected: u32,
+    /// Attempts for which we had no file left, this one included.
+    pub out_of_files: u32,
     /// Attempts that may have reached one, this one included.
     pub sent: u32,
 }
@@ -105,6 +118,15 @@ impl Attempt {
             Failure::NotConnected { .. } => {
                 self.not_connected += 1;
                 if body_in_hand && self.not_connected < MOST_CONNECTS {
+                    Verdict::TryNext
+                } else {
+                    Verdict::GiveUp
+                }
+            }
+            // Once, after the idle connections have been closed.
+            Failure::OutOfFiles => {
+                self.out_of_files += 1;
+                if self.out_of_files == 1 && body_in_hand {
                     Verdict::TryNext
                 } else {
                     Verdict::GiveUp
@@ -160,6 +182,22 @@ mod tests {
         ] {
             assert!(matches!(failure, Failure::Broken(_)), "{failure:?}");
         }
+    }
+
+    #[test]
+    fn a_file_too_many_is_no_fault_of_the_replica_s() {
+        let connect = |errno: rustix::io::Errno| {
+            let cause = std::io::Error::from_raw_os_error(errno.raw_os_error());
+            let marked = std::io::Error::new(cause.kind(), NotConnected { cause });
+            Failure::of(&SendRequestError::Connect(ConnectError::Io(marked)))
+        };
+        assert_eq!(connect(rustix::io::Errno::MFILE), Failure::OutOfFiles);
+        assert_eq!(connect(rustix::io::Errno::NFILE), Failure::OutOfFiles);
+        let refused = connect(rustix::io::Errno::CONNREFUSED);
+        assert!(
+            matches!(refused, Failure::NotConnected { refused: true, .. }),
+            "{refused:?}"
+        );
     }
 
     #[test]
@@ -239,6 +277,20 @@ mod tests {
                 Method::GET,
                 true,
                 vec![Failure::TimedOut],
+                GiveUp,
+            ),
+            (
+                "out of files",
+                Method::POST,
+                true,
+                vec![Failure::OutOfFiles],
+                TryNext,
+            ),
+            (
+                "out of files for good",
+                Method::GET,
+                true,
+                vec![Failure::OutOfFiles, Failure::OutOfFiles],
                 GiveUp,
             ),
             (

@@ -31,10 +31,24 @@ impl Ringmaster {
 
     /// The same, with environment variables.
     pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+        let mut program = Command::new(env!("CARGO_BIN_EXE_ringmaster"));
+        program.envs(env.iter().copied());
+        Self::launch(program, args)
+    }
+
+    /// The same, with a hard limit on open files.
+    pub fn start_with_files(files: u32, args: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_ringmaster"));
+        Self::launch(shell, args)
+    }
+
+    fn launch(mut program: Command, args: &[&str]) -> Self {
+        let mut process = program
             .args(["--listen", "127.0.0.1:0"])
             .args(args)
-            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

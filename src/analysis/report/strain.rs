@@ -124,7 +124,10 @@ pub(super) fn scale(text: &mut String, run: &ScaleRun) {
         None => text.push_str("| balancer's memory | unknown: its process is not (`--pid`) |\n\n"),
     }
     if let Some(reason) = &run.limited_by {
-        line(text, format_args!("More was not to be had: {reason}.\n"));
+        line(
+            text,
+            format_args!("More at once was not to be had: {reason}.\n"),
+        );
     }
     failures(text, &run.failures);
 }
