@@ -20,7 +20,7 @@ use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, 
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::Policy;
 use crate::http::{ControlLinks, HttpSettings, Links, Worker};
-use crate::http::{configure, configure_control, mark_connection};
+use crate::http::{Departure, configure, configure_control, mark_connections};
 use crate::ring::BuildError;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::fixed::FixedRuntime;
@@ -66,6 +66,8 @@ pub struct Balancer {
     admin: Option<SocketAddr>,
     runtime: Rc<dyn Runtime>,
     supervisor: Addr<Supervisor>,
+    listener: TcpListener,
+    departure: Arc<Departure>,
     server: ServerHandle,
     serving: JoinHandle<io::Result<()>>,
     lifeline: LifelineWatch,
@@ -139,13 +141,19 @@ impl Balancer {
             // It ends with the process: whoever watches wants to see the stop too.
             actix::spawn(server.map_err(AppError::Server)?);
         }
-        let server =
-            serve(settings, listener, ring, &supervisor, tally).map_err(AppError::Server)?;
+        let departure = Arc::<Departure>::default();
+        let clients = Arc::clone(&departure);
+        let server = listener
+            .try_clone()
+            .and_then(|listener| serve(settings, listener, clients, ring, &supervisor, tally))
+            .map_err(AppError::Server)?;
         Ok(Self {
             address,
             admin,
             runtime,
             supervisor,
+            listener,
+            departure,
             server: server.handle(),
             serving: actix::spawn(server),
             lifeline,
@@ -175,6 +183,8 @@ impl Balancer {
             }
         }
         info!("stopping: finishing the requests in flight");
+        self.departure.begin(&self.listener).await;
+        drop(self.listener);
         self.server.stop(true).await;
         info!("stopping: ending the replicas");
         if self.supervisor.send(ShutDown).await.is_err() {
@@ -219,6 +229,7 @@ fn probe_settings(settings: &Settings) -> ProbeSettings {
 fn serve(
     settings: &Settings,
     listener: TcpListener,
+    departure: Arc<Departure>,
     ring: Addr<RingState>,
     supervisor: &Addr<Supervisor>,
     tally: Arc<Tally>,
@@ -254,7 +265,7 @@ fn serve(
         };
         App::new().configure(|app| configure(app, worker))
     });
-    let server = server.on_connect(mark_connection);
+    let server = server.on_connect(mark_connections(departure));
     let server = server
         .workers(settings.workers.get())
         // Of each worker; the acceptor stops while all have so many.

@@ -3,7 +3,9 @@
 //! Handlers know messages, not actors: what they may ask for is in [`Links`].
 
 mod admin;
+mod connection;
 mod control;
+mod departure;
 mod error;
 mod forwarded;
 mod headers;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use ipnet::IpNet;
 
@@ -25,8 +28,10 @@ use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
 use crate::config::KeySource;
 use crate::upstream::{Clients, Counters};
+use connection::ClientConnection;
+pub use connection::mark_connections;
 pub use control::{ControlLinks, configure_control};
-pub use wellformed::mark_connection;
+pub use departure::Departure;
 
 /// What a worker thread's handlers may ask for, and whom.
 pub struct Links {
@@ -76,16 +81,26 @@ pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
 }
 
 async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    if wellformed::is_refused(&request) {
+    let connection = ClientConnection::of(&request);
+    if connection.is_some_and(ClientConnection::is_refused) {
         return wellformed::hang_up().await;
     }
     let answered = match (wellformed::check(&request), request.uri().path()) {
         (Err(error), _) => Err(error),
-        (Ok(()), "/rep" | "/add" | "/rm") => return admin::answer(&request, payload).await,
+        (Ok(()), "/rep" | "/add" | "/rm") => Ok(admin::answer(&request, payload).await),
         (Ok(()), _) => proxy::forward(&request, payload).await,
     };
-    answered.unwrap_or_else(|error| {
-        wellformed::refuse(&request);
+    let mut response = answered.unwrap_or_else(|error| {
+        if let Some(connection) = connection {
+            connection.refuse();
+        }
         error.error_response()
-    })
+    });
+    let leaving = connection.is_some_and(ClientConnection::is_last_call);
+    if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    response
 }

@@ -5,14 +5,11 @@
 //! and requests behind one that was refused: actix answers what has been pipelined even
 //! when it has said that it closes.
 
-use std::any::Any;
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::dev::Extensions;
 use actix_web::http::Method;
 use actix_web::http::header::HOST;
 use actix_web::web::Bytes;
@@ -68,29 +65,6 @@ fn is_host(text: &str) -> bool {
         }
     };
     is_name && port.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Whether a request on this connection was refused, so that no other is answered.
-#[derive(Default)]
-struct Refused(Cell<bool>);
-
-/// Readies a client's connection for remembering that a request on it was refused.
-pub fn mark_connection(_: &dyn Any, connection: &mut Extensions) {
-    connection.insert(Refused::default());
-}
-
-/// Remembers that a request was refused.
-pub fn refuse(request: &HttpRequest) {
-    if let Some(refused) = request.conn_data::<Refused>() {
-        refused.0.set(true);
-    }
-}
-
-/// Whether an earlier request on the same connection was refused.
-pub fn is_refused(request: &HttpRequest) -> bool {
-    request
-        .conn_data::<Refused>()
-        .is_some_and(|refused| refused.0.get())
 }
 
 /// Ends a connection without an answer, once the refusal before has been written.

@@ -1,0 +1,90 @@
+//! How the balancer leaves without losing what it has accepted.
+//!
+//! actix, told to stop, drops connections that are accepted and have not been read yet, and
+//! the kernel resets those that are not even accepted. So before that
+//!
+//! 1. the listener takes no new connection: a filter drops segments with SYN, and a client
+//!    tries again a second later, when nobody listens or the successor does. Handshakes that
+//!    have begun end, and all that is established is accepted;
+//! 2. every answer says `Connection: close`, so that keep-alive clients do not begin a
+//!    request on a connection that is about to end (RFC 9112, section 9.6).
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use log::debug;
+
+/// So long a connection that is being established may take to be accepted.
+const SETTLE: Duration = Duration::from_millis(250);
+/// So long keep-alive clients have for one more request, which tells them. Who is idle for
+/// longer finds the connection closed, as at the end of any idle time.
+const LAST_CALL: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Whether the balancer is leaving, and who is still there.
+#[derive(Debug, Default)]
+pub struct Departure {
+    begun: AtomicBool,
+    open: AtomicUsize,
+}
+
+impl Departure {
+    /// Whether answers are to end their connections.
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// A client's connection has been accepted.
+    pub fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client's connection has ended.
+    pub fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Begins, and waits until clients are gone or have had their time. What is in flight
+    /// then is for the server to finish.
+    pub async fn begin(&self, listener: &TcpListener) {
+        if let Err(error) = refuse_newcomers(listener) {
+            debug!("new connections cannot be kept out: {error}");
+        }
+        self.begun.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let gone = self.open.load(Ordering::Relaxed) == 0;
+            if begun.elapsed() >= LAST_CALL || (gone && begun.elapsed() >= SETTLE) {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets the kernel drop every segment that would begin a connection.
+#[cfg(target_os = "linux")]
+fn refuse_newcomers(listener: &TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+
+    // Classic BPF (bpf(4)); a TCP socket's filter sees a segment from its TCP header on.
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    SockRef::from(listener).attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
+}
+
+/// Elsewhere clients that come in the last moment are reset.
+#[cfg(not(target_os = "linux"))]
+fn refuse_newcomers(_: &TcpListener) -> io::Result<()> {
+    Ok(())
+}
