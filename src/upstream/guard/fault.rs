@@ -44,6 +44,10 @@ pub enum Fault {
     /// 101 although no upgrade was asked for (RFC 9110, section 15.2.2).
     #[error("the replica switched protocols unasked")]
     UnaskedUpgrade,
+    /// 101 with a Content-Length or a Transfer-Encoding, where neither may be (RFC 9110,
+    /// section 8.6; RFC 9112, section 6.1).
+    #[error("the replica's switch of protocols claims a body")]
+    FramedUpgrade,
     /// More interim responses than anybody needs.
     #[error("the replica sent too many interim responses")]
     ManyInterim,

@@ -88,6 +88,8 @@ pub fn read(bytes: &[u8], asked: Asked) -> Result<Option<Head>, Fault> {
     match status {
         0..=99 => Err(Fault::BadHead),
         101 if !asked.upgrade || asked.head || http10 => Err(Fault::UnaskedUpgrade),
+        // awc would look for that body in what the other protocol says.
+        101 if said.chunked || said.length.is_some() => Err(Fault::FramedUpgrade),
         101 => Ok(Some(Head::Final {
             length,
             body: Body::Tunnel,

@@ -343,6 +343,11 @@ fn what_is_an_error() {
     }
     let old = b"HTTP/1.0 101 Switching Protocols\r\n\r\n";
     assert_eq!(outcome(UPGRADE, old).1, End::Broken(UnaskedUpgrade));
+    for claim in ["content-length: 0", "transfer-encoding: chunked"] {
+        let framed = format!("HTTP/1.1 101 Switching Protocols\r\n{claim}\r\n\r\n");
+        let end = outcome(UPGRADE, framed.as_bytes()).1;
+        assert_eq!(end, End::Broken(FramedUpgrade), "{claim}");
+    }
 }
 
 #[test]
