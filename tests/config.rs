@@ -209,6 +209,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "strategy" => (["classic", "ring", "maglev"], &[]),
         "key" => (["path", "client-ip", "query:q"], &[]),
         "listen" | "admin" => (["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"], &[]),
+        "max-in-flight" => (["7", "none", "9"], &[]),
         "balance-factor" => (["1.1", "2", "3"], &[]),
         "heartbeat-method" => (["HEAD", "POST", "OPTIONS"], &[]),
         "heartbeat-status" => (["200", "201,202", "300-399"], &[]),

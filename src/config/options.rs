@@ -384,9 +384,21 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "max-in-flight",
+        value_name: "N",
+        help: "How many requests a replica may have in flight",
+        more: "What is over goes to the next in the key's order, and waits if all are busy \
+               (HAProxy's maxconn of a server). Streams and WebSockets count for as long as \
+               they live; none sets no limit.",
+        fallback: Fallback::Value("256"),
+        allowed: Allowed::Text("a whole number from 1, or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "max-waiting",
         value_name: "N",
-        help: "How many requests may wait at once; 0: none",
+        help: "How many requests may wait for a replica at once; 0: none",
         fallback: Fallback::Value("1024"),
         allowed: Allowed::Whole(0, 1_000_000),
         section: TIMES,

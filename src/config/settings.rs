@@ -42,7 +42,9 @@ pub struct Settings {
     pub ejection: EjectionPolicy,
     /// How long things may take.
     pub times: Times,
-    /// How many requests may wait at once while no replica is ready; 0 turns waiting off.
+    /// How many requests a replica may have in flight.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// How many requests may wait at once for a replica; 0 turns waiting off.
     pub max_waiting: usize,
     /// The replicas to begin with, in their stable order. For `static` the names of
     /// the upstreams.

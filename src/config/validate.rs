@@ -107,6 +107,13 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         drain: reader.duration("drain-timeout"),
         stop_grace: reader.duration("stop-grace"),
     };
+    let max_in_flight = reader.value("max-in-flight", |text| match text {
+        "none" => Ok(None),
+        most => most
+            .parse()
+            .map(Some)
+            .map_err(|_| "not a whole number".to_owned()),
+    });
     let max_waiting = reader.whole("max-waiting");
     let (runtime, replicas) = match kind {
         RuntimeKind::Process => {
@@ -150,6 +157,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         heartbeat,
         ejection,
         times,
+        max_in_flight,
         max_waiting,
         replicas,
         runtime,

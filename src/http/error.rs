@@ -122,6 +122,8 @@ impl ResponseError for AdminError {
 pub enum ProxyError {
     /// No replica was ready within the time that a request may wait.
     NoReplica,
+    /// No replica had room within the time that a request may wait.
+    AllBusy,
     /// Too many requests wait for a replica already.
     Overloaded,
     /// The last attempt failed like this.
@@ -138,7 +140,8 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoReplica => "no replica is ready",
-            Self::Overloaded => "no replica is ready, and too many requests wait already",
+            Self::AllBusy => "every replica has as many requests in flight as it may",
+            Self::Overloaded => "too many requests wait for a replica already",
             Self::Upstream(Failure::NotConnected { .. }) => "no replica could be reached",
             Self::Upstream(Failure::OutOfFiles) => "the balancer has too many files open",
             Self::Upstream(Failure::Broken(_)) => "the replica broke off before its response",
@@ -159,6 +162,7 @@ impl ResponseError for ProxyError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NoReplica
+            | Self::AllBusy
             | Self::Overloaded
             | Self::Upstream(Failure::NotConnected { .. } | Failure::OutOfFiles) => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -17,6 +17,7 @@ use super::upgrade::Tunnel;
 use super::{Worker, forwarded, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
+use crate::actors::waiting_room::Shortage;
 use crate::upstream::{Attempt, Exchange, Failure, Grant, Replay, Verdict};
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
@@ -138,9 +139,13 @@ async fn acquire(worker: &Worker, wanted: AcquireSlot) -> Result<Grant, ProxyErr
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
             worker.counters.wait();
+            let shortage = match place.shortage() {
+                Shortage::NoneReady => ProxyError::NoReplica,
+                Shortage::AllBusy => ProxyError::AllBusy,
+            };
             match tokio::time::timeout(worker.settings.wait_timeout, place.grant()).await {
                 Ok(Some(grant)) => Ok(grant),
-                Ok(None) | Err(_) => Err(ProxyError::NoReplica),
+                Ok(None) | Err(_) => Err(shortage),
             }
         }
         Ok(Acquired::Full) => Err(ProxyError::Overloaded),

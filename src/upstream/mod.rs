@@ -2,6 +2,7 @@
 //! under them, and the rules for sending a request a second time.
 
 mod body;
+mod capacity;
 mod clients;
 mod connector;
 mod counters;
@@ -12,6 +13,7 @@ mod retry;
 mod warmth;
 
 pub use body::{Replay, RequestBody};
+pub use capacity::{Bell, Capacity};
 pub use clients::{ClientSettings, Clients};
 pub use counters::{Counters, Counts, Tally};
 pub use guard::{Exchange, Pause};

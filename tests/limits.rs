@@ -1,0 +1,148 @@
+//! What a replica is spared: more requests at once than it may have.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use awc::http::StatusCode;
+use common::{Ringmaster, client, eventually};
+use futures::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// A server that answers a request only when it is told to, and counts those it holds.
+struct Holding {
+    port: u16,
+    held: Arc<AtomicUsize>,
+    most_held: Arc<AtomicUsize>,
+    let_go: Arc<Semaphore>,
+}
+
+impl Holding {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let holding = Self {
+            port: listener.local_addr().unwrap().port(),
+            held: Arc::default(),
+            most_held: Arc::default(),
+            let_go: Arc::new(Semaphore::new(0)),
+        };
+        let (held, most) = (Arc::clone(&holding.held), Arc::clone(&holding.most_held));
+        let let_go = Arc::clone(&holding.let_go);
+        actix_web::rt::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (held, most) = (Arc::clone(&held), Arc::clone(&most));
+                let let_go = Arc::clone(&let_go);
+                actix_web::rt::spawn(async move { hold(stream, &held, &most, &let_go).await });
+            }
+        });
+        holding
+    }
+
+    fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    fn most_held(&self) -> usize {
+        self.most_held.load(Ordering::SeqCst)
+    }
+
+    async fn balancer(replicas: &[&Self], args: &[&str]) -> Ringmaster {
+        let upstreams = replicas
+            .iter()
+            .map(|r| format!("--upstream=127.0.0.1:{}", r.port));
+        let upstreams: Vec<String> = upstreams.collect();
+        let upstreams: Vec<&str> = upstreams.iter().map(String::as_str).collect();
+        Ringmaster::ready(&[&upstreams, args].concat()).await
+    }
+}
+
+async fn hold(mut stream: TcpStream, held: &AtomicUsize, most: &AtomicUsize, let_go: &Semaphore) {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let mut request = Vec::new();
+    while let Ok(1..) = stream.read_buf(&mut request).await {
+        if !request.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        if !request.starts_with(b"GET /heartbeat ") {
+            let now = held.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            let_go.acquire().await.unwrap().forget();
+            held.fetch_sub(1, Ordering::SeqCst);
+        }
+        request.clear();
+        if stream.write_all(answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends so many requests at once; their statuses as they come.
+fn send(balancer: &Ringmaster, requests: usize) -> actix_web::rt::task::JoinHandle<Vec<u16>> {
+    let url = balancer.url("/x");
+    let one = move |_| {
+        let sent = client().get(&url).send();
+        async move { sent.await.map_or(0, |response| response.status().as_u16()) }
+    };
+    actix_web::rt::spawn(join_all((0..requests).map(one)))
+}
+
+#[actix_web::test]
+async fn a_replica_never_has_more_in_flight_than_it_may_and_the_rest_waits_for_its_turn() {
+    let (first, second) = (Holding::start().await, Holding::start().await);
+    let balancer = Holding::balancer(
+        &[&first, &second],
+        &["--max-in-flight", "3", "--workers", "2"],
+    )
+    .await;
+    let answers = send(&balancer, 40);
+    eventually("both are full", || async {
+        first.held() == 3 && second.held() == 3
+    })
+    .await;
+    // Each that ends wakes one that waits, whichever thread it is on.
+    first.let_go.add_permits(40);
+    second.let_go.add_permits(40);
+    assert_eq!(answers.await.unwrap(), [200; 40]);
+    assert_eq!((first.most_held(), second.most_held()), (3, 3));
+}
+
+#[actix_web::test]
+async fn who_waits_too_long_or_finds_no_seat_is_told_to_come_back() {
+    let replica = Holding::start().await;
+    let args = [
+        "--max-in-flight",
+        "1",
+        "--max-waiting",
+        "2",
+        "--wait-timeout",
+        "300ms",
+    ];
+    let balancer = Holding::balancer(&[&replica], &args).await;
+    let served = send(&balancer, 1);
+    eventually("it is full", || async { replica.held() == 1 }).await;
+    let url = balancer.url("/x");
+    let asked = (0..5).map(|_| {
+        let sent = client().get(&url).send();
+        async move {
+            let mut response = sent.await.unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key("retry-after"));
+            String::from_utf8(response.body().await.unwrap().to_vec()).unwrap()
+        }
+    });
+    let told = join_all(asked).await;
+    let busy = told
+        .iter()
+        .filter(|text| text.contains("every replica has as many"));
+    let seated = told
+        .iter()
+        .filter(|text| text.contains("too many requests wait"));
+    assert_eq!((busy.count(), seated.count()), (2, 3), "{told:?}");
+    replica.let_go.add_permits(1);
+    assert_eq!(served.await.unwrap(), [200]);
+}
