@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::{Actor, Addr};
 use actix_web::dev::{Server, ServerHandle};
@@ -27,7 +28,7 @@ use crate::runtime::docker::DockerRuntime;
 use crate::runtime::fixed::FixedRuntime;
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeError};
-use crate::upstream::{Capacity, ClientSettings, Clients, Tally};
+use crate::upstream::{Capacity, ClientSettings, Clients, RetryBudget, Tally};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -253,6 +254,7 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
         tally,
     } = shared;
     let room = WaitingRoom::new(settings.max_waiting);
+    let (retry_percent, max_in_flight) = (settings.retry_budget, settings.max_in_flight);
     let client_settings = ClientSettings {
         connect_timeout: settings.times.connect,
     };
@@ -277,6 +279,7 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
         let worker = Worker {
             links,
             clients,
+            retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
             settings: http_settings.clone(),
             counters: tally.counters(),
         };

@@ -197,6 +197,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         | "heartbeat-failures"
         | "heartbeat-successes"
         | "outlier-failures"
+        | "retry-budget"
         | "max-waiting" => (["7", "8", "9"], &[]),
         "pids" => (["7", "8", "9"], DOCKER),
         "cpus" => (["0.5", "1", "1.5"], DOCKER),

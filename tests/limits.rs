@@ -1,11 +1,13 @@
-//! What a replica is spared: more requests at once than it may have.
+//! What replicas are spared: more requests at once than they may have, and retry storms.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use awc::http::StatusCode;
 use common::{Ringmaster, client, eventually};
@@ -13,6 +15,7 @@ use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use wire::Scripted;
 
 /// A server that answers a request only when it is told to, and counts those it holds.
 struct Holding {
@@ -145,4 +148,23 @@ async fn who_waits_too_long_or_finds_no_seat_is_told_to_come_back() {
     assert_eq!((busy.count(), seated.count()), (2, 3), "{told:?}");
     replica.let_go.add_permits(1);
     assert_eq!(served.await.unwrap(), [200]);
+}
+
+#[actix_web::test]
+async fn when_everything_breaks_off_the_load_does_not_double() {
+    let breaking = Scripted::answering(|_| Vec::new()).await;
+    let upstreams = ["A", "B"].map(|name| format!("--upstream={name}=127.0.0.1:{}", breaking.port));
+    let [a, b] = &upstreams;
+    let budget = ["--retry-budget", "0", "--max-in-flight", "4"];
+    let others = ["--workers", "1", "--outlier-failures", "0"];
+    let balancer = Ringmaster::ready(&[&[a.as_str(), b], &budget[..], &others].concat()).await;
+    let begun = Instant::now();
+    for _ in 0..50 {
+        let answer = client().get(balancer.url("/x")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    }
+    // Four at once and three a second.
+    let re_sent = breaking.take_requests().len() - 50;
+    let allowed = 4 + 3 * (1 + begun.elapsed().as_secs() as usize);
+    assert!((4..=allowed).contains(&re_sent), "{re_sent} of {allowed}");
 }

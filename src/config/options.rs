@@ -396,6 +396,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "retry-budget",
+        value_name: "PERCENT",
+        help: "Of a hundred requests, how many may be sent to a second replica",
+        more: "Three a second may be besides, and as many at once as --max-in-flight. It counts \
+               requests that broke off after they were sent; those that were not are no load.",
+        fallback: Fallback::Value("20"),
+        allowed: Allowed::Whole(0, 100),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "max-waiting",
         value_name: "N",
         help: "How many requests may wait for a replica at once; 0: none",

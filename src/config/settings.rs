@@ -44,6 +44,8 @@ pub struct Settings {
     pub times: Times,
     /// How many requests a replica may have in flight.
     pub max_in_flight: Option<NonZeroU32>,
+    /// Of a hundred requests, so many may be sent a second time; see `RetryBudget`.
+    pub retry_budget: u32,
     /// How many requests may wait at once for a replica; 0 turns waiting off.
     pub max_waiting: usize,
     /// The replicas to begin with, in their stable order. For `static` the names of

@@ -114,6 +114,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
             .map(Some)
             .map_err(|_| "not a whole number".to_owned()),
     });
+    let retry_budget = reader.whole("retry-budget");
     let max_waiting = reader.whole("max-waiting");
     let (runtime, replicas) = match kind {
         RuntimeKind::Process => {
@@ -158,6 +159,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         ejection,
         times,
         max_in_flight,
+        retry_budget,
         max_waiting,
         replicas,
         runtime,

@@ -27,7 +27,7 @@ use ipnet::IpNet;
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
 use crate::config::KeySource;
-use crate::upstream::{Clients, Counters};
+use crate::upstream::{Clients, Counters, RetryBudget};
 use connection::ClientConnection;
 pub use connection::mark_connections;
 pub use control::{ControlLinks, configure_control};
@@ -64,6 +64,8 @@ pub struct Worker {
     pub links: Links,
     /// The thread's own upstream clients.
     pub clients: Rc<Clients>,
+    /// How many requests the thread may send a second time.
+    pub retry_budget: RetryBudget,
     /// What holds for every request.
     pub settings: HttpSettings,
     /// What the thread counts.

@@ -1,6 +1,7 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use actix_web::body::BodySize;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
@@ -28,6 +29,7 @@ pub async fn forward(
 ) -> Result<HttpResponse, ProxyError> {
     let worker: &Rc<Worker> = request.app_data().ok_or(ProxyError::NoReplica)?;
     worker.counters.request();
+    worker.retry_budget.earn();
     let answered = attempt_until_answered(worker, request, payload).await;
     if answered.is_err() {
         worker.counters.failure();
@@ -89,7 +91,12 @@ async fn attempt_until_answered(
             worker.links.refused.do_send(ConnectionRefused(id));
         }
         let in_hand = body.as_ref().is_none_or(Replay::is_in_hand);
-        match attempt.judge(&failure, request.method(), in_hand) {
+        let spend = || worker.retry_budget.spend(Instant::now());
+        let verdict = attempt.judge(&failure, request.method(), in_hand, spend);
+        if verdict == Verdict::OverBudget {
+            worker.counters.over_budget();
+        }
+        match verdict {
             Verdict::TryNext => {
                 debug!("{}: {failure:?}; on to the next replica", instance.id());
                 if refused {
@@ -101,7 +108,7 @@ async fn attempt_until_answered(
                 }
                 worker.counters.retry();
             }
-            Verdict::GiveUp => {
+            Verdict::OverBudget | Verdict::GiveUp => {
                 if failure != Failure::ClientGone {
                     warn!(
                         "{} {}: {failure:?} at {}",

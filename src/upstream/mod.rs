@@ -10,6 +10,7 @@ pub mod guard;
 mod instance;
 mod outlier;
 mod retry;
+mod retry_budget;
 mod warmth;
 
 pub use body::{Replay, RequestBody};
@@ -20,3 +21,4 @@ pub use guard::{Exchange, Pause};
 pub use instance::{FleetLoad, Grant, Instance};
 pub use outlier::OutlierDesk;
 pub use retry::{Attempt, Failure, Verdict};
+pub use retry_budget::RetryBudget;

@@ -3,7 +3,8 @@
 //! * Not sent: any request may go on to the next replica. The replica that it was meant
 //!   for never heard of it.
 //! * Sent, and no byte of a response has come: only an idempotent request (RFC 9110,
-//!   section 9.2.2) whose whole body is still in hand, and only once.
+//!   section 9.2.2) whose whole body is still in hand, only once, and only while the budget
+//!   for that lasts (`retry_budget`).
 //! * Otherwise: never.
 //!
 //! A pooled connection that turns out to have been closed counts as sent, because awc
@@ -96,6 +97,8 @@ fn is_out_of_files(cause: &std::io::Error) -> bool {
 pub enum Verdict {
     /// Send it to the next replica.
     TryNext,
+    /// It might be sent once more, but too many have been.
+    OverBudget,
     /// Tell the client.
     GiveUp,
 }
@@ -112,8 +115,15 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Counts a failure in and decides.
-    pub fn judge(&mut self, failure: &Failure, method: &Method, body_in_hand: bool) -> Verdict {
+    /// Counts a failure in and decides. `spend` takes one re-send from the budget, and is
+    /// asked only where nothing else forbids it.
+    pub fn judge(
+        &mut self,
+        failure: &Failure,
+        method: &Method,
+        body_in_hand: bool,
+        spend: impl FnOnce() -> bool,
+    ) -> Verdict {
         match failure {
             Failure::NotConnected { .. } => {
                 self.not_connected += 1;
@@ -134,10 +144,12 @@ impl Attempt {
             }
             Failure::Broken(_) => {
                 self.sent += 1;
-                if self.sent == 1 && body_in_hand && is_idempotent(method) {
+                if self.sent > 1 || !body_in_hand || !is_idempotent(method) {
+                    Verdict::GiveUp
+                } else if spend() {
                     Verdict::TryNext
                 } else {
-                    Verdict::GiveUp
+                    Verdict::OverBudget
                 }
             }
             Failure::BadResponse(_) | Failure::TimedOut | Failure::ClientGone => Verdict::GiveUp,
@@ -304,9 +316,27 @@ mod tests {
             let mut attempt = Attempt::default();
             let last = failures
                 .iter()
-                .map(|failure| attempt.judge(failure, &method, in_hand))
+                .map(|failure| attempt.judge(failure, &method, in_hand, || true))
                 .last();
             assert_eq!(last, Some(expected), "{story}");
         }
+    }
+
+    #[test]
+    fn the_budget_is_asked_only_for_what_was_sent_and_may_be_sent_again() {
+        let broken = Failure::Broken(String::new());
+        let not_sent = Failure::NotConnected {
+            refused: true,
+            cause: String::new(),
+        };
+        let empty = || false;
+        let never = || -> bool { panic!("nothing to spend on") };
+        let fresh = Attempt::default;
+        let over = fresh().judge(&broken, &Method::GET, true, empty);
+        assert_eq!(over, Verdict::OverBudget);
+        let post = fresh().judge(&broken, &Method::POST, true, never);
+        assert_eq!(post, Verdict::GiveUp);
+        let next = fresh().judge(&not_sent, &Method::GET, true, never);
+        assert_eq!(next, Verdict::TryNext);
     }
 }
