@@ -261,8 +261,7 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
     let http_settings = HttpSettings {
         key: settings.key.clone(),
         trusted_proxies: settings.trusted_proxies.as_slice().into(),
-        wait_timeout: settings.times.wait,
-        response_timeout: settings.times.response,
+        times: settings.times.request,
     };
     let server = HttpServer::new(move || {
         // This runs on each worker's own thread.
@@ -285,7 +284,7 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
         };
         App::new().configure(|app| configure(app, worker))
     });
-    let server = server.on_connect(mark_connections(departure));
+    let server = server.on_connect(mark_connections(departure, settings.times.request.idle));
     let server = server
         .workers(settings.workers.get())
         // What is written is meant to go out: Nagle's algorithm would keep the end of a large

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::KeySource;
 use crate::fleet::{EjectionPolicy, Expectation};
+use crate::http::RequestTimes;
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
@@ -81,12 +82,10 @@ pub struct Times {
     pub start: Duration,
     /// A fresh instance, until it serves all of its keys; zero: at once.
     pub slow_start: Duration,
-    /// A request, while no replica is ready.
-    pub wait: Duration,
+    /// The parts of a request.
+    pub request: RequestTimes,
     /// Connecting to a replica.
     pub connect: Duration,
-    /// A replica, until the first byte of its response.
-    pub response: Duration,
     /// An instance that hangs, before it is replaced.
     pub hang_mercy: Duration,
     /// Requests in flight, when a replica is removed or the balancer stops.

@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::settings::{HeartbeatSettings, RuntimeSettings, Settings, Times};
 use super::{KeySource, address, text, units};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
+use crate::http::RequestTimes;
 use crate::open_files;
 use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
 use crate::runtime::ReplicaTemplate;
@@ -101,9 +102,15 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         start: reader.duration("start-timeout"),
         slow_start: reader.duration("slow-start"),
         hang_mercy: reader.duration("hang-mercy"),
-        wait: reader.duration("wait-timeout"),
+        request: RequestTimes {
+            wait: reader.duration("wait-timeout"),
+            body: reader.duration("body-timeout"),
+            response: reader.duration("response-timeout"),
+            idle: reader.duration("idle-timeout"),
+            tunnel: reader.duration("tunnel-timeout"),
+            request: Some(reader.duration("request-timeout")).filter(|time| !time.is_zero()),
+        },
         connect: reader.duration("connect-timeout"),
-        response: reader.duration("response-timeout"),
         drain: reader.duration("drain-timeout"),
         stop_grace: reader.duration("stop-grace"),
     };

@@ -3,9 +3,13 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use log::debug;
+use socket2::SockRef;
 
 use super::departure::Departure;
 
@@ -44,9 +48,21 @@ impl Drop for ClientConnection {
     }
 }
 
-/// Readies each new connection for what is to be known of it.
-pub fn mark_connections(departure: Arc<Departure>) -> impl Fn(&dyn Any, &mut Extensions) {
-    move |_, connection| {
+/// Readies each new connection for what is to be known of it. A client that takes nothing of
+/// what is sent to it for `idle` is disconnected: by the kernel, because actix waits for ever.
+pub fn mark_connections(
+    departure: Arc<Departure>,
+    idle: Duration,
+) -> impl Fn(&dyn Any, &mut Extensions) {
+    move |stream, connection| {
+        #[cfg(target_os = "linux")]
+        if let Some(stream) = stream.downcast_ref::<TcpStream>() {
+            // TCP_USER_TIMEOUT (RFC 5482): a window that stays shut counts, too.
+            let set = SockRef::from(stream).set_tcp_user_timeout(Some(idle));
+            if let Err(error) = set {
+                debug!("TCP_USER_TIMEOUT cannot be set: {error}");
+            }
+        }
         departure.opened();
         connection.insert(ClientConnection {
             refused: Cell::default(),

@@ -208,7 +208,10 @@ struct OwnershipLine {
     after: f64,
 }
 
-async fn reshape(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, AdminError> {
+async fn reshape(
+    request: &HttpRequest,
+    mut body: web::Payload,
+) -> Result<HttpResponse, AdminError> {
     let links = links(request)?;
     let dry_run = match request.query_string() {
         "" | "dry_run=false" => false,
@@ -219,7 +222,7 @@ async fn reshape(request: &HttpRequest, body: web::Payload) -> Result<HttpRespon
         }
     };
     let example = r#"{"strategy":"maglev","weights":{"Server1":2}}"#;
-    let patch: RingPatch = read_json(request, body, example).await?;
+    let patch: RingPatch = read_json(request, &mut body, example).await?;
     let view = links.ring.send(LookAtRing).await;
     let view = view.map_err(|_| AdminError::Unavailable)?;
     let change = check(patch, view.table.spec(), dry_run).map_err(AdminError::BadBody)?;

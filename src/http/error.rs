@@ -50,6 +50,8 @@ pub enum AdminError {
     TooLarge(usize),
     /// The body does not say what it should.
     BadBody(String),
+    /// The body paused for too long.
+    Stalled,
     /// The body did not arrive.
     BrokenBody(String),
     /// Nothing is at this path; what there is.
@@ -70,6 +72,7 @@ impl fmt::Display for AdminError {
             Self::WrongMethod(allowed) => write!(f, "wrong method: allowed is {allowed}"),
             Self::NotJson => f.write_str("Content-Type must be application/json"),
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
+            Self::Stalled => f.write_str("the body did not come in time"),
             Self::BadBody(reason) | Self::BrokenBody(reason) => f.write_str(reason),
             Self::UnknownPath(known) => write!(f, "nothing is here: there are {known}"),
             Self::Change(error) => write!(f, "{error}"),
@@ -85,6 +88,7 @@ impl ResponseError for AdminError {
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::BadBody(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownPath(_) | Self::Reshape(ReshapeError::Unknown(_)) => StatusCode::NOT_FOUND,
@@ -126,6 +130,8 @@ pub enum ProxyError {
     AllBusy,
     /// Too many requests wait for a replica already.
     Overloaded,
+    /// The request was still waiting for a replica when it had taken as long as it may.
+    TookTooLong,
     /// The last attempt failed like this.
     Upstream(Failure),
     /// A method that makes no sense here.
@@ -147,7 +153,11 @@ impl fmt::Display for ProxyError {
             Self::Upstream(Failure::Broken(_)) => "the replica broke off before its response",
             Self::Upstream(Failure::BadResponse(_)) => "the replica's response is not valid HTTP",
             Self::Upstream(Failure::TimedOut) => "the replica did not respond in time",
+            Self::TookTooLong | Self::Upstream(Failure::TookTooLong) => {
+                "the request took longer than it may"
+            }
             Self::Upstream(Failure::ClientGone) => "the request's body broke off",
+            Self::Upstream(Failure::ClientStalled) => "the request's body did not come in time",
             Self::Connect => "CONNECT is not supported",
             Self::Malformed(why) => why,
             Self::Upgrade => {
@@ -168,7 +178,10 @@ impl ResponseError for ProxyError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Upstream(Failure::Broken(_) | Failure::BadResponse(_)) => StatusCode::BAD_GATEWAY,
-            Self::Upstream(Failure::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
+            Self::TookTooLong | Self::Upstream(Failure::TimedOut | Failure::TookTooLong) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Upstream(Failure::ClientStalled) => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(Failure::ClientGone) | Self::Upgrade | Self::Malformed(_) => {
                 StatusCode::BAD_REQUEST
             }

@@ -12,6 +12,7 @@ mod headers;
 mod key;
 mod proxy;
 mod response_body;
+mod unread;
 mod upgrade;
 mod wellformed;
 
@@ -32,6 +33,7 @@ use connection::ClientConnection;
 pub use connection::mark_connections;
 pub use control::{ControlLinks, configure_control};
 pub use departure::Departure;
+use unread::Unread;
 
 /// What a worker thread's handlers may ask for, and whom.
 pub struct Links {
@@ -52,10 +54,25 @@ pub struct HttpSettings {
     pub trusted_proxies: Arc<[IpNet]>,
     /// What is hashed.
     pub key: KeySource,
-    /// How long a request may wait for a replica to be ready.
-    pub wait_timeout: Duration,
-    /// How long a replica may take to the first byte of its response.
-    pub response_timeout: Duration,
+    /// How long what may take.
+    pub times: RequestTimes,
+}
+
+/// How long the parts of a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestTimes {
+    /// The wait for a replica to be ready.
+    pub wait: Duration,
+    /// A pause in the client's body.
+    pub body: Duration,
+    /// From the last byte of the request to the first of the response.
+    pub response: Duration,
+    /// A pause in the response's body.
+    pub idle: Duration,
+    /// A pause on both sides of a tunnel.
+    pub tunnel: Duration,
+    /// All of it, but for tunnels; none: as long as it likes.
+    pub request: Option<Duration>,
 }
 
 /// Everything that a worker thread's handlers use.
@@ -82,14 +99,17 @@ pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
         .default_service(web::to(dispatch));
 }
 
-async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
     let connection = ClientConnection::of(&request);
     if connection.is_some_and(ClientConnection::is_refused) {
         return wellformed::hang_up().await;
     }
-    let answered = match (wellformed::check(&request), request.uri().path()) {
-        (Err(error), _) => Err(error),
-        (Ok(()), "/rep" | "/add" | "/rm") => Ok(admin::answer(&request, payload).await),
+    let (answered, unread) = match (wellformed::check(&request), request.uri().path()) {
+        (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
+        (Ok(()), "/rep" | "/add" | "/rm") => {
+            let answer = admin::answer(&request, &mut payload).await;
+            (Ok(answer), Some(Unread::Payload(payload)))
+        }
         (Ok(()), _) => proxy::forward(&request, payload).await,
     };
     let mut response = answered.unwrap_or_else(|error| {
@@ -104,5 +124,8 @@ async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    response
+    match unread {
+        Some(unread) => unread.until_answered(&request, response),
+        None => response,
+    }
 }

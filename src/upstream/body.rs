@@ -7,16 +7,21 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::{Bytes, Payload};
 use futures::Stream;
+use tokio::time::Instant;
+
+use super::idle::Idle;
 
 /// So much of a body is remembered.
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// A body that several attempts may send, one after the other.
+#[derive(Clone)]
 pub struct Replay {
     tape: Rc<RefCell<Tape>>,
     size: BodySize,
@@ -29,21 +34,37 @@ struct Tape {
     kept_bytes: usize,
     /// More has come than is kept: the beginning is gone.
     overflowed: bool,
-    /// The client's side broke off.
-    broken: bool,
+    /// The client's side broke off, or stood still for too long.
+    broken: Option<Break>,
+    /// Watches the client's side.
+    idle: Idle,
+    /// When the last piece came, or the end.
+    moved: Option<Instant>,
     /// Bytes of another protocol: nothing is kept, and any end of them is a good one.
     tunnel: bool,
 }
 
+/// How a client's body came to a bad end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// The connection ended, or what came was no body.
+    Broken,
+    /// Nothing came for too long.
+    Stalled,
+}
+
 impl Replay {
-    /// A body of the given size, or of unknown size (`BodySize::Stream`).
-    pub fn new(source: Payload, size: BodySize) -> Self {
+    /// A body of the given size, or of unknown size (`BodySize::Stream`), in which the
+    /// client may pause for so long.
+    pub fn new(source: Payload, size: BodySize, pause: Duration) -> Self {
         let tape = Tape {
             source: Some(source),
             kept: Vec::new(),
             kept_bytes: 0,
             overflowed: false,
-            broken: false,
+            broken: None,
+            idle: Idle::new(pause, None),
+            moved: None,
             tunnel: false,
         };
         Self {
@@ -55,7 +76,7 @@ impl Replay {
     /// What a client says after an upgrade. It is asked for its first byte only when the
     /// replica has agreed, so that until then the request can go elsewhere.
     pub fn tunnel(source: Payload) -> Self {
-        let tunnel = Self::new(source, BodySize::Stream);
+        let tunnel = Self::new(source, BodySize::Stream, Duration::ZERO);
         tunnel.tape.borrow_mut().tunnel = true;
         tunnel
     }
@@ -63,12 +84,17 @@ impl Replay {
     /// Whether the body can be sent once more from its first byte.
     pub fn is_in_hand(&self) -> bool {
         let tape = self.tape.borrow();
-        !tape.overflowed && !tape.broken
+        !tape.overflowed && tape.broken.is_none()
     }
 
-    /// Whether the client broke off in the middle of its body.
-    pub fn is_broken(&self) -> bool {
+    /// Whether, and how, the client broke off in the middle of its body.
+    pub fn broken(&self) -> Option<Break> {
         self.tape.borrow().broken
+    }
+
+    /// When the client last sent something of it, or its end.
+    pub fn moved(&self) -> Option<Instant> {
+        self.tape.borrow().moved
     }
 
     /// The body for one attempt. An earlier attempt's must be gone by then.
@@ -106,10 +132,18 @@ impl MessageBody for RequestBody {
             self.position += 1;
             return Poll::Ready(Some(Ok(chunk)));
         }
+        if tape.broken.is_some() {
+            return Poll::Ready(None);
+        }
         let Some(source) = &mut tape.source else {
             return Poll::Ready(None);
         };
-        match ready!(Pin::new(source).poll_next(cx)) {
+        let Poll::Ready(piece) = Pin::new(source).poll_next(cx) else {
+            return tape.poll_stalled(cx);
+        };
+        tape.idle.moved();
+        tape.moved = Some(Instant::now());
+        match piece {
             None => {
                 tape.source = None;
                 Poll::Ready(None)
@@ -121,7 +155,7 @@ impl MessageBody for RequestBody {
             }
             Some(Err(error)) => {
                 tape.source = None;
-                tape.broken = true;
+                tape.broken = Some(Break::Broken);
                 Poll::Ready(Some(Err(io::Error::other(error.to_string()))))
             }
             Some(Ok(chunk)) => {
@@ -134,6 +168,15 @@ impl MessageBody for RequestBody {
 }
 
 impl Tape {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        // What is silent in a tunnel is for the tunnel to judge, which sees both sides.
+        if self.tunnel || self.idle.poll_expired(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.broken = Some(Break::Stalled);
+        Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+    }
+
     fn keep(&mut self, chunk: &Bytes) {
         self.kept_bytes += chunk.len();
         if self.overflowed || self.tunnel || self.kept_bytes > KEPT_BYTES {
@@ -158,7 +201,11 @@ mod tests {
             .set_payload(body.to_vec())
             .to_http_parts();
         let source = Payload::from_request(&request, &mut payload).await.unwrap();
-        Replay::new(source, BodySize::Sized(body.len() as u64))
+        Replay::new(
+            source,
+            BodySize::Sized(body.len() as u64),
+            Duration::from_secs(60),
+        )
     }
 
     #[actix_web::test]

@@ -10,6 +10,8 @@
 //! A pooled connection that turns out to have been closed counts as sent, because awc
 //! cannot tell whether the replica had read the request.
 
+use std::fmt;
+
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
 
@@ -36,10 +38,36 @@ pub enum Failure {
     Broken(String),
     /// What came was not HTTP, or not a whole head.
     BadResponse(String),
-    /// The response did not come in time.
+    /// The response did not begin in time.
     TimedOut,
+    /// The whole request has taken as long as it may.
+    TookTooLong,
     /// The client broke off its own request.
     ClientGone,
+    /// The client paused for too long in its own body.
+    ClientStalled,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected { cause, .. } => write!(f, "not connected: {cause}"),
+            Self::OutOfFiles => f.write_str("not connected: the balancer has too many files open"),
+            Self::Broken(cause) => write!(f, "broken off before the response: {cause}"),
+            Self::BadResponse(cause) => write!(f, "not a valid response: {cause}"),
+            Self::TimedOut => f.write_str("no response within --response-timeout"),
+            Self::TookTooLong => f.write_str("no response within --request-timeout"),
+            Self::ClientGone => f.write_str("the client broke off"),
+            Self::ClientStalled => f.write_str("the client's body paused for --body-timeout"),
+        }
+    }
+}
+
+impl Failure {
+    /// Whether the replica had no part in it.
+    pub fn is_clients(&self) -> bool {
+        matches!(self, Self::ClientGone | Self::ClientStalled)
+    }
 }
 
 impl Failure {
@@ -152,7 +180,11 @@ impl Attempt {
                     Verdict::OverBudget
                 }
             }
-            Failure::BadResponse(_) | Failure::TimedOut | Failure::ClientGone => Verdict::GiveUp,
+            Failure::BadResponse(_)
+            | Failure::TimedOut
+            | Failure::TookTooLong
+            | Failure::ClientGone
+            | Failure::ClientStalled => Verdict::GiveUp,
         }
     }
 }
