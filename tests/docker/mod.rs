@@ -4,6 +4,8 @@
 // Each test program uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod private_engine;
+
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
@@ -85,60 +87,63 @@ pub fn docker(arguments: &[&str]) -> String {
 pub fn test_image() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
-        let this = std::env::current_exe().unwrap();
-        let programs = [
-            this.to_str().unwrap(),
-            "/bin/sh",
-            "/bin/sleep",
-            "/usr/bin/tail",
-        ];
-        let mut files: BTreeSet<String> = programs.map(str::to_owned).into();
-        for program in programs {
-            let listed = Command::new("ldd").arg(program).output().unwrap();
-            let listed = String::from_utf8(listed.stdout).unwrap();
-            let paths = listed
-                .split_whitespace()
-                .filter(|word| word.starts_with('/'));
-            files.extend(paths.map(str::to_owned));
-        }
-        let old = Command::new("docker")
-            .args(["images", "-q", image()])
-            .output()
-            .unwrap();
-        let mut tar = Command::new("tar")
-            .args([
-                "--create",
-                "--dereference",
-                "--absolute-names",
-                // Where the checkout lies, a container may have a tmpfs.
-                &format!("--transform=s,^{}$,{IN_IMAGE},", this.display()),
-                "--transform=s,^/,,",
-            ])
-            .args(&files)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let command = serde_json::json!([IN_IMAGE, "--exact", REPLICA_TEST, "--nocapture"]);
-        let imported = Command::new("docker")
-            .args(["import", "-c", &format!("CMD {command}")])
-            .args([
-                "-c",
-                &format!("ENV {REPLICA_MARK}=1"),
-                "-c",
-                "ENV PATH=/bin:/usr/bin",
-            ])
-            .args(["-", image()])
-            .stdin(tar.stdout.take().unwrap())
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(tar.wait().unwrap().success() && imported.success());
-        let old = String::from_utf8(old.stdout).unwrap();
+        let old = quietly(&["images", "-q", image()]);
+        import_image(None);
         if !old.trim().is_empty() {
             // Still used by another run of this test, perhaps: then it stays.
-            let _ = Command::new("docker").args(["rmi", old.trim()]).output();
+            quietly(&["rmi", old.trim()]);
         }
     });
+    image()
+}
+
+/// Makes the image in an engine: that of the machine, or the one at `host`. Returns its name.
+pub fn import_image(host: Option<&str>) -> &'static str {
+    let this = std::env::current_exe().unwrap();
+    let programs = [
+        this.to_str().unwrap(),
+        "/bin/sh",
+        "/bin/sleep",
+        "/usr/bin/tail",
+    ];
+    let mut files: BTreeSet<String> = programs.map(str::to_owned).into();
+    for program in programs {
+        let listed = Command::new("ldd").arg(program).output().unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let paths = listed
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'));
+        files.extend(paths.map(str::to_owned));
+    }
+    let mut tar = Command::new("tar")
+        .args([
+            "--create",
+            "--dereference",
+            "--absolute-names",
+            // Where the checkout lies, a container may have a tmpfs.
+            &format!("--transform=s,^{}$,{IN_IMAGE},", this.display()),
+            "--transform=s,^/,,",
+        ])
+        .args(&files)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let command = serde_json::json!([IN_IMAGE, "--exact", REPLICA_TEST, "--nocapture"]);
+    let imported = Command::new("docker")
+        .envs(host.map(|host| ("DOCKER_HOST", host)))
+        .args(["import", "-c", &format!("CMD {command}")])
+        .args([
+            "-c",
+            &format!("ENV {REPLICA_MARK}=1"),
+            "-c",
+            "ENV PATH=/bin:/usr/bin",
+        ])
+        .args(["-", image()])
+        .stdin(tar.stdout.take().unwrap())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(tar.wait().unwrap().success() && imported.success());
     image()
 }
 

@@ -1,0 +1,174 @@
+//! An engine of a test's own, that may be killed, frozen and started again.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+/// Long enough for an engine to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `dockerd` with a socket, images and networks of its own.
+pub struct PrivateEngine {
+    folder: tempfile::TempDir,
+    daemon: Option<Child>,
+}
+
+impl PrivateEngine {
+    /// Starts one; none if this machine has no `dockerd` or does not let us, which under CI
+    /// is a failure. With `live_restore` its containers outlive it.
+    pub fn start(live_restore: bool) -> Option<Self> {
+        let driver = Command::new("docker")
+            .args(["info", "--format", "{{.Driver}}"])
+            .output();
+        let driver = driver.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        let driver = driver.ok().filter(|driver| !driver.is_empty());
+        let is_root = rustix::process::geteuid().is_root();
+        let (Some(driver), true) = (driver, is_root) else {
+            super::skip("a dockerd of our own takes Docker and root");
+            return None;
+        };
+        let engine = Self {
+            folder: tempfile::tempdir().unwrap(),
+            daemon: None,
+        };
+        let path = |name: &str| engine.path(name);
+        let config = json!({
+            "data-root": path("data"),
+            "exec-root": path("exec"),
+            "pidfile": path("pid"),
+            "hosts": [engine.host()],
+            "storage-driver": driver,
+            "live-restore": live_restore,
+            // Its networks need no way out, and nobody else's rules are touched.
+            "bridge": "none",
+            "iptables": false,
+            "ip-masq": false,
+            "default-address-pools": [{"base": "10.213.0.0/16", "size": 24}],
+            "shutdown-timeout": 2,
+        });
+        std::fs::write(path("config.json"), config.to_string()).unwrap();
+        let mut engine = engine;
+        engine.begin();
+        Some(engine)
+    }
+
+    /// Starts it, again, and waits until it answers.
+    pub fn begin(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
+        let daemon = Command::new("dockerd")
+            .args(["--config-file", &self.path("config.json")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.daemon = Some(daemon);
+        let begun = Instant::now();
+        while self.try_docker(&["version"]).is_none() {
+            let log = || std::fs::read_to_string(self.path("log")).unwrap_or_default();
+            assert!(begun.elapsed() < PATIENCE, "no engine: {}", log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends it: `KILL` at once, `TERM` in order.
+    pub fn end(&mut self, signal: &str) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let pid = daemon.id().to_string();
+            let _ = Command::new("kill")
+                .args([&format!("-{signal}"), &pid])
+                .status();
+            let _ = daemon.wait();
+            // Its containerd dies with it, but a moment later, and where nobody buries the
+            // dead it looks alive for ever: an engine that begins would wait for it in vain.
+            let pid_file = self.path("exec/containerd/containerd.pid");
+            let containerd = std::fs::read_to_string(&pid_file).unwrap_or_default();
+            let begun = Instant::now();
+            while !containerd.is_empty() && is_alive(containerd.trim()) {
+                assert!(begun.elapsed() < PATIENCE, "containerd stays");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = std::fs::remove_file(pid_file);
+        }
+    }
+
+    /// What is left of it: shims outlive an engine that was killed.
+    fn remains(&self) -> Vec<String> {
+        let folder = self.folder.path().display().to_string();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|process| process.file_name().into_string().ok());
+        pids.filter(|pid| {
+            let said = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&said).contains(&folder)
+        })
+        .collect()
+    }
+
+    /// Sends it a signal that does not end it.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.daemon.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// For `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.path("docker.sock"))
+    }
+
+    /// What `docker` says; panics if it fails.
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        self.try_docker(arguments)
+            .unwrap_or_else(|| panic!("docker {arguments:?} failed"))
+    }
+
+    fn try_docker(&self, arguments: &[&str]) -> Option<String> {
+        let output = Command::new("docker")
+            .env("DOCKER_HOST", self.host())
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(said)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+}
+
+impl Drop for PrivateEngine {
+    fn drop(&mut self) {
+        if let Some(daemon) = &self.daemon {
+            let pid = daemon.id().to_string();
+            let _ = Command::new("kill").args(["-CONT", &pid]).status();
+            for container in self.try_docker(&["ps", "-aq"]).unwrap_or_default().lines() {
+                self.try_docker(&["rm", "-f", container]);
+            }
+        }
+        self.end("TERM");
+        for pid in self.remains() {
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+    }
+}
+
+/// Whether a process runs; one that is dead and waits for its parent does not.
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
+}

@@ -1,0 +1,195 @@
+//! What becomes of traffic and replicas when the Docker engine itself fails: on an engine of
+//! our own, really killed and frozen.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+mod docker;
+
+use common::{Load, Ringmaster, eventually, signal};
+use docker::REPLICA_TEST;
+use docker::private_engine::PrivateEngine;
+use tokio::sync::{Mutex, MutexGuard};
+
+const FLEET: &str = "trouble";
+
+/// Not a test: what the containers of the others run.
+#[test]
+fn be_a_replica() {
+    assert_eq!(REPLICA_TEST, "be_a_replica");
+    docker::be_a_replica_in_a_container();
+}
+
+/// An engine, and a balancer with three replicas on it.
+struct Scene {
+    balancer: Ringmaster,
+    engine: PrivateEngine,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Scene {
+    /// None where there can be no such engine.
+    async fn set(live_restore: bool) -> Option<Self> {
+        // Engines share the kernel's tables of networks: one after the other.
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let turn = TURN.lock().await;
+        let engine = PrivateEngine::start(live_restore)?;
+        let image = docker::import_image(Some(&engine.host()));
+        let args = ["--image", image, "--fleet", FLEET, "--memory", "128m"];
+        let balancer = Ringmaster::start_with(&args, &[("DOCKER_HOST", &engine.host())]);
+        let scene = Self {
+            balancer,
+            engine,
+            _turn: turn,
+        };
+        for name in ["Server1", "Server2", "Server3"] {
+            scene.on_the_ring(name, 1).await;
+        }
+        Some(scene)
+    }
+
+    async fn on_the_ring(&self, name: &str, generation: u32) {
+        let line = format!("{name} (generation {generation}) is on the ring");
+        self.logged(&line).await;
+    }
+
+    async fn logged(&self, line: &str) {
+        let what = format!("the log says {line:?}");
+        eventually(&what, || async { self.balancer.count_in_log(line) > 0 }).await;
+    }
+
+    /// The ids of the fleet's containers that run.
+    fn running(&self) -> Vec<String> {
+        let label = format!("label=io.ringmaster.fleet={FLEET}");
+        let listed = self
+            .engine
+            .docker(&["ps", "-q", "--no-trunc", "--filter", &label]);
+        let mut ids: Vec<String> = listed.lines().map(str::to_owned).collect();
+        ids.sort();
+        ids
+    }
+
+    /// The process of a replica, as this machine sees it.
+    fn process(&self, name: &str) -> u32 {
+        let container = format!("{FLEET}-{name}");
+        let pid = self
+            .engine
+            .docker(&["inspect", "--format", "{{.State.Pid}}", &container]);
+        pid.parse().unwrap()
+    }
+}
+
+#[actix_web::test]
+async fn an_engine_that_dies_and_keeps_its_containers_costs_no_request() {
+    let Some(mut scene) = Scene::set(true).await else {
+        return;
+    };
+    let before = scene.running();
+    let load = Load::start(&scene.balancer.url("/home"), 8);
+    load.go_on_for(100).await;
+    scene.engine.end("KILL");
+    scene.logged("deaths go unnoticed for now").await;
+    load.go_on_for(300).await;
+    scene.engine.begin();
+    scene.logged("the engine answers again").await;
+    load.go_on_for(100).await;
+    assert_eq!(scene.running(), before, "{}", scene.balancer.log());
+    // And its news are heard again.
+    scene.engine.docker(&["kill", &format!("{FLEET}-Server2")]);
+    scene.on_the_ring("Server2", 2).await;
+    let result = load.stop().await;
+    assert_eq!(result.failures, Vec::<String>::new());
+    // A flip each, no storm.
+    assert_eq!(scene.balancer.count_in_log("deaths go unnoticed"), 1);
+    assert_eq!(scene.balancer.count_in_log("answers again"), 1);
+}
+
+#[actix_web::test]
+async fn an_engine_that_takes_its_containers_along_gets_a_whole_fleet_again() {
+    let Some(mut scene) = Scene::set(false).await else {
+        return;
+    };
+    let before = scene.running();
+    scene.engine.end("TERM");
+    scene.engine.begin();
+    eventually("three replicas run", || async {
+        let now = scene.running();
+        now.len() == 3 && now.iter().all(|id| !before.contains(id))
+    })
+    .await;
+    for name in ["Server1", "Server2", "Server3"] {
+        let line = format!("{name} (generation ");
+        eventually("it is on the ring again", || async {
+            let log = scene.balancer.log();
+            let lines = log.lines().filter(|text| text.contains(&line));
+            lines.filter(|text| text.contains("is on the ring")).count() >= 2
+        })
+        .await;
+    }
+    let load = Load::start(&scene.balancer.url("/home"), 4);
+    load.go_on_for(100).await;
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    assert_eq!(scene.running().len(), 3, "{}", scene.balancer.log());
+}
+
+#[actix_web::test]
+async fn an_engine_that_does_not_answer_holds_up_nothing_but_respawning() {
+    let Some(scene) = Scene::set(false).await else {
+        return;
+    };
+    let victim = scene.process("Server1");
+    let load = Load::start(&scene.balancer.url("/home"), 8);
+    load.go_on_for(100).await;
+    scene.engine.signal("STOP");
+    // Nobody tells of this death: it is found out.
+    signal(victim, "KILL");
+    scene.logged("Server1 (generation 1) is off the ring").await;
+    load.go_on_for(300).await;
+    scene.engine.signal("CONT");
+    scene.on_the_ring("Server1", 2).await;
+    load.go_on_for(100).await;
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    assert_eq!(scene.running().len(), 3);
+}
+
+#[actix_web::test]
+async fn hands_in_the_engine_are_noticed_and_what_they_broke_is_healed() {
+    let Some(scene) = Scene::set(false).await else {
+        return;
+    };
+    let load = Load::start(&scene.balancer.url("/home"), 8);
+    load.go_on_for(100).await;
+    // A container is removed, without a word.
+    scene
+        .engine
+        .docker(&["rm", "--force", &format!("{FLEET}-Server1")]);
+    scene.on_the_ring("Server1", 2).await;
+    // One loses its network.
+    let network = scene
+        .engine
+        .docker(&["network", "ls", "--format", "{{.Name}}"]);
+    let network = network.lines().find(|name| name.contains(FLEET)).unwrap();
+    let container = format!("{FLEET}-Server2");
+    scene
+        .engine
+        .docker(&["network", "disconnect", "--force", network, &container]);
+    scene.logged("Server2 (generation 1) is off the ring").await;
+    scene.on_the_ring("Server2", 2).await;
+    // The image is gone, and one dies.
+    let image = docker::import_image(Some(&scene.engine.host()));
+    scene.engine.docker(&["rmi", "--force", image]);
+    scene.engine.docker(&["kill", &format!("{FLEET}-Server3")]);
+    scene.logged("no such image").await;
+    load.go_on_for(100).await;
+    docker::import_image(Some(&scene.engine.host()));
+    eventually("Server3 is back", || async {
+        let log = scene.balancer.log();
+        log.lines()
+            .filter(|l| l.contains("Server3") && l.contains("is on the ring"))
+            .count()
+            == 2
+    })
+    .await;
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    assert_eq!(scene.running().len(), 3);
+}
