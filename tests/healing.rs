@@ -4,8 +4,9 @@
 
 mod common;
 
+use awc::http::Method;
 use awc::http::StatusCode;
-use common::{Load, Ringmaster, eventually, get, is_alive, signal};
+use common::{Load, Ringmaster, ask, eventually, get, is_alive, signal};
 use serde_json::json;
 
 #[actix_web::test]
@@ -78,6 +79,41 @@ async fn a_hung_replica_is_evicted_and_replaced() {
             .contains("Server3 (generation 1) is off the ring: no answer")
     );
     assert!(!is_alive(pid));
+}
+
+#[actix_web::test]
+async fn what_is_stuck_on_a_hung_replica_is_asked_of_another_unless_it_must_not_be() {
+    let args = [
+        "--hang-mercy",
+        "10m",
+        "--response-timeout",
+        "6s",
+        "--key",
+        "query:n",
+    ];
+    let balancer = Ringmaster::ready(&args).await;
+    signal(balancer.child("Server2"), "STOP");
+    let stuck: Vec<_> = (0..12)
+        .map(|number| {
+            let (method, path) = match number % 2 {
+                0 => (Method::GET, "home"),
+                _ => (Method::POST, "echo"),
+            };
+            let url = balancer.url(&format!("/{path}?n={number}"));
+            actix_web::rt::spawn(
+                async move { (method.clone(), ask(method, &url, None).await.status) },
+            )
+        })
+        .collect();
+    let mut late = 0;
+    for request in stuck {
+        match request.await.unwrap() {
+            (_, StatusCode::OK) => {}
+            (Method::POST, StatusCode::GATEWAY_TIMEOUT) => late += 1,
+            (method, status) => panic!("{method}: {status}; {}", balancer.log()),
+        }
+    }
+    assert!(late > 0, "no key was Server2's");
 }
 
 #[actix_web::test]

@@ -150,7 +150,9 @@ impl fmt::Display for ProxyError {
             Self::Overloaded => "too many requests wait for a replica already",
             Self::Upstream(Failure::NotConnected { .. }) => "no replica could be reached",
             Self::Upstream(Failure::OutOfFiles) => "the balancer has too many files open",
-            Self::Upstream(Failure::Broken(_)) => "the replica broke off before its response",
+            Self::Upstream(Failure::Broken(_) | Failure::Lost) => {
+                "the replica broke off before its response"
+            }
             Self::Upstream(Failure::BadResponse(_)) => "the replica's response is not valid HTTP",
             Self::Upstream(Failure::TimedOut) => "the replica did not respond in time",
             Self::TookTooLong | Self::Upstream(Failure::TookTooLong) => {
@@ -177,7 +179,9 @@ impl ResponseError for ProxyError {
             | Self::Upstream(Failure::NotConnected { .. } | Failure::OutOfFiles) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Upstream(Failure::Broken(_) | Failure::BadResponse(_)) => StatusCode::BAD_GATEWAY,
+            Self::Upstream(Failure::Broken(_) | Failure::Lost | Failure::BadResponse(_)) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::TookTooLong | Self::Upstream(Failure::TimedOut | Failure::TookTooLong) => {
                 StatusCode::GATEWAY_TIMEOUT
             }

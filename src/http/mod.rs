@@ -10,6 +10,7 @@ mod error;
 mod forwarded;
 mod headers;
 mod key;
+mod patience;
 mod proxy;
 mod response_body;
 mod unread;

@@ -1,6 +1,5 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use log::{debug, warn};
 use tokio::time::Instant;
 
 use super::error::ProxyError;
+use super::patience::Patience;
 use super::response_body::{NoBody, ResponseBody};
 use super::unread::Unread;
 use super::upgrade::Tunnel;
@@ -75,6 +75,7 @@ async fn attempt_until_answered(
     };
     let mut attempt = Attempt::default();
     loop {
+        let in_hand = tunnel.is_none() && body.is_none_or(Replay::is_in_hand);
         let grant = acquire(worker, wanted.clone(), deadline).await?;
         let failure = match send(
             worker,
@@ -83,7 +84,11 @@ async fn attempt_until_answered(
             body,
             tunnel.as_ref(),
             &grant,
-            deadline,
+            Patience {
+                response: times.response,
+                deadline,
+                leaves_the_lost: attempt.may_be_sent_again(request.method(), in_hand),
+            },
         )
         .await
         {
@@ -195,7 +200,7 @@ async fn send(
     body: Option<&Replay>,
     tunnel: Option<&Tunnel>,
     grant: &Grant,
-    deadline: Option<Instant>,
+    patience: Patience,
 ) -> Result<ClientResponse, Failure> {
     let instance = grant.instance();
     let client = worker.clients.of(instance);
@@ -221,12 +226,7 @@ async fn send(
         // A body goes beside awc.
         outgoing.send_body(actix_web::body::None::new())
     };
-    let answered = in_time(
-        exchange.run(sent),
-        body,
-        worker.settings.times.response,
-        deadline,
-    );
+    let answered = patience.wait_for(exchange.run(sent), body, instance);
     match answered.await? {
         Ok(response) => Ok(response),
         Err(error) => Err(match body.and_then(Replay::broken) {
@@ -234,39 +234,6 @@ async fn send(
             Some(Break::Stalled) => Failure::ClientStalled,
             None => Failure::of(&error),
         }),
-    }
-}
-
-/// Waits for an answer for as long as a replica may take, which counts from the last piece of
-/// the request's body, and no longer than until `deadline`.
-async fn in_time<T>(
-    answer: impl Future<Output = T>,
-    body: Option<&Replay>,
-    patience: Duration,
-    deadline: Option<Instant>,
-) -> Result<T, Failure> {
-    let begun = Instant::now();
-    let due = |from: Instant| {
-        let due = from + patience;
-        deadline.map_or(due, |deadline| deadline.min(due))
-    };
-    let mut answer = pin!(answer);
-    let mut timer = pin!(tokio::time::sleep_until(due(begun)));
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return Ok(answer),
-            () = &mut timer => {}
-        }
-        let now = Instant::now();
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(Failure::TookTooLong);
-        }
-        let due = due(body.and_then(Replay::moved).unwrap_or(begun));
-        if due <= now {
-            return Err(Failure::TimedOut);
-        }
-        timer.as_mut().reset(due);
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Failure {
     OutOfFiles,
     /// The connection broke before a response came.
     Broken(String),
+    /// The replica was taken off the ring, dead or hung, before a response came.
+    Lost,
     /// What came was not HTTP, or not a whole head.
     BadResponse(String),
     /// The response did not begin in time.
@@ -54,6 +56,7 @@ impl fmt::Display for Failure {
             Self::NotConnected { cause, .. } => write!(f, "not connected: {cause}"),
             Self::OutOfFiles => f.write_str("not connected: the balancer has too many files open"),
             Self::Broken(cause) => write!(f, "broken off before the response: {cause}"),
+            Self::Lost => f.write_str("taken off the ring before the response"),
             Self::BadResponse(cause) => write!(f, "not a valid response: {cause}"),
             Self::TimedOut => f.write_str("no response within --response-timeout"),
             Self::TookTooLong => f.write_str("no response within --request-timeout"),
@@ -143,6 +146,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Whether a request that has been sent may be sent once more, as far as it goes by the
+    /// request.
+    pub fn may_be_sent_again(&self, method: &Method, body_in_hand: bool) -> bool {
+        self.sent == 0 && body_in_hand && is_idempotent(method)
+    }
+
     /// Counts a failure in and decides. `spend` takes one re-send from the budget, and is
     /// asked only where nothing else forbids it.
     pub fn judge(
@@ -170,14 +179,13 @@ impl Attempt {
                     Verdict::GiveUp
                 }
             }
-            Failure::Broken(_) => {
+            Failure::Broken(_) | Failure::Lost => {
+                let again = self.may_be_sent_again(method, body_in_hand);
                 self.sent += 1;
-                if self.sent > 1 || !body_in_hand || !is_idempotent(method) {
-                    Verdict::GiveUp
-                } else if spend() {
-                    Verdict::TryNext
-                } else {
-                    Verdict::OverBudget
+                match again {
+                    false => Verdict::GiveUp,
+                    true if spend() => Verdict::TryNext,
+                    true => Verdict::OverBudget,
                 }
             }
             Failure::BadResponse(_)
@@ -272,6 +280,13 @@ mod tests {
                 Method::PUT,
                 true,
                 vec![broken()],
+                TryNext,
+            ),
+            (
+                "sent to one that hangs",
+                Method::GET,
+                true,
+                vec![Failure::Lost],
                 TryNext,
             ),
             (
