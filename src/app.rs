@@ -243,6 +243,7 @@ fn serve(
         trusted_proxies: settings.trusted_proxies.as_slice().into(),
         wait_timeout: settings.times.wait,
         response_timeout: settings.times.response,
+        max_body: settings.max_body,
     };
     let supervisor = supervisor.clone();
     let server = HttpServer::new(move || {

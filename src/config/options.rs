@@ -414,6 +414,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "max-body",
+        value_name: "BYTES",
+        help: "The largest body that a request may have",
+        more: "In units of 1024: 10m is 10 MiB. A larger one is answered with 413, before any of \
+               it is sent to a replica if its length is told. none: no limit.",
+        fallback: Fallback::Value("none"),
+        allowed: Allowed::Text("1 or more, with k, m or g for KiB, MiB or GiB; or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "drain-timeout",
         value_name: "DURATION",
         help: "How long requests in flight may take when a replica or the balancer is to stop",

@@ -44,6 +44,8 @@ pub struct Settings {
     pub times: Times,
     /// How many requests may wait at once while no replica is ready; 0 turns waiting off.
     pub max_waiting: usize,
+    /// The most bytes that a request's body may have.
+    pub max_body: Option<u64>,
     /// The replicas to begin with, in their stable order. For `static` the names of
     /// the upstreams.
     pub replicas: Vec<ReplicaName>,

@@ -108,6 +108,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         stop_grace: reader.duration("stop-grace"),
     };
     let max_waiting = reader.whole("max-waiting");
+    let max_body = reader.value("max-body", units::body);
     let (runtime, replicas) = match kind {
         RuntimeKind::Process => {
             let replicas = replicas(reader);
@@ -151,6 +152,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         ejection,
         times,
         max_waiting,
+        max_body,
         replicas,
         runtime,
     })

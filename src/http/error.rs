@@ -145,6 +145,9 @@ impl fmt::Display for ProxyError {
             Self::Upstream(Failure::BadResponse(_)) => "the replica's response is not valid HTTP",
             Self::Upstream(Failure::TimedOut) => "the replica did not respond in time",
             Self::Upstream(Failure::ClientGone) => "the request's body broke off",
+            Self::Upstream(Failure::BodyTooLarge) => {
+                "the request's body is larger than this server allows"
+            }
             Self::Connect => "CONNECT is not supported",
             Self::Malformed(why) => why,
             Self::Upgrade => {
@@ -168,6 +171,7 @@ impl ResponseError for ProxyError {
             Self::Upstream(Failure::ClientGone) | Self::Upgrade | Self::Malformed(_) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Upstream(Failure::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
         }
     }

@@ -56,6 +56,8 @@ pub struct HttpSettings {
     pub wait_timeout: Duration,
     /// How long a replica may take to the first byte of its response.
     pub response_timeout: Duration,
+    /// The most bytes that a request's body may have.
+    pub max_body: Option<u64>,
 }
 
 /// Everything that a worker thread's handlers use.

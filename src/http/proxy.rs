@@ -46,7 +46,7 @@ async fn attempt_until_answered(
     let body = if upgrade {
         Some(Replay::tunnel(payload))
     } else {
-        body_of(request, payload)
+        body_of(request, payload, worker.settings.max_body)?
     };
     let tunnel = upgrade.then(Tunnel::default);
     let fresh_id = key::fresh_id(request);
@@ -79,7 +79,7 @@ async fn attempt_until_answered(
             Err(failure) => failure,
         };
         let instance = grant.instance();
-        if !matches!(failure, Failure::ClientGone | Failure::OutOfFiles) {
+        if !failure.is_clients() && failure != Failure::OutOfFiles {
             instance.note_failure();
         }
         let refused = matches!(failure, Failure::NotConnected { refused: true, .. });
@@ -101,7 +101,7 @@ async fn attempt_until_answered(
                 worker.counters.retry();
             }
             Verdict::GiveUp => {
-                if failure != Failure::ClientGone {
+                if !failure.is_clients() {
                     warn!(
                         "{} {}: {failure:?} at {}",
                         request.method(),
@@ -115,17 +115,24 @@ async fn attempt_until_answered(
     }
 }
 
-/// The body that is to be sent on, if there is one.
-fn body_of(request: &HttpRequest, payload: web::Payload) -> Option<Replay> {
+/// The body that is to be sent on, if there is one. An error if it is larger than `most`;
+/// one whose length is not told may turn out to be so later.
+fn body_of(
+    request: &HttpRequest,
+    payload: web::Payload,
+    most: Option<u64>,
+) -> Result<Option<Replay>, ProxyError> {
     let length = content_length(request.headers());
-    match length {
-        Some(0) => None,
-        Some(length) => Some(Replay::new(payload, BodySize::Sized(length))),
-        None => request
-            .headers()
-            .contains_key(TRANSFER_ENCODING)
-            .then(|| Replay::new(payload, BodySize::Stream)),
+    if length.zip(most).is_some_and(|(length, most)| length > most) {
+        return Err(ProxyError::Upstream(Failure::BodyTooLarge));
     }
+    let size = match length {
+        Some(0) => return Ok(None),
+        Some(length) => BodySize::Sized(length),
+        None if request.headers().contains_key(TRANSFER_ENCODING) => BodySize::Stream,
+        None => return Ok(None),
+    };
+    Ok(Some(Replay::new(payload, size, most)))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -184,8 +191,10 @@ async fn send(
     let sent = exchange.run(sent);
     match tokio::time::timeout(worker.settings.response_timeout, sent).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(_)) if body.is_some_and(Replay::is_broken) => Err(Failure::ClientGone),
-        Ok(Err(error)) => Err(Failure::of(&error)),
+        Ok(Err(error)) => {
+            let fault = body.and_then(Replay::fault);
+            Err(fault.map_or_else(|| Failure::of(&error), Failure::from))
+        }
         Err(_) => Err(Failure::TimedOut),
     }
 }

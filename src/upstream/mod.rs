@@ -11,7 +11,7 @@ mod outlier;
 mod retry;
 mod warmth;
 
-pub use body::{Replay, RequestBody};
+pub use body::{BodyFault, Replay, RequestBody};
 pub use clients::{ClientSettings, Clients};
 pub use counters::{Counters, Counts, Tally};
 pub use guard::{Exchange, Pause};

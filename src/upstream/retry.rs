@@ -12,6 +12,7 @@
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
 
+use super::body::BodyFault;
 use super::connector::NotConnected;
 use super::guard::Fault;
 
@@ -39,9 +40,16 @@ pub enum Failure {
     TimedOut,
     /// The client broke off its own request.
     ClientGone,
+    /// The client's body is larger than is allowed.
+    BodyTooLarge,
 }
 
 impl Failure {
+    /// Whether it is the client's own doing, and says nothing about the replica.
+    pub fn is_clients(&self) -> bool {
+        matches!(self, Self::ClientGone | Self::BodyTooLarge)
+    }
+
     /// What an awc error amounts to.
     pub fn of(error: &SendRequestError) -> Self {
         match error {
@@ -80,6 +88,15 @@ impl Failure {
             SendRequestError::Response(error) => Self::BadResponse(error.to_string()),
             SendRequestError::Body(error) => Self::Broken(error.to_string()),
             other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<BodyFault> for Failure {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Broken => Self::ClientGone,
+            BodyFault::TooLarge => Self::BodyTooLarge,
         }
     }
 }
@@ -140,7 +157,10 @@ impl Attempt {
                     Verdict::GiveUp
                 }
             }
-            Failure::BadResponse(_) | Failure::TimedOut | Failure::ClientGone => Verdict::GiveUp,
+            Failure::BadResponse(_)
+            | Failure::TimedOut
+            | Failure::ClientGone
+            | Failure::BodyTooLarge => Verdict::GiveUp,
         }
     }
 }

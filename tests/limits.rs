@@ -1,0 +1,85 @@
+//! What clients may not do without end: one row each, over raw sockets.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+mod wire;
+
+use common::ask;
+use wire::{Scripted, patiently, rest, told, values};
+
+use awc::http::{Method, StatusCode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+/// What every refused request has behind it.
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Bodies for a limit of 8 bytes: the status, and whether a replica hears of the request.
+#[rustfmt::skip] // One line a case, whatever its length.
+const BODIES: &[(u16, &str, &str)] = &[
+    (200, "as long as is allowed", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n12345678"),
+    (200, "as long as is allowed, in chunks", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n4\r\n5678\r\n0\r\n\r\n"),
+    (200, "of no length", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"),
+    (200, "none", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    (413, "a byte too long", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123456789"),
+    (413, "too long, and not there yet", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"),
+    (413, "too long, and idempotent", "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123456789"),
+    (413, "as long as lengths can be", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n"),
+    (413, "a chunk too long", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n"),
+    (413, "a chunk too many", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n1\r\n9\r\n0\r\n\r\n"),
+    (413, "a chunk too many, and idempotent", "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n1\r\n9\r\n0\r\n\r\n"),
+];
+
+#[actix_web::test]
+async fn a_body_too_large_is_a_413_and_never_a_request_to_a_replica() {
+    let replica = Scripted::saying(OK).await;
+    let balancer = replica.balancer(&["--max-body", "8"]).await;
+    for (status, what, request) in BODIES {
+        let closing = if *status == 200 {
+            let fields = format!(
+                "\r\nConnection: close\r\n{}",
+                &request[request.find("Host").unwrap()..]
+            );
+            format!("{}{fields}", request.lines().next().unwrap())
+        } else {
+            format!("{request}{SMUGGLED}")
+        };
+        let got = told(balancer.address(), closing.as_bytes()).await;
+        let first = got.split(' ').nth(1).and_then(|status| status.parse().ok());
+        assert_eq!(first, Some(*status), "{what}: {got}");
+        assert_eq!(values(&got, "connection"), ["close"], "{what}: {got}");
+        assert_eq!(got.matches("\r\n\r\n").count(), 1, "{what}: {got}");
+        let heard = usize::from(*status == 200);
+        assert_eq!(replica.take_requests().len(), heard, "{what}");
+    }
+    assert_eq!(balancer.count_in_log("WARN"), 0);
+    assert_eq!(
+        ask(Method::GET, &balancer.url("/"), None).await.status,
+        StatusCode::OK
+    );
+}
+
+/// Somebody who has sent much of it must not be cut off before the answer is read.
+#[actix_web::test]
+async fn the_413_reaches_a_client_that_is_still_sending() {
+    let replica = Scripted::saying(OK).await;
+    let balancer = replica.balancer(&["--max-body", "1m"]).await;
+    for framing in ["Content-Length: 4194304"] {
+        let mut client = TcpStream::connect(balancer.address()).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let chunk = format!("10000\r\n{}\r\n", "a".repeat(65_536));
+        let body = chunk.repeat(64);
+        let (mut reading, mut writing) = client.into_split();
+        let sent = async move {
+            // The balancer may have had enough of it.
+            let _ = writing.write_all(body.as_bytes()).await;
+            writing
+        };
+        let (got, _) = patiently(futures::future::join(rest(&mut reading), sent)).await;
+        assert!(got.starts_with("HTTP/1.1 413 "), "{framing}: {got}");
+        assert!(got.contains("is larger than this server allows"), "{got}");
+    }
+}
