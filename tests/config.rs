@@ -87,6 +87,7 @@ fn nothing_said_is_three_demo_replicas() {
     assert_eq!(settings.heartbeat.failures.get(), 3);
     assert_eq!(settings.times.start, Duration::from_secs(60));
     assert_eq!(settings.times.wait, Duration::from_secs(5));
+    assert_eq!(settings.times.header, Duration::from_secs(5));
     assert_eq!(settings.times.connect, Duration::from_millis(500));
     assert_eq!(settings.times.response, Duration::from_secs(60));
     assert_eq!(settings.times.drain, Duration::from_secs(30));

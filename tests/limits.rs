@@ -66,7 +66,7 @@ async fn a_body_too_large_is_a_413_and_never_a_request_to_a_replica() {
 async fn the_413_reaches_a_client_that_is_still_sending() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&["--max-body", "1m"]).await;
-    for framing in ["Content-Length: 4194304"] {
+    for framing in ["Content-Length: 4194304", "Transfer-Encoding: chunked"] {
         let mut client = TcpStream::connect(balancer.address()).await.unwrap();
         let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
         client.write_all(head.as_bytes()).await.unwrap();

@@ -393,6 +393,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "header-timeout",
+        value_name: "DURATION",
+        help: "How long a client may take for the head of a request",
+        more: "After that it gets 408, and its connection ends. It counts from the connection's \
+               beginning, and for later requests from their first byte.",
+        fallback: Fallback::Value("5s"),
+        allowed: Allowed::Duration(ms(100), HOUR),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "connect-timeout",
         value_name: "DURATION",
         help: "How long connecting to a replica may take",

@@ -81,6 +81,8 @@ pub struct Times {
     pub slow_start: Duration,
     /// A request, while no replica is ready.
     pub wait: Duration,
+    /// A client, for the head of a request.
+    pub header: Duration,
     /// Connecting to a replica.
     pub connect: Duration,
     /// A replica, until the first byte of its response.

@@ -102,6 +102,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         slow_start: reader.duration("slow-start"),
         hang_mercy: reader.duration("hang-mercy"),
         wait: reader.duration("wait-timeout"),
+        header: reader.duration("header-timeout"),
         connect: reader.duration("connect-timeout"),
         response: reader.duration("response-timeout"),
         drain: reader.duration("drain-timeout"),

@@ -1,40 +1,111 @@
-//! What is known of a client's connection, for as long as it is open.
+//! What is known of a client's connection, for as long as it is open, and who watches it.
 
-use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
-use actix_web::dev::Extensions;
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use log::debug;
 
 use super::departure::Departure;
+use super::patience::{ClientTimes, Late, Patience};
 
 /// One connection of a client.
 pub struct ClientConnection {
-    /// A request on it was refused, so that no other is answered.
-    refused: Cell<bool>,
+    patience: Patience,
+    late: Cell<Option<Late>>,
+    /// Who reads from it.
+    reader: RefCell<Option<Waker>>,
+    watch: Rc<Watch>,
     departure: Arc<Departure>,
 }
 
 impl ClientConnection {
+    /// A connection that has just been accepted.
+    pub fn open(watch: &Rc<Watch>, departure: &Arc<Departure>) -> Rc<Self> {
+        departure.opened();
+        let connection = Rc::new(Self {
+            patience: Patience::new(watch.now.get()),
+            late: Cell::new(None),
+            reader: RefCell::new(None),
+            watch: Rc::clone(watch),
+            departure: Arc::clone(departure),
+        });
+        let watched = Rc::downgrade(&connection);
+        watch.connections.borrow_mut().push(watched);
+        connection
+    }
+
     /// What is known of the connection that a request came on.
-    pub fn of(request: &HttpRequest) -> Option<&Self> {
+    pub fn of(request: &HttpRequest) -> Option<&Rc<Self>> {
         request.conn_data()
+    }
+
+    /// A request has come; it is in hand until what is returned, and all that
+    /// [`hold`](Self::hold) returns, is dropped.
+    pub fn begin(self: &Rc<Self>, request: &HttpRequest) -> InHand {
+        let fields = request.headers();
+        let has_body =
+            fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
+        self.patience.begin(has_body);
+        InHand(Rc::clone(self))
+    }
+
+    /// Keeps the request that was begun in hand: for the body of its response.
+    pub fn hold(self: &Rc<Self>) -> InHand {
+        self.patience.hold();
+        InHand(Rc::clone(self))
     }
 
     /// Remembers that a request was refused.
     pub fn refuse(&self) {
-        self.refused.set(true);
+        self.patience.refuse();
     }
 
     /// Whether an earlier request was refused.
     pub fn is_refused(&self) -> bool {
-        self.refused.get()
+        self.patience.is_refused()
     }
 
     /// Whether the connection is to end with the answer, because the balancer leaves.
     pub fn is_last_call(&self) -> bool {
         self.departure.has_begun()
+    }
+
+    /// Bytes have come.
+    pub fn heard(&self) {
+        self.patience.heard(self.watch.now.get());
+    }
+
+    /// Whether nothing more is to be read, because it took too long.
+    pub fn late(&self) -> Option<Late> {
+        self.late.get()
+    }
+
+    /// Wakes this one when the client is late.
+    pub fn awaited_by(&self, reader: &Waker) {
+        match &mut *self.reader.borrow_mut() {
+            Some(waker) => waker.clone_from(reader),
+            none => *none = Some(reader.clone()),
+        }
+    }
+
+    /// `false` once nobody need look at it any more.
+    fn look(&self, now: Instant) -> bool {
+        let Some(late) = self.patience.late(now, &self.watch.times) else {
+            return true;
+        };
+        self.late.set(Some(late));
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        if !self.is_refused() {
+            debug!("a client took too long for the head of its request");
+        }
+        false
     }
 }
 
@@ -44,13 +115,55 @@ impl Drop for ClientConnection {
     }
 }
 
-/// Readies each new connection for what is to be known of it.
-pub fn mark_connections(departure: Arc<Departure>) -> impl Fn(&dyn Any, &mut Extensions) {
-    move |_, connection| {
-        departure.opened();
-        connection.insert(ClientConnection {
-            refused: Cell::default(),
-            departure: Arc::clone(&departure),
+/// A request that is in hand.
+pub struct InHand(Rc<ClientConnection>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.patience.release(self.0.watch.now.get());
+    }
+}
+
+/// Looks at a worker thread's connections now and then.
+///
+/// One timer serves them all, and its last tick is everybody's clock: a request costs two
+/// writes to memory. The price is that a client has up to a quarter more time.
+pub struct Watch {
+    times: ClientTimes,
+    now: Cell<Instant>,
+    connections: RefCell<Vec<Weak<ClientConnection>>>,
+}
+
+impl Watch {
+    /// Starts one on this thread, which ends when it is dropped.
+    pub fn start(times: ClientTimes) -> Rc<Self> {
+        let watch = Rc::new(Self {
+            times,
+            now: Cell::new(Instant::now()),
+            connections: RefCell::default(),
+        });
+        let watching = Rc::downgrade(&watch);
+        let interval = (times.head / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
+        actix_web::rt::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let Some(watch) = watching.upgrade() else {
+                    return;
+                };
+                // What began just after the last tick was given that tick's time.
+                watch.look(Instant::now(), interval);
+            }
+        });
+        watch
+    }
+
+    fn look(&self, now: Instant, interval: Duration) {
+        self.now.set(now);
+        let judged = now.checked_sub(interval).unwrap_or(now);
+        self.connections.borrow_mut().retain(|connection| {
+            connection
+                .upgrade()
+                .is_some_and(|connection| connection.look(judged))
         });
     }
 }

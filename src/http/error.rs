@@ -126,12 +126,26 @@ pub enum ProxyError {
     Overloaded,
     /// The last attempt failed like this.
     Upstream(Failure),
+    /// The head of a request did not come in time.
+    SlowHead,
     /// A method that makes no sense here.
     Connect,
     /// A request that RFC 9110 and 9112 forbid and actix lets through.
     Malformed(&'static str),
     /// A switch of protocols asked for by a request that cannot ask for one.
     Upgrade,
+}
+
+impl ProxyError {
+    fn envelope(&self) -> Envelope<String> {
+        Envelope::failure(format!("<Error> {self}"))
+    }
+
+    /// The body of its answer.
+    pub fn body(&self) -> String {
+        // Two texts are always JSON.
+        serde_json::to_string(&self.envelope()).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for ProxyError {
@@ -148,6 +162,7 @@ impl fmt::Display for ProxyError {
             Self::Upstream(Failure::BodyTooLarge) => {
                 "the request's body is larger than this server allows"
             }
+            Self::SlowHead => "the head of the request did not come in time",
             Self::Connect => "CONNECT is not supported",
             Self::Malformed(why) => why,
             Self::Upgrade => {
@@ -172,6 +187,7 @@ impl ResponseError for ProxyError {
                 StatusCode::BAD_REQUEST
             }
             Self::Upstream(Failure::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::SlowHead => StatusCode::REQUEST_TIMEOUT,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
@@ -184,6 +200,6 @@ impl ResponseError for ProxyError {
         }
         // The rest of a body that was not read must not be taken for the next request.
         response.force_close();
-        response.json(Envelope::failure(format!("<Error> {self}")))
+        response.json(self.envelope())
     }
 }

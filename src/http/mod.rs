@@ -10,8 +10,11 @@ mod error;
 mod forwarded;
 mod headers;
 mod key;
+mod patience;
 mod proxy;
 mod response_body;
+mod server;
+mod stream;
 mod upgrade;
 mod wellformed;
 
@@ -29,9 +32,9 @@ use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas}
 use crate::config::KeySource;
 use crate::upstream::{Clients, Counters};
 use connection::ClientConnection;
-pub use connection::mark_connections;
 pub use control::{ControlLinks, configure_control};
 pub use departure::Departure;
+pub use server::{ServerSettings, serve};
 
 /// What a worker thread's handlers may ask for, and whom.
 pub struct Links {
@@ -84,9 +87,10 @@ pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
 
 async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let connection = ClientConnection::of(&request);
-    if connection.is_some_and(ClientConnection::is_refused) {
+    if connection.is_some_and(|connection| connection.is_refused()) {
         return wellformed::hang_up().await;
     }
+    let _in_hand = connection.map(|connection| connection.begin(&request));
     let answered = match (wellformed::check(&request), request.uri().path()) {
         (Err(error), _) => Err(error),
         (Ok(()), "/rep" | "/add" | "/rm") => Ok(admin::answer(&request, payload).await),
@@ -98,7 +102,7 @@ async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
         }
         error.error_response()
     });
-    let leaving = connection.is_some_and(ClientConnection::is_last_call);
+    let leaving = connection.is_some_and(|connection| connection.is_last_call());
     if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .head_mut()

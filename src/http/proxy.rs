@@ -11,6 +11,7 @@ use awc::http::Uri;
 use awc::http::uri::{PathAndQuery, Scheme};
 use log::{debug, warn};
 
+use super::connection::{ClientConnection, InHand};
 use super::error::ProxyError;
 use super::response_body::{NoBody, ResponseBody};
 use super::upgrade::Tunnel;
@@ -71,7 +72,7 @@ async fn attempt_until_answered(
             Ok(response) => {
                 return Ok(match tunnel {
                     Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                        tunnel.join(response, grant)
+                        tunnel.join(response, grant, in_hand(request))
                     }
                     _ => respond(request, response, grant, upgrade),
                 });
@@ -214,6 +215,11 @@ fn target(request: &HttpRequest, grant: &Grant) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
+/// Keeps the client's request in hand while its response goes out.
+fn in_hand(request: &HttpRequest) -> Option<InHand> {
+    ClientConnection::of(request).map(ClientConnection::hold)
+}
+
 /// The replica's response as the client's.
 fn respond(
     request: &HttpRequest,
@@ -241,7 +247,7 @@ fn respond(
         grant.instance().note_success();
     }
     let mut outgoing = if has_body {
-        let body = ResponseBody::new(response, length, grant, !failed);
+        let body = ResponseBody::new(response, length, grant, !failed).holding(in_hand(request));
         if upgrade && length.is_none() {
             let chunks = upgrade::Chunks::of(body);
             outgoing.body(chunks).map_into_boxed_body()

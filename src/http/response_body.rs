@@ -10,6 +10,7 @@ use awc::ClientResponse;
 use awc::error::PayloadError;
 use futures::Stream;
 
+use super::connection::InHand;
 use crate::upstream::Grant;
 
 /// A body that flows from a replica; one that breaks off is an error, by the guard. The
@@ -19,6 +20,7 @@ pub struct ResponseBody {
     response: ClientResponse,
     size: BodySize,
     grant: Grant,
+    _in_hand: Option<InHand>,
     /// Its end says that the request was answered well.
     is_good: bool,
 }
@@ -31,8 +33,15 @@ impl ResponseBody {
             response,
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
+            _in_hand: None,
             is_good,
         }
+    }
+
+    /// The same, which keeps the client's request in hand.
+    pub fn holding(mut self, request: Option<InHand>) -> Self {
+        self._in_hand = request;
+        self
     }
 }
 

@@ -19,6 +19,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::{Future, Stream};
 use std::future::poll_fn;
 
+use super::connection::InHand;
 use super::error::ProxyError;
 use super::{forwarded, headers};
 use crate::upstream::{Grant, Pause};
@@ -98,7 +99,12 @@ impl Tunnel {
     /// Joins both ends until the replica closes or the client has gone. A client that
     /// closes its own side only still gets what the replica has to say. The request counts
     /// as in flight all the while.
-    pub fn join(self, replica: ClientResponse, grant: Grant) -> HttpResponse {
+    pub fn join(
+        self,
+        replica: ClientResponse,
+        grant: Grant,
+        in_hand: Option<InHand>,
+    ) -> HttpResponse {
         let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
         response.upgrade("");
         let from = replica.headers().clone();
@@ -106,7 +112,7 @@ impl Tunnel {
         let (sender, pieces) = mpsc::channel(0);
         let (open, gone) = oneshot::channel();
         rt::spawn(async move {
-            let _in_flight = grant;
+            let _in_flight = (grant, in_hand);
             pump(replica, self.pause, sender, gone).await;
         });
         let body = TunnelBody {

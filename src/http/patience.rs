@@ -1,0 +1,229 @@
+//! How long a client may take for what it has to say between two responses.
+//!
+//! actix times the head of a connection's first request only, and reads the rest of a body in
+//! chunks that nobody wants for as long as it comes. So the time is kept here, for each
+//! connection from what is seen of it:
+//!
+//! ```text
+//! opened ──── bytes ──── head whole ═════ response whole ──── bytes ──── head whole ═══
+//!    └── head timeout ──────┘    (busy: not timed here)      └─ head timeout ─┘
+//! ```
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// How long a connection that takes no more requests is listened to, so that a client which
+/// is still sending reads its answer before the connection is reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientTimes {
+    /// For a request's head: the first from the connection's beginning on, any other from its
+    /// first byte on.
+    pub head: Duration,
+    /// From a response to the next request's first byte; actix sees to that.
+    pub keep_alive: Duration,
+}
+
+/// What has taken too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// For certain a request's head.
+    Head,
+    /// What may be the rest of a body that was not wanted.
+    Rest,
+}
+
+/// What has been seen of one connection, and when.
+#[derive(Debug)]
+pub struct Patience {
+    /// Requests in hand: between the end of the head and the end of the response.
+    busy: Cell<u32>,
+    /// When the connection was opened, or the last response ended.
+    quiet_since: Cell<Instant>,
+    /// When the first byte since came.
+    heard_at: Cell<Option<Instant>>,
+    /// The last request, if there was one.
+    last: Cell<Option<Last>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    WithoutBody,
+    /// Bytes behind the head are not for certain those of another head.
+    WithBody,
+    /// Its answer ends the connection.
+    Refused,
+}
+
+impl Patience {
+    /// That of a connection which has just been opened.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            busy: Cell::new(0),
+            quiet_since: Cell::new(now),
+            heard_at: Cell::new(None),
+            last: Cell::new(None),
+        }
+    }
+
+    /// Bytes have come.
+    pub fn heard(&self, now: Instant) {
+        if self.busy.get() == 0 && self.heard_at.get().is_none() {
+            self.heard_at.set(Some(now));
+        }
+    }
+
+    /// The head of a request is whole.
+    pub fn begin(&self, has_body: bool) {
+        let last = if has_body {
+            Last::WithBody
+        } else {
+            Last::WithoutBody
+        };
+        self.last.set(Some(last));
+        self.heard_at.set(None);
+        self.hold();
+    }
+
+    /// The request is not over when its handler is.
+    pub fn hold(&self) {
+        self.busy.set(self.busy.get() + 1);
+    }
+
+    /// What [`begin`](Self::begin) or [`hold`](Self::hold) said is over.
+    pub fn release(&self, now: Instant) {
+        self.busy.set(self.busy.get() - 1);
+        self.quiet_since.set(now);
+    }
+
+    /// The connection takes no other request.
+    pub fn refuse(&self) {
+        self.last.set(Some(Last::Refused));
+    }
+
+    /// Whether an earlier request was refused.
+    pub fn is_refused(&self) -> bool {
+        self.last.get() == Some(Last::Refused)
+    }
+
+    /// Whether the client has had its time.
+    pub fn late(&self, now: Instant, times: &ClientTimes) -> Option<Late> {
+        if self.busy.get() > 0 {
+            return None;
+        }
+        let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        let quiet_for = |time| is_over(self.quiet_since.get(), time);
+        let heard = self.heard_at.get();
+        match self.last.get() {
+            None => quiet_for(times.head).then_some(Late::Head),
+            Some(Last::Refused) => quiet_for(LINGER).then_some(Late::Rest),
+            Some(last) => match heard {
+                Some(since) if is_over(since, times.head) => match last {
+                    Last::WithoutBody => Some(Late::Head),
+                    _ => Some(Late::Rest),
+                },
+                // An idle connection would have ended: a part of a head has come while the
+                // response before went out.
+                _ => quiet_for(times.keep_alive + times.head).then_some(Late::Rest),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens to a connection, and when, in seconds.
+    #[derive(Debug, Clone, Copy)]
+    enum Seen {
+        Heard(u64),
+        Get(u64),
+        Post(u64),
+        Streams,
+        Ends(u64),
+        Refused,
+    }
+    use Seen::{Ends, Get, Heard, Post, Refused, Streams};
+
+    #[test]
+    fn who_is_late_and_when() {
+        let times = ClientTimes {
+            head: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(20),
+        };
+        type Row = (&'static str, &'static [Seen], Option<(u64, Late)>);
+        let rows: &[Row] = &[
+            ("says nothing", &[], Some((5, Late::Head))),
+            (
+                "a byte at a time",
+                &[Heard(1), Heard(4)],
+                Some((5, Late::Head)),
+            ),
+            ("a request in hand", &[Heard(1), Get(1)], None),
+            (
+                "a body that comes slowly",
+                &[Post(1), Heard(2), Heard(9)],
+                None,
+            ),
+            (
+                "a response that goes out",
+                &[Get(1), Streams, Ends(2)],
+                None,
+            ),
+            ("then nothing", &[Get(1), Ends(2)], Some((27, Late::Rest))),
+            (
+                "a slow second head",
+                &[Get(1), Ends(2), Heard(10), Heard(13)],
+                Some((15, Late::Head)),
+            ),
+            (
+                "the second in time",
+                &[Get(1), Ends(2), Heard(10), Get(14)],
+                None,
+            ),
+            (
+                "a body without an end, or a head",
+                &[Post(1), Ends(2), Heard(3)],
+                Some((8, Late::Rest)),
+            ),
+            (
+                "began while the response went out",
+                &[Get(1), Heard(2), Ends(3)],
+                Some((28, Late::Rest)),
+            ),
+            (
+                "refused, and silent",
+                &[Get(1), Refused, Ends(1)],
+                Some((2, Late::Rest)),
+            ),
+            (
+                "refused, and goes on",
+                &[Post(1), Refused, Ends(1), Heard(1), Heard(2)],
+                Some((2, Late::Rest)),
+            ),
+        ];
+        for (story, seen, expected) in rows {
+            let opened = Instant::now();
+            let at = |second| opened + Duration::from_secs(second);
+            let patience = Patience::new(opened);
+            for seen in *seen {
+                match *seen {
+                    Heard(second) => patience.heard(at(second)),
+                    Get(_) => patience.begin(false),
+                    Post(_) => patience.begin(true),
+                    Streams => patience.hold(),
+                    Ends(second) => patience.release(at(second)),
+                    Refused => patience.refuse(),
+                }
+            }
+            let late = (0..100).find_map(|second| {
+                let late = patience.late(at(second), &times)?;
+                Some((second, late))
+            });
+            assert_eq!(late, *expected, "{story}");
+        }
+    }
+}
