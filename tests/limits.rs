@@ -5,7 +5,8 @@
 mod common;
 mod wire;
 
-use common::ask;
+use actix_web::rt;
+use common::{Ringmaster, ask, eventually, forget_peak, get, peak_kib};
 use wire::{Scripted, patiently, rest, told, values};
 
 use awc::http::{Method, StatusCode};
@@ -82,4 +83,58 @@ async fn the_413_reaches_a_client_that_is_still_sending() {
         assert!(got.starts_with("HTTP/1.1 413 "), "{framing}: {got}");
         assert!(got.contains("is larger than this server allows"), "{got}");
     }
+}
+
+/// Clients that say all they have to say while no replica is there; every other in chunks of
+/// a byte, each of which takes as much memory as one of forty.
+#[actix_web::test]
+async fn requests_that_wait_hold_little_of_their_bodies_and_then_send_them_on() {
+    const CLIENTS: usize = 50;
+    const BODY: usize = 128 * 1024;
+    /// What a waiting request has in memory: its task, its head, what was read in one go.
+    const MOST_KIB_EACH: u64 = 256;
+    // A port that nobody listens on yet.
+    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = reserved.local_addr().unwrap().port();
+    drop(reserved);
+    let upstream = format!("127.0.0.1:{port}");
+    #[rustfmt::skip] // One line an option.
+    let balancer = Ringmaster::start(&[
+        "--workers", "1",
+        "--upstream", &upstream,
+        "--admin", "127.0.0.1:0",
+        "--wait-timeout", "60s",
+    ]);
+    let before = forget_peak(balancer.pid());
+
+    let large = format!("Content-Length: {BODY}\r\n\r\n{}", "a".repeat(BODY));
+    let tiny = "1\r\na\r\n".repeat(BODY / 6);
+    let tiny = format!("Transfer-Encoding: chunked\r\n\r\n{tiny}0\r\n\r\n");
+    let clients = (0..CLIENTS).map(|client| {
+        let body = if client % 2 == 0 { &large } else { &tiny };
+        let request = format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{body}");
+        let address = balancer.address().to_owned();
+        rt::spawn(async move { told(&address, request.as_bytes()).await })
+    });
+    let clients: Vec<_> = clients.collect();
+    let status = balancer.status_url().await;
+    eventually("all wait", || async {
+        get(&status).await.body["counters"]["waited"] == CLIENTS
+    })
+    .await;
+    let grown = peak_kib(balancer.pid()).saturating_sub(before);
+    assert!(
+        grown < MOST_KIB_EACH * CLIENTS as u64,
+        "grew by {grown} KiB"
+    );
+
+    let replica = Scripted::answering_at(port, |_| OK.as_bytes().to_vec()).await;
+    for client in clients {
+        let got = client.await.unwrap();
+        assert!(got.starts_with("HTTP/1.1 200 OK"), "{got}");
+    }
+    let requests = replica.take_requests();
+    let of_kind = |piece: &str| requests.iter().filter(|all| all.contains(piece)).count();
+    assert_eq!(requests.len(), CLIENTS);
+    assert_eq!(of_kind(&"a".repeat(BODY)), CLIENTS / 2);
 }

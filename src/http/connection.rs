@@ -17,6 +17,12 @@ use super::patience::{ClientTimes, Late, Patience};
 pub struct ClientConnection {
     patience: Patience,
     late: Cell<Option<Late>>,
+    /// Something has come since the last request was begun.
+    has_more: Cell<bool>,
+    /// The request that was begun last waits for a replica.
+    is_waiting: Cell<bool>,
+    /// Its reader has been told to come back later.
+    is_unread: Cell<bool>,
     /// Who reads from it.
     reader: RefCell<Option<Waker>>,
     watch: Rc<Watch>,
@@ -30,6 +36,9 @@ impl ClientConnection {
         let connection = Rc::new(Self {
             patience: Patience::new(watch.now.get()),
             late: Cell::new(None),
+            has_more: Cell::new(false),
+            is_waiting: Cell::new(false),
+            is_unread: Cell::new(false),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
             departure: Arc::clone(departure),
@@ -50,6 +59,7 @@ impl ClientConnection {
         let fields = request.headers();
         let has_body =
             fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
+        self.has_more.set(false);
         self.patience.begin(has_body);
         InHand(Rc::clone(self))
     }
@@ -58,6 +68,25 @@ impl ClientConnection {
     pub fn hold(self: &Rc<Self>) -> InHand {
         self.patience.hold();
         InHand(Rc::clone(self))
+    }
+
+    /// The request that was begun waits for a replica until what is returned is dropped:
+    /// what its client goes on sending is left to the kernel meanwhile.
+    pub fn wait(self: &Rc<Self>) -> Waiting {
+        self.is_waiting.set(true);
+        Waiting(Rc::clone(self))
+    }
+
+    /// How much of what the client says its reader is to read now.
+    pub fn appetite(&self) -> Appetite {
+        if self.is_waiting.get() && self.has_more.get() {
+            self.is_unread.set(true);
+            Appetite::Nothing
+        } else if self.patience.is_busy() {
+            Appetite::All
+        } else {
+            Appetite::ABit
+        }
     }
 
     /// Remembers that a request was refused.
@@ -77,6 +106,7 @@ impl ClientConnection {
 
     /// Bytes have come.
     pub fn heard(&self) {
+        self.has_more.set(true);
         self.patience.heard(self.watch.now.get());
     }
 
@@ -93,15 +123,19 @@ impl ClientConnection {
         }
     }
 
+    fn wake(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
     /// `false` once nobody need look at it any more.
     fn look(&self, now: Instant) -> bool {
         let Some(late) = self.patience.late(now, &self.watch.times) else {
             return true;
         };
         self.late.set(Some(late));
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
+        self.wake();
         if !self.is_refused() {
             debug!("a client took too long for the head of its request");
         }
@@ -122,6 +156,30 @@ impl Drop for InHand {
     fn drop(&mut self) {
         self.0.patience.release(self.0.watch.now.get());
     }
+}
+
+/// A request that waits for a replica.
+pub struct Waiting(Rc<ClientConnection>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.is_waiting.set(false);
+        if self.0.is_unread.take() {
+            self.0.wake();
+        }
+    }
+}
+
+/// How much is to be read from a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appetite {
+    /// A request's body, as fast as actix takes it.
+    All,
+    /// As much as shows whether a request comes: whether it is wanted is not known yet.
+    ABit,
+    /// Not now: there is enough in hand of a request that waits. (Of one that has sent all
+    /// it has to say, nothing comes; so that its client is heard to leave, it is read.)
+    Nothing,
 }
 
 /// Looks at a worker thread's connections now and then.

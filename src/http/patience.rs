@@ -70,7 +70,7 @@ impl Patience {
 
     /// Bytes have come.
     pub fn heard(&self, now: Instant) {
-        if self.busy.get() == 0 && self.heard_at.get().is_none() {
+        if !self.is_busy() && self.heard_at.get().is_none() {
             self.heard_at.set(Some(now));
         }
     }
@@ -98,6 +98,11 @@ impl Patience {
         self.quiet_since.set(now);
     }
 
+    /// Whether a request is in hand.
+    pub fn is_busy(&self) -> bool {
+        self.busy.get() > 0
+    }
+
     /// The connection takes no other request.
     pub fn refuse(&self) {
         self.last.set(Some(Last::Refused));
@@ -110,7 +115,7 @@ impl Patience {
 
     /// Whether the client has had its time.
     pub fn late(&self, now: Instant, times: &ClientTimes) -> Option<Late> {
-        if self.busy.get() > 0 {
+        if self.is_busy() {
             return None;
         }
         let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
@@ -140,8 +145,8 @@ mod tests {
     #[derive(Debug, Clone, Copy)]
     enum Seen {
         Heard(u64),
-        Get(u64),
-        Post(u64),
+        Get,
+        Post,
         Streams,
         Ends(u64),
         Refused,
@@ -162,46 +167,38 @@ mod tests {
                 &[Heard(1), Heard(4)],
                 Some((5, Late::Head)),
             ),
-            ("a request in hand", &[Heard(1), Get(1)], None),
+            ("a request in hand", &[Heard(1), Get], None),
             (
                 "a body that comes slowly",
-                &[Post(1), Heard(2), Heard(9)],
+                &[Post, Heard(2), Heard(9)],
                 None,
             ),
-            (
-                "a response that goes out",
-                &[Get(1), Streams, Ends(2)],
-                None,
-            ),
-            ("then nothing", &[Get(1), Ends(2)], Some((27, Late::Rest))),
+            ("a response that goes out", &[Get, Streams, Ends(2)], None),
+            ("then nothing", &[Get, Ends(2)], Some((27, Late::Rest))),
             (
                 "a slow second head",
-                &[Get(1), Ends(2), Heard(10), Heard(13)],
+                &[Get, Ends(2), Heard(10), Heard(13)],
                 Some((15, Late::Head)),
             ),
-            (
-                "the second in time",
-                &[Get(1), Ends(2), Heard(10), Get(14)],
-                None,
-            ),
+            ("the second in time", &[Get, Ends(2), Heard(10), Get], None),
             (
                 "a body without an end, or a head",
-                &[Post(1), Ends(2), Heard(3)],
+                &[Post, Ends(2), Heard(3)],
                 Some((8, Late::Rest)),
             ),
             (
                 "began while the response went out",
-                &[Get(1), Heard(2), Ends(3)],
+                &[Get, Heard(2), Ends(3)],
                 Some((28, Late::Rest)),
             ),
             (
                 "refused, and silent",
-                &[Get(1), Refused, Ends(1)],
+                &[Get, Refused, Ends(1)],
                 Some((2, Late::Rest)),
             ),
             (
                 "refused, and goes on",
-                &[Post(1), Refused, Ends(1), Heard(1), Heard(2)],
+                &[Post, Refused, Ends(1), Heard(1), Heard(2)],
                 Some((2, Late::Rest)),
             ),
         ];
@@ -212,8 +209,8 @@ mod tests {
             for seen in *seen {
                 match *seen {
                     Heard(second) => patience.heard(at(second)),
-                    Get(_) => patience.begin(false),
-                    Post(_) => patience.begin(true),
+                    Get => patience.begin(false),
+                    Post => patience.begin(true),
                     Streams => patience.hold(),
                     Ends(second) => patience.release(at(second)),
                     Refused => patience.refuse(),

@@ -58,7 +58,7 @@ async fn attempt_until_answered(
     };
     let mut attempt = Attempt::default();
     loop {
-        let grant = acquire(worker, wanted.clone()).await?;
+        let grant = acquire(worker, request, wanted.clone()).await?;
         let failure = match send(
             worker,
             request,
@@ -141,7 +141,12 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A replica for the request: at once, or as soon as one is ready.
-async fn acquire(worker: &Worker, wanted: AcquireSlot) -> Result<Grant, ProxyError> {
+async fn acquire(
+    worker: &Worker,
+    request: &HttpRequest,
+    wanted: AcquireSlot,
+) -> Result<Grant, ProxyError> {
+    let _waiting = ClientConnection::of(request).map(ClientConnection::wait);
     match worker.links.acquire.send(wanted).await {
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {

@@ -11,14 +11,19 @@ use actix_web::http::header::HttpDate;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::ClientConnection;
+use super::connection::{Appetite, ClientConnection};
 use super::error::ProxyError;
 use super::patience::Late;
+
+/// So much is read before actix looks what it is.
+const A_BIT: usize = 8 * 1024;
 
 /// What actix reads a client's requests from.
 pub struct ClientStream {
     socket: TcpStream,
     connection: Rc<ClientConnection>,
+    /// Bytes in a row that were read before it was known what they are.
+    in_a_row: usize,
     /// Nothing that actix has written is left to be sent.
     is_flushed: bool,
 }
@@ -29,6 +34,7 @@ impl ClientStream {
         Self {
             socket,
             connection,
+            in_a_row: 0,
             is_flushed: true,
         }
     }
@@ -74,10 +80,27 @@ impl AsyncRead for ClientStream {
             this.say_late();
             return Poll::Ready(Ok(()));
         }
+        match this.connection.appetite() {
+            Appetite::All => this.in_a_row = 0,
+            // actix reads on while there is something, and looks at it only then.
+            Appetite::ABit if this.in_a_row >= A_BIT => {
+                this.in_a_row = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Appetite::ABit => {}
+            Appetite::Nothing => {
+                this.connection.awaited_by(cx.waker());
+                return Poll::Pending;
+            }
+        }
+        let before = buf.filled().len();
         let read = Pin::new(&mut this.socket).poll_read(cx, buf);
         if read.is_pending() {
+            this.in_a_row = 0;
             this.connection.awaited_by(cx.waker());
         } else {
+            this.in_a_row += buf.filled().len() - before;
             this.connection.heard();
         }
         read

@@ -26,7 +26,12 @@ impl Scripted {
     }
 
     pub async fn answering(script: impl Fn(&str) -> Vec<u8> + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::answering_at(0, script).await
+    }
+
+    /// The same, at a port that somebody may have waited for.
+    pub async fn answering_at(port: u16, script: impl Fn(&str) -> Vec<u8> + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let (kept, script) = (Arc::clone(&requests), Rc::new(script));
