@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::{Actor, Addr};
 use actix_web::dev::{Server, ServerHandle};
@@ -14,9 +15,10 @@ use tokio::task::JoinHandle;
 
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeSettings};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
-use crate::actors::proxy_worker::{ProxyWorker, WaitingRoom};
+use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::ring_state::RingState;
 use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, Supervisor};
+use crate::actors::waiting_room::WaitingRoom;
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::Policy;
 use crate::http::configure_control;
@@ -26,7 +28,7 @@ use crate::runtime::docker::DockerRuntime;
 use crate::runtime::fixed::FixedRuntime;
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeError};
-use crate::upstream::{ClientSettings, Clients, Tally};
+use crate::upstream::{Capacity, ClientSettings, Clients, RetryBudget, Tally};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -88,12 +90,14 @@ impl Balancer {
         let members = found.len().max(settings.replicas.len());
         settings.ring.room_for(members, members as u64)?;
 
+        let capacity = Capacity::new(settings.max_in_flight);
         let (line, lifeline) = Lifeline::new();
         let ring = RingState::new(
             settings.ring,
             settings.balance_factor,
             settings.ejection,
             settings.times.slow_start,
+            Arc::clone(&capacity),
             line.of("ring state"),
         )?
         .start();
@@ -135,17 +139,22 @@ impl Balancer {
             beats: prober.recipient(),
         });
 
-        let tally = Arc::<Tally>::default();
+        let shared = Shared {
+            ring,
+            supervisor: supervisor.clone(),
+            capacity,
+            departure: Arc::default(),
+            tally: Arc::default(),
+        };
         if let Some(listener) = admin_listener {
-            let server = serve_admin(settings, listener, &ring, &supervisor, &tally);
+            let server = serve_admin(settings, listener, shared.clone());
             // It ends with the process: whoever watches wants to see the stop too.
             actix::spawn(server.map_err(AppError::Server)?);
         }
-        let departure = Arc::<Departure>::default();
-        let clients = Arc::clone(&departure);
+        let departure = Arc::clone(&shared.departure);
         let server = listener
             .try_clone()
-            .and_then(|listener| serve(settings, listener, clients, ring, &supervisor, tally))
+            .and_then(|listener| serve(settings, listener, shared))
             .map_err(AppError::Server)?;
         Ok(Self {
             address,
@@ -225,38 +234,48 @@ fn probe_settings(settings: &Settings) -> ProbeSettings {
     }
 }
 
-/// The HTTP server, with a ProxyWorker on each of its threads.
-fn serve(
-    settings: &Settings,
-    listener: TcpListener,
-    departure: Arc<Departure>,
+/// What the threads of the servers share.
+#[derive(Clone)]
+struct Shared {
     ring: Addr<RingState>,
-    supervisor: &Addr<Supervisor>,
+    supervisor: Addr<Supervisor>,
+    capacity: Arc<Capacity>,
+    departure: Arc<Departure>,
     tally: Arc<Tally>,
-) -> io::Result<Server> {
+}
+
+/// The HTTP server, with a ProxyWorker on each of its threads.
+fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Result<Server> {
+    let Shared {
+        ring,
+        supervisor,
+        capacity,
+        departure,
+        tally,
+    } = shared;
     let room = WaitingRoom::new(settings.max_waiting);
+    let (retry_percent, max_in_flight) = (settings.retry_budget, settings.max_in_flight);
     let client_settings = ClientSettings {
         connect_timeout: settings.times.connect,
     };
     let http_settings = HttpSettings {
         key: settings.key.clone(),
         trusted_proxies: settings.trusted_proxies.as_slice().into(),
-        wait_timeout: settings.times.wait,
-        response_timeout: settings.times.response,
+        times: settings.times.request,
         max_body: settings.max_body,
     };
-    let supervisor = supervisor.clone();
     let server_settings = ServerSettings {
         workers: settings.workers,
         max_connections: settings.max_connections,
         header_timeout: settings.times.header,
+        idle_timeout: settings.times.request.idle,
         drain_timeout: settings.times.drain,
     };
     http::serve(server_settings, listener, departure, move || {
         let clients = Clients::new(client_settings);
         let room = Arc::clone(&room);
-        let proxy_worker =
-            ProxyWorker::new(ring.clone().recipient(), room, Rc::clone(&clients)).start();
+        let ring = ring.clone().recipient();
+        let proxy_worker = ProxyWorker::launch(ring, room, &capacity, Rc::clone(&clients));
         let links = Links {
             acquire: proxy_worker.recipient(),
             list: supervisor.clone().recipient(),
@@ -266,6 +285,7 @@ fn serve(
         Worker {
             links,
             clients,
+            retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
             settings: http_settings.clone(),
             counters: tally.counters(),
         }
@@ -273,16 +293,15 @@ fn serve(
 }
 
 /// The admin listener's server: one thread is plenty.
-fn serve_admin(
-    settings: &Settings,
-    listener: TcpListener,
-    ring: &Addr<RingState>,
-    supervisor: &Addr<Supervisor>,
-    tally: &Arc<Tally>,
-) -> io::Result<Server> {
-    let (ring, supervisor) = (ring.clone(), supervisor.clone());
-    let tally = Arc::clone(tally);
+fn serve_admin(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Result<Server> {
     let max_connections = settings.max_connections.get();
+    let max_in_flight = settings.max_in_flight;
+    let Shared {
+        ring,
+        supervisor,
+        tally,
+        ..
+    } = shared;
     let server = HttpServer::new(move || {
         let links = ControlLinks {
             fleet: supervisor.clone().recipient(),
@@ -292,6 +311,7 @@ fn serve_admin(
             reshaped: supervisor.clone().recipient(),
             tally: Arc::clone(&tally),
             max_connections,
+            max_in_flight,
         };
         App::new().configure(|app| configure_control(app, links))
     });

@@ -86,10 +86,10 @@ fn nothing_said_is_three_demo_replicas() {
     assert_eq!(settings.heartbeat.timeout, Duration::from_secs(1));
     assert_eq!(settings.heartbeat.failures.get(), 3);
     assert_eq!(settings.times.start, Duration::from_secs(60));
-    assert_eq!(settings.times.wait, Duration::from_secs(5));
     assert_eq!(settings.times.header, Duration::from_secs(5));
+    assert_eq!(settings.times.request.wait, Duration::from_secs(5));
     assert_eq!(settings.times.connect, Duration::from_millis(500));
-    assert_eq!(settings.times.response, Duration::from_secs(60));
+    assert_eq!(settings.times.request.response, Duration::from_secs(60));
     assert_eq!(settings.times.drain, Duration::from_secs(30));
     assert_eq!(settings.times.stop_grace, Duration::from_secs(5));
     assert_eq!(settings.max_waiting, 1024);
@@ -199,6 +199,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         | "heartbeat-failures"
         | "heartbeat-successes"
         | "outlier-failures"
+        | "retry-budget"
         | "max-waiting" => (["7", "8", "9"], &[]),
         "pids" => (["7", "8", "9"], DOCKER),
         "cpus" => (["0.5", "1", "1.5"], DOCKER),
@@ -212,6 +213,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "strategy" => (["classic", "ring", "maglev"], &[]),
         "key" => (["path", "client-ip", "query:q"], &[]),
         "listen" | "admin" => (["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"], &[]),
+        "request-timeout" => (["0s", "2s", "3s"], &[]),
+        "max-in-flight" => (["7", "none", "9"], &[]),
         "balance-factor" => (["1.1", "2", "3"], &[]),
         "heartbeat-method" => (["HEAD", "POST", "OPTIONS"], &[]),
         "heartbeat-status" => (["200", "201,202", "300-399"], &[]),

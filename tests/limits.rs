@@ -1,140 +1,173 @@
-//! What clients may not do without end: one row each, over raw sockets.
+//! What replicas are spared: more requests at once than they may have, and retry storms.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 mod wire;
 
-use actix_web::rt;
-use common::{Ringmaster, ask, eventually, forget_peak, get, peak_kib};
-use wire::{Scripted, patiently, rest, told, values};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use awc::http::{Method, StatusCode};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use awc::http::StatusCode;
+use common::{Ringmaster, client, eventually};
+use futures::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use wire::Scripted;
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-/// What every refused request has behind it.
-const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
-
-/// Bodies for a limit of 8 bytes: the status, and whether a replica hears of the request.
-#[rustfmt::skip] // One line a case, whatever its length.
-const BODIES: &[(u16, &str, &str)] = &[
-    (200, "as long as is allowed", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n12345678"),
-    (200, "as long as is allowed, in chunks", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n4\r\n5678\r\n0\r\n\r\n"),
-    (200, "of no length", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"),
-    (200, "none", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-    (413, "a byte too long", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123456789"),
-    (413, "too long, and not there yet", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"),
-    (413, "too long, and idempotent", "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n123456789"),
-    (413, "as long as lengths can be", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n"),
-    (413, "a chunk too long", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n"),
-    (413, "a chunk too many", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n1\r\n9\r\n0\r\n\r\n"),
-    (413, "a chunk too many, and idempotent", "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n1\r\n9\r\n0\r\n\r\n"),
-];
-
-#[actix_web::test]
-async fn a_body_too_large_is_a_413_and_never_a_request_to_a_replica() {
-    let replica = Scripted::saying(OK).await;
-    let balancer = replica.balancer(&["--max-body", "8"]).await;
-    for (status, what, request) in BODIES {
-        let closing = if *status == 200 {
-            let fields = format!(
-                "\r\nConnection: close\r\n{}",
-                &request[request.find("Host").unwrap()..]
-            );
-            format!("{}{fields}", request.lines().next().unwrap())
-        } else {
-            format!("{request}{SMUGGLED}")
-        };
-        let got = told(balancer.address(), closing.as_bytes()).await;
-        let first = got.split(' ').nth(1).and_then(|status| status.parse().ok());
-        assert_eq!(first, Some(*status), "{what}: {got}");
-        assert_eq!(values(&got, "connection"), ["close"], "{what}: {got}");
-        assert_eq!(got.matches("\r\n\r\n").count(), 1, "{what}: {got}");
-        let heard = usize::from(*status == 200);
-        assert_eq!(replica.take_requests().len(), heard, "{what}");
-    }
-    assert_eq!(balancer.count_in_log("WARN"), 0);
-    assert_eq!(
-        ask(Method::GET, &balancer.url("/"), None).await.status,
-        StatusCode::OK
-    );
+/// A server that answers a request only when it is told to, and counts those it holds.
+struct Holding {
+    port: u16,
+    held: Arc<AtomicUsize>,
+    most_held: Arc<AtomicUsize>,
+    let_go: Arc<Semaphore>,
 }
 
-/// Somebody who has sent much of it must not be cut off before the answer is read.
-#[actix_web::test]
-async fn the_413_reaches_a_client_that_is_still_sending() {
-    let replica = Scripted::saying(OK).await;
-    let balancer = replica.balancer(&["--max-body", "1m"]).await;
-    for framing in ["Content-Length: 4194304", "Transfer-Encoding: chunked"] {
-        let mut client = TcpStream::connect(balancer.address()).await.unwrap();
-        let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
-        client.write_all(head.as_bytes()).await.unwrap();
-        let chunk = format!("10000\r\n{}\r\n", "a".repeat(65_536));
-        let body = chunk.repeat(64);
-        let (mut reading, mut writing) = client.into_split();
-        let sent = async move {
-            // The balancer may have had enough of it.
-            let _ = writing.write_all(body.as_bytes()).await;
-            writing
+impl Holding {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let holding = Self {
+            port: listener.local_addr().unwrap().port(),
+            held: Arc::default(),
+            most_held: Arc::default(),
+            let_go: Arc::new(Semaphore::new(0)),
         };
-        let (got, _) = patiently(futures::future::join(rest(&mut reading), sent)).await;
-        assert!(got.starts_with("HTTP/1.1 413 "), "{framing}: {got}");
-        assert!(got.contains("is larger than this server allows"), "{got}");
+        let (held, most) = (Arc::clone(&holding.held), Arc::clone(&holding.most_held));
+        let let_go = Arc::clone(&holding.let_go);
+        actix_web::rt::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (held, most) = (Arc::clone(&held), Arc::clone(&most));
+                let let_go = Arc::clone(&let_go);
+                actix_web::rt::spawn(async move { hold(stream, &held, &most, &let_go).await });
+            }
+        });
+        holding
+    }
+
+    fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    fn most_held(&self) -> usize {
+        self.most_held.load(Ordering::SeqCst)
+    }
+
+    async fn balancer(replicas: &[&Self], args: &[&str]) -> Ringmaster {
+        let upstreams = replicas
+            .iter()
+            .map(|r| format!("--upstream=127.0.0.1:{}", r.port));
+        let upstreams: Vec<String> = upstreams.collect();
+        let upstreams: Vec<&str> = upstreams.iter().map(String::as_str).collect();
+        Ringmaster::ready(&[&upstreams, args].concat()).await
     }
 }
 
-/// Clients that say all they have to say while no replica is there; every other in chunks of
-/// a byte, each of which takes as much memory as one of forty.
-#[actix_web::test]
-async fn requests_that_wait_hold_little_of_their_bodies_and_then_send_them_on() {
-    const CLIENTS: usize = 50;
-    const BODY: usize = 128 * 1024;
-    /// What a waiting request has in memory: its task, its head, what was read in one go.
-    const MOST_KIB_EACH: u64 = 256;
-    // A port that nobody listens on yet.
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = reserved.local_addr().unwrap().port();
-    drop(reserved);
-    let upstream = format!("127.0.0.1:{port}");
-    #[rustfmt::skip] // One line an option.
-    let balancer = Ringmaster::start(&[
-        "--workers", "1",
-        "--upstream", &upstream,
-        "--admin", "127.0.0.1:0",
-        "--wait-timeout", "60s",
-    ]);
-    let before = forget_peak(balancer.pid());
+async fn hold(mut stream: TcpStream, held: &AtomicUsize, most: &AtomicUsize, let_go: &Semaphore) {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let mut request = Vec::new();
+    while let Ok(1..) = stream.read_buf(&mut request).await {
+        if !request.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        if !request.starts_with(b"GET /heartbeat ") {
+            let now = held.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            let_go.acquire().await.unwrap().forget();
+            held.fetch_sub(1, Ordering::SeqCst);
+        }
+        request.clear();
+        if stream.write_all(answer).await.is_err() {
+            return;
+        }
+    }
+}
 
-    let large = format!("Content-Length: {BODY}\r\n\r\n{}", "a".repeat(BODY));
-    let tiny = "1\r\na\r\n".repeat(BODY / 6);
-    let tiny = format!("Transfer-Encoding: chunked\r\n\r\n{tiny}0\r\n\r\n");
-    let clients = (0..CLIENTS).map(|client| {
-        let body = if client % 2 == 0 { &large } else { &tiny };
-        let request = format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{body}");
-        let address = balancer.address().to_owned();
-        rt::spawn(async move { told(&address, request.as_bytes()).await })
-    });
-    let clients: Vec<_> = clients.collect();
-    let status = balancer.status_url().await;
-    eventually("all wait", || async {
-        get(&status).await.body["counters"]["waited"] == CLIENTS
+/// Sends so many requests at once; their statuses as they come.
+fn send(balancer: &Ringmaster, requests: usize) -> actix_web::rt::task::JoinHandle<Vec<u16>> {
+    let url = balancer.url("/x");
+    let one = move |_| {
+        let sent = client().get(&url).send();
+        async move { sent.await.map_or(0, |response| response.status().as_u16()) }
+    };
+    actix_web::rt::spawn(join_all((0..requests).map(one)))
+}
+
+#[actix_web::test]
+async fn a_replica_never_has_more_in_flight_than_it_may_and_the_rest_waits_for_its_turn() {
+    let (first, second) = (Holding::start().await, Holding::start().await);
+    let balancer = Holding::balancer(
+        &[&first, &second],
+        &["--max-in-flight", "3", "--workers", "2"],
+    )
+    .await;
+    let answers = send(&balancer, 40);
+    eventually("both are full", || async {
+        first.held() == 3 && second.held() == 3
     })
     .await;
-    let grown = peak_kib(balancer.pid()).saturating_sub(before);
-    assert!(
-        grown < MOST_KIB_EACH * CLIENTS as u64,
-        "grew by {grown} KiB"
-    );
+    // Each that ends wakes one that waits, whichever thread it is on.
+    first.let_go.add_permits(40);
+    second.let_go.add_permits(40);
+    assert_eq!(answers.await.unwrap(), [200; 40]);
+    assert_eq!((first.most_held(), second.most_held()), (3, 3));
+}
 
-    let replica = Scripted::answering_at(port, |_| OK.as_bytes().to_vec()).await;
-    for client in clients {
-        let got = client.await.unwrap();
-        assert!(got.starts_with("HTTP/1.1 200 OK"), "{got}");
+#[actix_web::test]
+async fn who_waits_too_long_or_finds_no_seat_is_told_to_come_back() {
+    let replica = Holding::start().await;
+    let args = [
+        "--max-in-flight",
+        "1",
+        "--max-waiting",
+        "2",
+        "--wait-timeout",
+        "300ms",
+    ];
+    let balancer = Holding::balancer(&[&replica], &args).await;
+    let served = send(&balancer, 1);
+    eventually("it is full", || async { replica.held() == 1 }).await;
+    let url = balancer.url("/x");
+    let asked = (0..5).map(|_| {
+        let sent = client().get(&url).send();
+        async move {
+            let mut response = sent.await.unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers().contains_key("retry-after"));
+            String::from_utf8(response.body().await.unwrap().to_vec()).unwrap()
+        }
+    });
+    let told = join_all(asked).await;
+    let busy = told
+        .iter()
+        .filter(|text| text.contains("every replica has as many"));
+    let seated = told
+        .iter()
+        .filter(|text| text.contains("too many requests wait"));
+    assert_eq!((busy.count(), seated.count()), (2, 3), "{told:?}");
+    replica.let_go.add_permits(1);
+    assert_eq!(served.await.unwrap(), [200]);
+}
+
+#[actix_web::test]
+async fn when_everything_breaks_off_the_load_does_not_double() {
+    let (first, second) = (
+        Scripted::answering(|_| Vec::new()).await,
+        Scripted::answering(|_| Vec::new()).await,
+    );
+    let upstreams = [&first, &second].map(|one| format!("--upstream=127.0.0.1:{}", one.port));
+    let [a, b] = &upstreams;
+    let budget = ["--retry-budget", "0", "--max-in-flight", "4"];
+    let others = ["--workers", "1", "--outlier-failures", "0"];
+    let balancer = Ringmaster::ready(&[&[a.as_str(), b], &budget[..], &others].concat()).await;
+    let begun = Instant::now();
+    for _ in 0..50 {
+        let answer = client().get(balancer.url("/x")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     }
-    let requests = replica.take_requests();
-    let of_kind = |piece: &str| requests.iter().filter(|all| all.contains(piece)).count();
-    assert_eq!(requests.len(), CLIENTS);
-    assert_eq!(of_kind(&"a".repeat(BODY)), CLIENTS / 2);
+    // Four at once and three a second.
+    let re_sent = first.take_requests().len() + second.take_requests().len() - 50;
+    let allowed = 4 + 3 * (1 + begun.elapsed().as_secs() as usize);
+    assert!((4..=allowed).contains(&re_sent), "{re_sent} of {allowed}");
 }

@@ -28,3 +28,4 @@ pub mod ring_state;
 pub mod ring_view;
 pub mod supervisor;
 mod table_queue;
+pub mod waiting_room;

@@ -3,18 +3,17 @@
 //! There is one on every HTTP worker thread, so that a handler's question never leaves
 //! its thread: that costs 0.2 us, where crossing threads costs 81.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
-use tokio::sync::oneshot;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
 
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
+use super::waiting_room::{Queue, Shortage, WaitingPlace, WaitingRoom};
 use crate::ring::{Key, MemberIndex};
-use crate::upstream::{Clients, Grant};
+use crate::upstream::{Capacity, Clients, Grant};
 
 /// Which replica is to serve this request?
 #[derive(Debug, Clone, Message)]
@@ -34,103 +33,96 @@ pub struct AcquireSlot {
 pub enum Acquired {
     /// This one.
     Granted(Grant),
-    /// None is ready: wait here for the first that is. Dropping this gives the place up.
+    /// None is ready, or every one is busy: wait here for the first that is free. Dropping
+    /// this gives the place up.
     Wait(WaitingPlace),
-    /// None is ready, and too many wait already.
+    /// The same, and too many wait already.
     Full,
 }
 
-/// A place in the queue of requests that wait for a replica.
-#[derive(Debug)]
-pub struct WaitingPlace {
-    grant: oneshot::Receiver<Grant>,
-    _seat: Seat,
-}
+/// A replica that was full has room for one of those who wait.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+struct RoomFreed;
 
-impl WaitingPlace {
-    /// The grant, once a replica is ready; none if the balancer ends before.
-    pub async fn grant(&mut self) -> Option<Grant> {
-        (&mut self.grant).await.ok()
-    }
-}
-
-/// How many requests may wait for a replica, over all worker threads.
-#[derive(Debug)]
-pub struct WaitingRoom {
-    taken: AtomicUsize,
-    seats: usize,
-}
-
-#[derive(Debug)]
-struct Seat(Arc<WaitingRoom>);
-
-impl WaitingRoom {
-    /// A room with so many seats.
-    pub fn new(seats: usize) -> Arc<Self> {
-        Arc::new(Self {
-            taken: AtomicUsize::new(0),
-            seats,
-        })
-    }
-
-    fn take_seat(self: &Arc<Self>) -> Option<Seat> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) < self.seats {
-            return Some(Seat(Arc::clone(self)));
-        }
-        self.taken.fetch_sub(1, Ordering::Relaxed);
-        None
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// When a replica that was full has room for one request, so many of those who wait are
+/// asked whether they can use it. Nearly always the first can.
+const MOST_MISSES: usize = 8;
 
 /// The actor.
 pub struct ProxyWorker {
     view: Option<Arc<RingView>>,
-    waiting: VecDeque<(AcquireSlot, oneshot::Sender<Grant>)>,
-    room: Arc<WaitingRoom>,
+    waiting: Queue,
     clients: Rc<Clients>,
     ring: Recipient<RegisterWorker>,
 }
 
 impl ProxyWorker {
-    /// A worker that registers with `ring` when it starts and drops the `clients` of
-    /// instances that have gone.
-    pub fn new(
+    /// Starts a worker that registers with `ring` and drops the `clients` of instances that
+    /// have gone.
+    pub fn launch(
         ring: Recipient<RegisterWorker>,
         room: Arc<WaitingRoom>,
+        capacity: &Arc<Capacity>,
         clients: Rc<Clients>,
-    ) -> Self {
-        Self {
-            view: None,
-            waiting: VecDeque::new(),
-            room,
-            clients,
-            ring,
+    ) -> Addr<Self> {
+        Self::create(|ctx| {
+            let address = ctx.address();
+            Self {
+                view: None,
+                waiting: Queue::new(room, capacity.bell(move || address.do_send(RoomFreed))),
+                clients,
+                ring,
+            }
+        })
+    }
+
+    fn grant(&self, wanted: &AcquireSlot) -> Option<Grant> {
+        grant(self.view.as_deref()?, wanted)
+    }
+
+    fn shortage(&self, wanted: &AcquireSlot) -> Shortage {
+        let ready = self
+            .view
+            .iter()
+            .flat_map(|view| view.ready.iter().flatten());
+        if ready
+            .into_iter()
+            .all(|i| wanted.refused.contains(&i.serial()))
+        {
+            Shortage::NoneReady
+        } else {
+            Shortage::AllBusy
         }
     }
 
-    /// The first ready instance in the key's own order that the request has not failed on.
-    fn grant(&self, wanted: &AcquireSlot) -> Option<Grant> {
-        let view = self.view.as_ref()?;
-        let slot = view.table.slot_of(wanted.key);
-        let owner = view.table.owner(slot)?;
-        let alive = |index: MemberIndex| {
-            let instance = view.ready.get(index.get())?.as_ref()?;
-            (!wanted.refused.contains(&instance.serial())).then_some(instance)
-        };
-        let untried = |index: MemberIndex| {
-            alive(index).filter(|instance| !wanted.tried.contains(&instance.serial()))
-        };
-        let usable = |index: MemberIndex| untried(index).filter(|i| !i.is_ejected());
-        let with_room =
-            |index: MemberIndex| usable(index).filter(|instance| view.has_room(index, instance));
-        let willing = |index: MemberIndex| with_room(index).filter(|i| !i.hands_over(slot));
-        let instance = willing(owner).or_else(|| {
+    fn serve_waiting(&mut self, most_misses: usize) {
+        if let Some(view) = self.view.as_deref() {
+            self.waiting
+                .serve(most_misses, |wanted| grant(view, wanted));
+        }
+    }
+}
+
+/// The first ready instance in the key's own order that the request has not failed on.
+fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
+    let slot = view.table.slot_of(wanted.key);
+    let owner = view.table.owner(slot)?;
+    let alive = |index: MemberIndex| {
+        let instance = view.ready.get(index.get())?.as_ref()?;
+        let is_free = !instance.is_full() && !wanted.refused.contains(&instance.serial());
+        is_free.then_some(instance)
+    };
+    let untried = |index: MemberIndex| {
+        alive(index).filter(|instance| !wanted.tried.contains(&instance.serial()))
+    };
+    let usable = |index: MemberIndex| untried(index).filter(|i| !i.is_ejected());
+    let with_room =
+        |index: MemberIndex| usable(index).filter(|instance| view.has_room(index, instance));
+    let willing = |index: MemberIndex| with_room(index).filter(|i| !i.hands_over(slot));
+    let bounded = view.balance_factor.is_some();
+    let choose = || {
+        willing(owner).or_else(|| {
             let order = || view.table.failover(wanted.key);
             let next = order().skip(1).find_map(willing);
             // If all are fresh, the first of them is as good as any.
@@ -141,24 +133,13 @@ impl ProxyWorker {
             let next = next.or_else(|| order().find_map(usable));
             next.or_else(|| order().find_map(untried))
                 .or_else(|| order().find_map(alive))
-        })?;
-        let bounded = view.balance_factor.is_some();
-        Some(Grant::new(instance, slot, view.epoch, bounded))
-    }
-
-    fn serve_waiting(&mut self) {
-        for _ in 0..self.waiting.len() {
-            let Some((wanted, place)) = self.waiting.pop_front() else {
-                return;
-            };
-            if place.is_closed() {
-                continue;
-            }
-            match self.grant(&wanted) {
-                // Who has left in this moment drops the grant, which returns it.
-                Some(grant) => drop(place.send(grant)),
-                None => self.waiting.push_back((wanted, place)),
-            }
+        })
+    };
+    loop {
+        let instance = choose()?;
+        // Another thread may have taken the last place: then the next one is chosen.
+        if let Some(grant) = Grant::claim(instance, slot, view.epoch, bounded) {
+            return Some(grant);
         }
     }
 }
@@ -181,7 +162,16 @@ impl Handler<PublishRing> for ProxyWorker {
         let present: HashSet<u64> = view.ready.iter().flatten().map(|i| i.serial()).collect();
         self.clients.keep_only(&present);
         self.view = Some(view);
-        self.serve_waiting();
+        self.serve_waiting(usize::MAX);
+    }
+}
+
+impl Handler<RoomFreed> for ProxyWorker {
+    type Result = ();
+
+    fn handle(&mut self, _: RoomFreed, _: &mut Self::Context) {
+        self.waiting.heard();
+        self.serve_waiting(MOST_MISSES);
     }
 }
 
@@ -189,25 +179,25 @@ impl Handler<AcquireSlot> for ProxyWorker {
     type Result = MessageResult<AcquireSlot>;
 
     fn handle(&mut self, wanted: AcquireSlot, _: &mut Self::Context) -> Self::Result {
+        // Those who wait come first.
+        self.serve_waiting(MOST_MISSES);
         if let Some(grant) = self.grant(&wanted) {
             return MessageResult(Acquired::Granted(grant));
         }
-        let Some(seat) = self.room.take_seat() else {
+        let shortage = self.shortage(&wanted);
+        let Some(place) = self.waiting.join(wanted, shortage) else {
             return MessageResult(Acquired::Full);
         };
-        if self.waiting.len() >= self.room.seats {
-            // Places that were given up are still in the queue.
-            self.waiting.retain(|(_, place)| !place.is_closed());
-        }
-        let (place, grant) = oneshot::channel();
-        self.waiting.push_back((wanted, place));
-        MessageResult(Acquired::Wait(WaitingPlace { grant, _seat: seat }))
+        // Room that was made before we were among those who wait rang no bell for us.
+        self.serve_waiting(MOST_MISSES);
+        MessageResult(Acquired::Wait(place))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::num::NonZeroU32;
 
     use super::*;
     use crate::fleet::InstanceId;
@@ -228,6 +218,7 @@ mod tests {
             let instance = Instance::new(
                 id,
                 endpoint,
+                Capacity::new(NonZeroU32::new(2)),
                 Arc::default(),
                 Arc::default(),
                 std::time::Duration::ZERO,
@@ -237,10 +228,10 @@ mod tests {
         let order = view.table.failover(key);
         let order = order.map(|index| view.ready[index.get()].clone().unwrap());
         let order = order.collect();
+        let bell = Capacity::new(None).bell(|| ());
         let worker = ProxyWorker {
             view: Some(Arc::new(view)),
-            waiting: VecDeque::new(),
-            room: WaitingRoom::new(1),
+            waiting: Queue::new(WaitingRoom::new(1), bell),
             clients: Clients::new(ClientSettings {
                 connect_timeout: std::time::Duration::from_secs(1),
             }),
@@ -306,5 +297,34 @@ mod tests {
         assert_eq!(granted(&[1, 2]), Some(0));
         order[0].readmit();
         assert_eq!(granted(&[]), Some(0));
+    }
+
+    #[actix_web::test]
+    async fn who_is_full_is_passed_over_and_nobody_is_chosen_when_all_are() {
+        let key = Key(123_456);
+        let (worker, order) = worker(key);
+        let wanted = AcquireSlot {
+            key,
+            tried: vec![order[0].serial()],
+            refused: Vec::new(),
+        };
+        let granted = || worker.grant(&wanted);
+        let place = |grant: &Grant| {
+            let serial = grant.instance().serial();
+            order
+                .iter()
+                .position(|instance| instance.serial() == serial)
+        };
+        // Two each, and who was tried comes last.
+        let mut grants = Vec::new();
+        for expected in [1, 1, 2, 2, 0, 0] {
+            let grant = granted().unwrap();
+            assert_eq!(place(&grant), Some(expected));
+            grants.push(grant);
+        }
+        assert!(granted().is_none());
+        assert_eq!(worker.shortage(&wanted), Shortage::AllBusy);
+        drop(grants.remove(2));
+        assert_eq!(granted().as_ref().and_then(place), Some(2));
     }
 }

@@ -21,7 +21,7 @@ use super::ring_view::RingView;
 use super::table_queue::{Edit, TableQueue};
 use crate::fleet::{EjectionPolicy, InstanceId};
 use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, SlotTable};
-use crate::upstream::{FleetLoad, Instance};
+use crate::upstream::{Capacity, FleetLoad, Instance};
 
 /// A worker thread that has not taken a new ring in for so long is not waited for.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,6 +85,7 @@ pub struct RingState {
     workers: Vec<Recipient<PublishRing>>,
     /// Instances that are off the ring and may still have requests in flight.
     departed: Vec<Arc<Instance>>,
+    capacity: Arc<Capacity>,
     load: Arc<FleetLoad>,
     slow_start: Duration,
     pub(super) outliers: OutlierWatch,
@@ -100,6 +101,7 @@ impl RingState {
         balance_factor: Option<BalanceFactor>,
         ejection: EjectionPolicy,
         slow_start: Duration,
+        capacity: Arc<Capacity>,
         lifeline: Lifeline,
     ) -> Result<Self, BuildError> {
         let table = SlotTable::build(&spec, &[])?;
@@ -108,6 +110,7 @@ impl RingState {
             view: Arc::new(RingView::first(table, balance_factor)),
             workers: Vec::new(),
             departed: Vec::new(),
+            capacity,
             load: Arc::default(),
             slow_start,
             outliers: OutlierWatch::new(ejection),
@@ -128,6 +131,7 @@ impl RingState {
         Instance::new(
             id,
             endpoint,
+            Arc::clone(&self.capacity),
             Arc::clone(&self.load),
             self.outliers.desk(),
             self.slow_start,

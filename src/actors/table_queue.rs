@@ -195,6 +195,7 @@ mod tests {
             None,
             NO_EJECTIONS,
             std::time::Duration::ZERO,
+            crate::upstream::Capacity::new(None),
             line.of("the ring"),
         )
         .unwrap()

@@ -20,6 +20,9 @@ pub struct Status {
     pub ring: RingStatus,
     /// Connections that clients may have open at once.
     pub max_connections: usize,
+    /// Requests that a replica may have in flight; `null`: no limit.
+    #[serde(default)]
+    pub max_in_flight: Option<u32>,
     /// What it counted since it started.
     pub counters: Counters,
     /// Its replicas.

@@ -21,14 +21,17 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many of its last log lines are kept, in case that it fails.
 const LOG_LINES: usize = 20;
 
-/// What it is started with: its defaults, apart from addresses that nobody else has.
-const ARGUMENTS: [&str; 6] = [
+/// What it is started with: its defaults, apart from addresses that nobody else has, and
+/// without the limit that the scale experiment is about to exceed.
+const ARGUMENTS: [&str; 8] = [
     "--listen",
     "127.0.0.1:0",
     "--admin",
     "127.0.0.1:0",
     "--runtime",
     "process",
+    "--max-in-flight",
+    "none",
 ];
 
 /// A balancer that runs as our child.

@@ -28,8 +28,11 @@ const OTHER_FILES: u64 = 128;
 pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, AnalysisError> {
     target.resize(REPLICAS).await?;
     let wanted = options.scale;
-    let most_at_once = target.status().await?.map(|status| status.max_connections);
-    let (tried, limited_by) = limit(wanted, open_files::raise(), most_at_once);
+    let status = target.status().await?;
+    let most_at_once = status.as_ref().map(|status| status.max_connections);
+    let most_in_flight = status.and_then(|status| status.max_in_flight);
+    let most_in_flight = most_in_flight.map(|most| most as usize * REPLICAS);
+    let (tried, limited_by) = limit(wanted, open_files::raise(), most_at_once, most_in_flight);
     // All have to be open before the first is answered, on a slow machine too.
     let held = Duration::from_secs(2) + Duration::from_secs(2) * tried as u32 / PER_SECOND as u32;
     // Those that the balancer lets wait are held after the others.
@@ -85,11 +88,12 @@ pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, Analysi
 }
 
 /// How many requests are to be tried, and what keeps them from being open all at once: the
-/// limit on our own open files, or the connections that the balancer takes at once.
+/// limit on our own open files, or what the balancer takes at once.
 fn limit(
     wanted: usize,
     files: Option<u64>,
     most_at_once: Option<usize>,
+    most_in_flight: Option<usize>,
 ) -> (usize, Option<String>) {
     let own = files.map_or(usize::MAX, |files| {
         usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
@@ -97,6 +101,10 @@ fn limit(
     let most_at_once = most_at_once.unwrap_or(usize::MAX);
     // Those beyond wait for their turn, and one more turn is bearable.
     let tried = wanted.min(own).min(most_at_once.saturating_mul(2));
+    if let Some(most) = most_in_flight.filter(|most| *most < tried) {
+        let reason = format!("{REPLICAS} replicas may have {most} in flight (--max-in-flight)");
+        return (most, Some(reason));
+    }
     let reason = if tried > most_at_once {
         format!(
             "the balancer has at most {most_at_once} connections open at once \
@@ -178,14 +186,15 @@ mod tests {
 
     #[test]
     fn what_is_tried_fits_the_client_s_files_and_two_turns_of_the_balancer() {
-        for (files, most_at_once, tried, limited) in [
-            (None, None, 10_000, false),
-            (Some(20_000), Some(10_000), 10_000, false),
-            (Some(20_000), Some(9_924), 10_000, true),
-            (Some(20_000), Some(400), 800, true),
-            (Some(1_128), Some(9_924), 1_000, true),
+        for (files, most_at_once, most_in_flight, tried, limited) in [
+            (None, None, None, 10_000, false),
+            (Some(20_000), Some(10_000), None, 10_000, false),
+            (Some(20_000), Some(9_924), None, 10_000, true),
+            (Some(20_000), Some(400), None, 800, true),
+            (Some(1_128), Some(9_924), None, 1_000, true),
+            (Some(20_000), Some(9_924), Some(768), 768, true),
         ] {
-            let (number, reason) = limit(10_000, files, most_at_once);
+            let (number, reason) = limit(10_000, files, most_at_once, most_in_flight);
             let story = format!("{files:?} files, {most_at_once:?} connections: {reason:?}");
             assert_eq!((number, reason.is_some()), (tried, limited), "{story}");
         }

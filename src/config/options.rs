@@ -34,6 +34,7 @@ const fn ms(milliseconds: u64) -> Duration {
 }
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// What most options have in common; a row says what is different.
 const PLAIN: OptionSpec = OptionSpec {
@@ -384,9 +385,32 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "max-in-flight",
+        value_name: "N",
+        help: "How many requests a replica may have in flight",
+        more: "What is over goes to the next in the key's order, and waits if all are busy \
+               (HAProxy's maxconn of a server). Streams and WebSockets count for as long as \
+               they live; none sets no limit.",
+        fallback: Fallback::Value("256"),
+        allowed: Allowed::Text("a whole number from 1, or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "retry-budget",
+        value_name: "PERCENT",
+        help: "Of a hundred requests, how many may be sent to a second replica",
+        more: "Three a second may be besides, and as many at once as --max-in-flight. It counts \
+               requests that broke off after they were sent; those that were not are no load.",
+        fallback: Fallback::Value("20"),
+        allowed: Allowed::Whole(0, 100),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "max-waiting",
         value_name: "N",
-        help: "How many requests may wait at once; 0: none",
+        help: "How many requests may wait for a replica at once; 0: none",
         fallback: Fallback::Value("1024"),
         allowed: Allowed::Whole(0, 1_000_000),
         section: TIMES,
@@ -415,12 +439,55 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "body-timeout",
+        value_name: "DURATION",
+        help: "How long a client may pause in its request's body",
+        more: "After that it gets 408, and the replica hears no more of it.",
+        fallback: Fallback::Value("60s"),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "response-timeout",
         value_name: "DURATION",
         help: "How long a replica may take to the first byte of its answer",
-        more: "After that the client gets 504.",
+        more: "After that the client gets 504. It begins anew with each piece of the request's \
+               body: a slow upload is no slow replica.",
         fallback: Fallback::Value("60s"),
-        allowed: Allowed::Duration(ms(10), Duration::from_secs(24 * 3600)),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "idle-timeout",
+        value_name: "DURATION",
+        help: "How long a response may pause",
+        more: "Then it is broken off, and so is the client's. Server-sent events need something \
+               to say more often than that; most send comments. A client that takes nothing of \
+               its response for so long is disconnected.",
+        fallback: Fallback::Value("5m"),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "tunnel-timeout",
+        value_name: "DURATION",
+        help: "How long both sides of a WebSocket may be silent",
+        fallback: Fallback::Value("1h"),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "request-timeout",
+        value_name: "DURATION",
+        help: "How long a request may take from its first byte to its response's last; 0s: for ever",
+        more: "Before the response has begun it is answered with 504, after that it is broken \
+               off. WebSockets are not requests in this sense.",
+        fallback: Fallback::Value("0s"),
+        allowed: Allowed::Duration(ms(0), DAY),
         section: TIMES,
         ..PLAIN
     },

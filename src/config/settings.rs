@@ -42,7 +42,11 @@ pub struct Settings {
     pub ejection: EjectionPolicy,
     /// How long things may take.
     pub times: Times,
-    /// How many requests may wait at once while no replica is ready; 0 turns waiting off.
+    /// How many requests a replica may have in flight.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// Of a hundred requests, so many may be sent a second time; see `RetryBudget`.
+    pub retry_budget: u32,
+    /// How many requests may wait at once for a replica; 0 turns waiting off.
     pub max_waiting: usize,
     /// The most bytes that a request's body may have.
     pub max_body: Option<u64>,
@@ -79,20 +83,35 @@ pub struct Times {
     pub start: Duration,
     /// A fresh instance, until it serves all of its keys; zero: at once.
     pub slow_start: Duration,
-    /// A request, while no replica is ready.
-    pub wait: Duration,
     /// A client, for the head of a request.
     pub header: Duration,
+    /// The parts of a request.
+    pub request: RequestTimes,
     /// Connecting to a replica.
     pub connect: Duration,
-    /// A replica, until the first byte of its response.
-    pub response: Duration,
     /// An instance that hangs, before it is replaced.
     pub hang_mercy: Duration,
     /// Requests in flight, when a replica is removed or the balancer stops.
     pub drain: Duration,
     /// An instance, between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
+}
+
+/// How long the parts of a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestTimes {
+    /// The wait for a replica to be ready.
+    pub wait: Duration,
+    /// A pause in the client's body.
+    pub body: Duration,
+    /// From the last byte of the request to the first of the response.
+    pub response: Duration,
+    /// A pause in the response's body.
+    pub idle: Duration,
+    /// A pause on both sides of a tunnel.
+    pub tunnel: Duration,
+    /// All of it, but for tunnels; none: as long as it likes.
+    pub request: Option<Duration>,
 }
 
 /// Where instances run, and what is particular to it.

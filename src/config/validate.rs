@@ -10,7 +10,7 @@ use super::layers::{Layers, Raw};
 use super::option::RuntimeKind;
 use super::options::OPTIONS;
 use super::reader::Reader;
-use super::settings::{HeartbeatSettings, RuntimeSettings, Settings, Times};
+use super::settings::{HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times};
 use super::{KeySource, address, text, units};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
 use crate::open_files;
@@ -101,13 +101,27 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         start: reader.duration("start-timeout"),
         slow_start: reader.duration("slow-start"),
         hang_mercy: reader.duration("hang-mercy"),
-        wait: reader.duration("wait-timeout"),
         header: reader.duration("header-timeout"),
+        request: RequestTimes {
+            wait: reader.duration("wait-timeout"),
+            body: reader.duration("body-timeout"),
+            response: reader.duration("response-timeout"),
+            idle: reader.duration("idle-timeout"),
+            tunnel: reader.duration("tunnel-timeout"),
+            request: Some(reader.duration("request-timeout")).filter(|time| !time.is_zero()),
+        },
         connect: reader.duration("connect-timeout"),
-        response: reader.duration("response-timeout"),
         drain: reader.duration("drain-timeout"),
         stop_grace: reader.duration("stop-grace"),
     };
+    let max_in_flight = reader.value("max-in-flight", |text| match text {
+        "none" => Ok(None),
+        most => most
+            .parse()
+            .map(Some)
+            .map_err(|_| "not a whole number".to_owned()),
+    });
+    let retry_budget = reader.whole("retry-budget");
     let max_waiting = reader.whole("max-waiting");
     let max_body = reader.value("max-body", units::body);
     let (runtime, replicas) = match kind {
@@ -152,6 +166,8 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         heartbeat,
         ejection,
         times,
+        max_in_flight,
+        retry_budget,
         max_waiting,
         max_body,
         replicas,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
@@ -9,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::Worker;
 use super::error::{AdminError, Envelope};
@@ -18,6 +20,9 @@ use crate::ring::ReplicaName;
 
 /// An admin call's body is no larger: a thousand names of the longest kind fit.
 const LARGEST_BODY: usize = 128 * 1024;
+
+/// And comes without longer pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// `{"n":2,"hostnames":["S4","S5"],"weights":{"S4":2}}`
 #[derive(Debug, Deserialize)]
@@ -48,7 +53,7 @@ struct Roster {
 }
 
 /// Answers an admin call.
-pub async fn answer(request: &HttpRequest, body: web::Payload) -> HttpResponse {
+pub async fn answer(request: &HttpRequest, body: &mut web::Payload) -> HttpResponse {
     let answered = match (request.uri().path(), request.method()) {
         ("/rep", &(Method::GET | Method::HEAD)) => list(request).await,
         ("/rep", _) => Err(AdminError::WrongMethod("GET, HEAD")),
@@ -67,7 +72,7 @@ async fn list(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
 }
 
 /// `POST /add`: answers once the new replicas are on the ring.
-async fn add(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, AdminError> {
+async fn add(request: &HttpRequest, body: &mut web::Payload) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":2,"hostnames":["S4","S5"]}"#;
     let AddRequest {
         n,
@@ -83,7 +88,10 @@ async fn add(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, 
 }
 
 /// `DELETE /rm`: answers once the replicas are off the ring, drained and stopped.
-async fn remove(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, AdminError> {
+async fn remove(
+    request: &HttpRequest,
+    body: &mut web::Payload,
+) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":1,"hostnames":["S4"]}"#;
     let RemoveRequest { n, hostnames } = read_json(request, body, example).await?;
     change(request, Change::Remove { n, hostnames }).await
@@ -113,14 +121,17 @@ fn roster(names: Vec<ReplicaName>) -> HttpResponse {
 /// post a form here, but not this content type.
 pub async fn read_json<T: DeserializeOwned>(
     request: &HttpRequest,
-    mut body: web::Payload,
+    body: &mut web::Payload,
     example: &str,
 ) -> Result<T, AdminError> {
     if !is_json(request) {
         return Err(AdminError::NotJson);
     }
     let mut bytes = web::BytesMut::new();
-    while let Some(chunk) = body.next().await {
+    while let Some(chunk) = timeout(LONGEST_PAUSE, body.next())
+        .await
+        .map_err(|_| AdminError::Stalled)?
+    {
         let chunk = chunk.map_err(|error| AdminError::BrokenBody(error.to_string()))?;
         if bytes.len() + chunk.len() > LARGEST_BODY {
             return Err(AdminError::TooLarge(LARGEST_BODY));

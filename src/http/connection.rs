@@ -15,6 +15,8 @@ use super::patience::{ClientTimes, Late, Patience};
 
 /// One connection of a client.
 pub struct ClientConnection {
+    /// A request on it was refused, so that no other is answered.
+    refused: Cell<bool>,
     patience: Patience,
     late: Cell<Option<Late>>,
     /// Something has come since the last request was begun.
@@ -34,6 +36,7 @@ impl ClientConnection {
     pub fn open(watch: &Rc<Watch>, departure: &Arc<Departure>) -> Rc<Self> {
         departure.opened();
         let connection = Rc::new(Self {
+            refused: Cell::new(false),
             patience: Patience::new(watch.now.get()),
             late: Cell::new(None),
             has_more: Cell::new(false),
@@ -91,12 +94,12 @@ impl ClientConnection {
 
     /// Remembers that a request was refused.
     pub fn refuse(&self) {
-        self.patience.refuse();
+        self.refused.set(true);
     }
 
     /// Whether an earlier request was refused.
     pub fn is_refused(&self) -> bool {
-        self.patience.is_refused()
+        self.refused.get()
     }
 
     /// Whether the connection is to end with the answer, because the balancer leaves.
@@ -136,9 +139,7 @@ impl ClientConnection {
         };
         self.late.set(Some(late));
         self.wake();
-        if !self.is_refused() {
-            debug!("a client took too long for the head of its request");
-        }
+        debug!("a client took too long for the head of its request");
         false
     }
 }

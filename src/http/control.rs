@@ -9,6 +9,7 @@
 //!   factor; with `?dry_run=true` it only says what would happen.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub struct ControlLinks {
     pub tally: Arc<Tally>,
     /// Connections that clients may have open at once.
     pub max_connections: usize,
+    /// Requests that a replica may have in flight, if there is a limit.
+    pub max_in_flight: Option<NonZeroU32>,
 }
 
 /// The routes of the admin listener.
@@ -77,6 +80,8 @@ struct Status {
     now_ms: f64,
     /// Connections that clients may have open at once.
     max_connections: usize,
+    /// Requests that a replica may have in flight; null: no limit.
+    max_in_flight: Option<NonZeroU32>,
     ring: RingStatus,
     counters: Counts,
     replicas: Vec<ReplicaLine>,
@@ -118,6 +123,7 @@ async fn status(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
         epoch: view.epoch,
         now_ms: fleet.now_ms,
         max_connections: links.max_connections,
+        max_in_flight: links.max_in_flight,
         ring: ring_status(view.table.spec(), view.balance_factor),
         counters: links.tally.counts(),
         replicas: replica_lines(&fleet, &view),
@@ -202,7 +208,10 @@ struct OwnershipLine {
     after: f64,
 }
 
-async fn reshape(request: &HttpRequest, body: web::Payload) -> Result<HttpResponse, AdminError> {
+async fn reshape(
+    request: &HttpRequest,
+    mut body: web::Payload,
+) -> Result<HttpResponse, AdminError> {
     let links = links(request)?;
     let dry_run = match request.query_string() {
         "" | "dry_run=false" => false,
@@ -213,7 +222,7 @@ async fn reshape(request: &HttpRequest, body: web::Payload) -> Result<HttpRespon
         }
     };
     let example = r#"{"strategy":"maglev","weights":{"Server1":2}}"#;
-    let patch: RingPatch = read_json(request, body, example).await?;
+    let patch: RingPatch = read_json(request, &mut body, example).await?;
     let view = links.ring.send(LookAtRing).await;
     let view = view.map_err(|_| AdminError::Unavailable)?;
     let change = check(patch, view.table.spec(), dry_run).map_err(AdminError::BadBody)?;

@@ -50,6 +50,8 @@ pub enum AdminError {
     TooLarge(usize),
     /// The body does not say what it should.
     BadBody(String),
+    /// The body paused for too long.
+    Stalled,
     /// The body did not arrive.
     BrokenBody(String),
     /// Nothing is at this path; what there is.
@@ -70,6 +72,7 @@ impl fmt::Display for AdminError {
             Self::WrongMethod(allowed) => write!(f, "wrong method: allowed is {allowed}"),
             Self::NotJson => f.write_str("Content-Type must be application/json"),
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
+            Self::Stalled => f.write_str("the body did not come in time"),
             Self::BadBody(reason) | Self::BrokenBody(reason) => f.write_str(reason),
             Self::UnknownPath(known) => write!(f, "nothing is here: there are {known}"),
             Self::Change(error) => write!(f, "{error}"),
@@ -85,6 +88,7 @@ impl ResponseError for AdminError {
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::BadBody(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownPath(_) | Self::Reshape(ReshapeError::Unknown(_)) => StatusCode::NOT_FOUND,
@@ -122,8 +126,12 @@ impl ResponseError for AdminError {
 pub enum ProxyError {
     /// No replica was ready within the time that a request may wait.
     NoReplica,
+    /// No replica had room within the time that a request may wait.
+    AllBusy,
     /// Too many requests wait for a replica already.
     Overloaded,
+    /// The request was still waiting for a replica when it had taken as long as it may.
+    TookTooLong,
     /// The last attempt failed like this.
     Upstream(Failure),
     /// The head of a request did not come in time.
@@ -152,13 +160,18 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoReplica => "no replica is ready",
-            Self::Overloaded => "no replica is ready, and too many requests wait already",
+            Self::AllBusy => "every replica has as many requests in flight as it may",
+            Self::Overloaded => "too many requests wait for a replica already",
             Self::Upstream(Failure::NotConnected { .. }) => "no replica could be reached",
             Self::Upstream(Failure::OutOfFiles) => "the balancer has too many files open",
             Self::Upstream(Failure::Broken(_)) => "the replica broke off before its response",
             Self::Upstream(Failure::BadResponse(_)) => "the replica's response is not valid HTTP",
             Self::Upstream(Failure::TimedOut) => "the replica did not respond in time",
+            Self::TookTooLong | Self::Upstream(Failure::TookTooLong) => {
+                "the request took longer than it may"
+            }
             Self::Upstream(Failure::ClientGone) => "the request's body broke off",
+            Self::Upstream(Failure::ClientStalled) => "the request's body did not come in time",
             Self::Upstream(Failure::BodyTooLarge) => {
                 "the request's body is larger than this server allows"
             }
@@ -177,17 +190,20 @@ impl ResponseError for ProxyError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NoReplica
+            | Self::AllBusy
             | Self::Overloaded
             | Self::Upstream(Failure::NotConnected { .. } | Failure::OutOfFiles) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Upstream(Failure::Broken(_) | Failure::BadResponse(_)) => StatusCode::BAD_GATEWAY,
-            Self::Upstream(Failure::TimedOut) => StatusCode::GATEWAY_TIMEOUT,
+            Self::TookTooLong | Self::Upstream(Failure::TimedOut | Failure::TookTooLong) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::SlowHead | Self::Upstream(Failure::ClientStalled) => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(Failure::ClientGone) | Self::Upgrade | Self::Malformed(_) => {
                 StatusCode::BAD_REQUEST
             }
             Self::Upstream(Failure::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::SlowHead => StatusCode::REQUEST_TIMEOUT,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
         }
     }

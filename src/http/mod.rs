@@ -15,12 +15,12 @@ mod proxy;
 mod response_body;
 mod server;
 mod stream;
+mod unread;
 mod upgrade;
 mod wellformed;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Recipient;
 use actix_web::http::{ConnectionType, StatusCode};
@@ -29,12 +29,13 @@ use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
-use crate::config::KeySource;
-use crate::upstream::{Clients, Counters};
+use crate::config::{KeySource, RequestTimes};
+use crate::upstream::{Clients, Counters, RetryBudget};
 use connection::ClientConnection;
 pub use control::{ControlLinks, configure_control};
 pub use departure::Departure;
 pub use server::{ServerSettings, serve};
+use unread::Unread;
 
 /// What a worker thread's handlers may ask for, and whom.
 pub struct Links {
@@ -55,10 +56,8 @@ pub struct HttpSettings {
     pub trusted_proxies: Arc<[IpNet]>,
     /// What is hashed.
     pub key: KeySource,
-    /// How long a request may wait for a replica to be ready.
-    pub wait_timeout: Duration,
-    /// How long a replica may take to the first byte of its response.
-    pub response_timeout: Duration,
+    /// How long what may take.
+    pub times: RequestTimes,
     /// The most bytes that a request's body may have.
     pub max_body: Option<u64>,
 }
@@ -69,6 +68,8 @@ pub struct Worker {
     pub links: Links,
     /// The thread's own upstream clients.
     pub clients: Rc<Clients>,
+    /// How many requests the thread may send a second time.
+    pub retry_budget: RetryBudget,
     /// What holds for every request.
     pub settings: HttpSettings,
     /// What the thread counts.
@@ -85,15 +86,18 @@ pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
         .default_service(web::to(dispatch));
 }
 
-async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
     let connection = ClientConnection::of(&request);
     if connection.is_some_and(|connection| connection.is_refused()) {
         return wellformed::hang_up().await;
     }
     let _in_hand = connection.map(|connection| connection.begin(&request));
-    let answered = match (wellformed::check(&request), request.uri().path()) {
-        (Err(error), _) => Err(error),
-        (Ok(()), "/rep" | "/add" | "/rm") => Ok(admin::answer(&request, payload).await),
+    let (answered, unread) = match (wellformed::check(&request), request.uri().path()) {
+        (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
+        (Ok(()), "/rep" | "/add" | "/rm") => {
+            let answer = admin::answer(&request, &mut payload).await;
+            (Ok(answer), Some(Unread::Payload(payload)))
+        }
         (Ok(()), _) => proxy::forward(&request, payload).await,
     };
     let mut response = answered.unwrap_or_else(|error| {
@@ -108,5 +112,8 @@ async fn dispatch(request: HttpRequest, payload: web::Payload) -> HttpResponse {
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    response
+    match unread {
+        Some(unread) => unread.until_answered(&request, response),
+        None => response,
+    }
 }

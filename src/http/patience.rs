@@ -1,8 +1,7 @@
 //! How long a client may take for what it has to say between two responses.
 //!
-//! actix times the head of a connection's first request only, and reads the rest of a body in
-//! chunks that nobody wants for as long as it comes. So the time is kept here, for each
-//! connection from what is seen of it:
+//! actix times the head of a connection's first request only: half a second head would hold a
+//! connection for ever. So the time is kept here, from what is seen of a connection:
 //!
 //! ```text
 //! opened ──── bytes ──── head whole ═════ response whole ──── bytes ──── head whole ═══
@@ -11,10 +10,6 @@
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
-
-/// How long a connection that takes no more requests is listened to, so that a client which
-/// is still sending reads its answer before the connection is reset.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +48,6 @@ enum Last {
     WithoutBody,
     /// Bytes behind the head are not for certain those of another head.
     WithBody,
-    /// Its answer ends the connection.
-    Refused,
 }
 
 impl Patience {
@@ -103,16 +96,6 @@ impl Patience {
         self.busy.get() > 0
     }
 
-    /// The connection takes no other request.
-    pub fn refuse(&self) {
-        self.last.set(Some(Last::Refused));
-    }
-
-    /// Whether an earlier request was refused.
-    pub fn is_refused(&self) -> bool {
-        self.last.get() == Some(Last::Refused)
-    }
-
     /// Whether the client has had its time.
     pub fn late(&self, now: Instant, times: &ClientTimes) -> Option<Late> {
         if self.is_busy() {
@@ -123,11 +106,10 @@ impl Patience {
         let heard = self.heard_at.get();
         match self.last.get() {
             None => quiet_for(times.head).then_some(Late::Head),
-            Some(Last::Refused) => quiet_for(LINGER).then_some(Late::Rest),
             Some(last) => match heard {
                 Some(since) if is_over(since, times.head) => match last {
                     Last::WithoutBody => Some(Late::Head),
-                    _ => Some(Late::Rest),
+                    Last::WithBody => Some(Late::Rest),
                 },
                 // An idle connection would have ended: a part of a head has come while the
                 // response before went out.
@@ -149,9 +131,8 @@ mod tests {
         Post,
         Streams,
         Ends(u64),
-        Refused,
     }
-    use Seen::{Ends, Get, Heard, Post, Refused, Streams};
+    use Seen::{Ends, Get, Heard, Post, Streams};
 
     #[test]
     fn who_is_late_and_when() {
@@ -191,16 +172,6 @@ mod tests {
                 &[Get, Heard(2), Ends(3)],
                 Some((28, Late::Rest)),
             ),
-            (
-                "refused, and silent",
-                &[Get, Refused, Ends(1)],
-                Some((2, Late::Rest)),
-            ),
-            (
-                "refused, and goes on",
-                &[Post, Refused, Ends(1), Heard(1), Heard(2)],
-                Some((2, Late::Rest)),
-            ),
         ];
         for (story, seen, expected) in rows {
             let opened = Instant::now();
@@ -213,7 +184,6 @@ mod tests {
                     Post => patience.begin(true),
                     Streams => patience.hold(),
                     Ends(second) => patience.release(at(second)),
-                    Refused => patience.refuse(),
                 }
             }
             let late = (0..100).find_map(|second| {

@@ -1,6 +1,8 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_web::body::BodySize;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
@@ -10,45 +12,64 @@ use awc::ClientResponse;
 use awc::http::Uri;
 use awc::http::uri::{PathAndQuery, Scheme};
 use log::{debug, warn};
+use tokio::time::Instant;
 
 use super::connection::{ClientConnection, InHand};
 use super::error::ProxyError;
 use super::response_body::{NoBody, ResponseBody};
+use super::unread::Unread;
 use super::upgrade::Tunnel;
-use super::{Worker, forwarded, key, upgrade};
+use super::{HttpSettings, Worker, forwarded, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
-use crate::upstream::{Attempt, Exchange, Failure, Grant, Replay, Verdict};
+use crate::actors::waiting_room::Shortage;
+use crate::upstream::{Attempt, Exchange, Failure, Grant, Idle, Replay, Verdict};
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
 /// order if that one cannot be reached.
 pub async fn forward(
     request: &HttpRequest,
     payload: web::Payload,
-) -> Result<HttpResponse, ProxyError> {
-    let worker: &Rc<Worker> = request.app_data().ok_or(ProxyError::NoReplica)?;
+) -> (Result<HttpResponse, ProxyError>, Option<Unread>) {
+    let Some(worker) = request.app_data::<Rc<Worker>>() else {
+        return (Err(ProxyError::NoReplica), Some(Unread::Payload(payload)));
+    };
     worker.counters.request();
-    let answered = attempt_until_answered(worker, request, payload).await;
+    worker.retry_budget.earn();
+    let upgrade = match upgrade::asked(request) {
+        _ if request.method() == Method::CONNECT => Err(ProxyError::Connect),
+        _ if is_too_large(request, worker.settings.max_body) => {
+            Err(ProxyError::Upstream(Failure::BodyTooLarge))
+        }
+        upgrade => upgrade,
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(error) => {
+            worker.counters.failure();
+            return (Err(error), Some(Unread::Payload(payload)));
+        }
+    };
+    let body = if upgrade {
+        Some(Replay::tunnel(payload))
+    } else {
+        body_of(request, payload, &worker.settings)
+    };
+    let answered = attempt_until_answered(worker, request, upgrade, body.as_ref()).await;
     if answered.is_err() {
         worker.counters.failure();
     }
-    answered
+    (answered, body.map(Unread::Replay))
 }
 
 async fn attempt_until_answered(
     worker: &Worker,
     request: &HttpRequest,
-    payload: web::Payload,
+    upgrade: bool,
+    body: Option<&Replay>,
 ) -> Result<HttpResponse, ProxyError> {
-    if request.method() == Method::CONNECT {
-        return Err(ProxyError::Connect);
-    }
-    let upgrade = upgrade::asked(request)?;
-    let body = if upgrade {
-        Some(Replay::tunnel(payload))
-    } else {
-        body_of(request, payload, worker.settings.max_body)?
-    };
+    let times = &worker.settings.times;
+    let deadline = times.request.map(|time| Instant::now() + time);
     let tunnel = upgrade.then(Tunnel::default);
     let fresh_id = key::fresh_id(request);
     let mut wanted = AcquireSlot {
@@ -58,23 +79,32 @@ async fn attempt_until_answered(
     };
     let mut attempt = Attempt::default();
     loop {
-        let grant = acquire(worker, request, wanted.clone()).await?;
+        let grant = acquire(worker, request, wanted.clone(), deadline).await?;
         let failure = match send(
             worker,
             request,
             fresh_id,
-            body.as_ref(),
+            body,
             tunnel.as_ref(),
             &grant,
+            deadline,
         )
         .await
         {
             Ok(response) => {
                 return Ok(match tunnel {
-                    Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                        tunnel.join(response, grant, in_hand(request))
+                    Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => tunnel
+                        .join(
+                            response,
+                            grant,
+                            in_hand(request),
+                            body.cloned(),
+                            times.tunnel,
+                        ),
+                    _ => {
+                        let idle = Idle::new(times.idle, deadline);
+                        respond(request, response, grant, upgrade, idle)
                     }
-                    _ => respond(request, response, grant, upgrade),
                 });
             }
             Err(failure) => failure,
@@ -88,10 +118,15 @@ async fn attempt_until_answered(
             let id = instance.id().clone();
             worker.links.refused.do_send(ConnectionRefused(id));
         }
-        let in_hand = body.as_ref().is_none_or(Replay::is_in_hand);
-        match attempt.judge(&failure, request.method(), in_hand) {
+        let in_hand = body.is_none_or(Replay::is_in_hand);
+        let spend = || worker.retry_budget.spend(std::time::Instant::now());
+        let verdict = attempt.judge(&failure, request.method(), in_hand, spend);
+        if verdict == Verdict::OverBudget {
+            worker.counters.over_budget();
+        }
+        match verdict {
             Verdict::TryNext => {
-                debug!("{}: {failure:?}; on to the next replica", instance.id());
+                debug!("{}: {failure}; on to the next replica", instance.id());
                 if refused {
                     wanted.refused.push(instance.serial());
                 } else if failure == Failure::OutOfFiles {
@@ -101,14 +136,12 @@ async fn attempt_until_answered(
                 }
                 worker.counters.retry();
             }
-            Verdict::GiveUp => {
-                if !failure.is_clients() {
-                    warn!(
-                        "{} {}: {failure:?} at {}",
-                        request.method(),
-                        request.path(),
-                        instance.id()
-                    );
+            Verdict::OverBudget | Verdict::GiveUp => {
+                let (method, path, id) = (request.method(), request.path(), instance.id());
+                if failure.is_clients() {
+                    debug!("{method} {path}: {failure}");
+                } else {
+                    warn!("{method} {path}: {failure} at {id}");
                 }
                 return Err(ProxyError::Upstream(failure));
             }
@@ -116,24 +149,27 @@ async fn attempt_until_answered(
     }
 }
 
-/// The body that is to be sent on, if there is one. An error if it is larger than `most`;
-/// one whose length is not told may turn out to be so later.
+/// Whether a request says that its body is larger than it may be. One in chunks may turn out
+/// to be so later.
+fn is_too_large(request: &HttpRequest, most: Option<u64>) -> bool {
+    let length = content_length(request.headers());
+    length.zip(most).is_some_and(|(length, most)| length > most)
+}
+
+/// The body that is to be sent on, if there is one.
 fn body_of(
     request: &HttpRequest,
     payload: web::Payload,
-    most: Option<u64>,
-) -> Result<Option<Replay>, ProxyError> {
-    let length = content_length(request.headers());
-    if length.zip(most).is_some_and(|(length, most)| length > most) {
-        return Err(ProxyError::Upstream(Failure::BodyTooLarge));
-    }
-    let size = match length {
-        Some(0) => return Ok(None),
+    settings: &HttpSettings,
+) -> Option<Replay> {
+    let size = match content_length(request.headers()) {
+        Some(0) => return None,
         Some(length) => BodySize::Sized(length),
         None if request.headers().contains_key(TRANSFER_ENCODING) => BodySize::Stream,
-        None => return Ok(None),
+        None => return None,
     };
-    Ok(Some(Replay::new(payload, size, most)))
+    let body = Replay::new(payload, size, settings.times.body);
+    Some(body.at_most(settings.max_body))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -145,15 +181,26 @@ async fn acquire(
     worker: &Worker,
     request: &HttpRequest,
     wanted: AcquireSlot,
+    deadline: Option<Instant>,
 ) -> Result<Grant, ProxyError> {
     let _waiting = ClientConnection::of(request).map(ClientConnection::wait);
     match worker.links.acquire.send(wanted).await {
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
             worker.counters.wait();
-            match tokio::time::timeout(worker.settings.wait_timeout, place.grant()).await {
+            let shortage = match place.shortage() {
+                Shortage::NoneReady => ProxyError::NoReplica,
+                Shortage::AllBusy => ProxyError::AllBusy,
+            };
+            let patience = Instant::now() + worker.settings.times.wait;
+            let (until, late) = match deadline.filter(|deadline| *deadline < patience) {
+                Some(deadline) => (deadline, ProxyError::TookTooLong),
+                None => (patience, shortage),
+            };
+            match tokio::time::timeout_at(until, place.grant()).await {
                 Ok(Some(grant)) => Ok(grant),
-                Ok(None) | Err(_) => Err(ProxyError::NoReplica),
+                Ok(None) => Err(ProxyError::NoReplica),
+                Err(_) => Err(late),
             }
         }
         Ok(Acquired::Full) => Err(ProxyError::Overloaded),
@@ -169,6 +216,7 @@ async fn send(
     body: Option<&Replay>,
     tunnel: Option<&Tunnel>,
     grant: &Grant,
+    deadline: Option<Instant>,
 ) -> Result<ClientResponse, Failure> {
     let instance = grant.instance();
     let client = worker.clients.of(instance);
@@ -194,14 +242,51 @@ async fn send(
         // A body goes beside awc.
         outgoing.send_body(actix_web::body::None::new())
     };
-    let sent = exchange.run(sent);
-    match tokio::time::timeout(worker.settings.response_timeout, sent).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => {
-            let fault = body.and_then(Replay::fault);
-            Err(fault.map_or_else(|| Failure::of(&error), Failure::from))
+    let answered = in_time(
+        exchange.run(sent),
+        body,
+        worker.settings.times.response,
+        deadline,
+    );
+    match answered.await? {
+        Ok(response) => Ok(response),
+        Err(error) => {
+            let broken = body.and_then(Replay::broken);
+            Err(broken.map_or_else(|| Failure::of(&error), Failure::from))
         }
-        Err(_) => Err(Failure::TimedOut),
+    }
+}
+
+/// Waits for an answer for as long as a replica may take, which counts from the last piece of
+/// the request's body, and no longer than until `deadline`.
+async fn in_time<T>(
+    answer: impl Future<Output = T>,
+    body: Option<&Replay>,
+    patience: Duration,
+    deadline: Option<Instant>,
+) -> Result<T, Failure> {
+    let begun = Instant::now();
+    let due = |from: Instant| {
+        let due = from + patience;
+        deadline.map_or(due, |deadline| deadline.min(due))
+    };
+    let mut answer = pin!(answer);
+    let mut timer = pin!(tokio::time::sleep_until(due(begun)));
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return Ok(answer),
+            () = &mut timer => {}
+        }
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(Failure::TookTooLong);
+        }
+        let due = due(body.and_then(Replay::moved).unwrap_or(begun));
+        if due <= now {
+            return Err(Failure::TimedOut);
+        }
+        timer.as_mut().reset(due);
     }
 }
 
@@ -231,6 +316,7 @@ fn respond(
     response: ClientResponse,
     grant: Grant,
     upgrade: bool,
+    idle: Idle,
 ) -> HttpResponse {
     let mut outgoing = HttpResponse::build(response.status());
     let length = content_length(response.headers());
@@ -252,7 +338,8 @@ fn respond(
         grant.instance().note_success();
     }
     let mut outgoing = if has_body {
-        let body = ResponseBody::new(response, length, grant, !failed).holding(in_hand(request));
+        let body = ResponseBody::new(response, length, grant, !failed, idle);
+        let body = body.holding(in_hand(request));
         if upgrade && length.is_none() {
             let chunks = upgrade::Chunks::of(body);
             outgoing.body(chunks).map_into_boxed_body()

@@ -1,6 +1,7 @@
 //! A response's body on its way from the replica to the client.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,9 +10,10 @@ use actix_web::web::Bytes;
 use awc::ClientResponse;
 use awc::error::PayloadError;
 use futures::Stream;
+use log::warn;
 
 use super::connection::InHand;
-use crate::upstream::Grant;
+use crate::upstream::{Grant, Idle};
 
 /// A body that flows from a replica; one that breaks off is an error, by the guard. The
 /// request counts as in flight until this is
@@ -23,18 +25,26 @@ pub struct ResponseBody {
     _in_hand: Option<InHand>,
     /// Its end says that the request was answered well.
     is_good: bool,
+    idle: Idle,
 }
 
 impl ResponseBody {
-    /// The body of `response`; `length` is what its Content-Length says, and `is_good` that
-    /// its head is no failure.
-    pub fn new(response: ClientResponse, length: Option<u64>, grant: Grant, is_good: bool) -> Self {
+    /// The body of `response`; `length` is what its Content-Length says, `is_good` that its
+    /// head is no failure, and `idle` how long it may take.
+    pub fn new(
+        response: ClientResponse,
+        length: Option<u64>,
+        grant: Grant,
+        is_good: bool,
+        idle: Idle,
+    ) -> Self {
         Self {
             response,
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
             _in_hand: None,
             is_good,
+            idle,
         }
     }
 
@@ -42,6 +52,30 @@ impl ResponseBody {
     pub fn holding(mut self, request: Option<InHand>) -> Self {
         self._in_hand = request;
         self
+    }
+
+    /// What comes next; an end of our own if nothing does for too long.
+    fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        let polled = Pin::new(&mut self.response).poll_next(cx);
+        let expired = match &polled {
+            Poll::Pending => self.idle.poll_expired(cx).is_ready(),
+            Poll::Ready(Some(Ok(_))) => {
+                self.idle.moved();
+                self.idle.is_past_deadline()
+            }
+            Poll::Ready(_) => false,
+        };
+        if !expired {
+            return polled;
+        }
+        let id = self.grant.instance().id();
+        if self.idle.is_past_deadline() {
+            warn!("{id}: a response is broken off after --request-timeout");
+        } else {
+            warn!("{id}: a response is broken off: it paused for --idle-timeout");
+        }
+        let late = io::Error::from(io::ErrorKind::TimedOut);
+        Poll::Ready(Some(Err(PayloadError::Io(late))))
     }
 }
 
@@ -56,7 +90,7 @@ impl MessageBody for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, PayloadError>>> {
-        let polled = Pin::new(&mut self.response).poll_next(cx);
+        let polled = self.poll_in_time(cx);
         match &polled {
             Poll::Ready(None) if self.is_good => self.grant.instance().note_success(),
             // A failure is counted once.

@@ -13,6 +13,9 @@ use actix_http::{HttpService, Protocol};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::App;
 use actix_web::dev::{AppConfig, Server, fn_service};
+use log::debug;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::connection::{ClientConnection, Watch};
@@ -35,6 +38,8 @@ pub struct ServerSettings {
     pub max_connections: NonZeroUsize,
     /// How long a client may take for the head of a request.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub idle_timeout: Duration,
     /// How long requests in flight may take when the server is to stop.
     pub drain_timeout: Duration,
 }
@@ -79,10 +84,9 @@ pub fn serve(
             })
             .finish(map_config(app, |()| AppConfig::default()));
         fn_service(move |socket: TcpStream| {
-            // What is written is meant to go out: Nagle's algorithm would keep the end of a
-            // large response back until the client acknowledges the rest, which takes it 40 ms.
-            // A socket for which that cannot be said is closed already.
-            let _ = socket.set_nodelay(true);
+            if let Err(error) = prepare(&socket, settings.idle_timeout) {
+                debug!("a client's socket cannot be set up: {error}");
+            }
             let peer = socket.peer_addr().ok();
             let connection = ClientConnection::open(&watch, &departure);
             let stream = ClientStream::new(socket, connection);
@@ -91,4 +95,16 @@ pub fn serve(
         .and_then(service)
     })?;
     Ok(server.run())
+}
+
+fn prepare(socket: &TcpStream, idle: Duration) -> io::Result<()> {
+    // What is written is meant to go out: Nagle's algorithm would keep the end of a large
+    // response back until the client acknowledges the rest, which takes it 40 ms.
+    socket.set_nodelay(true)?;
+    // TCP_USER_TIMEOUT (RFC 5482): a client that takes nothing of what is sent to it is
+    // disconnected by the kernel, because actix waits for ever. A window that stays shut
+    // counts, too.
+    #[cfg(target_os = "linux")]
+    SockRef::from(socket).set_tcp_user_timeout(Some(idle))?;
+    Ok(())
 }

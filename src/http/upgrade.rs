@@ -5,8 +5,10 @@
 //! connection never serves another. Other protocols actix does not hand over: a request that
 //! offers one (`h2c`, say) is served in HTTP/1.1, as RFC 9110, section 7.8, allows.
 
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{self, HeaderMap};
@@ -17,12 +19,14 @@ use awc::error::PayloadError;
 use awc::{ClientRequest, ClientResponse};
 use futures::channel::{mpsc, oneshot};
 use futures::{Future, Stream};
+use log::info;
 use std::future::poll_fn;
+use tokio::time::Instant;
 
 use super::connection::InHand;
 use super::error::ProxyError;
 use super::{forwarded, headers};
-use crate::upstream::{Grant, Pause};
+use crate::upstream::{Grant, Pause, Replay};
 
 /// Whether a request asks for WebSocket. An error if it asks in a way that leaves open
 /// where it ends.
@@ -98,12 +102,15 @@ impl Tunnel {
 
     /// Joins both ends until the replica closes or the client has gone. A client that
     /// closes its own side only still gets what the replica has to say. The request counts
-    /// as in flight all the while.
+    /// as in flight all the while. If both sides are silent for `silence`, the tunnel ends;
+    /// `client` is what is known of the client's.
     pub fn join(
         self,
         replica: ClientResponse,
         grant: Grant,
         in_hand: Option<InHand>,
+        client: Option<Replay>,
+        silence: Duration,
     ) -> HttpResponse {
         let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
         response.upgrade("");
@@ -111,9 +118,15 @@ impl Tunnel {
         // A capacity of none is one piece for the one sender.
         let (sender, pieces) = mpsc::channel(0);
         let (open, gone) = oneshot::channel();
+        let spoken = Cell::new(Instant::now());
         rt::spawn(async move {
-            let _in_flight = (grant, in_hand);
-            pump(replica, self.pause, sender, gone).await;
+            let _in_flight = (&grant, in_hand);
+            tokio::select! {
+                () = pump(replica, self.pause, sender, gone, &spoken) => {}
+                () = silence_of(client, &spoken, silence) => {
+                    info!("{}: a tunnel ends, silent for {silence:?}", grant.instance().id());
+                }
+            }
         });
         let body = TunnelBody {
             pieces,
@@ -172,6 +185,18 @@ impl<B: MessageBody + Unpin> MessageBody for Chunks<B> {
     }
 }
 
+/// Waits until neither side has said anything for so long.
+async fn silence_of(client: Option<Replay>, replica: &Cell<Instant>, silence: Duration) {
+    loop {
+        let client = client.as_ref().and_then(Replay::moved);
+        let spoken = client.map_or(replica.get(), |client| client.max(replica.get()));
+        if spoken.elapsed() >= silence {
+            return;
+        }
+        tokio::time::sleep_until(spoken + silence).await;
+    }
+}
+
 type Piece = Result<Bytes, PayloadError>;
 
 /// Moves what the replica says, one piece at a time, and keeps the other direction going
@@ -181,6 +206,7 @@ async fn pump(
     pause: Pause,
     mut client: mpsc::Sender<Piece>,
     gone: oneshot::Receiver<()>,
+    spoken: &Cell<Instant>,
 ) {
     let mut gone = pin!(gone);
     poll_fn(|cx| {
@@ -193,6 +219,7 @@ async fn pump(
             let Some(piece) = ready!(Pin::new(&mut replica).poll_next(cx)) else {
                 return Poll::Ready(());
             };
+            spoken.set(Instant::now());
             let last = piece.is_err();
             // Without room nothing was read, but an end may have been found.
             if client.try_send(piece).is_err() || last {

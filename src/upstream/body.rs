@@ -7,25 +7,21 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::{Bytes, Payload};
 use futures::Stream;
+use tokio::time::Instant;
+
+use super::idle::Idle;
 
 /// So much of a body is remembered.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Why a body cannot be sent to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyFault {
-    /// The client broke off in the middle of it.
-    Broken,
-    /// It is longer than is allowed.
-    TooLarge,
-}
-
 /// A body that several attempts may send, one after the other.
+#[derive(Clone)]
 pub struct Replay {
     tape: Rc<RefCell<Tape>>,
     size: BodySize,
@@ -38,25 +34,42 @@ struct Tape {
     kept_bytes: usize,
     /// More has come than is kept: the beginning is gone.
     overflowed: bool,
-    /// Why nothing more of it may be sent.
-    fault: Option<BodyFault>,
-    /// So many bytes more it may have.
+    /// The client's side broke off, or stood still for too long.
+    broken: Option<Break>,
+    /// So many bytes more may come.
     allowance: u64,
+    /// Watches the client's side.
+    idle: Idle,
+    /// When the last piece came, or the end.
+    moved: Option<Instant>,
     /// Bytes of another protocol: nothing is kept, and any end of them is a good one.
     tunnel: bool,
 }
 
+/// How a client's body came to a bad end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// The connection ended, or what came was no body.
+    Broken,
+    /// Nothing came for too long.
+    Stalled,
+    /// It is longer than it may be.
+    TooLarge,
+}
+
 impl Replay {
-    /// A body of the given size, or of unknown size (`BodySize::Stream`), of which no more
-    /// than `most` bytes are sent.
-    pub fn new(source: Payload, size: BodySize, most: Option<u64>) -> Self {
+    /// A body of the given size, or of unknown size (`BodySize::Stream`), in which the
+    /// client may pause for so long.
+    pub fn new(source: Payload, size: BodySize, pause: Duration) -> Self {
         let tape = Tape {
             source: Some(source),
             kept: Vec::new(),
             kept_bytes: 0,
             overflowed: false,
-            fault: None,
-            allowance: most.unwrap_or(u64::MAX),
+            broken: None,
+            allowance: u64::MAX,
+            idle: Idle::new(pause, None),
+            moved: None,
             tunnel: false,
         };
         Self {
@@ -65,10 +78,16 @@ impl Replay {
         }
     }
 
+    /// The same, which breaks off before it is longer than so many bytes.
+    pub fn at_most(self, bytes: Option<u64>) -> Self {
+        self.tape.borrow_mut().allowance = bytes.unwrap_or(u64::MAX);
+        self
+    }
+
     /// What a client says after an upgrade. It is asked for its first byte only when the
     /// replica has agreed, so that until then the request can go elsewhere.
     pub fn tunnel(source: Payload) -> Self {
-        let tunnel = Self::new(source, BodySize::Stream, None);
+        let tunnel = Self::new(source, BodySize::Stream, Duration::ZERO);
         tunnel.tape.borrow_mut().tunnel = true;
         tunnel
     }
@@ -76,12 +95,17 @@ impl Replay {
     /// Whether the body can be sent once more from its first byte.
     pub fn is_in_hand(&self) -> bool {
         let tape = self.tape.borrow();
-        !tape.overflowed && tape.fault.is_none()
+        !tape.overflowed && tape.broken.is_none()
     }
 
-    /// Why it cannot be sent to its end, if that is known.
-    pub fn fault(&self) -> Option<BodyFault> {
-        self.tape.borrow().fault
+    /// Whether, and how, the client broke off in the middle of its body.
+    pub fn broken(&self) -> Option<Break> {
+        self.tape.borrow().broken
+    }
+
+    /// When the client last sent something of it, or its end.
+    pub fn moved(&self) -> Option<Instant> {
+        self.tape.borrow().moved
     }
 
     /// The body for one attempt. An earlier attempt's must be gone by then.
@@ -119,10 +143,18 @@ impl MessageBody for RequestBody {
             self.position += 1;
             return Poll::Ready(Some(Ok(chunk)));
         }
+        if tape.broken.is_some() {
+            return Poll::Ready(None);
+        }
         let Some(source) = &mut tape.source else {
             return Poll::Ready(None);
         };
-        match ready!(Pin::new(source).poll_next(cx)) {
+        let Poll::Ready(piece) = Pin::new(source).poll_next(cx) else {
+            return tape.poll_stalled(cx);
+        };
+        tape.idle.moved();
+        tape.moved = Some(Instant::now());
+        match piece {
             None => {
                 tape.source = None;
                 Poll::Ready(None)
@@ -134,14 +166,13 @@ impl MessageBody for RequestBody {
             }
             Some(Err(error)) => {
                 tape.source = None;
-                tape.fault = Some(BodyFault::Broken);
+                tape.broken = Some(Break::Broken);
                 Poll::Ready(Some(Err(io::Error::other(error.to_string()))))
             }
             Some(Ok(chunk)) => {
-                let left = tape.allowance.checked_sub(chunk.len() as u64);
-                let Some(left) = left.filter(|_| tape.fault.is_none()) else {
-                    tape.fault = Some(BodyFault::TooLarge);
-                    let wrong = "the body is larger than is allowed";
+                let Some(left) = tape.allowance.checked_sub(chunk.len() as u64) else {
+                    tape.broken = Some(Break::TooLarge);
+                    let wrong = "the body is larger than it may be";
                     return Poll::Ready(Some(Err(io::Error::other(wrong))));
                 };
                 tape.allowance = left;
@@ -154,6 +185,15 @@ impl MessageBody for RequestBody {
 }
 
 impl Tape {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        // What is silent in a tunnel is for the tunnel to judge, which sees both sides.
+        if self.tunnel || self.idle.poll_expired(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.broken = Some(Break::Stalled);
+        Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+    }
+
     fn keep(&mut self, chunk: &Bytes) {
         self.kept_bytes += chunk.len();
         if self.overflowed || self.tunnel || self.kept_bytes > KEPT_BYTES {
@@ -173,17 +213,21 @@ mod tests {
 
     use super::*;
 
-    async fn replay_of(body: &[u8], most: Option<u64>) -> Replay {
+    async fn replay_of(body: &[u8]) -> Replay {
         let (request, mut payload) = TestRequest::default()
             .set_payload(body.to_vec())
             .to_http_parts();
         let source = Payload::from_request(&request, &mut payload).await.unwrap();
-        Replay::new(source, BodySize::Sized(body.len() as u64), most)
+        Replay::new(
+            source,
+            BodySize::Sized(body.len() as u64),
+            Duration::from_secs(60),
+        )
     }
 
     #[actix_web::test]
     async fn a_small_body_can_be_sent_again_from_the_start() {
-        let replay = replay_of(b"hello", None).await;
+        let replay = replay_of(b"hello").await;
         for _ in 0..3 {
             assert!(replay.is_in_hand());
             assert_eq!(to_bytes(replay.play()).await.unwrap(), "hello");
@@ -192,19 +236,19 @@ mod tests {
 
     #[actix_web::test]
     async fn a_body_that_grows_too_large_breaks_off_and_cannot_be_sent_again() {
-        for (most, fault) in [(4, Some(BodyFault::TooLarge)), (5, None)] {
-            let replay = replay_of(b"hello", Some(most)).await;
+        for (most, broken) in [(4, Some(Break::TooLarge)), (5, None)] {
+            let replay = replay_of(b"hello").await.at_most(Some(most));
             let sent = to_bytes(replay.play()).await;
-            assert_eq!(sent.is_err(), fault.is_some(), "{most}");
-            assert_eq!(replay.fault(), fault, "{most}");
-            assert_eq!(replay.is_in_hand(), fault.is_none(), "{most}");
+            assert_eq!(sent.is_err(), broken.is_some(), "{most}");
+            assert_eq!(replay.broken(), broken, "{most}");
+            assert_eq!(replay.is_in_hand(), broken.is_none(), "{most}");
         }
     }
 
     #[actix_web::test]
     async fn a_large_body_is_sent_whole_but_only_once() {
         let large = vec![7; KEPT_BYTES + 1];
-        let replay = replay_of(&large, None).await;
+        let replay = replay_of(&large).await;
         assert!(replay.is_in_hand());
         assert_eq!(to_bytes(replay.play()).await.unwrap(), large);
         assert!(!replay.is_in_hand());

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Counters {
     requests: AtomicU64,
     retried: AtomicU64,
+    over_budget: AtomicU64,
     waited: AtomicU64,
     failed: AtomicU64,
 }
@@ -20,6 +21,8 @@ pub struct Counts {
     pub requests: u64,
     /// Attempts beyond a request's first.
     pub retried: u64,
+    /// Requests that were not sent a second time because too many had been.
+    pub over_budget: u64,
     /// Requests that had to wait for a replica.
     pub waited: u64,
     /// Requests that Ringmaster answered with an error of its own.
@@ -35,6 +38,11 @@ impl Counters {
     /// A request goes to another replica.
     pub fn retry(&self) {
         add_one(&self.retried);
+    }
+
+    /// A request is not sent again, because too many were.
+    pub fn over_budget(&self) {
+        add_one(&self.over_budget);
     }
 
     /// A request waits for a replica.
@@ -71,6 +79,7 @@ impl Tally {
         for counters in self.all().iter() {
             sum.requests += counters.requests.load(Ordering::Relaxed);
             sum.retried += counters.retried.load(Ordering::Relaxed);
+            sum.over_budget += counters.over_budget.load(Ordering::Relaxed);
             sum.waited += counters.waited.load(Ordering::Relaxed);
             sum.failed += counters.failed.load(Ordering::Relaxed);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use awc::http::uri::Authority;
 use tokio::sync::Notify;
 
+use super::capacity::Capacity;
 use super::outlier::{OutlierDesk, Strikes};
 use super::warmth::Warmth;
 use crate::fleet::InstanceId;
@@ -43,6 +44,7 @@ pub struct Instance {
     id: InstanceId,
     endpoint: SocketAddr,
     authority: Authority,
+    capacity: Arc<Capacity>,
     fleet: Arc<FleetLoad>,
 }
 
@@ -51,6 +53,7 @@ impl Instance {
     pub fn new(
         id: InstanceId,
         endpoint: SocketAddr,
+        capacity: Arc<Capacity>,
         fleet: Arc<FleetLoad>,
         outliers: Arc<OutlierDesk>,
         slow_start: Duration,
@@ -72,6 +75,7 @@ impl Instance {
             id,
             endpoint,
             authority,
+            capacity,
             fleet,
         })
     }
@@ -99,6 +103,11 @@ impl Instance {
     /// Requests in flight, over all worker threads.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Whether it has as many requests in flight as it may.
+    pub fn is_full(&self) -> bool {
+        self.in_flight() >= self.capacity.most()
     }
 
     /// Requests in flight over all instances.
@@ -174,8 +183,11 @@ impl Instance {
     }
 
     fn release(&self) {
-        let was_last = self.in_flight.fetch_sub(1, Ordering::SeqCst) == 1;
-        if was_last && self.draining.load(Ordering::SeqCst) {
+        let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if before >= self.capacity.most() {
+            self.capacity.freed();
+        }
+        if before == 1 && self.draining.load(Ordering::SeqCst) {
             self.drained.notify_waiters();
         }
     }
@@ -195,18 +207,23 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Counts one request in; in the load of the whole fleet too if that is `bounded`.
-    pub fn new(instance: &Arc<Instance>, slot: Slot, epoch: u64, bounded: bool) -> Self {
-        instance.in_flight.fetch_add(1, Ordering::SeqCst);
+    /// Counts one request in, if the instance may have one more; in the load of the whole
+    /// fleet too if that is `bounded`.
+    pub fn claim(instance: &Arc<Instance>, slot: Slot, epoch: u64, bounded: bool) -> Option<Self> {
+        let before = instance.in_flight.fetch_add(1, Ordering::SeqCst);
+        if before >= instance.capacity.most() {
+            instance.release();
+            return None;
+        }
         if bounded {
             instance.fleet.0.fetch_add(1, Ordering::Relaxed);
         }
-        Self {
+        Some(Self {
             slot,
             epoch,
             bounded,
             instance: Arc::clone(instance),
-        }
+        })
     }
 
     /// Where to send the request.
@@ -226,6 +243,8 @@ impl Drop for Grant {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use futures::FutureExt;
 
     use super::*;
@@ -243,6 +262,7 @@ mod tests {
         Instance::new(
             id,
             "127.0.0.1:1".parse().unwrap(),
+            Capacity::new(NonZeroU32::new(2)),
             Arc::default(),
             Arc::default(),
             slow_start,
@@ -257,8 +277,8 @@ mod tests {
     #[actix_web::test]
     async fn draining_ends_with_the_last_grant() {
         let instance = instance();
-        let first = Grant::new(&instance, some_slot(), 1, false);
-        let second = Grant::new(&instance, some_slot(), 1, true);
+        let first = Grant::claim(&instance, some_slot(), 1, false).unwrap();
+        let second = Grant::claim(&instance, some_slot(), 1, true).unwrap();
         assert_eq!(instance.in_flight(), 2);
         let waiting = Arc::clone(&instance);
         let drained = actix::spawn(async move { waiting.drained().await });
@@ -272,6 +292,18 @@ mod tests {
             .unwrap();
         // Nothing in flight: over at once.
         assert!(instance.drained().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_full_instance_takes_no_more_until_it_has_room() {
+        let instance = instance();
+        let claim = || Grant::claim(&instance, some_slot(), 1, true);
+        let (first, _second) = (claim().unwrap(), claim().unwrap());
+        assert!(instance.is_full() && claim().is_none());
+        assert_eq!(instance.in_flight(), 2);
+        assert_eq!(instance.fleet_load().in_flight(), 2);
+        drop(first);
+        assert!(!instance.is_full() && claim().is_some());
     }
 
     #[actix_web::test]

@@ -2,19 +2,25 @@
 //! under them, and the rules for sending a request a second time.
 
 mod body;
+mod capacity;
 mod clients;
 mod connector;
 mod counters;
 pub mod guard;
+mod idle;
 mod instance;
 mod outlier;
 mod retry;
+mod retry_budget;
 mod warmth;
 
-pub use body::{BodyFault, Replay, RequestBody};
+pub use body::{Break, Replay, RequestBody};
+pub use capacity::{Bell, Capacity};
 pub use clients::{ClientSettings, Clients};
 pub use counters::{Counters, Counts, Tally};
 pub use guard::{Exchange, Pause};
+pub use idle::Idle;
 pub use instance::{FleetLoad, Grant, Instance};
 pub use outlier::OutlierDesk;
 pub use retry::{Attempt, Failure, Verdict};
+pub use retry_budget::RetryBudget;

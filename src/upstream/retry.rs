@@ -3,16 +3,19 @@
 //! * Not sent: any request may go on to the next replica. The replica that it was meant
 //!   for never heard of it.
 //! * Sent, and no byte of a response has come: only an idempotent request (RFC 9110,
-//!   section 9.2.2) whose whole body is still in hand, and only once.
+//!   section 9.2.2) whose whole body is still in hand, only once, and only while the budget
+//!   for that lasts (`retry_budget`).
 //! * Otherwise: never.
 //!
 //! A pooled connection that turns out to have been closed counts as sent, because awc
 //! cannot tell whether the replica had read the request.
 
+use std::fmt;
+
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
 
-use super::body::BodyFault;
+use super::body::Break;
 use super::connector::NotConnected;
 use super::guard::Fault;
 
@@ -36,20 +39,45 @@ pub enum Failure {
     Broken(String),
     /// What came was not HTTP, or not a whole head.
     BadResponse(String),
-    /// The response did not come in time.
+    /// The response did not begin in time.
     TimedOut,
+    /// The whole request has taken as long as it may.
+    TookTooLong,
     /// The client broke off its own request.
     ClientGone,
+    /// The client paused for too long in its own body.
+    ClientStalled,
     /// The client's body is larger than is allowed.
     BodyTooLarge,
 }
 
-impl Failure {
-    /// Whether it is the client's own doing, and says nothing about the replica.
-    pub fn is_clients(&self) -> bool {
-        matches!(self, Self::ClientGone | Self::BodyTooLarge)
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected { cause, .. } => write!(f, "not connected: {cause}"),
+            Self::OutOfFiles => f.write_str("not connected: the balancer has too many files open"),
+            Self::Broken(cause) => write!(f, "broken off before the response: {cause}"),
+            Self::BadResponse(cause) => write!(f, "not a valid response: {cause}"),
+            Self::TimedOut => f.write_str("no response within --response-timeout"),
+            Self::TookTooLong => f.write_str("no response within --request-timeout"),
+            Self::ClientGone => f.write_str("the client broke off"),
+            Self::ClientStalled => f.write_str("the client's body paused for --body-timeout"),
+            Self::BodyTooLarge => f.write_str("the client's body is larger than --max-body"),
+        }
     }
+}
 
+impl Failure {
+    /// Whether the replica had no part in it.
+    pub fn is_clients(&self) -> bool {
+        matches!(
+            self,
+            Self::ClientGone | Self::ClientStalled | Self::BodyTooLarge
+        )
+    }
+}
+
+impl Failure {
     /// What an awc error amounts to.
     pub fn of(error: &SendRequestError) -> Self {
         match error {
@@ -92,11 +120,12 @@ impl Failure {
     }
 }
 
-impl From<BodyFault> for Failure {
-    fn from(fault: BodyFault) -> Self {
-        match fault {
-            BodyFault::Broken => Self::ClientGone,
-            BodyFault::TooLarge => Self::BodyTooLarge,
+impl From<Break> for Failure {
+    fn from(end: Break) -> Self {
+        match end {
+            Break::Broken => Self::ClientGone,
+            Break::Stalled => Self::ClientStalled,
+            Break::TooLarge => Self::BodyTooLarge,
         }
     }
 }
@@ -113,6 +142,8 @@ fn is_out_of_files(cause: &std::io::Error) -> bool {
 pub enum Verdict {
     /// Send it to the next replica.
     TryNext,
+    /// It might be sent once more, but too many have been.
+    OverBudget,
     /// Tell the client.
     GiveUp,
 }
@@ -129,8 +160,15 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Counts a failure in and decides.
-    pub fn judge(&mut self, failure: &Failure, method: &Method, body_in_hand: bool) -> Verdict {
+    /// Counts a failure in and decides. `spend` takes one re-send from the budget, and is
+    /// asked only where nothing else forbids it.
+    pub fn judge(
+        &mut self,
+        failure: &Failure,
+        method: &Method,
+        body_in_hand: bool,
+        spend: impl FnOnce() -> bool,
+    ) -> Verdict {
         match failure {
             Failure::NotConnected { .. } => {
                 self.not_connected += 1;
@@ -151,15 +189,19 @@ impl Attempt {
             }
             Failure::Broken(_) => {
                 self.sent += 1;
-                if self.sent == 1 && body_in_hand && is_idempotent(method) {
+                if self.sent > 1 || !body_in_hand || !is_idempotent(method) {
+                    Verdict::GiveUp
+                } else if spend() {
                     Verdict::TryNext
                 } else {
-                    Verdict::GiveUp
+                    Verdict::OverBudget
                 }
             }
             Failure::BadResponse(_)
             | Failure::TimedOut
+            | Failure::TookTooLong
             | Failure::ClientGone
+            | Failure::ClientStalled
             | Failure::BodyTooLarge => Verdict::GiveUp,
         }
     }
@@ -324,9 +366,27 @@ mod tests {
             let mut attempt = Attempt::default();
             let last = failures
                 .iter()
-                .map(|failure| attempt.judge(failure, &method, in_hand))
+                .map(|failure| attempt.judge(failure, &method, in_hand, || true))
                 .last();
             assert_eq!(last, Some(expected), "{story}");
         }
+    }
+
+    #[test]
+    fn the_budget_is_asked_only_for_what_was_sent_and_may_be_sent_again() {
+        let broken = Failure::Broken(String::new());
+        let not_sent = Failure::NotConnected {
+            refused: true,
+            cause: String::new(),
+        };
+        let empty = || false;
+        let never = || -> bool { panic!("nothing to spend on") };
+        let fresh = Attempt::default;
+        let over = fresh().judge(&broken, &Method::GET, true, empty);
+        assert_eq!(over, Verdict::OverBudget);
+        let post = fresh().judge(&broken, &Method::POST, true, never);
+        assert_eq!(post, Verdict::GiveUp);
+        let next = fresh().judge(&not_sent, &Method::GET, true, never);
+        assert_eq!(next, Verdict::TryNext);
     }
 }

@@ -121,7 +121,7 @@ fn get() -> Exchange {
 async fn post(body: &'static str, size: BodySize) -> Exchange {
     let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
     let payload = Payload::from_request(&request, &mut payload).await.unwrap();
-    let replay = Replay::new(payload, size, None);
+    let replay = Replay::new(payload, size, std::time::Duration::from_secs(60));
     Exchange::new(&Method::POST, &HeaderMap::new(), Some(replay.play()))
 }
 
@@ -133,7 +133,11 @@ async fn stalled(headers: &HeaderMap) -> Exchange {
     let mut payload = actix_web::dev::Payload::from(payload);
     let request = TestRequest::default().to_http_request();
     let payload = Payload::from_request(&request, &mut payload).await.unwrap();
-    let replay = Replay::new(payload, BodySize::Stream, None);
+    let replay = Replay::new(
+        payload,
+        BodySize::Stream,
+        std::time::Duration::from_secs(60),
+    );
     Exchange::new(&Method::POST, headers, Some(replay.play()))
 }
 
@@ -330,7 +334,11 @@ async fn after_an_upgrade_bytes_flow_both_ways_as_they_are() {
     let mut payload = actix_web::dev::Payload::from(payload);
     let request = TestRequest::default().to_http_request();
     let payload = Payload::from_request(&request, &mut payload).await.unwrap();
-    let replay = Replay::new(payload, BodySize::Stream, None);
+    let replay = Replay::new(
+        payload,
+        BodySize::Stream,
+        std::time::Duration::from_secs(60),
+    );
     let exchange = Exchange::new(&Method::GET, &headers, Some(replay.play()));
 
     let mut guard = Guarded::new(Script::default());
