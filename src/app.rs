@@ -21,8 +21,8 @@ use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, 
 use crate::actors::waiting_room::WaitingRoom;
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::Policy;
-use crate::http::{ControlLinks, HttpSettings, Links, Worker};
-use crate::http::{Departure, configure, configure_control, mark_connections};
+use crate::http::configure_control;
+use crate::http::{self, ControlLinks, Departure, HttpSettings, Links, ServerSettings, Worker};
 use crate::ring::BuildError;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::fixed::FixedRuntime;
@@ -262,9 +262,16 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
         key: settings.key.clone(),
         trusted_proxies: settings.trusted_proxies.as_slice().into(),
         times: settings.times.request,
+        max_body: settings.max_body,
     };
-    let server = HttpServer::new(move || {
-        // This runs on each worker's own thread.
+    let server_settings = ServerSettings {
+        workers: settings.workers,
+        max_connections: settings.max_connections,
+        header_timeout: settings.times.header,
+        idle_timeout: settings.times.request.idle,
+        drain_timeout: settings.times.drain,
+    };
+    http::serve(server_settings, listener, departure, move || {
         let clients = Clients::new(client_settings);
         let room = Arc::clone(&room);
         let ring = ring.clone().recipient();
@@ -275,27 +282,14 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
             change: supervisor.clone().recipient(),
             refused: supervisor.clone().recipient(),
         };
-        let worker = Worker {
+        Worker {
             links,
             clients,
             retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
             settings: http_settings.clone(),
             counters: tally.counters(),
-        };
-        App::new().configure(|app| configure(app, worker))
-    });
-    let server = server.on_connect(mark_connections(departure, settings.times.request.idle));
-    let server = server
-        .workers(settings.workers.get())
-        // What is written is meant to go out: Nagle's algorithm would keep the end of a large
-        // response back until the client acknowledges the rest, which takes it 40 ms.
-        .tcp_nodelay(true)
-        // Of each worker; the acceptor stops while all have so many.
-        .max_connections((settings.max_connections.get() / settings.workers).max(1))
-        .shutdown_timeout(settings.times.drain.as_secs().max(1))
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+        }
+    })
 }
 
 /// The admin listener's server: one thread is plenty.

@@ -86,12 +86,14 @@ fn nothing_said_is_three_demo_replicas() {
     assert_eq!(settings.heartbeat.timeout, Duration::from_secs(1));
     assert_eq!(settings.heartbeat.failures.get(), 3);
     assert_eq!(settings.times.start, Duration::from_secs(60));
+    assert_eq!(settings.times.header, Duration::from_secs(5));
     assert_eq!(settings.times.request.wait, Duration::from_secs(5));
     assert_eq!(settings.times.connect, Duration::from_millis(500));
     assert_eq!(settings.times.request.response, Duration::from_secs(60));
     assert_eq!(settings.times.drain, Duration::from_secs(30));
     assert_eq!(settings.times.stop_grace, Duration::from_secs(5));
     assert_eq!(settings.max_waiting, 1024);
+    assert_eq!(settings.max_body, None);
     let RuntimeSettings::Process(template) = settings.runtime else {
         panic!("{:?}", settings.runtime);
     };
@@ -202,6 +204,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "pids" => (["7", "8", "9"], DOCKER),
         "cpus" => (["0.5", "1", "1.5"], DOCKER),
         "memory" => (["64m", "65m", "66m"], DOCKER),
+        "max-body" => (["1", "8k", "none"], &[]),
         "fleet" | "docker-network" => (["a", "b", "c"], DOCKER),
         "replica-security" => (["restricted", "baseline", "restricted"], DOCKER),
         "replica-port" => (["7", "8", "9"], &["--replicas", "1"]),

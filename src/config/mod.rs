@@ -27,7 +27,7 @@ pub use key_source::{InvalidKeySource, KeySource};
 pub use markdown::options_markdown;
 pub use option::{Allowed, Fallback, OptionSpec, RuntimeKind, Shape};
 pub use options::OPTIONS;
-pub use settings::{HeartbeatSettings, RuntimeSettings, Settings, Times};
+pub use settings::{HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times};
 
 pub(crate) use address::{host_and_port, listen as listen_address};
 pub(crate) use layers::{Given, Layer, Layers, Origin, Raw};

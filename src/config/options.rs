@@ -417,6 +417,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "header-timeout",
+        value_name: "DURATION",
+        help: "How long a client may take for the head of a request",
+        more: "After that it gets 408, and its connection ends. It counts from the connection's \
+               beginning, and for later requests from their first byte.",
+        fallback: Fallback::Value("5s"),
+        allowed: Allowed::Duration(ms(100), HOUR),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "connect-timeout",
         value_name: "DURATION",
         help: "How long connecting to a replica may take",
@@ -477,6 +488,17 @@ pub const OPTIONS: &[OptionSpec] = &[
                off. WebSockets are not requests in this sense.",
         fallback: Fallback::Value("0s"),
         allowed: Allowed::Duration(ms(0), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "max-body",
+        value_name: "BYTES",
+        help: "The largest body that a request may have",
+        more: "In units of 1024: 10m is 10 MiB. A larger one is answered with 413, before any of \
+               it is sent to a replica if its length is told. none: no limit.",
+        fallback: Fallback::Value("none"),
+        allowed: Allowed::Text("1 or more, with k, m or g for KiB, MiB or GiB; or none"),
         section: TIMES,
         ..PLAIN
     },

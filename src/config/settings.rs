@@ -12,7 +12,6 @@ use ipnet::IpNet;
 
 use super::KeySource;
 use crate::fleet::{EjectionPolicy, Expectation};
-use crate::http::RequestTimes;
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
@@ -49,6 +48,8 @@ pub struct Settings {
     pub retry_budget: u32,
     /// How many requests may wait at once for a replica; 0 turns waiting off.
     pub max_waiting: usize,
+    /// The most bytes that a request's body may have.
+    pub max_body: Option<u64>,
     /// The replicas to begin with, in their stable order. For `static` the names of
     /// the upstreams.
     pub replicas: Vec<ReplicaName>,
@@ -82,6 +83,8 @@ pub struct Times {
     pub start: Duration,
     /// A fresh instance, until it serves all of its keys; zero: at once.
     pub slow_start: Duration,
+    /// A client, for the head of a request.
+    pub header: Duration,
     /// The parts of a request.
     pub request: RequestTimes,
     /// Connecting to a replica.
@@ -92,6 +95,23 @@ pub struct Times {
     pub drain: Duration,
     /// An instance, between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
+}
+
+/// How long the parts of a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestTimes {
+    /// The wait for a replica to be ready.
+    pub wait: Duration,
+    /// A pause in the client's body.
+    pub body: Duration,
+    /// From the last byte of the request to the first of the response.
+    pub response: Duration,
+    /// A pause in the response's body.
+    pub idle: Duration,
+    /// A pause on both sides of a tunnel.
+    pub tunnel: Duration,
+    /// All of it, but for tunnels; none: as long as it likes.
+    pub request: Option<Duration>,
 }
 
 /// Where instances run, and what is particular to it.

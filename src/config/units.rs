@@ -38,9 +38,19 @@ pub(super) fn whole(text: &str) -> Result<u64, String> {
 /// The least memory that the engine takes for a container.
 const LEAST_MEMORY: u64 = 6 << 20;
 
-/// Reads an amount of memory as Docker writes it: units are powers of 1024, whether they
-/// are written `m`, `mb` or `MiB`; `none` is no limit.
+/// Reads an amount of memory as Docker writes it; `none` is no limit.
 pub(super) fn memory(text: &str) -> Result<Option<u64>, String> {
+    bytes(text, LEAST_MEMORY, "an amount of memory such as 512m")
+}
+
+/// Reads the most bytes that a body may have; `none` is no limit.
+pub(super) fn body(text: &str) -> Result<Option<u64>, String> {
+    bytes(text, 1, "a number of bytes such as 10m")
+}
+
+/// Reads a number of bytes. Units are powers of 1024, whether they are written `m`, `mb` or
+/// `MiB`; `none` is none. `what` says what is wanted.
+fn bytes(text: &str, least: u64, what: &str) -> Result<Option<u64>, String> {
     let text = text.trim().to_ascii_lowercase();
     if text == "none" {
         return Ok(None);
@@ -55,9 +65,9 @@ pub(super) fn memory(text: &str) -> Result<Option<u64>, String> {
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
         "t" | "tb" | "tib" => 40,
-        _ => return Err("not an amount of memory such as 512m".to_owned()),
+        _ => return Err(format!("not {what}")),
     };
-    let nanos = decimal(number).ok_or_else(|| "not an amount of memory such as 512m".to_owned())?;
+    let nanos = decimal(number).ok_or_else(|| format!("not {what}"))?;
     let bytes = nanos
         .checked_mul(1 << shift)
         .map(|billionths| billionths / NANOS)
@@ -65,7 +75,7 @@ pub(super) fn memory(text: &str) -> Result<Option<u64>, String> {
         .and_then(|bytes| i64::try_from(bytes).ok())
         .ok_or_else(|| "too large".to_owned())?
         .cast_unsigned();
-    if bytes < LEAST_MEMORY {
+    if bytes < least {
         return Err("too small".to_owned());
     }
     Ok(Some(bytes))
@@ -172,6 +182,22 @@ mod tests {
             ("１m", Err(wrong)),
         ] {
             assert_eq!(memory(text), expected.map_err(str::to_owned), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_may_be_small() {
+        let wrong = "not a number of bytes such as 10m";
+        for (text, expected) in [
+            ("1", Ok(Some(1))),
+            ("8k", Ok(Some(8192))),
+            ("10 MiB", Ok(Some(10 << 20))),
+            ("none", Ok(None)),
+            ("0", Err("too small")),
+            ("8388608t", Err("too large")),
+            ("all", Err(wrong)),
+        ] {
+            assert_eq!(body(text), expected.map_err(str::to_owned), "{text:?}");
         }
     }
 

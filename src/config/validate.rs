@@ -10,10 +10,9 @@ use super::layers::{Layers, Raw};
 use super::option::RuntimeKind;
 use super::options::OPTIONS;
 use super::reader::Reader;
-use super::settings::{HeartbeatSettings, RuntimeSettings, Settings, Times};
+use super::settings::{HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times};
 use super::{KeySource, address, text, units};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
-use crate::http::RequestTimes;
 use crate::open_files;
 use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
 use crate::runtime::ReplicaTemplate;
@@ -102,6 +101,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         start: reader.duration("start-timeout"),
         slow_start: reader.duration("slow-start"),
         hang_mercy: reader.duration("hang-mercy"),
+        header: reader.duration("header-timeout"),
         request: RequestTimes {
             wait: reader.duration("wait-timeout"),
             body: reader.duration("body-timeout"),
@@ -123,6 +123,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     });
     let retry_budget = reader.whole("retry-budget");
     let max_waiting = reader.whole("max-waiting");
+    let max_body = reader.value("max-body", units::body);
     let (runtime, replicas) = match kind {
         RuntimeKind::Process => {
             let replicas = replicas(reader);
@@ -168,6 +169,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         max_in_flight,
         retry_budget,
         max_waiting,
+        max_body,
         replicas,
         runtime,
     })

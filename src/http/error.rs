@@ -134,12 +134,26 @@ pub enum ProxyError {
     TookTooLong,
     /// The last attempt failed like this.
     Upstream(Failure),
+    /// The head of a request did not come in time.
+    SlowHead,
     /// A method that makes no sense here.
     Connect,
     /// A request that RFC 9110 and 9112 forbid and actix lets through.
     Malformed(&'static str),
     /// A switch of protocols asked for by a request that cannot ask for one.
     Upgrade,
+}
+
+impl ProxyError {
+    fn envelope(&self) -> Envelope<String> {
+        Envelope::failure(format!("<Error> {self}"))
+    }
+
+    /// The body of its answer.
+    pub fn body(&self) -> String {
+        // Two texts are always JSON.
+        serde_json::to_string(&self.envelope()).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for ProxyError {
@@ -160,6 +174,10 @@ impl fmt::Display for ProxyError {
             }
             Self::Upstream(Failure::ClientGone) => "the request's body broke off",
             Self::Upstream(Failure::ClientStalled) => "the request's body did not come in time",
+            Self::Upstream(Failure::BodyTooLarge) => {
+                "the request's body is larger than this server allows"
+            }
+            Self::SlowHead => "the head of the request did not come in time",
             Self::Connect => "CONNECT is not supported",
             Self::Malformed(why) => why,
             Self::Upgrade => {
@@ -185,10 +203,11 @@ impl ResponseError for ProxyError {
             Self::TookTooLong | Self::Upstream(Failure::TimedOut | Failure::TookTooLong) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
-            Self::Upstream(Failure::ClientStalled) => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowHead | Self::Upstream(Failure::ClientStalled) => StatusCode::REQUEST_TIMEOUT,
             Self::Upstream(Failure::ClientGone) | Self::Upgrade | Self::Malformed(_) => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Upstream(Failure::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
@@ -201,6 +220,6 @@ impl ResponseError for ProxyError {
         }
         // The rest of a body that was not read must not be taken for the next request.
         response.force_close();
-        response.json(Envelope::failure(format!("<Error> {self}")))
+        response.json(self.envelope())
     }
 }

@@ -12,14 +12,16 @@ mod headers;
 mod key;
 mod patience;
 mod proxy;
+mod reply_wait;
 mod response_body;
+mod server;
+mod stream;
 mod unread;
 mod upgrade;
 mod wellformed;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Recipient;
 use actix_web::http::{ConnectionType, StatusCode};
@@ -28,12 +30,12 @@ use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
-use crate::config::KeySource;
+use crate::config::{KeySource, RequestTimes};
 use crate::upstream::{Clients, Counters, RetryBudget};
 use connection::ClientConnection;
-pub use connection::mark_connections;
 pub use control::{ControlLinks, configure_control};
 pub use departure::Departure;
+pub use server::{ServerSettings, serve};
 use unread::Unread;
 
 /// What a worker thread's handlers may ask for, and whom.
@@ -57,23 +59,8 @@ pub struct HttpSettings {
     pub key: KeySource,
     /// How long what may take.
     pub times: RequestTimes,
-}
-
-/// How long the parts of a request may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestTimes {
-    /// The wait for a replica to be ready.
-    pub wait: Duration,
-    /// A pause in the client's body.
-    pub body: Duration,
-    /// From the last byte of the request to the first of the response.
-    pub response: Duration,
-    /// A pause in the response's body.
-    pub idle: Duration,
-    /// A pause on both sides of a tunnel.
-    pub tunnel: Duration,
-    /// All of it, but for tunnels; none: as long as it likes.
-    pub request: Option<Duration>,
+    /// The most bytes that a request's body may have.
+    pub max_body: Option<u64>,
 }
 
 /// Everything that a worker thread's handlers use.
@@ -102,9 +89,10 @@ pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
 
 async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
     let connection = ClientConnection::of(&request);
-    if connection.is_some_and(ClientConnection::is_refused) {
+    if connection.is_some_and(|connection| connection.is_refused()) {
         return wellformed::hang_up().await;
     }
+    let _in_hand = connection.map(|connection| connection.begin(&request));
     let (answered, unread) = match (wellformed::check(&request), request.uri().path()) {
         (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
         (Ok(()), "/rep" | "/add" | "/rm") => {
@@ -119,7 +107,7 @@ async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpRespon
         }
         error.error_response()
     });
-    let leaving = connection.is_some_and(ClientConnection::is_last_call);
+    let leaving = connection.is_some_and(|connection| connection.is_last_call());
     if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .head_mut()

@@ -1,73 +1,196 @@
-//! How long a replica is waited for.
+//! How long a client may take for what it has to say between two responses.
+//!
+//! actix times the head of a connection's first request only: half a second head would hold a
+//! connection for ever. So the time is kept here, from what is seen of a connection:
+//!
+//! ```text
+//! opened ──── bytes ──── head whole ═════ response whole ──── bytes ──── head whole ═══
+//!    └── head timeout ──────┘    (busy: not timed here)      └─ head timeout ─┘
+//! ```
 
-use std::future::pending;
-use std::pin::pin;
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, sleep_until};
+/// How long a client may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientTimes {
+    /// For a request's head: the first from the connection's beginning on, any other from its
+    /// first byte on.
+    pub head: Duration,
+    /// From a response to the next request's first byte; actix sees to that.
+    pub keep_alive: Duration,
+}
 
-use crate::upstream::{Failure, Instance, Replay};
+/// What has taken too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// For certain a request's head.
+    Head,
+    /// What may be the rest of a body that was not wanted.
+    Rest,
+}
 
-/// A request that has been out for so long looks whether its replica is still on the ring.
-/// Those that are quicker, nearly all, need not.
-const A_WHILE: Duration = Duration::from_millis(250);
-
-/// What one attempt may take.
-#[derive(Debug, Clone, Copy)]
+/// What has been seen of one connection, and when.
+#[derive(Debug)]
 pub struct Patience {
-    /// To the first byte of a response, from the last piece of the request's body.
-    pub response: Duration,
-    /// Not longer than until then, whatever moves.
-    pub deadline: Option<Instant>,
-    /// The request can go elsewhere, so that a replica which is taken off the ring for dead
-    /// or hung is not waited for.
-    pub leaves_the_lost: bool,
+    /// Requests in hand: between the end of the head and the end of the response.
+    busy: Cell<u32>,
+    /// When the connection was opened, or the last response ended.
+    quiet_since: Cell<Instant>,
+    /// When the first byte since came.
+    heard_at: Cell<Option<Instant>>,
+    /// The last request, if there was one.
+    last: Cell<Option<Last>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    WithoutBody,
+    /// Bytes behind the head are not for certain those of another head.
+    WithBody,
 }
 
 impl Patience {
-    /// Waits for the answer of a replica.
-    pub async fn wait_for<T>(
-        self,
-        answer: impl Future<Output = T>,
-        body: Option<&Replay>,
-        replica: &Instance,
-    ) -> Result<T, Failure> {
-        let begun = Instant::now();
-        let mut answer = pin!(answer);
-        let mut timer = pin!(sleep_until(if self.leaves_the_lost {
-            self.due(begun).min(begun + A_WHILE)
-        } else {
-            self.due(begun)
-        }));
-        let mut lost = pin!(async {
-            match self.leaves_the_lost {
-                true => replica.lost().await,
-                false => pending().await,
-            }
-        });
-        let mut is_late = false;
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return Ok(answer),
-                () = &mut timer => {}
-                () = &mut lost, if is_late => return Err(Failure::Lost),
-            }
-            is_late = true;
-            let now = Instant::now();
-            if self.deadline.is_some_and(|deadline| deadline <= now) {
-                return Err(Failure::TookTooLong);
-            }
-            let due = self.due(body.and_then(Replay::moved).unwrap_or(begun));
-            if due <= now {
-                return Err(Failure::TimedOut);
-            }
-            timer.as_mut().reset(due);
+    /// That of a connection which has just been opened.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            busy: Cell::new(0),
+            quiet_since: Cell::new(now),
+            heard_at: Cell::new(None),
+            last: Cell::new(None),
         }
     }
 
-    fn due(&self, from: Instant) -> Instant {
-        let due = from + self.response;
-        self.deadline.map_or(due, |deadline| deadline.min(due))
+    /// Bytes have come.
+    pub fn heard(&self, now: Instant) {
+        if !self.is_busy() && self.heard_at.get().is_none() {
+            self.heard_at.set(Some(now));
+        }
+    }
+
+    /// The head of a request is whole.
+    pub fn begin(&self, has_body: bool) {
+        let last = if has_body {
+            Last::WithBody
+        } else {
+            Last::WithoutBody
+        };
+        self.last.set(Some(last));
+        self.heard_at.set(None);
+        self.hold();
+    }
+
+    /// The request is not over when its handler is.
+    pub fn hold(&self) {
+        self.busy.set(self.busy.get() + 1);
+    }
+
+    /// What [`begin`](Self::begin) or [`hold`](Self::hold) said is over.
+    pub fn release(&self, now: Instant) {
+        self.busy.set(self.busy.get() - 1);
+        self.quiet_since.set(now);
+    }
+
+    /// Whether a request is in hand.
+    pub fn is_busy(&self) -> bool {
+        self.busy.get() > 0
+    }
+
+    /// Whether the client has had its time.
+    pub fn late(&self, now: Instant, times: &ClientTimes) -> Option<Late> {
+        if self.is_busy() {
+            return None;
+        }
+        let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        let quiet_for = |time| is_over(self.quiet_since.get(), time);
+        let heard = self.heard_at.get();
+        match self.last.get() {
+            None => quiet_for(times.head).then_some(Late::Head),
+            Some(last) => match heard {
+                Some(since) if is_over(since, times.head) => match last {
+                    Last::WithoutBody => Some(Late::Head),
+                    Last::WithBody => Some(Late::Rest),
+                },
+                // An idle connection would have ended: a part of a head has come while the
+                // response before went out.
+                _ => quiet_for(times.keep_alive + times.head).then_some(Late::Rest),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens to a connection, and when, in seconds.
+    #[derive(Debug, Clone, Copy)]
+    enum Seen {
+        Heard(u64),
+        Get,
+        Post,
+        Streams,
+        Ends(u64),
+    }
+    use Seen::{Ends, Get, Heard, Post, Streams};
+
+    #[test]
+    fn who_is_late_and_when() {
+        let times = ClientTimes {
+            head: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(20),
+        };
+        type Row = (&'static str, &'static [Seen], Option<(u64, Late)>);
+        let rows: &[Row] = &[
+            ("says nothing", &[], Some((5, Late::Head))),
+            (
+                "a byte at a time",
+                &[Heard(1), Heard(4)],
+                Some((5, Late::Head)),
+            ),
+            ("a request in hand", &[Heard(1), Get], None),
+            (
+                "a body that comes slowly",
+                &[Post, Heard(2), Heard(9)],
+                None,
+            ),
+            ("a response that goes out", &[Get, Streams, Ends(2)], None),
+            ("then nothing", &[Get, Ends(2)], Some((27, Late::Rest))),
+            (
+                "a slow second head",
+                &[Get, Ends(2), Heard(10), Heard(13)],
+                Some((15, Late::Head)),
+            ),
+            ("the second in time", &[Get, Ends(2), Heard(10), Get], None),
+            (
+                "a body without an end, or a head",
+                &[Post, Ends(2), Heard(3)],
+                Some((8, Late::Rest)),
+            ),
+            (
+                "began while the response went out",
+                &[Get, Heard(2), Ends(3)],
+                Some((28, Late::Rest)),
+            ),
+        ];
+        for (story, seen, expected) in rows {
+            let opened = Instant::now();
+            let at = |second| opened + Duration::from_secs(second);
+            let patience = Patience::new(opened);
+            for seen in *seen {
+                match *seen {
+                    Heard(second) => patience.heard(at(second)),
+                    Get => patience.begin(false),
+                    Post => patience.begin(true),
+                    Streams => patience.hold(),
+                    Ends(second) => patience.release(at(second)),
+                }
+            }
+            let late = (0..100).find_map(|second| {
+                let late = patience.late(at(second), &times)?;
+                Some((second, late))
+            });
+            assert_eq!(late, *expected, "{story}");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix_web::body::BodySize;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
@@ -13,16 +12,17 @@ use awc::http::uri::{PathAndQuery, Scheme};
 use log::{debug, warn};
 use tokio::time::Instant;
 
+use super::connection::{ClientConnection, InHand};
 use super::error::ProxyError;
-use super::patience::Patience;
+use super::reply_wait::ReplyWait;
 use super::response_body::{NoBody, ResponseBody};
 use super::unread::Unread;
 use super::upgrade::Tunnel;
-use super::{Worker, forwarded, key, upgrade};
+use super::{HttpSettings, Worker, forwarded, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
-use crate::upstream::{Attempt, Break, Exchange, Failure, Grant, Idle, Replay, Verdict};
+use crate::upstream::{Attempt, Exchange, Failure, Grant, Idle, Replay, Verdict};
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
 /// order if that one cannot be reached.
@@ -37,6 +37,9 @@ pub async fn forward(
     worker.retry_budget.earn();
     let upgrade = match upgrade::asked(request) {
         _ if request.method() == Method::CONNECT => Err(ProxyError::Connect),
+        _ if is_too_large(request, worker.settings.max_body) => {
+            Err(ProxyError::Upstream(Failure::BodyTooLarge))
+        }
         upgrade => upgrade,
     };
     let upgrade = match upgrade {
@@ -49,7 +52,7 @@ pub async fn forward(
     let body = if upgrade {
         Some(Replay::tunnel(payload))
     } else {
-        body_of(request, payload, worker.settings.times.body)
+        body_of(request, payload, &worker.settings)
     };
     let answered = attempt_until_answered(worker, request, upgrade, body.as_ref()).await;
     if answered.is_err() {
@@ -75,8 +78,8 @@ async fn attempt_until_answered(
     };
     let mut attempt = Attempt::default();
     loop {
-        let in_hand = tunnel.is_none() && body.is_none_or(Replay::is_in_hand);
-        let grant = acquire(worker, wanted.clone(), deadline).await?;
+        let replayable = tunnel.is_none() && body.is_none_or(Replay::is_in_hand);
+        let grant = acquire(worker, request, wanted.clone(), deadline).await?;
         let failure = match send(
             worker,
             request,
@@ -84,19 +87,24 @@ async fn attempt_until_answered(
             body,
             tunnel.as_ref(),
             &grant,
-            Patience {
+            ReplyWait {
                 response: times.response,
                 deadline,
-                leaves_the_lost: attempt.may_be_sent_again(request.method(), in_hand),
+                leaves_the_lost: attempt.may_be_sent_again(request.method(), replayable),
             },
         )
         .await
         {
             Ok(response) => {
                 return Ok(match tunnel {
-                    Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                        tunnel.join(response, grant, body.cloned(), times.tunnel)
-                    }
+                    Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => tunnel
+                        .join(
+                            response,
+                            grant,
+                            in_hand(request),
+                            body.cloned(),
+                            times.tunnel,
+                        ),
                     _ => {
                         let idle = Idle::new(times.idle, deadline);
                         respond(request, response, grant, upgrade, idle)
@@ -145,17 +153,27 @@ async fn attempt_until_answered(
     }
 }
 
-/// The body that is to be sent on, if there is one.
-fn body_of(request: &HttpRequest, payload: web::Payload, pause: Duration) -> Option<Replay> {
+/// Whether a request says that its body is larger than it may be. One in chunks may turn out
+/// to be so later.
+fn is_too_large(request: &HttpRequest, most: Option<u64>) -> bool {
     let length = content_length(request.headers());
-    match length {
-        Some(0) => None,
-        Some(length) => Some(Replay::new(payload, BodySize::Sized(length), pause)),
-        None => request
-            .headers()
-            .contains_key(TRANSFER_ENCODING)
-            .then(|| Replay::new(payload, BodySize::Stream, pause)),
-    }
+    length.zip(most).is_some_and(|(length, most)| length > most)
+}
+
+/// The body that is to be sent on, if there is one.
+fn body_of(
+    request: &HttpRequest,
+    payload: web::Payload,
+    settings: &HttpSettings,
+) -> Option<Replay> {
+    let size = match content_length(request.headers()) {
+        Some(0) => return None,
+        Some(length) => BodySize::Sized(length),
+        None if request.headers().contains_key(TRANSFER_ENCODING) => BodySize::Stream,
+        None => return None,
+    };
+    let body = Replay::new(payload, size, settings.times.body);
+    Some(body.at_most(settings.max_body))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -165,9 +183,11 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// A replica for the request: at once, or as soon as one is ready.
 async fn acquire(
     worker: &Worker,
+    request: &HttpRequest,
     wanted: AcquireSlot,
     deadline: Option<Instant>,
 ) -> Result<Grant, ProxyError> {
+    let _waiting = ClientConnection::of(request).map(ClientConnection::wait);
     match worker.links.acquire.send(wanted).await {
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
@@ -200,7 +220,7 @@ async fn send(
     body: Option<&Replay>,
     tunnel: Option<&Tunnel>,
     grant: &Grant,
-    patience: Patience,
+    wait: ReplyWait,
 ) -> Result<ClientResponse, Failure> {
     let instance = grant.instance();
     let client = worker.clients.of(instance);
@@ -226,14 +246,13 @@ async fn send(
         // A body goes beside awc.
         outgoing.send_body(actix_web::body::None::new())
     };
-    let answered = patience.wait_for(exchange.run(sent), body, instance);
+    let answered = wait.wait_for(exchange.run(sent), body, instance);
     match answered.await? {
         Ok(response) => Ok(response),
-        Err(error) => Err(match body.and_then(Replay::broken) {
-            Some(Break::Broken) => Failure::ClientGone,
-            Some(Break::Stalled) => Failure::ClientStalled,
-            None => Failure::of(&error),
-        }),
+        Err(error) => {
+            let broken = body.and_then(Replay::broken);
+            Err(broken.map_or_else(|| Failure::of(&error), Failure::from))
+        }
     }
 }
 
@@ -250,6 +269,11 @@ fn target(request: &HttpRequest, grant: &Grant) -> Uri {
     parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     // All three parts are there and valid: this cannot fail.
     Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// Keeps the client's request in hand while its response goes out.
+fn in_hand(request: &HttpRequest) -> Option<InHand> {
+    ClientConnection::of(request).map(ClientConnection::hold)
 }
 
 /// The replica's response as the client's.
@@ -281,6 +305,7 @@ fn respond(
     }
     let mut outgoing = if has_body {
         let body = ResponseBody::new(response, length, grant, !failed, idle);
+        let body = body.holding(in_hand(request));
         if upgrade && length.is_none() {
             let chunks = upgrade::Chunks::of(body);
             outgoing.body(chunks).map_into_boxed_body()

@@ -12,6 +12,7 @@ use awc::error::PayloadError;
 use futures::Stream;
 use log::warn;
 
+use super::connection::InHand;
 use crate::upstream::{Grant, Idle};
 
 /// A body that flows from a replica; one that breaks off is an error, by the guard. The
@@ -21,6 +22,7 @@ pub struct ResponseBody {
     response: ClientResponse,
     size: BodySize,
     grant: Grant,
+    _in_hand: Option<InHand>,
     /// Its end says that the request was answered well.
     is_good: bool,
     idle: Idle,
@@ -40,9 +42,16 @@ impl ResponseBody {
             response,
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
+            _in_hand: None,
             is_good,
             idle,
         }
+    }
+
+    /// The same, which keeps the client's request in hand.
+    pub fn holding(mut self, request: Option<InHand>) -> Self {
+        self._in_hand = request;
+        self
     }
 
     /// What comes next; an end of our own if nothing does for too long.

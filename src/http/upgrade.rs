@@ -23,6 +23,7 @@ use log::info;
 use std::future::poll_fn;
 use tokio::time::Instant;
 
+use super::connection::InHand;
 use super::error::ProxyError;
 use super::{forwarded, headers};
 use crate::upstream::{Grant, Pause, Replay};
@@ -107,6 +108,7 @@ impl Tunnel {
         self,
         replica: ClientResponse,
         grant: Grant,
+        in_hand: Option<InHand>,
         client: Option<Replay>,
         silence: Duration,
     ) -> HttpResponse {
@@ -118,13 +120,13 @@ impl Tunnel {
         let (open, gone) = oneshot::channel();
         let spoken = Cell::new(Instant::now());
         rt::spawn(async move {
+            let _in_flight = (&grant, in_hand);
             tokio::select! {
                 () = pump(replica, self.pause, sender, gone, &spoken) => {}
                 () = silence_of(client, &spoken, silence) => {
                     info!("{}: a tunnel ends, silent for {silence:?}", grant.instance().id());
                 }
             }
-            drop(grant);
         });
         let body = TunnelBody {
             pieces,

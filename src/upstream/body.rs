@@ -36,6 +36,8 @@ struct Tape {
     overflowed: bool,
     /// The client's side broke off, or stood still for too long.
     broken: Option<Break>,
+    /// So many bytes more may come.
+    allowance: u64,
     /// Watches the client's side.
     idle: Idle,
     /// When the last piece came, or the end.
@@ -51,6 +53,8 @@ pub enum Break {
     Broken,
     /// Nothing came for too long.
     Stalled,
+    /// It is longer than it may be.
+    TooLarge,
 }
 
 impl Replay {
@@ -63,6 +67,7 @@ impl Replay {
             kept_bytes: 0,
             overflowed: false,
             broken: None,
+            allowance: u64::MAX,
             idle: Idle::new(pause, None),
             moved: None,
             tunnel: false,
@@ -71,6 +76,12 @@ impl Replay {
             tape: Rc::new(RefCell::new(tape)),
             size,
         }
+    }
+
+    /// The same, which breaks off before it is longer than so many bytes.
+    pub fn at_most(self, bytes: Option<u64>) -> Self {
+        self.tape.borrow_mut().allowance = bytes.unwrap_or(u64::MAX);
+        self
     }
 
     /// What a client says after an upgrade. It is asked for its first byte only when the
@@ -159,6 +170,12 @@ impl MessageBody for RequestBody {
                 Poll::Ready(Some(Err(io::Error::other(error.to_string()))))
             }
             Some(Ok(chunk)) => {
+                let Some(left) = tape.allowance.checked_sub(chunk.len() as u64) else {
+                    tape.broken = Some(Break::TooLarge);
+                    let wrong = "the body is larger than it may be";
+                    return Poll::Ready(Some(Err(io::Error::other(wrong))));
+                };
+                tape.allowance = left;
                 tape.keep(&chunk);
                 self.position = tape.kept.len();
                 Poll::Ready(Some(Ok(chunk)))
@@ -214,6 +231,17 @@ mod tests {
         for _ in 0..3 {
             assert!(replay.is_in_hand());
             assert_eq!(to_bytes(replay.play()).await.unwrap(), "hello");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_grows_too_large_breaks_off_and_cannot_be_sent_again() {
+        for (most, broken) in [(4, Some(Break::TooLarge)), (5, None)] {
+            let replay = replay_of(b"hello").await.at_most(Some(most));
+            let sent = to_bytes(replay.play()).await;
+            assert_eq!(sent.is_err(), broken.is_some(), "{most}");
+            assert_eq!(replay.broken(), broken, "{most}");
+            assert_eq!(replay.is_in_hand(), broken.is_none(), "{most}");
         }
     }
 

@@ -15,6 +15,7 @@ use std::fmt;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::Method;
 
+use super::body::Break;
 use super::connector::NotConnected;
 use super::guard::Fault;
 
@@ -48,6 +49,8 @@ pub enum Failure {
     ClientGone,
     /// The client paused for too long in its own body.
     ClientStalled,
+    /// The client's body is larger than is allowed.
+    BodyTooLarge,
 }
 
 impl fmt::Display for Failure {
@@ -62,6 +65,7 @@ impl fmt::Display for Failure {
             Self::TookTooLong => f.write_str("no response within --request-timeout"),
             Self::ClientGone => f.write_str("the client broke off"),
             Self::ClientStalled => f.write_str("the client's body paused for --body-timeout"),
+            Self::BodyTooLarge => f.write_str("the client's body is larger than --max-body"),
         }
     }
 }
@@ -69,7 +73,10 @@ impl fmt::Display for Failure {
 impl Failure {
     /// Whether the replica had no part in it.
     pub fn is_clients(&self) -> bool {
-        matches!(self, Self::ClientGone | Self::ClientStalled)
+        matches!(
+            self,
+            Self::ClientGone | Self::ClientStalled | Self::BodyTooLarge
+        )
     }
 }
 
@@ -112,6 +119,16 @@ impl Failure {
             SendRequestError::Response(error) => Self::BadResponse(error.to_string()),
             SendRequestError::Body(error) => Self::Broken(error.to_string()),
             other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<Break> for Failure {
+    fn from(end: Break) -> Self {
+        match end {
+            Break::Broken => Self::ClientGone,
+            Break::Stalled => Self::ClientStalled,
+            Break::TooLarge => Self::BodyTooLarge,
         }
     }
 }
@@ -192,7 +209,8 @@ impl Attempt {
             | Failure::TimedOut
             | Failure::TookTooLong
             | Failure::ClientGone
-            | Failure::ClientStalled => Verdict::GiveUp,
+            | Failure::ClientStalled
+            | Failure::BodyTooLarge => Verdict::GiveUp,
         }
     }
 }

@@ -99,6 +99,17 @@ impl Ringmaster {
         self.url.strip_prefix("http://").unwrap()
     }
 
+    /// Where `GET /status` is, from the start-up text.
+    pub async fn status_url(&self) -> String {
+        let url = || {
+            let text = self.text();
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix("admin curl ").map(str::to_owned))
+        };
+        eventually("the admin address", || async { url().is_some() }).await;
+        url().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }

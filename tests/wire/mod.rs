@@ -7,7 +7,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{PATIENCE, Ringmaster};
@@ -26,7 +26,12 @@ impl Scripted {
     }
 
     pub async fn answering(script: impl Fn(&str) -> Vec<u8> + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::answering_at(0, script).await
+    }
+
+    /// The same, at a port that somebody may have waited for.
+    pub async fn answering_at(port: u16, script: impl Fn(&str) -> Vec<u8> + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let (kept, script) = (Arc::clone(&requests), Rc::new(script));
@@ -110,7 +115,7 @@ pub async fn told(address: &str, bytes: &[u8]) -> String {
 }
 
 /// What comes until the end; a reset is one, too.
-pub async fn rest(stream: &mut TcpStream) -> String {
+pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
     String::from_utf8_lossy(&bytes).into_owned()
