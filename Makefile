@@ -8,7 +8,7 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run analysis build up stop restart logs down test bench bench-ring check fmt
+.PHONY: help run analysis build up stop restart logs down test chaos bench bench-ring check fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ test: ## all tests; those that need Docker only where an engine answers
 	cargo test --workspace
 	@docker version >/dev/null 2>&1 || \
 	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
+
+chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3')
+	cargo test --release --test chaos -- --timed --out target/chaos $(ARGS)
 
 bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, memory
 	benches/peers/get

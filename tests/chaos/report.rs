@@ -1,0 +1,150 @@
+//! What a campaign found: as a table, as JSON and as a chart.
+
+use std::path::Path;
+
+use comfy_table::Table;
+use plotters::prelude::*;
+use serde::Serialize;
+
+/// One fault.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub fault: &'static str,
+    pub victim: String,
+    pub requests: usize,
+    /// GET and PUT without a good answer.
+    pub failed: usize,
+    pub posts_failed: usize,
+    pub streams_cut: usize,
+    pub retried: u64,
+    pub detected_ms: Option<f64>,
+    pub healed_ms: Option<f64>,
+    pub longest_gap_ms: f64,
+    /// Keys of unharmed replicas that went elsewhere, of the sample.
+    pub moved: Option<usize>,
+    /// Promises that were not kept.
+    pub broken: Vec<String>,
+}
+
+/// A whole campaign.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub seed: u64,
+    pub runtime: &'static str,
+    pub clients: usize,
+    pub rows: Vec<Row>,
+    pub posts: usize,
+    /// POSTs that were executed more than once.
+    pub doubled: usize,
+    pub files_before: usize,
+    pub files_after: usize,
+    pub resident_kib_before: u64,
+    pub resident_kib_after: u64,
+    /// Promises about the whole that were not kept.
+    pub broken: Vec<String>,
+}
+
+impl Report {
+    pub fn promises_broken(&self) -> Vec<String> {
+        let of_rows = self.rows.iter().flat_map(|row| {
+            let told = |what: &String| format!("{} of {}: {what}", row.fault, row.victim);
+            row.broken.iter().map(told)
+        });
+        of_rows.chain(self.broken.iter().cloned()).collect()
+    }
+
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.set_header([
+            "fault",
+            "requests",
+            "failed",
+            "POST lost",
+            "streams cut",
+            "retried",
+            "detected",
+            "healed",
+            "longest gap",
+            "moved",
+        ]);
+        let ms = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
+        for row in &self.rows {
+            table.add_row([
+                row.fault.to_owned(),
+                row.requests.to_string(),
+                row.failed.to_string(),
+                row.posts_failed.to_string(),
+                row.streams_cut.to_string(),
+                row.retried.to_string(),
+                ms(row.detected_ms),
+                ms(row.healed_ms),
+                ms(Some(row.longest_gap_ms)),
+                row.moved.map_or("-".to_owned(), |moved| moved.to_string()),
+            ]);
+        }
+        format!(
+            "{table}\n{} clients, seed {}; {} POSTs, {} executed twice; open files {} before and \
+             {} after; memory {} and {} KiB",
+            self.clients,
+            self.seed,
+            self.posts,
+            self.doubled,
+            self.files_before,
+            self.files_after,
+            self.resident_kib_before,
+            self.resident_kib_after,
+        )
+    }
+
+    /// `results.json` and `chart.svg` into a folder.
+    pub fn write(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        std::fs::create_dir_all(folder)?;
+        let json = serde_json::to_string_pretty(self)?;
+        std::fs::write(folder.join("results.json"), json)?;
+        self.chart(&folder.join("chart.svg"))
+    }
+
+    fn chart(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let most = self
+            .rows
+            .iter()
+            .map(|row| row.longest_gap_ms)
+            .fold(1.0, f64::max);
+        let area =
+            SVGBackend::new(path, (900, 60 + 40 * self.rows.len() as u32)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption("Longest time without any good answer", ("sans-serif", 18))
+            .margin(8)
+            .x_label_area_size(36)
+            .y_label_area_size(110)
+            .build_cartesian_2d(0.0..most * 1.1, (0..self.rows.len()).into_segmented())?;
+        let name = |at: &SegmentValue<usize>| match at {
+            SegmentValue::CenterOf(place) => self
+                .rows
+                .get(*place)
+                .map_or(String::new(), |row| row.fault.to_owned()),
+            _ => String::new(),
+        };
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .x_desc("milliseconds")
+            .y_labels(self.rows.len())
+            .y_label_formatter(&name)
+            .draw()?;
+        let bars = self.rows.iter().enumerate().map(|(place, row)| {
+            let color = if row.broken.is_empty() { BLUE } else { RED };
+            let corners = [
+                (0.0, SegmentValue::Exact(place)),
+                (row.longest_gap_ms, SegmentValue::Exact(place + 1)),
+            ];
+            let mut bar = Rectangle::new(corners, color.mix(0.7).filled());
+            bar.set_margin(6, 6, 0, 0);
+            bar
+        });
+        chart.draw_series(bars)?;
+        area.present()?;
+        Ok(())
+    }
+}
