@@ -110,6 +110,8 @@ impl Replay {
 
     /// The body for one attempt. An earlier attempt's must be gone by then.
     pub fn play(&self) -> RequestBody {
+        // While the request waited for a replica, it was us who did not listen.
+        self.tape.borrow_mut().idle.moved();
         RequestBody {
             tape: Rc::clone(&self.tape),
             size: self.size,
@@ -243,6 +245,26 @@ mod tests {
             assert_eq!(replay.broken(), broken, "{most}");
             assert_eq!(replay.is_in_hand(), broken.is_none(), "{most}");
         }
+    }
+
+    #[actix_web::test]
+    async fn a_client_is_not_blamed_for_the_time_between_attempts() {
+        tokio::time::pause();
+        let (_sender, payload) = actix_http::h1::Payload::create(false);
+        let mut payload = actix_web::dev::Payload::from(payload);
+        let request = TestRequest::default().to_http_request();
+        let source = Payload::from_request(&request, &mut payload).await.unwrap();
+        let replay = Replay::new(source, BodySize::Stream, Duration::from_secs(10));
+        for _ in 0..3 {
+            let attempt = to_bytes(replay.play());
+            let waited = tokio::time::timeout(Duration::from_secs(9), attempt).await;
+            assert!(waited.is_err(), "nothing comes");
+            assert_eq!(replay.broken(), None);
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+        let waited = tokio::time::timeout(Duration::from_secs(11), to_bytes(replay.play())).await;
+        assert!(waited.unwrap().is_err());
+        assert_eq!(replay.broken(), Some(Break::Stalled));
     }
 
     #[actix_web::test]
