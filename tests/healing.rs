@@ -444,3 +444,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 "#;
+
+#[actix_web::test]
+async fn a_balancer_that_nobody_asks_any_more_closes_what_it_had_open() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let idle = common::sockets_of(balancer.pid());
+    let load = Load::start(&balancer.url("/home"), 16);
+    load.go_on_for(100).await;
+    assert!(common::sockets_of(balancer.pid()) >= idle + 16);
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    eventually("its sockets are closed", || async {
+        // A heartbeat may be on its way.
+        common::sockets_of(balancer.pid()) <= idle + 3
+    })
+    .await;
+}

@@ -12,8 +12,8 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult,
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
 use super::waiting_room::{Queue, Shortage, WaitingPlace, WaitingRoom};
-use crate::ring::{Key, MemberIndex};
-use crate::upstream::{Capacity, Clients, Grant};
+use crate::ring::{Key, MemberIndex, ReplicaName};
+use crate::upstream::{Capacity, Clients, Grant, IDLE_CONNECTION};
 
 /// Which replica is to serve this request?
 #[derive(Debug, Clone, Message)]
@@ -21,9 +21,10 @@ use crate::upstream::{Capacity, Clients, Grant};
 pub struct AcquireSlot {
     /// The request's key.
     pub key: Key,
-    /// Serial numbers of instances that this request has failed on, and may try again when
-    /// no other is left: one that was slow to accept a connection is not a dead one.
-    pub tried: Vec<u64>,
+    /// Replicas that this request has failed on, and may try again when no other is left: one
+    /// that was slow to accept a connection is not a dead one. Not instances, for where one
+    /// has just died its successor may die as well.
+    pub tried: Vec<ReplicaName>,
     /// Serial numbers of instances where nobody listens.
     pub refused: Vec<u64>,
 }
@@ -114,7 +115,7 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
         is_free.then_some(instance)
     };
     let untried = |index: MemberIndex| {
-        alive(index).filter(|instance| !wanted.tried.contains(&instance.serial()))
+        alive(index).filter(|instance| !wanted.tried.contains(&instance.id().replica))
     };
     let usable = |index: MemberIndex| untried(index).filter(|i| !i.is_ejected());
     let with_room =
@@ -149,6 +150,7 @@ impl Actor for ProxyWorker {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.ring.do_send(RegisterWorker(ctx.address().recipient()));
+        ctx.run_interval(IDLE_CONNECTION, |worker, _| worker.clients.drop_unused());
     }
 }
 
@@ -268,6 +270,11 @@ mod tests {
             (vec![], vec![first, second, third], None),
         ] {
             let story = format!("tried {tried:?}, refused {refused:?}");
+            let named = |serial: &u64| order.iter().find(|i| i.serial() == *serial);
+            let tried = tried.iter().filter_map(named);
+            let tried = tried
+                .map(|instance| instance.id().replica.clone())
+                .collect();
             let wanted = AcquireSlot {
                 key,
                 tried,
@@ -305,7 +312,7 @@ mod tests {
         let (worker, order) = worker(key);
         let wanted = AcquireSlot {
             key,
-            tried: vec![order[0].serial()],
+            tried: vec![order[0].id().replica.clone()],
             refused: Vec::new(),
         };
         let granted = || worker.grant(&wanted);

@@ -136,7 +136,7 @@ async fn attempt_until_answered(
                 } else if failure == Failure::OutOfFiles {
                     worker.clients.close_idle();
                 } else {
-                    wanted.tried.push(instance.serial());
+                    wanted.tried.push(instance.id().replica.clone());
                 }
                 worker.counters.retry();
             }

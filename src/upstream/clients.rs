@@ -3,7 +3,7 @@
 //! One client for all would share one connection limit and one pool; dropping an
 //! instance's client closes its idle connections.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use super::instance::Instance;
 
 /// An idle connection is closed before the replica does it: actix, for one, closes after
 /// five seconds, and a request sent into that moment would be lost.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 /// A connection may live as long as it is used.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -31,7 +31,13 @@ pub struct ClientSettings {
 /// The clients of one worker thread.
 pub struct Clients {
     settings: ClientSettings,
-    by_serial: RefCell<HashMap<u64, Client>>,
+    by_serial: RefCell<HashMap<u64, Entry>>,
+}
+
+struct Entry {
+    client: Client,
+    /// Since the last call of [`Clients::drop_unused`].
+    used: Cell<bool>,
 }
 
 impl Clients {
@@ -45,13 +51,26 @@ impl Clients {
 
     /// The client of an instance, made at the first request to it.
     pub fn of(&self, instance: &Arc<Instance>) -> Client {
-        if let Some(client) = self.by_serial.borrow().get(&instance.serial()) {
-            return client.clone();
+        if let Some(entry) = self.by_serial.borrow().get(&instance.serial()) {
+            entry.used.set(true);
+            return entry.client.clone();
         }
         let client = build(Arc::clone(instance), self.settings);
+        let entry = Entry {
+            client: client.clone(),
+            used: Cell::new(true),
+        };
         let mut clients = self.by_serial.borrow_mut();
-        clients.insert(instance.serial(), client.clone());
+        clients.insert(instance.serial(), entry);
         client
+    }
+
+    /// Drops the clients that nobody has asked for since the last call. awc looks at its idle
+    /// connections only when it needs one: without this, what the replica has closed would
+    /// stay open here for as long as no request comes.
+    pub fn drop_unused(&self) {
+        let mut clients = self.by_serial.borrow_mut();
+        clients.retain(|_, entry| entry.used.replace(false));
     }
 
     /// Closes every idle connection; those in use are closed after their requests.

@@ -16,7 +16,7 @@ mod warmth;
 
 pub use body::{Break, Replay, RequestBody};
 pub use capacity::{Bell, Capacity};
-pub use clients::{ClientSettings, Clients};
+pub use clients::{ClientSettings, Clients, IDLE_CONNECTION};
 pub use counters::{Counters, Counts, Tally};
 pub use guard::{Exchange, Pause};
 pub use idle::Idle;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use comfy_table::Table;
 use plotters::prelude::*;
+use plotters::style::register_font;
 use serde::Serialize;
 
 /// One fault.
@@ -105,6 +106,8 @@ impl Report {
     }
 
     fn chart(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let font = register_font("sans-serif", FontStyle::Normal, notosans::REGULAR_TTF);
+        font.map_err(|_| "not a font")?;
         let most = self
             .rows
             .iter()
