@@ -5,7 +5,7 @@ use std::rc::Rc;
 use actix_web::body::BodySize;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::http::{Method, StatusCode, Version};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use awc::ClientResponse;
 use awc::http::Uri;
 use awc::http::uri::{PathAndQuery, Scheme};
@@ -279,7 +279,7 @@ fn in_hand(request: &HttpRequest) -> Option<InHand> {
 /// The replica's response as the client's.
 fn respond(
     request: &HttpRequest,
-    response: ClientResponse,
+    mut response: ClientResponse,
     grant: Grant,
     upgrade: bool,
     idle: Idle,
@@ -293,7 +293,6 @@ fn respond(
         // Without chunks only the end of the connection can end the body.
         outgoing.force_close();
     }
-    let from = response.headers().clone();
     let failed = matches!(
         response.status(),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
@@ -304,7 +303,7 @@ fn respond(
         grant.instance().note_success();
     }
     let mut outgoing = if has_body {
-        let body = ResponseBody::new(response, length, grant, !failed, idle);
+        let body = ResponseBody::new(response.take_payload(), length, grant, !failed, idle);
         let body = body.holding(in_hand(request));
         if upgrade && length.is_none() {
             let chunks = upgrade::Chunks::of(body);
@@ -323,8 +322,8 @@ fn respond(
             outgoing.body(NoBody(length)).map_into_boxed_body()
         }
     };
-    forwarded::copy_response(&from, outgoing.headers_mut());
-    upgrade::keep_requirement(&from, &mut outgoing);
+    forwarded::copy_response(response.headers(), outgoing.headers_mut());
+    upgrade::keep_requirement(response.headers(), &mut outgoing);
     if upgrade {
         upgrade::decline(&mut outgoing);
     }

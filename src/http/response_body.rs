@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::Payload;
 use actix_web::web::Bytes;
-use awc::ClientResponse;
 use awc::error::PayloadError;
 use futures::Stream;
 use log::warn;
@@ -19,7 +19,7 @@ use crate::upstream::{Grant, Idle};
 /// request counts as in flight until this is
 /// dropped, which is when the client has it all or has gone.
 pub struct ResponseBody {
-    response: ClientResponse,
+    payload: Payload,
     size: BodySize,
     grant: Grant,
     _in_hand: Option<InHand>,
@@ -29,17 +29,17 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    /// The body of `response`; `length` is what its Content-Length says, `is_good` that its
+    /// A response's body; `length` is what its Content-Length says, `is_good` that its
     /// head is no failure, and `idle` how long it may take.
     pub fn new(
-        response: ClientResponse,
+        payload: Payload,
         length: Option<u64>,
         grant: Grant,
         is_good: bool,
         idle: Idle,
     ) -> Self {
         Self {
-            response,
+            payload,
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
             _in_hand: None,
@@ -56,7 +56,7 @@ impl ResponseBody {
 
     /// What comes next; an end of our own if nothing does for too long.
     fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
-        let polled = Pin::new(&mut self.response).poll_next(cx);
+        let polled = Pin::new(&mut self.payload).poll_next(cx);
         let expired = match &polled {
             Poll::Pending => self.idle.poll_expired(cx).is_ready(),
             Poll::Ready(Some(Ok(_))) => {

@@ -132,6 +132,8 @@ impl Report {
         chart
             .configure_mesh()
             .disable_y_mesh()
+            .light_line_style(TRANSPARENT)
+            .x_label_formatter(&|ms| format!("{ms:.0}"))
             .x_desc("milliseconds")
             .y_labels(self.rows.len())
             .y_label_formatter(&name)
