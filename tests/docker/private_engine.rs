@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A `dockerd` with a socket, images and networks of its own.
 pub struct PrivateEngine {
     folder: tempfile::TempDir,
+    bridge: String,
     daemon: Option<Child>,
 }
 
@@ -31,8 +32,15 @@ impl PrivateEngine {
             super::skip("a dockerd of our own takes Docker and root");
             return None;
         };
+        // Told to have no bridge (or to begin again with address pools of its own), it would
+        // remove docker0, which is the machine's. So
+        // the machine's engine lends it another.
+        let bridge = format!("rmt{}", std::process::id());
+        let named = format!("com.docker.network.bridge.name={bridge}");
+        super::docker(&["network", "create", "--opt", &named, &bridge]);
         let engine = Self {
             folder: tempfile::tempdir().unwrap(),
+            bridge,
             daemon: None,
         };
         let path = |name: &str| engine.path(name);
@@ -44,10 +52,9 @@ impl PrivateEngine {
             "storage-driver": driver,
             "live-restore": live_restore,
             // Its networks need no way out, and nobody else's rules are touched.
-            "bridge": "none",
+            "bridge": engine.bridge,
             "iptables": false,
             "ip-masq": false,
-            "default-address-pools": [{"base": "10.213.0.0/16", "size": 24}],
             "shutdown-timeout": 2,
         });
         std::fs::write(path("config.json"), config.to_string()).unwrap();
@@ -155,11 +162,17 @@ impl Drop for PrivateEngine {
             for container in self.try_docker(&["ps", "-aq"]).unwrap_or_default().lines() {
                 self.try_docker(&["rm", "-f", container]);
             }
+            // Bridges would outlive it.
+            let networks = self.try_docker(&["network", "ls", "-q", "--filter", "type=custom"]);
+            for network in networks.unwrap_or_default().lines() {
+                self.try_docker(&["network", "rm", network]);
+            }
         }
         self.end("TERM");
         for pid in self.remains() {
             let _ = Command::new("kill").args(["-KILL", &pid]).status();
         }
+        super::quietly(&["network", "rm", &self.bridge]);
     }
 }
 
