@@ -12,7 +12,7 @@ use crate::analysis::admin::ReplicaStatus;
 use crate::analysis::observed::Harm;
 
 /// A delayed replica is stopped so long, then runs so long, and so on.
-pub const STROKE: Duration = Duration::from_millis(50);
+const STROKE: Duration = Duration::from_millis(50);
 
 /// What is done to a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Fault {
     Kill,
     /// SIGSTOP, and SIGCONT after so long.
     Pause(Duration),
-    /// For so long it is stopped half of the time, in strokes of [`STROKE`].
+    /// For so long it is stopped half of the time, in strokes of 50 ms.
     Delay(Duration),
 }
 
