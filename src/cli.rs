@@ -5,6 +5,7 @@
 
 mod analyze;
 mod command;
+mod drill;
 mod ring;
 
 use std::ffi::OsString;
@@ -44,6 +45,8 @@ pub enum Invocation {
     },
     /// Measure a balancer.
     Analyze(Box<Options>),
+    /// Harm replicas of a running balancer.
+    Drill(Box<crate::drill::Options>),
     /// The configuration is good; print this, the settings in the form of a
     /// configuration file, and exit with 0.
     Check {
@@ -138,6 +141,7 @@ pub fn parse(
         Some((command::HEALTHCHECK, matches)) => healthcheck(matches, &env),
         Some((command::RING, matches)) => ring::request(matches, &env),
         Some((analyze::NAME, matches)) => analyze::invocation(matches),
+        Some((drill::NAME, matches)) => drill::invocation(matches),
         Some((command::CHECK, matches)) => {
             let (layers, settings, warnings) = configure(matches, &env)?;
             Ok(Invocation::Check {

@@ -29,6 +29,7 @@ pub mod app;
 pub mod banner;
 pub mod cli;
 pub mod config;
+pub mod drill;
 pub mod fleet;
 pub mod healthcheck;
 pub mod http;

@@ -7,6 +7,7 @@ use log::{info, warn};
 use ringmaster::app::{AppError, Balancer};
 use ringmaster::cli::{self, Invocation};
 use ringmaster::config::Settings;
+use ringmaster::drill::{self, DrillError};
 use ringmaster::{analysis, banner, healthcheck, open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
             open_files::raise();
             let analyzed = actix::System::new().block_on(analysis::run(&options));
             return end(analyzed.map(|summary| print(&summary)));
+        }
+        Invocation::Drill(options) => {
+            open_files::raise();
+            return end_drill(actix::System::new().block_on(drill::run(&options)));
         }
         Invocation::Balance { settings, warnings } => {
             log_to_stderr();
@@ -108,6 +113,24 @@ fn print(text: &str) {
 fn warn_early(warnings: &[String]) {
     for warning in warnings {
         eprintln!("warning: {warning}");
+    }
+}
+
+fn end_drill(drilled: Result<drill::Outcome, DrillError>) -> ExitCode {
+    match drilled {
+        Ok(outcome) => {
+            print(&outcome.text);
+            if outcome.good {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(FAILURE)
+            }
+        }
+        Err(error @ DrillError::Use(_)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(WRONG_USE)
+        }
+        Err(error) => end(Err(error)),
     }
 }
 

@@ -57,6 +57,11 @@ async fn status_shows_the_ring_the_counts_the_replicas_and_what_happened() {
     assert_eq!(replicas.len(), 3);
     assert_eq!(replicas[0]["name"], "Server1");
     assert_eq!(replicas[0]["weight"], 1);
+    for replica in replicas {
+        let pid = balancer.child(replica["name"].as_str().unwrap());
+        assert_eq!(replica["pid"], pid, "{replica}");
+        assert_eq!(replica["container"], Value::Null);
+    }
     let story: Vec<String> = status["events"]
         .as_array()
         .unwrap()

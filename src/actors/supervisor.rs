@@ -27,7 +27,7 @@ use crate::fleet::{
     Step, Ticket, Time,
 };
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
-use crate::runtime::{Runtime, RuntimeEvent};
+use crate::runtime::{Runtime, RuntimeEvent, Whereabouts};
 
 /// Which replicas are desired?
 #[derive(Debug, Message)]
@@ -61,6 +61,8 @@ pub struct FleetReport {
     pub now_ms: f64,
     /// Every replica.
     pub replicas: Vec<ReplicaStatus>,
+    /// Where each of them runs, in the same order.
+    pub whereabouts: Vec<Option<Whereabouts>>,
     /// What happened lately, the oldest first.
     pub events: Vec<HistoryEntry>,
 }
@@ -437,9 +439,12 @@ impl Handler<LookAtFleet> for Supervisor {
     type Result = MessageResult<LookAtFleet>;
 
     fn handle(&mut self, _: LookAtFleet, _: &mut Self::Context) -> Self::Result {
+        let replicas = self.fleet.statuses();
+        let whereabouts = |replica: &ReplicaStatus| self.runtime.whereabouts(&replica.id);
         MessageResult(FleetReport {
             now_ms: self.now().as_micros() as f64 / 1_000.0,
-            replicas: self.fleet.statuses(),
+            whereabouts: replicas.iter().map(whereabouts).collect(),
+            replicas,
             events: self.history.entries(),
         })
     }

@@ -63,6 +63,15 @@ pub struct ReplicaStatus {
     pub weight: u32,
     /// `ready`, or what it is instead.
     pub state: String,
+    /// Counts the instances that have played it.
+    #[serde(default)]
+    pub generation: u64,
+    /// Its instance's process, if that is a child of the balancer's.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// The name of its instance's container, if it is one.
+    #[serde(default)]
+    pub container: Option<String>,
     /// Requests that it is working on.
     #[serde(default)]
     pub in_flight: u64,

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::admin::Status;
 use super::error::AnalysisError;
 use super::load::{self, Answer, Names, SteadyLoad};
+use super::observed::{Harm, Observed, Watch, silence};
 use super::progress::Progress;
 use super::results::{FailureRun, Kill, Timeline};
-use super::stats::milliseconds;
-use super::target::{Killed, Target};
+use super::target::Target;
 use super::{ANSWER_TIMEOUT, Options, api};
 
 /// Requests per second: enough for a fine timeline, little enough that neither client nor
@@ -19,11 +18,6 @@ const RATE: u32 = 2_000;
 const REPLICAS: usize = 3;
 /// The load runs so long before a kill and after its end.
 const QUIET: Duration = Duration::from_millis(800);
-/// Until the killed replica is back.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// From one look to the next.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
 /// The timeline begins so long before the kill.
 const BEFORE_MS: i64 = 300;
 /// It ends so long after the kill, or after the return if that takes longer.
@@ -31,15 +25,8 @@ const AFTER_MS: i64 = 700;
 /// The length of its bins.
 const BIN_MS: i64 = 25;
 
-/// A kill whose answers are not counted yet.
-struct Observed {
-    replica: String,
-    killed: Killed,
-    evicted_ms: Option<f64>,
-    back_ms: Option<f64>,
-    reason: Option<String>,
-    retried: Option<u64>,
-}
+/// A kill whose answers are not counted yet, and how it was done.
+type Killed = (Observed, String);
 
 /// Kills each replica under load.
 pub async fn run(target: &Target, options: &Options) -> Result<FailureRun, AnalysisError> {
@@ -89,69 +76,13 @@ pub async fn run(target: &Target, options: &Options) -> Result<FailureRun, Analy
 }
 
 /// Kills one replica and waits until it is back.
-async fn kill(target: &Target, load: &SteadyLoad, name: &str) -> Result<Observed, AnalysisError> {
-    let before = retried(target).await?;
-    let epoch = Instant::now();
-    let offset = match &target.admin {
-        Some(admin) => Some(admin.clock_offset_ms(epoch).await?),
-        None => None,
-    };
+async fn kill(target: &Target, load: &SteadyLoad, name: &str) -> Result<Killed, AnalysisError> {
+    let watch = Watch::begin(target.admin.as_ref(), load).await?;
+    let mut observed = Observed::new(name);
     let killed = target.kill(name).await?;
-    let called = Names::called(name);
-    let mut observed = Observed {
-        replica: name.to_owned(),
-        killed,
-        evicted_ms: None,
-        back_ms: None,
-        reason: None,
-        retried: None,
-    };
-    while observed.killed.at.elapsed() < PATIENCE {
-        tokio::time::sleep(LOOK_EVERY).await;
-        match (target.status().await?, offset) {
-            (Some(status), Some(offset)) => {
-                let at = milliseconds(observed.killed.at - epoch);
-                note(&mut observed, &status, at - offset);
-                if let Some(before) = before {
-                    observed.retried = Some(status.counters.retried - before);
-                }
-            }
-            _ => {
-                // Without the balancer's word for it, an answer has to do.
-                if load.has_answer_since(&called, observed.killed.at) {
-                    return Ok(observed);
-                }
-            }
-        }
-        if observed.back_ms.is_some() && load.has_answer_since(&called, observed.killed.at) {
-            return Ok(observed);
-        }
-    }
-    Err(AnalysisError::TooSlow {
-        what: format!("{name} is back"),
-        seconds: PATIENCE.as_secs(),
-    })
-}
-
-/// Reads out of the balancer's history what became of a kill at `at`, on its clock.
-fn note(observed: &mut Observed, status: &Status, at: f64) {
-    let mut events = status
-        .events
-        .iter()
-        // The two clocks agree to a fraction of a millisecond.
-        .filter(|event| event.replica == observed.replica && event.at_ms > at - 1.0);
-    if let Some(evicted) = events.find(|event| event.event == "evicted") {
-        observed.evicted_ms = Some(round(evicted.at_ms - at));
-        observed.reason.clone_from(&evicted.reason);
-    }
-    if let Some(admitted) = events.find(|event| event.event == "admitted") {
-        observed.back_ms = Some(round(admitted.at_ms - at));
-    }
-}
-
-/// To the hundredth, and never before the kill itself.
-fn round(ms: f64) -> f64 {
-    ((ms * 100.0).round() / 100.0).max(0.0)
+    observed.at = killed.at;
+    watch.until_back(&mut observed, Harm::Ends).await?;
+    Ok((observed, killed.method))
 }
 
 async fn retried(target: &Target) -> Result<Option<u64>, AnalysisError> {
@@ -160,8 +91,8 @@ async fn retried(target: &Target) -> Result<Option<u64>, AnalysisError> {
 }
 
 /// What clients saw of a kill.
-fn describe(observed: Observed, answers: &[Answer], known: &Names) -> Kill {
-    let at = observed.killed.at;
+fn describe((observed, method): Killed, answers: &[Answer], known: &Names) -> Kill {
+    let at = observed.at;
     let silent = silence(answers, known, &observed.replica, at);
     let last = observed.back_ms.unwrap_or_default() as i64 + BEFORE_MS;
     let timeline = timeline(answers, known, at, AFTER_MS.max(last));
@@ -171,7 +102,7 @@ fn describe(observed: Observed, answers: &[Answer], known: &Names) -> Kill {
         requests: answered.map(|&n| u64::from(n)).sum::<u64>() + failed,
         failed,
         replica: observed.replica,
-        method: observed.killed.method,
+        method,
         evicted_ms: observed.evicted_ms,
         back_ms: observed.back_ms,
         silent_ms: silent,
@@ -179,26 +110,6 @@ fn describe(observed: Observed, answers: &[Answer], known: &Names) -> Kill {
         retried: observed.retried,
         timeline,
     }
-}
-
-/// The longest time without an answer of a replica, from the kill until a request that was
-/// sent after it is answered. (One that was sent before may be answered by the successor.)
-fn silence(answers: &[Answer], known: &Names, replica: &str, at: Instant) -> f64 {
-    let own = answers.iter().filter(|answer| {
-        let from = answer.from.as_deref();
-        from.is_ok_and(|called| known.name(called) == replica)
-    });
-    let successor = own.clone().filter(|answer| answer.begun >= at);
-    let Some(first) = successor.map(|answer| answer.ended).min() else {
-        return 0.0;
-    };
-    let mut times: Vec<Instant> = own.map(|answer| answer.ended).collect();
-    times.sort_unstable();
-    let gaps = times
-        .windows(2)
-        .filter(|pair| pair[1] >= at && pair[1] <= first);
-    let longest = gaps.map(|pair| pair[1] - pair[0]).max();
-    longest.map_or(0.0, milliseconds)
 }
 
 /// Counts answers in bins around a kill.
@@ -261,6 +172,7 @@ mod tests {
             id: 123_456,
             begun,
             ended: begun + Duration::from_millis(ms),
+            lost: from.is_err(),
             from: from.map(str::to_owned).map_err(str::to_owned),
         }
     }

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::rt;
+use actix_web::web::Bytes;
 use awc::Client;
+use awc::http::StatusCode;
 use fastrand::Rng;
 use futures::StreamExt;
 use serde::Deserialize;
@@ -24,6 +26,9 @@ pub struct Answer {
     pub begun: Instant,
     /// When the last byte of the answer was there.
     pub ended: Instant,
+    /// Whether nothing came, or what only a server's failure explains (5xx). What is not the
+    /// demo server's answer may still be a good one.
+    pub lost: bool,
     /// How the replica that answered calls itself, or what went wrong.
     pub from: Result<String, String>,
 }
@@ -44,30 +49,38 @@ struct Greeting<'a> {
 /// Asks for a URL, and reads who answered.
 pub async fn ask(client: &Client, url: &str, id: u32) -> Answer {
     let begun = Instant::now();
-    let from = greeting(client, url, id).await;
+    let (lost, from) = match answer(client, url, id).await {
+        Ok((status, body)) => (status.is_server_error(), greeting(status, &body)),
+        Err(cause) => (true, Err(cause)),
+    };
     Answer {
         id,
         begun,
         ended: Instant::now(),
+        lost,
         from,
     }
 }
 
-async fn greeting(client: &Client, url: &str, id: u32) -> Result<String, String> {
+async fn answer(client: &Client, url: &str, id: u32) -> Result<(StatusCode, Bytes), String> {
     let request = client
         .get(url)
         .insert_header(("X-Request-ID", id.to_string()));
     let mut response = request.send().await.map_err(|error| error.to_string())?;
-    let status = response.status();
     let body = response.body().await.map_err(|error| error.to_string())?;
+    Ok((response.status(), body))
+}
+
+/// Who answered.
+fn greeting(status: StatusCode, body: &[u8]) -> Result<String, String> {
     if !status.is_success() {
-        return Err(format!("{status}: {}", String::from_utf8_lossy(&body)));
+        return Err(format!("{status}: {}", String::from_utf8_lossy(body)));
     }
-    serde_json::from_slice::<Greeting>(&body)
+    serde_json::from_slice::<Greeting>(body)
         .ok()
         .and_then(|greeting| greeting.message.strip_prefix("Hello from Server: "))
         .map(str::to_owned)
-        .ok_or_else(|| format!("not the demo server's: {}", String::from_utf8_lossy(&body)))
+        .ok_or_else(|| format!("not the demo server's: {}", String::from_utf8_lossy(body)))
 }
 
 /// Random six-digit request ids, the same for the same seed.
@@ -145,6 +158,14 @@ impl SteadyLoad {
             // Answers come roughly in order: nothing before this can be newer.
             .take_while(|answer| answer.ended >= when)
             .any(|answer| answer.begun >= when && answer.from.as_deref() == Ok(replica))
+    }
+
+    /// Whether answers tell who gave them, as the demo server's do.
+    pub fn tells_who(&self) -> bool {
+        self.answers
+            .borrow()
+            .iter()
+            .any(|answer| answer.from.is_ok())
     }
 
     /// Waits for the requests that are out; all answers, in the order in which they came.

@@ -9,17 +9,18 @@
 //! `results.json`, `report.md` and the charts, and leaves the balancer as it found it,
 //! whether it succeeds, fails or is interrupted.
 
-mod admin;
-mod api;
+pub(crate) mod admin;
+pub(crate) mod api;
 mod chart;
 mod distribution;
 mod error;
 mod failure;
-mod load;
+pub(crate) mod load;
 mod machine;
+pub(crate) mod observed;
 mod options;
 mod own;
-mod progress;
+pub(crate) mod progress;
 mod report;
 pub mod results;
 mod scale;

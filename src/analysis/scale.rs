@@ -208,6 +208,7 @@ mod tests {
             id: 1,
             begun: start,
             ended: start + Duration::from_millis(ended),
+            lost: from.is_err(),
             from: from.map(str::to_owned).map_err(str::to_owned),
         };
         let answers = [

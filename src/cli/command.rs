@@ -92,6 +92,7 @@ pub(super) fn command() -> Command {
         .subcommand(replica())
         .subcommand(healthcheck())
         .subcommand(super::analyze::command())
+        .subcommand(super::drill::command())
 }
 
 pub(super) fn help() -> Arg {
@@ -245,6 +246,7 @@ mod tests {
             &help(100, &["healthcheck", "--help"]),
         );
         golden("help-analyze.txt", &help(100, &["analyze", "--help"]));
+        golden("help-drill.txt", &help(100, &["drill", "--help"]));
         golden("options.md", &options_markdown());
     }
 
@@ -256,6 +258,7 @@ mod tests {
                 &["--help"],
                 &["check", "--help"],
                 &["analyze", "--help"],
+                &["drill", "--help"],
             ] {
                 for line in help(width, args).lines() {
                     assert!(line.chars().count() <= width, "{width}: {line}");

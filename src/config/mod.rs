@@ -33,5 +33,6 @@ pub(crate) use address::{host_and_port, listen as listen_address};
 pub(crate) use layers::{Given, Layer, Layers, Origin, Raw};
 pub(crate) use options::CONFIG;
 pub(crate) use report::report;
+pub(crate) use units::duration;
 pub(crate) use validate::{ring_spec, settings};
 pub(crate) use {environment::read as read_environment, file::read as read_file};

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// Reads a duration such as `1s`, `250ms` or `1m 30s`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.') {
         // "Zero" needs no unit, but one rule is easier to remember than one and an exception.

@@ -28,6 +28,7 @@ use crate::actors::ring_state::LookAtRing;
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::{FleetReport, LookAtFleet, RingReshaped};
 use crate::ring::{BalanceFactor, RingSpec, Weight};
+use crate::runtime::Whereabouts;
 use crate::upstream::{Counts, Tally};
 
 /// What the admin listener's handlers may ask for, and whom.
@@ -105,6 +106,10 @@ struct ReplicaLine {
     generation: u64,
     /// Where its instance listens, while it is ready.
     endpoint: Option<String>,
+    /// Its instance's process, if that is a child of ours.
+    pid: Option<u32>,
+    /// The name of its instance's container, if it is one.
+    container: Option<String>,
     in_flight: u32,
     /// Passed over for a while because it fails requests.
     ejected: bool,
@@ -154,7 +159,12 @@ fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> RingSt
 }
 
 fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
-    let line = |status: &crate::fleet::ReplicaStatus| {
+    let line = |(status, whereabouts): (&crate::fleet::ReplicaStatus, &Option<Whereabouts>)| {
+        let (pid, container) = match whereabouts {
+            Some(Whereabouts::Process(pid)) => (Some(*pid), None),
+            Some(Whereabouts::Container(name)) => (None, Some(name.clone())),
+            None => (None, None),
+        };
         let index = view.table.index_of(&status.id.replica);
         let ready = index.and_then(|index| view.ready.get(index.get())?.as_ref());
         ReplicaLine {
@@ -163,13 +173,16 @@ fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
             state: status.state,
             generation: status.id.generation,
             endpoint: ready.map(|instance| instance.endpoint().to_string()),
+            pid,
+            container,
             in_flight: ready.map_or(0, |instance| instance.in_flight()),
             ejected: ready.is_some_and(|instance| instance.is_ejected()),
             deaths_in_a_row: status.deaths_in_a_row,
             degraded: status.degraded,
         }
     };
-    fleet.replicas.iter().map(line).collect()
+    let replicas = fleet.replicas.iter().zip(&fleet.whereabouts);
+    replicas.map(line).collect()
 }
 
 /// The body of `PATCH /ring`. What is absent stays as it is; but another strategy begins

@@ -24,7 +24,7 @@ mod member_list;
 mod picture;
 mod reason;
 mod show;
-mod text;
+pub(crate) mod text;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

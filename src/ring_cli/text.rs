@@ -81,10 +81,10 @@ pub(super) fn names(names: &[String]) -> String {
 }
 
 /// A table with a header: the first column is text, the others are numbers.
-pub(super) struct Grid(Table);
+pub(crate) struct Grid(Table);
 
 impl Grid {
-    pub(super) fn new<T: AsRef<str>>(header: &[T]) -> Self {
+    pub(crate) fn new<T: AsRef<str>>(header: &[T]) -> Self {
         let mut table = Table::new();
         let line = LineStyle::none().fill('-').junction('-');
         table
@@ -106,11 +106,11 @@ impl Grid {
         Self(table)
     }
 
-    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0.add_row(cells.into_iter().map(Cell::new));
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.trim_fmt() + "\n"
     }
 }

@@ -41,6 +41,15 @@ pub struct LastWords {
     pub lines: Vec<String>,
 }
 
+/// What an instance is to the machine that it runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// A process, by its id as the balancer sees it.
+    Process(u32),
+    /// A container, by its name.
+    Container(String),
+}
+
 /// Why a runtime could not do as it was told. Reads on after "cannot start Server1: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -87,6 +96,12 @@ pub trait Runtime: 'static {
     /// started, and for one that is to be stopped both before that and after.
     fn last_words(&self, _: InstanceId) -> LocalBoxFuture<'static, LastWords> {
         Box::pin(async { LastWords::default() })
+    }
+
+    /// What a running instance is to its machine, for people who want to look at it or harm
+    /// it. None if it does not run, or if only somebody else knows.
+    fn whereabouts(&self, _: &InstanceId) -> Option<Whereabouts> {
+        None
     }
 
     /// Everything that ends by itself, from now on, for as long as the runtime lives.

@@ -58,6 +58,12 @@ impl Book {
         self.launches.contains_key(id)
     }
 
+    /// Whether a container of this instance runs.
+    pub(super) fn runs(&self, id: &InstanceId) -> bool {
+        let mut entries = self.containers.values();
+        entries.any(|entry| entry.instance == *id && matches!(entry.phase, Phase::Live))
+    }
+
     /// Whether the launch under way was overtaken by a stop.
     pub(super) fn is_cancelled(&self, id: &InstanceId) -> bool {
         self.launches.get(id).copied().unwrap_or(false)

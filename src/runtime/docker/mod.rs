@@ -31,7 +31,8 @@ use crate::runtime::docker::book::Book;
 use crate::runtime::docker::container::{FLEET, ImageFacts, Record};
 use crate::runtime::docker::engine::Engine;
 use crate::runtime::{
-    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent,
+    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError,
+    RuntimeEvent, Whereabouts,
 };
 
 /// What an operator may set about the Docker runtime.
@@ -144,6 +145,12 @@ impl Runtime for DockerRuntime {
 
     fn last_words(&self, id: InstanceId) -> LocalBoxFuture<'static, LastWords> {
         Rc::clone(&self.inner).last_words(id).boxed_local()
+    }
+
+    fn whereabouts(&self, id: &InstanceId) -> Option<Whereabouts> {
+        let name = container::container_name(&self.inner.settings.fleet, &id.replica);
+        let runs = self.inner.book.borrow().runs(id);
+        runs.then_some(Whereabouts::Container(name))
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {

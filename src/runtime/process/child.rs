@@ -71,6 +71,11 @@ impl Child {
         Ok(Self { process, group })
     }
 
+    /// Its process id: it leads the group that is named after it.
+    pub fn pid(&self) -> u32 {
+        self.group.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Waits for the child's end. Says how it ended if nobody told it to; if somebody did,
     /// everybody who asked is told. `memory` learns in both cases how it ended if it had
     /// done so by itself.

@@ -23,7 +23,8 @@ use futures::stream::{LocalBoxStream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent,
+    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError,
+    RuntimeEvent, Whereabouts,
 };
 pub use child::die_with_parent;
 use child::{Child, StopOrder};
@@ -35,10 +36,16 @@ use memory::Memories;
 /// kernel takes the death of the thread that forked for the death of the parent.
 pub struct ProcessRuntime {
     template: ReplicaTemplate,
-    running: Rc<RefCell<HashMap<InstanceId, mpsc::UnboundedSender<StopOrder>>>>,
+    running: Rc<RefCell<HashMap<InstanceId, Running>>>,
     memories: Memories,
     exits: mpsc::UnboundedSender<RuntimeEvent>,
     exits_out: Cell<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
+}
+
+/// A child, as long as it runs.
+struct Running {
+    pid: u32,
+    orders: mpsc::UnboundedSender<StopOrder>,
 }
 
 impl ProcessRuntime {
@@ -94,8 +101,10 @@ impl ProcessRuntime {
         let child = Child::spawn(id.clone(), &command, &env, &memory);
         let child = child.inspect_err(|_| memory.ended(None))?;
 
-        let (stop_orders_in, stop_orders) = mpsc::unbounded_channel();
-        self.running.borrow_mut().insert(id.clone(), stop_orders_in);
+        let (orders, stop_orders) = mpsc::unbounded_channel();
+        let pid = child.pid();
+        let known = Running { pid, orders };
+        self.running.borrow_mut().insert(id.clone(), known);
         let running = Rc::clone(&self.running);
         let exits = self.exits.clone();
         let id = id.clone();
@@ -139,7 +148,8 @@ impl Runtime for ProcessRuntime {
         id: InstanceId,
         grace: Duration,
     ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
-        let child = self.running.borrow().get(&id).cloned();
+        let running = self.running.borrow();
+        let child = running.get(&id).map(|child| child.orders.clone());
         async move {
             if let Some(child) = child {
                 let (done, stopped) = oneshot::channel();
@@ -154,6 +164,11 @@ impl Runtime for ProcessRuntime {
 
     fn last_words(&self, id: InstanceId) -> LocalBoxFuture<'static, LastWords> {
         self.memories.last_words(&id).boxed_local()
+    }
+
+    fn whereabouts(&self, id: &InstanceId) -> Option<Whereabouts> {
+        let running = self.running.borrow();
+        running.get(id).map(|child| Whereabouts::Process(child.pid))
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {

@@ -1,0 +1,181 @@
+//! What came of a drill: as a table for people, as JSON for programs.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::Options;
+use super::keys::Sample;
+use crate::analysis::load::{self, Answer, Names};
+use crate::analysis::observed::{Observed, silence};
+use crate::ring_cli::text::Grid;
+
+/// A fault whose answers are not counted yet.
+pub(super) struct Drilled {
+    pub(super) observed: Observed,
+    /// When the watching ended.
+    pub(super) until: Instant,
+    pub(super) moved: Option<usize>,
+    /// Of the instance before the fault and after it.
+    pub(super) generations: [u64; 2],
+    /// Why it is not over, if it is not.
+    pub(super) trouble: Option<String>,
+}
+
+/// One replica's line.
+#[derive(Debug, Serialize)]
+struct Line {
+    replica: String,
+    fault: String,
+    evicted_ms: Option<f64>,
+    back_ms: Option<f64>,
+    reason: Option<String>,
+    silent_ms: Option<f64>,
+    requests: usize,
+    failed: usize,
+    retried: Option<u64>,
+    keys_moved: Option<usize>,
+    generation_before: u64,
+    generation_after: u64,
+    trouble: Option<String>,
+}
+
+/// What came of a drill.
+#[derive(Debug)]
+pub struct Outcome {
+    /// No request failed, and everybody is back.
+    pub good: bool,
+    /// To be printed.
+    pub text: String,
+}
+
+impl Outcome {
+    pub(super) fn of(
+        options: &Options,
+        drilled: Vec<Drilled>,
+        answers: &[Answer],
+        samples: &[Sample],
+    ) -> Self {
+        let replicas: Vec<String> = drilled.iter().map(|d| d.observed.replica.clone()).collect();
+        let known = Names::new(&replicas);
+        let fault = options.fault.to_string();
+        let lines = drilled.into_iter();
+        let lines: Vec<Line> = lines
+            .map(|one| line(one, &fault, answers, &known))
+            .collect();
+        let all = || {
+            let sampled = samples.iter().flat_map(|sample| &sample.0);
+            answers.iter().chain(sampled)
+        };
+        let (failed, failures) = load::failures(all().filter(|answer| answer.lost));
+        let good = failed == 0 && lines.iter().all(|line| line.trouble.is_none());
+        let text = if options.json {
+            let json = json!({
+                "fault": fault,
+                "drills": lines,
+                "requests": all().count(),
+                "failed": failed,
+                "failures": failures,
+            });
+            format!("{json:#}")
+        } else {
+            let total = format!("{} requests, {failed} failed", all().count());
+            table(&lines, &total, &failures)
+        };
+        Self { good, text }
+    }
+}
+
+fn line(one: Drilled, fault: &str, answers: &[Answer], known: &Names) -> Line {
+    let Observed {
+        replica,
+        at,
+        evicted_ms,
+        back_ms,
+        reason,
+        retried,
+    } = one.observed;
+    let meanwhile = || {
+        let answers = answers.iter();
+        answers.filter(|answer| answer.ended >= at && answer.begun < one.until)
+    };
+    let tells_who = answers.iter().any(|answer| answer.from.is_ok());
+    Line {
+        silent_ms: tells_who.then(|| silence(answers, known, &replica, at)),
+        requests: meanwhile().count(),
+        failed: meanwhile().filter(|answer| answer.lost).count(),
+        replica,
+        fault: fault.to_owned(),
+        evicted_ms,
+        back_ms,
+        reason,
+        retried,
+        keys_moved: one.moved,
+        generation_before: one.generations[0],
+        generation_after: one.generations[1],
+        trouble: one.trouble,
+    }
+}
+
+/// One line a replica, then what does not fit into columns.
+fn table(lines: &[Line], total: &str, failures: &[String]) -> String {
+    let mut grid = Grid::new(&[
+        "replica",
+        "fault",
+        "off ring after",
+        "back after",
+        "silent",
+        "requests",
+        "failed",
+        "retried",
+        "keys moved",
+    ]);
+    for line in lines {
+        grid.row([
+            line.replica.clone(),
+            line.fault.clone(),
+            time(line.evicted_ms),
+            time(line.back_ms),
+            time(line.silent_ms),
+            line.requests.to_string(),
+            line.failed.to_string(),
+            or_dash(line.retried),
+            or_dash(line.keys_moved),
+        ]);
+    }
+    let mut text = grid.text() + "\n";
+    for line in lines {
+        let name = &line.replica;
+        let left = match &line.reason {
+            Some(reason) => format!("off the ring: {reason}"),
+            None => "never off the ring".to_owned(),
+        };
+        let after = match &line.trouble {
+            Some(trouble) => trouble.clone(),
+            None if line.generation_before == line.generation_after => {
+                "the same instance as before".to_owned()
+            }
+            None => "another instance, under the same name".to_owned(),
+        };
+        text.push_str(&format!("{name}: {left}; {after}\n"));
+    }
+    text.push_str(&format!("{total}\n"));
+    for failure in failures {
+        text.push_str(&format!("  {failure}\n"));
+    }
+    text
+}
+
+/// `38.2 ms`, `2.45 s`.
+fn time(ms: Option<f64>) -> String {
+    match ms {
+        Some(ms) if ms < 1_000.0 => format!("{ms:.1} ms"),
+        Some(ms) => format!("{:.2} s", ms / 1e3),
+        None => "-".to_owned(),
+    }
+}
+
+fn or_dash(number: Option<impl ToString>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
