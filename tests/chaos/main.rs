@@ -29,6 +29,19 @@ const SOME_KIB: u64 = 64 * 1024;
 const USAGE: &str = "options: --seed N (1), --rounds N (1), --clients N (200), --only FAULT, \
                      --timed, --out FOLDER";
 
+/// What `cargo test` hands to every test program, and is not for us.
+const FOR_TESTS: [&str; 9] = [
+    "--nocapture",
+    "--no-capture",
+    "--exact",
+    "--quiet",
+    "--include-ignored",
+    "--show-output",
+    "--test-threads",
+    "--format",
+    "--color",
+];
+
 struct Options {
     seed: u64,
     rounds: usize,
@@ -36,6 +49,8 @@ struct Options {
     faults: Vec<Fault>,
     timed: bool,
     out: Option<PathBuf>,
+    /// It is meant by what `cargo test` was told.
+    wanted: bool,
 }
 
 impl Options {
@@ -47,6 +62,7 @@ impl Options {
             faults: ALL.to_vec(),
             timed: false,
             out: None,
+            wanted: true,
         };
         let mut args = std::env::args().skip(1);
         while let Some(name) = args.next() {
@@ -66,8 +82,9 @@ impl Options {
                         return Err(format!("{wanted} is none of {names}"));
                     }
                 }
-                // What `cargo test` hands to every test program is not for us.
-                _ if name.starts_with("--") && !name.contains("seed") => {}
+                _ if FOR_TESTS.iter().any(|flag| name.starts_with(flag)) => {}
+                // `cargo test NAME` asks every test program for tests of that name.
+                _ if !name.starts_with('-') => options.wanted &= "chaos".contains(&name),
                 _ => return Err(format!("{name} is not known; {USAGE}")),
             }
         }
@@ -92,6 +109,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if !options.wanted {
+        return ExitCode::SUCCESS;
+    }
     let report = actix_web::rt::System::new().block_on(campaign(&options));
     println!("{}", report.table());
     if let Some(folder) = &options.out {
