@@ -133,6 +133,7 @@ fn each_big_library_has_its_place() {
                 "src/healthcheck.rs",
                 // A client like any other.
                 "src/analysis",
+                "src/drill",
             ],
         ),
         ("clap", &["src/cli", "src/config/options.rs"]),
