@@ -14,6 +14,8 @@ use crate::report::Row;
 const QUIET: usize = 300;
 /// Shorter than any mercy, longer than it takes to notice.
 const PAUSE: Duration = Duration::from_secs(4);
+/// Who dies five times within five minutes is started once a minute.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(90);
 /// Keys whose replica must stay the same.
 const SAMPLE: u64 = 60;
 
@@ -227,15 +229,20 @@ impl Scene {
 
     /// Every one of these processes has a successor on the ring.
     async fn replaced(&self, harmed: &[(String, u32)]) {
-        eventually("successors", || async {
+        let begun = Instant::now();
+        loop {
             let children = self.balancer.children();
-            harmed.iter().all(|(name, pid)| {
+            let succeeded = harmed.iter().all(|(name, pid)| {
                 children
                     .iter()
                     .any(|(child, now)| child == name && now != pid)
-            })
-        })
-        .await;
+            });
+            if succeeded {
+                break;
+            }
+            assert!(begun.elapsed() < LONGEST_BACK_OFF, "no successors");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         self.all_ready().await;
     }
 }
