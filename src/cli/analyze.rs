@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{ArgMatches, Command, value_parser};
 
+use super::command::flag;
 use super::{Invocation, UsageError, check_url};
 use crate::analysis::{Experiment, KillCommand, Options, RunningTarget, TargetOptions};
 
@@ -23,9 +24,6 @@ Examples:
 
 /// The flags.
 pub(super) fn command() -> Command {
-    let flag = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
     Command::new(NAME)
         .about("Measure a balancer: how even, how fast it heals, how much it holds")
         .long_about(

@@ -95,6 +95,11 @@ pub(super) fn command() -> Command {
         .subcommand(super::drill::command())
 }
 
+/// `--name VALUE`.
+pub(super) fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
 pub(super) fn help() -> Arg {
     Arg::new("help")
         .short('h')

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 
+use super::command::flag;
 use super::{Invocation, UsageError, check_url};
 use crate::drill::{Fault, Options};
 
@@ -28,9 +29,6 @@ Examples:
 
 /// The flags.
 pub(super) fn command() -> Command {
-    let flag = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
     Command::new(NAME)
         .about("Harm replicas of a running balancer under load, and see how it heals")
         .long_about(

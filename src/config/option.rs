@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::units;
 
 /// One option: a flag, an environment variable and a key of the TOML file.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct OptionSpec {
     /// The flag without its dashes, which is also the key in the file.
     pub key: &'static str,

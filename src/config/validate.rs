@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::str::FromStr;
 
 use actix_web::http::Method;
 
@@ -55,12 +56,8 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         text.parse::<KeySource>().map_err(|wrong| wrong.to_string())
     });
     let ring = ring(reader);
-    let balance_factor = reader.value("balance-factor", |text| match text {
-        "none" => Ok(None),
-        factor => factor
-            .parse()
-            .map(Some)
-            .map_err(|_| "not a balance factor".to_owned()),
+    let balance_factor = reader.value("balance-factor", |text| {
+        or_none(text, "not a balance factor")
     });
     let method = reader.value("heartbeat-method", |text| match text {
         "GET" => Ok(Method::GET),
@@ -114,13 +111,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         drain: reader.duration("drain-timeout"),
         stop_grace: reader.duration("stop-grace"),
     };
-    let max_in_flight = reader.value("max-in-flight", |text| match text {
-        "none" => Ok(None),
-        most => most
-            .parse()
-            .map(Some)
-            .map_err(|_| "not a whole number".to_owned()),
-    });
+    let max_in_flight = reader.value("max-in-flight", |text| or_none(text, "not a whole number"));
     let retry_budget = reader.whole("retry-budget");
     let max_waiting = reader.whole("max-waiting");
     let max_body = reader.value("max-body", units::body);
@@ -236,6 +227,14 @@ fn refuse_strangers(reader: &mut Reader<'_>, kind: RuntimeKind, because: &str) {
             ),
         );
     }
+}
+
+/// A value, or `none`.
+fn or_none<T: FromStr>(text: &str, wrong: &str) -> Result<Option<T>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| wrong.to_owned())
 }
 
 /// The CPUs that this process may use; the most that `--workers` allows if there are more.

@@ -99,7 +99,7 @@ async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpRespon
             let answer = admin::answer(&request, &mut payload).await;
             (Ok(answer), Some(Unread::Payload(payload)))
         }
-        (Ok(()), _) => proxy::forward(&request, payload).await,
+        (Ok(()), _) => proxy::forward(&request, payload, connection).await,
     };
     let mut response = answered.unwrap_or_else(|error| {
         if let Some(connection) = connection {

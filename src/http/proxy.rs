@@ -29,6 +29,7 @@ use crate::upstream::{Attempt, Exchange, Failure, Grant, Idle, Replay, Verdict};
 pub async fn forward(
     request: &HttpRequest,
     payload: web::Payload,
+    connection: Option<&Rc<ClientConnection>>,
 ) -> (Result<HttpResponse, ProxyError>, Option<Unread>) {
     let Some(worker) = request.app_data::<Rc<Worker>>() else {
         return (Err(ProxyError::NoReplica), Some(Unread::Payload(payload)));
@@ -54,7 +55,8 @@ pub async fn forward(
     } else {
         body_of(request, payload, &worker.settings)
     };
-    let answered = attempt_until_answered(worker, request, upgrade, body.as_ref()).await;
+    let answered =
+        attempt_until_answered(worker, request, connection, upgrade, body.as_ref()).await;
     if answered.is_err() {
         worker.counters.failure();
     }
@@ -64,6 +66,7 @@ pub async fn forward(
 async fn attempt_until_answered(
     worker: &Worker,
     request: &HttpRequest,
+    connection: Option<&Rc<ClientConnection>>,
     upgrade: bool,
     body: Option<&Replay>,
 ) -> Result<HttpResponse, ProxyError> {
@@ -78,8 +81,7 @@ async fn attempt_until_answered(
     };
     let mut attempt = Attempt::default();
     loop {
-        let replayable = tunnel.is_none() && body.is_none_or(Replay::is_in_hand);
-        let grant = acquire(worker, request, wanted.clone(), deadline).await?;
+        let grant = acquire(worker, connection, wanted.clone(), deadline).await?;
         let failure = match send(
             worker,
             request,
@@ -90,24 +92,21 @@ async fn attempt_until_answered(
             ReplyWait {
                 response: times.response,
                 deadline,
-                leaves_the_lost: attempt.may_be_sent_again(request.method(), replayable),
+                leaves_the_lost: attempt.may_be_sent_again(request.method()),
             },
         )
         .await
         {
             Ok(response) => {
+                // While the response goes out, the client's request is in hand.
+                let in_hand = connection.map(ClientConnection::hold);
                 return Ok(match tunnel {
-                    Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => tunnel
-                        .join(
-                            response,
-                            grant,
-                            in_hand(request),
-                            body.cloned(),
-                            times.tunnel,
-                        ),
+                    Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                        tunnel.join(response, grant, in_hand, body.cloned(), times.tunnel)
+                    }
                     _ => {
                         let idle = Idle::new(times.idle, deadline);
-                        respond(request, response, grant, upgrade, idle)
+                        respond(request, response, (grant, in_hand), upgrade, idle)
                     }
                 });
             }
@@ -156,8 +155,7 @@ async fn attempt_until_answered(
 /// Whether a request says that its body is larger than it may be. One in chunks may turn out
 /// to be so later.
 fn is_too_large(request: &HttpRequest, most: Option<u64>) -> bool {
-    let length = content_length(request.headers());
-    length.zip(most).is_some_and(|(length, most)| length > most)
+    most.is_some_and(|most| content_length(request.headers()).is_some_and(|length| length > most))
 }
 
 /// The body that is to be sent on, if there is one.
@@ -183,11 +181,11 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// A replica for the request: at once, or as soon as one is ready.
 async fn acquire(
     worker: &Worker,
-    request: &HttpRequest,
+    connection: Option<&Rc<ClientConnection>>,
     wanted: AcquireSlot,
     deadline: Option<Instant>,
 ) -> Result<Grant, ProxyError> {
-    let _waiting = ClientConnection::of(request).map(ClientConnection::wait);
+    let _waiting = connection.map(ClientConnection::wait);
     match worker.links.acquire.send(wanted).await {
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
@@ -271,16 +269,11 @@ fn target(request: &HttpRequest, grant: &Grant) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// Keeps the client's request in hand while its response goes out.
-fn in_hand(request: &HttpRequest) -> Option<InHand> {
-    ClientConnection::of(request).map(ClientConnection::hold)
-}
-
 /// The replica's response as the client's.
 fn respond(
     request: &HttpRequest,
     mut response: ClientResponse,
-    grant: Grant,
+    (grant, in_hand): (Grant, Option<InHand>),
     upgrade: bool,
     idle: Idle,
 ) -> HttpResponse {
@@ -304,7 +297,7 @@ fn respond(
     }
     let mut outgoing = if has_body {
         let body = ResponseBody::new(response.take_payload(), length, grant, !failed, idle);
-        let body = body.holding(in_hand(request));
+        let body = body.holding(in_hand);
         if upgrade && length.is_none() {
             let chunks = upgrade::Chunks::of(body);
             outgoing.body(chunks).map_into_boxed_body()

@@ -16,8 +16,14 @@ pub struct Idle {
     limit: Duration,
     /// Nothing may take longer than until then, whether it moves or not.
     deadline: Option<Instant>,
+    waited: Option<Waited>,
+}
+
+/// What there is once something had to be waited for.
+#[derive(Debug)]
+struct Waited {
     moved: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Idle {
@@ -26,16 +32,14 @@ impl Idle {
         Self {
             limit,
             deadline,
-            moved: Instant::now(),
-            timer: None,
+            waited: None,
         }
     }
 
     /// Something has moved.
     pub fn moved(&mut self) {
-        // Before there is a timer nobody asks.
-        if self.timer.is_some() {
-            self.moved = Instant::now();
+        if let Some(waited) = &mut self.waited {
+            waited.moved = Instant::now();
         }
     }
 
@@ -48,28 +52,26 @@ impl Idle {
     /// To be asked whenever there is nothing to move: ready once that has been so for too
     /// long.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = match &mut self.timer {
-            Some(timer) => timer,
-            None => {
-                self.moved = Instant::now();
-                let end = end(self.moved, self.limit, self.deadline);
-                self.timer.insert(Box::pin(sleep_until(end)))
-            }
+        let (limit, deadline) = (self.limit, self.deadline);
+        let end = |moved: Instant| {
+            let idle = moved + limit;
+            deadline.map_or(idle, |deadline| deadline.min(idle))
         };
+        let Waited { moved, timer } = self.waited.get_or_insert_with(|| {
+            let now = Instant::now();
+            Waited {
+                moved: now,
+                timer: Box::pin(sleep_until(end(now))),
+            }
+        });
         while timer.as_mut().poll(cx).is_ready() {
-            let end = end(self.moved, self.limit, self.deadline);
-            if end <= Instant::now() {
+            if end(*moved) <= Instant::now() {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(end);
+            timer.as_mut().reset(end(*moved));
         }
         Poll::Pending
     }
-}
-
-fn end(moved: Instant, limit: Duration, deadline: Option<Instant>) -> Instant {
-    let idle = moved + limit;
-    deadline.map_or(idle, |deadline| deadline.min(idle))
 }
 
 #[cfg(test)]

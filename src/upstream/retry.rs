@@ -163,10 +163,9 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether a request that has been sent may be sent once more, as far as it goes by the
-    /// request.
-    pub fn may_be_sent_again(&self, method: &Method, body_in_hand: bool) -> bool {
-        self.sent == 0 && body_in_hand && is_idempotent(method)
+    /// Whether a request that has been sent may be sent once more, if its body is in hand.
+    pub fn may_be_sent_again(&self, method: &Method) -> bool {
+        self.sent == 0 && is_idempotent(method)
     }
 
     /// Counts a failure in and decides. `spend` takes one re-send from the budget, and is
@@ -197,7 +196,7 @@ impl Attempt {
                 }
             }
             Failure::Broken(_) | Failure::Lost => {
-                let again = self.may_be_sent_again(method, body_in_hand);
+                let again = body_in_hand && self.may_be_sent_again(method);
                 self.sent += 1;
                 match again {
                     false => Verdict::GiveUp,

@@ -1,0 +1,155 @@
+//! How much at once, and how long anything may take.
+
+use std::time::Duration;
+
+use super::super::option::{Allowed, Fallback, OptionSpec};
+use super::{DAY, HOUR, MINUTE, PLAIN, TIMES, ms};
+
+pub(super) const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: "wait-timeout",
+        value_name: "DURATION",
+        help: "How long a request may wait while no replica is ready",
+        more: "After that its answer is 503. 0s: it does not wait.",
+        fallback: Fallback::Value("5s"),
+        allowed: Allowed::Duration(ms(0), Duration::from_secs(600)),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "max-in-flight",
+        value_name: "N",
+        help: "How many requests a replica may have in flight",
+        more: "What is over goes to the next in the key's order, and waits if all are busy \
+               (HAProxy's maxconn of a server). Streams and WebSockets count for as long as \
+               they live; none sets no limit.",
+        fallback: Fallback::Value("256"),
+        allowed: Allowed::Text("a whole number from 1, or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "retry-budget",
+        value_name: "PERCENT",
+        help: "Of a hundred requests, how many may be sent to a second replica",
+        more: "Three a second may be besides, and as many at once as --max-in-flight. It counts \
+               requests that broke off after they were sent; those that were not are no load.",
+        fallback: Fallback::Value("20"),
+        allowed: Allowed::Whole(0, 100),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "max-waiting",
+        value_name: "N",
+        help: "How many requests may wait for a replica at once; 0: none",
+        fallback: Fallback::Value("1024"),
+        allowed: Allowed::Whole(0, 1_000_000),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "header-timeout",
+        value_name: "DURATION",
+        help: "How long a client may take for the head of a request",
+        more: "After that it gets 408, and its connection ends. It counts from the connection's \
+               beginning, and for later requests from their first byte.",
+        fallback: Fallback::Value("5s"),
+        allowed: Allowed::Duration(ms(100), HOUR),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "connect-timeout",
+        value_name: "DURATION",
+        help: "How long connecting to a replica may take",
+        more: "Then the request goes on to the next replica. A dead container's address does \
+               not refuse connections, it is silent for seconds: keep this short.",
+        fallback: Fallback::Value("500ms"),
+        allowed: Allowed::Duration(ms(1), MINUTE),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "body-timeout",
+        value_name: "DURATION",
+        help: "How long a client may pause in its request's body",
+        more: "After that it gets 408, and the replica hears no more of it.",
+        fallback: Fallback::Value("60s"),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "response-timeout",
+        value_name: "DURATION",
+        help: "How long a replica may take to the first byte of its answer",
+        more: "After that the client gets 504. It begins anew with each piece of the request's \
+               body: a slow upload is no slow replica.",
+        fallback: Fallback::Value("60s"),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "idle-timeout",
+        value_name: "DURATION",
+        help: "How long a response may pause",
+        more: "Then it is broken off, and so is the client's. Server-sent events need something \
+               to say more often than that; most send comments. A client that takes nothing of \
+               its response for so long is disconnected.",
+        fallback: Fallback::Value("5m"),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "tunnel-timeout",
+        value_name: "DURATION",
+        help: "How long both sides of a WebSocket may be silent",
+        fallback: Fallback::Value("1h"),
+        allowed: Allowed::Duration(ms(10), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "request-timeout",
+        value_name: "DURATION",
+        help: "How long a request may take from its first byte to its response's last; 0s: for ever",
+        more: "Before the response has begun it is answered with 504, after that it is broken \
+               off. WebSockets are not requests in this sense.",
+        fallback: Fallback::Value("0s"),
+        allowed: Allowed::Duration(ms(0), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "max-body",
+        value_name: "BYTES",
+        help: "The largest body that a request may have",
+        more: "In units of 1024: 10m is 10 MiB. A larger one is answered with 413, before any of \
+               it is sent to a replica if its length is told. none: no limit.",
+        fallback: Fallback::Value("none"),
+        allowed: Allowed::Text("1 or more, with k, m or g for KiB, MiB or GiB; or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "drain-timeout",
+        value_name: "DURATION",
+        help: "How long requests in flight may take when a replica or the balancer is to stop",
+        fallback: Fallback::Value("30s"),
+        allowed: Allowed::Duration(ms(0), HOUR),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "stop-grace",
+        value_name: "DURATION",
+        help: "How long a replica has between SIGTERM and SIGKILL",
+        fallback: Fallback::Value("5s"),
+        allowed: Allowed::Duration(ms(0), Duration::from_secs(600)),
+        section: TIMES,
+        ..PLAIN
+    },
+];

@@ -1,0 +1,85 @@
+//! What to run.
+
+use super::super::option::{Allowed, Fallback, OptionSpec, Shape};
+use super::{CONTAINERS, FIXED, PLAIN, RUN, SPAWNING};
+
+pub(super) const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: "replicas",
+        value_name: "N",
+        help: "How many replicas to keep alive",
+        more: "They are called Server1 to ServerN. More can be added, and these removed, while \
+               the balancer runs.",
+        fallback: Fallback::Value("3"),
+        allowed: Allowed::Whole(1, 1024),
+        section: RUN,
+        runtimes: SPAWNING,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "command",
+        value_name: "COMMAND",
+        help: "Run this command as each replica",
+        more: "It is split into words as a shell would, but no shell runs it. {port} and {name} \
+               in it become the replica's port and name; every replica finds both in its \
+               environment, too, as PORT and SERVER_ID. With --image, it replaces the image's \
+               own command. In the file it may also be a list of words.",
+        fallback: Fallback::Derived("the image's own, or a demo server"),
+        allowed: Allowed::Text("a program and its arguments"),
+        shape: Shape::Words,
+        section: RUN,
+        runtimes: SPAWNING,
+    },
+    OptionSpec {
+        key: "image",
+        value_name: "IMAGE",
+        help: "Run each replica as a container of this image",
+        allowed: Allowed::Text("an image's name, such as shop:1.4"),
+        section: RUN,
+        runtimes: CONTAINERS,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "upstream",
+        value_name: "[NAME=]HOST:PORT",
+        help: "Balance over a server that somebody else runs",
+        more: "Heartbeats take it off the ring and put it back; nothing is started or stopped. \
+               Without a name, its address is its name.",
+        allowed: Allowed::Text("HOST:PORT or NAME=HOST:PORT"),
+        shape: Shape::List,
+        section: RUN,
+        runtimes: FIXED,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "replica-port",
+        value_name: "PORT",
+        help: "The port that a replica listens on",
+        fallback: Fallback::Derived("5000 in a container, else a free one"),
+        allowed: Allowed::Whole(1, 65535),
+        section: RUN,
+        runtimes: SPAWNING,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "env",
+        value_name: "KEY=VALUE",
+        help: "Set an environment variable in every replica",
+        allowed: Allowed::Text("KEY=VALUE, where KEY is neither PORT nor SERVER_ID"),
+        shape: Shape::Pairs,
+        section: RUN,
+        runtimes: SPAWNING,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "runtime",
+        value_name: "RUNTIME",
+        help: "Where replicas run",
+        more: "process: child processes of the balancer. docker: containers; the default with \
+               --image. static: servers that somebody else runs; the default with --upstream.",
+        fallback: Fallback::Derived("what --image or --upstream imply, else process"),
+        allowed: Allowed::Choice(&["process", "docker", "static"]),
+        section: RUN,
+        ..PLAIN
+    },
+];

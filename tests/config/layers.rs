@@ -1,0 +1,160 @@
+//! Which of the three places wins, and how each says the same.
+
+use super::*;
+
+#[test]
+fn lists_can_be_said_at_every_place() {
+    let pairs = [("A", "1"), ("B", "x=y")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    for settings in [
+        flags(&["--env", "A=1", "--env", "B=x=y"]),
+        env(&[("RINGMASTER_ENV", "A=1, B=x=y")]),
+        file("env = ['A=1', 'B=x=y']"),
+        file("env = 'A=1,B=x=y'"),
+        file("env = { A = 1, B = 'x=y' }"),
+        file("[env]\nA = '1'\nB = 'x=y'"),
+    ] {
+        let RuntimeSettings::Process(template) = settings.runtime else {
+            panic!("{:?}", settings.runtime);
+        };
+        assert_eq!(template.env, pairs);
+    }
+    for settings in [
+        flags(&["--upstream", "a=h:1", "--upstream", "h:2"]),
+        env(&[("RINGMASTER_UPSTREAM", "a=h:1,h:2")]),
+        file("upstream = ['a=h:1', 'h:2']"),
+        file("upstream = 'a=h:1, h:2'"),
+    ] {
+        let names: Vec<_> = settings.replicas.iter().map(ReplicaName::as_str).collect();
+        assert_eq!(names, ["a", "h:2"]);
+    }
+}
+
+/// Three good values for an option, the first the weakest, and what else must be said for
+/// them to be.
+fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
+    const DOCKER: &[&str] = &["--runtime", "docker", "--image", "x"];
+    match key {
+        "replicas"
+        | "workers"
+        | "max-connections"
+        | "heartbeat-failures"
+        | "heartbeat-successes"
+        | "outlier-failures"
+        | "retry-budget"
+        | "max-waiting" => (["7", "8", "9"], &[]),
+        "pids" => (["7", "8", "9"], DOCKER),
+        "cpus" => (["0.5", "1", "1.5"], DOCKER),
+        "memory" => (["64m", "65m", "66m"], DOCKER),
+        "max-body" => (["1", "8k", "none"], &[]),
+        "fleet" | "docker-network" => (["a", "b", "c"], DOCKER),
+        "replica-security" => (["restricted", "baseline", "restricted"], DOCKER),
+        "replica-port" => (["7", "8", "9"], &["--replicas", "1"]),
+        "slots" => (["101", "102", "103"], &[]),
+        "virtual-servers" => (["7", "8", "9"], &["--strategy", "ring"]),
+        "strategy" => (["classic", "ring", "maglev"], &[]),
+        "key" => (["path", "client-ip", "query:q"], &[]),
+        "listen" | "admin" => (["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"], &[]),
+        "request-timeout" => (["0s", "2s", "3s"], &[]),
+        "max-in-flight" => (["7", "none", "9"], &[]),
+        "balance-factor" => (["1.1", "2", "3"], &[]),
+        "heartbeat-method" => (["HEAD", "POST", "OPTIONS"], &[]),
+        "heartbeat-status" => (["200", "201,202", "300-399"], &[]),
+        "heartbeat-body" => (["a", "b", "c"], &[]),
+        "heartbeat-path" => (["/a", "/b", "/c"], &[]),
+        "command" => (["a", "b", "c"], &[]),
+        "env" => (["A=1", "B=2", "C=3"], &[]),
+        "image" => (["a", "b", "c"], &[]),
+        "trusted-proxy" => (["10.0.0.0/8", "10.1.2.3", "fd00::/8"], &[]),
+        "upstream" => (["a:1", "b:2", "c:3"], &[]),
+        "runtime" => (["process", "docker", "process"], &[]),
+        _ if key.ends_with("-timeout")
+            || key.ends_with("-interval")
+            || matches!(
+                key,
+                "stop-grace" | "hang-mercy" | "slow-start" | "outlier-ejection"
+            ) =>
+        {
+            (["7s", "8s", "9s"], &[])
+        }
+        _ => panic!("no values for {key}"),
+    }
+}
+
+#[test]
+fn flags_win_over_variables_and_they_over_the_file_for_every_option() {
+    for option in OPTIONS.iter().filter(|option| option.key != "config") {
+        let key = option.key;
+        let ([low, middle, high], others) = three_values(key);
+        let flag = format!("--{key}");
+        let variable = option.variable();
+        let text = format!("{key} = '{low}'\n");
+        let variables = [(variable.as_str(), middle)];
+        let with = |value| [others, &[flag.as_str(), value]].concat();
+        let alone = |value| {
+            parse(Said {
+                args: &with(value),
+                ..Said::default()
+            })
+        };
+        let over = |args: &[&str], env: &[(&str, &str)]| {
+            parse(Said {
+                args,
+                env,
+                file: Some(&text),
+            })
+        };
+        let same = |a: Result<Invocation, Vec<String>>, b: Result<Invocation, Vec<String>>| {
+            // A mistake names its origin, so that only what holds can be compared.
+            match (a, b) {
+                (
+                    Ok(Invocation::Balance { settings: a, .. }),
+                    Ok(Invocation::Balance { settings: b, .. }),
+                ) => assert_eq!(a, b, "{key}"),
+                (Err(_), Err(_)) if key == "runtime" => {}
+                (a, b) => panic!("{key}: {a:?} {b:?}"),
+            }
+        };
+        same(over(&with(high), &variables), alone(high));
+        same(over(others, &variables), alone(middle));
+        same(over(others, &[]), alone(low));
+        // What `${NAME:-}` in a compose file leaves counts as nothing.
+        same(over(others, &[(variable.as_str(), "")]), alone(low));
+    }
+}
+
+#[test]
+fn the_file_is_named_by_flag_or_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let [five, six] = [5, 6].map(|n| {
+        let path = folder.path().join(format!("{n}.toml"));
+        std::fs::write(&path, format!("replicas = {n}")).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let variable = [("RINGMASTER_CONFIG", five.as_str())];
+    assert_eq!(env(&variable).replicas.len(), 5);
+    let both = Said {
+        args: &["--config", &six],
+        env: &variable,
+        file: None,
+    };
+    assert_eq!(settings(both).replicas.len(), 6);
+}
+
+#[test]
+fn numbers_in_the_file_need_no_quotes() {
+    let settings = file(
+        "replicas = 5\nworkers = 0x2\nmax-waiting = 1_000\nheartbeat-failures = 2\nslots = 4_096\n",
+    );
+    assert_eq!(settings.replicas.len(), 5);
+    assert_eq!(settings.workers, NonZeroUsize::new(2).unwrap());
+    assert_eq!(settings.max_waiting, 1000);
+    assert_eq!(settings.heartbeat.failures, NonZeroU32::new(2).unwrap());
+    assert_eq!(settings.ring.slots(), 4096);
+    let RuntimeSettings::Docker(docker) =
+        file("image = 'x'\ncpus = 0.5\nmemory = 6_291_456\n").runtime
+    else {
+        panic!("not docker");
+    };
+    assert_eq!(docker.template.nano_cpus, Some(500_000_000));
+    assert_eq!(docker.template.memory, Some(6 << 20));
+}

@@ -1,0 +1,418 @@
+//! What is wrong, where, and what is allowed.
+
+use super::*;
+
+/// A story of wrong use: what was said, and every line of the answer.
+struct Wrong<'a>(Said<'a>, &'a [&'a str]);
+
+/// Short for a story of flags alone.
+const fn args<'a>(args: &'a [&'a str], answer: &'a [&'a str]) -> Wrong<'a> {
+    Wrong(
+        Said {
+            args,
+            env: &[],
+            file: None,
+        },
+        answer,
+    )
+}
+
+const fn toml<'a>(text: &'a str, answer: &'a [&'a str]) -> Wrong<'a> {
+    Wrong(
+        Said {
+            args: &[],
+            env: &[],
+            file: Some(text),
+        },
+        answer,
+    )
+}
+
+const WRONG: &[Wrong<'_>] = &[
+    // Where a value came from.
+    args(
+        &["--replicas", "many"],
+        &["replicas = \"many\" (from --replicas): not a whole number; allowed is 1 to 1024"],
+    ),
+    Wrong(
+        Said {
+            args: &[],
+            env: &[("RINGMASTER_REPLICAS", "many")],
+            file: None,
+        },
+        &[
+            "replicas = \"many\" (from RINGMASTER_REPLICAS): not a whole number; allowed is 1 to 1024",
+        ],
+    ),
+    toml(
+        "\n# five\nreplicas = true\n",
+        &[
+            "replicas = \"true\" (from ringmaster.toml, line 3): not a whole number; allowed is 1 to 1024",
+        ],
+    ),
+    // Bounds.
+    args(
+        &["--replicas", "0"],
+        &["replicas = \"0\" (from --replicas): too small; allowed is 1 to 1024"],
+    ),
+    args(
+        &["--replicas", "-1"],
+        &["replicas = \"-1\" (from --replicas): not a whole number; allowed is 1 to 1024"],
+    ),
+    args(
+        &["--replicas", "1025"],
+        &["replicas = \"1025\" (from --replicas): too large; allowed is 1 to 1024"],
+    ),
+    args(
+        &["--replicas", "99999999999999999999"],
+        &["replicas = \"99999999999999999999\" (from --replicas): too large; allowed is 1 to 1024"],
+    ),
+    args(
+        &["--heartbeat-interval", "5"],
+        &[
+            "heartbeat-interval = \"5\" (from --heartbeat-interval): a duration needs a unit: write 5s or 5ms; allowed is 10ms to 1h",
+        ],
+    ),
+    toml(
+        "heartbeat-interval = 5",
+        &[
+            "heartbeat-interval = \"5\" (from ringmaster.toml, line 1): a duration needs a unit: write 5s or 5ms; allowed is 10ms to 1h",
+        ],
+    ),
+    args(
+        &["--heartbeat-timeout", "1ms", "--drain-timeout", "2h"],
+        &[
+            "heartbeat-timeout = \"1ms\" (from --heartbeat-timeout): too short; allowed is 10ms to 1h",
+            "drain-timeout = \"2h\" (from --drain-timeout): too long; allowed is 0s to 1h",
+        ],
+    ),
+    args(
+        &[
+            "--image", "x", "--memory", "5m", "--cpus", "many", "--pids", "0",
+        ],
+        &[
+            "memory = \"5m\" (from --memory): too small; allowed is 6m or more, with k, m or g for KiB, MiB or GiB; or none",
+            "cpus = \"many\" (from --cpus): not a number of CPUs such as 0.5; allowed is 0.01 to 1024, or none",
+            "pids = \"0\" (from --pids): too small; allowed is 1 to 4194304, or none",
+        ],
+    ),
+    // Words, names, addresses.
+    args(
+        &["--listen", ":5000", "--key", "header"],
+        &[
+            "listen = \":5000\" (from --listen): an address is missing before the port: write 0.0.0.0:5000; allowed is IP:PORT, such as 127.0.0.1:5000, 0.0.0.0:5000 or [::1]:5000",
+            "key = \"header\" (from --key): a name is missing: write header:NAME; allowed is id, header:NAME, cookie:NAME, query:NAME, path or client-ip",
+        ],
+    ),
+    args(
+        &["--heartbeat-path", "healthz"],
+        &[
+            "heartbeat-path = \"healthz\" (from --heartbeat-path): does not start with '/'; allowed is a path that starts with '/', without spaces",
+        ],
+    ),
+    args(
+        &["--runtime", "dcoker"],
+        &[
+            "runtime = \"dcoker\" (from --runtime): not a runtime; allowed is process, docker or static",
+        ],
+    ),
+    args(
+        &["--command", "a 'b"],
+        &[
+            "command = \"a 'b\" (from --command): a quote is not closed; allowed is a program and its arguments",
+        ],
+    ),
+    args(
+        &[
+            "--image",
+            "",
+            "--fleet",
+            "a b",
+            "--docker-network",
+            "host",
+            "--replica-security",
+            "off",
+        ],
+        &[
+            "image = \"\" (from --image): not an image's name; allowed is an image's name, such as shop:1.4",
+            "fleet = \"a b\" (from --fleet): not a name; allowed is 1 to 63 letters, digits, '-', '_' and '.', a letter or digit first",
+            "docker-network = \"host\" (from --docker-network): gives a replica no address; allowed is a network's name of letters, digits, '-', '_' and '.', but not host or none, which give a container no address",
+            "replica-security = \"off\" (from --replica-security): not a level; allowed is restricted or baseline",
+        ],
+    ),
+    // The ring.
+    args(
+        &["--strategy", "rnig"],
+        &[
+            "strategy = \"rnig\" (from --strategy): not a strategy; allowed is classic, quadratic, modulo, ring, maglev or rendezvous",
+        ],
+    ),
+    args(
+        &[
+            "--strategy",
+            "maglev",
+            "--slots",
+            "65536",
+            "--virtual-servers",
+            "9",
+        ],
+        &[
+            "slots = \"65536\" (from --slots): maglev wants a prime number, such as 251, 1021, 4093, 65537 or 655373",
+            "virtual-servers = \"9\" (from --virtual-servers): only classic, quadratic, modulo and ring have virtual servers",
+        ],
+    ),
+    args(
+        &["--slots", "0"],
+        &["slots = \"0\" (from --slots): too small; allowed is 1 to 1048576"],
+    ),
+    // Variables of replicas: their values are never shown.
+    args(
+        &[
+            "--env", "PORT=80", "--env", "SECRET", "--env", "A=1", "--env", "A=hush",
+        ],
+        &[
+            "env = \"PORT=...\" (from --env): PORT is set by ringmaster; allowed is KEY=VALUE, where KEY is neither PORT nor SERVER_ID",
+            "env = \"SECRET\" (from --env): a value is missing; allowed is KEY=VALUE, where KEY is neither PORT nor SERVER_ID",
+            "env = \"A=...\" (from --env): A is set twice",
+        ],
+    ),
+    // Upstreams.
+    args(
+        &[
+            "--upstream",
+            "http://a:80",
+            "--upstream",
+            "b:1",
+            "--upstream",
+            "B:1",
+            "--upstream",
+            "x=c:1",
+            "--upstream",
+            "x=d:1",
+            "--upstream",
+            "localhost:5000",
+        ],
+        &[
+            "upstream = \"http://a:80\" (from --upstream): write HOST:PORT alone, without a scheme; allowed is HOST:PORT or NAME=HOST:PORT",
+            "upstream = \"B:1\" (from --upstream): b:1 is given twice",
+            "upstream = \"x=d:1\" (from --upstream): the name x is given twice",
+            "upstream = \"localhost:5000\" (from --upstream): is where the balancer itself listens; it would forward to itself",
+        ],
+    ),
+    args(
+        &["--runtime", "static"],
+        &["upstream: missing; runtime static needs at least one HOST:PORT or NAME=HOST:PORT"],
+    ),
+    // What belongs to which runtime.
+    args(
+        &["--runtime", "docker"],
+        &["image: missing; runtime docker needs to know what to run"],
+    ),
+    args(
+        &["--image", "x", "--upstream", "a:1"],
+        &[
+            "upstream = [\"a:1\"] (from --upstream): replicas are either started or run by somebody else, and image (from --image) says the former; give one of the two",
+        ],
+    ),
+    args(
+        &[
+            "--runtime",
+            "process",
+            "--upstream",
+            "a:1",
+            "--memory",
+            "1g",
+        ],
+        &[
+            "upstream = [\"a:1\"] (from --upstream): only for runtime static, but the runtime is process (from --runtime)",
+            "memory = \"1g\" (from --memory): only for runtime docker, but the runtime is process (from --runtime)",
+        ],
+    ),
+    args(
+        &["--memory", "nonsense"],
+        &[
+            "memory = \"nonsense\" (from --memory): only for runtime docker, but the runtime is process (by default)",
+        ],
+    ),
+    Wrong(
+        Said {
+            args: &["--upstream", "a:1", "--command", "x", "--replicas", "3"],
+            env: &[("RINGMASTER_ENV", "A=1")],
+            file: Some("fleet = 'x'"),
+        },
+        &[
+            "replicas = \"3\" (from --replicas): only for runtime process or docker, but the runtime is static (because of upstream, from --upstream)",
+            "command = \"x\" (from --command): only for runtime process or docker, but the runtime is static (because of upstream, from --upstream)",
+            "env = [\"A=...\"] (from RINGMASTER_ENV): only for runtime process or docker, but the runtime is static (because of upstream, from --upstream)",
+            "fleet = \"x\" (from ringmaster.toml, line 1): only for runtime docker, but the runtime is static (because of upstream, from --upstream)",
+        ],
+    ),
+    args(
+        &["--replica-port", "80"],
+        &[
+            "replica-port = \"80\" (from --replica-port): 3 replicas on one machine cannot share a port; leave it out, and each gets a free one, as PORT and {port}",
+        ],
+    ),
+    // The file.
+    toml(
+        "replcas = 3\nheartbeat_interval = '1s'\ncolour = 'red'\nconfig = 'x'\n[heartbeat]\ninterval = '1s'\n",
+        &[
+            "replcas (from ringmaster.toml, line 1): not a known key; did you mean replicas?",
+            "heartbeat_interval (from ringmaster.toml, line 2): not a known key; did you mean heartbeat-interval?",
+            "colour (from ringmaster.toml, line 3): not a known key; see 'ringmaster --help'",
+            "config (from ringmaster.toml, line 4): a file cannot name another file",
+            "heartbeat (from ringmaster.toml, line 5): not a known key; write heartbeat-interval = ..., keys have no sections",
+        ],
+    ),
+    toml(
+        "runtime = 'docker'\nimage = ['x']\nreplicas = [3]\nupstream = { a = 'h:1' }\nenv = [['A']]\nkey = 'x'",
+        &[
+            "upstream (from ringmaster.toml, line 4): a table; allowed is HOST:PORT or NAME=HOST:PORT",
+            "env (from ringmaster.toml, line 5): a list in a list; allowed is KEY=VALUE, where KEY is neither PORT nor SERVER_ID",
+            "key = \"x\" (from ringmaster.toml, line 6): not a kind of key; allowed is id, header:NAME, cookie:NAME, query:NAME, path or client-ip",
+            "replicas = [\"3\"] (from ringmaster.toml, line 3): a list; allowed is 1 to 1024",
+            "image = [\"x\"] (from ringmaster.toml, line 2): a list; allowed is an image's name, such as shop:1.4",
+        ],
+    ),
+    toml(
+        "replicas = 3\nlisten = \n",
+        &["ringmaster.toml, line 2: string values must be quoted, expected literal string"],
+    ),
+    toml(
+        "replicas = 3\nreplicas = 4\n",
+        &["ringmaster.toml, line 2: duplicate key"],
+    ),
+    args(
+        &["--config", "/nowhere/ringmaster.toml", "--replicas", "0"],
+        &[
+            "config = \"/nowhere/ringmaster.toml\" (from --config): cannot read: No such file or directory (os error 2)",
+        ],
+    ),
+    // What clap finds.
+    args(
+        &["--replcas", "3"],
+        &["unexpected argument '--replcas' found; tip: a similar argument exists: '--replicas'"],
+    ),
+    args(
+        &["--replicas"],
+        &["a value is required for '--replicas <N>' but none was supplied"],
+    ),
+    args(
+        &["--replicas", "1", "--replicas", "2"],
+        &["the argument '--replicas <N>' cannot be used multiple times"],
+    ),
+    args(
+        &["repilca"],
+        &["unrecognized subcommand 'repilca'; tip: a similar subcommand exists: 'replica'"],
+    ),
+    args(
+        &["--replicas", "1", "check"],
+        &["the subcommand 'check' cannot be used with '--replicas <N>'"],
+    ),
+    // Subcommands.
+    args(
+        &["replica", "--listen", "here"],
+        &["listen = \"here\" (from --listen): not an address to listen on; allowed is IP:PORT"],
+    ),
+    Wrong(
+        Said {
+            args: &["replica"],
+            env: &[("PORT", "http")],
+            file: None,
+        },
+        &["PORT = \"http\": not a port; allowed is 0 to 65535"],
+    ),
+    args(
+        &["healthcheck", "--url", "https://a/"],
+        &[
+            "url = \"https://a/\" (from --url): does not start with http://; allowed is http://HOST:PORT/PATH",
+        ],
+    ),
+];
+
+#[test]
+fn every_mistake_is_named_with_its_key_and_what_is_allowed() {
+    let mut different = String::new();
+    for Wrong(said, expected) in WRONG {
+        let answer = match parse(*said) {
+            Err(lines) => lines,
+            Ok(invocation) => vec![format!("{invocation:?}")],
+        };
+        if answer != *expected {
+            different.push_str(&format!("{:?} {:?}\n", said.args, said.file));
+            for line in answer {
+                different.push_str(&format!("    {line:?},\n"));
+            }
+        }
+    }
+    assert!(different.is_empty(), "\n{different}");
+}
+
+#[test]
+fn a_usage_error_ends_with_where_to_read_on() {
+    let error = cli::parse(
+        ["ringmaster", "--replicas", "0", "--workers", "0"].map(OsString::from),
+        [],
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "error: workers = \"0\" (from --workers): too small; allowed is 1 to 256\n\
+         error: replicas = \"0\" (from --replicas): too small; allowed is 1 to 1024\n\
+         try 'ringmaster --help'"
+    );
+}
+
+#[test]
+fn unknown_variables_are_warnings() {
+    let invocation = parse(Said {
+        env: &[
+            ("RINGMASTER_SERVICE_HOST", "10.0.0.1"),
+            ("RINGMASTER_REPLICA", "5"),
+            ("RINGMASTER_LOG", "debug"),
+            ("RINGMASTER_NOTHING", ""),
+            ("PATH", "/bin"),
+        ],
+        ..Said::default()
+    });
+    let Ok(Invocation::Balance { warnings, .. }) = invocation else {
+        panic!("{invocation:?}");
+    };
+    assert_eq!(
+        warnings,
+        [
+            "RINGMASTER_REPLICA is set but means nothing; did you mean RINGMASTER_REPLICAS?",
+            "RINGMASTER_SERVICE_HOST is set but means nothing",
+        ]
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_arguments_panic(args in prop::collection::vec(any::<String>(), 0..6)) {
+        let args = std::iter::once("ringmaster".to_owned()).chain(args).map(OsString::from);
+        let _ = cli::parse(args, []);
+    }
+
+    #[test]
+    fn no_value_panics(index in 0..OPTIONS.len(), value in any::<String>(), docker: bool) {
+        let option = &OPTIONS[index];
+        let runtime = if docker { "docker" } else { "static" };
+        let env = [(option.variable(), value.clone()), ("RINGMASTER_RUNTIME".into(), runtime.into())]
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let flag = format!("--{}={value}", option.key);
+        // Whatever file such a text may name is left alone.
+        if option.key != "config" {
+            let _ = cli::parse([OsString::from("ringmaster")], env);
+            let _ = cli::parse(["ringmaster".into(), OsString::from(flag)], []);
+        }
+    }
+
+    #[test]
+    fn no_file_panics(text in any::<String>(), index in 0..OPTIONS.len(), value in "[\\[\\]{}\"'0-9a-z=., -]{0,20}") {
+        let key = OPTIONS[index].key;
+        for text in [text, format!("{key} = {value}")] {
+            let _ = parse(Said { file: Some(&text), ..Said::default() });
+        }
+    }
+}

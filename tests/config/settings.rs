@@ -1,0 +1,91 @@
+//! What the settings are that come of it.
+
+use super::*;
+
+#[test]
+fn nothing_said_is_three_demo_replicas() {
+    let settings = flags(&[]);
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:5000");
+    assert_eq!(settings.key, KeySource::Id);
+    assert_eq!(settings.ring.strategy(), Strategy::Rendezvous);
+    let names: Vec<_> = settings.replicas.iter().map(ReplicaName::as_str).collect();
+    assert_eq!(names, ["Server1", "Server2", "Server3"]);
+    assert_eq!(settings.heartbeat.path, "/heartbeat");
+    assert_eq!(settings.heartbeat.interval, Duration::from_secs(1));
+    assert_eq!(settings.heartbeat.timeout, Duration::from_secs(1));
+    assert_eq!(settings.heartbeat.failures.get(), 3);
+    assert_eq!(settings.times.start, Duration::from_secs(60));
+    assert_eq!(settings.times.header, Duration::from_secs(5));
+    assert_eq!(settings.times.request.wait, Duration::from_secs(5));
+    assert_eq!(settings.times.connect, Duration::from_millis(500));
+    assert_eq!(settings.times.request.response, Duration::from_secs(60));
+    assert_eq!(settings.times.drain, Duration::from_secs(30));
+    assert_eq!(settings.times.stop_grace, Duration::from_secs(5));
+    assert_eq!(settings.max_waiting, 1024);
+    assert_eq!(settings.max_body, None);
+    let RuntimeSettings::Process(template) = settings.runtime else {
+        panic!("{:?}", settings.runtime);
+    };
+    assert_eq!(template, ringmaster::runtime::ReplicaTemplate::default());
+}
+
+#[test]
+fn an_image_is_run_as_containers_with_limits() {
+    let settings = flags(&["--image", "shop:1.4", "--replica-port", "8080"]);
+    let RuntimeSettings::Docker(docker) = settings.runtime else {
+        panic!("{:?}", settings.runtime);
+    };
+    assert_eq!(docker.image, "shop:1.4");
+    assert_eq!(docker.fleet, "ringmaster");
+    assert_eq!(docker.network, "ringmaster");
+    assert_eq!(docker.security, Security::Restricted);
+    assert_eq!(docker.template.port, Some(8080));
+    assert_eq!(docker.template.memory, Some(512 << 20));
+    assert_eq!(docker.template.nano_cpus, None);
+    assert_eq!(docker.template.pids, Some(512));
+    assert_eq!(docker.template.command, None);
+
+    let line = "--image a --fleet shop --memory none --pids none --cpus 0.5 \
+                --replica-security baseline";
+    let line: Vec<_> = line.split_whitespace().collect();
+    let RuntimeSettings::Docker(docker) = flags(&line).runtime else {
+        panic!("not docker");
+    };
+    assert_eq!(docker.network, "shop");
+    assert_eq!(docker.security, Security::Baseline);
+    assert_eq!(docker.template.port, Some(5000));
+    assert_eq!(docker.template.memory, None);
+    assert_eq!(docker.template.nano_cpus, Some(500_000_000));
+    assert_eq!(docker.template.pids, None);
+}
+
+#[test]
+fn upstreams_are_the_replicas() {
+    let settings = flags(&["--upstream", "127.0.0.1:9001", "--upstream", "blue=b:9002"]);
+    let names: Vec<_> = settings.replicas.iter().map(ReplicaName::as_str).collect();
+    assert_eq!(names, ["127.0.0.1:9001", "blue"]);
+    let RuntimeSettings::Static(upstreams) = settings.runtime else {
+        panic!("{:?}", settings.runtime);
+    };
+    assert_eq!(upstreams[1].address, "b:9002");
+}
+
+#[test]
+fn a_command_is_split_as_a_shell_would() {
+    let expected = ["python3", "my app.py", "--port", "{port}"];
+    for settings in [
+        flags(&["--command", "python3 'my app.py' --port {port}"]),
+        env(&[("RINGMASTER_COMMAND", "python3 'my app.py' --port {port}")]),
+        file("command = \"python3 'my app.py' --port {port}\""),
+        file("command = ['python3', 'my app.py', '--port', '{port}']"),
+    ] {
+        let RuntimeSettings::Process(template) = settings.runtime else {
+            panic!("{:?}", settings.runtime);
+        };
+        assert_eq!(template.command.unwrap(), expected);
+    }
+    let RuntimeSettings::Process(template) = flags(&["--command", "-x y"]).runtime else {
+        panic!("not process");
+    };
+    assert_eq!(template.command.unwrap(), ["-x", "y"]);
+}
