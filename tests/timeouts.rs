@@ -198,6 +198,10 @@ async fn a_response_that_pauses_or_never_ends_is_broken_off() {
         );
         assert!(!answer.ends_with("0\r\n\r\n"), "a clean end: {story}");
         let line = "is broken off";
+        eventually("the log says so", || async {
+            balancer.count_in_log(line) > 0
+        })
+        .await;
         assert_eq!(balancer.count_in_log(line), 1, "{story}");
         assert_eq!(balancer.count_in_log(log), 1, "{story}");
         replica.is_left().await;

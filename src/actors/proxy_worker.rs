@@ -150,7 +150,7 @@ impl Actor for ProxyWorker {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.ring.do_send(RegisterWorker(ctx.address().recipient()));
-        ctx.run_interval(IDLE_CONNECTION, |worker, _| worker.clients.drop_unused());
+        ctx.run_interval(IDLE_CONNECTION / 2, |worker, _| worker.clients.close_old());
     }
 }
 

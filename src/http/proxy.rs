@@ -237,14 +237,17 @@ async fn send(
     if let Some(tunnel) = tunnel {
         exchange = exchange.with_pause(tunnel.pause());
     }
-    let sent = if body.is_none() && request.headers().contains_key(CONTENT_LENGTH) {
-        // A length of zero that was told is told on: a POST without one may be refused.
-        outgoing.send()
-    } else {
-        // A body goes beside awc.
-        outgoing.send_body(actix_web::body::None::new())
-    };
-    let answered = wait.wait_for(exchange.run(sent), body, instance);
+    let tells_zero = body.is_none() && request.headers().contains_key(CONTENT_LENGTH);
+    let sent = exchange.run(|| {
+        if tells_zero {
+            // A length of zero that was told is told on: a POST without one may be refused.
+            outgoing.send()
+        } else {
+            // A body goes beside awc.
+            outgoing.send_body(actix_web::body::None::new())
+        }
+    });
+    let answered = wait.wait_for(sent, body, instance);
     match answered.await? {
         Ok(response) => Ok(response),
         Err(error) => {

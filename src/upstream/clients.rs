@@ -1,25 +1,23 @@
 //! awc clients: one for each instance on each worker thread.
 //!
-//! One client for all would share one connection limit and one pool; dropping an
-//! instance's client closes its idle connections.
+//! One client for all would share one pool; dropping an instance's client closes its idle
+//! connections.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use awc::{Client, Connector};
+use actix_http::ServiceConfig;
+use awc::Client;
 
-use super::connector::InstanceConnector;
 use super::instance::Instance;
+use super::transport::{Pool, Transport};
 
 /// An idle connection is closed before the replica does it: actix, for one, closes after
 /// five seconds, and a request sent into that moment would be lost.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-/// A connection may live as long as it is used.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What holds for every client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +30,13 @@ pub struct ClientSettings {
 pub struct Clients {
     settings: ClientSettings,
     by_serial: RefCell<HashMap<u64, Entry>>,
+    /// What awc's codec asks for: made with the first client, because it starts a task.
+    codec: RefCell<Option<ServiceConfig>>,
 }
 
 struct Entry {
     client: Client,
-    /// Since the last call of [`Clients::drop_unused`].
-    used: Cell<bool>,
+    pool: Rc<Pool>,
 }
 
 impl Clients {
@@ -46,36 +45,48 @@ impl Clients {
         Rc::new(Self {
             settings,
             by_serial: RefCell::default(),
+            codec: RefCell::default(),
         })
     }
 
     /// The client of an instance, made at the first request to it.
     pub fn of(&self, instance: &Arc<Instance>) -> Client {
         if let Some(entry) = self.by_serial.borrow().get(&instance.serial()) {
-            entry.used.set(true);
             return entry.client.clone();
         }
-        let client = build(Arc::clone(instance), self.settings);
-        let entry = Entry {
-            client: client.clone(),
-            used: Cell::new(true),
-        };
+        let entry = self.entry(Arc::clone(instance));
+        let client = entry.client.clone();
         let mut clients = self.by_serial.borrow_mut();
         clients.insert(instance.serial(), entry);
         client
     }
 
-    /// Drops the clients that nobody has asked for since the last call. awc looks at its idle
-    /// connections only when it needs one: without this, what the replica has closed would
-    /// stay open here for as long as no request comes.
-    pub fn drop_unused(&self) {
-        let mut clients = self.by_serial.borrow_mut();
-        clients.retain(|_, entry| entry.used.replace(false));
+    fn entry(&self, instance: Arc<Instance>) -> Entry {
+        let codec = self.codec.borrow_mut().get_or_insert_default().clone();
+        let pool = Rc::new(Pool::new(instance, self.settings.connect_timeout));
+        let client = Client::builder()
+            .wrap(Transport::new(Rc::clone(&pool), codec))
+            .no_default_headers()
+            .disable_redirects()
+            // The proxy has time-outs of its own.
+            .disable_timeout()
+            .finish();
+        Entry { client, pool }
+    }
+
+    /// Closes the connections that have been idle since before the last call: to be called
+    /// twice in every [`IDLE_CONNECTION`].
+    pub fn close_old(&self) {
+        for entry in self.by_serial.borrow().values() {
+            entry.pool.close_old();
+        }
     }
 
     /// Closes every idle connection; those in use are closed after their requests.
     pub fn close_idle(&self) {
-        self.by_serial.borrow_mut().clear();
+        for entry in self.by_serial.borrow().values() {
+            entry.pool.close_idle();
+        }
     }
 
     /// Drops the clients of all instances but these, and with them their idle connections.
@@ -83,21 +94,4 @@ impl Clients {
         let mut clients = self.by_serial.borrow_mut();
         clients.retain(|serial, _| serials.contains(serial));
     }
-}
-
-fn build(instance: Arc<Instance>, settings: ClientSettings) -> Client {
-    let connector = Connector::new()
-        .connector(InstanceConnector::new(instance))
-        .timeout(settings.connect_timeout)
-        // In-flight requests are bounded where they come in.
-        .limit(0)
-        .conn_keep_alive(IDLE_CONNECTION)
-        .conn_lifetime(CONNECTION_LIFETIME);
-    Client::builder()
-        .connector(connector)
-        .no_default_headers()
-        .disable_redirects()
-        // The proxy has time-outs of its own.
-        .disable_timeout()
-        .finish()
 }

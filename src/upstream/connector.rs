@@ -1,20 +1,17 @@
 //! Connects to one instance, and says so when it provably did not.
 //!
-//! awc reports a pooled connection that turns out closed as a *connect* error although
-//! the request may have been sent. So an error that really comes from here carries
-//! [`NotConnected`], and only that counts as "not sent" (see `retry`).
+//! awc's error for "could not connect" is also what it says of a connection that has ended.
+//! So an error that comes from here carries [`NotConnected`], and only that counts as "not
+//! sent" (see `retry`).
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
-use actix_web::dev::{Service, always_ready};
-use awc::http::Uri;
-use futures::FutureExt;
-use futures::future::LocalBoxFuture;
+use awc::error::ConnectError;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::guard::Guarded;
 use super::instance::Instance;
 
 /// Marks an I/O error as one of establishing a connection: nothing was sent on it.
@@ -25,49 +22,26 @@ pub struct NotConnected {
     pub cause: io::Error,
 }
 
-/// Opens connections to one instance for an awc client.
-#[derive(Clone)]
-pub struct InstanceConnector {
+/// Opens a connection to an instance within `patience`.
+pub async fn connect(
     instance: Arc<Instance>,
-}
-
-impl InstanceConnector {
-    /// A connector to this instance, whatever address a request's URI names.
-    pub fn new(instance: Arc<Instance>) -> Self {
-        Self { instance }
-    }
-}
-
-impl Service<ConnectInfo<Uri>> for InstanceConnector {
-    type Response = Connection<Uri, Guarded<TcpStream>>;
-    type Error = ConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, ConnectError>>;
-
-    always_ready!();
-
-    fn call(&self, request: ConnectInfo<Uri>) -> Self::Future {
-        let instance = Arc::clone(&self.instance);
-        async move {
-            // The address of a container that has died does not refuse connections, it
-            // swallows them for seconds: the report of its death ends the attempt.
-            let connected = tokio::select! {
-                connected = TcpStream::connect(instance.endpoint()) => connected,
-                () = instance.lost() => Err(io::Error::new(
-                    io::ErrorKind::ConnectionAborted,
-                    "the replica has died",
-                )),
-            };
-            match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
-                Ok(stream) => {
-                    let uri = request.request().clone();
-                    Ok(Connection::new(uri, Guarded::new(stream)))
-                }
-                Err(cause) => Err(ConnectError::Io(io::Error::new(
-                    cause.kind(),
-                    NotConnected { cause },
-                ))),
-            }
+    patience: Duration,
+) -> Result<TcpStream, ConnectError> {
+    // The address of a container that has died does not refuse connections, it swallows
+    // them for seconds: the report of its death ends the attempt.
+    let connected = async {
+        tokio::select! {
+            connected = TcpStream::connect(instance.endpoint()) => connected,
+            () = instance.lost() => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the replica has died",
+            )),
         }
-        .boxed_local()
-    }
+    };
+    let connected = timeout(patience, connected)
+        .await
+        .map_err(|_| ConnectError::Timeout)?;
+    connected
+        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+        .map_err(|cause| ConnectError::Io(io::Error::new(cause.kind(), NotConnected { cause })))
 }

@@ -12,6 +12,7 @@ mod instance;
 mod outlier;
 mod retry;
 mod retry_budget;
+mod transport;
 mod warmth;
 
 pub use body::{Break, Replay, RequestBody};

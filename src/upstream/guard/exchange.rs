@@ -1,9 +1,8 @@
 //! What the guard must know of a request and cannot learn from awc.
 //!
-//! awc decides which pooled connection a request gets, and tells nobody. But it does all
-//! its work for a request inside the one future that we poll. So the [`Exchange`] lies in
-//! a task-local while that future is polled, and the guard that is given the request's
-//! head takes it from there.
+//! awc has no place for it in a request. But a client hands a request to its transport
+//! within the very call that sends it; so the [`Exchange`] lies in a task-local during that
+//! call, and the transport takes it from there.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,8 +10,7 @@ use std::rc::Rc;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::Method;
 use actix_web::http::header::{DATE, HeaderMap, UPGRADE};
-use awc::error::SendRequestError;
-use awc::{ClientResponse, SendClientRequest};
+use awc::SendClientRequest;
 
 use super::head::Asked;
 use crate::upstream::RequestBody;
@@ -55,19 +53,13 @@ impl Exchange {
         self
     }
 
-    /// Sends it. `sent` must have been given no body.
-    pub async fn run(self, sent: SendClientRequest) -> Result<ClientResponse, SendRequestError> {
-        EXCHANGE.scope(Cell::new(Some(self)), sent).await
+    /// Sends its request: `send` must give it no body.
+    pub fn run(self, send: impl FnOnce() -> SendClientRequest) -> SendClientRequest {
+        EXCHANGE.sync_scope(Cell::new(Some(self)), send)
     }
 
-    /// The exchange whose request is being written: once.
-    pub(super) fn take() -> Option<Self> {
+    /// The exchange whose request is being sent: once.
+    pub(in crate::upstream) fn take() -> Option<Self> {
         EXCHANGE.try_with(Cell::take).ok().flatten()
-    }
-
-    /// Polls with an exchange at hand, as `run` does.
-    #[cfg(test)]
-    pub(super) fn lend<T>(self, poll: impl FnOnce() -> T) -> T {
-        EXCHANGE.sync_scope(Cell::new(Some(self)), poll)
     }
 }

@@ -36,7 +36,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use actix_web::rt::net::{ActixStream, Ready};
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -53,7 +52,7 @@ pub struct Guarded<S> {
     upload: Upload,
     /// Whether the response is to be read, where that can be stopped at all.
     pause: Option<Pause>,
-    /// Bytes that have come and cannot be judged yet; a request's head as awc writes it.
+    /// Bytes that have come and cannot be judged yet.
     held: BytesMut,
     /// So many of `held` are judged and awc's.
     cleared: usize,
@@ -70,6 +69,11 @@ impl<S> Guarded<S> {
             held: BytesMut::new(),
             cleared: 0,
         }
+    }
+
+    /// Whether another request may be sent.
+    pub fn is_reusable(&self) -> bool {
+        self.stream.is_some() && self.framing.is_idle() && self.upload.is_done()
     }
 
     /// Nothing more is sent or read: awc finds the end of the stream.
@@ -198,70 +202,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
-    /// Takes the head of a request, which is all that awc writes.
-    fn poll_write(
-        self: Pin<&mut Self>,
+impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
+    /// Sends the head of a request as awc's codec writes it, and begins with its body. What
+    /// the socket does not take at once goes out while the response is awaited.
+    pub fn ask(
+        &mut self,
         cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        const END: &[u8] = b"\r\n\r\n";
-        let this = self.get_mut();
-        let Some(stream) = &mut this.stream else {
-            return Poll::Ready(Err(Fault::NoResponse.into()));
+        head: &mut BytesMut,
+        exchange: Exchange,
+    ) -> io::Result<()> {
+        let begun = match &self.stream {
+            Some(_) => self.framing.begin(exchange.asked),
+            None => Err(Fault::NoResponse),
         };
-        if !this.framing.is_idle() {
-            return this.fail(Fault::Pipelined);
-        }
-        if !this.held.is_empty() || !buf.ends_with(END) {
-            // awc writes a head in one piece; if that ever changes, so be it.
-            this.held.extend_from_slice(buf);
-            if !this.held.ends_with(END) {
-                return Poll::Ready(Ok(buf.len()));
-            }
-        }
-        let Some(exchange) = Exchange::take() else {
-            return this.fail(Fault::Pipelined);
+        self.pause.clone_from(&exchange.pause);
+        let sent = match (&mut self.stream, begun) {
+            (Some(stream), Ok(())) => self.upload.start(stream, cx, head, exchange),
+            (_, begun) => begun.map_err(io::Error::from),
         };
-        let whole = std::mem::take(&mut this.held);
-        let head = if whole.is_empty() { buf } else { &whole };
-        if let Err(fault) = this.framing.begin(exchange.asked) {
-            return this.fail(fault);
+        if sent.is_err() {
+            self.close();
         }
-        this.pause.clone_from(&exchange.pause);
-        match this.upload.start(stream, cx, head, exchange) {
-            Ok(()) => Poll::Ready(Ok(buf.len())),
-            Err(error) => this.fail(error),
-        }
-    }
-
-    /// What could not be written at once goes out while the response is awaited.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Some(stream) => Pin::new(stream).poll_shutdown(cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-}
-
-/// awc asks for the trait and never calls it.
-impl<S: ActixStream> ActixStream for Guarded<S> {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        match &self.stream {
-            Some(stream) => stream.poll_read_ready(cx),
-            None => Poll::Ready(Ok(Ready::ALL)),
-        }
-    }
-
-    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        match &self.stream {
-            Some(stream) => stream.poll_write_ready(cx),
-            None => Poll::Ready(Ok(Ready::ALL)),
-        }
+        sent
     }
 }
 

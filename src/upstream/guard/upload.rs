@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::web::Bytes;
+use actix_web::web::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::exchange::Exchange;
@@ -48,46 +48,48 @@ impl Upload {
     }
 
     /// Sends a request's head, and the body's first piece with it if that is there
-    /// already.
+    /// already. The head is finished in place: a single piece is a cheaper system call.
     pub fn start<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        head: &[u8],
+        head: &mut BytesMut,
         exchange: Exchange,
     ) -> io::Result<()> {
-        let fields = match head.len().checked_sub(DATE_BYTES + LINE_END.len()) {
-            Some(at) if !exchange.own_date && head[at..].starts_with(b"date: ") => &head[..at],
-            _ => &head[..head.len() - LINE_END.len()],
-        };
-        let mut framing = Line::new();
+        head.truncate(match head.len().checked_sub(DATE_BYTES + LINE_END.len()) {
+            Some(at) if !exchange.own_date && head[at..].starts_with(b"date: ") => at,
+            _ => head.len() - LINE_END.len(),
+        });
         self.body = exchange.body;
         self.coding = match self.body.as_ref().map(MessageBody::size) {
             _ if exchange.asked.upgrade => {
                 // awc has no way to say it.
-                write!(framing, "connection: upgrade\r\n")?;
+                head.extend_from_slice(b"connection: upgrade\r\n");
                 Coding::Tunnel
             }
             Some(BodySize::Sized(length)) => {
-                write!(framing, "content-length: {length}\r\n")?;
+                let mut field = Line::new();
+                write!(field, "content-length: {length}\r\n")?;
+                head.extend_from_slice(field.bytes());
                 Coding::AsIs
             }
             Some(BodySize::Stream) => {
-                write!(framing, "transfer-encoding: chunked\r\n")?;
+                head.extend_from_slice(b"transfer-encoding: chunked\r\n");
                 Coding::Chunked
             }
             Some(BodySize::None) | None => Coding::AsIs,
         };
-        if self.body.is_none() || self.coding == Coding::Tunnel {
-            return self.send(stream, cx, &[fields, framing.bytes(), LINE_END], &NONE, &[]);
-        }
-        let Poll::Ready(piece) = self.next_piece(cx)? else {
-            return self.send(stream, cx, &[fields, framing.bytes(), LINE_END], &NONE, &[]);
+        head.extend_from_slice(LINE_END);
+        let piece = match self.body {
+            Some(_) if self.coding != Coding::Tunnel => self.next_piece(cx)?,
+            _ => Poll::Pending,
+        };
+        let Poll::Ready(piece) = piece else {
+            return self.send(stream, cx, &[head], &NONE, &[]);
         };
         let mut size = Line::new();
         let end = self.encode(&piece, &mut size)?;
-        let before = [fields, framing.bytes(), LINE_END, size.bytes()];
-        self.send(stream, cx, &before, &piece, end)
+        self.send(stream, cx, &[head, size.bytes()], &piece, end)
     }
 
     /// Sends what can be sent. Only the client's side can fail here: a replica that takes
@@ -184,7 +186,7 @@ impl Upload {
         piece: &Bytes,
         after: &'static [u8],
     ) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); 6];
+        let mut slices = [IoSlice::new(&[]); 4];
         let parts = before.iter().copied().chain([&piece[..], after]);
         let mut count = 0;
         for part in parts.filter(|part| !part.is_empty()) {
@@ -194,7 +196,12 @@ impl Upload {
         if count == 0 {
             return Ok(());
         }
-        let mut written = match Pin::new(stream).poll_write_vectored(cx, &slices[..count]) {
+        let stream = Pin::new(stream);
+        let polled = match &slices[..count] {
+            [only] => stream.poll_write(cx, only),
+            several => stream.poll_write_vectored(cx, several),
+        };
+        let mut written = match polled {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };

@@ -1,0 +1,83 @@
+//! A connection to a replica, and what has been read of it ahead.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use actix_web::web::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::upstream::guard::{Exchange, Guarded};
+
+/// Room for the first bytes of a response: most are shorter as a whole. awc's codec makes
+/// 32 KiB of it once less than 2 KiB are left.
+const FIRST_ROOM: usize = 4 * 1024;
+/// Room for the rest of a body that did not fit.
+const BODY_ROOM: usize = 64 * 1024;
+/// An idle connection holds no more than this.
+const MOST_IDLE_ROOM: usize = 8 * 1024;
+
+/// One connection.
+pub struct Link {
+    stream: Guarded<TcpStream>,
+    /// What has come and is not decoded yet.
+    pub unread: BytesMut,
+}
+
+impl Link {
+    /// A connection on which nothing has been sent.
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: Guarded::new(stream),
+            unread: BytesMut::new(),
+        }
+    }
+
+    /// Sends a request's head, and begins with its body.
+    pub fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut BytesMut,
+        exchange: Exchange,
+    ) -> io::Result<()> {
+        self.unread.reserve(FIRST_ROOM);
+        self.stream.ask(cx, head, exchange)
+    }
+
+    /// Makes room for more of a body.
+    pub fn make_room(&mut self) {
+        if self.unread.capacity() == self.unread.len() {
+            self.unread.reserve(BODY_ROOM);
+        }
+    }
+
+    /// Reads what comes next: how many bytes, and none at the end.
+    pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Self { stream, unread } = self;
+        pin!(stream.read_buf(unread)).poll(cx)
+    }
+
+    /// Whether another request may be sent.
+    pub fn is_reusable(&self) -> bool {
+        self.unread.is_empty() && self.stream.is_reusable()
+    }
+
+    /// Whether it still stands between two requests, as far as is known here. A byte that
+    /// has come, or the end, means that it does not.
+    pub fn is_alive(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        Pin::new(&mut self.stream)
+            .poll_read(cx, &mut room)
+            .is_pending()
+    }
+
+    /// Makes it small, for a time in which it is not used.
+    pub fn rest(&mut self) {
+        if self.unread.capacity() > MOST_IDLE_ROOM {
+            self.unread = BytesMut::new();
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The connections to one instance that wait for a request, on one thread.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use awc::error::ConnectError;
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+
+use super::link::Link;
+use crate::upstream::connector::connect;
+use crate::upstream::instance::Instance;
+
+/// Idle connections, the one used last on top: the others may grow old and be closed.
+pub struct Pool {
+    instance: Arc<Instance>,
+    connect_timeout: Duration,
+    idle: RefCell<Vec<Idle>>,
+    /// Counts [`Pool::close_old`].
+    round: Cell<u64>,
+}
+
+struct Idle {
+    link: Link,
+    since: u64,
+}
+
+impl Pool {
+    /// No connections yet.
+    pub fn new(instance: Arc<Instance>, connect_timeout: Duration) -> Self {
+        Self {
+            instance,
+            connect_timeout,
+            idle: RefCell::default(),
+            round: Cell::new(0),
+        }
+    }
+
+    /// A connection that waits for a request.
+    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Link> {
+        loop {
+            let mut link = self.idle.borrow_mut().pop()?.link;
+            if link.is_alive(cx) {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Opens another one.
+    pub(super) fn open(&self) -> LocalBoxFuture<'static, Result<Link, ConnectError>> {
+        let connected = connect(Arc::clone(&self.instance), self.connect_timeout);
+        async move { Ok(Link::new(connected.await?)) }.boxed_local()
+    }
+
+    /// Takes a connection back after a response, if it is good for another request.
+    pub(super) fn release(&self, mut link: Link) {
+        if link.is_reusable() {
+            link.rest();
+            let since = self.round.get();
+            self.idle.borrow_mut().push(Idle { link, since });
+        }
+    }
+
+    /// Closes what has been idle since before the last call.
+    pub fn close_old(&self) {
+        let round = self.round.get();
+        self.round.set(round + 1);
+        let mut idle = self.idle.borrow_mut();
+        // The oldest lie at the bottom.
+        let old = idle.partition_point(|idle| idle.since < round);
+        idle.drain(..old);
+    }
+
+    /// Closes all that are idle.
+    pub fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+}
