@@ -1,18 +1,19 @@
-//! What a proxy tells of a message's way: Via, X-Forwarded-*, X-Request-ID.
+//! What of a message's fields goes on, and what a proxy tells of its way: Via,
+//! X-Forwarded-*, X-Request-ID.
 //!
 //! Replicas believe these fields, for log lines and for access. So they say what we saw
 //! ourselves, and what a client says in them counts only if it is a proxy that the operator
 //! trusts (`--trusted-proxy`).
 
-use std::net::IpAddr;
-
 use actix_web::HttpRequest;
-use actix_web::http::Version;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
+use actix_web::http::{StatusCode, Version};
 use ipnet::IpNet;
 
 use super::headers;
 use super::key::REQUEST_ID;
+use crate::upstream::RequestHead;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -22,78 +23,79 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const VIA: HeaderValue = HeaderValue::from_static("1.1 ringmaster");
 const VIA_HTTP10: HeaderValue = HeaderValue::from_static("1.0 ringmaster");
 
-/// A client's fields for a replica.
-pub fn copy_request(
+/// A client's fields for a replica, whose own address stands for a Host that is not told.
+pub fn tell_request(
     request: &HttpRequest,
     trusted: &[IpNet],
     fresh_id: Option<u64>,
-    to: &mut HeaderMap,
+    address: &Authority,
+    to: &mut RequestHead,
 ) {
     let from = request.headers();
     let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
     let is_trusted = peer.is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer)));
-    headers::copy_end_to_end_but(from, to, |name| {
-        // What is kept of a trusted proxy's X-Forwarded-For goes into one field with ours.
-        name == FOR
-            || (!is_trusted && tells_of_the_way(name))
-            || (fresh_id.is_some() && name == REQUEST_ID)
-    });
     // The authority of a target in absolute form is the host (RFC 9112, section 3.2.2).
-    if let (Some(_), Some(host)) = (request.uri().scheme(), request.uri().authority())
-        && let Ok(host) = HeaderValue::from_str(host.as_str())
-    {
-        to.insert(header::HOST, host);
+    let target = request.uri();
+    let told = target.scheme().and(target.authority()).map(authority_of);
+    let host = told.or_else(|| from.get(header::HOST).map(HeaderValue::as_bytes));
+    to.field("host", host.unwrap_or_else(|| authority_of(address)));
+    let (mut tells_proto, mut tells_host) = (false, false);
+    for (name, value) in headers::end_to_end(from) {
+        // What is kept of a trusted proxy's X-Forwarded-For goes into one field with ours.
+        let is_ours = name == header::HOST
+            || name == FOR
+            || (!is_trusted && tells_of_the_way(name))
+            || (fresh_id.is_some() && name == REQUEST_ID);
+        if !is_ours {
+            tells_proto |= name == PROTO;
+            tells_host |= name == HOST;
+            to.field(name.as_str(), value.as_bytes());
+        }
     }
     if let Some(peer) = peer {
-        let before = is_trusted.then(|| from.get_all(&FOR));
-        to.insert(FOR, chain(before.into_iter().flatten(), peer));
+        let before = from.get_all(&FOR).filter(|_| is_trusted);
+        let before = before.map(HeaderValue::as_bytes);
+        to.list(FOR.as_str(), before.filter(|value| !value.is_empty()), peer);
     }
     // What a trusted proxy has not said is as we see it.
-    if !to.contains_key(&PROTO) {
-        to.insert(PROTO, HeaderValue::from_static("http"));
+    if !tells_proto {
+        to.field(PROTO.as_str(), b"http");
     }
-    if let (false, Some(host)) = (to.contains_key(&HOST), to.get(header::HOST)) {
-        let host = host.clone();
-        to.insert(HOST, host);
+    if let (false, Some(host)) = (tells_host, host) {
+        to.field(HOST.as_str(), host);
     }
     if let Some(id) = fresh_id {
-        to.insert(REQUEST_ID, HeaderValue::from(id));
+        to.list(REQUEST_ID.as_str(), std::iter::empty(), id);
     }
-    let via = if request.version() < Version::HTTP_11 {
-        VIA_HTTP10
-    } else {
-        VIA
-    };
     // Several fields of one name are one list (RFC 9110, section 5.3).
-    to.append(header::VIA, via);
+    let http10 = request.version() < Version::HTTP_11;
+    to.field("via", if http10 { VIA_HTTP10 } else { VIA }.as_bytes());
 }
 
-/// A replica's fields for a client.
-pub fn copy_response(from: &HeaderMap, to: &mut HeaderMap) {
-    headers::copy_end_to_end(from, to);
-    to.append(header::VIA, VIA);
+fn authority_of(authority: &Authority) -> &[u8] {
+    authority.as_str().as_bytes()
+}
+
+/// Makes a replica's fields a client's. Who switches protocols, or asks for it with a 426,
+/// says to which (RFC 9110, section 7.8 and 15.5.22).
+pub fn tell_response(status: StatusCode, fields: &mut HeaderMap) {
+    let asks = [
+        StatusCode::SWITCHING_PROTOCOLS,
+        StatusCode::UPGRADE_REQUIRED,
+    ];
+    let upgrade = match asks.contains(&status) {
+        true => fields.get_all(header::UPGRADE).cloned().collect(),
+        false => Vec::new(),
+    };
+    headers::keep_end_to_end(fields);
+    for value in upgrade {
+        fields.append(header::UPGRADE, value);
+    }
+    fields.append(header::VIA, VIA);
 }
 
 fn tells_of_the_way(name: &HeaderName) -> bool {
     *name == header::FORWARDED || name.as_str().starts_with("x-forwarded-")
-}
-
-/// The addresses that the proxies before us saw, and the one that we see.
-fn chain<'v>(before: impl Iterator<Item = &'v HeaderValue>, peer: IpAddr) -> HeaderValue {
-    let mut chain = Vec::new();
-    for value in before.filter(|value| !value.is_empty()) {
-        chain.extend_from_slice(value.as_bytes());
-        chain.extend_from_slice(b", ");
-    }
-    // An address is made of characters that a field may have, and so are other fields.
-    let peer = peer.to_string();
-    if chain.is_empty() {
-        chain = peer.into_bytes();
-    } else {
-        chain.extend_from_slice(peer.as_bytes());
-    }
-    HeaderValue::from_maybe_shared(actix_web::web::Bytes::from(chain))
-        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]
@@ -118,13 +120,13 @@ mod tests {
         for field in fields {
             request = request.append_header(*field);
         }
-        let mut to = HeaderMap::new();
+        let mut to = RequestHead::new("GET", "/");
+        let address = Authority::from_static("192.0.2.80:8080");
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
-        copy_request(&request.to_http_request(), &trusted, fresh_id, &mut to);
-        let mut told: Vec<String> = to
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
+        let request = request.to_http_request();
+        tell_request(&request, &trusted, fresh_id, &address, &mut to);
+        let head = str::from_utf8(to.as_bytes()).unwrap();
+        let mut told: Vec<String> = head.lines().skip(1).map(str::to_owned).collect();
         told.sort();
         told
     }

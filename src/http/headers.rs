@@ -1,6 +1,6 @@
 //! Which header fields go on, and which concern one connection only.
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Fields that concern one connection (RFC 9110, section 7.6.1, and the older
 /// Keep-Alive and Proxy-Connection).
@@ -16,49 +16,45 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// Copies every field that concerns the other end, several of one name included. The
-/// length goes separately: whoever writes the message knows it.
+/// The fields that concern the other end, several of one name included. The length goes
+/// separately: whoever writes the message knows it.
 ///
 /// Expect ends here too (RFC 9110, section 10.1.1). actix has answered `100-continue`
 /// before a handler sees the request, so what the client waits for has been said, and the
 /// replica would say it to nobody. The head goes on at once all the same, and a replica's
 /// early answer (a 413, say) reaches the client while its body is still on the way.
-pub fn copy_end_to_end(from: &HeaderMap, to: &mut HeaderMap) {
-    copy_end_to_end_but(from, to, |_| false);
+pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let named = headers.contains_key(header::CONNECTION);
+    headers.iter().filter(move |(name, _)| {
+        !concerns_one_connection(name) && !(named && is_named_by_connection(headers, name))
+    })
 }
 
-/// The same, without fields that somebody else sees to.
-pub fn copy_end_to_end_but(
-    from: &HeaderMap,
-    to: &mut HeaderMap,
-    seen_to: impl Fn(&HeaderName) -> bool,
-) {
-    let named = from.contains_key(header::CONNECTION);
-    for (name, value) in from {
-        let stays = HOP_BY_HOP.contains(name)
-            || *name == header::CONTENT_LENGTH
-            || *name == header::EXPECT
-            || (named && is_named_by_connection(from, name))
-            || seen_to(name);
-        if !stays {
-            to.append(name.clone(), value.clone());
-        }
-    }
+/// Takes all other fields away.
+pub fn keep_end_to_end(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = options(headers)
+        .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
+        .collect();
+    headers.retain(|name, _| !concerns_one_connection(name) && !named.contains(name));
+}
+
+fn concerns_one_connection(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name) || *name == header::CONTENT_LENGTH || *name == header::EXPECT
 }
 
 /// Whether the Connection field says that another field is for this connection only.
 pub fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers
-        .get_all(header::CONNECTION)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
+    options(headers).any(|option| option.eq_ignore_ascii_case(name.as_str()))
+}
+
+fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::CONNECTION);
+    let texts = values.filter_map(|value| value.to_str().ok());
+    texts.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -81,16 +77,18 @@ mod tests {
             );
         }
         // Names in constants are lower case, and Connection may spell them as it likes.
-        let mut to = HeaderMap::new();
-        copy_end_to_end(&from, &mut to);
-        let mut left: Vec<String> = to
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        left.sort();
-        assert_eq!(
-            left,
-            ["host: shop.example", "set-cookie: a=1", "set-cookie: b=2"]
-        );
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            format!("{name}: {}", value.to_str().unwrap())
+        };
+        let mut passed: Vec<String> = end_to_end(&from).map(text).collect();
+        keep_end_to_end(&mut from);
+        let mut kept: Vec<String> = from.iter().map(text).collect();
+        for left in [&mut passed, &mut kept] {
+            left.sort();
+            assert_eq!(
+                *left,
+                ["host: shop.example", "set-cookie: a=1", "set-cookie: b=2"]
+            );
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use actix_web::body::BodySize;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use awc::ClientResponse;
-use awc::http::Uri;
-use awc::http::uri::{PathAndQuery, Scheme};
 use log::{debug, warn};
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use super::{HttpSettings, Worker, forwarded, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
-use crate::upstream::{Attempt, Exchange, Failure, Grant, Idle, Replay, Verdict};
+use crate::upstream::{Attempt, Exchange, Failure, Grant, Idle, Replay, RequestHead, Verdict};
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
 /// order if that one cannot be reached.
@@ -221,32 +221,20 @@ async fn send(
     wait: ReplyWait,
 ) -> Result<ClientResponse, Failure> {
     let instance = grant.instance();
-    let client = worker.clients.of(instance);
-    let mut outgoing = client
-        .request(request.method().clone(), target(request, grant))
-        // Or awc would ask for an encoding of its own.
-        .no_decompress();
+    let mut head = RequestHead::new(request.method().as_str(), &target(request));
     let trusted = &worker.settings.trusted_proxies;
-    forwarded::copy_request(request, trusted, fresh_id, outgoing.headers_mut());
-
+    forwarded::tell_request(request, trusted, fresh_id, instance.authority(), &mut head);
     if tunnel.is_some() {
-        upgrade::ask_on(request, &mut outgoing);
+        upgrade::ask_on(request, &mut head);
+    } else if body.is_none() && request.headers().contains_key(CONTENT_LENGTH) {
+        // A length of zero that was told is told on: a POST without one may be refused.
+        head.field("content-length", b"0");
     }
-
-    let mut exchange = Exchange::new(request.method(), outgoing.headers(), body.map(Replay::play));
+    let mut exchange = Exchange::new(request.method(), head, body.map(Replay::play));
     if let Some(tunnel) = tunnel {
-        exchange = exchange.with_pause(tunnel.pause());
+        exchange = exchange.for_tunnel(tunnel.pause());
     }
-    let tells_zero = body.is_none() && request.headers().contains_key(CONTENT_LENGTH);
-    let sent = exchange.run(|| {
-        if tells_zero {
-            // A length of zero that was told is told on: a POST without one may be refused.
-            outgoing.send()
-        } else {
-            // A body goes beside awc.
-            outgoing.send_body(actix_web::body::None::new())
-        }
-    });
+    let sent = worker.clients.send(instance, exchange);
     let answered = wait.wait_for(sent, body, instance);
     match answered.await? {
         Ok(response) => Ok(response),
@@ -257,19 +245,14 @@ async fn send(
     }
 }
 
-/// The replica's address with the request's own path and query, untouched.
-fn target(request: &HttpRequest, grant: &Grant) -> Uri {
-    let mut parts = awc::http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(grant.instance().authority().clone());
-    let path = match request.uri().path_and_query() {
+/// A request's own path and query, untouched.
+fn target(request: &HttpRequest) -> Cow<'_, str> {
+    match request.uri().path_and_query().map(PathAndQuery::as_str) {
         // A target in absolute form may lack the path; written out, it has one.
-        Some(query) if query.as_str().starts_with('?') => query.to_string().parse().ok(),
-        path => path.cloned(),
-    };
-    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    // All three parts are there and valid: this cannot fail.
-    Uri::from_parts(parts).unwrap_or_default()
+        Some(query) if query.starts_with('?') => format!("/{query}").into(),
+        Some(path) if !path.is_empty() => path.into(),
+        _ => "/".into(),
+    }
 }
 
 /// The replica's response as the client's.
@@ -282,9 +265,10 @@ fn respond(
 ) -> HttpResponse {
     let mut outgoing = HttpResponse::build(response.status());
     let length = content_length(response.headers());
+    let not_modified = response.status() == StatusCode::NOT_MODIFIED;
     let has_body = request.method() != Method::HEAD
         && response.status() != StatusCode::NO_CONTENT
-        && response.status() != StatusCode::NOT_MODIFIED;
+        && !not_modified;
     if request.version() < Version::HTTP_11 && length.is_none() {
         // Without chunks only the end of the connection can end the body.
         outgoing.force_close();
@@ -310,16 +294,17 @@ fn respond(
     } else {
         // The length that the body would have had (RFC 9110, section 8.6). actix takes
         // that of a 304 from a header field only.
-        let length = length.filter(|_| response.status() != StatusCode::NO_CONTENT);
-        if let (Some(length), StatusCode::NOT_MODIFIED) = (length, response.status()) {
-            outgoing.insert_header((CONTENT_LENGTH, length));
-            outgoing.body(NoBody(None)).map_into_boxed_body()
-        } else {
-            outgoing.body(NoBody(length)).map_into_boxed_body()
-        }
+        let told = length.filter(|_| !not_modified && response.status() != StatusCode::NO_CONTENT);
+        outgoing.body(NoBody(told)).map_into_boxed_body()
     };
-    forwarded::copy_response(response.headers(), outgoing.headers_mut());
-    upgrade::keep_requirement(response.headers(), &mut outgoing);
+    response.map_body(|head, payload| {
+        std::mem::swap(&mut head.headers, outgoing.headers_mut());
+        payload
+    });
+    forwarded::tell_response(outgoing.status(), outgoing.headers_mut());
+    if let (Some(length), true) = (length, not_modified) {
+        outgoing.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     if upgrade {
         upgrade::decline(&mut outgoing);
     }

@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header;
 use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, rt};
+use awc::ClientResponse;
 use awc::error::PayloadError;
-use awc::{ClientRequest, ClientResponse};
 use futures::channel::{mpsc, oneshot};
 use futures::{Future, Stream};
 use log::info;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::connection::InHand;
 use super::error::ProxyError;
 use super::{forwarded, headers};
-use crate::upstream::{Grant, Pause, Replay};
+use crate::upstream::{Grant, Pause, Replay, RequestHead};
 
 /// Whether a request asks for WebSocket. An error if it asks in a way that leaves open
 /// where it ends.
@@ -58,8 +58,10 @@ pub fn asked(request: &HttpRequest) -> Result<bool, ProxyError> {
 
 /// Asks the replica for what the client asks for. The guard adds the Connection field that
 /// goes with it.
-pub fn ask_on(request: &HttpRequest, outgoing: &mut ClientRequest) {
-    take_upgrade(request.headers(), outgoing.headers_mut());
+pub fn ask_on(request: &HttpRequest, to: &mut RequestHead) {
+    for value in request.headers().get_all(header::UPGRADE) {
+        to.field("upgrade", value.as_bytes());
+    }
 }
 
 /// An answer other than 101. What the client has sent since may be another request, which
@@ -68,19 +70,6 @@ pub fn decline(response: &mut HttpResponse) {
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);
-}
-
-/// A 426 says which protocol it takes, or it says nothing (RFC 9110, section 15.5.22).
-pub fn keep_requirement(from: &HeaderMap, response: &mut HttpResponse) {
-    if response.status() == StatusCode::UPGRADE_REQUIRED {
-        take_upgrade(from, response.headers_mut());
-    }
-}
-
-fn take_upgrade(from: &HeaderMap, to: &mut HeaderMap) {
-    for value in from.get_all(header::UPGRADE) {
-        to.append(header::UPGRADE, value.clone());
-    }
 }
 
 /// Two byte streams that are joined once the replica agrees.
@@ -114,7 +103,8 @@ impl Tunnel {
     ) -> HttpResponse {
         let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
         response.upgrade("");
-        let from = replica.headers().clone();
+        let mut fields = replica.headers().clone();
+        forwarded::tell_response(StatusCode::SWITCHING_PROTOCOLS, &mut fields);
         // A capacity of none is one piece for the one sender.
         let (sender, pieces) = mpsc::channel(0);
         let (open, gone) = oneshot::channel();
@@ -133,9 +123,7 @@ impl Tunnel {
             _open: open,
         };
         let mut response = response.body(body).map_into_boxed_body();
-        response.headers_mut().remove(header::UPGRADE);
-        forwarded::copy_response(&from, response.headers_mut());
-        take_upgrade(&from, response.headers_mut());
+        *response.headers_mut() = fields;
         response
     }
 }

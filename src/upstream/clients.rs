@@ -9,9 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::ServiceConfig;
-use awc::Client;
+use actix_web::body;
+use awc::error::{FreezeRequestError, InvalidUrl, SendRequestError};
+use awc::http::Uri;
+use awc::{Client, FrozenClientRequest, SendClientRequest};
 
+use super::guard::Exchange;
 use super::instance::Instance;
 use super::transport::{Pool, Transport};
 
@@ -30,13 +33,44 @@ pub struct ClientSettings {
 pub struct Clients {
     settings: ClientSettings,
     by_serial: RefCell<HashMap<u64, Entry>>,
-    /// What awc's codec asks for: made with the first client, because it starts a task.
-    codec: RefCell<Option<ServiceConfig>>,
 }
 
 struct Entry {
-    client: Client,
+    /// What every request to the instance looks like to awc: its own head and body come
+    /// with the [`Exchange`].
+    request: Result<FrozenClientRequest, FreezeRequestError>,
     pool: Rc<Pool>,
+}
+
+impl Entry {
+    fn new(instance: Arc<Instance>, settings: ClientSettings) -> Self {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(instance.authority().clone())
+            .path_and_query("/");
+        let pool = Rc::new(Pool::new(instance, settings.connect_timeout));
+        let client = Client::builder()
+            .wrap(Transport::new(Rc::clone(&pool)))
+            .no_default_headers()
+            .disable_redirects()
+            // The proxy has time-outs of its own.
+            .disable_timeout()
+            .finish();
+        // Authorities are valid, and so is the URI.
+        let request = client.get(uri.build().unwrap_or_default());
+        Self {
+            // Or awc would decode what is meant for the client.
+            request: request.no_decompress().freeze(),
+            pool,
+        }
+    }
+
+    fn send(&self, exchange: Exchange) -> SendClientRequest {
+        match &self.request {
+            Ok(request) => exchange.run(|| request.send_body(body::None::new())),
+            Err(_) => SendRequestError::Url(InvalidUrl::MissingHost).into(),
+        }
+    }
 }
 
 impl Clients {
@@ -45,33 +79,18 @@ impl Clients {
         Rc::new(Self {
             settings,
             by_serial: RefCell::default(),
-            codec: RefCell::default(),
         })
     }
 
-    /// The client of an instance, made at the first request to it.
-    pub fn of(&self, instance: &Arc<Instance>) -> Client {
+    /// Sends a request by the client of an instance, made at the first request to it.
+    pub fn send(&self, instance: &Arc<Instance>, exchange: Exchange) -> SendClientRequest {
         if let Some(entry) = self.by_serial.borrow().get(&instance.serial()) {
-            return entry.client.clone();
+            return entry.send(exchange);
         }
-        let entry = self.entry(Arc::clone(instance));
-        let client = entry.client.clone();
+        let entry = Entry::new(Arc::clone(instance), self.settings);
         let mut clients = self.by_serial.borrow_mut();
-        clients.insert(instance.serial(), entry);
-        client
-    }
-
-    fn entry(&self, instance: Arc<Instance>) -> Entry {
-        let codec = self.codec.borrow_mut().get_or_insert_default().clone();
-        let pool = Rc::new(Pool::new(instance, self.settings.connect_timeout));
-        let client = Client::builder()
-            .wrap(Transport::new(Rc::clone(&pool), codec))
-            .no_default_headers()
-            .disable_redirects()
-            // The proxy has time-outs of its own.
-            .disable_timeout()
-            .finish();
-        Entry { client, pool }
+        let entry = clients.entry(instance.serial()).or_insert(entry);
+        entry.send(exchange)
     }
 
     /// Closes the connections that have been idle since before the last call: to be called

@@ -19,7 +19,7 @@ pub use body::{Break, Replay, RequestBody};
 pub use capacity::{Bell, Capacity};
 pub use clients::{ClientSettings, Clients, IDLE_CONNECTION};
 pub use counters::{Counters, Counts, Tally};
-pub use guard::{Exchange, Pause};
+pub use guard::{Exchange, Pause, RequestHead};
 pub use idle::Idle;
 pub use instance::{FleetLoad, Grant, Instance};
 pub use outlier::OutlierDesk;

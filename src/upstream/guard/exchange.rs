@@ -1,15 +1,16 @@
-//! What the guard must know of a request and cannot learn from awc.
+//! One request as the guard sends it, and how it gets there past awc.
 //!
-//! awc has no place for it in a request. But a client hands a request to its transport
-//! within the very call that sends it; so the [`Exchange`] lies in a task-local during that
-//! call, and the transport takes it from there.
+//! awc has no place for it in a request of its own. But a client hands a request to its
+//! transport within the very call that sends it; so the [`Exchange`] lies in a task-local
+//! during that call, and the transport takes it from there.
 
 use std::cell::Cell;
+use std::fmt::{Display, Write};
 use std::rc::Rc;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::Method;
-use actix_web::http::header::{DATE, HeaderMap, UPGRADE};
+use actix_web::web::BytesMut;
 use awc::SendClientRequest;
 
 use super::head::Asked;
@@ -19,11 +20,18 @@ tokio::task_local! {
     static EXCHANGE: Cell<Option<Exchange>>;
 }
 
+thread_local! {
+    /// Room for the next head, left by the last one: heads are of much the same size.
+    static ROOM: Cell<BytesMut> = Cell::default();
+}
+
+/// So much is kept for the next head, and no more.
+const MOST_ROOM: usize = 16 * 1024;
+
 /// One request and its response.
 pub struct Exchange {
     pub(super) asked: Asked,
-    /// The request has a Date of its own; else awc adds one, which the guard cuts off.
-    pub(super) own_date: bool,
+    pub(super) head: RequestHead,
     pub(super) body: Option<RequestBody>,
     pub(super) pause: Option<Pause>,
 }
@@ -33,27 +41,29 @@ pub struct Exchange {
 pub type Pause = Rc<Cell<bool>>;
 
 impl Exchange {
-    /// A request as it is given to awc, and its body, which is not.
-    pub fn new(method: &Method, headers: &HeaderMap, body: Option<RequestBody>) -> Self {
+    /// A request of this method, its head and its body.
+    pub fn new(method: &Method, head: RequestHead, body: Option<RequestBody>) -> Self {
         Self {
             asked: Asked {
                 head: method == Method::HEAD,
-                upgrade: headers.contains_key(UPGRADE),
+                upgrade: false,
             },
-            own_date: headers.contains_key(DATE),
-            // A length of zero is told by awc.
+            head,
+            // A length of zero is in the head.
             body: body.filter(|body| body.size() != BodySize::Sized(0)),
             pause: None,
         }
     }
 
-    /// The same, in which the reading of the response can be stopped.
-    pub fn with_pause(mut self, pause: Pause) -> Self {
+    /// The same, which asks for another protocol; the reading of the response can be
+    /// stopped.
+    pub fn for_tunnel(mut self, pause: Pause) -> Self {
+        self.asked.upgrade = true;
         self.pause = Some(pause);
         self
     }
 
-    /// Sends its request: `send` must give it no body.
+    /// Sends it: `send` is to send a request whose head and body are as good as any.
     pub fn run(self, send: impl FnOnce() -> SendClientRequest) -> SendClientRequest {
         EXCHANGE.sync_scope(Cell::new(Some(self)), send)
     }
@@ -61,5 +71,60 @@ impl Exchange {
     /// The exchange whose request is being sent: once.
     pub(in crate::upstream) fn take() -> Option<Self> {
         EXCHANGE.try_with(Cell::take).ok().flatten()
+    }
+}
+
+/// A request's head as it goes out, but for what says how long the body is and for the line
+/// that ends it.
+pub struct RequestHead(pub(super) BytesMut);
+
+impl RequestHead {
+    /// A head with its request line (RFC 9112, section 3).
+    pub fn new(method: &str, target: &str) -> Self {
+        let mut bytes = ROOM.take();
+        bytes.clear();
+        for part in [method, " ", target, " HTTP/1.1\r\n"] {
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        Self(bytes)
+    }
+
+    /// Adds a field.
+    pub fn field(&mut self, name: &str, value: &[u8]) {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            self.0.extend_from_slice(part);
+        }
+    }
+
+    /// Adds a field that is a list, of which one is the last.
+    pub fn list<'v>(
+        &mut self,
+        name: &str,
+        before: impl Iterator<Item = &'v [u8]>,
+        last: impl Display,
+    ) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        for value in before {
+            self.0.extend_from_slice(value);
+            self.0.extend_from_slice(b", ");
+        }
+        // There is always room in memory, or no more program.
+        let _ = write!(self.0, "{last}");
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    /// What has been written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for RequestHead {
+    fn drop(&mut self) {
+        if self.0.capacity() <= MOST_ROOM {
+            // Where the thread ends, nobody needs it.
+            let _ = ROOM.try_with(|room| room.set(std::mem::take(&mut self.0)));
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! holds them); those of a body pass once and are only counted.
 
 use super::fault::Fault;
-use super::head::{self, Asked, Body, Head};
+use super::head::{self, Asked, Body, Head, Index};
 
 /// Nobody needs more interim responses to one request.
 const MOST_INTERIM: u8 = 32;
@@ -49,6 +49,8 @@ pub struct Framing {
     reusable: bool,
     /// A byte of the current response has come.
     begun: bool,
+    /// Of the current response's head.
+    index: Index,
 }
 
 impl Framing {
@@ -60,6 +62,7 @@ impl Framing {
             interim: 0,
             reusable: true,
             begun: false,
+            index: Index::default(),
         }
     }
 
@@ -71,9 +74,15 @@ impl Framing {
         *self = Self {
             state: State::Head { seen: 0 },
             asked,
+            index: std::mem::take(&mut self.index),
             ..Self::new()
         };
         Ok(())
+    }
+
+    /// Where the parts of the current response's head lie.
+    pub fn index(&self) -> &Index {
+        &self.index
     }
 
     /// Between two requests, and good for another.
@@ -116,7 +125,7 @@ impl Framing {
                     self.state = State::Head { seen: bytes.len() };
                     return Ok(Verdict::Hold);
                 }
-                match head::read(bytes, self.asked)? {
+                match head::read(bytes, self.asked, &mut self.index)? {
                     None => {
                         self.state = State::Head { seen: bytes.len() };
                         return Ok(Verdict::Hold);

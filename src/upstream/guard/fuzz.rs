@@ -12,7 +12,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::fault::Fault;
 use super::framing::{Framing, Verdict};
-use super::head::Asked;
+use super::head::{Asked, Index};
 
 /// How the bytes of one response ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,14 @@ pub enum End {
 /// Follows one response that comes in pieces, after which the connection ends. Returns
 /// what awc is given, and how it ended.
 pub fn follow<'a>(asked: Asked, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, End) {
-    let mut framing = Framing::new();
+    follow_in(&mut Framing::new(), asked, pieces)
+}
+
+fn follow_in<'a>(
+    framing: &mut Framing,
+    asked: Asked,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<u8>, End) {
     let mut passed = Vec::new();
     let mut held = Vec::new();
     if let Err(fault) = framing.begin(asked) {
@@ -67,6 +74,21 @@ struct Read {
     complete: bool,
     /// What it left unread.
     left: usize,
+    /// The status code, names and values.
+    head: Head,
+}
+
+type Head = (u16, Vec<(String, Vec<u8>)>);
+
+/// What a reader of the noted places sees.
+fn read_by_index(index: &Index, passed: &[u8]) -> Head {
+    let fields = index.fields.iter().map(|(name, value)| {
+        let name = String::from_utf8_lossy(&passed[name.clone()]).to_ascii_lowercase();
+        (name, passed[value.clone()].to_vec())
+    });
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort();
+    (index.status, fields)
 }
 
 fn read_by_awc(asked: Asked, passed: &[u8]) -> Result<Read, String> {
@@ -83,12 +105,18 @@ fn read_by_awc(asked: Asked, passed: &[u8]) -> Result<Read, String> {
         .encode(Message::Item((head, BodySize::None)), &mut BytesMut::new())
         .map_err(|error| error.to_string())?;
     let mut bytes = BytesMut::from(passed);
-    let Some(_) = codec
+    let Some(head) = codec
         .decode(&mut bytes)
         .map_err(|error| error.to_string())?
     else {
         return Err("no whole head".to_owned());
     };
+    let fields = head.headers.iter();
+    let mut fields: Vec<_> = fields
+        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+        .collect();
+    fields.sort();
+    let head = (head.status.as_u16(), fields);
     let mut complete = codec.message_type() == MessageType::None;
     if !complete {
         let mut body = codec.into_payload_codec();
@@ -102,6 +130,7 @@ fn read_by_awc(asked: Asked, passed: &[u8]) -> Result<Read, String> {
     Ok(Read {
         complete,
         left: bytes.len(),
+        head,
     })
 }
 
@@ -114,7 +143,8 @@ pub fn fuzz(bytes: &[u8]) {
         head: flags & 1 != 0,
         upgrade: flags & 2 != 0,
     };
-    let (passed, end) = follow(asked, [response]);
+    let mut framing = Framing::new();
+    let (passed, end) = follow_in(&mut framing, asked, [response]);
     let pieces = response.chunks(usize::from(*cut).max(1));
     let (in_pieces, end_in_pieces) = follow(asked, pieces);
     match end {
@@ -133,6 +163,10 @@ pub fn fuzz(bytes: &[u8]) {
             };
             assert_eq!(read.left, 0, "awc sees an end before the guard");
             assert!(!reusable || read.complete, "awc waits, the guard does not");
+            if framing.index().body.is_some() {
+                let head = read_by_index(framing.index(), &passed);
+                assert_eq!(head, read.head, "the noted places are not what awc reads");
+            }
         }
     }
 }

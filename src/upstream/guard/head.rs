@@ -6,6 +6,7 @@
 //! the end of the stream, which the guard then gives it in the right place.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use httparse::{Header, ParserConfig, Response, Status};
 
@@ -60,8 +61,46 @@ pub enum Head {
     },
 }
 
-/// Reads the head at the start of `bytes`; `None` if it is not whole yet.
-pub fn read(bytes: &[u8], asked: Asked) -> Result<Option<Head>, Fault> {
+/// Where the parts of a whole head lie in its bytes, so that nobody has to look twice.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// The status code.
+    pub status: u16,
+    /// The head's bytes.
+    pub length: usize,
+    /// The body's bytes, where the head tells how many.
+    pub body: Option<u64>,
+    /// Names and values of its fields.
+    pub fields: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Index {
+    fn note(&mut self, bytes: &[u8], status: u16, fields: &[Header<'_>], head: &Head) {
+        self.fields.clear();
+        self.status = status;
+        let Head::Final { length, body, .. } = head else {
+            return;
+        };
+        self.length = *length;
+        self.body = match body {
+            Body::Length(length) => Some(*length),
+            Body::Chunked(_) | Body::UntilEnd | Body::Tunnel => None,
+        };
+        if self.body.is_some() {
+            let place = |part: &[u8]| {
+                let begin = part.as_ptr() as usize - bytes.as_ptr() as usize;
+                begin..begin + part.len()
+            };
+            let fields = fields.iter();
+            self.fields
+                .extend(fields.map(|field| (place(field.name.as_bytes()), place(field.value))));
+        }
+    }
+}
+
+/// Reads the head at the start of `bytes`; `None` if it is not whole yet. Where the parts
+/// of a response proper lie is noted in `index`.
+pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head>, Fault> {
     const START: &[u8] = b"HTTP/1.";
     let start = bytes.len().min(START.len());
     if bytes[..start] != START[..start] {
@@ -85,20 +124,22 @@ pub fn read(bytes: &[u8], asked: Asked) -> Result<Option<Head>, Fault> {
     let status = response.code.unwrap_or_default();
     let http10 = response.version == Some(0);
     let said = Said::by(response.headers, http10)?;
-    match status {
+    let head = match status {
         0..=99 => Err(Fault::BadHead),
         101 if !asked.upgrade || asked.head || http10 => Err(Fault::UnaskedUpgrade),
         // awc would look for that body in what the other protocol says.
         101 if said.chunked || said.length.is_some() => Err(Fault::FramedUpgrade),
-        101 => Ok(Some(Head::Final {
+        101 => Ok(Head::Final {
             length,
             body: Body::Tunnel,
             reusable: false,
             as_http10: false,
-        })),
-        100..=199 => Ok(Some(Head::Interim { length })),
-        _ => Ok(Some(frame(length, status, http10, said, asked))),
-    }
+        }),
+        100..=199 => Ok(Head::Interim { length }),
+        _ => Ok(frame(length, status, http10, said, asked)),
+    }?;
+    index.note(bytes, status, response.headers, &head);
+    Ok(Some(head))
 }
 
 fn frame(length: usize, status: u16, http10: bool, said: Said, asked: Asked) -> Head {

@@ -39,9 +39,10 @@ use std::task::{Context, Poll, ready};
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub use exchange::{Exchange, Pause};
+pub use exchange::{Exchange, Pause, RequestHead};
 pub use fault::Fault;
 use framing::{Framing, Verdict};
+pub use head::Index;
 use upload::Upload;
 
 /// A connection to a replica, for awc.
@@ -69,6 +70,11 @@ impl<S> Guarded<S> {
             held: BytesMut::new(),
             cleared: 0,
         }
+    }
+
+    /// Where the parts of a response's head lie, in the bytes that have been read of it.
+    pub fn index(&self) -> &Index {
+        self.framing.index()
     }
 
     /// Whether another request may be sent.
@@ -203,21 +209,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    /// Sends the head of a request as awc's codec writes it, and begins with its body. What
-    /// the socket does not take at once goes out while the response is awaited.
-    pub fn ask(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &mut BytesMut,
-        exchange: Exchange,
-    ) -> io::Result<()> {
+    /// Sends a request, as much as the socket takes at once; the rest goes out while the
+    /// response is awaited.
+    pub fn ask(&mut self, cx: &mut Context<'_>, exchange: Exchange) -> io::Result<()> {
         let begun = match &self.stream {
             Some(_) => self.framing.begin(exchange.asked),
             None => Err(Fault::NoResponse),
         };
         self.pause.clone_from(&exchange.pause);
         let sent = match (&mut self.stream, begun) {
-            (Some(stream), Ok(())) => self.upload.start(stream, cx, head, exchange),
+            (Some(stream), Ok(())) => self.upload.start(stream, cx, exchange),
             (_, begun) => begun.map_err(io::Error::from),
         };
         if sent.is_err() {

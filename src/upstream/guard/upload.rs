@@ -1,4 +1,4 @@
-//! A request on its way out: the head as awc wrote it, and the body beside awc.
+//! A request on its way out: its head, and the body behind it.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -6,14 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::web::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::exchange::Exchange;
 use crate::upstream::RequestBody;
 
-/// The Date field that awc adds, always the last: `date: Thu, 01 Jan 1970 00:00:00 GMT`.
-const DATE_BYTES: usize = 37;
 const LINE_END: &[u8] = b"\r\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const NONE: Bytes = Bytes::new();
@@ -53,17 +51,12 @@ impl Upload {
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        head: &mut BytesMut,
-        exchange: Exchange,
+        mut exchange: Exchange,
     ) -> io::Result<()> {
-        head.truncate(match head.len().checked_sub(DATE_BYTES + LINE_END.len()) {
-            Some(at) if !exchange.own_date && head[at..].starts_with(b"date: ") => at,
-            _ => head.len() - LINE_END.len(),
-        });
-        self.body = exchange.body;
+        let head = &mut exchange.head.0;
+        self.body = exchange.body.take();
         self.coding = match self.body.as_ref().map(MessageBody::size) {
             _ if exchange.asked.upgrade => {
-                // awc has no way to say it.
                 head.extend_from_slice(b"connection: upgrade\r\n");
                 Coding::Tunnel
             }

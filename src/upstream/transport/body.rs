@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use actix_http::h1::ClientPayloadCodec;
-use actix_web::web::Bytes;
+use actix_web::web::{Bytes, BytesMut};
 use awc::error::PayloadError;
 use futures::Stream;
 use tokio_util::codec::Decoder;
@@ -17,16 +17,49 @@ use super::pool::Pool;
 pub struct Body {
     /// Gone after the end.
     link: Option<Link>,
-    codec: ClientPayloadCodec,
+    coding: Coding,
     pool: Rc<Pool>,
 }
 
+/// How it is read.
+enum Coding {
+    /// So many bytes are left.
+    Counted(u64),
+    /// In chunks, or until the end of the connection.
+    Coded(Box<ClientPayloadCodec>),
+}
+
+impl Coding {
+    /// The next piece; `None` after the last; pending for want of bytes.
+    fn next(&mut self, unread: &mut BytesMut) -> Result<Poll<Option<Bytes>>, PayloadError> {
+        match self {
+            Self::Counted(0) => Ok(Poll::Ready(None)),
+            Self::Counted(_) if unread.is_empty() => Ok(Poll::Pending),
+            Self::Counted(left) => {
+                // The guard gives no byte too many.
+                *left = left.saturating_sub(unread.len() as u64);
+                Ok(Poll::Ready(Some(unread.split().freeze())))
+            }
+            Self::Coded(codec) => Ok(codec.decode(unread)?.map_or(Poll::Pending, Poll::Ready)),
+        }
+    }
+}
+
 impl Body {
-    /// The body of the response whose head has been read from `link`.
-    pub fn new(link: Link, codec: ClientPayloadCodec, pool: Rc<Pool>) -> Self {
+    /// A body of so many bytes.
+    pub fn counted(link: Link, length: u64, pool: Rc<Pool>) -> Self {
         Self {
             link: Some(link),
-            codec,
+            coding: Coding::Counted(length),
+            pool,
+        }
+    }
+
+    /// A body that `codec` reads.
+    pub fn coded(link: Link, codec: ClientPayloadCodec, pool: Rc<Pool>) -> Self {
+        Self {
+            link: Some(link),
+            coding: Coding::Coded(Box::new(codec)),
             pool,
         }
     }
@@ -41,16 +74,15 @@ impl Stream for Body {
             return Poll::Ready(None);
         };
         loop {
-            match this.codec.decode(&mut link.unread)? {
-                Some(Some(chunk)) => return Poll::Ready(Some(Ok(chunk))),
-                Some(None) => {
-                    if let Some(link) = this.link.take_if(|_| this.codec.keep_alive()) {
+            match this.coding.next(&mut link.unread)? {
+                Poll::Ready(Some(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Poll::Ready(None) => {
+                    if let Some(link) = this.link.take() {
                         this.pool.release(link);
                     }
-                    this.link = None;
                     return Poll::Ready(None);
                 }
-                None => {}
+                Poll::Pending => {}
             }
             link.make_room();
             // The guard knows whether an end is one.

@@ -9,7 +9,7 @@ use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::upstream::guard::{Exchange, Guarded};
+use crate::upstream::guard::{Exchange, Guarded, Index};
 
 /// Room for the first bytes of a response: most are shorter as a whole. awc's codec makes
 /// 32 KiB of it once less than 2 KiB are left.
@@ -35,15 +35,16 @@ impl Link {
         }
     }
 
-    /// Sends a request's head, and begins with its body.
-    pub fn ask(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &mut BytesMut,
-        exchange: Exchange,
-    ) -> io::Result<()> {
+    /// Sends a request: its head, and what of its body is there.
+    pub fn ask(&mut self, cx: &mut Context<'_>, exchange: Exchange) -> io::Result<()> {
         self.unread.reserve(FIRST_ROOM);
-        self.stream.ask(cx, head, exchange)
+        self.stream.ask(cx, exchange)
+    }
+
+    /// Where the parts of a response's head lie in [`unread`](Self::unread), once the whole
+    /// of it is there.
+    pub fn index(&self) -> &Index {
+        self.stream.index()
     }
 
     /// Makes room for more of a body.

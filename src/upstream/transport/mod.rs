@@ -1,19 +1,21 @@
 //! How an awc client sends a request and reads the response: on connections of ours.
 //!
 //! awc's own way (`awc::Connector`) is general, and that costs: for each request it makes a
-//! clock (a task, a timer, a formatted date, which wakes the thread by a system call), two
-//! buffers of 8 KiB, and asks a semaphore and a map for a connection. awc's clients take
-//! middleware between them and their connector; [`Transport`] is one that never asks the
-//! connector. awc's codec stays, and so does the guard under it (`upstream::guard`).
+//! clock (a task, a timer, a formatted date, which wakes the thread by a system call) and two
+//! buffers of 8 KiB, asks a semaphore and a map for a connection, and copies the head field by
+//! field into a map and out of it. awc's clients take middleware between them and their
+//! connector; [`Transport`] is one that never asks the connector. What awc would have written
+//! and read comes from and goes to the guard (`upstream::guard`); bodies whose length is not
+//! told are still taken apart by awc's codec.
 
 mod body;
+mod head;
 mod link;
 mod pool;
 mod sending;
 
 use std::rc::Rc;
 
-use actix_http::ServiceConfig;
 use actix_web::dev::{Service, always_ready};
 use awc::error::SendRequestError;
 use awc::middleware::Transform;
@@ -22,18 +24,18 @@ use awc::{ConnectRequest, ConnectResponse};
 pub use pool::Pool;
 use sending::Sending;
 
+use super::guard::Exchange;
+
 /// What an awc client of one instance sends its requests by.
 #[derive(Clone)]
 pub struct Transport {
     pool: Rc<Pool>,
-    /// awc's codec asks for one; making one makes a clock.
-    codec: ServiceConfig,
 }
 
 impl Transport {
     /// Sends on connections of this pool.
-    pub fn new(pool: Rc<Pool>, codec: ServiceConfig) -> Self {
-        Self { pool, codec }
+    pub fn new(pool: Rc<Pool>) -> Self {
+        Self { pool }
     }
 }
 
@@ -53,7 +55,8 @@ impl Service<ConnectRequest> for Transport {
 
     always_ready!();
 
-    fn call(&self, request: ConnectRequest) -> Sending {
-        Sending::new(Rc::clone(&self.pool), self.codec.clone(), request)
+    /// The request is the same each time; what is sent comes with the exchange.
+    fn call(&self, _: ConnectRequest) -> Sending {
+        Sending::new(Rc::clone(&self.pool), Exchange::take())
     }
 }

@@ -1,0 +1,97 @@
+//! A response's head, as awc hands it out.
+
+use std::rc::Rc;
+
+use actix_http::h1::{ClientCodec, MessageType};
+use actix_http::header::{HeaderName, HeaderValue};
+use actix_http::{Payload, ResponseHead, ServiceConfig, StatusCode};
+use actix_web::web::Bytes;
+use awc::error::SendRequestError;
+use awc::test::TestResponse;
+use awc::{ClientResponse, ConnectResponse};
+use tokio_util::codec::Decoder;
+
+use super::body::Body;
+use super::link::Link;
+use super::pool::Pool;
+use crate::upstream::guard::Fault;
+
+/// Whether the head of the response has been read. The guard lets nothing of it through
+/// before it has seen the whole, and may then give it in pieces.
+pub fn is_whole(link: &Link) -> bool {
+    !link.unread.is_empty() && link.unread.len() >= link.index().length
+}
+
+/// The response whose head has been read.
+pub fn respond(mut link: Link, pool: &Rc<Pool>) -> Result<ConnectResponse, SendRequestError> {
+    // Only awc's builder for tests makes a response from its parts.
+    let response: ClientResponse = TestResponse::default().finish();
+    let mut read = Ok(());
+    let response = response.map_body(|head, _| {
+        let payload = match link.index().body {
+            Some(length) => take_fields(&mut link, head).map(|()| counted(link, length, pool)),
+            None => decode(link, head, pool),
+        };
+        payload.unwrap_or_else(|error| {
+            read = Err(error);
+            Payload::None
+        })
+    });
+    read.map(|()| ConnectResponse::Client(response))
+}
+
+/// Takes the head from what has been read, at the places that the guard has found.
+fn take_fields(link: &mut Link, head: &mut ResponseHead) -> Result<(), SendRequestError> {
+    let bytes = link.unread.split_to(link.index().length).freeze();
+    let index = link.index();
+    head.status = StatusCode::from_u16(index.status).map_err(|_| bad_head())?;
+    for (name, value) in &index.fields {
+        let name = HeaderName::from_bytes(&bytes[name.clone()]).map_err(|_| bad_head())?;
+        let value: Bytes = bytes.slice(value.clone());
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| bad_head())?;
+        head.headers.append(name, value);
+    }
+    Ok(())
+}
+
+fn bad_head() -> SendRequestError {
+    SendRequestError::Response(actix_http::error::ParseError::Io(Fault::BadHead.into()))
+}
+
+fn counted(link: Link, length: u64, pool: &Rc<Pool>) -> Payload {
+    if length == 0 {
+        pool.release(link);
+        return Payload::None;
+    }
+    Payload::Stream {
+        payload: Box::pin(Body::counted(link, length, Rc::clone(pool))),
+    }
+}
+
+/// Has awc's codec read the head, and after it the body.
+fn decode(
+    mut link: Link,
+    head: &mut ResponseHead,
+    pool: &Rc<Pool>,
+) -> Result<Payload, SendRequestError> {
+    let mut codec = ClientCodec::new(CONFIG.with(ServiceConfig::clone));
+    *head = codec.decode(&mut link.unread)?.ok_or_else(bad_head)?;
+    Ok(match codec.message_type() {
+        MessageType::None => {
+            pool.release(link);
+            Payload::None
+        }
+        MessageType::Payload | MessageType::Stream => Payload::Stream {
+            payload: Box::pin(Body::coded(
+                link,
+                codec.into_payload_codec(),
+                Rc::clone(pool),
+            )),
+        },
+    })
+}
+
+thread_local! {
+    /// awc's codec asks for one, and making one starts a clock.
+    static CONFIG: ServiceConfig = ServiceConfig::default();
+}
