@@ -51,7 +51,8 @@ pub(super) fn command() -> Command {
                 "kill-command",
                 "COMMAND",
                 "How to kill a replica, {name}: 'docker kill ringmaster-{name}'; times count from \
-                 its start. Without this or --pid-command, no A-3",
+                 its start. Without this or --pid-command, \
+                 the process or container that --admin-url tells is killed",
             )
             .requires("url"),
             flag(
