@@ -40,7 +40,7 @@ use std::time::Duration;
 pub use backoff::Backoff;
 pub use cadence::Cadence;
 pub use change::{Change, ChangeError, Failures, MAX_REPLICAS, Ticket};
-pub use ejections::{EjectionPolicy, Ejections, Sentence};
+pub use ejections::{Ejection, EjectionPolicy, Ejections, Sentence};
 pub use event::{Event, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
 pub use health::{Flip, HealthTracker};
