@@ -46,7 +46,7 @@ pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
 pub use health::{Flip, HealthTracker};
 pub use instance::{Exit, Found, InstanceId, LaunchOrder};
 pub use lifecycle::{Phase, ReplicaStatus, Time};
-pub use slow_start::serves as serves_slot;
+pub use slow_start::{serves as serves_slot, share as share_served};
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
 use departures::Departure;
