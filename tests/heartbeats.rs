@@ -53,7 +53,7 @@ impl Scripted {
         self.script.1.notify_all();
     }
 
-    fn from_now_on(&self, answer: &'static str) {
+    fn always(&self, answer: &'static str) {
         self.change(|script| script.after_that = Some(answer));
     }
 
@@ -169,7 +169,7 @@ async fn only_what_is_expected_of_an_answer_makes_it_a_good_one() {
         let balancer = server.balancer(args);
         server.beat(3).await;
         assert_eq!(balancer.count_in_log("is on the ring"), 0, "{args:?} {bad}");
-        server.from_now_on(good);
+        server.always(good);
         on_the_ring(&balancer, 1).await;
     }
 }
@@ -188,18 +188,18 @@ async fn so_many_good_answers_in_a_row_bring_a_replica_onto_the_ring() {
 async fn so_many_misses_in_a_row_take_it_off_and_as_many_answers_as_before_bring_it_back() {
     let thresholds = ["--heartbeat-failures", "9", "--heartbeat-successes", "4"];
     let server = Scripted::start(&[]);
-    server.from_now_on(GOOD);
+    server.always(GOOD);
     let balancer = server.balancer(&thresholds);
     on_the_ring(&balancer, 1).await;
     let well = server.asked().len();
-    server.from_now_on(BAD);
+    server.always(BAD);
     eventually("off the ring", || async {
         balancer.count_in_log("is off the ring: no answer") == 1
     })
     .await;
     let ill = server.asked().len();
     assert!(ill - well >= 9, "{} beats", ill - well);
-    server.from_now_on(GOOD);
+    server.always(GOOD);
     on_the_ring(&balancer, 2).await;
     let back = server.asked().len() - ill;
     assert!(back >= 4, "{back} beats");

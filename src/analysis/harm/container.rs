@@ -36,7 +36,7 @@ impl Container {
         };
         let labels = found.config.and_then(|config| config.labels);
         let plays = read_instance(&labels.unwrap_or_default());
-        if !plays.is_some_and(|id| id.replica.as_str() == replica) {
+        if plays.is_none_or(|id| id.replica.as_str() != replica) {
             return Err(format!(
                 "container {name} of the Docker engine at {} is not a balancer's {replica}",
                 engine.host()
