@@ -259,6 +259,7 @@ async fn a_paused_container_goes_on_as_it_is_and_a_slowed_one_is_not_replaced() 
     let evicted = one["evicted_ms"].as_f64().unwrap();
     let back = one["back_ms"].as_f64().unwrap();
     assert!(evicted < 2_000.0 && back >= 2_000.0, "{one}");
+    assert!(one["silent_ms"].as_f64().unwrap() > 1_900.0, "{one}");
     let slowed = ["--delay", "Server1", "--for", "1s", "--json"];
     let results = json(&drill(&afloat.balancer, &slowed).await);
     let one = &results["drills"][0];

@@ -10,7 +10,7 @@ mod report;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use awc::Client;
 use tokio::signal::unix::{SignalKind, signal};
@@ -154,6 +154,7 @@ async fn one(
     let watch = Watch::begin(Some(admin), load).await?;
     let mut observed = Observed::new(name);
     victim.begin(options.fault).await?;
+    observed.landed = Instant::now();
     let (over, back) = futures::join!(
         victim.hold(options.fault),
         watch.until_back(&mut observed, options.fault.harm())
@@ -168,7 +169,7 @@ async fn one(
     let after_it = replica(&admin.status().await?, name)?.generation;
     let drilled = Drilled {
         observed,
-        until: std::time::Instant::now(),
+        until: Instant::now(),
         moved: before.moved(&after, name),
         generations: [before_it, after_it],
         trouble,
