@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeSettings};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
+use crate::actors::outlier_watch::TellEjections;
 use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::ring_state::RingState;
 use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, Supervisor};
@@ -129,6 +130,7 @@ impl Balancer {
             line.of("heartbeat prober"),
         )
         .start();
+        ring.do_send(TellEjections(supervisor.clone().recipient()));
         supervisor.do_send(RingReshaped {
             spec: settings.ring,
             weights: Vec::new(),

@@ -228,6 +228,28 @@ async fn ctrl_c_puts_the_balancer_back() {
     assert_eq!(balancer.replicas().await, ["Server1", "Server2"]);
 }
 
+#[actix_web::test]
+async fn who_cannot_be_killed_is_left_out_with_the_reason() {
+    let other = Ringmaster::ready(&["--replicas", "1"]).await;
+    let upstream = ["--upstream", other.address(), "--admin", "127.0.0.1:0"];
+    let balancer = Ringmaster::ready(&upstream).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (url, status_url) = (balancer.url(""), balancer.status_url().await);
+    let admin_url = status_url.strip_suffix("/status").unwrap();
+    for (more, reason) in [
+        (&["--admin-url", admin_url][..], "neither a process nor"),
+        (&[], "none of --admin-url, --kill-command"),
+    ] {
+        let args = [&["--url", &url, "--only", "a3"], more].concat();
+        let Output { status, stderr, .. } = analyze(folder.path(), &args);
+        assert_eq!(status.code(), Some(0), "{stderr:?}");
+        let skipped = &results(folder.path())["skipped"][0];
+        assert_eq!(skipped["experiment"], "A-3", "{skipped}");
+        let said = skipped["reason"].as_str().unwrap();
+        assert!(said.contains(reason), "{said}");
+    }
+}
+
 #[test]
 fn wrong_use_is_told_from_failure() {
     let folder = tempfile::tempdir().unwrap();

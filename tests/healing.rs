@@ -323,34 +323,6 @@ fn admin_url(balancer: &Ringmaster, path: &str) -> String {
 }
 
 #[actix_web::test]
-async fn what_a_good_heartbeat_is_can_be_said() {
-    // The demo replica knows no POST.
-    let odd = [
-        "--heartbeat-method",
-        "POST",
-        "--heartbeat-status",
-        "200,404",
-    ];
-    Ringmaster::ready(&odd).await;
-    let hello = [
-        "--heartbeat-path",
-        "/home",
-        "--heartbeat-body",
-        "Hello from",
-    ];
-    let thrice = [&hello[..], &["--heartbeat-successes", "3"]].concat();
-    Ringmaster::ready(&thrice).await;
-    let goodbye = ["--heartbeat-path", "/home", "--heartbeat-body", "Goodbye"];
-    let impatient = [&goodbye[..], &["--start-timeout", "300ms"]].concat();
-    let balancer = Ringmaster::start(&impatient);
-    eventually("it is given up", || async {
-        balancer.count_in_log("no good heartbeat within 300ms of its start") >= 3
-    })
-    .await;
-    assert_eq!(balancer.count_in_log("is on the ring"), 0);
-}
-
-#[actix_web::test]
 async fn no_child_outlives_a_killed_balancer() {
     let balancer = Ringmaster::ready(&[]).await;
     let children = balancer.children();

@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use awc::http::StatusCode;
 use common::{Ringmaster, eventually, get};
+use serde_json::Value;
 
 /// How a server treats requests other than heartbeats.
 const WELL: u8 = 0;
 const UNAVAILABLE: u8 = 1;
 const BREAKING_OFF: u8 = 2;
+const SILENT: u8 = 3;
 
 /// A server that is always alive and not always well.
 struct Moody {
@@ -30,9 +32,12 @@ impl Moody {
         let mood = Arc::new(AtomicU8::new(mood));
         let shared = Arc::clone(&mood);
         std::thread::spawn(move || {
+            let mut unanswered = Vec::new();
             for stream in listener.incoming().flatten() {
                 // A client that has gone is no concern of this server's.
-                let _ = answer(stream, shared.load(Ordering::SeqCst));
+                if let Ok(Some(stream)) = answer(stream, shared.load(Ordering::SeqCst)) {
+                    unanswered.push(stream);
+                }
             }
         });
         Self { address, mood }
@@ -43,34 +48,42 @@ impl Moody {
     }
 }
 
-fn answer(mut stream: TcpStream, mood: u8) -> std::io::Result<()> {
+/// What is not answered is given back.
+fn answer(mut stream: TcpStream, mood: u8) -> std::io::Result<Option<TcpStream>> {
     let mut head = Vec::new();
     let mut piece = [0; 4096];
     while !head.windows(4).any(|w| w == b"\r\n\r\n") {
         match stream.read(&mut piece)? {
-            0 => return Ok(()),
+            0 => return Ok(None),
             n => head.extend_from_slice(&piece[..n]),
         }
     }
     let response = match mood {
         _ if head.starts_with(b"GET /heartbeat") => "200 OK\r\ncontent-length: 2\r\n\r\nok",
+        SILENT => return Ok(Some(stream)),
         UNAVAILABLE => "503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno",
         BREAKING_OFF => "200 OK\r\ncontent-length: 100\r\n\r\nnot a hundred",
         _ => "200 OK\r\ncontent-length: 2\r\n\r\nok",
     };
     write!(stream, "HTTP/1.1 ")?;
     let (status, rest) = response.split_once("\r\n").unwrap();
-    write!(stream, "{status}\r\nconnection: close\r\n{rest}")
+    write!(stream, "{status}\r\nconnection: close\r\n{rest}")?;
+    Ok(None)
 }
 
 /// A balancer of these, each under its own name.
 async fn balancer(servers: &[&Moody], ejection: &str) -> Ringmaster {
+    balancer_with(servers, &["--outlier-ejection", ejection]).await
+}
+
+async fn balancer_with(servers: &[&Moody], more: &[&str]) -> Ringmaster {
     let names = ["one", "two", "three"];
     let upstreams = servers.iter().zip(names);
     let upstreams: Vec<String> = upstreams
         .map(|(s, name)| format!("{name}={}", s.address))
         .collect();
-    let mut args = vec!["--key", "path", "--outlier-ejection", ejection];
+    let mut args = vec!["--key", "path", "--admin", "127.0.0.1:0"];
+    args.extend(more);
     args.extend(upstreams.iter().flat_map(|u| ["--upstream", u]));
     Ringmaster::ready(&args).await
 }
@@ -167,4 +180,82 @@ async fn zero_failures_mean_no_ejections() {
     let bad = bad_answers(&balancer).await;
     assert!(bad > 5, "{bad}");
     assert_eq!(bad_answers(&balancer).await, bad);
+}
+
+async fn status(balancer: &Ringmaster) -> Value {
+    get(&balancer.status_url().await).await.body
+}
+
+/// What `GET /status` says of one replica.
+async fn line(balancer: &Ringmaster, name: &str) -> Value {
+    let status = status(balancer).await;
+    let mut lines = status["replicas"].as_array().unwrap().iter();
+    lines.find(|line| line["name"] == name).unwrap().clone()
+}
+
+#[actix_web::test]
+async fn ejections_and_their_ends_are_among_what_happened_lately() {
+    let (well, sick) = (Moody::start(WELL), Moody::start(UNAVAILABLE));
+    let balancer = balancer(&[&well, &sick], "200ms").await;
+    bad_answers(&balancer).await;
+    let happened = || async {
+        let status = status(&balancer).await;
+        let events = status["events"].as_array().unwrap().iter();
+        let of_two = events.filter(|event| event["replica"] == "two");
+        let ejections = of_two.filter(|event| event["event"].as_str().unwrap().ends_with("ted"));
+        ejections.cloned().collect::<Vec<_>>()
+    };
+    eventually("its time is up", || async { happened().await.len() >= 3 }).await;
+    let happened = happened().await;
+    let names: Vec<_> = happened.iter().take(3).map(|e| &e["event"]).collect();
+    assert_eq!(names, ["admitted", "ejected", "readmitted"]);
+    assert_eq!(
+        happened[1]["reason"],
+        "5 failed requests in a row; for 200ms"
+    );
+    assert_eq!(happened[1]["generation"], 1);
+    let times: Vec<f64> = happened
+        .iter()
+        .map(|event| event["at_ms"].as_f64().unwrap())
+        .collect();
+    assert!(times[2] - times[1] >= 199.0, "{times:?}");
+}
+
+#[actix_web::test]
+async fn who_is_ejected_is_marked_and_takes_no_share_of_the_load_from_the_others() {
+    let servers = [WELL, WELL, UNAVAILABLE].map(Moody::start);
+    let [one, two, sick] = &servers;
+    let bound = ["--outlier-ejection", "1h", "--balance-factor", "1.5"];
+    let more = [&bound[..], &["--workers", "1"]].concat();
+    let balancer = balancer_with(&[one, two, sick], &more).await;
+    bad_answers(&balancer).await;
+    eventually("it is ejected", || async {
+        line(&balancer, "three").await["ejected"] == true
+    })
+    .await;
+    assert_eq!(line(&balancer, "one").await["ejected"], false);
+
+    one.turn(SILENT);
+    two.turn(SILENT);
+    let url = balancer.url("/one-key");
+    for _ in 0..40 {
+        let url = url.clone();
+        actix_web::rt::spawn(async move { common::client().get(url).send().await.map(drop) });
+    }
+    let held = || async {
+        let held = ["one", "two"].map(|name| line(&balancer, name));
+        let held = futures::future::join_all(held).await;
+        let mut held: Vec<u64> = held
+            .iter()
+            .map(|line| line["in_flight"].as_u64().unwrap())
+            .collect();
+        held.sort_unstable();
+        held
+    };
+    eventually("all are in flight", || async {
+        held().await.iter().sum::<u64>() == 40
+    })
+    .await;
+    // Half as much again as its share, which is one of two, and not of three.
+    assert_eq!(held().await, [10, 30]);
 }

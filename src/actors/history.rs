@@ -20,8 +20,9 @@ pub struct HistoryEntry {
     /// Which of its instances; none where the replica as such is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// `launched`, `admitted`, `evicted`, `joined`, `left` or `stopped`. A change of the
-    /// ring is dated to when every worker thread had it.
+    /// `launched`, `admitted`, `evicted`, `joined`, `left` or `stopped`; and on the ring
+    /// `ejected`, which ends when it is `readmitted` or off the ring. A change of the ring is
+    /// dated to when every worker thread had it.
     pub event: &'static str,
     /// Why, where there is a reason to give.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,7 @@ pub mod graveyard;
 pub mod heartbeat_prober;
 pub mod history;
 pub mod lifeline;
-mod outlier_watch;
+pub mod outlier_watch;
 pub mod post_mortem;
 pub mod proxy_worker;
 pub mod reshape;

@@ -159,6 +159,7 @@ impl RingState {
                 .extend(left.filter_map(|name| before.instance_of(name)));
         }
         self.departed.retain(|instance| instance.in_flight() > 0);
+        self.outliers.follow(&before, &self.view);
         self.workers.retain(Recipient::connected);
         let sent = self
             .workers

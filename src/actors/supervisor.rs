@@ -165,10 +165,14 @@ impl Supervisor {
         self.started.elapsed()
     }
 
+    /// Keeps in mind what has just happened.
+    pub(super) fn note(&mut self, news: Undated) {
+        self.history.note([news], self.now());
+    }
+
     fn take_in(&mut self, event: Event, ctx: &mut Context<Self>) {
         if let Event::Stopped { id } = &event {
-            let stopped = Undated::of(id, "stopped");
-            self.history.note([stopped], self.now());
+            self.note(Undated::of(id, "stopped"));
             self.graveyard.forget_in_flight(id);
         }
         if let Event::Exited { id, exit } = &event {
@@ -300,8 +304,7 @@ impl Supervisor {
             info!("starting {}", order.id);
         }
         let id = order.id.clone();
-        let launching = Undated::of(&id, "launched");
-        self.history.note([launching], self.now());
+        self.note(Undated::of(&id, "launched"));
         let launched = self.runtime.launch(order);
         self.report_back(ctx, async move {
             match launched.await {

@@ -88,7 +88,8 @@ pub struct Event {
     pub at_ms: f64,
     /// To whom.
     pub replica: String,
-    /// What: `launched`, `admitted`, `evicted`, `joined`, `left` or `stopped`.
+    /// What: `launched`, `admitted`, `ejected`, `readmitted`, `evicted`, `joined`, `left` or
+    /// `stopped`.
     pub event: String,
     /// Why.
     #[serde(default)]

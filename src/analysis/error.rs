@@ -25,9 +25,9 @@ pub enum AnalysisError {
         /// How long it was waited for.
         seconds: u64,
     },
-    /// A replica could not be killed.
-    #[error("cannot kill {replica}: {cause}")]
-    Kill {
+    /// A replica could not be harmed.
+    #[error("cannot harm {replica}: {cause}")]
+    Harm {
         /// Which.
         replica: String,
         /// Why not.

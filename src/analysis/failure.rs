@@ -81,6 +81,7 @@ async fn kill(target: &Target, load: &SteadyLoad, name: &str) -> Result<Killed, 
     let mut observed = Observed::new(name);
     let killed = target.kill(name).await?;
     observed.at = killed.at;
+    observed.landed = Instant::now();
     watch.until_back(&mut observed, Harm::Ends).await?;
     Ok((observed, killed.method))
 }
@@ -93,7 +94,7 @@ async fn retried(target: &Target) -> Result<Option<u64>, AnalysisError> {
 /// What clients saw of a kill.
 fn describe((observed, method): Killed, answers: &[Answer], known: &Names) -> Kill {
     let at = observed.at;
-    let silent = silence(answers, known, &observed.replica, at);
+    let silent = silence(answers, known, &observed);
     let last = observed.back_ms.unwrap_or_default() as i64 + BEFORE_MS;
     let timeline = timeline(answers, known, at, AFTER_MS.max(last));
     let answered = timeline.answers.values().flatten();
@@ -200,6 +201,8 @@ mod tests {
         assert_eq!(timeline.answers["Server1"][11..], [1, 1, 0, 0, 1]);
         assert_eq!(timeline.answers["Server2"][11..], [0, 1, 0, 0, 0]);
         assert_eq!(timeline.failed[11..], [0, 0, 1, 0, 0]);
-        assert_eq!(silence(&answers, &known, "Server1", at), 81.0);
+        let mut observed = Observed::new("Server1");
+        (observed.at, observed.landed) = (at, at);
+        assert_eq!(silence(&answers, &known, &observed), 81.0);
     }
 }

@@ -15,6 +15,7 @@ mod chart;
 mod distribution;
 mod error;
 mod failure;
+pub(crate) mod harm;
 pub(crate) mod load;
 mod machine;
 pub(crate) mod observed;
@@ -115,8 +116,8 @@ async fn measure(
             Experiment::Means => {
                 results.a2 = Some(distribution::means(target, options).await?);
             }
-            Experiment::Failure => match target.cannot_kill() {
-                Some(reason) => results.skip(experiment, reason),
+            Experiment::Failure => match target.cannot_kill().await? {
+                Some(reason) => results.skip(experiment, &reason),
                 None => results.a3 = Some(failure::run(target, options).await?),
             },
             Experiment::Strategies => {

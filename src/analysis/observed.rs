@@ -30,8 +30,10 @@ pub(crate) enum Harm {
 pub(crate) struct Observed {
     /// Which.
     pub replica: String,
-    /// When the harm began.
+    /// When the harm began: right before the signal, or before the call to an engine.
     pub at: Instant,
+    /// When it had landed for sure: an engine takes its time.
+    pub landed: Instant,
     /// Milliseconds from then until it was off the ring.
     pub evicted_ms: Option<f64>,
     /// Until it was on the ring again.
@@ -45,9 +47,11 @@ pub(crate) struct Observed {
 impl Observed {
     /// Nothing yet.
     pub(crate) fn new(replica: &str) -> Self {
+        let now = Instant::now();
         Self {
             replica: replica.to_owned(),
-            at: Instant::now(),
+            at: now,
+            landed: now,
             evicted_ms: None,
             back_ms: None,
             reason: None,
@@ -115,8 +119,8 @@ impl<'a> Watch<'a> {
         harm: Harm,
     ) -> Result<(), AnalysisError> {
         let over = match harm {
-            Harm::Ends => observed.at,
-            Harm::Lasts(time) => observed.at + time,
+            Harm::Ends => observed.landed,
+            Harm::Lasts(time) => observed.landed + time,
         };
         let called = Names::called(&observed.replica);
         let answers = || !self.load.tells_who() || self.load.has_answer_since(&called, over);
@@ -150,18 +154,19 @@ fn is_back(observed: &Observed, status: &Status, harm: Harm) -> bool {
     let mut replicas = status.replicas.iter();
     let ready = replicas.any(|one| one.name == observed.replica && one.state == "ready");
     ready
-        && observed.at.elapsed() >= time + AFTERMATH
+        && observed.landed.elapsed() >= time + AFTERMATH
         && (observed.evicted_ms.is_none() || observed.back_ms.is_some())
 }
 
 /// The longest time without an answer of a replica, from the harm until a request that was
-/// sent after it is answered. (One that was sent before may be answered by the successor.)
-pub(crate) fn silence(answers: &[Answer], known: &Names, replica: &str, at: Instant) -> f64 {
+/// sent after it had landed is answered. (One that was sent before may be answered by the
+/// successor, or have come just in time.)
+pub(crate) fn silence(answers: &[Answer], known: &Names, observed: &Observed) -> f64 {
     let own = answers.iter().filter(|answer| {
         let from = answer.from.as_deref();
-        from.is_ok_and(|called| known.name(called) == replica)
+        from.is_ok_and(|called| known.name(called) == observed.replica)
     });
-    let successor = own.clone().filter(|answer| answer.begun >= at);
+    let successor = own.clone().filter(|answer| answer.begun >= observed.landed);
     let Some(first) = successor.map(|answer| answer.ended).min() else {
         return 0.0;
     };
@@ -169,7 +174,31 @@ pub(crate) fn silence(answers: &[Answer], known: &Names, replica: &str, at: Inst
     times.sort_unstable();
     let gaps = times
         .windows(2)
-        .filter(|pair| pair[1] >= at && pair[1] <= first);
+        .filter(|pair| pair[1] >= observed.at && pair[1] <= first);
     let longest = gaps.map(|pair| pair[1] - pair[0]).max();
     longest.map_or(0.0, milliseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_came_before_the_harm_had_landed_does_not_end_the_silence() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let answer = |(begun, ended)| Answer {
+            id: 123_456,
+            begun: after(begun),
+            ended: after(ended),
+            lost: false,
+            from: Ok("1".to_owned()),
+        };
+        let known = Names::new(&["Server1".to_owned()]);
+        // The engine is asked after 100 ms and has done it 30 ms later.
+        let mut observed = Observed::new("Server1");
+        (observed.at, observed.landed) = (after(100), after(130));
+        let answers = [(80, 90), (105, 110), (120, 400), (395, 402), (500, 600)].map(answer);
+        assert_eq!(silence(&answers, &known, &observed), 290.0);
+    }
 }

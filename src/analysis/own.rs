@@ -107,17 +107,6 @@ impl OwnBalancer {
         self.pid
     }
 
-    /// The process of one of its replicas.
-    pub fn replica_pid(&self, name: &str) -> Option<u32> {
-        let variable = format!("SERVER_ID={name}");
-        children_of(self.pid).into_iter().find(|pid| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment
-                .split(|&byte| byte == 0)
-                .any(|entry| entry == variable.as_bytes())
-        })
-    }
-
     /// What it was started with, for the report.
     pub fn command_line(replicas: usize) -> String {
         format!("ringmaster {} --replicas {replicas}", ARGUMENTS.join(" "))
@@ -143,22 +132,6 @@ fn address_in(line: &str) -> Option<String> {
         .find(|word| word.starts_with("http://"))?;
     let authority = url["http://".len()..].split('/').next()?;
     Some(format!("http://{authority}"))
-}
-
-fn children_of(pid: u32) -> Vec<u32> {
-    // A child is listed under the thread that started it.
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Vec::new();
-    };
-    threads
-        .flatten()
-        .flat_map(|thread| {
-            let list = std::fs::read_to_string(thread.path().join("children"));
-            let pids = list.unwrap_or_default();
-            let pids = pids.split_whitespace().map(str::parse);
-            pids.flatten().collect::<Vec<u32>>()
-        })
-        .collect()
 }
 
 /// The last lines of a log.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::admin::{Admin, RingStatus, Status};
 use super::api::{self, Api};
 use super::error::AnalysisError;
+use super::harm::{Fault, Victim, kill_process};
 use super::options::{KillCommand, RunningTarget, TargetOptions};
 use super::own::OwnBalancer;
 
@@ -154,47 +153,65 @@ impl Target {
     }
 
     /// Why replicas cannot be killed, if they cannot.
-    pub fn cannot_kill(&self) -> Option<&'static str> {
-        match &self.host {
-            Host::Foreign(RunningTarget { kill: None, .. }) => {
-                Some("neither --kill-command nor --pid-command says how to kill a replica")
+    pub async fn cannot_kill(&self) -> Result<Option<String>, AnalysisError> {
+        if self.kill_command().is_some() {
+            return Ok(None);
+        }
+        let Some(status) = self.status().await? else {
+            let reason = "none of --admin-url, --kill-command and --pid-command says how to kill \
+                          a replica";
+            return Ok(Some(reason.to_owned()));
+        };
+        for replica in &status.replicas {
+            if let Err(reason) = Victim::find(replica).await {
+                return Ok(Some(reason.to_string()));
             }
-            _ => None,
+        }
+        Ok(None)
+    }
+
+    fn kill_command(&self) -> Option<&KillCommand> {
+        match &self.host {
+            Host::Own(_) => None,
+            Host::Foreign(running) => running.kill.as_ref(),
         }
     }
 
-    /// Kills a replica's instance.
+    /// Kills a replica's instance: by the operator's command if there is one, else where the
+    /// balancer says that it runs.
     pub async fn kill(&self, name: &str) -> Result<Killed, AnalysisError> {
-        let failed = |cause: String| AnalysisError::Kill {
+        let failed = |cause: String| AnalysisError::Harm {
             replica: name.to_owned(),
             cause,
         };
-        let pid = match &self.host {
-            Host::Own(own) => own.replica_pid(name),
-            Host::Foreign(RunningTarget { kill, .. }) => match kill {
-                Some(KillCommand::Kills(words)) => {
-                    let at = Instant::now();
-                    run(words, name).await.map_err(failed)?;
-                    let method = format!("`{}`", filled(words, name).join(" "));
-                    return Ok(Killed { at, method });
-                }
-                Some(KillCommand::PrintsPid(words)) => {
-                    let printed = run(words, name).await.map_err(failed)?;
-                    printed.trim().parse::<u32>().ok()
-                }
-                None => None,
-            },
-        };
-        let pid = pid
-            .and_then(|pid| i32::try_from(pid).ok())
-            // 0 and 1 are nobody's replica.
-            .filter(|&pid| pid > 1)
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| failed("its process is not to be found".to_owned()))?;
-        let at = Instant::now();
-        kill_process(pid, Signal::KILL).map_err(|error| failed(error.to_string()))?;
-        let method = "SIGKILL".to_owned();
-        Ok(Killed { at, method })
+        match self.kill_command() {
+            Some(KillCommand::Kills(words)) => {
+                let at = Instant::now();
+                run(words, name).await.map_err(failed)?;
+                let method = format!("`{}`", filled(words, name).join(" "));
+                Ok(Killed { at, method })
+            }
+            Some(KillCommand::PrintsPid(words)) => {
+                let printed = run(words, name).await.map_err(failed)?;
+                let pid = printed.trim().parse();
+                let pid = pid.map_err(|_| failed("its process is not to be found".to_owned()))?;
+                let at = Instant::now();
+                kill_process(pid).map_err(failed)?;
+                let method = "SIGKILL".to_owned();
+                Ok(Killed { at, method })
+            }
+            None => {
+                let status = self.status().await?;
+                let mut replicas = status.into_iter().flat_map(|status| status.replicas);
+                let replica = replicas.find(|replica| replica.name == name);
+                let replica = replica.ok_or_else(|| failed("it is gone".to_owned()))?;
+                let victim = Victim::find(&replica).await?;
+                let at = Instant::now();
+                victim.begin(Fault::Kill).await?;
+                let method = victim.way_to_kill().to_owned();
+                Ok(Killed { at, method })
+            }
+        }
     }
 
     /// Waits until every replica is ready; at once where nobody tells.

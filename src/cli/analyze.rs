@@ -17,8 +17,7 @@ Examples:
   Everything, with a balancer of its own
     ringmaster analyze
   A compose stack
-    ringmaster analyze --url http://127.0.0.1:5000 --admin-url http://127.0.0.1:5001 \\
-        --pid-command 'docker inspect -f {{.State.Pid}} ringmaster-{name}'
+    ringmaster analyze --url http://127.0.0.1:5000 --admin-url http://127.0.0.1:5001
   A quick look at the failures alone
     ringmaster analyze --only a3 --out /tmp/analysis";
 
@@ -51,7 +50,8 @@ pub(super) fn command() -> Command {
                 "kill-command",
                 "COMMAND",
                 "How to kill a replica, {name}: 'docker kill ringmaster-{name}'; times count from \
-                 its start. Without this or --pid-command, no A-3",
+                 its start. Without this or --pid-command, \
+                 the process or container that --admin-url tells is killed",
             )
             .requires("url"),
             flag(

@@ -35,18 +35,19 @@ pub(super) fn command() -> Command {
             "Harm replicas of a running balancer under a light load of GET /home, and see how it \
              heals: when the replica was off the ring and back (counted from the harm), how long \
              none of its answers came, what failed, and which keys of the others moved.\n\n\
-             Replicas must be child processes of the balancer, on this machine. --kill, --pause \
+             Replicas must be child processes of the balancer on this machine, or containers of \
+             the engine of DOCKER_HOST (else of the usual socket). --kill, --pause \
              or --delay says what is done: to one replica, or with \"all\" to each in turn, when the one \
              before is back.",
         )
         .override_usage("ringmaster drill --kill|--pause|--delay <NAME|all> [OPTIONS]")
         .args([
-            flag("kill", "NAME", "End it: SIGKILL"),
-            flag("pause", "NAME", "Hang it: SIGSTOP, then SIGCONT"),
+            flag("kill", "NAME", "End it: SIGKILL, or the engine's kill"),
+            flag("pause", "NAME", "Hang it: SIGSTOP, then SIGCONT; the engine's pause, then unpause"),
             flag(
                 "delay",
                 "NAME",
-                "Slow it down: SIGSTOP and SIGCONT in turn, 50 ms each",
+                "Slow it down: stop it and let it go on in turn, 50 ms each",
             ),
             flag(
                 "for",

@@ -2,28 +2,29 @@
 //! its own, and tells how the balancer took it.
 //!
 //! Like an analysis it is a client of a whole balancer and uses nothing of its insides. How a
-//! replica's way off the ring and back is watched is A-3's, which does this to a balancer of
-//! its own: `analysis::observed`.
+//! replica is harmed (`analysis::harm`), and how its way off the ring and back is watched
+//! (`analysis::observed`), is A-3's, too.
 
-mod fault;
 mod keys;
 mod report;
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use awc::Client;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use fault::Fault;
+pub use crate::analysis::harm::Fault;
 pub use report::Outcome;
 
 use crate::analysis::AnalysisError;
 use crate::analysis::admin::{Admin, ReplicaStatus, Status};
 use crate::analysis::api;
+use crate::analysis::harm::Victim;
 use crate::analysis::load::SteadyLoad;
 use crate::analysis::observed::{Observed, Watch};
 use crate::analysis::progress::Progress;
-use fault::Victim;
 use keys::Sample;
 use report::Drilled;
 
@@ -31,6 +32,8 @@ use report::Drilled;
 const QUIET: Duration = Duration::from_millis(800);
 /// No answer is worth waiting longer for; it counts as failed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// So long an engine may take to let a paused replica go on.
+const LETTING_GO: Duration = Duration::from_secs(5);
 /// What the demo replica answers with its name, and any server with something.
 const PATH: &str = "/home";
 /// A hung replica holds clients fast; the others must be enough for the rate.
@@ -76,22 +79,34 @@ pub async fn run(options: &Options) -> Result<Outcome, DrillError> {
     // Before anything is harmed, so that no signal is lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(AnalysisError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AnalysisError::Signals)?;
-    // What is dropped here lets a stopped replica go on.
-    tokio::select! {
-        outcome = drill(options) => outcome,
+    let held = Held::default();
+    let outcome = tokio::select! {
+        outcome = drill(options, &held) => outcome,
         _ = terminate.recv() => Err(AnalysisError::Interrupted("SIGTERM").into()),
         _ = interrupt.recv() => Err(AnalysisError::Interrupted("SIGINT").into()),
+    };
+    let victim = held.take();
+    if let Some(victim) = victim {
+        // Of two errors the first one says more. What stays paused is replaced by the balancer.
+        let released = tokio::time::timeout(LETTING_GO, victim.release()).await;
+        if let (true, Ok(Err(error))) = (outcome.is_ok(), released) {
+            return Err(error.into());
+        }
     }
+    outcome
 }
 
-async fn drill(options: &Options) -> Result<Outcome, DrillError> {
+/// Who is being harmed.
+type Held = RefCell<Option<Rc<Victim>>>;
+
+async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
     let client = api::client(ANSWER_TIMEOUT);
     let admin = Admin::new(client.clone(), &options.admin_url);
     let status = admin.status().await?;
     let names = names(&status, options.replica.as_deref())?;
     for name in &names {
         // Nobody is harmed in a drill that would not come to its end.
-        Victim::find(&replica(&status, name)?).map_err(DrillError::Use)?;
+        find(&status, name).await?;
     }
     let url = format!("{}{PATH}", options.url);
     let title = format!("Drill: {} under load", options.fault);
@@ -104,7 +119,7 @@ async fn drill(options: &Options) -> Result<Outcome, DrillError> {
     let mut asked = Vec::new();
     for name in &names {
         progress.say(name);
-        let one = one(options, &admin, &load, &client, &url, name).await;
+        let one = one(options, held, &admin, &load, &client, &url, name).await;
         let (one, samples) = one?;
         asked.extend(samples);
         let back = one.trouble.is_none();
@@ -124,6 +139,7 @@ async fn drill(options: &Options) -> Result<Outcome, DrillError> {
 /// Harms one replica and waits until it is back.
 async fn one(
     options: &Options,
+    held: &Held,
     admin: &Admin,
     load: &SteadyLoad,
     client: &Client,
@@ -131,31 +147,40 @@ async fn one(
     name: &str,
 ) -> Result<(Drilled, [Sample; 2]), DrillError> {
     let before = Sample::take(client, url).await;
-    let replica = replica(&admin.status().await?, name)?;
-    let victim = Victim::find(&replica).map_err(DrillError::Use)?;
+    let status = admin.status().await?;
+    let before_it = replica(&status, name)?.generation;
+    let victim = Rc::new(find(&status, name).await?);
+    held.replace(Some(Rc::clone(&victim)));
     let watch = Watch::begin(Some(admin), load).await?;
     let mut observed = Observed::new(name);
-    victim.begin(options.fault)?;
-    let (held, back) = futures::join!(
+    victim.begin(options.fault).await?;
+    observed.landed = Instant::now();
+    let (over, back) = futures::join!(
         victim.hold(options.fault),
         watch.until_back(&mut observed, options.fault.harm())
     );
-    held?;
+    over?;
     let trouble = match back {
         Ok(()) => None,
         Err(late @ AnalysisError::TooSlow { .. }) => Some(late.to_string()),
         Err(other) => return Err(other.into()),
     };
     let after = Sample::take(client, url).await;
-    let generation = self::replica(&admin.status().await?, name)?.generation;
+    let after_it = replica(&admin.status().await?, name)?.generation;
     let drilled = Drilled {
         observed,
-        until: std::time::Instant::now(),
+        until: Instant::now(),
         moved: before.moved(&after, name),
-        generations: [replica.generation, generation],
+        generations: [before_it, after_it],
         trouble,
     };
     Ok((drilled, [before, after]))
+}
+
+/// The instance to harm.
+async fn find(status: &Status, name: &str) -> Result<Victim, DrillError> {
+    let found = Victim::find(&replica(status, name)?).await;
+    found.map_err(|error| DrillError::Use(error.to_string()))
 }
 
 /// Whom to harm.

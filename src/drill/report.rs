@@ -88,6 +88,8 @@ impl Outcome {
 }
 
 fn line(one: Drilled, fault: &str, answers: &[Answer], known: &Names) -> Line {
+    let tells_who = answers.iter().any(|answer| answer.from.is_ok());
+    let silent_ms = tells_who.then(|| silence(answers, known, &one.observed));
     let Observed {
         replica,
         at,
@@ -95,14 +97,14 @@ fn line(one: Drilled, fault: &str, answers: &[Answer], known: &Names) -> Line {
         back_ms,
         reason,
         retried,
+        ..
     } = one.observed;
     let meanwhile = || {
         let answers = answers.iter();
         answers.filter(|answer| answer.ended >= at && answer.begun < one.until)
     };
-    let tells_who = answers.iter().any(|answer| answer.from.is_ok());
     Line {
-        silent_ms: tells_who.then(|| silence(answers, known, &replica, at)),
+        silent_ms,
         requests: meanwhile().count(),
         failed: meanwhile().filter(|answer| answer.lost).count(),
         replica,

@@ -25,7 +25,8 @@ pub struct EjectionPolicy {
 #[derive(Debug, Default)]
 struct Record {
     times: u32,
-    ejected: bool,
+    /// The number of the ejection in force.
+    ejected: Option<u64>,
 }
 
 /// The ejections of all instances that are ready.
@@ -33,13 +34,23 @@ struct Record {
 pub struct Ejections {
     policy: EjectionPolicy,
     records: BTreeMap<InstanceId, Record>,
+    numbers: u64,
+}
+
+/// One ejection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejection {
+    /// No other one has it.
+    pub number: u64,
+    /// The instance is passed over for so long.
+    pub lasts: Duration,
 }
 
 /// What becomes of an instance that fails too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sentence {
-    /// It is passed over for so long.
-    Ejected(Duration),
+    /// It is passed over for a while.
+    Ejected(Ejection),
     /// It stays, for half of the ready ones are ejected already.
     Spared,
     /// It is ejected already, or not ready any more.
@@ -52,36 +63,59 @@ impl Ejections {
         Self {
             policy,
             records: BTreeMap::new(),
+            numbers: 0,
         }
     }
 
     /// An instance has failed so often in a row that it should be ejected. `ready` are
     /// all instances that are on the ring, ejected or not.
     pub fn judge(&mut self, id: &InstanceId, ready: &[InstanceId]) -> Sentence {
-        self.records.retain(|id, _| ready.contains(id));
         if !ready.contains(id) {
             return Sentence::OldNews;
         }
-        let ejected = self.records.values().filter(|r| r.ejected).count();
+        let ejected = self
+            .records
+            .values()
+            .filter(|r| r.ejected.is_some())
+            .count();
         let record = self.records.entry(id.clone()).or_default();
-        if record.ejected {
+        if record.ejected.is_some() {
             return Sentence::OldNews;
         }
         if ejected >= ready.len() / 2 {
             return Sentence::Spared;
         }
-        record.ejected = true;
+        self.numbers += 1;
+        record.ejected = Some(self.numbers);
         record.times = record.times.saturating_add(1);
         let time = self.policy.duration.saturating_mul(record.times);
         // Who asks for a longer one from the first is given it.
-        Sentence::Ejected(time.min(LONGEST.max(self.policy.duration)))
+        Sentence::Ejected(Ejection {
+            number: self.numbers,
+            lasts: time.min(LONGEST.max(self.policy.duration)),
+        })
     }
 
-    /// The time of an instance is up.
-    pub fn readmit(&mut self, id: &InstanceId) {
-        if let Some(record) = self.records.get_mut(id) {
-            record.ejected = false;
-        }
+    /// The time of an ejection is up. Whether it was in force until now: who has left the ring
+    /// meanwhile is ejected no longer, even if it has come back.
+    pub fn end(&mut self, number: u64) -> bool {
+        let mut records = self.records.values_mut();
+        let in_force = records.find(|record| record.ejected == Some(number));
+        in_force.and_then(|record| record.ejected.take()).is_some()
+    }
+
+    /// Forgets those who have left the ring: all but those whom `stays` names. Who of them was
+    /// ejected until now.
+    pub fn forget_all_but(&mut self, stays: impl Fn(&InstanceId) -> bool) -> Vec<InstanceId> {
+        let mut freed = Vec::new();
+        self.records.retain(|id, record| {
+            let stays = stays(id);
+            if !stays && record.ejected.is_some() {
+                freed.push(id.clone());
+            }
+            stays
+        });
+        freed
     }
 }
 
@@ -110,12 +144,13 @@ mod tests {
         let mut ejections = five_seconds();
         let mut seconds = Vec::new();
         for _ in 0..70 {
-            let Sentence::Ejected(time) = ejections.judge(&ready[0], &ready) else {
+            let Sentence::Ejected(ejection) = ejections.judge(&ready[0], &ready) else {
                 panic!("not ejected after {seconds:?}");
             };
-            seconds.push(time.as_secs());
+            seconds.push(ejection.lasts.as_secs());
             assert_eq!(ejections.judge(&ready[0], &ready), Sentence::OldNews);
-            ejections.readmit(&ready[0]);
+            assert!(ejections.end(ejection.number));
+            assert!(!ejections.end(ejection.number));
         }
         assert_eq!(seconds[..4], [5, 10, 15, 20]);
         assert_eq!(seconds[58..62], [295, 300, 300, 300]);
@@ -129,11 +164,15 @@ mod tests {
             let ready = ids(&names);
             let mut ejections = five_seconds();
             let sentences = ready.iter().map(|id| ejections.judge(id, &ready));
-            let ejected = sentences.filter(|s| matches!(s, Sentence::Ejected(_)));
-            assert_eq!(ejected.count(), most, "of {replicas}");
+            let ejected = sentences.filter_map(|sentence| match sentence {
+                Sentence::Ejected(ejection) => Some(ejection.number),
+                _ => None,
+            });
+            let ejected: Vec<u64> = ejected.collect();
+            assert_eq!(ejected.len(), most, "of {replicas}");
             // A place that is free again goes to the next who fails.
             if most > 0 {
-                ejections.readmit(&ready[0]);
+                assert!(ejections.end(ejected[0]));
                 let next = ejections.judge(&ready[replicas - 1], &ready);
                 assert!(matches!(next, Sentence::Ejected(_)), "of {replicas}");
             }
@@ -144,15 +183,37 @@ mod tests {
     fn who_has_left_frees_its_place_and_its_successor_starts_afresh() {
         let ready = ids(&["S1", "S2", "S3"]);
         let mut ejections = five_seconds();
-        ejections.judge(&ready[0], &ready);
+        let first = ejections.judge(&ready[0], &ready);
+        assert_eq!(first, ejected(1, 5));
         assert_eq!(ejections.judge(&ready[1], &ready), Sentence::Spared);
         let successor = InstanceId {
             generation: 2,
             ..ready[0].clone()
         };
         let now = [successor.clone(), ready[1].clone(), ready[2].clone()];
+        let freed = ejections.forget_all_but(|id| now.contains(id));
+        assert_eq!(freed, [ready[0].clone()]);
         assert_eq!(ejections.judge(&ready[0], &now), Sentence::OldNews);
-        let first = Sentence::Ejected(Duration::from_secs(5));
-        assert_eq!(ejections.judge(&successor, &now), first);
+        assert_eq!(ejections.judge(&successor, &now), ejected(2, 5));
+        // The end of the first ejection is not the second one's.
+        assert!(!ejections.end(1));
+        assert_eq!(ejections.judge(&successor, &now), Sentence::OldNews);
+    }
+
+    #[test]
+    fn who_was_off_the_ring_for_a_while_is_not_ejected_any_more() {
+        let ready = ids(&["S1", "S2"]);
+        let mut ejections = five_seconds();
+        assert_eq!(ejections.judge(&ready[0], &ready), ejected(1, 5));
+        ejections.forget_all_but(|id| *id == ready[1]);
+        assert!(!ejections.end(1));
+        assert_eq!(ejections.judge(&ready[0], &ready), ejected(2, 5));
+    }
+
+    fn ejected(number: u64, seconds: u64) -> Sentence {
+        Sentence::Ejected(Ejection {
+            number,
+            lasts: Duration::from_secs(seconds),
+        })
     }
 }

@@ -40,13 +40,13 @@ use std::time::Duration;
 pub use backoff::Backoff;
 pub use cadence::Cadence;
 pub use change::{Change, ChangeError, Failures, MAX_REPLICAS, Ticket};
-pub use ejections::{EjectionPolicy, Ejections, Sentence};
+pub use ejections::{Ejection, EjectionPolicy, Ejections, Sentence};
 pub use event::{Event, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
 pub use health::{Flip, HealthTracker};
 pub use instance::{Exit, Found, InstanceId, LaunchOrder};
 pub use lifecycle::{Phase, ReplicaStatus, Time};
-pub use slow_start::serves as serves_slot;
+pub use slow_start::{serves as serves_slot, share as share_served};
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
 use departures::Departure;

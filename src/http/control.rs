@@ -113,6 +113,9 @@ struct ReplicaLine {
     in_flight: u32,
     /// Passed over for a while because it fails requests.
     ejected: bool,
+    /// The share of its own keys, 0.1 to 1, that it serves in its slow start; null while it
+    /// is not ready.
+    warmth: Option<f64>,
     deaths_in_a_row: u32,
     /// It died five times within five minutes: it is started once a minute, until it has
     /// been healthy for one.
@@ -177,6 +180,7 @@ fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
             container,
             in_flight: ready.map_or(0, |instance| instance.in_flight()),
             ejected: ready.is_some_and(|instance| instance.is_ejected()),
+            warmth: ready.map(|instance| instance.warmth()),
             deaths_in_a_row: status.deaths_in_a_row,
             degraded: status.degraded,
         }

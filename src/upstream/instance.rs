@@ -150,6 +150,11 @@ impl Instance {
         self.warmth.hands_over(slot)
     }
 
+    /// The share of its own slots that it serves: less than 1 while it is fresh.
+    pub fn warmth(&self) -> f64 {
+        self.warmth.share()
+    }
+
     /// Tells whoever is still trying to connect that it is of no use any more.
     pub fn mark_lost(&self) {
         self.lost.store(true, Ordering::SeqCst);

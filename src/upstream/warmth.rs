@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::fleet::serves_slot;
+use crate::fleet::{serves_slot, share_served};
 use crate::ring::Slot;
 
 /// An instance's slow start. Once it is over, asking costs one look at a flag.
@@ -21,6 +21,11 @@ impl Warmth {
             since: Instant::now(),
             ramp,
         }
+    }
+
+    /// The share of its own slots that it serves.
+    pub(super) fn share(&self) -> f64 {
+        share_served(self.since.elapsed(), self.ramp)
     }
 
     /// Whether a slot of its own is left to the next in order for now.

@@ -191,7 +191,7 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
 }
 
 /// Which instance a container's labels say it is.
-pub(super) fn read_instance(labels: &HashMap<String, String>) -> Option<InstanceId> {
+pub(crate) fn read_instance(labels: &HashMap<String, String>) -> Option<InstanceId> {
     Some(InstanceId {
         replica: labels.get(REPLICA)?.parse().ok()?,
         generation: labels.get(GENERATION)?.parse().ok()?,

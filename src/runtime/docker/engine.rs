@@ -25,15 +25,15 @@ const OLDEST: ClientVersion = ClientVersion {
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// One engine.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     /// For the calls that need no more than being made.
-    pub(super) docker: Docker,
+    pub(crate) docker: Docker,
     host: String,
 }
 
 impl Engine {
     /// The engine of `DOCKER_HOST`, or of the usual socket.
-    pub(super) fn from_env() -> Result<Self, RuntimeError> {
+    pub(crate) fn from_env() -> Result<Self, RuntimeError> {
         let host = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         Self::connect(host.unwrap_or_else(|| DEFAULT_HOST.to_owned()))
     }
@@ -48,8 +48,13 @@ impl Engine {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Agrees with the engine on a version to speak. Holds for all later calls.
-    pub(super) async fn handshake(&self) -> Result<(), RuntimeError> {
+    pub(crate) async fn handshake(&self) -> Result<(), RuntimeError> {
         // The clone shares its version with the original.
         let negotiated = self.docker.clone().negotiate_version().await;
         let version = negotiated.map_err(|e| self.explain(e))?.client_version();
@@ -148,7 +153,7 @@ impl Engine {
         Ok(listed.filter_map(|s| container::read(network, s)).collect())
     }
 
-    pub(super) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, Error> {
+    pub(crate) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, Error> {
         let options = None::<InspectContainerOptions>;
         self.docker.inspect_container(name, options).await
     }
@@ -166,7 +171,7 @@ impl Engine {
     }
 
     /// An engine's answer for people: its own words where it said something.
-    pub(super) fn explain(&self, error: Error) -> RuntimeError {
+    pub(crate) fn explain(&self, error: Error) -> RuntimeError {
         match error {
             Error::DockerResponseServerError { message, .. }
             | Error::DockerStreamError { error: message } => RuntimeError(in_short(&message)),
@@ -194,7 +199,7 @@ fn unreachable(host: &str, error: &Error) -> RuntimeError {
 }
 
 /// The engine has no such thing.
-pub(super) fn is_missing(error: &Error) -> bool {
+pub(crate) fn is_missing(error: &Error) -> bool {
     status(error) == Some(404)
 }
 

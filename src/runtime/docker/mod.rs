@@ -1,4 +1,4 @@
-//! Instances as containers, through the engine's API. Only this folder names bollard.
+//! Instances as containers, through the engine's API.
 //!
 //! The engine is the database. A container's name is `<fleet>-<replica>`, so no two
 //! instances of a replica can exist under it, whoever starts them; its labels say what
@@ -27,9 +27,11 @@ use log::{debug, warn};
 use tokio::sync::{Mutex, Notify};
 
 use crate::ring::ReplicaName;
+pub(crate) use crate::runtime::docker::container::read_instance;
+pub(crate) use crate::runtime::docker::engine::{Engine, is_missing};
+
 use crate::runtime::docker::book::Book;
 use crate::runtime::docker::container::{FLEET, ImageFacts, Record};
-use crate::runtime::docker::engine::Engine;
 use crate::runtime::{
     Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError,
     RuntimeEvent, Whereabouts,
