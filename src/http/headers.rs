@@ -26,7 +26,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let named = headers.contains_key(header::CONNECTION);
     headers.iter().filter(move |(name, _)| {
-        !concerns_one_connection(name) && !(named && is_named_by_connection(headers, name))
+        !concerns_one_connection(name) && (!named || !is_named_by_connection(headers, name))
     })
 }
 

@@ -13,7 +13,9 @@ use actix_web::body;
 use awc::error::{FreezeRequestError, InvalidUrl, SendRequestError};
 use awc::http::Uri;
 use awc::{Client, FrozenClientRequest, SendClientRequest};
+use futures::FutureExt;
 
+use super::connector::connect;
 use super::guard::Exchange;
 use super::instance::Instance;
 use super::transport::{Pool, Transport};
@@ -48,7 +50,9 @@ impl Entry {
             .scheme("http")
             .authority(instance.authority().clone())
             .path_and_query("/");
-        let pool = Rc::new(Pool::new(instance, settings.connect_timeout));
+        let pool = Rc::new(Pool::new(move || {
+            connect(Arc::clone(&instance), settings.connect_timeout).boxed_local()
+        }));
         let client = Client::builder()
             .wrap(Transport::new(Rc::clone(&pool)))
             .no_default_headers()

@@ -1,26 +1,25 @@
-//! The connections to one instance that wait for a request, on one thread.
+//! The connections to one server that wait for a request, on one thread.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
 use awc::error::ConnectError;
-use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use tokio::net::TcpStream;
 
 use super::link::Link;
-use crate::upstream::connector::connect;
-use crate::upstream::instance::Instance;
 
 /// Idle connections, the one used last on top: the others may grow old and be closed.
 pub struct Pool {
-    instance: Arc<Instance>,
-    connect_timeout: Duration,
+    open: Box<Opens>,
     idle: RefCell<Vec<Idle>>,
     /// Counts [`Pool::close_old`].
     round: Cell<u64>,
 }
+
+/// A connection that is being made.
+pub type Opened = LocalBoxFuture<'static, Result<TcpStream, ConnectError>>;
+type Opens = dyn Fn() -> Opened;
 
 struct Idle {
     link: Link,
@@ -28,11 +27,10 @@ struct Idle {
 }
 
 impl Pool {
-    /// No connections yet.
-    pub fn new(instance: Arc<Instance>, connect_timeout: Duration) -> Self {
+    /// No connections yet; `open` makes one.
+    pub fn new(open: impl Fn() -> Opened + 'static) -> Self {
         Self {
-            instance,
-            connect_timeout,
+            open: Box::new(open),
             idle: RefCell::default(),
             round: Cell::new(0),
         }
@@ -49,9 +47,8 @@ impl Pool {
     }
 
     /// Opens another one.
-    pub(super) fn open(&self) -> LocalBoxFuture<'static, Result<Link, ConnectError>> {
-        let connected = connect(Arc::clone(&self.instance), self.connect_timeout);
-        async move { Ok(Link::new(connected.await?)) }.boxed_local()
+    pub(super) fn open(&self) -> Opened {
+        (self.open)()
     }
 
     /// Takes a connection back after a response, if it is good for another request.

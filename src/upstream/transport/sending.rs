@@ -7,11 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use awc::ConnectResponse;
 use awc::error::{ConnectError, SendRequestError};
-use futures::future::LocalBoxFuture;
 
 use super::head;
 use super::link::Link;
-use super::pool::Pool;
+use super::pool::{Opened, Pool};
 use crate::upstream::guard::Exchange;
 
 /// Sends one request; done when the head of its response has come.
@@ -24,10 +23,7 @@ enum State {
     /// Nothing has happened.
     New(Exchange),
     /// A connection is being made.
-    Connecting(
-        LocalBoxFuture<'static, Result<Link, ConnectError>>,
-        Exchange,
-    ),
+    Connecting(Opened, Exchange),
     /// The request is out, or on its way.
     Awaiting(Link),
     /// It has ended, or there was nothing to send.
@@ -64,7 +60,7 @@ impl Future for Sending {
                     return Poll::Ready(head::respond(link, &this.pool));
                 }
                 State::Connecting(connected, _) => {
-                    let link = ready!(connected.as_mut().poll(cx))?;
+                    let link = Link::new(ready!(connected.as_mut().poll(cx))?);
                     match std::mem::replace(&mut this.state, State::Done) {
                         State::Connecting(_, exchange) => (link, exchange),
                         _ => continue,
