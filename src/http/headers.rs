@@ -33,6 +33,8 @@ pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &He
 /// Takes all other fields away.
 pub fn keep_end_to_end(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = options(headers)
+        // What it mostly says names no field.
+        .filter(|option| !["keep-alive", "close"].contains(option))
         .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
         .collect();
     headers.retain(|name, _| !concerns_one_connection(name) && !named.contains(name));

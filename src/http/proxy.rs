@@ -22,7 +22,9 @@ use super::{HttpSettings, Worker, forwarded, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
-use crate::upstream::{Attempt, Exchange, Failure, Grant, Idle, Replay, RequestHead, Verdict};
+use crate::upstream::{
+    Attempt, Exchange, Failure, Grant, Idle, Replay, RequestHead, Verdict, recycle,
+};
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
 /// order if that one cannot be reached.
@@ -199,7 +201,8 @@ async fn acquire(
                 Some(deadline) => (deadline, ProxyError::TookTooLong),
                 None => (patience, shortage),
             };
-            match tokio::time::timeout_at(until, place.grant()).await {
+            // In a box: it makes no request larger that need not wait.
+            match Box::pin(tokio::time::timeout_at(until, place.grant())).await {
                 Ok(Some(grant)) => Ok(grant),
                 Ok(None) => Err(ProxyError::NoReplica),
                 Err(_) => Err(late),
@@ -297,10 +300,10 @@ fn respond(
         let told = length.filter(|_| !not_modified && response.status() != StatusCode::NO_CONTENT);
         outgoing.body(NoBody(told)).map_into_boxed_body()
     };
-    response.map_body(|head, payload| {
+    recycle(response.map_body(|head, payload| {
         std::mem::swap(&mut head.headers, outgoing.headers_mut());
         payload
-    });
+    }));
     forwarded::tell_response(outgoing.status(), outgoing.headers_mut());
     if let (Some(length), true) = (length, not_modified) {
         outgoing.headers_mut().insert(CONTENT_LENGTH, length.into());

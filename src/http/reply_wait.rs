@@ -1,16 +1,17 @@
 //! How long a replica is waited for.
 
 use std::future::pending;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::upstream::{Failure, Instance, Replay};
+use crate::upstream::{Failure, Instance, Replay, TICK, Ticks};
 
-/// A request that has been out for so long looks whether its replica is still on the ring.
-/// Those that are quicker, nearly all, need not.
-const A_WHILE: Duration = Duration::from_millis(250);
+/// Who has been out for so long looks at the clock, and whether its replica is still on the
+/// ring. Those that are quicker, nearly all, need neither. So a replica has up to a tick more
+/// than it is given.
+const A_WHILE: Duration = Duration::from_millis(2 * TICK.as_millis() as u64);
 
 /// What one attempt may take.
 #[derive(Debug, Clone, Copy)]
@@ -32,28 +33,38 @@ impl ReplyWait {
         body: Option<&Replay>,
         replica: &Instance,
     ) -> Result<T, Failure> {
-        let begun = Instant::now();
         let mut answer = pin!(answer);
-        let mut timer = pin!(sleep_until(if self.leaves_the_lost {
-            self.due(begun).min(begun + A_WHILE)
+        let least = if self.response > A_WHILE && self.deadline.is_none() {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                () = Ticks::new(2) => TICK,
+            }
         } else {
-            self.due(begun)
-        }));
+            Duration::ZERO
+        };
+        // So much time has passed at least.
+        let now = Instant::now();
+        let begun = now.checked_sub(least).unwrap_or(now);
+        // In a box, because it is large, and hardly a request needs it.
+        Box::pin(self.wait_longer(begun, answer, body, replica)).await
+    }
+
+    async fn wait_longer<T>(
+        self,
+        begun: Instant,
+        mut answer: Pin<&mut impl Future<Output = T>>,
+        body: Option<&Replay>,
+        replica: &Instance,
+    ) -> Result<T, Failure> {
+        let mut timer = pin!(sleep_until(begun));
         let mut lost = pin!(async {
             match self.leaves_the_lost {
                 true => replica.lost().await,
                 false => pending().await,
             }
         });
-        let mut is_late = false;
         loop {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return Ok(answer),
-                () = &mut timer => {}
-                () = &mut lost, if is_late && body.is_none_or(Replay::is_in_hand) => return Err(Failure::Lost),
-            }
-            is_late = true;
             let now = Instant::now();
             if self.deadline.is_some_and(|deadline| deadline <= now) {
                 return Err(Failure::TookTooLong);
@@ -63,6 +74,12 @@ impl ReplyWait {
                 return Err(Failure::TimedOut);
             }
             timer.as_mut().reset(due);
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                () = &mut timer => {}
+                () = &mut lost, if body.is_none_or(Replay::is_in_hand) => return Err(Failure::Lost),
+            }
         }
     }
 

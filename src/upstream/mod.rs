@@ -12,6 +12,7 @@ mod instance;
 mod outlier;
 mod retry;
 mod retry_budget;
+mod tick;
 mod transport;
 mod warmth;
 
@@ -25,3 +26,5 @@ pub use instance::{FleetLoad, Grant, Instance};
 pub use outlier::OutlierDesk;
 pub use retry::{Attempt, Failure, Verdict};
 pub use retry_budget::RetryBudget;
+pub use tick::{TICK, Ticks};
+pub use transport::recycle;

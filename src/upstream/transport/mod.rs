@@ -21,6 +21,7 @@ use awc::error::SendRequestError;
 use awc::middleware::Transform;
 use awc::{ConnectRequest, ConnectResponse};
 
+pub use head::recycle;
 pub use pool::Pool;
 use sending::Sending;
 
