@@ -7,11 +7,22 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::dev::RequestHead;
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use log::debug;
+use tokio::net::TcpStream;
 
 use super::departure::Departure;
 use super::patience::{ClientTimes, Late, Patience};
+use crate::memory;
+
+/// So long a connection is idle before nothing is kept of it but its socket. Shorter would
+/// cost those that have pauses more, longer would keep more memory after a rush.
+const NAP: Duration = Duration::from_millis(500);
+
+/// So many connections that fell asleep leave some 10 MiB.
+const WORTH_GIVING_BACK: usize = 640;
 
 /// One connection of a client.
 pub struct ClientConnection {
@@ -25,6 +36,13 @@ pub struct ClientConnection {
     is_waiting: Cell<bool>,
     /// Its reader has been told to come back later.
     is_unread: Cell<bool>,
+    /// Whether all that was answered has gone out.
+    is_settled: Cell<bool>,
+    /// Whether what came last was the end of a head.
+    ends_a_head: Cell<bool>,
+    sleep: Cell<Sleep>,
+    /// Left by who had it, for who has it next.
+    socket: Cell<Option<TcpStream>>,
     /// Who reads from it.
     reader: RefCell<Option<Waker>>,
     watch: Rc<Watch>,
@@ -42,6 +60,10 @@ impl ClientConnection {
             has_more: Cell::new(false),
             is_waiting: Cell::new(false),
             is_unread: Cell::new(false),
+            is_settled: Cell::new(true),
+            ends_a_head: Cell::new(false),
+            sleep: Cell::new(Sleep::Awake),
+            socket: Cell::new(None),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
             departure: Arc::clone(departure),
@@ -58,11 +80,15 @@ impl ClientConnection {
 
     /// A request has come; it is in hand until what is returned, and all that
     /// [`hold`](Self::hold) returns, is dropped.
-    pub fn begin(self: &Rc<Self>, request: &HttpRequest) -> InHand {
+    pub fn begin(self: &Rc<Self>, request: &RequestHead) -> InHand {
         let fields = request.headers();
-        let has_body =
-            fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
+        // What actix takes for a body, whether there is one or not.
+        let has_body = fields.contains_key(CONTENT_LENGTH)
+            || fields.contains_key(TRANSFER_ENCODING)
+            || fields.contains_key(UPGRADE)
+            || request.method == Method::CONNECT;
         self.has_more.set(false);
+        self.is_settled.set(false);
         self.patience.begin(has_body);
         InHand(Rc::clone(self))
     }
@@ -107,10 +133,79 @@ impl ClientConnection {
         self.departure.has_begun()
     }
 
-    /// Bytes have come.
-    pub fn heard(&self) {
+    /// Bytes have come, the last of which may be those at the end of a head.
+    pub fn heard(&self, ends_a_head: bool) {
         self.has_more.set(true);
+        self.ends_a_head.set(ends_a_head);
         self.patience.heard(self.watch.now.get());
+    }
+
+    /// Whether what comes next begins a request.
+    pub fn awaits_a_head(&self) -> bool {
+        self.is_settled.get() && !self.patience.has_heard()
+    }
+
+    /// All that was written has gone out.
+    pub fn flushed(&self) {
+        if !self.patience.is_busy() {
+            self.is_settled.set(true);
+        }
+    }
+
+    /// Something is about to be written. Whether it answers a request, or all of those have
+    /// been answered.
+    pub fn writes(&self) -> Writes {
+        if self.is_settled.replace(false) {
+            Writes::Unasked
+        } else {
+            Writes::Answer
+        }
+    }
+
+    /// Whether nothing that was written is left to be sent.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled.get()
+    }
+
+    /// Whether it is idle and has been for a while. Then actix has nothing in its hands: all
+    /// that came ends with a head's end, that head was answered, and it had no body.
+    pub fn falls_asleep(&self) -> bool {
+        if self.sleep.get() != Sleep::Drowsy {
+            return false;
+        }
+        let falls = self.is_idle(self.watch.now.get());
+        self.sleep
+            .set(if falls { Sleep::Asleep } else { Sleep::Awake });
+        if falls {
+            self.watch.asleep.set(self.watch.asleep.get() + 1);
+        }
+        falls
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        self.is_settled.get() && self.ends_a_head.get() && self.patience.is_idle(now, NAP)
+    }
+
+    /// Something has come.
+    pub fn wakes(&self) {
+        self.sleep.set(Sleep::Awake);
+    }
+
+    /// The socket of one that falls asleep.
+    pub fn keep(&self, socket: TcpStream) {
+        if self.sleep.get() == Sleep::Asleep {
+            self.socket.set(Some(socket));
+        }
+    }
+
+    /// What was [kept](Self::keep).
+    pub fn kept(&self) -> Option<TcpStream> {
+        self.socket.take()
+    }
+
+    /// Whether nobody is to be waited for any more, because the server stops.
+    pub fn is_over(&self) -> bool {
+        self.watch.is_over.get()
     }
 
     /// Whether nothing more is to be read, because it took too long.
@@ -133,13 +228,17 @@ impl ClientConnection {
     }
 
     /// `false` once nobody need look at it any more.
-    fn look(&self, now: Instant) -> bool {
-        let Some(late) = self.patience.late(now, &self.watch.times) else {
+    fn look(&self, now: Instant, times: &ClientTimes) -> bool {
+        let Some(late) = self.patience.late(now, times) else {
+            if self.sleep.get() == Sleep::Awake && self.is_idle(now) {
+                self.sleep.set(Sleep::Drowsy);
+                self.wake();
+            }
             return true;
         };
         self.late.set(Some(late));
         self.wake();
-        debug!("a client took too long for the head of its request");
+        debug!("a client took too long for its next request");
         false
     }
 }
@@ -171,6 +270,24 @@ impl Drop for Waiting {
     }
 }
 
+/// Whether anything is kept of a connection but its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    Awake,
+    /// It may fall asleep when its task is next polled.
+    Drowsy,
+    Asleep,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// The answer to a request that was begun.
+    Answer,
+    /// What no request has asked for.
+    Unasked,
+}
+
 /// How much is to be read from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appetite {
@@ -189,20 +306,30 @@ pub enum Appetite {
 /// writes to memory. The price is that a client has up to a quarter more time.
 pub struct Watch {
     times: ClientTimes,
+    /// So many connections are many.
+    many: usize,
     now: Cell<Instant>,
     connections: RefCell<Vec<Weak<ClientConnection>>>,
+    /// So many have fallen asleep since memory was given back.
+    asleep: Cell<usize>,
+    is_over: Cell<bool>,
 }
 
 impl Watch {
-    /// Starts one on this thread, which ends when it is dropped.
-    pub fn start(times: ClientTimes) -> Rc<Self> {
+    /// Starts one on this thread, which ends when it is dropped, for at most so many
+    /// connections.
+    pub fn start(times: ClientTimes, most: usize) -> Rc<Self> {
         let watch = Rc::new(Self {
             times,
+            many: most - most / 8,
             now: Cell::new(Instant::now()),
             connections: RefCell::default(),
+            asleep: Cell::new(0),
+            is_over: Cell::new(false),
         });
         let watching = Rc::downgrade(&watch);
-        let interval = (times.head / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
+        let shortest = times.head.min(times.keep_alive);
+        let interval = (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
         actix_web::rt::spawn(async move {
             loop {
                 tokio::time::sleep(interval).await;
@@ -211,18 +338,51 @@ impl Watch {
                 };
                 // What began just after the last tick was given that tick's time.
                 watch.look(Instant::now(), interval);
+                watch.give_back();
             }
         });
         watch
     }
 
+    /// Ends all that wait for a request, as soon as `stop` is over.
+    pub fn end_at(self: &Rc<Self>, stop: impl Future<Output = ()> + 'static) {
+        let watching = Rc::downgrade(self);
+        actix_web::rt::spawn(async move {
+            stop.await;
+            let Some(watch) = watching.upgrade() else {
+                return;
+            };
+            watch.is_over.set(true);
+            for connection in watch.connections.borrow().iter() {
+                if let Some(connection) = connection.upgrade() {
+                    connection.wake();
+                }
+            }
+        });
+    }
+
     fn look(&self, now: Instant, interval: Duration) {
         self.now.set(now);
         let judged = now.checked_sub(interval).unwrap_or(now);
-        self.connections.borrow_mut().retain(|connection| {
+        let mut connections = self.connections.borrow_mut();
+        let times = if connections.len() >= self.many {
+            self.times.in_short_supply()
+        } else {
+            self.times
+        };
+        connections.retain(|connection| {
             connection
                 .upgrade()
-                .is_some_and(|connection| connection.look(judged))
+                .is_some_and(|connection| connection.look(judged, &times))
         });
+    }
+
+    /// What actix has had for connections that are asleep now stays with the allocator,
+    /// between other things.
+    fn give_back(&self) {
+        if self.asleep.get() >= WORTH_GIVING_BACK {
+            self.asleep.set(0);
+            memory::give_back();
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use actix_web::body::BodySize;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
@@ -38,10 +39,7 @@ pub async fn forward(
     worker.retry_budget.earn();
     let upgrade = match upgrade::asked(request) {
         _ if request.method() == Method::CONNECT => Err(ProxyError::Connect),
-        _ if is_too_large(request, worker.settings.max_body) => {
-            Err(ProxyError::Upstream(Failure::BodyTooLarge))
-        }
-        upgrade => upgrade,
+        upgrade => check_length(request.head(), worker.settings.max_body).and(upgrade),
     };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
@@ -152,10 +150,14 @@ async fn attempt_until_answered(
     }
 }
 
-/// Whether a request says that its body is larger than it may be. One in chunks may turn out
-/// to be so later.
-fn is_too_large(request: &HttpRequest, most: Option<u64>) -> bool {
-    most.is_some_and(|most| content_length(request.headers()).is_some_and(|length| length > most))
+/// Refuses a request that says that its body is larger than it may be. One in chunks may turn
+/// out to be so later.
+pub fn check_length(request: &RequestHead, most: Option<u64>) -> Result<(), ProxyError> {
+    let length = || content_length(request.headers()).unwrap_or_default();
+    match most {
+        Some(most) if length() > most => Err(ProxyError::Upstream(Failure::BodyTooLarge)),
+        _ => Ok(()),
+    }
 }
 
 /// The body that is to be sent on, if there is one.
