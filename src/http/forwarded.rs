@@ -4,7 +4,7 @@
 //! ourselves, and what a client says in them counts only if it is a proxy that the operator
 //! trusts (`--trusted-proxy`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
 use actix_web::http::Version;
@@ -30,8 +30,8 @@ pub fn copy_request(
     to: &mut HeaderMap,
 ) {
     let from = request.headers();
-    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    let is_trusted = peer.is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer)));
+    let peer = peer(request);
+    let is_trusted = peer.is_some_and(|peer| is_among(trusted, peer));
     headers::copy_end_to_end_but(from, to, |name| {
         // What is kept of a trusted proxy's X-Forwarded-For goes into one field with ours.
         name == FOR
@@ -66,6 +66,44 @@ pub fn copy_request(
     };
     // Several fields of one name are one list (RFC 9110, section 5.3).
     to.append(header::VIA, via);
+}
+
+/// Who a request comes from: the peer, or whom it forwards for as far as proxies are trusted.
+pub fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = peer(request)?;
+    if !is_among(trusted, client) {
+        return Some(client);
+    }
+    let fields: Vec<_> = request.headers().get_all(&FOR).collect();
+    let said = fields.iter().rev();
+    for value in said.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b',')) {
+        let Some(before) = address(value) else {
+            break;
+        };
+        client = before;
+        if !is_among(trusted, client) {
+            break;
+        }
+    }
+    Some(client)
+}
+
+/// An address; some proxies add the port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?.trim();
+    let address = text.parse::<IpAddr>().or_else(|_| {
+        let address = text.parse::<SocketAddr>();
+        address.map(|address| address.ip())
+    });
+    Some(address.ok()?.to_canonical())
+}
+
+fn peer(request: &HttpRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|peer| peer.ip().to_canonical())
+}
+
+fn is_among(nets: &[IpNet], address: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&address))
 }
 
 /// A replica's fields for a client.

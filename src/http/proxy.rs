@@ -73,7 +73,7 @@ async fn attempt_until_answered(
     let tunnel = upgrade.then(Tunnel::default);
     let fresh_id = key::fresh_id(request);
     let mut wanted = AcquireSlot {
-        key: key::of(request, &worker.settings.key, fresh_id),
+        key: key::of(request, &worker.settings, fresh_id),
         tried: Vec::new(),
         refused: Vec::new(),
     };
