@@ -1,7 +1,7 @@
-//! What is known of a client's connection, for as long as it is open, and who watches it.
+//! What is known of a client's connection, for as long as it is open.
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -15,14 +15,11 @@ use tokio::net::TcpStream;
 
 use super::departure::Departure;
 use super::patience::{ClientTimes, Late, Patience};
-use crate::memory;
+use super::watch::Watch;
 
 /// So long a connection is idle before nothing is kept of it but its socket. Shorter would
 /// cost those that have pauses more, longer would keep more memory after a rush.
 const NAP: Duration = Duration::from_millis(500);
-
-/// So many connections that fell asleep leave some 10 MiB.
-const WORTH_GIVING_BACK: usize = 640;
 
 /// One connection of a client.
 pub struct ClientConnection {
@@ -55,7 +52,7 @@ impl ClientConnection {
         departure.opened();
         let connection = Rc::new(Self {
             refused: Cell::new(false),
-            patience: Patience::new(watch.now.get()),
+            patience: Patience::new(watch.now()),
             late: Cell::new(None),
             has_more: Cell::new(false),
             is_waiting: Cell::new(false),
@@ -68,8 +65,7 @@ impl ClientConnection {
             watch: Rc::clone(watch),
             departure: Arc::clone(departure),
         });
-        let watched = Rc::downgrade(&connection);
-        watch.connections.borrow_mut().push(watched);
+        watch.add(&connection);
         connection
     }
 
@@ -137,7 +133,7 @@ impl ClientConnection {
     pub fn heard(&self, ends_a_head: bool) {
         self.has_more.set(true);
         self.ends_a_head.set(ends_a_head);
-        self.patience.heard(self.watch.now.get());
+        self.patience.heard(self.watch.now());
     }
 
     /// Whether what comes next begins a request.
@@ -173,11 +169,11 @@ impl ClientConnection {
         if self.sleep.get() != Sleep::Drowsy {
             return false;
         }
-        let falls = self.is_idle(self.watch.now.get());
+        let falls = self.is_idle(self.watch.now());
         self.sleep
             .set(if falls { Sleep::Asleep } else { Sleep::Awake });
         if falls {
-            self.watch.asleep.set(self.watch.asleep.get() + 1);
+            self.watch.fell_asleep();
         }
         falls
     }
@@ -205,7 +201,7 @@ impl ClientConnection {
 
     /// Whether nobody is to be waited for any more, because the server stops.
     pub fn is_over(&self) -> bool {
-        self.watch.is_over.get()
+        self.watch.is_over()
     }
 
     /// Whether nothing more is to be read, because it took too long.
@@ -221,14 +217,15 @@ impl ClientConnection {
         }
     }
 
-    fn wake(&self) {
+    /// Lets its reader look again.
+    pub fn wake(&self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
     }
 
     /// `false` once nobody need look at it any more.
-    fn look(&self, now: Instant, times: &ClientTimes) -> bool {
+    pub fn look(&self, now: Instant, times: &ClientTimes) -> bool {
         let Some(late) = self.patience.late(now, times) else {
             if self.sleep.get() == Sleep::Awake && self.is_idle(now) {
                 self.sleep.set(Sleep::Drowsy);
@@ -254,7 +251,7 @@ pub struct InHand(Rc<ClientConnection>);
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.0.patience.release(self.0.watch.now.get());
+        self.0.patience.release(self.0.watch.now());
     }
 }
 
@@ -298,91 +295,4 @@ pub enum Appetite {
     /// Not now: there is enough in hand of a request that waits. (Of one that has sent all
     /// it has to say, nothing comes; so that its client is heard to leave, it is read.)
     Nothing,
-}
-
-/// Looks at a worker thread's connections now and then.
-///
-/// One timer serves them all, and its last tick is everybody's clock: a request costs two
-/// writes to memory. The price is that a client has up to a quarter more time.
-pub struct Watch {
-    times: ClientTimes,
-    /// So many connections are many.
-    many: usize,
-    now: Cell<Instant>,
-    connections: RefCell<Vec<Weak<ClientConnection>>>,
-    /// So many have fallen asleep since memory was given back.
-    asleep: Cell<usize>,
-    is_over: Cell<bool>,
-}
-
-impl Watch {
-    /// Starts one on this thread, which ends when it is dropped, for at most so many
-    /// connections.
-    pub fn start(times: ClientTimes, most: usize) -> Rc<Self> {
-        let watch = Rc::new(Self {
-            times,
-            many: most - most / 8,
-            now: Cell::new(Instant::now()),
-            connections: RefCell::default(),
-            asleep: Cell::new(0),
-            is_over: Cell::new(false),
-        });
-        let watching = Rc::downgrade(&watch);
-        let shortest = times.head.min(times.keep_alive);
-        let interval = (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
-        actix_web::rt::spawn(async move {
-            loop {
-                tokio::time::sleep(interval).await;
-                let Some(watch) = watching.upgrade() else {
-                    return;
-                };
-                // What began just after the last tick was given that tick's time.
-                watch.look(Instant::now(), interval);
-                watch.give_back();
-            }
-        });
-        watch
-    }
-
-    /// Ends all that wait for a request, as soon as `stop` is over.
-    pub fn end_at(self: &Rc<Self>, stop: impl Future<Output = ()> + 'static) {
-        let watching = Rc::downgrade(self);
-        actix_web::rt::spawn(async move {
-            stop.await;
-            let Some(watch) = watching.upgrade() else {
-                return;
-            };
-            watch.is_over.set(true);
-            for connection in watch.connections.borrow().iter() {
-                if let Some(connection) = connection.upgrade() {
-                    connection.wake();
-                }
-            }
-        });
-    }
-
-    fn look(&self, now: Instant, interval: Duration) {
-        self.now.set(now);
-        let judged = now.checked_sub(interval).unwrap_or(now);
-        let mut connections = self.connections.borrow_mut();
-        let times = if connections.len() >= self.many {
-            self.times.in_short_supply()
-        } else {
-            self.times
-        };
-        connections.retain(|connection| {
-            connection
-                .upgrade()
-                .is_some_and(|connection| connection.look(judged, &times))
-        });
-    }
-
-    /// What actix has had for connections that are asleep now stays with the allocator,
-    /// between other things.
-    fn give_back(&self) {
-        if self.asleep.get() >= WORTH_GIVING_BACK {
-            self.asleep.set(0);
-            memory::give_back();
-        }
-    }
 }

@@ -21,6 +21,7 @@ mod server;
 mod stream;
 mod unread;
 mod upgrade;
+mod watch;
 mod wellformed;
 
 use std::rc::Rc;

@@ -30,11 +30,12 @@ use log::debug;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::connection::{ClientConnection, Watch};
+use super::connection::ClientConnection;
 use super::departure::Departure;
 use super::error::ProxyError;
 use super::patience::Late;
 use super::stream::{ClientStream, say};
+use super::watch::Watch;
 
 /// What actix serves connections with.
 type Accepted = (ClientStream, Protocol, Option<SocketAddr>);

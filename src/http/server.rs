@@ -16,12 +16,12 @@ use actix_service::{
 use actix_web::dev::{AppConfig, Server, fn_service};
 use actix_web::{App, web};
 
-use super::connection::Watch;
 use super::departure::Departure;
 use super::expect::{self, Check};
 use super::patience::ClientTimes;
 use super::served::ClientService;
 use super::stream::ClientStream;
+use super::watch::Watch;
 
 /// How long ending a connection may take.
 const DISCONNECT: Duration = Duration::from_secs(1);
