@@ -179,7 +179,10 @@ impl ClientConnection {
     }
 
     fn is_idle(&self, now: Instant) -> bool {
-        self.is_settled.get() && self.ends_a_head.get() && self.patience.is_idle(now, NAP)
+        self.is_settled.get()
+            && self.ends_a_head.get()
+            && !self.is_refused()
+            && self.patience.is_idle(now, NAP)
     }
 
     /// Something has come.
