@@ -3,13 +3,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, Addr};
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpServer};
 use log::{info, warn};
 use tokio::task::JoinHandle;
 
@@ -22,8 +22,9 @@ use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, 
 use crate::actors::waiting_room::WaitingRoom;
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::Policy;
-use crate::http::configure_control;
-use crate::http::{self, ControlLinks, Departure, HttpSettings, Links, ServerSettings, Worker};
+use crate::http::{
+    self, ClientTimes, ControlLinks, Departure, HttpSettings, Links, ServerSettings, Worker,
+};
 use crate::ring::BuildError;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::fixed::FixedRuntime;
@@ -266,13 +267,7 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
         times: settings.times.request,
         max_body: settings.max_body,
     };
-    let server_settings = ServerSettings {
-        workers: settings.workers,
-        max_connections: settings.max_connections,
-        header_timeout: settings.times.header,
-        idle_timeout: settings.times.request.idle,
-        drain_timeout: settings.times.drain,
-    };
+    let server_settings = server_settings(settings, settings.workers);
     http::serve(server_settings, listener, departure, move || {
         let clients = Clients::new(client_settings);
         let room = Arc::clone(&room);
@@ -284,14 +279,27 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
             change: supervisor.clone().recipient(),
             refused: supervisor.clone().recipient(),
         };
-        Worker {
+        http::proxy_site(Worker {
             links,
             clients,
             retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
             settings: http_settings.clone(),
             counters: tally.counters(),
-        }
+        })
     })
+}
+
+fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings {
+    ServerSettings {
+        workers,
+        max_connections: settings.max_connections,
+        client_times: ClientTimes {
+            head: settings.times.header,
+            keep_alive: settings.times.keep_alive,
+        },
+        idle_timeout: settings.times.request.idle,
+        drain_timeout: settings.times.drain,
+    }
 }
 
 /// The admin listener's server: one thread is plenty.
@@ -304,8 +312,11 @@ fn serve_admin(settings: &Settings, listener: TcpListener, shared: Shared) -> io
         tally,
         ..
     } = shared;
-    let server = HttpServer::new(move || {
-        let links = ControlLinks {
+    let body_pause = settings.times.request.body;
+    let server_settings = server_settings(settings, NonZeroUsize::MIN);
+    // Its clients see the balancer to its end.
+    http::serve(server_settings, listener, Arc::default(), move || {
+        http::control_site(ControlLinks {
             fleet: supervisor.clone().recipient(),
             deaths: supervisor.clone().recipient(),
             ring: ring.clone().recipient(),
@@ -314,9 +325,7 @@ fn serve_admin(settings: &Settings, listener: TcpListener, shared: Shared) -> io
             tally: Arc::clone(&tally),
             max_connections,
             max_in_flight,
-        };
-        App::new().configure(|app| configure_control(app, links))
-    });
-    let server = server.workers(1).disable_signals().listen(listener)?;
-    Ok(server.run())
+            body_pause,
+        })
+    })
 }

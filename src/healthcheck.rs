@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use awc::Client;
+use awc::http::{Method, Uri};
+
+use crate::upstream::LoneClient;
 
 /// Docker's own limit is longer: this one gives the reason.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -14,8 +16,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 ///
 /// What is wrong, for a person.
 pub fn run(url: &str) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     actix_web::rt::System::new().block_on(async {
-        let asked = Client::default().get(url).timeout(TIMEOUT).send().await;
+        let asked = LoneClient::new(TIMEOUT).ask(Method::GET, uri).await;
         let response = asked.map_err(|error| format!("{url}: {error}"))?;
         if response.status().is_success() {
             Ok(())

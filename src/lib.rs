@@ -33,6 +33,7 @@ pub mod drill;
 pub mod fleet;
 pub mod healthcheck;
 pub mod http;
+mod memory;
 pub mod open_files;
 pub mod ring;
 pub mod ring_cli;

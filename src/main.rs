@@ -68,7 +68,9 @@ fn log_to_stderr() {
         .into_iter()
         .find(|name| std::env::var_os(name).is_some_and(|filter| !filter.is_empty()))
         .unwrap_or("RUST_LOG");
-    let env = env_logger::Env::new().filter_or(variable, "warn,ringmaster=info,replica=info");
+    // actix calls it an error of the server's when a client does not speak HTTP.
+    let usual = "warn,actix_http=off,ringmaster=info,replica=info";
+    let env = env_logger::Env::new().filter_or(variable, usual);
     env_logger::Builder::from_env(env)
         .format_target(false)
         .init();

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod wire;
 
 use awc::http::{Method, StatusCode};
 use common::{Load, Reply, Ringmaster, ask, eventually, get, signal};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Where the admin listener is, from the start-up text.
 fn admin(balancer: &Ringmaster) -> String {
@@ -222,6 +225,57 @@ async fn wrong_changes_are_refused_and_change_nothing() {
     let wrong = ask(Method::DELETE, &format!("{admin}/status"), None).await;
     assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(get(&format!("{admin}/status")).await.body["epoch"], before);
+}
+
+/// Whoever holds a connection without saying what it wants is shown out, here as there.
+#[actix_web::test]
+async fn slow_clients_are_shown_out_of_the_admin_listener_too() {
+    let times = [
+        "--header-timeout",
+        "200ms",
+        "--body-timeout",
+        "300ms",
+        "--keep-alive-timeout",
+        "300ms",
+    ];
+    let (balancer, admin) = start(&[&["--replicas", "1"], &times[..]].concat()).await;
+    let admin = admin.strip_prefix("http://").unwrap();
+    let half = |path: &str| {
+        format!(
+            "PATCH {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
+        )
+    };
+    let json = "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let whole = "GET /deaths HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (address, said, last) in [
+        (admin, String::new(), " 408 Request Timeout\r\n"),
+        (admin, "GET /sta".to_owned(), " 408 Request Timeout\r\n"),
+        (admin, whole.to_owned(), " 200 OK\r\n"),
+        (admin, format!("{whole}GET /sta"), " 200 OK\r\n"),
+        (admin, half("/ring"), " 408 Request Timeout\r\n"),
+        (
+            balancer.address(),
+            format!("POST /add HTTP/1.1\r\nHost: x\r\n{json}"),
+            " 408 Request Timeout\r\n",
+        ),
+        (
+            balancer.address(),
+            format!("DELETE /rm HTTP/1.1\r\nHost: x\r\n{json}"),
+            " 408 Request Timeout\r\n",
+        ),
+    ] {
+        let got = wire::told(address, said.as_bytes()).await;
+        let answer = got.rsplit("HTTP/1.1").next().unwrap();
+        assert!(answer.starts_with(last), "{said:?}: {got:?}");
+    }
+    // A head after a pause is timed as the first is.
+    let mut client = TcpStream::connect(admin).await.unwrap();
+    client.write_all(whole.as_bytes()).await.unwrap();
+    let mut answer = [0; 4096];
+    wire::patiently(client.read(&mut answer)).await.unwrap();
+    client.write_all(b"GET /de").await.unwrap();
+    let got = wire::patiently(wire::rest(&mut client)).await;
+    assert!(got.starts_with("HTTP/1.1 408 "), "{got}");
 }
 
 #[actix_web::test]

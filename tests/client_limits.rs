@@ -85,6 +85,34 @@ async fn the_413_reaches_a_client_that_is_still_sending() {
     }
 }
 
+/// Who asks whether to send a body hears at once that it is refused, and sends none.
+#[actix_web::test]
+async fn who_asks_before_sending_a_refused_body_is_not_told_to_go_on() {
+    let replica = Scripted::saying(OK).await;
+    let balancer = replica.balancer(&["--max-body", "8"]).await;
+    for (status, host, framing, body) in [
+        ("413", "x", "Content-Length: 9", "123456789"),
+        ("400", "x y", "Content-Length: 8", "12345678"),
+        ("400", "x y", "Transfer-Encoding: chunked", "0\r\n\r\n"),
+    ] {
+        let request =
+            format!("PUT / HTTP/1.1\r\nHost: {host}\r\n{framing}\r\nExpect: 100-continue\r\n\r\n");
+        let got = told(balancer.address(), request.as_bytes()).await;
+        assert!(got.starts_with(&format!("HTTP/1.1 {status} ")), "{got}");
+        assert_eq!(values(&got, "connection"), ["close"], "{got}");
+        assert!(got.ends_with("\"status\":\"failure\"}"), "{got}");
+        // Nothing behind a refusal is heard, and nobody is told to go on.
+        let behind = format!("{request}{body}{request}{body}{SMUGGLED}");
+        let got = told(balancer.address(), behind.as_bytes()).await;
+        assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{got}");
+    }
+    assert_eq!(replica.take_requests(), [""; 0]);
+    let good = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n12345678";
+    let got = told(balancer.address(), good.as_bytes()).await;
+    let expected = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n";
+    assert!(got.starts_with(expected), "{got}");
+}
+
 /// Clients that say all they have to say while no replica is there; every other in chunks of
 /// a byte, each of which takes as much memory as one of forty.
 #[actix_web::test]

@@ -5,6 +5,7 @@
 mod common;
 mod wire;
 
+use common::Ringmaster;
 use wire::{Scripted, told, values};
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\nvia: 1.1 shop\r\ncontent-length: 0\r\n\r\n";
@@ -57,36 +58,93 @@ async fn a_trusted_proxy_is_believed() {
     }
 }
 
-#[actix_web::test]
-async fn the_id_that_a_replica_sees_is_the_key_by_which_it_was_chosen() {
-    let mut servers = Vec::new();
-    let mut args = vec!["--workers".to_owned(), "1".to_owned()];
-    for _ in 0..4 {
-        let server = Scripted::saying(EMPTY).await;
-        args.extend([
-            "--upstream".to_owned(),
-            format!("127.0.0.1:{}", server.port),
-        ]);
-        servers.push(server);
+/// A balancer before four servers.
+struct Four {
+    balancer: Ringmaster,
+    servers: Vec<Scripted>,
+}
+
+impl Four {
+    async fn start(args: &[&str]) -> Self {
+        let mut servers = Vec::new();
+        for _ in 0..4 {
+            servers.push(Scripted::saying(EMPTY).await);
+        }
+        let upstreams = servers.iter().map(|s| format!("127.0.0.1:{}", s.port));
+        let upstreams: Vec<String> = upstreams.collect();
+        let mut all = vec!["--workers", "1"];
+        all.extend(upstreams.iter().flat_map(|at| ["--upstream", at]));
+        all.extend(args);
+        let balancer = Ringmaster::ready(&all).await;
+        Self { balancer, servers }
     }
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let balancer = common::Ringmaster::ready(&args).await;
-    // The server that was asked, and the id that it was told.
-    let ask = async |fields: String| {
+
+    /// Which server is asked, and the id that it is told.
+    async fn ask(&self, fields: &str) -> (usize, String) {
         let request = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
-        told(balancer.address(), request.as_bytes()).await;
-        let asked = servers.iter().enumerate().find_map(|(place, server)| {
+        told(self.balancer.address(), request.as_bytes()).await;
+        let asked = self.servers.iter().enumerate().find_map(|(place, server)| {
             let request = server.take_requests().pop()?;
             Some((place, values(&request, "x-request-id")[0].to_owned()))
         });
         asked.unwrap()
-    };
+    }
+}
+
+#[actix_web::test]
+async fn the_id_that_a_replica_sees_is_the_key_by_which_it_was_chosen() {
+    let four = Four::start(&[]).await;
     for fields in ["", "X-Request-ID:\r\n"] {
         for _ in 0..8 {
-            let (server, id) = ask(fields.to_owned()).await;
+            let (server, id) = four.ask(fields).await;
             let number: u64 = id.parse().unwrap();
             assert!((100_000..1_000_000).contains(&number), "{id}");
-            assert_eq!(ask(format!("X-Request-ID: {id}\r\n")).await, (server, id));
+            let again = four.ask(&format!("X-Request-ID: {id}\r\n")).await;
+            assert_eq!(again, (server, id));
         }
     }
+}
+
+/// With `--key client-ip`, everybody behind a proxy would share one replica.
+#[actix_web::test]
+async fn behind_a_trusted_proxy_each_client_has_a_replica_of_its_own() {
+    let args = [
+        "--key",
+        "client-ip",
+        "--balance-factor",
+        "none",
+        "--trusted-proxy",
+    ];
+    // Whom all but the last of these come from says nothing that counts.
+    let ways = |client: u8| {
+        [
+            format!("X-Forwarded-For: 192.0.2.{client}\r\n"),
+            format!("X-Forwarded-For: 198.51.100.7, 192.0.2.{client}\r\n"),
+            format!(
+                "X-Forwarded-For: 198.51.100.8\r\nX-Forwarded-For: 192.0.2.{client}, 127.0.0.3\r\n"
+            ),
+        ]
+    };
+    let trusting = Four::start(&[&args[..], &["127.0.0.0/8"]].concat()).await;
+    let mut asked = Vec::new();
+    for client in 1..=16 {
+        let mut by_way = Vec::new();
+        for way in ways(client) {
+            by_way.push(trusting.ask(&way).await.0);
+        }
+        by_way.dedup();
+        assert_eq!(by_way.len(), 1, "{client}");
+        asked.extend(by_way);
+    }
+    asked.sort_unstable();
+    asked.dedup();
+    assert!(asked.len() > 1, "{asked:?}");
+
+    let strict = Four::start(&[&args[..], &["10.0.0.0/8"]].concat()).await;
+    let mut asked = Vec::new();
+    for client in 1..=16 {
+        asked.push(strict.ask(&ways(client)[0]).await.0);
+    }
+    asked.dedup();
+    assert_eq!(asked.len(), 1, "{asked:?}");
 }

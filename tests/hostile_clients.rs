@@ -18,9 +18,9 @@ const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
 const REFUSED: &[(u16, &str, &str)] = &[
     // The request line.
     (405, "CONNECT", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"),
-    // 505 would say better what is wrong; actix says 400.
-    (400, "HTTP/2.0 in letters", "GET / HTTP/2.0\r\nHost: x\r\n\r\n"),
-    (400, "HTTP/1.2", "GET / HTTP/1.2\r\nHost: x\r\n\r\n"),
+    (505, "HTTP/2.0 in letters", "GET / HTTP/2.0\r\nHost: x\r\n\r\n"),
+    (505, "the beginning of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    (505, "HTTP/1.2", "GET / HTTP/1.2\r\nHost: x\r\n\r\n"),
     (400, "HTTP/3", "GET / HTTP/3\r\nHost: x\r\n\r\n"),
     (400, "no version", "GET /\r\nHost: x\r\n\r\n"),
     (400, "another protocol", "GET / SMTP/1.1\r\nHost: x\r\n\r\n"),
@@ -115,12 +115,41 @@ async fn what_breaks_the_rules_is_refused_and_ends_the_connection() {
         let first = got.split(' ').nth(1).and_then(|status| status.parse().ok());
         let closes = got.starts_with("HTTP/1.0") || values(&got, "connection") == ["close"];
         let answers = got.matches("\r\n\r\n").count();
-        let right = first == Some(status) && closes && answers == 1;
+        // Each has something to say.
+        let says = got.ends_with("\"status\":\"failure\"}");
+        let right = first == Some(status) && closes && answers == 1 && says;
         (!right).then(|| format!("{what}: {status} expected\n{got}\n"))
     }));
     let wrong: Vec<String> = wrong.await.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.concat());
     assert_eq!(replica.take_requests(), [""; 0]);
+    // What a client does wrong is nothing that an operator has to hear of.
+    assert_eq!(balancer.count_in_log("ERROR"), 0);
+}
+
+/// A body is what it is, even one that looks like an answer of actix's own.
+#[actix_web::test]
+async fn what_a_replica_says_is_never_taken_for_an_error() {
+    let canned = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
+    let bodiless = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+    let replica = Scripted::answering(move |request| {
+        if request.starts_with("GET /bodiless ") {
+            return bodiless.as_bytes().to_vec();
+        }
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+            canned.len()
+        );
+        format!("{head}{canned}").into_bytes()
+    })
+    .await;
+    let balancer = replica.balancer(&[]).await;
+    let asking = "GET /bodiless HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let got = told(balancer.address(), asking.as_bytes()).await;
+    let (first, second) = got.split_at(got.find("HTTP/1.1 200").unwrap());
+    assert!(first.starts_with("HTTP/1.1 431 "), "{got}");
+    assert_eq!(values(first, "content-length"), ["0"], "{got}");
+    assert!(second.ends_with(canned), "{got}");
 }
 
 #[actix_web::test]

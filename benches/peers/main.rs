@@ -13,6 +13,7 @@
 //!
 //! What is not installed is said and left out; `benches/peers/get` installs it.
 
+mod idle;
 mod load;
 mod options;
 mod proxies;
@@ -66,7 +67,11 @@ fn run() -> Result<(), String> {
         for scenario in scenarios {
             for round in 0..=options.rounds {
                 for proxy in &proxies {
-                    let sample = load::run(scenario, proxy, &folder, options.seconds)?;
+                    let sample = if scenario.idle {
+                        idle::run(scenario, proxy)?
+                    } else {
+                        load::run(scenario, proxy, &folder, options.seconds)?
+                    };
                     // The first round fills pools and caches.
                     if round > 0 {
                         figures.add(scenario, proxy.name, sample);

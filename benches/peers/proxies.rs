@@ -248,6 +248,8 @@ fn ringmaster(_: &Path, port: u16, backends: &[u16]) -> Result<Vec<String>, Stri
         format!("--listen=127.0.0.1:{port}"),
         // wrk's thousands are one crowd, no overload.
         "--max-waiting=16384".into(),
+        // By itself it takes half of the open files, and in need of them ends idle connections.
+        "--max-connections=15000".into(),
         // The others have no such limit, either.
         "--max-in-flight=none".into(),
     ];

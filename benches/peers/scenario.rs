@@ -10,6 +10,8 @@ pub struct Scenario {
     pub path: &'static str,
     /// A new connection for every request.
     pub close: bool,
+    /// One request on each connection, which then stays open.
+    pub idle: bool,
     /// Bytes of a request's body.
     pub upload: usize,
     /// Bytes that a request moves in its larger direction: for bytes per CPU second.
@@ -23,6 +25,7 @@ const SMALL: Scenario = Scenario {
     replicas: 3,
     path: "/",
     close: false,
+    idle: false,
     upload: 0,
     bytes: 0,
 };
@@ -102,6 +105,13 @@ pub fn all() -> Vec<Scenario> {
             name: "9500",
             what: "9,500 connections kept alive",
             connections: 9_500,
+            ..SMALL
+        },
+        Scenario {
+            name: "idle",
+            what: "9,500 open connections, each idle after one request",
+            connections: 9_500,
+            idle: true,
             ..SMALL
         },
     ]

@@ -17,6 +17,7 @@ use log::{debug, info};
 use super::graveyard::Beat;
 use super::lifeline::Lifeline;
 use crate::fleet::{Cadence, Expectation, Flip, HealthTracker, InstanceId};
+use crate::upstream::LoneClient;
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
 #[derive(Debug, Clone, Message)]
@@ -82,7 +83,7 @@ pub struct HeartbeatProber {
     settings: ProbeSettings,
     reports: Recipient<HealthFlipped>,
     watched: HashMap<InstanceId, (SpawnHandle, Beats)>,
-    client: awc::Client,
+    client: LoneClient,
     _lifeline: Lifeline,
 }
 
@@ -93,12 +94,7 @@ impl HeartbeatProber {
         reports: Recipient<HealthFlipped>,
         lifeline: Lifeline,
     ) -> Self {
-        let connector = awc::Connector::new().timeout(settings.timeout).limit(0);
-        let client = awc::Client::builder()
-            .connector(connector)
-            .disable_redirects()
-            .timeout(settings.timeout)
-            .finish();
+        let client = LoneClient::new(settings.timeout);
         Self {
             settings,
             reports,
@@ -110,7 +106,7 @@ impl HeartbeatProber {
 
     /// Beats for as long as nobody stops it.
     async fn beat(
-        client: awc::Client,
+        client: LoneClient,
         settings: ProbeSettings,
         reports: Recipient<HealthFlipped>,
         WatchInstance { id, endpoint }: WatchInstance,
@@ -157,7 +153,7 @@ fn remember(beats: &Beats, at: SystemTime, took: Duration, missed: Option<&Strin
 /// One heartbeat, on a connection of its own so that it also tells whether the instance
 /// takes new ones.
 async fn ask(
-    client: &awc::Client,
+    client: &LoneClient,
     endpoint: SocketAddr,
     settings: &ProbeSettings,
 ) -> Result<(), String> {
@@ -167,12 +163,8 @@ async fn ask(
         .path_and_query(settings.path.as_str())
         .build()
         .map_err(|error| error.to_string())?;
-    let mut response = client
-        .request(settings.method.clone(), uri)
-        .force_close()
-        .send()
-        .await
-        .map_err(|error| error.to_string())?;
+    let asked = client.ask(settings.method.clone(), uri).await;
+    let mut response = asked.map_err(|error| error.to_string())?;
     let expectation = &settings.expectation;
     expectation.check_status(response.status().as_u16())?;
     if expectation.body.is_none() {
@@ -202,7 +194,7 @@ impl Handler<WatchInstance> for HeartbeatProber {
         let id = watch.id.clone();
         let beats = Beats::default();
         let beat = Self::beat(
-            self.client.clone(),
+            self.client,
             self.settings.clone(),
             self.reports.clone(),
             watch,

@@ -85,6 +85,8 @@ pub struct Times {
     pub slow_start: Duration,
     /// A client, for the head of a request.
     pub header: Duration,
+    /// A client, from a response to its next request.
+    pub keep_alive: Duration,
     /// The parts of a request.
     pub request: RequestTimes,
     /// Connecting to a replica.

@@ -99,6 +99,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         slow_start: reader.duration("slow-start"),
         hang_mercy: reader.duration("hang-mercy"),
         header: reader.duration("header-timeout"),
+        keep_alive: reader.duration("keep-alive-timeout"),
         request: RequestTimes {
             wait: reader.duration("wait-timeout"),
             body: reader.duration("body-timeout"),

@@ -21,9 +21,6 @@ use crate::ring::ReplicaName;
 /// An admin call's body is no larger: a thousand names of the longest kind fit.
 const LARGEST_BODY: usize = 128 * 1024;
 
-/// And comes without longer pauses.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
 /// `{"n":2,"hostnames":["S4","S5"],"weights":{"S4":2}}`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,11 +71,12 @@ async fn list(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
 /// `POST /add`: answers once the new replicas are on the ring.
 async fn add(request: &HttpRequest, body: &mut web::Payload) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":2,"hostnames":["S4","S5"]}"#;
+    let pause = worker(request)?.settings.times.body;
     let AddRequest {
         n,
         hostnames,
         weights,
-    } = read_json(request, body, example).await?;
+    } = read_json(request, body, pause, example).await?;
     let added = Change::Add {
         n,
         hostnames,
@@ -93,7 +91,8 @@ async fn remove(
     body: &mut web::Payload,
 ) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":1,"hostnames":["S4"]}"#;
-    let RemoveRequest { n, hostnames } = read_json(request, body, example).await?;
+    let pause = worker(request)?.settings.times.body;
+    let RemoveRequest { n, hostnames } = read_json(request, body, pause, example).await?;
     change(request, Change::Remove { n, hostnames }).await
 }
 
@@ -118,17 +117,18 @@ fn roster(names: Vec<ReplicaName>) -> HttpResponse {
 }
 
 /// Reads a body that must be JSON and say so: a page of another site can make a browser
-/// post a form here, but not this content type.
+/// post a form here, but not this content type. It comes without pauses longer than `pause`.
 pub async fn read_json<T: DeserializeOwned>(
     request: &HttpRequest,
     body: &mut web::Payload,
+    pause: Duration,
     example: &str,
 ) -> Result<T, AdminError> {
     if !is_json(request) {
         return Err(AdminError::NotJson);
     }
     let mut bytes = web::BytesMut::new();
-    while let Some(chunk) = timeout(LONGEST_PAUSE, body.next())
+    while let Some(chunk) = timeout(pause, body.next())
         .await
         .map_err(|_| AdminError::Stalled)?
     {

@@ -1,17 +1,25 @@
-//! What is known of a client's connection, for as long as it is open, and who watches it.
+//! What is known of a client's connection, for as long as it is open.
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::dev::RequestHead;
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use log::debug;
+use tokio::net::TcpStream;
 
 use super::departure::Departure;
 use super::patience::{ClientTimes, Late, Patience};
+use super::watch::Watch;
+
+/// So long a connection is idle before nothing is kept of it but its socket. Shorter would
+/// cost those that have pauses more, longer would keep more memory after a rush.
+const NAP: Duration = Duration::from_millis(500);
 
 /// One connection of a client.
 pub struct ClientConnection {
@@ -25,6 +33,13 @@ pub struct ClientConnection {
     is_waiting: Cell<bool>,
     /// Its reader has been told to come back later.
     is_unread: Cell<bool>,
+    /// Whether all that was answered has gone out.
+    is_settled: Cell<bool>,
+    /// Whether what came last was the end of a head.
+    ends_a_head: Cell<bool>,
+    sleep: Cell<Sleep>,
+    /// Left by who had it, for who has it next.
+    socket: Cell<Option<TcpStream>>,
     /// Who reads from it.
     reader: RefCell<Option<Waker>>,
     watch: Rc<Watch>,
@@ -37,17 +52,20 @@ impl ClientConnection {
         departure.opened();
         let connection = Rc::new(Self {
             refused: Cell::new(false),
-            patience: Patience::new(watch.now.get()),
+            patience: Patience::new(watch.now()),
             late: Cell::new(None),
             has_more: Cell::new(false),
             is_waiting: Cell::new(false),
             is_unread: Cell::new(false),
+            is_settled: Cell::new(true),
+            ends_a_head: Cell::new(false),
+            sleep: Cell::new(Sleep::Awake),
+            socket: Cell::new(None),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
             departure: Arc::clone(departure),
         });
-        let watched = Rc::downgrade(&connection);
-        watch.connections.borrow_mut().push(watched);
+        watch.add(&connection);
         connection
     }
 
@@ -58,11 +76,15 @@ impl ClientConnection {
 
     /// A request has come; it is in hand until what is returned, and all that
     /// [`hold`](Self::hold) returns, is dropped.
-    pub fn begin(self: &Rc<Self>, request: &HttpRequest) -> InHand {
+    pub fn begin(self: &Rc<Self>, request: &RequestHead) -> InHand {
         let fields = request.headers();
-        let has_body =
-            fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
+        // What actix takes for a body, whether there is one or not.
+        let has_body = fields.contains_key(CONTENT_LENGTH)
+            || fields.contains_key(TRANSFER_ENCODING)
+            || fields.contains_key(UPGRADE)
+            || request.method == Method::CONNECT;
         self.has_more.set(false);
+        self.is_settled.set(false);
         self.patience.begin(has_body);
         InHand(Rc::clone(self))
     }
@@ -107,10 +129,82 @@ impl ClientConnection {
         self.departure.has_begun()
     }
 
-    /// Bytes have come.
-    pub fn heard(&self) {
+    /// Bytes have come, the last of which may be those at the end of a head.
+    pub fn heard(&self, ends_a_head: bool) {
         self.has_more.set(true);
-        self.patience.heard(self.watch.now.get());
+        self.ends_a_head.set(ends_a_head);
+        self.patience.heard(self.watch.now());
+    }
+
+    /// Whether what comes next begins a request.
+    pub fn awaits_a_head(&self) -> bool {
+        self.is_settled.get() && !self.patience.has_heard()
+    }
+
+    /// All that was written has gone out.
+    pub fn flushed(&self) {
+        if !self.patience.is_busy() {
+            self.is_settled.set(true);
+        }
+    }
+
+    /// Something is about to be written. Whether it answers a request, or all of those have
+    /// been answered.
+    pub fn writes(&self) -> Writes {
+        if self.is_settled.replace(false) {
+            Writes::Unasked
+        } else {
+            Writes::Answer
+        }
+    }
+
+    /// Whether nothing that was written is left to be sent.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled.get()
+    }
+
+    /// Whether it is idle and has been for a while. Then actix has nothing in its hands: all
+    /// that came ends with a head's end, that head was answered, and it had no body.
+    pub fn falls_asleep(&self) -> bool {
+        if self.sleep.get() != Sleep::Drowsy {
+            return false;
+        }
+        let falls = self.is_idle(self.watch.now());
+        self.sleep
+            .set(if falls { Sleep::Asleep } else { Sleep::Awake });
+        if falls {
+            self.watch.fell_asleep();
+        }
+        falls
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        self.is_settled.get()
+            && self.ends_a_head.get()
+            && !self.is_refused()
+            && self.patience.is_idle(now, NAP)
+    }
+
+    /// Something has come.
+    pub fn wakes(&self) {
+        self.sleep.set(Sleep::Awake);
+    }
+
+    /// The socket of one that falls asleep.
+    pub fn keep(&self, socket: TcpStream) {
+        if self.sleep.get() == Sleep::Asleep {
+            self.socket.set(Some(socket));
+        }
+    }
+
+    /// What was [kept](Self::keep).
+    pub fn kept(&self) -> Option<TcpStream> {
+        self.socket.take()
+    }
+
+    /// Whether nobody is to be waited for any more, because the server stops.
+    pub fn is_over(&self) -> bool {
+        self.watch.is_over()
     }
 
     /// Whether nothing more is to be read, because it took too long.
@@ -126,20 +220,25 @@ impl ClientConnection {
         }
     }
 
-    fn wake(&self) {
+    /// Lets its reader look again.
+    pub fn wake(&self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
     }
 
     /// `false` once nobody need look at it any more.
-    fn look(&self, now: Instant) -> bool {
-        let Some(late) = self.patience.late(now, &self.watch.times) else {
+    pub fn look(&self, now: Instant, times: &ClientTimes) -> bool {
+        let Some(late) = self.patience.late(now, times) else {
+            if self.sleep.get() == Sleep::Awake && self.is_idle(now) {
+                self.sleep.set(Sleep::Drowsy);
+                self.wake();
+            }
             return true;
         };
         self.late.set(Some(late));
         self.wake();
-        debug!("a client took too long for the head of its request");
+        debug!("a client took too long for its next request");
         false
     }
 }
@@ -155,7 +254,7 @@ pub struct InHand(Rc<ClientConnection>);
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        self.0.patience.release(self.0.watch.now.get());
+        self.0.patience.release(self.0.watch.now());
     }
 }
 
@@ -171,6 +270,24 @@ impl Drop for Waiting {
     }
 }
 
+/// Whether anything is kept of a connection but its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    Awake,
+    /// It may fall asleep when its task is next polled.
+    Drowsy,
+    Asleep,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// The answer to a request that was begun.
+    Answer,
+    /// What no request has asked for.
+    Unasked,
+}
+
 /// How much is to be read from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appetite {
@@ -181,48 +298,4 @@ pub enum Appetite {
     /// Not now: there is enough in hand of a request that waits. (Of one that has sent all
     /// it has to say, nothing comes; so that its client is heard to leave, it is read.)
     Nothing,
-}
-
-/// Looks at a worker thread's connections now and then.
-///
-/// One timer serves them all, and its last tick is everybody's clock: a request costs two
-/// writes to memory. The price is that a client has up to a quarter more time.
-pub struct Watch {
-    times: ClientTimes,
-    now: Cell<Instant>,
-    connections: RefCell<Vec<Weak<ClientConnection>>>,
-}
-
-impl Watch {
-    /// Starts one on this thread, which ends when it is dropped.
-    pub fn start(times: ClientTimes) -> Rc<Self> {
-        let watch = Rc::new(Self {
-            times,
-            now: Cell::new(Instant::now()),
-            connections: RefCell::default(),
-        });
-        let watching = Rc::downgrade(&watch);
-        let interval = (times.head / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
-        actix_web::rt::spawn(async move {
-            loop {
-                tokio::time::sleep(interval).await;
-                let Some(watch) = watching.upgrade() else {
-                    return;
-                };
-                // What began just after the last tick was given that tick's time.
-                watch.look(Instant::now(), interval);
-            }
-        });
-        watch
-    }
-
-    fn look(&self, now: Instant, interval: Duration) {
-        self.now.set(now);
-        let judged = now.checked_sub(interval).unwrap_or(now);
-        self.connections.borrow_mut().retain(|connection| {
-            connection
-                .upgrade()
-                .is_some_and(|connection| connection.look(judged))
-        });
-    }
 }

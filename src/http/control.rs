@@ -12,14 +12,19 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Recipient;
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::admin::read_json;
+use super::connection::ClientConnection;
 use super::error::{AdminError, Envelope};
+use super::server::Site;
+use super::unread::Unread;
+use super::wellformed;
 use crate::actors::graveyard::Death;
 use crate::actors::history::HistoryEntry;
 use crate::actors::post_mortem::LookAtDeaths;
@@ -49,21 +54,35 @@ pub struct ControlLinks {
     pub max_connections: usize,
     /// Requests that a replica may have in flight, if there is a limit.
     pub max_in_flight: Option<NonZeroU32>,
+    /// How long a client may pause within a body.
+    pub body_pause: Duration,
 }
 
-/// The routes of the admin listener.
-pub fn configure_control(app: &mut web::ServiceConfig, links: ControlLinks) {
-    app.app_data(Rc::new(links))
-        .default_service(web::to(dispatch));
+/// What the admin listener serves.
+pub fn control_site(links: ControlLinks) -> Site {
+    Site {
+        configure: Box::new(|app| {
+            app.app_data(Rc::new(links))
+                .default_service(web::to(dispatch));
+        }),
+        check: Rc::new(wellformed::check),
+    }
 }
 
-async fn dispatch(request: HttpRequest, body: web::Payload) -> HttpResponse {
+async fn dispatch(request: HttpRequest, mut body: web::Payload) -> HttpResponse {
+    let _in_hand = ClientConnection::of(&request).map(|client| client.begin(request.head()));
+    let response = route(&request, &mut body).await;
+    let is_chunked = request.chunked().unwrap_or(false);
+    Unread::Payload(body).until_answered(is_chunked, response)
+}
+
+async fn route(request: &HttpRequest, body: &mut web::Payload) -> HttpResponse {
     let answered = match (request.uri().path(), request.method()) {
-        ("/status", &(Method::GET | Method::HEAD)) => status(&request).await,
+        ("/status", &(Method::GET | Method::HEAD)) => status(request).await,
         ("/status", _) => Err(AdminError::WrongMethod("GET, HEAD")),
-        ("/deaths", &(Method::GET | Method::HEAD)) => deaths(&request).await,
+        ("/deaths", &(Method::GET | Method::HEAD)) => deaths(request).await,
         ("/deaths", _) => Err(AdminError::WrongMethod("GET, HEAD")),
-        ("/ring", &Method::PATCH) => reshape(&request, body).await,
+        ("/ring", &Method::PATCH) => reshape(request, body).await,
         ("/ring", _) => Err(AdminError::WrongMethod("PATCH")),
         _ => Err(AdminError::UnknownPath(
             "GET /status, GET /deaths, PATCH /ring",
@@ -227,7 +246,7 @@ struct OwnershipLine {
 
 async fn reshape(
     request: &HttpRequest,
-    mut body: web::Payload,
+    body: &mut web::Payload,
 ) -> Result<HttpResponse, AdminError> {
     let links = links(request)?;
     let dry_run = match request.query_string() {
@@ -239,7 +258,7 @@ async fn reshape(
         }
     };
     let example = r#"{"strategy":"maglev","weights":{"Server1":2}}"#;
-    let patch: RingPatch = read_json(request, &mut body, example).await?;
+    let patch: RingPatch = read_json(request, body, links.body_pause, example).await?;
     let view = links.ring.send(LookAtRing).await;
     let view = view.map_err(|_| AdminError::Unavailable)?;
     let change = check(patch, view.table.spec(), dry_run).map_err(AdminError::BadBody)?;

@@ -138,8 +138,12 @@ pub enum ProxyError {
     SlowHead,
     /// A method that makes no sense here.
     Connect,
-    /// A request that RFC 9110 and 9112 forbid and actix lets through.
+    /// A request that RFC 9110 and 9112 forbid.
     Malformed(&'static str),
+    /// A request in another version of HTTP than 1.0 and 1.1.
+    OtherVersion,
+    /// A head beyond what actix reads of one.
+    HeadTooLarge,
     /// A switch of protocols asked for by a request that cannot ask for one.
     Upgrade,
 }
@@ -180,6 +184,10 @@ impl fmt::Display for ProxyError {
             Self::SlowHead => "the head of the request did not come in time",
             Self::Connect => "CONNECT is not supported",
             Self::Malformed(why) => why,
+            Self::OtherVersion => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+            Self::HeadTooLarge => {
+                "the head of the request is larger than 128 KiB or has more than 96 fields"
+            }
             Self::Upgrade => {
                 "an upgrade to WebSocket takes a GET of HTTP/1.1 without a body, with \
                  Connection: upgrade and one Upgrade field"
@@ -209,6 +217,8 @@ impl ResponseError for ProxyError {
             }
             Self::Upstream(Failure::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::OtherVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 

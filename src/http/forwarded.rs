@@ -5,6 +5,8 @@
 //! ourselves, and what a client says in them counts only if it is a proxy that the operator
 //! trusts (`--trusted-proxy`).
 
+use std::net::{IpAddr, SocketAddr};
+
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
@@ -13,7 +15,7 @@ use ipnet::IpNet;
 
 use super::headers;
 use super::key::REQUEST_ID;
-use crate::upstream::RequestHead;
+use crate::upstream::OutgoingHead;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -29,11 +31,11 @@ pub fn tell_request(
     trusted: &[IpNet],
     fresh_id: Option<u64>,
     address: &Authority,
-    to: &mut RequestHead,
+    to: &mut OutgoingHead,
 ) {
     let from = request.headers();
-    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    let is_trusted = peer.is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer)));
+    let peer = peer(request);
+    let is_trusted = peer.is_some_and(|peer| is_among(trusted, peer));
     // The authority of a target in absolute form is the host (RFC 9112, section 3.2.2).
     let target = request.uri();
     let told = target.scheme().and(target.authority()).map(authority_of);
@@ -94,6 +96,44 @@ pub fn tell_response(status: StatusCode, fields: &mut HeaderMap) {
     fields.append(header::VIA, VIA);
 }
 
+/// Who a request comes from: the peer, or whom it forwards for as far as proxies are trusted.
+pub fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = peer(request)?;
+    if !is_among(trusted, client) {
+        return Some(client);
+    }
+    let fields: Vec<_> = request.headers().get_all(&FOR).collect();
+    let said = fields.iter().rev();
+    for value in said.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b',')) {
+        let Some(before) = address(value) else {
+            break;
+        };
+        client = before;
+        if !is_among(trusted, client) {
+            break;
+        }
+    }
+    Some(client)
+}
+
+/// An address; some proxies add the port.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(text).ok()?.trim();
+    let address = text.parse::<IpAddr>().or_else(|_| {
+        let address = text.parse::<SocketAddr>();
+        address.map(|address| address.ip())
+    });
+    Some(address.ok()?.to_canonical())
+}
+
+fn peer(request: &HttpRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|peer| peer.ip().to_canonical())
+}
+
+fn is_among(nets: &[IpNet], address: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&address))
+}
+
 fn tells_of_the_way(name: &HeaderName) -> bool {
     *name == header::FORWARDED || name.as_str().starts_with("x-forwarded-")
 }
@@ -120,7 +160,7 @@ mod tests {
         for field in fields {
             request = request.append_header(*field);
         }
-        let mut to = RequestHead::new("GET", "/");
+        let mut to = OutgoingHead::new("GET", "/");
         let address = Authority::from_static("192.0.2.80:8080");
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
         let request = request.to_http_request();

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use super::{HttpSettings, forwarded};
 use crate::config::KeySource;
 use crate::ring::Key;
 
@@ -19,12 +20,12 @@ pub fn fresh_id(request: &HttpRequest) -> Option<u64> {
 }
 
 /// The key of a request, to which an id may have been given.
-pub fn of(request: &HttpRequest, source: &KeySource, fresh_id: Option<u64>) -> Key {
-    find(request, source).unwrap_or_else(|| id_of(request, fresh_id))
+pub fn of(request: &HttpRequest, settings: &HttpSettings, fresh_id: Option<u64>) -> Key {
+    find(request, settings).unwrap_or_else(|| id_of(request, fresh_id))
 }
 
-fn find(request: &HttpRequest, source: &KeySource) -> Option<Key> {
-    match source {
+fn find(request: &HttpRequest, settings: &HttpSettings) -> Option<Key> {
+    match &settings.key {
         KeySource::Id => None,
         KeySource::Header(name) => {
             let value = request.headers().get(name.as_str())?;
@@ -39,7 +40,7 @@ fn find(request: &HttpRequest, source: &KeySource) -> Option<Key> {
         }
         KeySource::Path => Some(Key::from_bytes(request.uri().path().as_bytes())),
         KeySource::ClientIp => {
-            let address = request.peer_addr()?.ip().to_canonical();
+            let address = forwarded::client(request, &settings.trusted_proxies)?;
             Some(Key::from_bytes(address.to_string().as_bytes()))
         }
     }
@@ -66,7 +67,27 @@ fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
 mod tests {
     use actix_web::test::TestRequest;
 
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::RequestTimes;
+
+    fn by(key: KeySource) -> HttpSettings {
+        let any = Duration::from_secs(1);
+        HttpSettings {
+            trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),
+            key,
+            times: RequestTimes {
+                wait: any,
+                body: any,
+                response: any,
+                idle: any,
+                tunnel: any,
+                request: None,
+            },
+            max_body: None,
+        }
+    }
 
     #[test]
     fn each_source_finds_its_part_of_the_request() {
@@ -91,8 +112,57 @@ mod tests {
             (KeySource::Query("empty".into()), Key(123_456)),
             (KeySource::Query("use".into()), Key(123_456)),
         ] {
+            let source = by(source);
             let key = of(&request, &source, fresh_id(&request));
-            assert_eq!(key, expected, "{source:?}");
+            assert_eq!(key, expected, "{:?}", source.key);
+        }
+    }
+
+    #[test]
+    fn the_client_of_a_trusted_proxy_is_whom_it_forwards_for() {
+        let key_of = |peer: &str, said: &[&str]| {
+            let mut request = TestRequest::default().peer_addr(peer.parse().unwrap());
+            for value in said {
+                request = request.append_header(("x-forwarded-for", *value));
+            }
+            of(
+                &request.to_http_request(),
+                &by(KeySource::ClientIp),
+                Some(1),
+            )
+        };
+        type Row = (&'static str, &'static [&'static str], &'static str);
+        let rows: &[Row] = &[
+            // A stranger says what it likes.
+            ("192.0.2.9:1", &["192.0.2.1"], "192.0.2.9"),
+            ("10.9.0.1:1", &[], "10.9.0.1"),
+            ("10.9.0.1:1", &["192.0.2.1"], "192.0.2.1"),
+            ("[::ffff:10.9.0.1]:1", &["::ffff:192.0.2.1"], "192.0.2.1"),
+            (
+                "10.9.0.1:1",
+                &["192.0.2.66, 192.0.2.1 ,10.9.3.3"],
+                "192.0.2.1",
+            ),
+            (
+                "10.9.0.1:1",
+                &["192.0.2.66", "192.0.2.1", "10.9.3.3"],
+                "192.0.2.1",
+            ),
+            ("10.9.0.1:1", &["192.0.2.1:4711"], "192.0.2.1"),
+            ("10.9.0.1:1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.9.0.1:1", &["2001:db8::1"], "2001:db8::1"),
+            // Nobody but proxies: the first of them.
+            ("10.9.0.1:1", &["10.9.0.3, 10.9.0.2"], "10.9.0.3"),
+            // What is no address hides all before it.
+            ("10.9.0.1:1", &["192.0.2.1, unknown, 10.9.0.2"], "10.9.0.2"),
+            ("10.9.0.1:1", &["192.0.2.1, "], "10.9.0.1"),
+        ];
+        for (peer, said, client) in rows {
+            assert_eq!(
+                key_of(peer, said),
+                Key::from_bytes(client.as_bytes()),
+                "{peer} {said:?}"
+            );
         }
     }
 
@@ -100,7 +170,7 @@ mod tests {
     fn a_request_without_an_id_gets_a_random_one_of_six_digits() {
         let request = TestRequest::default().to_http_request();
         let keys: std::collections::HashSet<Key> = (0..100)
-            .map(|_| of(&request, &KeySource::Id, fresh_id(&request)))
+            .map(|_| of(&request, &by(KeySource::Id), fresh_id(&request)))
             .collect();
         assert!(keys.len() > 90);
         assert!(keys.iter().all(|k| (100_000..1_000_000).contains(&k.0)));

@@ -7,17 +7,21 @@ mod connection;
 mod control;
 mod departure;
 mod error;
+mod expect;
 mod forwarded;
 mod headers;
 mod key;
+mod last_words;
 mod patience;
 mod proxy;
 mod reply_wait;
 mod response_body;
+mod served;
 mod server;
 mod stream;
 mod unread;
 mod upgrade;
+mod watch;
 mod wellformed;
 
 use std::rc::Rc;
@@ -25,7 +29,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 use actix_web::http::{ConnectionType, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
@@ -33,9 +37,10 @@ use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas}
 use crate::config::{KeySource, RequestTimes};
 use crate::upstream::{Clients, Counters, RetryBudget};
 use connection::ClientConnection;
-pub use control::{ControlLinks, configure_control};
+pub use control::{ControlLinks, control_site};
 pub use departure::Departure;
-pub use server::{ServerSettings, serve};
+pub use patience::ClientTimes;
+pub use server::{ServerSettings, Site, serve};
 use unread::Unread;
 
 /// What a worker thread's handlers may ask for, and whom.
@@ -77,14 +82,26 @@ pub struct Worker {
     pub counters: Arc<Counters>,
 }
 
-/// The routes of one worker thread: the admin calls by their exact path, and everything
-/// else forwarded.
+/// What one worker thread serves: the admin calls by their exact path, and everything else
+/// forwarded.
 ///
 /// actix's own router decodes a path before it compares, so that `/%72ep` would be an
 /// admin call; here it is a path like any other and goes through untouched.
-pub fn configure(app: &mut web::ServiceConfig, worker: Worker) {
-    app.app_data(Rc::new(worker))
-        .default_service(web::to(dispatch));
+pub fn proxy_site(worker: Worker) -> Site {
+    let worker = Rc::new(worker);
+    let of_check = Rc::clone(&worker);
+    Site {
+        configure: Box::new(|app| {
+            app.app_data(worker).default_service(web::to(dispatch));
+        }),
+        check: Rc::new(move |request| {
+            wellformed::check(request)?;
+            proxy::check_length(request, of_check.settings.max_body).inspect_err(|_| {
+                of_check.counters.request();
+                of_check.counters.failure();
+            })
+        }),
+    }
 }
 
 async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
@@ -92,8 +109,8 @@ async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpRespon
     if connection.is_some_and(|connection| connection.is_refused()) {
         return wellformed::hang_up().await;
     }
-    let _in_hand = connection.map(|connection| connection.begin(&request));
-    let (answered, unread) = match (wellformed::check(&request), request.uri().path()) {
+    let _in_hand = connection.map(|connection| connection.begin(request.head()));
+    let (answered, unread) = match (wellformed::check(request.head()), request.uri().path()) {
         (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
         (Ok(()), "/rep" | "/add" | "/rm") => {
             let answer = admin::answer(&request, &mut payload).await;
@@ -114,7 +131,7 @@ async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpRespon
             .set_connection_type(ConnectionType::Close);
     }
     match unread {
-        Some(unread) => unread.until_answered(&request, response),
+        Some(unread) => unread.until_answered(request.chunked().unwrap_or(false), response),
         None => response,
     }
 }

@@ -4,8 +4,8 @@
 //! connection for ever. So the time is kept here, from what is seen of a connection:
 //!
 //! ```text
-//! opened ──── bytes ──── head whole ═════ response whole ──── bytes ──── head whole ═══
-//!    └── head timeout ──────┘    (busy: not timed here)      └─ head timeout ─┘
+//! opened ──── bytes ──── head whole ═════ response whole ────── bytes ──── head whole ═══
+//!    └── head timeout ──────┘    (busy: not timed here)  └ keep-alive ┘└ head timeout ┘
 //! ```
 
 use std::cell::Cell;
@@ -17,8 +17,19 @@ pub struct ClientTimes {
     /// For a request's head: the first from the connection's beginning on, any other from its
     /// first byte on.
     pub head: Duration,
-    /// From a response to the next request's first byte; actix sees to that.
+    /// From a response to the next request's first byte.
     pub keep_alive: Duration,
+}
+
+impl ClientTimes {
+    /// What holds while connections run short: one without a request must not keep others
+    /// out for long.
+    pub fn in_short_supply(self) -> Self {
+        Self {
+            keep_alive: self.keep_alive.min(self.head),
+            ..self
+        }
+    }
 }
 
 /// What has taken too long.
@@ -26,7 +37,7 @@ pub struct ClientTimes {
 pub enum Late {
     /// For certain a request's head.
     Head,
-    /// What may be the rest of a body that was not wanted.
+    /// Another request, or what may be the rest of a body that was not wanted.
     Rest,
 }
 
@@ -96,6 +107,20 @@ impl Patience {
         self.busy.get() > 0
     }
 
+    /// Whether bytes have come since the last response.
+    pub fn has_heard(&self) -> bool {
+        self.heard_at.get().is_some()
+    }
+
+    /// Whether nothing has been said since a request without a body was answered, for so
+    /// long.
+    pub fn is_idle(&self, now: Instant, time: Duration) -> bool {
+        !self.is_busy()
+            && self.heard_at.get().is_none()
+            && self.last.get() == Some(Last::WithoutBody)
+            && now.saturating_duration_since(self.quiet_since.get()) >= time
+    }
+
     /// Whether the client has had its time.
     pub fn late(&self, now: Instant, times: &ClientTimes) -> Option<Late> {
         if self.is_busy() {
@@ -111,9 +136,10 @@ impl Patience {
                     Last::WithoutBody => Some(Late::Head),
                     Last::WithBody => Some(Late::Rest),
                 },
-                // An idle connection would have ended: a part of a head has come while the
-                // response before went out.
-                _ => quiet_for(times.keep_alive + times.head).then_some(Late::Rest),
+                Some(_) => None,
+                // If a part of a head has come while the response before went out, the rest
+                // has as much time as another would have.
+                None => quiet_for(times.keep_alive).then_some(Late::Rest),
             },
         }
     }
@@ -155,7 +181,12 @@ mod tests {
                 None,
             ),
             ("a response that goes out", &[Get, Streams, Ends(2)], None),
-            ("then nothing", &[Get, Ends(2)], Some((27, Late::Rest))),
+            ("then nothing", &[Get, Ends(2)], Some((22, Late::Rest))),
+            (
+                "nothing for long, and then a slow head",
+                &[Get, Ends(2), Heard(21)],
+                Some((26, Late::Head)),
+            ),
             (
                 "a slow second head",
                 &[Get, Ends(2), Heard(10), Heard(13)],
@@ -170,7 +201,7 @@ mod tests {
             (
                 "began while the response went out",
                 &[Get, Heard(2), Ends(3)],
-                Some((28, Late::Rest)),
+                Some((23, Late::Rest)),
             ),
         ];
         for (story, seen, expected) in rows {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use actix_web::body::BodySize;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode, Version};
@@ -23,7 +24,7 @@ use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
 use crate::upstream::{
-    Attempt, Exchange, Failure, Grant, Idle, Replay, RequestHead, Verdict, recycle,
+    Attempt, Exchange, Failure, Grant, Idle, OutgoingHead, Replay, Verdict, recycle,
 };
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
@@ -40,10 +41,7 @@ pub async fn forward(
     worker.retry_budget.earn();
     let upgrade = match upgrade::asked(request) {
         _ if request.method() == Method::CONNECT => Err(ProxyError::Connect),
-        _ if is_too_large(request, worker.settings.max_body) => {
-            Err(ProxyError::Upstream(Failure::BodyTooLarge))
-        }
-        upgrade => upgrade,
+        upgrade => check_length(request.head(), worker.settings.max_body).and(upgrade),
     };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
@@ -77,7 +75,7 @@ async fn attempt_until_answered(
     let tunnel = upgrade.then(Tunnel::default);
     let fresh_id = key::fresh_id(request);
     let mut wanted = AcquireSlot {
-        key: key::of(request, &worker.settings.key, fresh_id),
+        key: key::of(request, &worker.settings, fresh_id),
         tried: Vec::new(),
         refused: Vec::new(),
     };
@@ -154,10 +152,14 @@ async fn attempt_until_answered(
     }
 }
 
-/// Whether a request says that its body is larger than it may be. One in chunks may turn out
-/// to be so later.
-fn is_too_large(request: &HttpRequest, most: Option<u64>) -> bool {
-    most.is_some_and(|most| content_length(request.headers()).is_some_and(|length| length > most))
+/// Refuses a request that says that its body is larger than it may be. One in chunks may turn
+/// out to be so later.
+pub fn check_length(request: &RequestHead, most: Option<u64>) -> Result<(), ProxyError> {
+    let length = || content_length(request.headers()).unwrap_or_default();
+    match most {
+        Some(most) if length() > most => Err(ProxyError::Upstream(Failure::BodyTooLarge)),
+        _ => Ok(()),
+    }
 }
 
 /// The body that is to be sent on, if there is one.
@@ -224,7 +226,7 @@ async fn send(
     wait: ReplyWait,
 ) -> Result<ClientResponse, Failure> {
     let instance = grant.instance();
-    let mut head = RequestHead::new(request.method().as_str(), &target(request));
+    let mut head = OutgoingHead::new(request.method().as_str(), &target(request));
     let trusted = &worker.settings.trusted_proxies;
     forwarded::tell_request(request, trusted, fresh_id, instance.authority(), &mut head);
     if tunnel.is_some() {

@@ -1,18 +1,16 @@
 //! A client's socket, for actix: its bytes as they are, and its end when it is late.
 
-use std::fmt::Write as _;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
-use actix_web::http::header::HttpDate;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::{Appetite, ClientConnection};
+use super::connection::{Appetite, ClientConnection, Writes};
 use super::error::ProxyError;
+use super::last_words;
 use super::patience::Late;
 
 /// So much is read before actix looks what it is.
@@ -20,22 +18,23 @@ const A_BIT: usize = 8 * 1024;
 
 /// What actix reads a client's requests from.
 pub struct ClientStream {
-    socket: TcpStream,
+    /// It is there until this is dropped.
+    socket: Option<TcpStream>,
     connection: Rc<ClientConnection>,
     /// Bytes in a row that were read before it was known what they are.
     in_a_row: usize,
-    /// Nothing that actix has written is left to be sent.
-    is_flushed: bool,
+    /// The request that comes names another version of HTTP.
+    is_other_version: bool,
 }
 
 impl ClientStream {
     /// A client's socket.
     pub fn new(socket: TcpStream, connection: Rc<ClientConnection>) -> Self {
         Self {
-            socket,
+            socket: Some(socket),
             connection,
             in_a_row: 0,
-            is_flushed: true,
+            is_other_version: false,
         }
     }
 
@@ -44,29 +43,48 @@ impl ClientStream {
         &self.connection
     }
 
+    fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        let socket = self.socket.as_mut().map(Pin::new);
+        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     /// Tells a client that is late so, if it would not end up in another answer. actix has
     /// never seen a request and says nothing.
     fn say_late(&mut self) {
-        if self.connection.late() == Some(Late::Head) && self.is_flushed {
-            self.is_flushed = false;
-            // A client that cannot take so little has no use for it.
-            let _ = self.socket.try_write(late_answer().as_bytes());
+        if let (Some(Late::Head), true, Some(socket)) = (
+            self.connection.late(),
+            self.connection.is_settled(),
+            &self.socket,
+        ) {
+            self.connection.writes();
+            say(socket, &ProxyError::SlowHead);
         }
+    }
+
+    /// Says what is wrong where actix has none but its own few words; whether it did.
+    fn says_instead(&self, written: &[u8]) -> bool {
+        let error = last_words::instead_of(written, self.is_other_version);
+        if let (Some(error), Some(socket)) = (error, &self.socket) {
+            say(socket, &error);
+            return true;
+        }
+        false
     }
 }
 
-/// 408 (RFC 9110, section 15.5.9), as [`ProxyError`] answers.
-fn late_answer() -> String {
-    let body = ProxyError::SlowHead.body();
-    let mut answer = String::from("HTTP/1.1 408 Request Timeout\r\n");
-    // Writing to a string cannot fail.
-    let _ = write!(
-        answer,
-        "content-length: {}\r\nconnection: close\r\ncontent-type: application/json\r\ndate: {}\r\n\r\n{body}",
-        body.len(),
-        HttpDate::from(SystemTime::now()),
-    );
-    answer
+/// Answers with an error, at the end of a connection. A client that cannot take so little has
+/// no use for it.
+pub fn say(socket: &TcpStream, error: &ProxyError) {
+    let _ = socket.try_write(last_words::answer(error).as_bytes());
+}
+
+/// The socket of an idle connection outlives what actix has made of it.
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            self.connection.keep(socket);
+        }
+    }
 }
 
 impl AsyncRead for ClientStream {
@@ -95,13 +113,17 @@ impl AsyncRead for ClientStream {
             }
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+        let read = this.socket()?.poll_read(cx, buf);
         if read.is_pending() {
             this.in_a_row = 0;
             this.connection.awaited_by(cx.waker());
         } else {
-            this.in_a_row += buf.filled().len() - before;
-            this.connection.heard();
+            let come = buf.filled().get(before..).unwrap_or_default();
+            this.in_a_row += come.len();
+            if this.connection.awaits_a_head() {
+                this.is_other_version = last_words::is_other_version(come);
+            }
+            this.connection.heard(come.ends_with(b"\r\n\r\n"));
         }
         read
     }
@@ -113,31 +135,22 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.is_flushed = false;
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.is_flushed = false;
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        if self.connection.writes() == Writes::Unasked && self.says_instead(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        self.socket()?.poll_write(cx, bytes)
     }
 
     /// actix flushes when it has written all it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        self.is_flushed = matches!(flushed, Poll::Ready(Ok(())));
+        let flushed = self.socket()?.poll_flush(cx);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.connection.flushed();
+        }
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        self.socket()?.poll_shutdown(cx)
     }
 }

@@ -9,13 +9,15 @@ use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::{Bytes, Payload};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpResponse, dev};
 
 use crate::upstream::Replay;
 
 /// A request's body, whoever has it.
 #[expect(dead_code, reason = "what counts is when it is dropped")]
 pub enum Unread {
+    /// No handler has seen it.
+    Untouched(dev::Payload),
     /// Nobody has asked for it.
     Payload(Payload),
     /// It was on its way to a replica.
@@ -23,13 +25,9 @@ pub enum Unread {
 }
 
 impl Unread {
-    /// Keeps it until the answer has ended, where that matters.
-    pub fn until_answered(
-        self,
-        request: &HttpRequest,
-        response: HttpResponse,
-    ) -> HttpResponse<BoxBody> {
-        if !request.chunked().unwrap_or(false) {
+    /// Keeps it until the answer has ended, where that matters: if it comes in chunks.
+    pub fn until_answered(self, is_chunked: bool, response: HttpResponse) -> HttpResponse<BoxBody> {
+        if !is_chunked {
             return response;
         }
         let kept = |_: &mut _, body| Kept {

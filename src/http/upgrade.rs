@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::connection::InHand;
 use super::error::ProxyError;
 use super::{forwarded, headers};
-use crate::upstream::{Grant, Pause, Replay, RequestHead};
+use crate::upstream::{Grant, OutgoingHead, Pause, Replay};
 
 /// Whether a request asks for WebSocket. An error if it asks in a way that leaves open
 /// where it ends.
@@ -58,7 +58,7 @@ pub fn asked(request: &HttpRequest) -> Result<bool, ProxyError> {
 
 /// Asks the replica for what the client asks for. The guard adds the Connection field that
 /// goes with it.
-pub fn ask_on(request: &HttpRequest, to: &mut RequestHead) {
+pub fn ask_on(request: &HttpRequest, to: &mut OutgoingHead) {
     for value in request.headers().get_all(header::UPGRADE) {
         to.field("upgrade", value.as_bytes());
     }

@@ -9,26 +9,27 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::RequestHead;
 use actix_web::http::Method;
 use actix_web::http::header::HOST;
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::ProxyError;
 
 /// Judges a request's target and Host.
-pub fn check(request: &HttpRequest) -> Result<(), ProxyError> {
-    let uri = request.uri();
+pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
+    let uri = &request.uri;
     let authority = uri.authority().map(|authority| authority.as_str());
     match (uri.scheme_str(), authority) {
         // The origin form: a path; or the asterisk form.
         (None, None) if uri.path().starts_with('/') => {}
-        (None, None) if uri.path() == "*" && request.method() == Method::OPTIONS => {}
+        (None, None) if uri.path() == "*" && request.method == Method::OPTIONS => {}
         // The absolute form, which names the host itself.
         (Some("http" | "https"), Some(host)) if !host.is_empty() && is_host(host) => {}
         // The authority form, which is answered by its own refusal.
-        (None, Some(_)) if request.method() == Method::CONNECT => {}
+        (None, Some(_)) if request.method == Method::CONNECT => {}
         _ => return Err(ProxyError::Malformed("the request's target is malformed")),
     }
     // actix refuses none, where there must be one, and several.

@@ -16,6 +16,8 @@ fn nothing_said_is_three_demo_replicas() {
     assert_eq!(settings.heartbeat.failures.get(), 3);
     assert_eq!(settings.times.start, Duration::from_secs(60));
     assert_eq!(settings.times.header, Duration::from_secs(5));
+    // Longer than what usually stands before it: an AWS load balancer keeps 60 s.
+    assert_eq!(settings.times.keep_alive, Duration::from_secs(75));
     assert_eq!(settings.times.request.wait, Duration::from_secs(5));
     assert_eq!(settings.times.connect, Duration::from_millis(500));
     assert_eq!(settings.times.request.response, Duration::from_secs(60));

@@ -56,7 +56,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value_name: "CIDR",
         help: "Believe what a proxy in this network says of its clients",
         more: "Its X-Forwarded-For, -Proto, -Host and Forwarded are passed on, its own address \
-               appended. What anybody else says in them is dropped, and they are set anew.",
+               appended, and --key client-ip is whom it forwards for. What anybody else says in them \
+               is dropped, and they are set anew.",
         allowed: Allowed::Text("a network or an address, such as 10.0.0.0/8, 10.1.2.3 or fd00::/8"),
         shape: Shape::List,
         ..PLAIN

@@ -60,6 +60,19 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "keep-alive-timeout",
+        value_name: "DURATION",
+        help: "How long a client's connection may be idle between two requests",
+        more: "What stands before the balancer (an AWS load balancer keeps 60 s) should close \
+               first, or now and then its request meets the end of the connection. With seven \
+               of eight of --max-connections open, it is --header-timeout at the most. An idle \
+               connection costs some 2 KiB.",
+        fallback: Fallback::Value("75s"),
+        allowed: Allowed::Duration(ms(100), DAY),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "connect-timeout",
         value_name: "DURATION",
         help: "How long connecting to a replica may take",

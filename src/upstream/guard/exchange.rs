@@ -31,7 +31,7 @@ const MOST_ROOM: usize = 16 * 1024;
 /// One request and its response.
 pub struct Exchange {
     pub(super) asked: Asked,
-    pub(super) head: RequestHead,
+    pub(super) head: OutgoingHead,
     pub(super) body: Option<RequestBody>,
     pub(super) pause: Option<Pause>,
 }
@@ -42,7 +42,7 @@ pub type Pause = Rc<Cell<bool>>;
 
 impl Exchange {
     /// A request of this method, its head and its body.
-    pub fn new(method: &Method, head: RequestHead, body: Option<RequestBody>) -> Self {
+    pub fn new(method: &Method, head: OutgoingHead, body: Option<RequestBody>) -> Self {
         Self {
             asked: Asked {
                 head: method == Method::HEAD,
@@ -76,9 +76,9 @@ impl Exchange {
 
 /// A request's head as it goes out, but for what says how long the body is and for the line
 /// that ends it.
-pub struct RequestHead(pub(super) BytesMut);
+pub struct OutgoingHead(pub(super) BytesMut);
 
-impl RequestHead {
+impl OutgoingHead {
     /// A head with its request line (RFC 9112, section 3).
     pub fn new(method: &str, target: &str) -> Self {
         let mut bytes = ROOM.take();
@@ -120,7 +120,7 @@ impl RequestHead {
     }
 }
 
-impl Drop for RequestHead {
+impl Drop for OutgoingHead {
     fn drop(&mut self) {
         if self.0.capacity() <= MOST_ROOM {
             // Where the thread ends, nobody needs it.

@@ -39,7 +39,7 @@ use std::task::{Context, Poll, ready};
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub use exchange::{Exchange, Pause, RequestHead};
+pub use exchange::{Exchange, OutgoingHead, Pause};
 pub use fault::Fault;
 use framing::{Framing, Verdict};
 pub use head::Index;

@@ -12,7 +12,7 @@ use actix_web::test::TestRequest;
 use actix_web::web::Payload;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::{Exchange, Fault, Guarded, Pause, RequestHead};
+use super::super::{Exchange, Fault, Guarded, OutgoingHead, Pause};
 use crate::upstream::Replay;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -112,8 +112,8 @@ fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-fn head() -> RequestHead {
-    let mut head = RequestHead::new("POST", "/x");
+fn head() -> OutgoingHead {
+    let mut head = OutgoingHead::new("POST", "/x");
     head.field("host", b"a");
     head
 }

@@ -1,0 +1,120 @@
+//! Who looks at a worker thread's connections: which are late, which fall asleep.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use super::connection::ClientConnection;
+use super::patience::ClientTimes;
+use crate::memory;
+
+/// So many connections that fell asleep leave some 10 MiB.
+const WORTH_GIVING_BACK: usize = 640;
+
+/// Looks at a worker thread's connections now and then.
+///
+/// One timer serves them all, and its last tick is everybody's clock: a request costs two
+/// writes to memory. The price is that a client has up to a quarter more time.
+pub struct Watch {
+    times: ClientTimes,
+    /// So many connections are many.
+    many: usize,
+    now: Cell<Instant>,
+    connections: RefCell<Vec<Weak<ClientConnection>>>,
+    /// So many have fallen asleep since memory was given back.
+    asleep: Cell<usize>,
+    is_over: Cell<bool>,
+}
+
+impl Watch {
+    /// Starts one on this thread, which ends when it is dropped, for at most so many
+    /// connections.
+    pub fn start(times: ClientTimes, most: usize) -> Rc<Self> {
+        let watch = Rc::new(Self {
+            times,
+            many: most - most / 8,
+            now: Cell::new(Instant::now()),
+            connections: RefCell::default(),
+            asleep: Cell::new(0),
+            is_over: Cell::new(false),
+        });
+        let watching = Rc::downgrade(&watch);
+        let shortest = times.head.min(times.keep_alive);
+        let interval = (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
+        actix_web::rt::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let Some(watch) = watching.upgrade() else {
+                    return;
+                };
+                // What began just after the last tick was given that tick's time.
+                watch.look(Instant::now(), interval);
+                watch.give_back();
+            }
+        });
+        watch
+    }
+
+    /// The time of the last tick.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Looks at this one from now on.
+    pub fn add(&self, connection: &Rc<ClientConnection>) {
+        let connection = Rc::downgrade(connection);
+        self.connections.borrow_mut().push(connection);
+    }
+
+    /// A connection has fallen asleep.
+    pub fn fell_asleep(&self) {
+        self.asleep.set(self.asleep.get() + 1);
+    }
+
+    /// Whether nobody is to be waited for any more, because the server stops.
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
+    /// Ends all that wait for a request, as soon as `stop` is over.
+    pub fn end_at(self: &Rc<Self>, stop: impl Future<Output = ()> + 'static) {
+        let watching = Rc::downgrade(self);
+        actix_web::rt::spawn(async move {
+            stop.await;
+            let Some(watch) = watching.upgrade() else {
+                return;
+            };
+            watch.is_over.set(true);
+            for connection in watch.connections.borrow().iter() {
+                if let Some(connection) = connection.upgrade() {
+                    connection.wake();
+                }
+            }
+        });
+    }
+
+    fn look(&self, now: Instant, interval: Duration) {
+        self.now.set(now);
+        let judged = now.checked_sub(interval).unwrap_or(now);
+        let mut connections = self.connections.borrow_mut();
+        let times = if connections.len() >= self.many {
+            self.times.in_short_supply()
+        } else {
+            self.times
+        };
+        connections.retain(|connection| {
+            connection
+                .upgrade()
+                .is_some_and(|connection| connection.look(judged, &times))
+        });
+    }
+
+    /// What actix has had for connections that are asleep now stays with the allocator,
+    /// between other things.
+    fn give_back(&self) {
+        if self.asleep.get() >= WORTH_GIVING_BACK {
+            self.asleep.set(0);
+            memory::give_back();
+        }
+    }
+}
