@@ -1,5 +1,5 @@
-//! The way to a replica: instances as the data path sees them, awc clients, the guard
-//! under them, and the rules for sending a request a second time.
+//! The way to a replica: instances as the data path sees them, awc clients and their
+//! transport, the guard over its sockets, and the rules for sending a request a second time.
 
 mod body;
 mod capacity;

@@ -1,9 +1,10 @@
 //! A response's head: what it says about the body that follows (RFC 9112, section 6.3),
 //! and what awc would make of it.
 //!
-//! awc is given the same bytes and frames the body by rules of its own. Where they differ
-//! from the RFC's, [`Head`] says what keeps it right: `as_http10` makes awc read until
-//! the end of the stream, which the guard then gives it in the right place.
+//! awc's codec is given the bytes of those whose length is not told, and frames them by rules
+//! of its own. Where these differ from the RFC's, [`Head`] says what keeps it right:
+//! `as_http10` makes it read until the end of the stream, which the guard then gives it in the
+//! right place.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -144,28 +145,26 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
 
 fn frame(length: usize, status: u16, http10: bool, said: Said, asked: Asked) -> Head {
     let persistent = !said.close && (!http10 || said.keep_alive);
-    let bodiless = asked.head || matches!(status, 204 | 304);
-    let claims_body = said.chunked || said.length.unwrap_or(0) > 0;
-    let (body, reusable, as_http10) = if bodiless {
-        // awc waits for the body that a 204 or 304 claims, and for the end of the
-        // connection after one of HTTP/1.0: the guard ends it.
-        let awc_waits = !asked.head && (claims_body || (http10 && said.length.is_none()));
-        (Body::Length(0), persistent && !awc_waits, false)
+    let (body, reusable) = if asked.head || status == 304 {
+        // What they tell of a body is what a GET would have got (RFC 9110, section 8.6).
+        (Body::Length(0), persistent)
+    } else if status == 204 {
+        // Who claims a body where none may be might send it, too.
+        let claims_body = said.chunked || said.length.unwrap_or(0) > 0;
+        (Body::Length(0), persistent && !claims_body)
     } else if said.chunked {
-        (Body::Chunked(Chunked::new()), persistent, false)
+        (Body::Chunked(Chunked::new()), persistent)
     } else if let Some(count) = said.length {
-        // awc takes `Upgrade: websocket` for the announcement that no body follows.
-        let unseen = said.websocket && count > 0;
-        (Body::Length(count), persistent && !unseen, unseen)
+        (Body::Length(count), persistent)
     } else {
-        // awc takes it for an empty body, unless it is HTTP/1.0.
-        (Body::UntilEnd, false, true)
+        (Body::UntilEnd, false)
     };
     Head::Final {
         length,
         body,
         reusable,
-        as_http10: as_http10 && !http10,
+        // awc takes it for an empty body, unless it is HTTP/1.0.
+        as_http10: body == Body::UntilEnd && !http10,
     }
 }
 
@@ -176,7 +175,6 @@ struct Said {
     chunked: bool,
     close: bool,
     keep_alive: bool,
-    websocket: bool,
 }
 
 impl Said {
@@ -204,10 +202,6 @@ impl Said {
                         said.close |= option.eq_ignore_ascii_case(b"close");
                         said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                     }
-                }
-                7 if field.name.eq_ignore_ascii_case("upgrade") => {
-                    let value = field.value.trim_ascii();
-                    said.websocket |= value.eq_ignore_ascii_case(b"websocket");
                 }
                 _ => {}
             }

@@ -1,23 +1,21 @@
-//! The guard: a stream under awc that knows where each response ends.
+//! The guard: a stream over a replica's socket that knows where each response ends.
 //!
-//! awc trusts replicas: it takes 100 for the final response and the next client gets the
-//! real one, an early end for a good one, a close-delimited body for none; it waits for
-//! the body of a 204; it sends the whole request before it looks for a response. The
-//! guard sits between awc and the socket, follows the framing as bytes pass (RFC 9112),
-//! and lets awc see only what it understands:
+//! A balancer must not trust replicas: who takes 100 for the final response gives the real one
+//! to the next client, and so does who looks for the body of a 304. The guard follows the
+//! framing as bytes pass (RFC 9112), and lets only that through which belongs to the response:
 //!
 //! * interim responses are swallowed, a broken or malformed response is an error
-//!   ([`Fault`]), and where a byte comes that belongs nowhere the connection is closed, so
-//!   that awc's pool finds it closed and drops it;
-//! * a body that awc would frame wrongly is passed on under a head that says HTTP/1.0,
-//!   and ended by an end of stream in the right place;
-//! * request bodies do not go through awc at all. They come with the [`Exchange`] and are
-//!   sent from [`poll_read`](AsyncRead::poll_read), while the response is awaited and
-//!   read. So an early response is seen, a body's first byte leaves at once, and both
-//!   directions flow at the same time.
+//!   ([`Fault`]), and where a byte comes that belongs nowhere the connection is closed;
+//! * requests are sent by it ([`Exchange`]): the head at once, and the body from
+//!   [`poll_read`](AsyncRead::poll_read), while the response is awaited and read. So an early
+//!   response is seen, a body's first byte leaves at once, and both directions flow at the
+//!   same time;
+//! * it notes where the parts of a response's head lie ([`Index`]). Bodies whose length is not
+//!   told are read by awc's codec: where that would frame one wrongly, the head is made to say
+//!   HTTP/1.0, and the stream ends in the right place.
 //!
 //! Bodies are not copied. The common response, which comes in one piece, is read straight
-//! into awc's buffer and looked at there, once.
+//! into its reader's buffer and looked at there, once.
 
 mod chunked;
 mod exchange;
@@ -45,7 +43,7 @@ use framing::{Framing, Verdict};
 pub use head::Index;
 use upload::Upload;
 
-/// A connection to a replica, for awc.
+/// A connection to a replica.
 pub struct Guarded<S> {
     /// Gone as soon as the connection is good for nothing more.
     stream: Option<S>,
@@ -55,7 +53,7 @@ pub struct Guarded<S> {
     pause: Option<Pause>,
     /// Bytes that have come and cannot be judged yet.
     held: BytesMut,
-    /// So many of `held` are judged and awc's.
+    /// So many of `held` are judged and the reader's.
     cleared: usize,
 }
 
@@ -82,7 +80,7 @@ impl<S> Guarded<S> {
         self.stream.is_some() && self.framing.is_idle() && self.upload.is_done()
     }
 
-    /// Nothing more is sent or read: awc finds the end of the stream.
+    /// Nothing more is sent or read: the reader finds the end of the stream.
     fn close(&mut self) {
         self.stream = None;
         self.upload = Upload::default();
@@ -94,7 +92,7 @@ impl<S> Guarded<S> {
         Poll::Ready(Err(error.into()))
     }
 
-    /// Gives awc what it may have of the held bytes.
+    /// Gives the reader what it may have of the held bytes.
     fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let count = self.cleared.min(buf.remaining());
         buf.put_slice(&self.held.split_to(count));
@@ -117,7 +115,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// Judges held bytes. `true` if some of them, or the end, are there for awc.
+    /// Judges held bytes. `true` if some of them, or the end, are there for the reader.
     fn judge_held(&mut self) -> Result<bool, Fault> {
         loop {
             match self.framing.advance(&mut self.held)? {
@@ -172,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                     return Poll::Ready(due.map_err(Into::into));
                 }
             }
-            // Between responses awc's pool asks whether the connection is still good.
+            // Between responses the pool asks whether the connection is still good.
             // Any byte means that it is not, and the pool drops what has ended.
             if this.framing.is_idle() {
                 buf.set_filled(before);
