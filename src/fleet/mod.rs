@@ -29,6 +29,7 @@ mod lifecycle;
 mod membership;
 mod moves;
 mod names;
+mod neighbours;
 mod reports;
 mod slow_start;
 #[cfg(test)]
@@ -129,6 +130,7 @@ impl Fleet {
             state: r.state(),
             deaths_in_a_row: r.backoff.deaths_in_a_row(),
             degraded: r.backoff.is_degraded(),
+            trouble: r.trouble.clone(),
         };
         self.replicas.iter().map(status).collect()
     }
@@ -156,6 +158,12 @@ impl Fleet {
     /// Whether [`Fleet::shut_down`] has been asked for and every instance is gone.
     pub fn is_shut_down(&self) -> bool {
         self.stopping && self.replicas.is_empty() && self.departures.is_empty()
+    }
+
+    /// Whether a replica is known to be in trouble: it could not be started.
+    pub fn is_in_trouble(&self, name: &ReplicaName) -> bool {
+        let replica = self.replicas.iter().find(|r| r.name == *name);
+        replica.is_some_and(|r| r.trouble.is_some())
     }
 
     /// How often in a row a replica has died without having been healthy in between.
@@ -213,6 +221,12 @@ impl Fleet {
             Event::Drained { id } => self.drained(&id, &mut steps),
             Event::Stopped { id } => self.stopped(&id, now, &mut steps),
             Event::StopFailed { id, reason } => self.stop_failed(&id, &reason, now, &mut steps),
+            Event::Overtaken { id, by, endpoint } => {
+                self.overtaken(&id, by, endpoint, now, &mut steps);
+            }
+            Event::Appeared { order, endpoint } => self.appeared(order, endpoint, now, &mut steps),
+            Event::Disowned { id } => self.disowned(&id, now, &mut steps),
+            Event::Recovered => self.recovered(&mut steps),
             Event::Tick => self.tick(now, &mut steps),
         }
         self.settle(&mut steps);

@@ -10,6 +10,8 @@ use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
 use crate::ring::ReplicaName;
 
+const DEGRADED: &str = "is degraded, it died 5 times or more within 5 minutes";
+
 /// How a replica that serves requests is sent away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Farewell {
@@ -89,25 +91,40 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
-        let replica = &mut self.replicas[index];
-        let delay = replica
-            .backoff
-            .after_death(replica.name.as_str(), healthy_for, now);
-        if delay.is_zero() {
-            self.launch(index, steps);
+        let Some(delay) = self.start_later(index, healthy_for, now, steps) else {
             return;
-        }
-        replica.phase = Phase::Waiting {
-            until: now.saturating_add(delay),
         };
+        let replica = &self.replicas[index];
         let deaths = match replica.backoff.is_degraded() {
-            true => "is degraded, it died 5 times or more within 5 minutes".to_owned(),
+            true => DEGRADED.to_owned(),
             false => format!("died {} times in a row", replica.backoff.deaths_in_a_row()),
         };
         steps.push(Step::Report {
             replica: replica.name.clone(),
             trouble: format!("{deaths}, next start in {:.1} s", delay.as_secs_f64()),
         });
+    }
+
+    /// The same without a word. The pause, if there is one.
+    fn start_later(
+        &mut self,
+        index: usize,
+        healthy_for: Duration,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) -> Option<Duration> {
+        let replica = &mut self.replicas[index];
+        let delay = replica
+            .backoff
+            .after_death(replica.name.as_str(), healthy_for, now);
+        if delay.is_zero() {
+            self.launch(index, steps);
+            return None;
+        }
+        replica.phase = Phase::Waiting {
+            until: now.saturating_add(delay),
+        };
+        Some(delay)
     }
 
     /// A start came to nothing: a member tries again, a newcomer's whole change fails.
@@ -119,17 +136,41 @@ impl Fleet {
         steps: &mut Vec<Step>,
     ) {
         let replica = &self.replicas[index];
+        if replica.member {
+            let was_degraded = replica.backoff.is_degraded();
+            self.note_trouble(index, format!("cannot start: {reason}"), steps);
+            self.start_later(index, Duration::ZERO, now, steps);
+            let replica = &self.replicas[index];
+            if replica.backoff.is_degraded() && !was_degraded {
+                steps.push(Step::Report {
+                    replica: replica.name.clone(),
+                    trouble: format!("{DEGRADED}, and is started once a minute"),
+                });
+            }
+            return;
+        }
         let name = replica.name.clone();
         steps.push(Step::Report {
             replica: name.clone(),
             trouble: format!("cannot start: {reason}"),
         });
-        if replica.member {
-            self.start_again(index, Duration::ZERO, now, steps);
-        } else {
+        if self.is_being_changed(&name) {
             self.blame_start(name, reason);
-            self.retire(index, Duration::ZERO, steps);
         }
+        self.retire(index, Duration::ZERO, steps);
+    }
+
+    /// Keeps what keeps a replica from starting, and tells of it once: not at each attempt.
+    pub(super) fn note_trouble(&mut self, index: usize, trouble: String, steps: &mut Vec<Step>) {
+        let replica = &mut self.replicas[index];
+        if replica.trouble.as_ref() == Some(&trouble) {
+            return;
+        }
+        replica.trouble = Some(trouble.clone());
+        steps.push(Step::Report {
+            replica: replica.name.clone(),
+            trouble,
+        });
     }
 
     /// Sends a replica on its way out, from wherever it is.
@@ -150,6 +191,7 @@ impl Fleet {
                     Farewell::AfterDraining => {
                         replica.leaving = true;
                         replica.phase = Phase::Draining;
+                        self.disown(&id, steps);
                         steps.push(Step::Drain { id });
                     }
                     Farewell::AtOnce => self.retire(index, grace, steps),
@@ -161,6 +203,7 @@ impl Fleet {
             }
             Phase::Clearing { .. } => {
                 self.replicas.remove(index);
+                self.disown(&id, steps);
                 self.departures.push(Departure::under_way(id));
             }
             // Clears away the remains of the instance that died.
@@ -175,12 +218,16 @@ impl Fleet {
     /// Forgets a replica; what the runtime has of it departs.
     pub(super) fn retire(&mut self, index: usize, grace: Duration, steps: &mut Vec<Step>) {
         let replica = self.replicas.remove(index);
+        let is_disowned = replica.phase == Phase::Draining;
         for generation in replica.remains {
             let replica = replica.name.clone();
             let id = InstanceId {
                 replica,
                 generation,
             };
+            if !is_disowned {
+                self.disown(&id, steps);
+            }
             self.depart(id, grace, steps);
         }
     }

@@ -114,10 +114,13 @@ impl Fleet {
             endpoint,
             since: now,
         };
+        replica.trouble = None;
         // A newcomer joins together with those it was asked for with: see `settle`.
         if replica.member {
             let id = id.clone();
             steps.push(Step::Admit { id, endpoint });
+        } else {
+            self.welcome_guest(index, steps);
         }
     }
 
@@ -208,14 +211,11 @@ impl Fleet {
             "no good heartbeat within {:?} of its start",
             self.policy.start_timeout
         );
-        let (id, name, member) = (replica.id(), replica.name.clone(), replica.member);
+        let (id, member) = (replica.id(), replica.member);
         self.mourn(index, &trouble, None, steps);
         steps.push(Step::Unwatch { id });
         if member {
-            steps.push(Step::Report {
-                replica: name,
-                trouble,
-            });
+            self.note_trouble(index, trouble, steps);
             self.clear(index, Duration::ZERO, steps);
         } else {
             self.failed_to_start(index, trouble, now, steps);

@@ -44,8 +44,41 @@ pub(super) fn container_name(fleet: &str, replica: &ReplicaName) -> String {
 }
 
 /// Where a dead container makes way for its successor.
-pub(super) fn dead_name(fleet: &str, replica: &ReplicaName, generation: u64) -> String {
-    format!("{fleet}-{replica}-dead-{generation}")
+pub(super) fn dead_name(fleet: &str, id: &InstanceId) -> String {
+    format!("{fleet}-{}-dead-{}", id.replica, id.generation)
+}
+
+/// What the container of a replica that is removed for good is called until it is gone. The
+/// engine tells every balancer of the fleet that it is called so.
+pub(super) fn leaving_name(fleet: &str, id: &InstanceId) -> String {
+    format!("{fleet}-{}-leaving-{}", id.replica, id.generation)
+}
+
+/// What a container is, by its name. Labels alone make nobody a replica: they can be
+/// copied, and the engine lets any number of containers have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It has the replica's name.
+    Holder,
+    /// Dead, and put aside for its successor.
+    Dead,
+    /// Its replica is removed for good.
+    Leaving,
+    /// None of the fleet's, whatever its labels say.
+    Stranger,
+}
+
+/// The role of a container of that name.
+pub(super) fn role(fleet: &str, id: &InstanceId, name: &str) -> Role {
+    if name == container_name(fleet, &id.replica) {
+        Role::Holder
+    } else if name == dead_name(fleet, id) {
+        Role::Dead
+    } else if name == leaving_name(fleet, id) {
+        Role::Leaving
+    } else {
+        Role::Stranger
+    }
 }
 
 /// The port that replicas are told to listen on.
@@ -151,8 +184,11 @@ fn is_root(user: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) container: String,
+    pub(super) name: String,
     pub(super) order: LaunchOrder,
     pub(super) running: bool,
+    /// It was created and never ran: somebody is about to start it, or never got that far.
+    pub(super) starting: bool,
     /// Where it listens, if it runs and is attached to our network.
     pub(super) endpoint: Option<SocketAddr>,
 }
@@ -166,9 +202,10 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
     }
     let labels = summary.labels.unwrap_or_default();
     let id = read_instance(&labels)?;
+    let name = summary.names.unwrap_or_default().into_iter().next();
     let number = |label| labels.get(label)?.parse::<u64>().ok();
     let weight = number(WEIGHT).and_then(|weight| Weight::new(u32::try_from(weight).ok()?));
-    let port = number(PORT).and_then(|port| u16::try_from(port).ok());
+    let port = read_port(&labels);
 
     // A paused container runs: heartbeats will tell that it hangs.
     let running = matches!(
@@ -179,15 +216,22 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
     let address = networks.as_ref().and_then(|all| address(all.get(network)?));
     Some(Record {
         container: summary.id?,
+        name: name.unwrap_or_default().trim_start_matches('/').to_owned(),
         order: LaunchOrder {
             id,
             weight: weight.unwrap_or_default(),
             ordinal: number(ORDINAL).unwrap_or(u64::MAX),
         },
         running,
-        endpoint: (address.filter(|_| running))
-            .map(|address| SocketAddr::new(address, port.unwrap_or(DEFAULT_PORT))),
+        starting: summary.state == Some(State::CREATED),
+        endpoint: (address.filter(|_| running)).map(|address| SocketAddr::new(address, port)),
     })
+}
+
+/// Where a container listens, by its labels.
+pub(super) fn read_port(labels: &HashMap<String, String>) -> u16 {
+    let port = labels.get(PORT).and_then(|port| port.parse().ok());
+    port.unwrap_or(DEFAULT_PORT)
 }
 
 /// Which instance a container's labels say it is.
@@ -311,6 +355,21 @@ mod tests {
     }
 
     #[test]
+    fn a_container_s_name_says_what_it_is() {
+        let id = order().id;
+        for (name, expected) in [
+            ("zoo-S1", Role::Holder),
+            ("zoo-S1-dead-7", Role::Dead),
+            ("zoo-S1-leaving-7", Role::Leaving),
+            ("zoo-S1-leaving-6", Role::Stranger),
+            ("zoo-S2", Role::Stranger),
+            ("", Role::Stranger),
+        ] {
+            assert_eq!(role("zoo", &id, name), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn labels_read_back_as_they_were_written() {
         let endpoint = EndpointSettings {
             ip_address: Some("172.20.0.3".to_owned()),
@@ -318,6 +377,7 @@ mod tests {
         };
         let mut summary = ContainerSummary {
             id: Some("abc".to_owned()),
+            names: Some(vec!["/zoo-S1".to_owned()]),
             labels: describe(&settings(), &order(), &user("")).labels,
             state: Some(State::RUNNING),
             network_settings: Some(ContainerSummaryNetworkSettings {
@@ -327,6 +387,7 @@ mod tests {
         };
         let record = read("zoo-net", summary.clone()).unwrap();
         assert_eq!(record.order, order());
+        assert_eq!(record.name, "zoo-S1");
         assert_eq!(record.endpoint, "172.20.0.3:8080".parse().ok());
         let removing = ContainerSummary {
             state: Some(State::REMOVING),

@@ -1,19 +1,20 @@
 //! The connection to the engine, and its answers in words.
 
 use std::env;
+use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, NetworkCreateRequest};
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use bollard::{ClientVersion, Docker};
 use futures::TryStreamExt;
 use log::info;
 
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::container::{self, FLEET, ImageFacts, Record};
+use crate::runtime::docker::container::{self, ImageFacts, Record};
 
 /// Docker 20.10, the oldest that we know to work.
 const OLDEST: ClientVersion = ClientVersion {
@@ -23,6 +24,12 @@ const OLDEST: ClientVersion = ClientVersion {
 
 /// Where engines listen unless `DOCKER_HOST` says otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// What an engine may take to create, start or remove a container.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What it may take to say how things are. Beyond that it is in trouble.
+const SHORT: Duration = Duration::from_secs(10);
 
 /// One engine.
 pub(super) struct Engine {
@@ -40,7 +47,10 @@ impl Engine {
 
     pub(super) fn connect(host: String) -> Result<Self, RuntimeError> {
         match Docker::connect_with_host(&host) {
-            Ok(docker) => Ok(Self { docker, host }),
+            Ok(docker) => Ok(Self {
+                docker: docker.with_timeout(LONG),
+                host,
+            }),
             Err(Error::UnsupportedURISchemeError { .. }) => Err(RuntimeError(format!(
                 "cannot use DOCKER_HOST={host}: unix:// and tcp:// addresses are supported"
             ))),
@@ -48,10 +58,21 @@ impl Engine {
         }
     }
 
+    /// For questions.
+    pub(super) fn quick(&self) -> Docker {
+        self.docker.clone().with_timeout(SHORT)
+    }
+
+    /// Whether it answers at all.
+    pub(super) async fn ping(&self) -> Result<(), RuntimeError> {
+        let answered = self.quick().ping().await;
+        answered.map(drop).map_err(|e| self.explain(e))
+    }
+
     /// Agrees with the engine on a version to speak. Holds for all later calls.
     pub(super) async fn handshake(&self) -> Result<(), RuntimeError> {
-        // The clone shares its version with the original.
-        let negotiated = self.docker.clone().negotiate_version().await;
+        // A clone shares its version with the original.
+        let negotiated = self.quick().negotiate_version().await;
         let version = negotiated.map_err(|e| self.explain(e))?.client_version();
         if (version.major_version, version.minor_version)
             < (OLDEST.major_version, OLDEST.minor_version)
@@ -93,44 +114,6 @@ impl Engine {
         progress.try_for_each(|_| async { Ok(()) }).await
     }
 
-    /// Makes sure of the replicas' network. Whether it belongs to the fleet, be it made
-    /// now or by an earlier balancer.
-    pub(super) async fn ensure_network(
-        &self,
-        network: &str,
-        fleet: &str,
-    ) -> Result<bool, RuntimeError> {
-        if matches!(network, "host" | "none") || network.starts_with("container:") {
-            return Err(RuntimeError(format!(
-                "network {network} gives replicas no address of their own; a bridge network is needed"
-            )));
-        }
-        let options = None::<InspectNetworkOptions>;
-        match self.docker.inspect_network(network, options).await {
-            // The engine also takes the beginning of an id for a name.
-            Ok(found) if found.name.as_deref() == Some(network) => {
-                let labels = found.labels.unwrap_or_default();
-                return Ok(labels.get(FLEET).is_some_and(|owner| owner == fleet));
-            }
-            Ok(_) => {}
-            Err(error) if is_missing(&error) => {}
-            Err(error) => return Err(self.explain(error)),
-        }
-        let request = NetworkCreateRequest {
-            name: network.to_owned(),
-            driver: Some("bridge".to_owned()),
-            labels: Some([(FLEET.to_owned(), fleet.to_owned())].into()),
-            ..Default::default()
-        };
-        match self.docker.create_network(request).await {
-            Ok(_) => Ok(true),
-            Err(error) => Err(RuntimeError(format!(
-                "cannot create network {network}: {}",
-                self.explain(error)
-            ))),
-        }
-    }
-
     /// The containers that carry all of the labels, running or not.
     pub(super) async fn list(
         &self,
@@ -143,14 +126,14 @@ impl Engine {
             .all(true)
             .filters(&filters)
             .build();
-        let listed = self.docker.list_containers(Some(options)).await;
+        let listed = self.quick().list_containers(Some(options)).await;
         let listed = listed.map_err(|e| self.explain(e))?.into_iter();
         Ok(listed.filter_map(|s| container::read(network, s)).collect())
     }
 
     pub(super) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, Error> {
         let options = None::<InspectContainerOptions>;
-        self.docker.inspect_container(name, options).await
+        self.quick().inspect_container(name, options).await
     }
 
     /// Removes a container, killing it if it runs. One that is gone or going is fine.

@@ -1,14 +1,17 @@
-//! The deaths of containers, as the engine reports them.
+//! What happens to the fleet's containers, as the engine tells: deaths, and what other
+//! balancers of the fleet do.
 //!
 //! A connection to the engine's event stream breaks: the engine restarts, or a proxy
 //! before it gets bored. So each round first lists what runs, to find what died unseen,
 //! and then listens, from a moment *before* that list, to leave no gap between the two.
 //! What is heard twice that way, [`Book`](super::book::Book) sorts out.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use actix::spawn;
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
 use futures::channel::mpsc::{UnboundedSender, unbounded};
@@ -18,10 +21,10 @@ use log::{debug, info, warn};
 use tokio::time::sleep;
 
 use crate::runtime::docker::Inner;
-use crate::runtime::docker::book::read_exit;
-use crate::runtime::docker::container::FLEET;
+use crate::runtime::docker::book::{ContainerId, read_exit};
+use crate::runtime::docker::container::{FLEET, Record, Role, leaving_name, read_instance};
 use crate::runtime::docker::engine::is_missing;
-use crate::runtime::{Exit, RuntimeError, RuntimeEvent};
+use crate::runtime::{Exit, InstanceId, RuntimeError, RuntimeEvent};
 
 /// The first and the longest pause before listening again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +33,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How far back to listen: well over what a list takes, and what the clock of an engine
 /// on another machine may be off.
 const REPLAY: Duration = Duration::from_secs(5);
+
+/// How often the engine is asked whether it still answers, and how often of these times
+/// instead what runs.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PINGS_A_LIST: u32 = 12;
+
+/// What an engine may take to tell what is past.
+const CATCHING_UP: Duration = Duration::from_secs(2);
 
 type News = UnboundedSender<RuntimeEvent>;
 
@@ -43,27 +54,23 @@ pub(super) fn watch(inner: Rc<Inner>) -> LocalBoxStream<'static, RuntimeEvent> {
 
 async fn listen(inner: Rc<Inner>, news: News) {
     let mut pause = FIRST_PAUSE;
-    let mut lost = false;
+    // Up to then nothing was missed.
+    let heard = Cell::new(SystemTime::now());
     loop {
-        let from = SystemTime::now() - REPLAY;
-        match inner.find_dead(&news).await {
-            Ok(()) => {
-                if lost {
-                    info!("docker: the engine answers again");
-                }
-                lost = false;
-                let since = Instant::now();
-                inner.hear(from, &news).await;
-                if since.elapsed() > LONGEST_PAUSE {
-                    pause = FIRST_PAUSE;
-                }
-            }
-            Err(error) => {
-                if !lost {
-                    warn!("docker: deaths go unnoticed for now: {error}");
-                }
-                lost = true;
-            }
+        let from = heard.get() - REPLAY;
+        let begun = (SystemTime::now(), Instant::now());
+        let listened = async {
+            inner.catch_up(from, begun.0, &news).await;
+            inner.look_around(&news).await?;
+            inner.over_trouble(&news);
+            heard.set(begun.0);
+            inner.hear(from, &heard, &news).await
+        };
+        if let Err(error) = listened.await {
+            inner.in_trouble(&error);
+        }
+        if begun.1.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -71,8 +78,42 @@ async fn listen(inner: Rc<Inner>, news: News) {
 }
 
 impl Inner {
-    /// Lists what runs and reports what does not any more.
-    async fn find_dead(&self, news: &News) -> Result<(), RuntimeError> {
+    /// Said once, not at each attempt.
+    fn in_trouble(&self, error: &RuntimeError) {
+        let mut trouble = self.trouble.borrow_mut();
+        if trouble.is_none() {
+            warn!("docker: deaths go unnoticed for now: {error}");
+        }
+        *trouble = Some(error.to_string());
+    }
+
+    fn over_trouble(&self, news: &News) {
+        if self.trouble.take().is_some() {
+            info!("docker: the engine answers again");
+            // Nobody listens any more only when the runtime ends.
+            let _ = news.unbounded_send(RuntimeEvent::Recovered);
+        }
+    }
+
+    /// Hears what was missed, as far as the engine remembers: how a container ended that is
+    /// gone by now, and whether that was meant.
+    async fn catch_up(self: &Rc<Self>, from: SystemTime, to: SystemTime, news: &News) {
+        let past = EventsOptions {
+            until: Some(seconds(to)),
+            ..self.subscription(from)
+        };
+        let mut events = self.engine.docker.events(Some(past)).boxed();
+        let hearing = async {
+            while let Some(Ok(event)) = events.next().await {
+                self.note(event, news);
+            }
+        };
+        // An engine whose clock is behind would go on until that time.
+        let _ = tokio::time::timeout(CATCHING_UP, hearing).await;
+    }
+
+    /// Lists what there is, and reports what is not as it is known.
+    async fn look_around(&self, news: &News) -> Result<(), RuntimeError> {
         // Taken before the list is: what starts meanwhile is not missing.
         let live = self.book.borrow().live();
         let listed = self.list_fleet().await?;
@@ -88,67 +129,159 @@ impl Inner {
             };
             self.report(news, container, exit);
         }
+        for record in listed {
+            match self.role(&record) {
+                Role::Holder => self.appeared(record, news),
+                Role::Leaving => self.disowned(&record.container, record.order.id, news),
+                Role::Dead | Role::Stranger => {}
+            }
+        }
         Ok(())
     }
 
-    /// Listens until the connection ends.
-    async fn hear(&self, from: SystemTime, news: &News) {
+    /// Listens until the connection ends. An error if the engine does not answer any more:
+    /// one that hangs keeps its connections open.
+    async fn hear(
+        self: &Rc<Self>,
+        from: SystemTime,
+        heard: &Cell<SystemTime>,
+        news: &News,
+    ) -> Result<(), RuntimeError> {
         let mut events = self
             .engine
             .docker
             .events(Some(self.subscription(from)))
             .boxed();
-        loop {
-            match events.next().await {
-                Some(Ok(event)) => self.note(event, news),
-                Some(Err(error)) => {
-                    let error = self.engine.explain(error);
-                    debug!("docker: the event stream broke: {error}");
-                    return;
-                }
-                None => {
-                    debug!("docker: the event stream ended");
-                    return;
+        let hearing = async {
+            loop {
+                match events.next().await {
+                    Some(Ok(event)) => self.note(event, news),
+                    Some(Err(error)) => {
+                        let error = self.engine.explain(error);
+                        debug!("docker: the event stream broke: {error}");
+                        return;
+                    }
+                    None => {
+                        debug!("docker: the event stream ended");
+                        return;
+                    }
                 }
             }
+        };
+        let watching = async {
+            let mut round = 0u32;
+            loop {
+                sleep(PING_EVERY).await;
+                round = round.wrapping_add(1);
+                let now = SystemTime::now();
+                // What no event tells of, a list does.
+                let answered = match round % PINGS_A_LIST {
+                    0 => self.look_around(news).await,
+                    _ => self.engine.ping().await,
+                };
+                if let Err(error) = answered {
+                    return error;
+                }
+                heard.set(now);
+            }
+        };
+        tokio::select! {
+            () = hearing => Ok(()),
+            error = watching => Err(error),
         }
     }
 
     fn subscription(&self, from: SystemTime) -> EventsOptions {
-        let since = from.duration_since(SystemTime::UNIX_EPOCH);
         let own = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
         let filters = HashMap::from([
             ("type".to_owned(), own(&["container"])),
-            ("event".to_owned(), own(&["die", "oom"])),
+            ("event".to_owned(), own(&["start", "rename", "die", "oom"])),
             (
                 "label".to_owned(),
                 vec![format!("{FLEET}={}", self.settings.fleet)],
             ),
         ]);
         EventsOptionsBuilder::default()
-            .since(&since.unwrap_or_default().as_secs().to_string())
+            .since(&seconds(from))
             .filters(&filters)
             .build()
     }
 
-    fn note(&self, event: EventMessage, news: &News) {
+    fn note(self: &Rc<Self>, event: EventMessage, news: &News) {
         let actor = event.actor.unwrap_or_default();
         let Some(container) = actor.id else { return };
-        match event.action.as_deref() {
-            Some("oom") => self.book.borrow_mut().ran_out_of_memory(&container),
-            Some("die") => {
-                let attributes = actor.attributes.unwrap_or_default();
+        // They tell its labels and its name.
+        let attributes = actor.attributes.unwrap_or_default();
+        let name = attributes.get("name").map(String::as_str);
+        let id = read_instance(&attributes);
+        let leaves = |id: &InstanceId| name == Some(&leaving_name(&self.settings.fleet, id));
+        match (event.action.as_deref(), id) {
+            (Some("oom"), _) => self.book.borrow_mut().ran_out_of_memory(&container),
+            (Some("rename"), Some(id)) if leaves(&id) => self.disowned(&container, id, news),
+            // Its new name has gone unheard.
+            (Some("die"), Some(id))
+                if leaves(&id) && self.book.borrow().knows(&container) && !self.disowns(&id) =>
+            {
+                self.disowned(&container, id, news);
+            }
+            (Some("die"), _) => {
                 let code = attributes.get("exitCode").and_then(|c| c.parse().ok());
                 self.report(news, &container, read_exit(code, false));
+            }
+            (Some("start"), Some(id)) if !self.book.borrow().knows(&container) => {
+                spawn(Rc::clone(self).greet(container, id, news.clone()));
             }
             _ => {}
         }
     }
 
+    fn disowns(&self, id: &InstanceId) -> bool {
+        self.book.borrow().is_disowned(id)
+    }
+
+    /// Looks at a container that somebody else has started.
+    async fn greet(self: Rc<Self>, container: ContainerId, id: InstanceId, news: News) {
+        let listed = self.list_instance(&id).await.unwrap_or_default();
+        let record = listed.into_iter().find(|r| r.container == container);
+        if let Some(record) = record.filter(|record| self.role(record) == Role::Holder) {
+            self.appeared(record, &news);
+            self.clear_others(id).await;
+        }
+    }
+
+    /// A container has a replica's name. That it runs may be news: who hears of it knows.
+    fn appeared(&self, record: Record, news: &News) {
+        let mut book = self.book.borrow_mut();
+        let Some(endpoint) = record.endpoint else {
+            return;
+        };
+        if book.is_given_up(&record.container) {
+            return;
+        }
+        if !book.knows(&record.container) {
+            book.adopted(&record.container, &record.order.id);
+        }
+        let order = record.order;
+        let _ = news.unbounded_send(RuntimeEvent::Appeared { order, endpoint });
+    }
+
+    /// Another balancer removes the replica; how its container ends is no news.
+    fn disowned(&self, container: &str, id: InstanceId, news: &News) {
+        if !self.disowns(&id) {
+            self.book.borrow_mut().forget(container);
+            let _ = news.unbounded_send(RuntimeEvent::Disowned { id });
+        }
+    }
+
     fn report(&self, news: &News, container: &str, exit: Exit) {
         if let Some(event) = self.book.borrow_mut().died(container, exit) {
-            // Nobody listens any more only when the runtime ends.
             let _ = news.unbounded_send(event);
         }
     }
+}
+
+/// How the engine takes a time.
+fn seconds(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs().to_string()
 }

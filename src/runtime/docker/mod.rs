@@ -5,21 +5,29 @@
 //! a restarted balancer needs to know to adopt it. A dead container is put aside, not
 //! removed, until its successor runs: there is no moment at which the engine would not
 //! know that the replica is wanted.
+//!
+//! Several balancers may share a fleet. The name is the lock between them ([`holder`]), and
+//! the engine's events are how they hear of each other ([`events`]): a container that starts
+//! under a replica's name plays it everywhere, and one that is renamed to
+//! `<fleet>-<replica>-leaving-<generation>` is of a replica that has been removed.
 
 mod book;
 mod container;
 mod engine;
 mod events;
+mod holder;
 mod last_words;
 mod launch;
+mod network;
+mod stop;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix::spawn;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
@@ -27,11 +35,11 @@ use log::{debug, warn};
 use tokio::sync::{Mutex, Notify};
 
 use crate::ring::ReplicaName;
-use crate::runtime::docker::book::Book;
-use crate::runtime::docker::container::{FLEET, ImageFacts, Record};
+use crate::runtime::docker::book::{Book, ContainerId};
+use crate::runtime::docker::container::{FLEET, ImageFacts, Record, Role};
 use crate::runtime::docker::engine::Engine;
 use crate::runtime::{
-    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError,
+    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
     RuntimeEvent, Whereabouts,
 };
 
@@ -67,6 +75,12 @@ pub struct DockerRuntime {
     inner: Rc<Inner>,
 }
 
+/// What is left of a replica that was removed may take so long to end.
+const LEAVING_GRACE: Duration = Duration::from_secs(10);
+
+/// So many containers with our labels and other names are told of.
+const MOST_STRANGERS: usize = 100;
+
 struct Inner {
     engine: Engine,
     settings: DockerSettings,
@@ -79,6 +93,10 @@ struct Inner {
     locks: RefCell<HashMap<ReplicaName, Rc<Mutex<()>>>>,
     /// The network is this fleet's own, to be removed in the end.
     owns_network: Cell<bool>,
+    /// Containers that have our labels but no name of ours, and have been told of.
+    strangers: RefCell<HashSet<ContainerId>>,
+    /// What keeps the engine from answering.
+    trouble: RefCell<Option<String>>,
 }
 
 impl DockerRuntime {
@@ -102,6 +120,8 @@ impl DockerRuntime {
             image: RefCell::default(),
             locks: RefCell::default(),
             owns_network: Cell::new(false),
+            strangers: RefCell::default(),
+            trouble: RefCell::default(),
         };
         Self {
             inner: Rc::new(inner),
@@ -123,14 +143,16 @@ impl Runtime for DockerRuntime {
     }
 
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
-        self.inner.prepare().boxed_local()
+        Rc::clone(&self.inner).prepare().boxed_local()
     }
 
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<SocketAddr, RuntimeError>> {
+    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
         Rc::clone(&self.inner).launch(order).boxed_local()
+    }
+
+    fn disown(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
+        self.inner.book.borrow_mut().disown(&id);
+        Rc::clone(&self.inner).disown(id).boxed_local()
     }
 
     fn stop(
@@ -153,6 +175,10 @@ impl Runtime for DockerRuntime {
         runs.then_some(Whereabouts::Container(name))
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.inner.trouble.borrow().clone()
+    }
+
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
         events::watch(Rc::clone(&self.inner))
     }
@@ -163,15 +189,17 @@ impl Runtime for DockerRuntime {
 }
 
 impl Inner {
-    async fn prepare(&self) -> Result<Vec<Found>, RuntimeError> {
-        let DockerSettings { fleet, image, .. } = &self.settings;
+    async fn prepare(self: Rc<Self>) -> Result<Vec<Found>, RuntimeError> {
         self.engine.handshake().await?;
-        *self.image.borrow_mut() = self.engine.ensure_image(image).await?;
-        let network = &self.settings.network;
-        let owned = self.engine.ensure_network(network, fleet).await?;
-        self.owns_network.set(owned);
+        *self.image.borrow_mut() = self.engine.ensure_image(&self.settings.image).await?;
+        self.ensure_network().await?;
 
-        let records = self.list_fleet().await?;
+        let mut records = self.list_fleet().await?;
+        let leaving = records.extract_if(.., |record| self.role(record) == Role::Leaving);
+        for record in leaving.collect::<Vec<_>>() {
+            // Whoever removed that replica may be no more.
+            spawn(Rc::clone(&self).see_off(record));
+        }
         let (found, superseded) = newest_of_each(records);
         for record in superseded {
             self.clear_away(&record).await;
@@ -189,6 +217,16 @@ impl Inner {
             .collect())
     }
 
+    /// Ends and removes what is left of a replica that was removed.
+    async fn see_off(self: Rc<Self>, record: Record) {
+        if record.running
+            && let Err(error) = self.end(&record.container, LEAVING_GRACE).await
+        {
+            warn!("docker: cannot end {}: {error}", record.name);
+        }
+        self.clear_away(&record).await;
+    }
+
     /// To be held by whoever renames or removes a replica's containers, one at a time: an
     /// engine (20.10) that is asked to do both at once goes on listing the container for
     /// as long as it lives.
@@ -200,19 +238,45 @@ impl Inner {
 
     /// Every container of this fleet, running or not.
     async fn list_fleet(&self) -> Result<Vec<Record>, RuntimeError> {
-        let Self {
-            engine, settings, ..
-        } = self;
-        engine
-            .list(&settings.network, &[(FLEET, &settings.fleet)])
-            .await
+        self.list(&[(FLEET, &self.settings.fleet)]).await
+    }
+
+    /// The fleet's containers with these labels. Strangers that have them are told of once
+    /// and left alone.
+    async fn list(&self, labels: &[(&str, &str)]) -> Result<Vec<Record>, RuntimeError> {
+        let mut listed = self.engine.list(&self.settings.network, labels).await?;
+        listed.retain(|record| {
+            // One of ours may have been renamed by hand.
+            let ours =
+                self.role(record) != Role::Stranger || self.book.borrow().knows(&record.container);
+            if !ours {
+                self.tell_of_stranger(record);
+            }
+            ours
+        });
+        Ok(listed)
+    }
+
+    fn role(&self, record: &Record) -> Role {
+        container::role(&self.settings.fleet, &record.order.id, &record.name)
+    }
+
+    fn tell_of_stranger(&self, record: &Record) {
+        let mut strangers = self.strangers.borrow_mut();
+        if strangers.len() < MOST_STRANGERS && strangers.insert(record.container.clone()) {
+            let name = container::container_name(&self.settings.fleet, &record.order.id.replica);
+            warn!(
+                "docker: container {} has the labels of {} but not its name, {name}: left alone",
+                record.name, record.order.id
+            );
+        }
     }
 
     /// Removes what another container has replaced. Not worth failing for: it stays
     /// listed, so the next one to look gets rid of it.
     async fn clear_away(&self, record: &Record) {
         let id = &record.order.id;
-        self.book.borrow_mut().forget(&record.container);
+        self.book.borrow_mut().removed(&record.container);
         match self.engine.remove(&record.container).await {
             Ok(()) => debug!("docker: cleared {id} away"),
             Err(error) => warn!("docker: cannot clear {id} away: {error}"),
@@ -220,26 +284,28 @@ impl Inner {
     }
 
     async fn close(&self) {
-        // What was put aside and is not cleared away yet.
-        for record in self.list_fleet().await.unwrap_or_default() {
-            if !record.running {
+        let Ok(listed) = self.list_fleet().await else {
+            return;
+        };
+        let mut rest = listed.len();
+        for record in listed {
+            // What was put aside and is not cleared away yet. What is about to start is
+            // another balancer's.
+            if !record.running && !record.starting {
                 self.clear_away(&record).await;
+                rest -= 1;
             }
         }
-        if self.owns_network.get() {
-            let network = &self.settings.network;
-            if let Err(error) = self.engine.docker.remove_network(network).await {
-                let error = self.engine.explain(error);
-                warn!("docker: cannot remove network {network}: {error}");
-            }
+        if rest == 0 {
+            self.remove_network().await;
         }
     }
 }
 
 /// Parts the newest container of each replica, in the order in which replicas joined,
-/// from those that it has replaced.
+/// from those that it has replaced. One that can be reached comes before any that cannot.
 fn newest_of_each(mut records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
-    records.sort_by_key(|record| record.order.id.generation);
+    records.sort_by_key(|record| (record.endpoint.is_some(), record.order.id.generation));
     let mut newest = HashMap::new();
     let mut superseded = Vec::new();
     for record in records {
@@ -270,7 +336,9 @@ mod tests {
                 weight: Default::default(),
                 ordinal,
             },
+            name: String::new(),
             running: false,
+            starting: false,
             endpoint: None,
         };
         let names =

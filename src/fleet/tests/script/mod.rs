@@ -10,6 +10,8 @@
 //! refused Server1/1                       exited Server1/1 signal 9 | code 1 | oom | gone
 //! drained Server1/1                       stopped Server1/1
 //! stop failed Server1/1: device busy      shut down
+//! overtaken Server1/2 by 3                appeared Server9/1 running ordinal=9
+//! disowned Server1/1                      recovered
 //! add #1 2 S4 S5 seed=7                   remove #2 1 S4
 //! after 2s    (and the fleet is told)     wait 2s    (and it is not)
 //! roster?     wakes?     gone?            deaths Server1?
