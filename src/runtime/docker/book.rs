@@ -25,7 +25,8 @@ pub(super) struct Book {
     containers: HashMap<ContainerId, Entry>,
     /// Launches under way; true once somebody wants them stopped.
     launches: HashMap<InstanceId, bool>,
-    /// Containers that were to be stopped and may hang on: their names may be taken.
+    /// Containers that have died, or were to be stopped and may hang on: their names may
+    /// be taken.
     given_up: HashSet<ContainerId>,
     /// Instances whose replicas are removed for good; until they are stopped.
     disowned: HashSet<InstanceId>,
@@ -123,7 +124,12 @@ impl Book {
         self.given_up.remove(container);
     }
 
-    /// Whether it was to be stopped, so that its successor may take its name.
+    /// Nobody but these is left of those that were given up.
+    pub(super) fn retain_given_up(&mut self, is_left: impl Fn(&str) -> bool) {
+        self.given_up.retain(|container| is_left(container));
+    }
+
+    /// Whether its time is over, so that its successor may take its name.
     pub(super) fn is_given_up(&self, container: &str) -> bool {
         self.given_up.contains(container)
     }
@@ -178,6 +184,7 @@ impl Book {
             }
             Phase::Live => {
                 let entry = self.containers.remove(container)?;
+                self.given_up.insert(container.to_owned());
                 Some(RuntimeEvent::Exited {
                     id: entry.instance,
                     exit,

@@ -129,6 +129,8 @@ impl Inner {
             };
             self.report(news, container, exit);
         }
+        let is_left = |id: &str| listed.iter().any(|r| r.container == id);
+        self.book.borrow_mut().retain_given_up(is_left);
         for record in listed {
             match self.role(&record) {
                 Role::Holder => self.appeared(record, news),
