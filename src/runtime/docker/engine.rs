@@ -204,7 +204,23 @@ fn in_short(message: &str) -> String {
         .find_map(|layer| message.rfind(layer).map(|at| at + layer.len()));
     let message = &message[cut.unwrap_or(0)..];
     let message = message.strip_suffix(": unknown").unwrap_or(message);
-    lower_first(message.trim_end_matches('.'))
+    lower_first(&without_ids(message.trim_end_matches('.')))
+}
+
+/// Cuts ids of containers and layers: each attempt has others, and the trouble is the same.
+fn without_ids(message: &str) -> String {
+    const AN_ID: usize = 12;
+    let mut short = String::new();
+    let digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let mut rest = message;
+    while let Some(at) = rest.find(digit) {
+        let (before, from) = rest.split_at(at);
+        let length = from.find(|c| !digit(c)).unwrap_or(from.len());
+        short.push_str(before);
+        short.push_str(if length < AN_ID { &from[..length] } else { "*" });
+        rest = &from[length..];
+    }
+    short + rest
 }
 
 /// Lowers the first letter of a sentence, but not of an acronym.
@@ -254,6 +270,10 @@ mod tests {
         for (said, short) in [
             ("No such image: nosuch:1", "no such image: nosuch:1"),
             ("OCI runtime create failed", "OCI runtime create failed"),
+            (
+                "write /var/lib/docker/overlay2/06f5625ea96f10c48824df68-init/link: no space left on device",
+                "write /var/lib/docker/overlay2/*-init/link: no space left on device",
+            ),
             (
                 "failed to create shim: OCI runtime create failed: container_linux.go:380: starting \
                  container process caused: exec: \"nope\": executable file not found in $PATH: unknown",
