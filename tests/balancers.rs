@@ -339,3 +339,49 @@ fn what_keeps_a_replica_from_starting_is_told_once_and_shown_until_it_is_over() 
         );
     });
 }
+
+#[test]
+fn containers_that_are_stopped_added_and_removed_by_hand_are_noticed() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let balancer = start(&fleet);
+        for name in ["Server1", "Server2", "Server3"] {
+            on_the_ring(&balancer, name, 1).await;
+        }
+        let load = Load::start(&balancer.url("/home"), 4);
+        load.go_on_for(100).await;
+        cli(&["stop", &fleet.container("Server1")]);
+        on_the_ring(&balancer, "Server1", 2).await;
+        cli(&["rm", "--force", &fleet.container("Server2")]);
+        on_the_ring(&balancer, "Server2", 2).await;
+
+        // One that has all that makes a replica joins.
+        let (own, image) = (fleet.container("hand"), docker::test_image());
+        let name = fleet.settings.fleet.as_str();
+        let label = |key: &str, value: &str| format!("--label=io.ringmaster.{key}={value}");
+        cli(&[
+            "run",
+            "--detach",
+            &format!("--name={own}"),
+            &format!("--network={name}"),
+            &label("fleet", name),
+            &label("replica", "hand"),
+            &label("generation", "4"),
+            &label("weight", "2"),
+            "--env=PORT=5000",
+            "--env=SERVER_ID=hand",
+            image,
+        ]);
+        on_the_ring(&balancer, "hand", 4).await;
+        let four = ["Server1", "Server2", "Server3", "hand"];
+        assert_eq!(balancer.replicas().await, four);
+        // And is like any other: what dies is started again, what is removed is gone.
+        cli(&["kill", &own]);
+        on_the_ring(&balancer, "hand", 5).await;
+        let three = balancer.rm(json!({"n": 1, "hostnames": ["hand"]})).await;
+        assert_eq!(three.names(), four[..3]);
+        load.go_on_for(100).await;
+        assert_eq!(load.stop().await.failures, Vec::<String>::new());
+        assert_eq!(containers(&fleet).len(), 3);
+    });
+}

@@ -309,7 +309,7 @@ impl Supervisor {
     fn launch(&mut self, order: LaunchOrder, ctx: &mut Context<Self>) {
         if self.runtime.spawns() {
             // Who could not be started is tried again and again: said once.
-            let again = self.fleet.is_in_trouble(&order.id.replica);
+            let again = self.fleet.could_not_start(&order.id.replica);
             let level = if again { Level::Debug } else { Level::Info };
             log!(level, "starting {}", order.id);
         }

@@ -119,6 +119,8 @@ pub struct Replica {
     pub backoff: Backoff,
     /// Why it could not be started, until it answers.
     pub trouble: Option<String>,
+    /// The runtime could not start it when it was asked last.
+    pub never_ran: bool,
 }
 
 impl Replica {
@@ -135,6 +137,7 @@ impl Replica {
             leaving: false,
             backoff: Backoff::default(),
             trouble: None,
+            never_ran: false,
         }
     }
 

@@ -160,10 +160,11 @@ impl Fleet {
         self.stopping && self.replicas.is_empty() && self.departures.is_empty()
     }
 
-    /// Whether a replica is known to be in trouble: it could not be started.
-    pub fn is_in_trouble(&self, name: &ReplicaName) -> bool {
+    /// Whether the runtime could not start a replica when it was asked last: then there is
+    /// nothing new in its being asked again.
+    pub fn could_not_start(&self, name: &ReplicaName) -> bool {
         let replica = self.replicas.iter().find(|r| r.name == *name);
-        replica.is_some_and(|r| r.trouble.is_some())
+        replica.is_some_and(|r| r.never_ran)
     }
 
     /// How often in a row a replica has died without having been healthy in between.

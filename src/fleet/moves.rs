@@ -10,8 +10,6 @@ use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
 use crate::ring::ReplicaName;
 
-const DEGRADED: &str = "is degraded, it died 5 times or more within 5 minutes";
-
 /// How a replica that serves requests is sent away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Farewell {
@@ -91,40 +89,31 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
-        let Some(delay) = self.start_later(index, healthy_for, now, steps) else {
+        let replica = &mut self.replicas[index];
+        let was_degraded = replica.backoff.is_degraded();
+        let delay = replica
+            .backoff
+            .after_death(replica.name.as_str(), healthy_for, now);
+        if delay.is_zero() {
+            self.launch(index, steps);
             return;
+        }
+        replica.phase = Phase::Waiting {
+            until: now.saturating_add(delay),
         };
-        let replica = &self.replicas[index];
-        let deaths = match replica.backoff.is_degraded() {
-            true => DEGRADED.to_owned(),
+        let degraded = replica.backoff.is_degraded();
+        if replica.never_ran && degraded == was_degraded {
+            // Nothing has died, and why it cannot be started has been said.
+            return;
+        }
+        let deaths = match degraded {
+            true => "is degraded, it died 5 times or more within 5 minutes".to_owned(),
             false => format!("died {} times in a row", replica.backoff.deaths_in_a_row()),
         };
         steps.push(Step::Report {
             replica: replica.name.clone(),
             trouble: format!("{deaths}, next start in {:.1} s", delay.as_secs_f64()),
         });
-    }
-
-    /// The same without a word. The pause, if there is one.
-    fn start_later(
-        &mut self,
-        index: usize,
-        healthy_for: Duration,
-        now: Time,
-        steps: &mut Vec<Step>,
-    ) -> Option<Duration> {
-        let replica = &mut self.replicas[index];
-        let delay = replica
-            .backoff
-            .after_death(replica.name.as_str(), healthy_for, now);
-        if delay.is_zero() {
-            self.launch(index, steps);
-            return None;
-        }
-        replica.phase = Phase::Waiting {
-            until: now.saturating_add(delay),
-        };
-        Some(delay)
     }
 
     /// A start came to nothing: a member tries again, a newcomer's whole change fails.
@@ -135,20 +124,12 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
-        let replica = &self.replicas[index];
-        if replica.member {
-            let was_degraded = replica.backoff.is_degraded();
+        if self.replicas[index].member {
             self.note_trouble(index, format!("cannot start: {reason}"), steps);
-            self.start_later(index, Duration::ZERO, now, steps);
-            let replica = &self.replicas[index];
-            if replica.backoff.is_degraded() && !was_degraded {
-                steps.push(Step::Report {
-                    replica: replica.name.clone(),
-                    trouble: format!("{DEGRADED}, and is started once a minute"),
-                });
-            }
+            self.start_again(index, Duration::ZERO, now, steps);
             return;
         }
+        let replica = &self.replicas[index];
         let name = replica.name.clone();
         steps.push(Step::Report {
             replica: name.clone(),

@@ -150,6 +150,7 @@ impl Fleet {
     fn now_played_by(&mut self, index: usize, generation: u64) {
         let replica = &mut self.replicas[index];
         replica.generation = generation;
+        replica.never_ran = false;
         // What older ones left behind is cleared away by whoever started this one.
         replica.remains = vec![generation];
     }

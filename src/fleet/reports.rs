@@ -28,6 +28,7 @@ impl Fleet {
             return;
         };
         let exited = exited.take();
+        replica.never_ran = false;
         // What older generations left behind went with the start.
         replica.remains = vec![id.generation];
         if replica.leaving {
@@ -51,10 +52,11 @@ impl Fleet {
         let Some(index) = self.current(id) else {
             return;
         };
-        let replica = &self.replicas[index];
+        let replica = &mut self.replicas[index];
         if !matches!(replica.phase, Phase::Launching { .. }) {
             return;
         }
+        replica.never_ran = true;
         if replica.leaving {
             self.retire(index, Duration::ZERO, steps);
         } else {
