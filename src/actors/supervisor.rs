@@ -44,10 +44,13 @@ pub struct ChangeReplicas(pub Change);
 #[rtype(result = "()")]
 pub struct ConnectionRefused(pub InstanceId);
 
-/// Stop every instance. Answered once they are gone.
+/// The end. Answered once every instance that is to be stopped is gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct ShutDown;
+pub struct ShutDown {
+    /// Whether another balancer takes the instances over.
+    pub hand_over: bool,
+}
 
 /// How are the replicas, and what has happened to them?
 #[derive(Debug, Message)]
@@ -512,10 +515,13 @@ impl Handler<ChangeReplicas> for Supervisor {
 impl Handler<ShutDown> for Supervisor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: ShutDown, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, end: ShutDown, ctx: &mut Self::Context) -> Self::Result {
         let (gone_in, gone) = oneshot::channel();
         self.gone.push(gone_in);
-        let steps = self.fleet.shut_down();
+        let steps = match end.hand_over {
+            true => self.fleet.hand_over(),
+            false => self.fleet.shut_down(),
+        };
         self.carry_out(steps, ctx);
         Box::pin(async move {
             // An error means that the actor is gone, and so are its instances.

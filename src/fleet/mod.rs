@@ -155,7 +155,8 @@ impl Fleet {
         replicas.chain(departures).min()
     }
 
-    /// Whether [`Fleet::shut_down`] has been asked for and every instance is gone.
+    /// Whether [`Fleet::shut_down`] or [`Fleet::hand_over`] has been asked for, and nothing is
+    /// left to be stopped.
     pub fn is_shut_down(&self) -> bool {
         self.stopping && self.replicas.is_empty() && self.departures.is_empty()
     }

@@ -4,7 +4,8 @@
 //! other takes over what runs under it. A replica that another balancer adds is a guest
 //! until it answers its first heartbeat: if it never does, that is not our business. One
 //! that another balancer removes leaves here, too, and whoever removes it stops it. A
-//! balancer that stops for good disowns nothing: who stays behind starts its replicas again.
+//! balancer that ends hands its instances over; if it stops them all the same, it disowns
+//! nothing, and who stays behind starts them again.
 
 use std::net::SocketAddr;
 
@@ -12,6 +13,7 @@ use super::departures::Departure;
 use super::event::Step;
 use super::instance::{InstanceId, LaunchOrder};
 use super::lifecycle::{Phase, Time};
+use super::moves::Farewell;
 use super::{Fleet, MAX_REPLICAS, Replica};
 
 impl Fleet {
@@ -127,6 +129,22 @@ impl Fleet {
         }
         self.replicas.remove(index);
         steps.push(Step::Leave(vec![name]));
+    }
+
+    /// Leaves every instance to another balancer, but for those of replicas that are on their
+    /// way in or out: these are ours alone. Changes that wait are answered with an error.
+    pub fn hand_over(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let ours = |r: &&Replica| r.leaving || (!r.member && self.is_being_changed(&r.name));
+        let ours = self.replicas.iter().filter(ours);
+        let ours: Vec<_> = ours.map(|replica| replica.name.clone()).collect();
+        self.stopping = true;
+        self.refuse_all(&mut steps);
+        self.dismiss_all(&ours, Farewell::AtOnce, &mut steps);
+        let kept = self.replicas.extract_if(.., |replica| !replica.leaving);
+        let watched = kept.filter(Replica::is_watched);
+        steps.extend(watched.map(|replica| Step::Unwatch { id: replica.id() }));
+        steps
     }
 
     /// The runtime works again: who waits because it did not need not wait any longer.

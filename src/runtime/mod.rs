@@ -142,6 +142,12 @@ pub trait Runtime: 'static {
     /// Called once. The stream reconnects by itself where a connection is behind it.
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent>;
 
+    /// Whether another balancer serves these instances and goes on to if this one ends, which
+    /// it is about to.
+    fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
+        Box::pin(async { false })
+    }
+
     /// Clears away what belongs to the runtime itself (a network it made), after every
     /// instance has been stopped.
     fn close(&self) -> LocalBoxFuture<'_, ()> {

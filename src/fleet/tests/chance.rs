@@ -198,7 +198,10 @@ impl Chance {
     fn request(&mut self, run: &Run) -> Line {
         // About one in a hundred is the last.
         if self.rng.u32(..100) == 0 && run.history.len() > 20 {
-            return Line::ShutDown;
+            return match self.of_100(30) {
+                true => Line::HandOver,
+                false => Line::ShutDown,
+            };
         }
         self.tickets += 1;
         let n = self.rng.usize(..4);

@@ -274,6 +274,9 @@ impl World {
         hold(steps.len() < bound, "no storm of steps", || {
             format!("{}", steps.len())
         })?;
+        if self.handed_over {
+            return Ok(());
+        }
         if self.stopping {
             let over = !self.policy.spawns || self.instances.values().all(|i| i.is_over());
             return hold(

@@ -106,6 +106,7 @@ fn every_line_reads_back_as_it_was_written() {
         "add #1 2 S4 seed=7",
         "remove #2 1 S4",
         "shut down",
+        "hand over",
         "after 1s 500ms",
         "wait 1s",
         "deaths Server1?",

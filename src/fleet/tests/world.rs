@@ -72,6 +72,8 @@ pub struct World {
     pub policy: Policy,
     pub now: Time,
     pub stopping: bool,
+    /// What is left at the end is another balancer's.
+    pub handed_over: bool,
     pub instances: BTreeMap<InstanceId, Instance>,
     /// On the ring, in the order of joining.
     pub members: Vec<ReplicaName>,
@@ -112,6 +114,7 @@ impl World {
             policy,
             now: Time::ZERO,
             stopping: false,
+            handed_over: false,
             instances: BTreeMap::new(),
             members: Vec::new(),
             roster: Vec::new(),
@@ -158,6 +161,10 @@ impl World {
             Line::Report(event) => self.take_in_report(event),
             Line::Request(ticket, change, _) => self.requests.push_back((*ticket, change.clone())),
             Line::ShutDown => self.stopping = true,
+            Line::HandOver => {
+                self.stopping = true;
+                self.handed_over = true;
+            }
             Line::After(time) | Line::Wait(time) => self.now += *time,
             Line::Ask(_) => {}
         }

@@ -24,6 +24,7 @@ use crate::runtime::docker::Inner;
 use crate::runtime::docker::book::{ContainerId, read_exit};
 use crate::runtime::docker::container::{FLEET, Record, Role, leaving_name, read_instance};
 use crate::runtime::docker::engine::is_missing;
+use crate::runtime::docker::question::QUESTION;
 use crate::runtime::{Exit, InstanceId, RuntimeError, RuntimeEvent};
 
 /// The first and the longest pause before listening again.
@@ -56,18 +57,22 @@ async fn listen(inner: Rc<Inner>, news: News) {
     let mut pause = FIRST_PAUSE;
     // Up to then nothing was missed.
     let heard = Cell::new(SystemTime::now());
+    let mut failed_before = false;
     loop {
         let from = heard.get() - REPLAY;
         let begun = (SystemTime::now(), Instant::now());
         let listened = async {
-            inner.catch_up(from, begun.0, &news).await;
+            inner.catch_up(from, begun.0, &news).await?;
             inner.look_around(&news).await?;
             inner.over_trouble(&news);
             heard.set(begun.0);
             inner.hear(from, &heard, &news).await
         };
-        if let Err(error) = listened.await {
-            inner.in_trouble(&error);
+        match listened.await {
+            Err(error) if failed_before => inner.in_trouble(&error),
+            // A connection that was kept may have ended meanwhile: the next one is new.
+            Err(_) => failed_before = true,
+            Ok(()) => failed_before = false,
         }
         if begun.1.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
@@ -97,19 +102,26 @@ impl Inner {
 
     /// Hears what was missed, as far as the engine remembers: how a container ended that is
     /// gone by now, and whether that was meant.
-    async fn catch_up(self: &Rc<Self>, from: SystemTime, to: SystemTime, news: &News) {
+    async fn catch_up(
+        self: &Rc<Self>,
+        from: SystemTime,
+        to: SystemTime,
+        news: &News,
+    ) -> Result<(), RuntimeError> {
         let past = EventsOptions {
             until: Some(seconds(to)),
             ..self.subscription(from)
         };
         let mut events = self.engine.docker.events(Some(past)).boxed();
         let hearing = async {
-            while let Some(Ok(event)) = events.next().await {
-                self.note(event, news);
+            while let Some(event) = events.next().await {
+                self.note(event.map_err(|e| self.engine.explain(e))?, news);
             }
+            Ok(())
         };
         // An engine whose clock is behind would go on until that time.
-        let _ = tokio::time::timeout(CATCHING_UP, hearing).await;
+        let heard = tokio::time::timeout(CATCHING_UP, hearing).await;
+        heard.unwrap_or(Ok(()))
     }
 
     /// Lists what there is, and reports what is not as it is known.
@@ -197,7 +209,10 @@ impl Inner {
         let own = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
         let filters = HashMap::from([
             ("type".to_owned(), own(&["container"])),
-            ("event".to_owned(), own(&["start", "rename", "die", "oom"])),
+            (
+                "event".to_owned(),
+                own(&["create", "start", "rename", "die", "oom"]),
+            ),
             (
                 "label".to_owned(),
                 vec![format!("{FLEET}={}", self.settings.fleet)],
@@ -218,6 +233,10 @@ impl Inner {
         let id = read_instance(&attributes);
         let leaves = |id: &InstanceId| name == Some(&leaving_name(&self.settings.fleet, id));
         match (event.action.as_deref(), id) {
+            (Some("create"), _) if attributes.contains_key(QUESTION) && !self.ending.get() => {
+                let own = Rc::clone(self);
+                spawn(async move { own.answer(&container).await });
+            }
             (Some("oom"), _) => self.book.borrow_mut().ran_out_of_memory(&container),
             (Some("rename"), Some(id)) if leaves(&id) => self.disowned(&container, id, news),
             // Its new name has gone unheard.
@@ -285,5 +304,6 @@ impl Inner {
 /// How the engine takes a time.
 fn seconds(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs().to_string()
+    let since = since.unwrap_or_default();
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }

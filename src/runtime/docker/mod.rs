@@ -19,6 +19,7 @@ mod holder;
 mod last_words;
 mod launch;
 mod network;
+mod question;
 mod stop;
 
 use std::cell::{Cell, RefCell};
@@ -95,6 +96,8 @@ struct Inner {
     owns_network: Cell<bool>,
     /// Containers that have our labels but no name of ours, and have been told of.
     strangers: RefCell<HashSet<ContainerId>>,
+    /// This balancer is about to end: see [`question`].
+    ending: Cell<bool>,
     /// What keeps the engine from answering.
     trouble: RefCell<Option<String>>,
 }
@@ -121,6 +124,7 @@ impl DockerRuntime {
             locks: RefCell::default(),
             owns_network: Cell::new(false),
             strangers: RefCell::default(),
+            ending: Cell::new(false),
             trouble: RefCell::default(),
         };
         Self {
@@ -179,6 +183,10 @@ impl Runtime for DockerRuntime {
         self.inner.trouble.borrow().clone()
     }
 
+    fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
+        Rc::clone(&self.inner).is_shared().boxed_local()
+    }
+
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
         events::watch(Rc::clone(&self.inner))
     }
@@ -194,6 +202,7 @@ impl Inner {
         *self.image.borrow_mut() = self.engine.ensure_image(&self.settings.image).await?;
         self.ensure_network().await?;
 
+        self.answer_all().await;
         let mut records = self.list_fleet().await?;
         let leaving = records.extract_if(.., |record| self.role(record) == Role::Leaving);
         for record in leaving.collect::<Vec<_>>() {

@@ -22,6 +22,9 @@ impl Line {
         if text == "shut down" {
             return Some(Self::ShutDown);
         }
+        if text == "hand over" {
+            return Some(Self::HandOver);
+        }
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         match verb {
             "policy" => parse_policy(rest),

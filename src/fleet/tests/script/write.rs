@@ -42,6 +42,7 @@ impl Display for Line {
                 }
             }
             Self::ShutDown => f.write_str("shut down"),
+            Self::HandOver => f.write_str("hand over"),
             Self::After(time) => write!(f, "after {}", duration(*time)),
             Self::Wait(time) => write!(f, "wait {}", duration(*time)),
             Self::Ask(Question::Roster) => f.write_str("roster?"),
