@@ -21,9 +21,10 @@ use log::{debug, info, warn};
 use tokio::time::sleep;
 
 use crate::runtime::docker::Inner;
-use crate::runtime::docker::book::{ContainerId, read_exit};
-use crate::runtime::docker::container::{FLEET, Record, Role, leaving_name, read_instance};
+use crate::runtime::docker::book::read_exit;
+use crate::runtime::docker::container::{FLEET, read_instance};
 use crate::runtime::docker::engine::is_missing;
+use crate::runtime::docker::names::{Role, leaving_name};
 use crate::runtime::docker::question::QUESTION;
 use crate::runtime::{Exit, InstanceId, RuntimeError, RuntimeEvent};
 
@@ -43,7 +44,7 @@ const PINGS_A_LIST: u32 = 12;
 /// What an engine may take to tell what is past.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
-type News = UnboundedSender<RuntimeEvent>;
+pub(super) type News = UnboundedSender<RuntimeEvent>;
 
 /// Every unasked-for death from now on.
 pub(super) fn watch(inner: Rc<Inner>) -> LocalBoxStream<'static, RuntimeEvent> {
@@ -253,44 +254,6 @@ impl Inner {
                 spawn(Rc::clone(self).greet(container, id, news.clone()));
             }
             _ => {}
-        }
-    }
-
-    fn disowns(&self, id: &InstanceId) -> bool {
-        self.book.borrow().is_disowned(id)
-    }
-
-    /// Looks at a container that somebody else has started.
-    async fn greet(self: Rc<Self>, container: ContainerId, id: InstanceId, news: News) {
-        let listed = self.list_instance(&id).await.unwrap_or_default();
-        let record = listed.into_iter().find(|r| r.container == container);
-        if let Some(record) = record.filter(|record| self.role(record) == Role::Holder) {
-            self.appeared(record, &news);
-            self.clear_others(id).await;
-        }
-    }
-
-    /// A container has a replica's name. That it runs may be news: who hears of it knows.
-    fn appeared(&self, record: Record, news: &News) {
-        let mut book = self.book.borrow_mut();
-        let Some(endpoint) = record.endpoint else {
-            return;
-        };
-        if book.is_given_up(&record.container) {
-            return;
-        }
-        if !book.knows(&record.container) {
-            book.adopted(&record.container, &record.order.id);
-        }
-        let order = record.order;
-        let _ = news.unbounded_send(RuntimeEvent::Appeared { order, endpoint });
-    }
-
-    /// Another balancer removes the replica; how its container ends is no news.
-    fn disowned(&self, container: &str, id: InstanceId, news: &News) {
-        if !self.disowns(&id) {
-            self.book.borrow_mut().forget(container);
-            let _ = news.unbounded_send(RuntimeEvent::Disowned { id });
         }
     }
 

@@ -12,8 +12,9 @@ use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOp
 use log::{debug, info, warn};
 
 use crate::runtime::docker::Inner;
-use crate::runtime::docker::container::{FLEET, address, dead_name, read_instance, read_port};
+use crate::runtime::docker::container::{FLEET, address, read_instance, read_port};
 use crate::runtime::docker::engine::{is_conflict, is_missing};
+use crate::runtime::docker::names::dead_name;
 use crate::runtime::{InstanceId, LaunchOrder, Running, RuntimeError};
 
 /// What has become of the holder of a name.

@@ -11,9 +11,10 @@ use tokio::time::sleep;
 
 use crate::runtime::docker::Inner;
 use crate::runtime::docker::book::{ContainerId, read_exit};
-use crate::runtime::docker::container::{FLEET, REPLICA, address, container_name, describe, port};
+use crate::runtime::docker::container::{FLEET, REPLICA, address, describe, port};
 use crate::runtime::docker::engine::is_conflict;
 use crate::runtime::docker::holder::{Holder, is_running};
+use crate::runtime::docker::names::container_name;
 use crate::runtime::{InstanceId, LaunchOrder, Running, RuntimeError};
 
 /// How often a name that is in the way is dealt with before giving up, and the pause

@@ -7,8 +7,9 @@ use bollard::query_parameters::{KillContainerOptionsBuilder, StopContainerOption
 use log::debug;
 
 use crate::runtime::docker::Inner;
-use crate::runtime::docker::container::{FLEET, GENERATION, REPLICA, Record, Role, leaving_name};
+use crate::runtime::docker::container::{FLEET, GENERATION, REPLICA, Record};
 use crate::runtime::docker::engine::{is_conflict, is_missing};
+use crate::runtime::docker::names::{Role, leaving_name};
 use crate::runtime::{InstanceId, RuntimeError};
 
 /// What the engine may take on top of the grace to answer a stop.
