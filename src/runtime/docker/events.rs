@@ -63,8 +63,7 @@ async fn listen(inner: Rc<Inner>, news: News) {
         let from = heard.get() - REPLAY;
         let begun = (SystemTime::now(), Instant::now());
         let listened = async {
-            inner.catch_up(from, begun.0, &news).await?;
-            inner.look_around(&news).await?;
+            inner.look_around(from, &news).await?;
             inner.over_trouble(&news);
             heard.set(begun.0);
             inner.hear(from, &heard, &news).await
@@ -126,13 +125,32 @@ impl Inner {
     }
 
     /// Lists what there is, and reports what is not as it is known.
-    async fn look_around(&self, news: &News) -> Result<(), RuntimeError> {
+    async fn look_around(
+        self: &Rc<Self>,
+        from: SystemTime,
+        news: &News,
+    ) -> Result<(), RuntimeError> {
         // Taken before the list is: what starts meanwhile is not missing.
         let live = self.book.borrow().live();
         let listed = self.list_fleet().await?;
-        let runs = |id: &String| listed.iter().any(|r| r.running && r.container == *id);
-        for container in live.iter().filter(|id| !runs(id)) {
-            let exit = match self.engine.inspect(container).await {
+        let is_listed = |id: &str| listed.iter().any(|r| r.container == id);
+        self.book.borrow_mut().retain_given_up(is_listed);
+        let runs = |id: &str| listed.iter().any(|r| r.running && r.container == id);
+        let missing: Vec<_> = live.into_iter().filter(|id| !runs(id)).collect();
+        // Before anything newer is heard.
+        for record in listed {
+            match self.role(&record) {
+                Role::Holder => self.appeared(record, news),
+                Role::Leaving => self.disowned(&record.container, record.order.id, news),
+                Role::Dead | Role::Stranger => {}
+            }
+        }
+        if !missing.is_empty() {
+            self.catch_up(from, SystemTime::now(), news).await?;
+        }
+        // Of what that told nothing is left in the book.
+        for container in missing {
+            let exit = match self.engine.inspect(&container).await {
                 Ok(found) => {
                     let state = found.state.unwrap_or_default();
                     read_exit(state.exit_code, state.oom_killed == Some(true))
@@ -140,16 +158,7 @@ impl Inner {
                 Err(error) if is_missing(&error) => Exit::default(),
                 Err(error) => return Err(self.engine.explain(error)),
             };
-            self.report(news, container, exit);
-        }
-        let is_left = |id: &str| listed.iter().any(|r| r.container == id);
-        self.book.borrow_mut().retain_given_up(is_left);
-        for record in listed {
-            match self.role(&record) {
-                Role::Holder => self.appeared(record, news),
-                Role::Leaving => self.disowned(&record.container, record.order.id, news),
-                Role::Dead | Role::Stranger => {}
-            }
+            self.report(news, &container, exit);
         }
         Ok(())
     }
@@ -191,7 +200,7 @@ impl Inner {
                 let now = SystemTime::now();
                 // What no event tells of, a list does.
                 let answered = match round % PINGS_A_LIST {
-                    0 => self.look_around(news).await,
+                    0 => self.look_around(heard.get() - REPLAY, news).await,
                     _ => self.engine.ping().await,
                 };
                 if let Err(error) = answered {

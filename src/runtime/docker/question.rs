@@ -58,6 +58,8 @@ impl Inner {
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let body = ContainerCreateBody {
             image: Some(self.settings.image.clone()),
+            // An image need not have a command, and a container has to. It never runs.
+            cmd: Some(vec!["-".to_owned()]),
             labels: Some(HashMap::from([
                 (FLEET.to_owned(), fleet.clone()),
                 (QUESTION.to_owned(), "is anybody there?".to_owned()),
