@@ -50,6 +50,13 @@ pub(super) struct ImageFacts {
     pub(super) labels: HashMap<String, String>,
 }
 
+/// The labels that make a container no service of a compose project, whoever built its image:
+/// compose would count it, stop it and remove it. A label cannot be taken away, but emptied.
+pub(super) fn no_service(image: &ImageFacts) -> HashMap<String, String> {
+    let inherited = image.labels.keys().filter(|key| key.starts_with(COMPOSE));
+    inherited.map(|key| (key.clone(), String::new())).collect()
+}
+
 /// All that the engine needs to know to create the container.
 pub(super) fn describe(
     settings: &DockerSettings,
@@ -69,10 +76,7 @@ pub(super) fn describe(
     let theirs = template.env.iter().filter(|(name, _)| !ours(name));
     env.extend(theirs.map(|(name, value)| format!("{name}={value}")));
 
-    // A replica is no service of a compose project, whoever built its image: compose would
-    // count it, stop it and remove it. A label cannot be taken away, but emptied.
-    let inherited = image.labels.keys().filter(|key| key.starts_with(COMPOSE));
-    let mut labels: HashMap<_, _> = inherited.map(|key| (key.clone(), String::new())).collect();
+    let mut labels = no_service(image);
     let own = [
         (FLEET, settings.fleet.clone()),
         (REPLICA, replica.to_string()),

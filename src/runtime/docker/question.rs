@@ -16,7 +16,7 @@ use log::{debug, info};
 use tokio::time::sleep;
 
 use crate::runtime::docker::Inner;
-use crate::runtime::docker::container::FLEET;
+use crate::runtime::docker::container::{FLEET, no_service};
 use crate::runtime::docker::engine::is_missing;
 
 /// Marks a container as a question.
@@ -56,14 +56,14 @@ impl Inner {
         let fleet = &self.settings.fleet;
         let name = format!("{fleet}-question-{:08x}", fastrand::u32(..));
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let mut labels = no_service(&self.image.borrow());
+        labels.insert(FLEET.to_owned(), fleet.clone());
+        labels.insert(QUESTION.to_owned(), "is anybody there?".to_owned());
         let body = ContainerCreateBody {
             image: Some(self.settings.image.clone()),
             // An image need not have a command, and a container has to. It never runs.
             cmd: Some(vec!["-".to_owned()]),
-            labels: Some(HashMap::from([
-                (FLEET.to_owned(), fleet.clone()),
-                (QUESTION.to_owned(), "is anybody there?".to_owned()),
-            ])),
+            labels: Some(labels),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
                 ..Default::default()
