@@ -6,8 +6,8 @@
 //! removed, until its successor runs: there is no moment at which the engine would not
 //! know that the replica is wanted.
 //!
-//! Several balancers may share a fleet. The name is the lock between them ([`holder`]), and
-//! the engine's events are how they hear of each other ([`events`]): a container that starts
+//! Several balancers may share a fleet. The name is the lock between them (`holder`), and
+//! the engine's events are how they hear of each other (`events`): a container that starts
 //! under a replica's name plays it everywhere, and one that is renamed to
 //! `<fleet>-<replica>-leaving-<generation>` is of a replica that has been removed.
 
@@ -98,7 +98,7 @@ struct Inner {
     owns_network: Cell<bool>,
     /// Containers that have our labels but no name of ours, and have been told of.
     strangers: RefCell<HashSet<ContainerId>>,
-    /// This balancer is about to end: see [`question`].
+    /// This balancer is about to end: see `question`.
     ending: Cell<bool>,
     /// What keeps the engine from answering.
     trouble: RefCell<Option<String>>,
