@@ -21,8 +21,6 @@ pub struct PrivateEngine {
     folder: tempfile::TempDir,
     bridge: String,
     daemon: Option<Child>,
-    /// Its data lies on a small disk of its own.
-    small_disk: bool,
 }
 
 impl PrivateEngine {
@@ -58,7 +56,6 @@ impl PrivateEngine {
             folder: tempfile::tempdir().unwrap(),
             bridge,
             daemon: None,
-            small_disk: disk.is_some(),
         };
         if let Some(mib) = disk {
             engine.mount_disk(mib);
@@ -206,10 +203,16 @@ impl Drop for PrivateEngine {
         for pid in self.remains() {
             let _ = Command::new("kill").args(["-KILL", &pid]).status();
         }
-        if self.small_disk {
-            let data = self.path("data");
-            let _ = Command::new("umount").args(["--lazy", &data]).status();
-        }
+        // Its small disk; and an engine mounts its data over itself each time that it begins,
+        // which one that was killed leaves behind.
+        let unmount = || {
+            let umount = Command::new("umount")
+                .args(["--lazy", &self.path("data")])
+                .stderr(Stdio::null())
+                .status();
+            umount.is_ok_and(|status| status.success())
+        };
+        while unmount() {}
         super::quietly(&["network", "rm", &self.bridge]);
     }
 }
