@@ -195,14 +195,20 @@ impl Balancer {
             }
         }
         info!("stopping: finishing the requests in flight");
-        self.departure.begin(&self.listener).await;
+        let departing = self.departure.begin(&self.listener);
+        let (hand_over, ()) = tokio::join!(self.runtime.is_shared(), departing);
         drop(self.listener);
         self.server.stop(true).await;
-        info!("stopping: ending the replicas");
-        if self.supervisor.send(ShutDown).await.is_err() {
+        match hand_over {
+            true => info!("stopping: leaving the replicas to the other balancer"),
+            false => info!("stopping: ending the replicas"),
+        }
+        if self.supervisor.send(ShutDown { hand_over }).await.is_err() {
             warn!("the supervisor ended before its replicas did");
         }
-        self.runtime.close().await;
+        if !hand_over {
+            self.runtime.close().await;
+        }
         self.lifeline.expect_ends();
         Ok(())
     }

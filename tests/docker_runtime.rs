@@ -39,9 +39,24 @@ fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     }
 }
 
-async fn next(events: &mut (impl futures::Stream<Item = RuntimeEvent> + Unpin)) -> RuntimeEvent {
-    let next = tokio::time::timeout(Duration::from_secs(15), events.next()).await;
-    next.expect("an event comes").expect("the stream goes on")
+/// An end that nobody asked for.
+#[derive(Debug, PartialEq)]
+struct Death {
+    id: InstanceId,
+    exit: Exit,
+}
+
+/// The next death.
+async fn next(events: &mut (impl futures::Stream<Item = RuntimeEvent> + Unpin)) -> Death {
+    let news = async {
+        loop {
+            if let RuntimeEvent::Exited { id, exit } = events.next().await.unwrap() {
+                return Death { id, exit };
+            }
+        }
+    };
+    let death = tokio::time::timeout(Duration::from_secs(15), news).await;
+    death.expect("a death is told")
 }
 
 fn killed() -> Exit {
@@ -67,7 +82,7 @@ fn a_replica_starts_answers_and_leaves_nothing() {
         assert!(fleet.network_exists());
 
         let since = Instant::now();
-        let address = runtime.launch(order("Server1", 1)).await.unwrap();
+        let address = runtime.launch(order("Server1", 1)).await.unwrap().endpoint;
         let launched = since.elapsed();
         let answer = get(address, "/home");
         eprintln!(
@@ -146,13 +161,13 @@ fn a_death_is_reported_and_the_successor_takes_the_name() {
         runtime.launch(order("S2", 1)).await.unwrap();
 
         cli(&["kill", &fleet.container("S1")]);
-        let death = RuntimeEvent::Exited {
+        let death = Death {
             id: id("S1", 1),
             exit: killed(),
         };
         assert_eq!(next(&mut events).await, death);
 
-        let address = runtime.launch(order("S1", 2)).await.unwrap();
+        let address = runtime.launch(order("S1", 2)).await.unwrap().endpoint;
         assert!(get(address, "/home").contains("Server: S1"));
         let labels = inspect(&fleet.container("S1"))["Config"]["Labels"].clone();
         assert_eq!(labels["io.ringmaster.generation"], "2");
@@ -166,7 +181,7 @@ fn a_death_is_reported_and_the_successor_takes_the_name() {
         // A stop that was asked for is no news: the next event is the other's.
         runtime.stop(id("S1", 2), GRACE).await.unwrap();
         cli(&["kill", "-s", "INT", &fleet.container("S2")]);
-        let death = RuntimeEvent::Exited {
+        let death = Death {
             id: id("S2", 1),
             exit: Exit {
                 code: Some(0),
@@ -192,7 +207,7 @@ fn clearing_the_old_and_starting_the_new_do_not_collide() {
                 2 => cli(&["rm", "-f", &fleet.container("S1")]),
                 _ => cli(&["kill", &fleet.container("S1")]),
             };
-            let RuntimeEvent::Exited { id: dead, .. } = next(&mut events).await;
+            let Death { id: dead, .. } = next(&mut events).await;
             assert_eq!(dead, id("S1", generation));
             let clear = runtime.stop(dead, GRACE);
             let (cleared, launched) =
@@ -217,7 +232,7 @@ fn a_restarted_balancer_finds_its_replicas() {
             ordinal: 2,
             ..order("A", 4)
         };
-        let address = first.launch(heavy.clone()).await.unwrap();
+        let address = first.launch(heavy.clone()).await.unwrap().endpoint;
         first.launch(order("B", 1)).await.unwrap();
         cli(&["kill", &fleet.container("B")]);
         drop(first);
@@ -230,7 +245,7 @@ fn a_restarted_balancer_finds_its_replicas() {
         // Adopted like its own: its death is news, and its network goes in the end.
         let mut events = second.events();
         cli(&["kill", &fleet.container("A")]);
-        let RuntimeEvent::Exited { id: dead, .. } = next(&mut events).await;
+        let Death { id: dead, .. } = next(&mut events).await;
         assert_eq!(dead, id("A", 4));
         second.close().await;
         assert_eq!(fleet.containers(), [""; 0]);
@@ -259,17 +274,140 @@ fn a_name_held_by_somebody_else_is_respected() {
             )
         );
         assert_eq!(inspect(&name)["State"]["Running"], true);
+    });
+}
 
-        // Two balancers of one fleet: the second does not take the first one's away.
-        runtime.launch(order("S2", 2)).await.unwrap();
-        let refused = runtime.launch(order("S2", 2)).await.unwrap_err();
-        assert!(
-            refused.to_string().contains("does another balancer serve"),
-            "{refused}"
-        );
-        // But what has been given up makes way even if it hangs on.
-        runtime.launch(order("S2", 3)).await.unwrap();
-        assert_eq!(fleet.containers(), [fleet.container("S2")]);
+#[test]
+fn of_two_balancers_that_start_a_replica_one_does_and_both_have_it() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let balancers = [fleet.runtime(), fleet.runtime()];
+        for balancer in &balancers {
+            balancer.prepare().await.unwrap();
+        }
+        // They need not agree on the generation.
+        let [one, other] = &balancers;
+        let (one, other) = futures::join!(one.launch(order("S1", 2)), other.launch(order("S1", 5)));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!(one, other);
+        assert_eq!(fleet.containers(), [fleet.container("S1")]);
+        assert!(get(one.endpoint, "/home").contains("Server: S1"));
+
+        // It is everybody's, so anybody's death of it is everybody's news.
+        let [mut first, mut second] = balancers.each_ref().map(|b| b.events());
+        cli(&["kill", &fleet.container("S1")]);
+        let (first, second) = futures::join!(next(&mut first), next(&mut second));
+        assert_eq!((&first.id, &second.id), (&one.id, &one.id));
+    });
+}
+
+#[test]
+fn what_a_balancer_has_given_up_makes_way_for_its_successor() {
+    on_engine(|| async {
+        let fleet = TestFleet::running(&["sleep", "60"]);
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        let before = inspect(&fleet.container("S1"))["Id"].clone();
+        // A stop that comes to nothing.
+        drop(runtime.stop(id("S1", 1), GRACE));
+        runtime.launch(order("S1", 2)).await.unwrap();
+        assert_ne!(inspect(&fleet.container("S1"))["Id"], before);
+        assert_eq!(fleet.containers(), [fleet.container("S1")]);
+    });
+}
+
+#[test]
+fn a_name_that_a_balancer_took_and_never_used_is_free_after_a_while() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let label = |name: &str, value: &str| format!("io.ringmaster.{name}={value}");
+        cli(&[
+            "create",
+            "--name",
+            &fleet.container("S1"),
+            "--label",
+            &label("fleet", &fleet.settings.fleet),
+            "--label",
+            &label("replica", "S1"),
+            "--label",
+            &label("generation", "1"),
+            docker::test_image(),
+        ]);
+        let running = runtime.launch(order("S1", 2)).await.unwrap();
+        assert_eq!(running.id, id("S1", 2));
+        assert_eq!(fleet.containers(), [fleet.container("S1")]);
+    });
+}
+
+#[test]
+fn a_replica_that_one_balancer_removes_is_known_to_the_other_to_be_removed() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let (one, other) = (fleet.runtime(), fleet.runtime());
+        one.prepare().await.unwrap();
+        other.prepare().await.unwrap();
+        let mut heard = other.events();
+        let started = one.launch(order("S1", 1)).await.unwrap();
+        // It may be told more than once that it is there.
+        let mut next_but = async |known: &RuntimeEvent| {
+            let news = async {
+                loop {
+                    let news = heard.next().await.unwrap();
+                    if news != *known {
+                        return news;
+                    }
+                }
+            };
+            let next = tokio::time::timeout(Duration::from_secs(15), news).await;
+            next.expect("news comes")
+        };
+        let appeared = RuntimeEvent::Appeared {
+            order: order("S1", 1),
+            endpoint: started.endpoint,
+        };
+        assert_eq!(next_but(&RuntimeEvent::Recovered).await, appeared);
+        one.disown(id("S1", 1)).await;
+        one.stop(id("S1", 1), GRACE).await.unwrap();
+        // And no word of its end.
+        let disowned = RuntimeEvent::Disowned { id: id("S1", 1) };
+        assert_eq!(next_but(&appeared).await, disowned);
+        one.launch(order("S2", 1)).await.unwrap();
+        let after = next_but(&disowned).await;
+        assert!(matches!(after, RuntimeEvent::Appeared { .. }), "{after:?}");
+    });
+}
+
+#[test]
+fn labels_alone_make_nobody_a_replica() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let stranger = format!("{}-by-hand", fleet.settings.fleet);
+        let label = |name: &str, value: &str| format!("io.ringmaster.{name}={value}");
+        cli(&[
+            "run",
+            "--detach",
+            "--name",
+            &stranger,
+            "--label",
+            &label("fleet", &fleet.settings.fleet),
+            "--label",
+            &label("replica", "S1"),
+            "--label",
+            &label("generation", "99"),
+            docker::test_image(),
+            "sleep",
+            "60",
+        ]);
+        let runtime = fleet.runtime();
+        assert_eq!(runtime.prepare().await.unwrap(), []);
+        let started = runtime.launch(order("S1", 1)).await.unwrap();
+        assert_eq!(started.id, id("S1", 1));
+        runtime.stop(id("S1", 1), GRACE).await.unwrap();
+        runtime.close().await;
+        assert_eq!(inspect(&stranger)["State"]["Running"], true);
     });
 }
 
@@ -323,7 +461,7 @@ fn an_exit_right_after_the_start_is_reported_one_way_or_the_other() {
                 assert_eq!(fleet.containers(), [""; 0]);
             }
             Ok(_) => {
-                let RuntimeEvent::Exited { exit, .. } = next(&mut events).await;
+                let Death { exit, .. } = next(&mut events).await;
                 assert_eq!(exit.code, Some(3));
             }
         }
@@ -340,7 +478,7 @@ fn running_out_of_memory_is_told_apart_from_a_kill() {
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
         runtime.launch(order("S1", 1)).await.unwrap();
-        let RuntimeEvent::Exited { exit, .. } = next(&mut events).await;
+        let Death { exit, .. } = next(&mut events).await;
         assert!(exit.out_of_memory, "{exit:?}");
         assert_eq!(exit.to_string(), "out of memory");
     });
@@ -417,7 +555,7 @@ fn a_network_of_somebody_else_stays() {
         cli(&["network", "create", "--internal", &fleet.settings.network]);
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        let address: SocketAddr = runtime.launch(order("S1", 1)).await.unwrap();
+        let address: SocketAddr = runtime.launch(order("S1", 1)).await.unwrap().endpoint;
         assert!(get(address, "/home").contains("Server: S1"));
         runtime.stop(id("S1", 1), GRACE).await.unwrap();
         runtime.close().await;
@@ -438,7 +576,7 @@ fn a_death_unseen_while_the_engine_was_out_of_reach_is_found_afterwards() {
         runtime.launch(order("S2", 1)).await.unwrap();
         // One is seen to die, so that the stream is known to be up.
         cli(&["kill", &fleet.container("S2")]);
-        let RuntimeEvent::Exited { id: dead, .. } = next(&mut events).await;
+        let Death { id: dead, .. } = next(&mut events).await;
         assert_eq!(dead, id("S2", 1));
 
         socket.cut().await;
@@ -453,7 +591,63 @@ fn a_death_unseen_while_the_engine_was_out_of_reach_is_found_afterwards() {
             "{refused}"
         );
         socket.mend();
-        let RuntimeEvent::Exited { id: dead, .. } = next(&mut events).await;
+        let Death { id: dead, .. } = next(&mut events).await;
         assert_eq!(dead, id("S1", 1));
+    });
+}
+
+#[test]
+fn an_event_stream_that_ends_is_taken_up_again_without_a_word() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let directory = tempfile::tempdir().unwrap();
+        let mut socket = CuttableSocket::new(directory.path());
+        let runtime = DockerRuntime::at(&socket.host(), fleet.settings.clone()).unwrap();
+        runtime.prepare().await.unwrap();
+        // Somebody listens all the time, as a balancer does.
+        let (heard, mut events) = futures::channel::mpsc::unbounded();
+        actix::spawn(runtime.events().map(Ok).forward(heard));
+        for generation in 1..4 {
+            runtime.launch(order("S1", generation)).await.unwrap();
+            socket.interrupt().await;
+            cli(&["kill", &fleet.container("S1")]);
+            assert_eq!(next(&mut events).await.id, id("S1", generation));
+            assert_eq!(runtime.trouble(), None);
+        }
+    });
+}
+
+#[test]
+fn a_removal_that_went_unheard_is_told_apart_from_a_death() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let directory = tempfile::tempdir().unwrap();
+        let mut socket = CuttableSocket::new(directory.path());
+        let one = fleet.runtime();
+        let other = DockerRuntime::at(&socket.host(), fleet.settings.clone()).unwrap();
+        one.prepare().await.unwrap();
+        one.launch(order("S1", 1)).await.unwrap();
+        one.launch(order("S2", 1)).await.unwrap();
+        other.prepare().await.unwrap();
+        let mut heard = other.events();
+        cli(&["kill", &fleet.container("S2")]);
+        assert_eq!(next(&mut heard).await.id, id("S2", 1));
+
+        socket.cut().await;
+        one.disown(id("S1", 1)).await;
+        one.stop(id("S1", 1), GRACE).await.unwrap();
+        assert!(other.launch(order("S3", 1)).await.is_err());
+        socket.mend();
+        let news = async {
+            loop {
+                match heard.next().await.unwrap() {
+                    RuntimeEvent::Disowned { id } => return id,
+                    RuntimeEvent::Exited { id, exit } => panic!("{id} {exit}"),
+                    _ => {}
+                }
+            }
+        };
+        let removed = tokio::time::timeout(Duration::from_secs(15), news).await;
+        assert_eq!(removed.unwrap(), id("S1", 1));
     });
 }

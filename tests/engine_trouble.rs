@@ -6,9 +6,10 @@
 mod common;
 mod docker;
 
-use common::{Load, Ringmaster, eventually, signal};
+use common::{Load, Ringmaster, eventually, get, signal};
 use docker::REPLICA_TEST;
 use docker::private_engine::PrivateEngine;
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 const FLEET: &str = "trouble";
@@ -30,13 +31,24 @@ struct Scene {
 impl Scene {
     /// None where there can be no such engine.
     async fn set(live_restore: bool) -> Option<Self> {
+        Self::set_on(|| PrivateEngine::start(live_restore)).await
+    }
+
+    async fn set_on(engine: impl FnOnce() -> Option<PrivateEngine>) -> Option<Self> {
         // Engines share the kernel's tables of networks: one after the other.
         static TURN: Mutex<()> = Mutex::const_new(());
         let turn = TURN.lock().await;
-        let engine = PrivateEngine::start(live_restore)?;
+        let engine = engine()?;
         let image = docker::import_image(Some(&engine.host()));
-        let args = ["--image", image, "--fleet", FLEET, "--memory", "128m"];
-        let balancer = Ringmaster::start_with(&args, &[("DOCKER_HOST", &engine.host())]);
+        let args = [
+            ["--image", image],
+            ["--fleet", FLEET],
+            ["--memory", "128m"],
+            ["--hang-mercy", "1s"],
+            ["--admin", "127.0.0.1:0"],
+        ];
+        let balancer =
+            Ringmaster::start_with(args.as_flattened(), &[("DOCKER_HOST", &engine.host())]);
         let scene = Self {
             balancer,
             engine,
@@ -56,6 +68,38 @@ impl Scene {
     async fn logged(&self, line: &str) {
         let what = format!("the log says {line:?}");
         eventually(&what, || async { self.balancer.count_in_log(line) > 0 }).await;
+    }
+
+    /// The whole of `GET /status`.
+    async fn status(&self) -> Value {
+        get(&self.balancer.status_url().await).await.body
+    }
+
+    /// Waits until the engine is said to be in trouble, or not to be.
+    async fn engine_in_trouble(&self, expected: bool) {
+        eventually("the engine's state is told", || async {
+            self.status().await["runtime"]["trouble"].is_string() == expected
+        })
+        .await;
+    }
+
+    /// What keeps a replica from starting.
+    async fn trouble_of(&self, name: &str) -> Option<String> {
+        let status = self.status().await;
+        let replicas = status["replicas"].as_array().unwrap();
+        let replica = replicas.iter().find(|r| r["name"] == name).unwrap();
+        replica["trouble"].as_str().map(str::to_owned)
+    }
+
+    /// Waits until a replica is on the ring for another time.
+    async fn back_on_the_ring(&self, name: &str) {
+        let line = format!("{name} (generation ");
+        eventually("it is on the ring again", || async {
+            let log = self.balancer.log();
+            let lines = log.lines().filter(|text| text.contains(&line));
+            lines.filter(|text| text.contains("is on the ring")).count() >= 2
+        })
+        .await;
     }
 
     /// The ids of the fleet's containers that run.
@@ -89,9 +133,11 @@ async fn an_engine_that_dies_and_keeps_its_containers_costs_no_request() {
     load.go_on_for(100).await;
     scene.engine.end("KILL");
     scene.logged("deaths go unnoticed for now").await;
+    scene.engine_in_trouble(true).await;
     load.go_on_for(300).await;
     scene.engine.begin();
     scene.logged("the engine answers again").await;
+    scene.engine_in_trouble(false).await;
     load.go_on_for(100).await;
     assert_eq!(scene.running(), before, "{}", scene.balancer.log());
     // And its news are heard again.
@@ -118,13 +164,7 @@ async fn an_engine_that_takes_its_containers_along_gets_a_whole_fleet_again() {
     })
     .await;
     for name in ["Server1", "Server2", "Server3"] {
-        let line = format!("{name} (generation ");
-        eventually("it is on the ring again", || async {
-            let log = scene.balancer.log();
-            let lines = log.lines().filter(|text| text.contains(&line));
-            lines.filter(|text| text.contains("is on the ring")).count() >= 2
-        })
-        .await;
+        scene.back_on_the_ring(name).await;
     }
     let load = Load::start(&scene.balancer.url("/home"), 4);
     load.go_on_for(100).await;
@@ -144,9 +184,13 @@ async fn an_engine_that_does_not_answer_holds_up_nothing_but_respawning() {
     // Nobody tells of this death: it is found out.
     signal(victim, "KILL");
     scene.logged("Server1 (generation 1) is off the ring").await;
+    // The connection to it stands, and yet it is noticed.
+    scene.engine_in_trouble(true).await;
     load.go_on_for(300).await;
     scene.engine.signal("CONT");
     scene.on_the_ring("Server1", 2).await;
+    scene.engine_in_trouble(false).await;
+    assert_eq!(scene.balancer.count_in_log("deaths go unnoticed"), 1);
     load.go_on_for(100).await;
     assert_eq!(load.stop().await.failures, Vec::<String>::new());
     assert_eq!(scene.running().len(), 3);
@@ -182,14 +226,78 @@ async fn hands_in_the_engine_are_noticed_and_what_they_broke_is_healed() {
     scene.logged("no such image").await;
     load.go_on_for(100).await;
     docker::import_image(Some(&scene.engine.host()));
-    eventually("Server3 is back", || async {
-        let log = scene.balancer.log();
-        log.lines()
-            .filter(|l| l.contains("Server3") && l.contains("is on the ring"))
-            .count()
-            == 2
-    })
-    .await;
+    scene.back_on_the_ring("Server3").await;
     assert_eq!(load.stop().await.failures, Vec::<String>::new());
     assert_eq!(scene.running().len(), 3);
+}
+
+#[actix_web::test]
+async fn a_network_that_is_removed_is_made_again_and_its_replicas_with_it() {
+    let Some(scene) = Scene::set(false).await else {
+        return;
+    };
+    let disconnect = |name: &str| {
+        let container = format!("{FLEET}-{name}");
+        let arguments = ["network", "disconnect", "--force", FLEET, &container];
+        scene.engine.docker(&arguments)
+    };
+    // One may come back before the next is cut off: so all at once, and none of them starts
+    // again while the network goes.
+    for name in ["Server1", "Server2", "Server3"] {
+        disconnect(name);
+    }
+    scene.engine.docker(&["network", "rm", FLEET]);
+    for name in ["Server1", "Server2", "Server3"] {
+        scene.back_on_the_ring(name).await;
+    }
+    assert_eq!(scene.balancer.count_in_log("made network"), 2);
+    let load = Load::start(&scene.balancer.url("/home"), 4);
+    load.go_on_for(100).await;
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    assert_eq!(scene.running().len(), 3, "{}", scene.balancer.log());
+}
+
+#[actix_web::test]
+async fn a_full_disk_keeps_the_dead_from_starting_and_nobody_else_from_serving() {
+    let disk = || PrivateEngine::start_on_small_disk(1500);
+    let Some(scene) = Scene::set_on(disk).await else {
+        return;
+    };
+    let load = Load::start(&scene.balancer.url("/home"), 8);
+    load.go_on_for(100).await;
+    let filler = scene.engine.fill_disk();
+    signal(scene.process("Server1"), "KILL");
+    scene.logged("no space left on device").await;
+    eventually("it has been tried several times", || async {
+        scene.status().await["replicas"][0]["deaths_in_a_row"].as_u64() >= Some(3)
+    })
+    .await;
+    let trouble = scene.trouble_of("Server1").await;
+    assert!(trouble.is_some_and(|t| t.contains("no space left on device")));
+    assert_eq!(scene.balancer.count_in_log("Server1: cannot start"), 1);
+    load.go_on_for(300).await;
+    drop(filler);
+    scene.back_on_the_ring("Server1").await;
+    assert_eq!(scene.trouble_of("Server1").await, None);
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    assert_eq!(scene.running().len(), 3);
+}
+
+#[actix_web::test]
+async fn an_engine_that_takes_connections_and_never_answers_is_told_apart_from_a_slow_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+        .args(["--image", "whatever", "--listen", "127.0.0.1:0"])
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = format!(
+        "the Docker engine at unix://{} does not answer",
+        socket.display()
+    );
+    assert!(said.contains(&expected), "{said}");
 }

@@ -14,7 +14,7 @@ use actix::{
 };
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
-use log::{error, info, warn};
+use log::{Level, error, info, log, warn};
 use tokio::sync::oneshot;
 
 use super::graveyard::Graveyard;
@@ -27,7 +27,7 @@ use crate::fleet::{
     Step, Ticket, Time,
 };
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
-use crate::runtime::{Runtime, RuntimeEvent, Whereabouts};
+use crate::runtime::{Running, Runtime, RuntimeEvent, Whereabouts};
 
 /// Which replicas are desired?
 #[derive(Debug, Message)]
@@ -44,10 +44,13 @@ pub struct ChangeReplicas(pub Change);
 #[rtype(result = "()")]
 pub struct ConnectionRefused(pub InstanceId);
 
-/// Stop every instance. Answered once they are gone.
+/// The end. Answered once every instance that is to be stopped is gone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct ShutDown;
+pub struct ShutDown {
+    /// Whether another balancer takes the instances over.
+    pub hand_over: bool,
+}
 
 /// How are the replicas, and what has happened to them?
 #[derive(Debug, Message)]
@@ -65,6 +68,10 @@ pub struct FleetReport {
     pub whereabouts: Vec<Option<Whereabouts>>,
     /// What happened lately, the oldest first.
     pub events: Vec<HistoryEntry>,
+    /// What runs the replicas.
+    pub runtime: &'static str,
+    /// What keeps it from doing so, if anything does.
+    pub runtime_trouble: Option<String>,
 }
 
 /// The ring has been changed: what the fleet has to know of it.
@@ -229,7 +236,11 @@ impl Supervisor {
                     }
                 }
                 Step::Report { replica, trouble } => warn!("{replica}: {trouble}"),
-                Step::Launch(_) | Step::Drain { .. } | Step::Stop { .. } | Step::Answer { .. } => {
+                Step::Launch(_)
+                | Step::Disown { .. }
+                | Step::Drain { .. }
+                | Step::Stop { .. }
+                | Step::Answer { .. } => {
                     later.push(step);
                 }
             }
@@ -275,6 +286,9 @@ impl Supervisor {
                     Event::Drained { id }
                 });
             }
+            Step::Disown { id } => {
+                ctx.spawn(self.runtime.disown(id).into_actor(self));
+            }
             Step::Stop { id, grace } => {
                 info!("stopping {id}");
                 let stopped = self.end(id.clone(), grace, ctx);
@@ -301,14 +315,27 @@ impl Supervisor {
 
     fn launch(&mut self, order: LaunchOrder, ctx: &mut Context<Self>) {
         if self.runtime.spawns() {
-            info!("starting {}", order.id);
+            // Who could not be started is tried again and again: said once.
+            let again = self.fleet.could_not_start(&order.id.replica);
+            let level = if again { Level::Debug } else { Level::Info };
+            log!(level, "starting {}", order.id);
         }
         let id = order.id.clone();
         self.note(Undated::of(&id, "launched"));
         let launched = self.runtime.launch(order);
         self.report_back(ctx, async move {
             match launched.await {
-                Ok(endpoint) => Event::Launched { id, endpoint },
+                Ok(running) if running.id == id => {
+                    let endpoint = running.endpoint;
+                    Event::Launched { id, endpoint }
+                }
+                Ok(Running {
+                    id: theirs,
+                    endpoint,
+                }) => {
+                    let by = theirs.generation;
+                    Event::Overtaken { id, by, endpoint }
+                }
                 Err(error) => {
                     let reason = error.to_string();
                     Event::LaunchFailed { id, reason }
@@ -391,9 +418,13 @@ impl Handler<ProberLinks> for Supervisor {
 
 impl StreamHandler<RuntimeEvent> for Supervisor {
     fn handle(&mut self, event: RuntimeEvent, ctx: &mut Self::Context) {
-        match event {
-            RuntimeEvent::Exited { id, exit } => self.take_in(Event::Exited { id, exit }, ctx),
-        }
+        let event = match event {
+            RuntimeEvent::Exited { id, exit } => Event::Exited { id, exit },
+            RuntimeEvent::Appeared { order, endpoint } => Event::Appeared { order, endpoint },
+            RuntimeEvent::Disowned { id } => Event::Disowned { id },
+            RuntimeEvent::Recovered => Event::Recovered,
+        };
+        self.take_in(event, ctx);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {
@@ -449,6 +480,8 @@ impl Handler<LookAtFleet> for Supervisor {
             whereabouts: replicas.iter().map(whereabouts).collect(),
             replicas,
             events: self.history.entries(),
+            runtime: self.runtime.kind(),
+            runtime_trouble: self.runtime.trouble(),
         })
     }
 }
@@ -485,10 +518,13 @@ impl Handler<ChangeReplicas> for Supervisor {
 impl Handler<ShutDown> for Supervisor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: ShutDown, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, end: ShutDown, ctx: &mut Self::Context) -> Self::Result {
         let (gone_in, gone) = oneshot::channel();
         self.gone.push(gone_in);
-        let steps = self.fleet.shut_down();
+        let steps = match end.hand_over {
+            true => self.fleet.hand_over(),
+            false => self.fleet.shut_down(),
+        };
         self.carry_out(steps, ctx);
         Box::pin(async move {
             // An error means that the actor is gone, and so are its instances.

@@ -63,6 +63,31 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Another balancer was first: its instance has the name that ours was to have. The
+    /// launch is over.
+    Overtaken {
+        /// What was to be started.
+        id: InstanceId,
+        /// The generation of what runs.
+        by: u64,
+        /// Where that listens, or will.
+        endpoint: SocketAddr,
+    },
+    /// An instance that nobody here asked for plays a replica: another balancer has
+    /// started it.
+    Appeared {
+        /// What it was started as.
+        order: LaunchOrder,
+        /// Where it listens, or will.
+        endpoint: SocketAddr,
+    },
+    /// Another balancer removes the replica that this instance plays, and stops it.
+    Disowned {
+        /// Which.
+        id: InstanceId,
+    },
+    /// The runtime works again after it did not.
+    Recovered,
     /// Time has passed: see [`super::Fleet::wakes_at`].
     Tick,
 }
@@ -117,6 +142,12 @@ pub enum Step {
     /// Wait until nothing is in flight on an instance, or for the drain deadline;
     /// [`Event::Drained`] follows.
     Drain {
+        /// Which.
+        id: InstanceId,
+    },
+    /// Let other balancers know that the replica is removed, before its instance ends: they
+    /// would take its end for a death, and start it again.
+    Disown {
         /// Which.
         id: InstanceId,
     },

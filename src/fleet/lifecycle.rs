@@ -90,6 +90,8 @@ pub struct ReplicaStatus {
     pub deaths_in_a_row: u32,
     /// Whether it dies so often that it is only started once a minute.
     pub degraded: bool,
+    /// Why it could not be started when that was tried last.
+    pub trouble: Option<String>,
 }
 
 /// A replica as the fleet keeps it.
@@ -115,6 +117,10 @@ pub struct Replica {
     pub leaving: bool,
     /// Its record of deaths.
     pub backoff: Backoff,
+    /// Why it could not be started, until it answers.
+    pub trouble: Option<String>,
+    /// The runtime could not start it when it was asked last.
+    pub never_ran: bool,
 }
 
 impl Replica {
@@ -130,6 +136,8 @@ impl Replica {
             member: false,
             leaving: false,
             backoff: Backoff::default(),
+            trouble: None,
+            never_ran: false,
         }
     }
 

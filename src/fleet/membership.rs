@@ -95,6 +95,12 @@ impl Fleet {
         }
     }
 
+    /// Whether the change under way is about this replica.
+    pub(super) fn is_being_changed(&self, name: &ReplicaName) -> bool {
+        let active = self.active.as_ref();
+        active.is_some_and(|active| active.names.contains(name))
+    }
+
     /// An instance could not be stopped, which whoever asked for that should know.
     pub(super) fn blame_stop(&mut self, name: &ReplicaName, reason: &str) {
         if let Some(active) = &mut self.active

@@ -29,6 +29,7 @@ mod lifecycle;
 mod membership;
 mod moves;
 mod names;
+mod neighbours;
 mod reports;
 mod slow_start;
 #[cfg(test)]
@@ -129,6 +130,7 @@ impl Fleet {
             state: r.state(),
             deaths_in_a_row: r.backoff.deaths_in_a_row(),
             degraded: r.backoff.is_degraded(),
+            trouble: r.trouble.clone(),
         };
         self.replicas.iter().map(status).collect()
     }
@@ -153,9 +155,17 @@ impl Fleet {
         replicas.chain(departures).min()
     }
 
-    /// Whether [`Fleet::shut_down`] has been asked for and every instance is gone.
+    /// Whether [`Fleet::shut_down`] or [`Fleet::hand_over`] has been asked for, and nothing is
+    /// left to be stopped.
     pub fn is_shut_down(&self) -> bool {
         self.stopping && self.replicas.is_empty() && self.departures.is_empty()
+    }
+
+    /// Whether the runtime could not start a replica when it was asked last: then there is
+    /// nothing new in its being asked again.
+    pub fn could_not_start(&self, name: &ReplicaName) -> bool {
+        let replica = self.replicas.iter().find(|r| r.name == *name);
+        replica.is_some_and(|r| r.never_ran)
     }
 
     /// How often in a row a replica has died without having been healthy in between.
@@ -213,6 +223,12 @@ impl Fleet {
             Event::Drained { id } => self.drained(&id, &mut steps),
             Event::Stopped { id } => self.stopped(&id, now, &mut steps),
             Event::StopFailed { id, reason } => self.stop_failed(&id, &reason, now, &mut steps),
+            Event::Overtaken { id, by, endpoint } => {
+                self.overtaken(&id, by, endpoint, now, &mut steps);
+            }
+            Event::Appeared { order, endpoint } => self.appeared(order, endpoint, now, &mut steps),
+            Event::Disowned { id } => self.disowned(&id, now, &mut steps),
+            Event::Recovered => self.recovered(&mut steps),
             Event::Tick => self.tick(now, &mut steps),
         }
         self.settle(&mut steps);

@@ -90,6 +90,7 @@ impl Fleet {
         steps: &mut Vec<Step>,
     ) {
         let replica = &mut self.replicas[index];
+        let was_degraded = replica.backoff.is_degraded();
         let delay = replica
             .backoff
             .after_death(replica.name.as_str(), healthy_for, now);
@@ -100,7 +101,12 @@ impl Fleet {
         replica.phase = Phase::Waiting {
             until: now.saturating_add(delay),
         };
-        let deaths = match replica.backoff.is_degraded() {
+        let degraded = replica.backoff.is_degraded();
+        if replica.never_ran && degraded == was_degraded {
+            // Nothing has died, and why it cannot be started has been said.
+            return;
+        }
+        let deaths = match degraded {
             true => "is degraded, it died 5 times or more within 5 minutes".to_owned(),
             false => format!("died {} times in a row", replica.backoff.deaths_in_a_row()),
         };
@@ -118,18 +124,34 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
+        if self.replicas[index].member {
+            self.note_trouble(index, format!("cannot start: {reason}"), steps);
+            self.start_again(index, Duration::ZERO, now, steps);
+            return;
+        }
         let replica = &self.replicas[index];
         let name = replica.name.clone();
         steps.push(Step::Report {
             replica: name.clone(),
             trouble: format!("cannot start: {reason}"),
         });
-        if replica.member {
-            self.start_again(index, Duration::ZERO, now, steps);
-        } else {
+        if self.is_being_changed(&name) {
             self.blame_start(name, reason);
-            self.retire(index, Duration::ZERO, steps);
         }
+        self.retire(index, Duration::ZERO, steps);
+    }
+
+    /// Keeps what keeps a replica from starting, and tells of it once: not at each attempt.
+    pub(super) fn note_trouble(&mut self, index: usize, trouble: String, steps: &mut Vec<Step>) {
+        let replica = &mut self.replicas[index];
+        if replica.trouble.as_ref() == Some(&trouble) {
+            return;
+        }
+        replica.trouble = Some(trouble.clone());
+        steps.push(Step::Report {
+            replica: replica.name.clone(),
+            trouble,
+        });
     }
 
     /// Sends a replica on its way out, from wherever it is.
@@ -150,6 +172,7 @@ impl Fleet {
                     Farewell::AfterDraining => {
                         replica.leaving = true;
                         replica.phase = Phase::Draining;
+                        self.disown(&id, steps);
                         steps.push(Step::Drain { id });
                     }
                     Farewell::AtOnce => self.retire(index, grace, steps),
@@ -161,6 +184,7 @@ impl Fleet {
             }
             Phase::Clearing { .. } => {
                 self.replicas.remove(index);
+                self.disown(&id, steps);
                 self.departures.push(Departure::under_way(id));
             }
             // Clears away the remains of the instance that died.
@@ -175,12 +199,16 @@ impl Fleet {
     /// Forgets a replica; what the runtime has of it departs.
     pub(super) fn retire(&mut self, index: usize, grace: Duration, steps: &mut Vec<Step>) {
         let replica = self.replicas.remove(index);
+        let is_disowned = replica.phase == Phase::Draining;
         for generation in replica.remains {
             let replica = replica.name.clone();
             let id = InstanceId {
                 replica,
                 generation,
             };
+            if !is_disowned {
+                self.disown(&id, steps);
+            }
             self.depart(id, grace, steps);
         }
     }

@@ -28,6 +28,7 @@ impl Fleet {
             return;
         };
         let exited = exited.take();
+        replica.never_ran = false;
         // What older generations left behind went with the start.
         replica.remains = vec![id.generation];
         if replica.leaving {
@@ -51,10 +52,11 @@ impl Fleet {
         let Some(index) = self.current(id) else {
             return;
         };
-        let replica = &self.replicas[index];
+        let replica = &mut self.replicas[index];
         if !matches!(replica.phase, Phase::Launching { .. }) {
             return;
         }
+        replica.never_ran = true;
         if replica.leaving {
             self.retire(index, Duration::ZERO, steps);
         } else {
@@ -114,10 +116,13 @@ impl Fleet {
             endpoint,
             since: now,
         };
+        replica.trouble = None;
         // A newcomer joins together with those it was asked for with: see `settle`.
         if replica.member {
             let id = id.clone();
             steps.push(Step::Admit { id, endpoint });
+        } else {
+            self.welcome_guest(index, steps);
         }
     }
 
@@ -208,14 +213,11 @@ impl Fleet {
             "no good heartbeat within {:?} of its start",
             self.policy.start_timeout
         );
-        let (id, name, member) = (replica.id(), replica.name.clone(), replica.member);
+        let (id, member) = (replica.id(), replica.member);
         self.mourn(index, &trouble, None, steps);
         steps.push(Step::Unwatch { id });
         if member {
-            steps.push(Step::Report {
-                replica: name,
-                trouble,
-            });
+            self.note_trouble(index, trouble, steps);
             self.clear(index, Duration::ZERO, steps);
         } else {
             self.failed_to_start(index, trouble, now, steps);

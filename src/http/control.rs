@@ -103,6 +103,7 @@ struct Status {
     /// Requests that a replica may have in flight; null: no limit.
     max_in_flight: Option<NonZeroU32>,
     ring: RingStatus,
+    runtime: RuntimeStatus,
     counters: Counts,
     replicas: Vec<ReplicaLine>,
     /// The oldest first.
@@ -115,6 +116,14 @@ struct RingStatus {
     slots: u32,
     virtual_servers: Option<u32>,
     balance_factor: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct RuntimeStatus {
+    /// `process`, `docker` or `static`.
+    kind: &'static str,
+    /// What keeps it from starting and stopping replicas, and from telling of their deaths.
+    trouble: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +148,8 @@ struct ReplicaLine {
     /// It died five times within five minutes: it is started once a minute, until it has
     /// been healthy for one.
     degraded: bool,
+    /// Why it could not be started when that was tried last.
+    trouble: Option<String>,
 }
 
 async fn status(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
@@ -152,6 +163,10 @@ async fn status(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
         max_connections: links.max_connections,
         max_in_flight: links.max_in_flight,
         ring: ring_status(view.table.spec(), view.balance_factor),
+        runtime: RuntimeStatus {
+            kind: fleet.runtime,
+            trouble: fleet.runtime_trouble.clone(),
+        },
         counters: links.tally.counts(),
         replicas: replica_lines(&fleet, &view),
         events: fleet.events,
@@ -202,6 +217,7 @@ fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
             warmth: ready.map(|instance| instance.warmth()),
             deaths_in_a_row: status.deaths_in_a_row,
             degraded: status.degraded,
+            trouble: status.trouble.clone(),
         }
     };
     let replicas = fleet.replicas.iter().zip(&fleet.whereabouts);

@@ -2,14 +2,13 @@
 //!
 //! "Starting" one is looking up its address; nothing is ever stopped.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::{LocalBoxStream, StreamExt};
 
-use super::{Found, InstanceId, LaunchOrder, Runtime, RuntimeError, RuntimeEvent};
+use super::{Found, InstanceId, LaunchOrder, Running, Runtime, RuntimeError, RuntimeEvent};
 use crate::ring::ReplicaName;
 
 /// One server that somebody else runs.
@@ -49,10 +48,7 @@ impl Runtime for FixedRuntime {
         async { Ok(Vec::new()) }.boxed_local()
     }
 
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<SocketAddr, RuntimeError>> {
+    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
         let named = |upstream: &&Upstream| upstream.name == order.id.replica;
         let address = self.upstreams.iter().find(named).map(|u| u.address.clone());
         async move {
@@ -60,9 +56,11 @@ impl Runtime for FixedRuntime {
             let mut addresses = tokio::net::lookup_host(&address)
                 .await
                 .map_err(|error| RuntimeError(format!("cannot resolve {address}: {error}")))?;
-            addresses
-                .next()
-                .ok_or_else(|| RuntimeError(format!("{address} has no address")))
+            let endpoint = addresses.next();
+            let endpoint =
+                endpoint.ok_or_else(|| RuntimeError(format!("{address} has no address")))?;
+            let id = order.id;
+            Ok(Running { id, endpoint })
         }
         .boxed_local()
     }
@@ -105,7 +103,8 @@ mod tests {
                 ordinal: 1,
             })
         };
-        assert_eq!(launch("blue").await, Ok("127.0.0.1:9002".parse().unwrap()));
+        let running = launch("blue").await.unwrap();
+        assert_eq!(running.endpoint, "127.0.0.1:9002".parse().unwrap());
         assert_eq!(
             launch("red").await,
             Err(RuntimeError("not an upstream".to_owned()))

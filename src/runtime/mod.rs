@@ -17,7 +17,8 @@ use futures::stream::LocalBoxStream;
 
 pub use crate::fleet::{Exit, Found, InstanceId, LaunchOrder};
 
-/// What a runtime reports unasked.
+/// What a runtime reports unasked. Only a runtime whose instances several balancers may
+/// share knows of any but the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuntimeEvent {
     /// The instance ended without having been told to by [`Runtime::stop`].
@@ -27,6 +28,29 @@ pub enum RuntimeEvent {
         /// How.
         exit: Exit,
     },
+    /// An instance runs that [`Runtime::launch`] was not asked for.
+    Appeared {
+        /// What it was started as.
+        order: LaunchOrder,
+        /// Where it listens, or will.
+        endpoint: SocketAddr,
+    },
+    /// Another balancer removes the replica that this instance plays: see [`Runtime::disown`].
+    Disowned {
+        /// Which one.
+        id: InstanceId,
+    },
+    /// The trouble is over: see [`Runtime::trouble`].
+    Recovered,
+}
+
+/// What plays a replica after [`Runtime::launch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The instance: the one that was ordered, or another balancer's that was first.
+    pub id: InstanceId,
+    /// Where it listens, or will.
+    pub endpoint: SocketAddr,
 }
 
 /// So many lines of an instance's output are kept.
@@ -76,12 +100,16 @@ pub trait Runtime: 'static {
 
     /// Starts an instance and says where it will listen. It need not listen yet:
     /// heartbeats find out. An older generation of the same replica that has ended
-    /// may still lie around; clearing it away is part of this call.
+    /// may still lie around; clearing it away is part of this call. If another balancer
+    /// has started the replica meanwhile, it is left alone, and told.
     /// After an error nothing of this instance is left behind.
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<SocketAddr, RuntimeError>>;
+    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>>;
+
+    /// Lets other balancers know that the replica that this instance plays is removed and
+    /// its end no death. Nothing where there can be no other balancer.
+    fn disown(&self, _: InstanceId) -> LocalBoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
 
     /// Ends an instance: SIGTERM, `grace`, SIGKILL, and clears away what is left of it.
     /// An instance that has ended by itself, or is unknown, is cleared away without
@@ -104,9 +132,21 @@ pub trait Runtime: 'static {
         None
     }
 
+    /// What keeps the runtime from doing its work, if anything does; instances that run may
+    /// go on all the same.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Everything that ends by itself, from now on, for as long as the runtime lives.
     /// Called once. The stream reconnects by itself where a connection is behind it.
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent>;
+
+    /// Whether another balancer serves these instances and goes on to if this one ends, which
+    /// it is about to.
+    fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
+        Box::pin(async { false })
+    }
 
     /// Clears away what belongs to the runtime itself (a network it made), after every
     /// instance has been stopped.

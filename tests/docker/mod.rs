@@ -313,6 +313,12 @@ impl CuttableSocket {
         std::fs::remove_file(&self.path).unwrap();
     }
 
+    /// Ends every connection, and takes new ones at once.
+    pub async fn interrupt(&mut self) {
+        self.cut().await;
+        self.mend();
+    }
+
     pub fn mend(&mut self) {
         let listener = tokio::net::UnixListener::bind(&self.path).unwrap();
         self.relay = Some(actix::spawn(async move {

@@ -3,7 +3,12 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -22,6 +27,15 @@ impl PrivateEngine {
     /// Starts one; none if this machine has no `dockerd` or does not let us, which under CI
     /// is a failure. With `live_restore` its containers outlive it.
     pub fn start(live_restore: bool) -> Option<Self> {
+        Self::start_on(live_restore, None)
+    }
+
+    /// One whose disk has so little room, in MiB, that a test can fill it.
+    pub fn start_on_small_disk(mib: u32) -> Option<Self> {
+        Self::start_on(false, Some(mib))
+    }
+
+    fn start_on(live_restore: bool, disk: Option<u32>) -> Option<Self> {
         let driver = Command::new("docker")
             .args(["info", "--format", "{{.Driver}}"])
             .output();
@@ -43,6 +57,9 @@ impl PrivateEngine {
             bridge,
             daemon: None,
         };
+        if let Some(mib) = disk {
+            engine.mount_disk(mib);
+        }
         let path = |name: &str| engine.path(name);
         let config = json!({
             "data-root": path("data"),
@@ -61,6 +78,20 @@ impl PrivateEngine {
         let mut engine = engine;
         engine.begin();
         Some(engine)
+    }
+
+    fn mount_disk(&self, mib: u32) {
+        std::fs::create_dir(self.path("data")).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
+            .arg(self.path("data"))
+            .status();
+        assert!(mounted.unwrap().success());
+    }
+
+    /// Takes all the room on its disk, also what becomes free, until the filler is dropped.
+    pub fn fill_disk(&self) -> Filler {
+        Filler::begin(PathBuf::from(self.path("data")).join("filler"))
     }
 
     /// Starts it, again, and waits until it answers.
@@ -172,7 +203,58 @@ impl Drop for PrivateEngine {
         for pid in self.remains() {
             let _ = Command::new("kill").args(["-KILL", &pid]).status();
         }
+        // Its small disk; and an engine mounts its data over itself each time that it begins,
+        // which one that was killed leaves behind.
+        let unmount = || {
+            let umount = Command::new("umount")
+                .args(["--lazy", &self.path("data")])
+                .stderr(Stdio::null())
+                .status();
+            umount.is_ok_and(|status| status.success())
+        };
+        while unmount() {}
         super::quietly(&["network", "rm", &self.bridge]);
+    }
+}
+
+/// A file that takes all the room there is.
+pub struct Filler {
+    path: PathBuf,
+    enough: Arc<AtomicBool>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Filler {
+    fn begin(path: PathBuf) -> Self {
+        let mut file = File::create(&path).unwrap();
+        let fill = |file: &mut File| {
+            // Ever smaller pieces, so that not even one of them fits any more.
+            for size in [1 << 20, 4096, 1] {
+                while file.write_all(&vec![0; size]).is_ok() {}
+            }
+        };
+        fill(&mut file);
+        let enough = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&enough);
+        let writer = std::thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                fill(&mut file);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        Self {
+            path,
+            enough,
+            writer: Some(writer),
+        }
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+        let _ = self.writer.take().map(JoinHandle::join);
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value_name: "NAME",
         help: "What this set of containers is called",
         more: "It begins their names and is the value of their label. A balancer that restarts takes \
-               over the containers of its fleet; two balancers on one engine need two names.",
+               over the containers of its fleet; two balancers of one name share them.",
         fallback: Fallback::Value("ringmaster"),
         allowed: Allowed::Text(
             "1 to 63 letters, digits, '-', '_' and '.', a letter or digit first",

@@ -20,6 +20,7 @@ pub struct Chance {
     echoes: u32,
     requests: u32,
     pauses: u32,
+    neighbours: u32,
     tickets: u64,
 }
 
@@ -32,6 +33,7 @@ impl Chance {
             echoes: *choose(&mut rng, &[0, 5, 20]),
             requests: *choose(&mut rng, &[0, 2, 10, 80]),
             pauses: *choose(&mut rng, &[2, 10, 30]),
+            neighbours: *choose(&mut rng, &[0, 0, 5, 40]),
             tickets: 0,
             rng,
         }
@@ -102,6 +104,12 @@ impl Chance {
         {
             return Line::Report(event);
         }
+        if self.neighbours > 0 && self.of_100(5) {
+            let event = self.neighbour(&run.world);
+            if run.world.allows(&Line::Report(event.clone())) {
+                return Line::Report(event);
+            }
+        }
         let debts = run.world.debts();
         if debts.is_empty() || self.of_100(self.pauses) {
             return self.pause(run);
@@ -116,6 +124,25 @@ impl Chance {
                 id,
                 reason: "device busy".to_owned(),
             },
+            Debt::Launch(id) if self.of_100(self.neighbours) => {
+                let by = (id.generation + self.rng.u64(0..3))
+                    .saturating_sub(1)
+                    .max(1);
+                let theirs = InstanceId {
+                    generation: by,
+                    ..id.clone()
+                };
+                let endpoint = endpoint_of(&theirs);
+                let overtaken = Event::Overtaken {
+                    id: id.clone(),
+                    by,
+                    endpoint,
+                };
+                match run.world.allows(&Line::Report(overtaken.clone())) {
+                    true => overtaken,
+                    false => Debt::Launch(id).settled(),
+                }
+            }
             debt => debt.settled(),
         })
     }
@@ -140,6 +167,21 @@ impl Chance {
         possible.then_some(event)
     }
 
+    /// What another balancer does, or the engine.
+    fn neighbour(&mut self, world: &World) -> Event {
+        let ids: Vec<_> = world.instances.keys().collect();
+        match (self.rng.u32(..4), self.rng.choice(ids)) {
+            (0, _) => Event::Recovered,
+            (1, Some(id)) => Event::Disowned { id: id.clone() },
+            _ => {
+                let Found { mut order, .. } = self.found();
+                order.id.generation += self.rng.u64(..20);
+                let endpoint = endpoint_of(&order.id);
+                Event::Appeared { order, endpoint }
+            }
+        }
+    }
+
     fn pause(&mut self, run: &Run) -> Line {
         let wakes_at = run.player.fleet.as_ref().and_then(|fleet| fleet.wakes_at());
         let to_wake = wakes_at.map(|at| at.saturating_sub(run.world.now));
@@ -156,7 +198,10 @@ impl Chance {
     fn request(&mut self, run: &Run) -> Line {
         // About one in a hundred is the last.
         if self.rng.u32(..100) == 0 && run.history.len() > 20 {
-            return Line::ShutDown;
+            return match self.of_100(30) {
+                true => Line::HandOver,
+                false => Line::ShutDown,
+            };
         }
         self.tickets += 1;
         let n = self.rng.usize(..4);

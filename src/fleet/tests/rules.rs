@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::{Line, endpoint_of};
 use super::world::{Deaths, STOP_ATTEMPTS, World};
-use crate::fleet::{Change, ChangeError, Fleet, InstanceId, LaunchOrder, Step, Ticket};
+use crate::fleet::{Change, ChangeError, Event, Fleet, InstanceId, LaunchOrder, Step, Ticket};
 use crate::ring::ReplicaName;
 
 /// A rule that was broken, and how.
@@ -37,10 +37,24 @@ impl World {
                     let new = !self.members.contains(&member.name);
                     hold(new, "a member joins once", || format!("{member:?}"))?;
                     self.members.push(member.name.clone());
+                    // A guest is asked for by nobody here.
+                    if let Line::Report(Event::Answered { id }) = line
+                        && id.replica == member.name
+                        && let Some(guest) = self.instances.get_mut(id).filter(|i| i.guest)
+                    {
+                        guest.guest = false;
+                        self.roster.push(member.name.clone());
+                    }
                 }
                 Ok(())
             }
-            Step::Leave(names) => self.leave(names),
+            Step::Leave(names) => {
+                self.leave(names)?;
+                if let Line::Report(Event::Disowned { .. }) = line {
+                    self.roster.retain(|name| !names.contains(name));
+                }
+                Ok(())
+            }
             Step::Answer { ticket, outcome } => self.answer(*ticket, outcome),
             Step::Report { .. } => Ok(()),
             Step::Watch { id, endpoint } | Step::Admit { id, endpoint } => {
@@ -54,6 +68,7 @@ impl World {
             | Step::Evict { id, .. }
             | Step::Mourn { id, .. }
             | Step::Drain { id }
+            | Step::Disown { id }
             | Step::Stop { id, .. } => self.carry_out_on(id, step),
         }
     }
@@ -68,7 +83,8 @@ impl World {
             // What would not stop is off the ring, and so is what was one too many when
             // this balancer took over.
             let surplus = instance.stopping > 0 && !instance.ever_watched;
-            let may_run = instance.stop_failures > 0 || surplus;
+            let others = instance.guest || instance.disowned;
+            let may_run = instance.stop_failures > 0 || surplus || others;
             let twice = instance.launching || (instance.runs() && !may_run);
             hold(!twice, "nothing is started twice", || {
                 format!("launch of {id}, and there is {other}")
@@ -148,6 +164,7 @@ impl World {
                 hold(known, "an end is told as it was reported", how)?;
                 instance.mourned = true;
             }
+            Step::Disown { .. } => hold(!stopping, "the end disowns nobody", how)?,
             Step::Drain { .. } => {
                 let once = instance.left && !instance.draining && !instance.drained;
                 hold(once, "what left while it served is drained, once", how)?;
@@ -230,6 +247,7 @@ impl World {
         let left_over = self
             .instances
             .iter()
+            .filter(|(_, instance)| !instance.disowned)
             .find(|(id, instance)| !self.members.contains(&id.replica) && !instance.is_over());
         hold(
             left_over.is_none(),
@@ -256,6 +274,9 @@ impl World {
         hold(steps.len() < bound, "no storm of steps", || {
             format!("{}", steps.len())
         })?;
+        if self.handed_over {
+            return Ok(());
+        }
         if self.stopping {
             let over = !self.policy.spawns || self.instances.values().all(|i| i.is_over());
             return hold(
@@ -294,7 +315,8 @@ impl World {
             let launched = steps
                 .iter()
                 .any(|step| matches!(step, Step::Launch(order) if order.id.replica == name));
-            let at_once = launched && matches!(line, Line::Report(_));
+            let reported = matches!(line, Line::Report(event) if *event != Event::Recovered);
+            let at_once = launched && reported;
             hold(
                 !at_once || in_a_row <= 1,
                 "only the first respawn is at once",

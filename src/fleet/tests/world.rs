@@ -36,6 +36,10 @@ pub struct Instance {
     pub draining: bool,
     pub drained: bool,
     pub mourned: bool,
+    /// Another balancer started it, and it was never ours to stop.
+    pub guest: bool,
+    /// Another balancer has removed it, and stops it.
+    pub disowned: bool,
 }
 
 impl Instance {
@@ -50,7 +54,7 @@ impl Instance {
         let told_to_stop = self.stopping > 0 || self.stop_failures > 0;
         self.launch_failed
             || self.stopped
-            || (self.cleared && !told_to_stop)
+            || ((self.cleared || self.guest || self.disowned) && !told_to_stop)
             || self.stop_failures >= STOP_ATTEMPTS
     }
 }
@@ -68,6 +72,8 @@ pub struct World {
     pub policy: Policy,
     pub now: Time,
     pub stopping: bool,
+    /// What is left at the end is another balancer's.
+    pub handed_over: bool,
     pub instances: BTreeMap<InstanceId, Instance>,
     /// On the ring, in the order of joining.
     pub members: Vec<ReplicaName>,
@@ -108,6 +114,7 @@ impl World {
             policy,
             now: Time::ZERO,
             stopping: false,
+            handed_over: false,
             instances: BTreeMap::new(),
             members: Vec::new(),
             roster: Vec::new(),
@@ -119,6 +126,19 @@ impl World {
     /// Whether this can happen as things are. Every report may come again, and late.
     pub fn allows(&self, line: &Line) -> bool {
         match line {
+            Line::Report(Event::Recovered) => true,
+            // Other balancers' instances are news only once.
+            Line::Report(Event::Appeared { order, .. }) => {
+                self.policy.spawns && !self.instances.contains_key(&order.id)
+            }
+            Line::Report(Event::Overtaken { id, by, .. }) => {
+                let theirs = InstanceId {
+                    generation: *by,
+                    ..id.clone()
+                };
+                let waits = self.instances.get(id).is_some_and(|i| i.launching);
+                self.policy.spawns && waits && !self.instances.contains_key(&theirs)
+            }
             Line::Report(event) => about(event)
                 .is_some_and(|id| self.instances.get(id).is_some_and(|i| fits(i, event))),
             _ => true,
@@ -141,12 +161,38 @@ impl World {
             Line::Report(event) => self.take_in_report(event),
             Line::Request(ticket, change, _) => self.requests.push_back((*ticket, change.clone())),
             Line::ShutDown => self.stopping = true,
+            Line::HandOver => {
+                self.stopping = true;
+                self.handed_over = true;
+            }
             Line::After(time) | Line::Wait(time) => self.now += *time,
             Line::Ask(_) => {}
         }
     }
 
     fn take_in_report(&mut self, event: &Event) {
+        match event {
+            Event::Appeared { order, .. } => {
+                let guest = self.instances.entry(order.id.clone()).or_default();
+                guest.launched = true;
+                guest.guest = true;
+                self.clear_ended_but(&order.id);
+            }
+            Event::Overtaken { id, by, .. } => {
+                if let Some(ours) = self.instances.get_mut(id) {
+                    ours.launching = false;
+                    ours.launch_failed = true;
+                }
+                let theirs = InstanceId {
+                    generation: *by,
+                    ..id.clone()
+                };
+                self.instances.entry(theirs.clone()).or_default().launched = true;
+                // The winner clears away what has ended.
+                self.clear_ended_but(&theirs);
+            }
+            _ => {}
+        }
         let Some(instance) = about(event).and_then(|id| self.instances.get_mut(id)) else {
             return;
         };
@@ -154,7 +200,7 @@ impl World {
             Event::Launched { id, .. } => {
                 if std::mem::take(&mut instance.launching) {
                     instance.launched = true;
-                    self.clear_ended_before(id);
+                    self.clear_ended_but(id);
                 }
             }
             Event::LaunchFailed { .. } => {
@@ -180,15 +226,20 @@ impl World {
                     instance.stop_failures += 1;
                 }
             }
-            Event::Refused { .. } | Event::Tick => {}
+            Event::Disowned { .. } => instance.disowned = true,
+            Event::Refused { .. }
+            | Event::Overtaken { .. }
+            | Event::Appeared { .. }
+            | Event::Recovered
+            | Event::Tick => {}
         }
     }
 
-    /// Starting an instance clears away what has ended of those before.
-    fn clear_ended_before(&mut self, id: &InstanceId) {
+    /// Starting an instance clears away what has ended of the others.
+    fn clear_ended_but(&mut self, id: &InstanceId) {
         for (other, instance) in &mut self.instances {
-            let before = other.replica == id.replica && other.generation < id.generation;
-            instance.cleared |= before && instance.launched && !instance.runs();
+            let another = other.replica == id.replica && other != id;
+            instance.cleared |= another && instance.launched && !instance.runs();
         }
     }
 
@@ -233,8 +284,11 @@ pub fn about(event: &Event) -> Option<&InstanceId> {
         | Event::Refused { id }
         | Event::Drained { id }
         | Event::Stopped { id }
+        | Event::Overtaken { id, .. }
+        | Event::Disowned { id }
         | Event::StopFailed { id, .. } => Some(id),
-        Event::Tick => None,
+        Event::Appeared { order, .. } => Some(&order.id),
+        Event::Recovered | Event::Tick => None,
     }
 }
 
@@ -249,6 +303,9 @@ fn fits(instance: &Instance, event: &Event) -> bool {
         Event::Drained { .. } => instance.draining || instance.drained,
         Event::Stopped { .. } => instance.stopping > 0 || instance.stopped,
         Event::StopFailed { .. } => instance.stopping > 0 || instance.stop_failures > 0,
+        Event::Disowned { .. } => instance.launched,
+        // See `World::allows`.
+        Event::Overtaken { .. } | Event::Appeared { .. } | Event::Recovered => false,
         Event::Tick => false,
     }
 }

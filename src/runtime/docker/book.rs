@@ -25,6 +25,11 @@ pub(super) struct Book {
     containers: HashMap<ContainerId, Entry>,
     /// Launches under way; true once somebody wants them stopped.
     launches: HashMap<InstanceId, bool>,
+    /// Containers that have died, or were to be stopped and may hang on: their names may
+    /// be taken.
+    given_up: HashSet<ContainerId>,
+    /// Instances whose replicas are removed for good; until they are stopped.
+    disowned: HashSet<InstanceId>,
 }
 
 struct Entry {
@@ -103,9 +108,44 @@ impl Book {
         }
     }
 
+    /// Whether anything is known of this container.
+    pub(super) fn knows(&self, container: &str) -> bool {
+        self.containers.contains_key(container) || self.given_up.contains(container)
+    }
+
     /// Whatever happens to this container, nobody is told.
     pub(super) fn forget(&mut self, container: &str) {
         self.containers.remove(container);
+    }
+
+    /// It is gone for good.
+    pub(super) fn removed(&mut self, container: &str) {
+        self.containers.remove(container);
+        self.given_up.remove(container);
+    }
+
+    /// Nobody but these is left of those that were given up.
+    pub(super) fn retain_given_up(&mut self, is_left: impl Fn(&str) -> bool) {
+        self.given_up.retain(|container| is_left(container));
+    }
+
+    /// Whether its time is over, so that its successor may take its name.
+    pub(super) fn is_given_up(&self, container: &str) -> bool {
+        self.given_up.contains(container)
+    }
+
+    /// The replica that this instance plays is removed for good.
+    pub(super) fn disown(&mut self, id: &InstanceId) {
+        self.disowned.insert(id.clone());
+    }
+
+    pub(super) fn is_disowned(&self, id: &InstanceId) -> bool {
+        self.disowned.contains(id)
+    }
+
+    /// Nothing is left of this instance.
+    pub(super) fn stopped(&mut self, id: &InstanceId) {
+        self.disowned.remove(id);
     }
 
     /// The instance is being stopped: no news of it, and its launch, if one is under
@@ -114,7 +154,9 @@ impl Book {
         if let Some(cancelled) = self.launches.get_mut(id) {
             *cancelled = true;
         }
-        self.containers.retain(|_, entry| entry.instance != *id);
+        let given_up = self.containers.extract_if(|_, entry| entry.instance == *id);
+        self.given_up
+            .extend(given_up.map(|(container, _)| container));
     }
 
     /// The kernel ran out of memory in this container. It may survive that (another
@@ -142,6 +184,7 @@ impl Book {
             }
             Phase::Live => {
                 let entry = self.containers.remove(container)?;
+                self.given_up.insert(container.to_owned());
                 Some(RuntimeEvent::Exited {
                     id: entry.instance,
                     exit,
@@ -220,6 +263,17 @@ mod tests {
         book.stopping(&instance(1));
         assert_eq!(book.died("old", killed()), None);
         assert_eq!(book.live(), HashSet::from(["new".to_owned()]));
+    }
+
+    #[test]
+    fn what_was_to_be_stopped_is_given_up_until_it_is_gone() {
+        let mut book = Book::default();
+        book.adopted("c", &instance(1));
+        assert!(book.knows("c") && !book.is_given_up("c"));
+        book.stopping(&instance(1));
+        assert!(book.knows("c") && book.is_given_up("c"));
+        book.removed("c");
+        assert!(!book.knows("c"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bollard::models::{
     HostConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use crate::ring::{ReplicaName, Weight};
+use crate::ring::Weight;
 use crate::runtime::docker::{DockerSettings, Security};
 use crate::runtime::{InstanceId, LaunchOrder};
 
@@ -37,17 +37,6 @@ const NOBODY: &str = "65534:65534";
 /// A writable place for programs that need one, in memory and so within the memory limit.
 const TMPFS: (&str, &str) = ("/tmp", "rw,nosuid,nodev,noexec,mode=1777");
 
-/// The name of a replica's container. It is the lock as well: the engine lets only one
-/// container have it, whoever asks.
-pub(super) fn container_name(fleet: &str, replica: &ReplicaName) -> String {
-    format!("{fleet}-{replica}")
-}
-
-/// Where a dead container makes way for its successor.
-pub(super) fn dead_name(fleet: &str, replica: &ReplicaName, generation: u64) -> String {
-    format!("{fleet}-{replica}-dead-{generation}")
-}
-
 /// The port that replicas are told to listen on.
 pub(super) fn port(settings: &DockerSettings) -> u16 {
     settings.template.port.unwrap_or(DEFAULT_PORT)
@@ -59,6 +48,13 @@ pub(super) struct ImageFacts {
     /// Its `USER`.
     pub(super) user: String,
     pub(super) labels: HashMap<String, String>,
+}
+
+/// The labels that make a container no service of a compose project, whoever built its image:
+/// compose would count it, stop it and remove it. A label cannot be taken away, but emptied.
+pub(super) fn no_service(image: &ImageFacts) -> HashMap<String, String> {
+    let inherited = image.labels.keys().filter(|key| key.starts_with(COMPOSE));
+    inherited.map(|key| (key.clone(), String::new())).collect()
 }
 
 /// All that the engine needs to know to create the container.
@@ -80,10 +76,7 @@ pub(super) fn describe(
     let theirs = template.env.iter().filter(|(name, _)| !ours(name));
     env.extend(theirs.map(|(name, value)| format!("{name}={value}")));
 
-    // A replica is no service of a compose project, whoever built its image: compose would
-    // count it, stop it and remove it. A label cannot be taken away, but emptied.
-    let inherited = image.labels.keys().filter(|key| key.starts_with(COMPOSE));
-    let mut labels: HashMap<_, _> = inherited.map(|key| (key.clone(), String::new())).collect();
+    let mut labels = no_service(image);
     let own = [
         (FLEET, settings.fleet.clone()),
         (REPLICA, replica.to_string()),
@@ -151,8 +144,11 @@ fn is_root(user: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) container: String,
+    pub(super) name: String,
     pub(super) order: LaunchOrder,
     pub(super) running: bool,
+    /// It was created and never ran: somebody is about to start it, or never got that far.
+    pub(super) starting: bool,
     /// Where it listens, if it runs and is attached to our network.
     pub(super) endpoint: Option<SocketAddr>,
 }
@@ -166,9 +162,10 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
     }
     let labels = summary.labels.unwrap_or_default();
     let id = read_instance(&labels)?;
+    let name = summary.names.unwrap_or_default().into_iter().next();
     let number = |label| labels.get(label)?.parse::<u64>().ok();
     let weight = number(WEIGHT).and_then(|weight| Weight::new(u32::try_from(weight).ok()?));
-    let port = number(PORT).and_then(|port| u16::try_from(port).ok());
+    let port = read_port(&labels);
 
     // A paused container runs: heartbeats will tell that it hangs.
     let running = matches!(
@@ -179,15 +176,22 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
     let address = networks.as_ref().and_then(|all| address(all.get(network)?));
     Some(Record {
         container: summary.id?,
+        name: name.unwrap_or_default().trim_start_matches('/').to_owned(),
         order: LaunchOrder {
             id,
             weight: weight.unwrap_or_default(),
             ordinal: number(ORDINAL).unwrap_or(u64::MAX),
         },
         running,
-        endpoint: (address.filter(|_| running))
-            .map(|address| SocketAddr::new(address, port.unwrap_or(DEFAULT_PORT))),
+        starting: summary.state == Some(State::CREATED),
+        endpoint: (address.filter(|_| running)).map(|address| SocketAddr::new(address, port)),
     })
+}
+
+/// Where a container listens, by its labels.
+pub(super) fn read_port(labels: &HashMap<String, String>) -> u16 {
+    let port = labels.get(PORT).and_then(|port| port.parse().ok());
+    port.unwrap_or(DEFAULT_PORT)
 }
 
 /// Which instance a container's labels say it is.
@@ -318,6 +322,7 @@ mod tests {
         };
         let mut summary = ContainerSummary {
             id: Some("abc".to_owned()),
+            names: Some(vec!["/zoo-S1".to_owned()]),
             labels: describe(&settings(), &order(), &user("")).labels,
             state: Some(State::RUNNING),
             network_settings: Some(ContainerSummaryNetworkSettings {
@@ -327,6 +332,7 @@ mod tests {
         };
         let record = read("zoo-net", summary.clone()).unwrap();
         assert_eq!(record.order, order());
+        assert_eq!(record.name, "zoo-S1");
         assert_eq!(record.endpoint, "172.20.0.3:8080".parse().ok());
         let removing = ContainerSummary {
             state: Some(State::REMOVING),

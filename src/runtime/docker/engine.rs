@@ -1,19 +1,20 @@
 //! The connection to the engine, and its answers in words.
 
 use std::env;
+use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, NetworkCreateRequest};
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use bollard::{ClientVersion, Docker};
 use futures::TryStreamExt;
 use log::info;
 
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::container::{self, FLEET, ImageFacts, Record};
+use crate::runtime::docker::container::{self, ImageFacts, Record};
 
 /// Docker 20.10, the oldest that we know to work.
 const OLDEST: ClientVersion = ClientVersion {
@@ -23,6 +24,12 @@ const OLDEST: ClientVersion = ClientVersion {
 
 /// Where engines listen unless `DOCKER_HOST` says otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// What an engine may take to create, start or remove a container.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What it may take to say how things are. Beyond that it is in trouble.
+const SHORT: Duration = Duration::from_secs(10);
 
 /// One engine.
 pub(crate) struct Engine {
@@ -40,7 +47,10 @@ impl Engine {
 
     pub(super) fn connect(host: String) -> Result<Self, RuntimeError> {
         match Docker::connect_with_host(&host) {
-            Ok(docker) => Ok(Self { docker, host }),
+            Ok(docker) => Ok(Self {
+                docker: docker.with_timeout(LONG),
+                host,
+            }),
             Err(Error::UnsupportedURISchemeError { .. }) => Err(RuntimeError(format!(
                 "cannot use DOCKER_HOST={host}: unix:// and tcp:// addresses are supported"
             ))),
@@ -53,10 +63,21 @@ impl Engine {
         &self.host
     }
 
+    /// For questions.
+    pub(super) fn quick(&self) -> Docker {
+        self.docker.clone().with_timeout(SHORT)
+    }
+
+    /// Whether it answers at all.
+    pub(super) async fn ping(&self) -> Result<(), RuntimeError> {
+        let answered = self.quick().ping().await;
+        answered.map(drop).map_err(|e| self.explain(e))
+    }
+
     /// Agrees with the engine on a version to speak. Holds for all later calls.
     pub(crate) async fn handshake(&self) -> Result<(), RuntimeError> {
-        // The clone shares its version with the original.
-        let negotiated = self.docker.clone().negotiate_version().await;
+        // A clone shares its version with the original.
+        let negotiated = self.quick().negotiate_version().await;
         let version = negotiated.map_err(|e| self.explain(e))?.client_version();
         if (version.major_version, version.minor_version)
             < (OLDEST.major_version, OLDEST.minor_version)
@@ -98,44 +119,6 @@ impl Engine {
         progress.try_for_each(|_| async { Ok(()) }).await
     }
 
-    /// Makes sure of the replicas' network. Whether it belongs to the fleet, be it made
-    /// now or by an earlier balancer.
-    pub(super) async fn ensure_network(
-        &self,
-        network: &str,
-        fleet: &str,
-    ) -> Result<bool, RuntimeError> {
-        if matches!(network, "host" | "none") || network.starts_with("container:") {
-            return Err(RuntimeError(format!(
-                "network {network} gives replicas no address of their own; a bridge network is needed"
-            )));
-        }
-        let options = None::<InspectNetworkOptions>;
-        match self.docker.inspect_network(network, options).await {
-            // The engine also takes the beginning of an id for a name.
-            Ok(found) if found.name.as_deref() == Some(network) => {
-                let labels = found.labels.unwrap_or_default();
-                return Ok(labels.get(FLEET).is_some_and(|owner| owner == fleet));
-            }
-            Ok(_) => {}
-            Err(error) if is_missing(&error) => {}
-            Err(error) => return Err(self.explain(error)),
-        }
-        let request = NetworkCreateRequest {
-            name: network.to_owned(),
-            driver: Some("bridge".to_owned()),
-            labels: Some([(FLEET.to_owned(), fleet.to_owned())].into()),
-            ..Default::default()
-        };
-        match self.docker.create_network(request).await {
-            Ok(_) => Ok(true),
-            Err(error) => Err(RuntimeError(format!(
-                "cannot create network {network}: {}",
-                self.explain(error)
-            ))),
-        }
-    }
-
     /// The containers that carry all of the labels, running or not.
     pub(super) async fn list(
         &self,
@@ -148,14 +131,14 @@ impl Engine {
             .all(true)
             .filters(&filters)
             .build();
-        let listed = self.docker.list_containers(Some(options)).await;
+        let listed = self.quick().list_containers(Some(options)).await;
         let listed = listed.map_err(|e| self.explain(e))?.into_iter();
         Ok(listed.filter_map(|s| container::read(network, s)).collect())
     }
 
     pub(crate) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, Error> {
         let options = None::<InspectContainerOptions>;
-        self.docker.inspect_container(name, options).await
+        self.quick().inspect_container(name, options).await
     }
 
     /// Removes a container, killing it if it runs. One that is gone or going is fine.
@@ -226,7 +209,23 @@ fn in_short(message: &str) -> String {
         .find_map(|layer| message.rfind(layer).map(|at| at + layer.len()));
     let message = &message[cut.unwrap_or(0)..];
     let message = message.strip_suffix(": unknown").unwrap_or(message);
-    lower_first(message.trim_end_matches('.'))
+    lower_first(&without_ids(message.trim_end_matches('.')))
+}
+
+/// Cuts ids of containers and layers: each attempt has others, and the trouble is the same.
+fn without_ids(message: &str) -> String {
+    const AN_ID: usize = 12;
+    let mut short = String::new();
+    let digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let mut rest = message;
+    while let Some(at) = rest.find(digit) {
+        let (before, from) = rest.split_at(at);
+        let length = from.find(|c| !digit(c)).unwrap_or(from.len());
+        short.push_str(before);
+        short.push_str(if length < AN_ID { &from[..length] } else { "*" });
+        rest = &from[length..];
+    }
+    short + rest
 }
 
 /// Lowers the first letter of a sentence, but not of an acronym.
@@ -276,6 +275,10 @@ mod tests {
         for (said, short) in [
             ("No such image: nosuch:1", "no such image: nosuch:1"),
             ("OCI runtime create failed", "OCI runtime create failed"),
+            (
+                "write /var/lib/docker/overlay2/06f5625ea96f10c48824df68-init/link: no space left on device",
+                "write /var/lib/docker/overlay2/*-init/link: no space left on device",
+            ),
             (
                 "failed to create shim: OCI runtime create failed: container_linux.go:380: starting \
                  container process caused: exec: \"nope\": executable file not found in $PATH: unknown",

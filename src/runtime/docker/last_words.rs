@@ -8,7 +8,6 @@ use log::debug;
 
 use crate::runtime::docker::Inner;
 use crate::runtime::docker::book::read_exit;
-use crate::runtime::docker::container::{FLEET, GENERATION, REPLICA};
 use crate::runtime::{InstanceId, LAST_LINES, LastWords};
 
 /// What a line is cut to.
@@ -17,13 +16,7 @@ const LONGEST_LINE: usize = 500;
 impl Inner {
     /// Nothing that the engine does not tell is worth failing for.
     pub(super) async fn last_words(self: Rc<Self>, id: InstanceId) -> LastWords {
-        let generation = id.generation.to_string();
-        let labels = [
-            (FLEET, self.settings.fleet.as_str()),
-            (REPLICA, id.replica.as_str()),
-            (GENERATION, generation.as_str()),
-        ];
-        let listed = self.engine.list(&self.settings.network, &labels).await;
+        let listed = self.list_instance(&id).await;
         let Some(record) = listed.ok().and_then(|listed| listed.into_iter().next()) else {
             return LastWords::default();
         };

@@ -1,33 +1,31 @@
-//! Starting and stopping one container.
+//! Starting one container.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::spawn;
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status};
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RenameContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
-};
-use log::{debug, warn};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
+use log::warn;
 use tokio::time::sleep;
 
 use crate::runtime::docker::Inner;
 use crate::runtime::docker::book::{ContainerId, read_exit};
-use crate::runtime::docker::container::{
-    FLEET, GENERATION, REPLICA, address, container_name, dead_name, describe, port, read_instance,
-};
-use crate::runtime::docker::engine::{is_conflict, is_missing};
-use crate::runtime::{InstanceId, LaunchOrder, RuntimeError};
+use crate::runtime::docker::container::{FLEET, REPLICA, address, describe, port};
+use crate::runtime::docker::engine::is_conflict;
+use crate::runtime::docker::holder::{Holder, is_running};
+use crate::runtime::docker::names::container_name;
+use crate::runtime::{InstanceId, LaunchOrder, Running, RuntimeError};
 
 /// How often a name that is in the way is dealt with before giving up, and the pause
-/// between: the engine may be in the middle of removing its holder.
+/// between: the engine may be in the middle of removing its holder, or another balancer of
+/// starting it.
 const ATTEMPTS: u32 = 100;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the engine may take on top of the grace to answer a stop.
-const STOP_MARGIN: Duration = Duration::from_secs(60);
+/// So often a holder that was created and does not start is waited for: longer than an
+/// engine takes to start one, and whoever created it may be no more.
+const ATTEMPTS_FOR_STARTING: u32 = 60;
 
 /// Keeps a launch open in the book; closes it however the launch ends.
 struct Launch {
@@ -61,13 +59,43 @@ impl Drop for Launch {
     }
 }
 
+/// What has a replica's name after a launch has asked for it.
+enum Creation {
+    Ours(ContainerId),
+    /// Another balancer's instance.
+    Theirs(Running),
+}
+
 impl Inner {
     pub(super) async fn launch(
         self: Rc<Self>,
         order: LaunchOrder,
-    ) -> Result<SocketAddr, RuntimeError> {
+    ) -> Result<Running, RuntimeError> {
         let launch = Launch::open(&self, &order.id)?;
-        let container = self.create(&order).await?;
+        let mut launched = self.try_launch(&launch, &order).await;
+        // Somebody may have removed it. If not, the first error stands.
+        if launched.is_err() && launch.check_wanted().is_ok() {
+            match self.ensure_network().await {
+                Ok(true) => launched = self.try_launch(&launch, &order).await,
+                Ok(false) => {}
+                Err(error) => log::debug!("docker: no network: {error}"),
+            }
+        }
+        let running = launched?;
+        // Not waited for: a removal takes as long as a sixth of a launch.
+        spawn(Rc::clone(&self).clear_others(running.id.clone()));
+        Ok(running)
+    }
+
+    async fn try_launch(
+        &self,
+        launch: &Launch,
+        order: &LaunchOrder,
+    ) -> Result<Running, RuntimeError> {
+        let container = match self.create(order).await? {
+            Creation::Ours(container) => container,
+            Creation::Theirs(running) => return Ok(running),
+        };
         self.book.borrow_mut().created(&container, &order.id);
         let started = async {
             launch.check_wanted()?;
@@ -78,11 +106,10 @@ impl Inner {
             Ok(endpoint)
         };
         match started.await {
-            Ok(endpoint) => {
-                // Not waited for: a removal takes as long as a sixth of a launch.
-                spawn(Rc::clone(&self).clear_older(order.id));
-                Ok(endpoint)
-            }
+            Ok(endpoint) => Ok(Running {
+                id: order.id.clone(),
+                endpoint,
+            }),
             Err(error) => {
                 self.book.borrow_mut().forget(&container);
                 if let Err(error) = self.engine.remove(&container).await {
@@ -94,7 +121,7 @@ impl Inner {
     }
 
     /// Creates the container, moving a dead predecessor out of its name.
-    async fn create(&self, order: &LaunchOrder) -> Result<ContainerId, RuntimeError> {
+    async fn create(&self, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
         let name = container_name(&self.settings.fleet, &order.id.replica);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let body = describe(&self.settings, order, &self.image.borrow());
@@ -103,75 +130,18 @@ impl Inner {
             let options = Some(options.clone());
             let created = self.engine.docker.create_container(options, body.clone());
             match created.await {
-                Ok(created) => return Ok(created.id),
+                Ok(created) => return Ok(Creation::Ours(created.id)),
                 Err(error) if is_conflict(&error) && attempts < ATTEMPTS => {
                     if attempts > 0 {
                         sleep(ATTEMPT_PAUSE).await;
                     }
                     attempts += 1;
-                    self.make_way(&name, order).await?;
+                    let patient = attempts < ATTEMPTS_FOR_STARTING;
+                    if let Holder::Stays(running) = self.make_way(&name, order, patient).await? {
+                        return Ok(Creation::Theirs(running));
+                    }
                 }
                 Err(error) => return Err(self.engine.explain(error)),
-            }
-        }
-    }
-
-    /// Deals with whoever holds the name. Afterwards it is worth another try.
-    async fn make_way(&self, name: &str, order: &LaunchOrder) -> Result<(), RuntimeError> {
-        let lock = self.lock(&order.id.replica);
-        let _held = lock.lock().await;
-        let holder = match self.engine.inspect(name).await {
-            Ok(holder) => holder,
-            Err(error) if is_missing(&error) => return Ok(()),
-            Err(error) => return Err(self.engine.explain(error)),
-        };
-        let running = is_running(&holder);
-        if holder.state.as_ref().and_then(|state| state.status) == Some(Status::REMOVING) {
-            return Ok(());
-        }
-        let labels = holder.config.and_then(|config| config.labels);
-        let labels = labels.unwrap_or_default();
-        let fleet = &self.settings.fleet;
-        let instance = read_instance(&labels).filter(|instance| {
-            labels.get(FLEET) == Some(fleet) && instance.replica == order.id.replica
-        });
-        let (Some(instance), Some(container)) = (instance, holder.id) else {
-            return Err(RuntimeError(format!(
-                "the container name {name} is taken by a container that is not of fleet {fleet}"
-            )));
-        };
-        if running && instance.generation >= order.id.generation {
-            return Err(RuntimeError(format!(
-                "container {name} runs as {instance}; does another balancer serve fleet {fleet}?"
-            )));
-        }
-        self.book.borrow_mut().forget(&container);
-        if running {
-            // Given up by whoever ordered a newer one, so nobody is served by it any more.
-            warn!("docker: {instance} still runs; its successor takes over");
-            self.engine.remove(&container).await
-        } else {
-            self.put_aside(&container, &instance).await
-        }
-    }
-
-    /// Renames a dead container, or removes it if even that name is taken.
-    async fn put_aside(&self, container: &str, instance: &InstanceId) -> Result<(), RuntimeError> {
-        let aside = dead_name(&self.settings.fleet, &instance.replica, instance.generation);
-        let options = RenameContainerOptionsBuilder::default()
-            .name(&aside)
-            .build();
-        match self
-            .engine
-            .docker
-            .rename_container(container, options)
-            .await
-        {
-            Ok(()) => Ok(()),
-            Err(error) if is_missing(&error) => Ok(()),
-            Err(error) => {
-                debug!("docker: cannot put {instance} aside: {error}");
-                self.engine.remove(container).await
             }
         }
     }
@@ -203,81 +173,19 @@ impl Inner {
         Ok(SocketAddr::new(ip, port(settings)))
     }
 
-    /// Removes the dead predecessors of a running instance.
-    async fn clear_older(self: Rc<Self>, id: InstanceId) {
+    /// Removes what is dead of a replica that this instance plays.
+    pub(super) async fn clear_others(self: Rc<Self>, id: InstanceId) {
         let lock = self.lock(&id.replica);
         let _held = lock.lock().await;
         let labels = [
             (FLEET, self.settings.fleet.as_str()),
             (REPLICA, id.replica.as_str()),
         ];
-        let listed = self.engine.list(&self.settings.network, &labels).await;
+        let listed = self.list(&labels).await;
         for record in listed.unwrap_or_default() {
-            if record.order.id.generation < id.generation && !record.running {
+            if record.order.id != id && !record.running && !record.starting {
                 self.clear_away(&record).await;
             }
         }
     }
-
-    pub(super) async fn stop(
-        self: Rc<Self>,
-        id: InstanceId,
-        grace: Duration,
-    ) -> Result<(), RuntimeError> {
-        loop {
-            // Listens before it looks, so that no ring is missed in between.
-            let over = self.launch_over.notified();
-            if !self.book.borrow().is_launching(&id) {
-                break;
-            }
-            over.await;
-        }
-        let lock = self.lock(&id.replica);
-        let _held = lock.lock().await;
-        let generation = id.generation.to_string();
-        // By its labels and not by its name: that may be a successor's by now.
-        let labels = [
-            (FLEET, self.settings.fleet.as_str()),
-            (REPLICA, id.replica.as_str()),
-            (GENERATION, generation.as_str()),
-        ];
-        let listed = self.engine.list(&self.settings.network, &labels).await?;
-        for record in listed {
-            self.book.borrow_mut().forget(&record.container);
-            if record.running {
-                self.end(&record.container, grace).await?;
-            }
-            self.engine.remove(&record.container).await?;
-        }
-        Ok(())
-    }
-
-    /// SIGTERM (or what the image asks for), grace, SIGKILL.
-    async fn end(&self, container: &str, grace: Duration) -> Result<(), RuntimeError> {
-        let docker = &self.engine.docker;
-        let ended = if grace.is_zero() {
-            let options = KillContainerOptionsBuilder::default()
-                .signal("SIGKILL")
-                .build();
-            docker.kill_container(container, Some(options)).await
-        } else {
-            // The engine counts in whole seconds.
-            let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
-            let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
-            let options = StopContainerOptionsBuilder::default().t(seconds).build();
-            let patient = docker
-                .clone()
-                .with_timeout(grace.saturating_add(STOP_MARGIN));
-            patient.stop_container(container, Some(options)).await
-        };
-        match ended {
-            // It has ended by itself meanwhile.
-            Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
-            ended => ended.map_err(|e| self.engine.explain(e)),
-        }
-    }
-}
-
-fn is_running(container: &ContainerInspectResponse) -> bool {
-    container.state.as_ref().and_then(|state| state.running) == Some(true)
 }

@@ -5,21 +5,33 @@
 //! a restarted balancer needs to know to adopt it. A dead container is put aside, not
 //! removed, until its successor runs: there is no moment at which the engine would not
 //! know that the replica is wanted.
+//!
+//! Several balancers may share a fleet. The name is the lock between them (`holder`), and
+//! the engine's events are how they hear of each other (`events`): a container that starts
+//! under a replica's name plays it everywhere, and one that is renamed to
+//! `<fleet>-<replica>-leaving-<generation>` is of a replica that has been removed.
 
 mod book;
 mod container;
 mod engine;
 mod events;
+mod holder;
+mod inventory;
 mod last_words;
 mod launch;
+mod names;
+mod neighbours;
+mod network;
+mod question;
+mod stop;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix::spawn;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
@@ -30,10 +42,12 @@ use crate::ring::ReplicaName;
 pub(crate) use crate::runtime::docker::container::read_instance;
 pub(crate) use crate::runtime::docker::engine::{Engine, is_missing};
 
-use crate::runtime::docker::book::Book;
-use crate::runtime::docker::container::{FLEET, ImageFacts, Record};
+use crate::runtime::docker::book::{Book, ContainerId};
+use crate::runtime::docker::container::{ImageFacts, Record};
+use crate::runtime::docker::inventory::newest_of_each;
+use crate::runtime::docker::names::Role;
 use crate::runtime::{
-    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError,
+    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
     RuntimeEvent, Whereabouts,
 };
 
@@ -69,6 +83,9 @@ pub struct DockerRuntime {
     inner: Rc<Inner>,
 }
 
+/// What is left of a replica that was removed may take so long to end.
+const LEAVING_GRACE: Duration = Duration::from_secs(10);
+
 struct Inner {
     engine: Engine,
     settings: DockerSettings,
@@ -81,6 +98,12 @@ struct Inner {
     locks: RefCell<HashMap<ReplicaName, Rc<Mutex<()>>>>,
     /// The network is this fleet's own, to be removed in the end.
     owns_network: Cell<bool>,
+    /// Containers that have our labels but no name of ours, and have been told of.
+    strangers: RefCell<HashSet<ContainerId>>,
+    /// This balancer is about to end: see `question`.
+    ending: Cell<bool>,
+    /// What keeps the engine from answering.
+    trouble: RefCell<Option<String>>,
 }
 
 impl DockerRuntime {
@@ -104,6 +127,9 @@ impl DockerRuntime {
             image: RefCell::default(),
             locks: RefCell::default(),
             owns_network: Cell::new(false),
+            strangers: RefCell::default(),
+            ending: Cell::new(false),
+            trouble: RefCell::default(),
         };
         Self {
             inner: Rc::new(inner),
@@ -125,14 +151,16 @@ impl Runtime for DockerRuntime {
     }
 
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
-        self.inner.prepare().boxed_local()
+        Rc::clone(&self.inner).prepare().boxed_local()
     }
 
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<SocketAddr, RuntimeError>> {
+    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
         Rc::clone(&self.inner).launch(order).boxed_local()
+    }
+
+    fn disown(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
+        self.inner.book.borrow_mut().disown(&id);
+        Rc::clone(&self.inner).disown(id).boxed_local()
     }
 
     fn stop(
@@ -150,9 +178,17 @@ impl Runtime for DockerRuntime {
     }
 
     fn whereabouts(&self, id: &InstanceId) -> Option<Whereabouts> {
-        let name = container::container_name(&self.inner.settings.fleet, &id.replica);
+        let name = names::container_name(&self.inner.settings.fleet, &id.replica);
         let runs = self.inner.book.borrow().runs(id);
         runs.then_some(Whereabouts::Container(name))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.inner.trouble.borrow().clone()
+    }
+
+    fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
+        Rc::clone(&self.inner).is_shared().boxed_local()
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
@@ -165,15 +201,18 @@ impl Runtime for DockerRuntime {
 }
 
 impl Inner {
-    async fn prepare(&self) -> Result<Vec<Found>, RuntimeError> {
-        let DockerSettings { fleet, image, .. } = &self.settings;
+    async fn prepare(self: Rc<Self>) -> Result<Vec<Found>, RuntimeError> {
         self.engine.handshake().await?;
-        *self.image.borrow_mut() = self.engine.ensure_image(image).await?;
-        let network = &self.settings.network;
-        let owned = self.engine.ensure_network(network, fleet).await?;
-        self.owns_network.set(owned);
+        *self.image.borrow_mut() = self.engine.ensure_image(&self.settings.image).await?;
+        self.ensure_network().await?;
 
-        let records = self.list_fleet().await?;
+        self.answer_all().await;
+        let mut records = self.list_fleet().await?;
+        let leaving = records.extract_if(.., |record| self.role(record) == Role::Leaving);
+        for record in leaving.collect::<Vec<_>>() {
+            // Whoever removed that replica may be no more.
+            spawn(Rc::clone(&self).see_off(record));
+        }
         let (found, superseded) = newest_of_each(records);
         for record in superseded {
             self.clear_away(&record).await;
@@ -191,6 +230,16 @@ impl Inner {
             .collect())
     }
 
+    /// Ends and removes what is left of a replica that was removed.
+    async fn see_off(self: Rc<Self>, record: Record) {
+        if record.running
+            && let Err(error) = self.end(&record.container, LEAVING_GRACE).await
+        {
+            warn!("docker: cannot end {}: {error}", record.name);
+        }
+        self.clear_away(&record).await;
+    }
+
     /// To be held by whoever renames or removes a replica's containers, one at a time: an
     /// engine (20.10) that is asked to do both at once goes on listing the container for
     /// as long as it lives.
@@ -200,21 +249,11 @@ impl Inner {
         Rc::clone(locks.entry(replica.clone()).or_default())
     }
 
-    /// Every container of this fleet, running or not.
-    async fn list_fleet(&self) -> Result<Vec<Record>, RuntimeError> {
-        let Self {
-            engine, settings, ..
-        } = self;
-        engine
-            .list(&settings.network, &[(FLEET, &settings.fleet)])
-            .await
-    }
-
     /// Removes what another container has replaced. Not worth failing for: it stays
     /// listed, so the next one to look gets rid of it.
     async fn clear_away(&self, record: &Record) {
         let id = &record.order.id;
-        self.book.borrow_mut().forget(&record.container);
+        self.book.borrow_mut().removed(&record.container);
         match self.engine.remove(&record.container).await {
             Ok(()) => debug!("docker: cleared {id} away"),
             Err(error) => warn!("docker: cannot clear {id} away: {error}"),
@@ -222,69 +261,20 @@ impl Inner {
     }
 
     async fn close(&self) {
-        // What was put aside and is not cleared away yet.
-        for record in self.list_fleet().await.unwrap_or_default() {
-            if !record.running {
-                self.clear_away(&record).await;
-            }
-        }
-        if self.owns_network.get() {
-            let network = &self.settings.network;
-            if let Err(error) = self.engine.docker.remove_network(network).await {
-                let error = self.engine.explain(error);
-                warn!("docker: cannot remove network {network}: {error}");
-            }
-        }
-    }
-}
-
-/// Parts the newest container of each replica, in the order in which replicas joined,
-/// from those that it has replaced.
-fn newest_of_each(mut records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
-    records.sort_by_key(|record| record.order.id.generation);
-    let mut newest = HashMap::new();
-    let mut superseded = Vec::new();
-    for record in records {
-        let replica = record.order.id.replica.clone();
-        superseded.extend(newest.insert(replica, record));
-    }
-    let mut newest: Vec<_> = newest.into_values().collect();
-    newest.sort_by(|a, b| {
-        let place = |r: &Record| (r.order.ordinal, r.order.id.replica.clone());
-        place(a).cmp(&place(b))
-    });
-    (newest, superseded)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_stands_for_its_replica() {
-        let record = |replica: &str, generation, ordinal| Record {
-            container: format!("{replica}.{generation}"),
-            order: LaunchOrder {
-                id: InstanceId {
-                    replica: replica.parse().unwrap(),
-                    generation,
-                },
-                weight: Default::default(),
-                ordinal,
-            },
-            running: false,
-            endpoint: None,
+        let Ok(listed) = self.list_fleet().await else {
+            return;
         };
-        let names =
-            |records: Vec<Record>| -> Vec<_> { records.into_iter().map(|r| r.container).collect() };
-        let (newest, superseded) = newest_of_each(vec![
-            record("b", 9, 2),
-            record("a", 2, 3),
-            record("b", 10, 2),
-            record("a", 1, 3),
-            record("c", 1, 1),
-        ]);
-        assert_eq!(names(newest), ["c.1", "b.10", "a.2"]);
-        assert_eq!(names(superseded), ["a.1", "b.9"]);
+        let mut rest = listed.len();
+        for record in listed {
+            // What was put aside and is not cleared away yet. What is about to start is
+            // another balancer's.
+            if !record.running && !record.starting {
+                self.clear_away(&record).await;
+                rest -= 1;
+            }
+        }
+        if rest == 0 {
+            self.remove_network().await;
+        }
     }
 }

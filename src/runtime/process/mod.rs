@@ -23,7 +23,7 @@ use futures::stream::{LocalBoxStream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Runtime, RuntimeError,
+    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
     RuntimeEvent, Whereabouts,
 };
 pub use child::die_with_parent;
@@ -36,14 +36,14 @@ use memory::Memories;
 /// kernel takes the death of the thread that forked for the death of the parent.
 pub struct ProcessRuntime {
     template: ReplicaTemplate,
-    running: Rc<RefCell<HashMap<InstanceId, Running>>>,
+    running: Rc<RefCell<HashMap<InstanceId, Known>>>,
     memories: Memories,
     exits: mpsc::UnboundedSender<RuntimeEvent>,
     exits_out: Cell<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
 }
 
 /// A child, as long as it runs.
-struct Running {
+struct Known {
     pid: u32,
     orders: mpsc::UnboundedSender<StopOrder>,
 }
@@ -103,7 +103,7 @@ impl ProcessRuntime {
 
         let (orders, stop_orders) = mpsc::unbounded_channel();
         let pid = child.pid();
-        let known = Running { pid, orders };
+        let known = Known { pid, orders };
         self.running.borrow_mut().insert(id.clone(), known);
         let running = Rc::clone(&self.running);
         let exits = self.exits.clone();
@@ -135,12 +135,10 @@ impl Runtime for ProcessRuntime {
         async { checked }.boxed_local()
     }
 
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<SocketAddr, RuntimeError>> {
+    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
         let started = self.start(&order.id);
-        async { started }.boxed_local()
+        let id = order.id;
+        async { started.map(|endpoint| Running { id, endpoint }) }.boxed_local()
     }
 
     fn stop(

@@ -34,7 +34,9 @@ async fn a_child_that_ends_by_itself_is_reported_with_the_way_it_ended() {
         let runtime = runtime(&["sh", "-c", script]);
         let mut events = runtime.events();
         runtime.launch(order(1)).await.unwrap();
-        let RuntimeEvent::Exited { id, exit } = events.next().await.unwrap();
+        let Some(RuntimeEvent::Exited { id, exit }) = events.next().await else {
+            panic!("no end is told");
+        };
         assert_eq!(id, order(1).id);
         assert_eq!(exit.to_string(), expected, "{script}");
         assert!(runtime.running.borrow().is_empty());

@@ -9,7 +9,9 @@
 //! answered Server1/1                      silent Server1/1
 //! refused Server1/1                       exited Server1/1 signal 9 | code 1 | oom | gone
 //! drained Server1/1                       stopped Server1/1
-//! stop failed Server1/1: device busy      shut down
+//! stop failed Server1/1: device busy      shut down     hand over
+//! overtaken Server1/2 by 3                appeared Server9/1 running ordinal=9
+//! disowned Server1/1                      recovered
 //! add #1 2 S4 S5 seed=7                   remove #2 1 S4
 //! after 2s    (and the fleet is told)     wait 2s    (and it is not)
 //! roster?     wakes?     gone?            deaths Server1?
@@ -42,6 +44,8 @@ pub enum Line {
     Request(Ticket, Change, u64),
     /// The end.
     ShutDown,
+    /// The end of this balancer, and not of the replicas.
+    HandOver,
     /// Time passes, and the fleet gets its tick.
     After(Duration),
     /// Time passes unnoticed.
@@ -118,6 +122,7 @@ impl Player {
             Line::Report(event) => fleet.apply(event.clone(), self.now),
             Line::Request(ticket, change, seed) => fleet.request(*ticket, change.clone(), *seed),
             Line::ShutDown => fleet.shut_down(),
+            Line::HandOver => fleet.hand_over(),
             Line::After(_) => fleet.apply(Event::Tick, self.now),
             _ => Vec::new(),
         }

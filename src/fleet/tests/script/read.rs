@@ -22,6 +22,9 @@ impl Line {
         if text == "shut down" {
             return Some(Self::ShutDown);
         }
+        if text == "hand over" {
+            return Some(Self::HandOver);
+        }
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         match verb {
             "policy" => parse_policy(rest),
@@ -125,6 +128,14 @@ fn parse_report(text: &str) -> Option<Event> {
         let (id, reason) = failed(rest)?;
         return Some(Event::LaunchFailed { id, reason });
     }
+    if text == "recovered" {
+        return Some(Event::Recovered);
+    }
+    if let Some(rest) = text.strip_prefix("appeared ") {
+        let Found { order, endpoint } = parse_found(0, rest)?;
+        let endpoint = endpoint?;
+        return Some(Event::Appeared { order, endpoint });
+    }
     if let Some(rest) = text.strip_prefix("stop failed ") {
         let (id, reason) = failed(rest)?;
         return Some(Event::StopFailed { id, reason });
@@ -132,6 +143,14 @@ fn parse_report(text: &str) -> Option<Event> {
     let (verb, rest) = text.split_once(' ')?;
     let (id, how) = rest.split_once(' ').unwrap_or((rest, ""));
     let id = parse_id(id)?;
+    if let ("overtaken", Some(by)) = (verb, how.strip_prefix("by ")) {
+        let by = by.parse().ok()?;
+        let endpoint = endpoint_of(&InstanceId {
+            generation: by,
+            ..id.clone()
+        });
+        return Some(Event::Overtaken { id, by, endpoint });
+    }
     Some(match (verb, how) {
         ("exited", how) => {
             let exit = parse_exit(how)?;
@@ -146,6 +165,7 @@ fn parse_report(text: &str) -> Option<Event> {
         ("refused", "") => Event::Refused { id },
         ("drained", "") => Event::Drained { id },
         ("stopped", "") => Event::Stopped { id },
+        ("disowned", "") => Event::Disowned { id },
         _ => return None,
     })
 }

@@ -42,6 +42,7 @@ impl Display for Line {
                 }
             }
             Self::ShutDown => f.write_str("shut down"),
+            Self::HandOver => f.write_str("hand over"),
             Self::After(time) => write!(f, "after {}", duration(*time)),
             Self::Wait(time) => write!(f, "wait {}", duration(*time)),
             Self::Ask(Question::Roster) => f.write_str("roster?"),
@@ -105,6 +106,16 @@ fn report_words(event: &Event) -> String {
         Event::Drained { id } => format!("drained {}", id_words(id)),
         Event::Stopped { id } => format!("stopped {}", id_words(id)),
         Event::StopFailed { id, reason } => format!("stop failed {}: {reason}", id_words(id)),
+        Event::Overtaken { id, by, .. } => format!("overtaken {} by {by}", id_words(id)),
+        Event::Appeared { order, endpoint } => {
+            let found = Found {
+                order: order.clone(),
+                endpoint: Some(*endpoint),
+            };
+            format!("appeared {}", found_words(&[found]))
+        }
+        Event::Disowned { id } => format!("disowned {}", id_words(id)),
+        Event::Recovered => "recovered".to_owned(),
         Event::Tick => "after 0s".to_owned(),
     }
 }
@@ -141,6 +152,7 @@ pub(super) fn step_words(step: &Step, ordinals: bool) -> String {
         Step::Mourn { id, cause, .. } => format!("mourn {} ({cause})", id_words(id)),
         Step::Leave(names) => format!("leave {}", words(names)),
         Step::Drain { id } => format!("drain {}", id_words(id)),
+        Step::Disown { id } => format!("disown {}", id_words(id)),
         Step::Stop { id, grace } if grace.is_zero() => format!("kill {}", id_words(id)),
         Step::Stop { id, grace } => format!("stop {} within {}", id_words(id), duration(*grace)),
         Step::Answer { ticket, outcome } => match outcome {

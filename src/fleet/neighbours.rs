@@ -1,0 +1,186 @@
+//! Other balancers over the same instances, where the runtime lets there be any.
+//!
+//! Names are the lock: of two balancers that start a replica one gets its name, and the
+//! other takes over what runs under it. A replica that another balancer adds is a guest
+//! until it answers its first heartbeat: if it never does, that is not our business. One
+//! that another balancer removes leaves here, too, and whoever removes it stops it. A
+//! balancer that ends hands its instances over; if it stops them all the same, it disowns
+//! nothing, and who stays behind starts them again.
+
+use std::net::SocketAddr;
+
+use super::departures::Departure;
+use super::event::Step;
+use super::instance::{InstanceId, LaunchOrder};
+use super::lifecycle::{Phase, Time};
+use super::moves::Farewell;
+use super::{Fleet, MAX_REPLICAS, Replica};
+
+impl Fleet {
+    /// Another balancer's instance has the name: it plays the replica.
+    pub(super) fn overtaken(
+        &mut self,
+        id: &InstanceId,
+        by: u64,
+        endpoint: SocketAddr,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        self.generations.saw(&id.replica, by);
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        if !matches!(self.replicas[index].phase, Phase::Launching { .. }) {
+            return;
+        }
+        self.now_played_by(index, by);
+        if self.replicas[index].leaving {
+            self.retire(index, self.policy.stop_grace, steps);
+        } else {
+            self.probe(index, endpoint, now, steps);
+        }
+    }
+
+    /// Another balancer has started an instance.
+    pub(super) fn appeared(
+        &mut self,
+        order: LaunchOrder,
+        endpoint: SocketAddr,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let name = &order.id.replica;
+        self.generations.saw(name, order.id.generation);
+        let departs = self.departures.iter().any(|d| d.is_of(name));
+        if self.stopping || departs || self.is_being_changed(name) {
+            return;
+        }
+        match self.index_of(name) {
+            Some(index) => {
+                // In any other phase there is one, or what we start finds this one.
+                if let Phase::Waiting { .. } = self.replicas[index].phase {
+                    self.now_played_by(index, order.id.generation);
+                    self.probe(index, endpoint, now, steps);
+                }
+            }
+            None => match self.refusal_of_guest(&order) {
+                Some(reason) => steps.push(Step::Report {
+                    replica: name.clone(),
+                    trouble: format!(
+                        "another balancer has added it, and here is no room: {reason}"
+                    ),
+                }),
+                None => {
+                    self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
+                    let guest = Replica::adopted(&order);
+                    self.replicas.push(Replica {
+                        member: false,
+                        ..guest
+                    });
+                    self.probe(self.replicas.len() - 1, endpoint, now, steps);
+                }
+            },
+        }
+    }
+
+    /// A replica that is ready and no newcomer of ours joins.
+    pub(super) fn welcome_guest(&mut self, index: usize, steps: &mut Vec<Step>) {
+        if self.is_being_changed(&self.replicas[index].name) {
+            return;
+        }
+        let Phase::Ready { endpoint, .. } = self.replicas[index].phase else {
+            return;
+        };
+        let mut guest = self.replicas.remove(index);
+        guest.member = true;
+        guest.remains = vec![guest.generation];
+        let id = guest.id();
+        steps.push(Step::Join(vec![guest.as_member()]));
+        steps.push(Step::Admit { id, endpoint });
+        // It joins behind the members, and before newcomers that are not ready yet.
+        let last_member = self.replicas.iter().rposition(|replica| replica.member);
+        let place = last_member.map_or(0, |last| last + 1);
+        self.replicas.insert(place, guest);
+    }
+
+    /// Another balancer removes a replica.
+    pub(super) fn disowned(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+        let Some(index) = self.current(id).filter(|_| !self.stopping) else {
+            return;
+        };
+        let replica = &mut self.replicas[index];
+        let launching = matches!(replica.phase, Phase::Launching { .. });
+        if replica.leaving || launching {
+            return;
+        }
+        // Whoever removes it stops it.
+        replica.remains.clear();
+        if replica.is_watched() {
+            steps.push(Step::Unwatch { id: id.clone() });
+        }
+        let (name, member) = (replica.name.clone(), replica.member);
+        if !member {
+            let reason = "another balancer has removed it".to_owned();
+            self.failed_to_start(index, reason, now, steps);
+            return;
+        }
+        if let Phase::Clearing { .. } = replica.phase {
+            self.departures.push(Departure::under_way(id.clone()));
+        }
+        self.replicas.remove(index);
+        steps.push(Step::Leave(vec![name]));
+    }
+
+    /// Leaves every instance to another balancer, but for those of replicas that are on their
+    /// way in or out: these are ours alone. Changes that wait are answered with an error.
+    pub fn hand_over(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let ours = |r: &&Replica| r.leaving || (!r.member && self.is_being_changed(&r.name));
+        let ours = self.replicas.iter().filter(ours);
+        let ours: Vec<_> = ours.map(|replica| replica.name.clone()).collect();
+        self.stopping = true;
+        self.refuse_all(&mut steps);
+        self.dismiss_all(&ours, Farewell::AtOnce, &mut steps);
+        let kept = self.replicas.extract_if(.., |replica| !replica.leaving);
+        let watched = kept.filter(Replica::is_watched);
+        steps.extend(watched.map(|replica| Step::Unwatch { id: replica.id() }));
+        steps
+    }
+
+    /// The runtime works again: who waits because it did not need not wait any longer.
+    pub(super) fn recovered(&mut self, steps: &mut Vec<Step>) {
+        for index in 0..self.replicas.len() {
+            let replica = &self.replicas[index];
+            if replica.trouble.is_some() && matches!(replica.phase, Phase::Waiting { .. }) {
+                self.launch(index, steps);
+            }
+        }
+    }
+
+    /// Has other balancers told that a replica is removed. Not when this one stops: the
+    /// replicas are still theirs.
+    pub(super) fn disown(&self, id: &InstanceId, steps: &mut Vec<Step>) {
+        if !self.stopping {
+            steps.push(Step::Disown { id: id.clone() });
+        }
+    }
+
+    fn now_played_by(&mut self, index: usize, generation: u64) {
+        let replica = &mut self.replicas[index];
+        replica.generation = generation;
+        replica.never_ran = false;
+        // What older ones left behind is cleared away by whoever started this one.
+        replica.remains = vec![generation];
+    }
+
+    fn refusal_of_guest(&self, order: &LaunchOrder) -> Option<String> {
+        if self.replicas.len() >= MAX_REPLICAS {
+            return Some(format!("{MAX_REPLICAS} replicas are the most"));
+        }
+        let weights = self.replicas.iter().map(|replica| replica.weight);
+        let weights = weights.chain([order.weight]);
+        let total_weight = weights.map(|weight| u64::from(weight.get())).sum();
+        let room = self.ring.room_for(self.replicas.len() + 1, total_weight);
+        room.err().map(|error| error.to_string())
+    }
+}
