@@ -1,7 +1,6 @@
 //! The load that never stops while things break: five kinds of clients.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,16 @@ use awc::Client;
 use awc::http::Method;
 use futures::StreamExt;
 
+use crate::common::eventually;
+
 /// Longer than anything may take.
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// What is uploaded; it fits what a balancer may keep in hand.
 const BODY: usize = 16 * 1024;
 /// A stream is left after so many events and begun anew.
-const EVENTS: usize = 40;
+const EVENTS: usize = 20;
+/// Who was refused does not ask again at once.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -42,6 +45,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub kind: Kind,
+    pub begun: Instant,
     pub ended: Instant,
     pub failure: Option<String>,
 }
@@ -85,9 +89,11 @@ impl Load {
         }
     }
 
-    /// How many requests have ended.
-    pub fn ended(&self) -> usize {
-        self.shared.outcomes.borrow().len()
+    /// Waits until so many more requests have ended.
+    pub async fn go_on_for(&self, requests: usize) {
+        let ended = || self.shared.outcomes.borrow().len();
+        let goal = ended() + requests;
+        eventually("the load goes on", || async { ended() >= goal }).await;
     }
 
     /// What ended since the last call.
@@ -113,12 +119,18 @@ async fn go_on(kind: Kind, url: &str, shared: &Shared) {
     while !shared.stop.get() {
         let id = shared.next_id.get();
         shared.next_id.set(id + 1);
+        let begun = Instant::now();
         let failure = ask(&client, kind, url, id).await.err();
+        let refused = failure.is_some();
         shared.outcomes.borrow_mut().push(Outcome {
             kind,
+            begun,
             ended: Instant::now(),
             failure,
         });
+        if refused {
+            tokio::time::sleep(AFTER_A_FAILURE).await;
+        }
     }
 }
 
@@ -155,10 +167,4 @@ async fn ask(client: &Client, kind: Kind, url: &str, id: u64) -> Result<(), Stri
         return Err("another body came back".to_owned());
     }
     Ok(())
-}
-
-/// How often each id stands in the ledger more than once.
-pub fn doubled(ledger: &str) -> usize {
-    let mut seen = BTreeSet::new();
-    ledger.lines().filter(|line| !seen.insert(*line)).count()
 }

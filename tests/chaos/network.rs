@@ -1,0 +1,76 @@
+//! Faults of a container's network, made inside it: rules and queues in its namespace.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use tokio::process::Command;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkFault {
+    /// One packet in twenty to the replica is lost.
+    Loss,
+    /// One packet in a hundred to the replica is answered with a reset.
+    Resets,
+    /// Every packet to the replica is lost.
+    Silence,
+    /// What the replica sends goes out slowly, and late.
+    Narrow,
+}
+
+impl NetworkFault {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Resets => "resets",
+            Self::Silence => "silence",
+            Self::Narrow => "narrow",
+        }
+    }
+
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Loss => {
+                "iptables -A INPUT -p tcp --dport 5000 \
+                 -m statistic --mode random --probability 0.05 -j DROP"
+            }
+            Self::Resets => {
+                "iptables -A INPUT -p tcp --dport 5000 \
+                 -m statistic --mode random --probability 0.01 -j REJECT --reject-with tcp-reset"
+            }
+            Self::Silence => "iptables -A INPUT -p tcp --dport 5000 -j DROP",
+            Self::Narrow => "tc qdisc add dev eth0 root tbf rate 2mbit burst 16kb latency 200ms",
+        }
+    }
+
+    fn end(self) -> &'static str {
+        match self {
+            Self::Loss | Self::Resets | Self::Silence => "iptables -F INPUT",
+            Self::Narrow => "tc qdisc del dev eth0 root",
+        }
+    }
+
+    pub async fn strike(self, namespace: &File) {
+        let said = run(namespace, self.begin()).await;
+        assert_eq!(said, Ok(()), "this kernel cannot do it");
+    }
+
+    /// What is gone by now needs no relief.
+    pub async fn relent(self, namespace: &File) {
+        let _ = run(namespace, self.end()).await;
+    }
+}
+
+async fn run(namespace: &File, command: &str) -> Result<(), String> {
+    let ours = std::process::id();
+    let net = format!("--net=/proc/{ours}/fd/{}", namespace.as_raw_fd());
+    let output = Command::new("nsenter")
+        .arg(net)
+        .args(command.split_whitespace())
+        .output()
+        .await
+        .map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
