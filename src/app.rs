@@ -118,6 +118,7 @@ impl Balancer {
                 admit: ring.clone().recipient(),
                 evict: ring.clone().recipient(),
                 drain: ring.clone().recipient(),
+                ended: ring.clone().recipient(),
             },
             settings.times.drain,
             line.of("supervisor"),

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::upstream::{Failure, Instance, Replay};
 
-/// A request that has been out for so long looks whether its replica is still on the ring.
-/// Those that are quicker, nearly all, need not.
+/// A request that has been out for so long looks whether its replica is still on the ring, or
+/// has ended. Those that are quicker, nearly all, need not.
 const A_WHILE: Duration = Duration::from_millis(250);
 
 /// What one attempt may take.
@@ -34,11 +34,8 @@ impl ReplyWait {
     ) -> Result<T, Failure> {
         let begun = Instant::now();
         let mut answer = pin!(answer);
-        let mut timer = pin!(sleep_until(if self.leaves_the_lost {
-            self.due(begun).min(begun + A_WHILE)
-        } else {
-            self.due(begun)
-        }));
+        let mut timer = pin!(sleep_until(self.due(begun).min(begun + A_WHILE)));
+        let mut ended = pin!(replica.ended());
         let mut lost = pin!(async {
             match self.leaves_the_lost {
                 true => replica.lost().await,
@@ -51,6 +48,7 @@ impl ReplyWait {
                 biased;
                 answer = &mut answer => return Ok(answer),
                 () = &mut timer => {}
+                () = &mut ended, if is_late => return Err(Failure::Lost),
                 () = &mut lost, if is_late && body.is_none_or(Replay::is_in_hand) => return Err(Failure::Lost),
             }
             is_late = true;

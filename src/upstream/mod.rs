@@ -12,6 +12,7 @@ mod instance;
 mod outlier;
 mod retry;
 mod retry_budget;
+mod sign;
 mod warmth;
 
 pub use body::{Break, Replay, RequestBody};

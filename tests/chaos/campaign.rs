@@ -1,5 +1,7 @@
 //! One fault after the other, done to one balancer, and a look at it before and after.
 
+use std::time::Instant;
+
 use fastrand::Rng;
 
 use crate::Options;
@@ -16,6 +18,11 @@ const SOME_FILES: usize = 8;
 const SOME_KIB: u64 = 64 * 1024;
 
 pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
+    let begun = Instant::now();
+    let tell = |what: &str| {
+        let at = begun.elapsed().as_secs();
+        eprintln!("chaos: {}: {what} ({at} s)", runtime.name());
+    };
     let mut scene = Scene::set(runtime).await;
     let pid = scene.balancer.pid();
     let (files_before, resident_kib_before) = (sockets_of(pid), resident_kib(pid));
@@ -24,17 +31,18 @@ pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
     let load = Load::start(&scene.balancer.url(""), options.clients);
     let mut respawn = None;
     if runtime == Runtime::Docker && options.timed {
-        eprintln!("chaos: {}: respawn", runtime.name());
+        tell("respawn");
         respawn = Some(floor::measure(&scene, &load).await);
     }
     let mut rows = Vec::new();
     for _ in 0..options.rounds {
         let faults = options.faults.iter();
         for fault in faults.filter(|fault| fault.is_for(runtime)) {
-            eprintln!("chaos: {}: {}", runtime.name(), fault.name());
+            tell(fault.name());
             rows.push(strike(*fault, &mut scene, &load, &mut rng, options.timed).await);
         }
     }
+    tell("the end");
     load.stop().await;
     let pid = scene.balancer.pid();
     // Connections that are kept for the next request end after some seconds without one.

@@ -202,11 +202,12 @@ impl Scene {
         join_all((0..SAMPLE).map(owner)).await
     }
 
+    /// Every replica is on the ring, and none is passed over for what it did before.
     pub async fn all_ready(&self) {
         eventually("every replica is ready", || async {
             let status = self.status().await;
-            let replicas = status["replicas"].as_array().expect("replicas");
-            replicas.iter().all(|replica| replica["state"] == "ready")
+            let mut replicas = status["replicas"].as_array().expect("replicas").iter();
+            replicas.all(|replica| replica["state"] == "ready" && replica["ejected"] == false)
         })
         .await;
     }
