@@ -6,8 +6,10 @@ use fastrand::Rng;
 
 use crate::Options;
 use crate::common::{eventually, resident_kib, sockets_of};
+use crate::faults::Fault;
 use crate::floor::{self, ALLOWED};
 use crate::load::Load;
+use crate::network;
 use crate::report::Campaign;
 use crate::scene::{Runtime, Scene};
 use crate::strike::strike;
@@ -35,9 +37,20 @@ pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
         respawn = Some(floor::measure(&scene, &load).await);
     }
     let mut rows = Vec::new();
+    let mut faults = options.faults.clone();
+    faults.retain(|fault| fault.is_for(runtime));
+    if !options.timed && faults.len() > 1 {
+        faults.retain(|fault| fault.is_quick(runtime));
+    }
+    if faults
+        .iter()
+        .any(|fault| matches!(fault, Fault::Network(_)))
+        && !network::is_reachable()
+    {
+        faults.retain(|fault| !matches!(fault, Fault::Network(_)));
+    }
     for _ in 0..options.rounds {
-        let faults = options.faults.iter();
-        for fault in faults.filter(|fault| fault.is_for(runtime)) {
+        for fault in &faults {
             tell(fault.name());
             rows.push(strike(*fault, &mut scene, &load, &mut rng, options.timed).await);
         }

@@ -7,13 +7,17 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use bollard::Docker;
-use bollard::models::{ContainerUpdateBody, Ipam, NetworkCreateRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    ContainerUpdateBody, EventMessage, Ipam, NetworkCreateRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::{
-    InspectContainerOptions, InspectNetworkOptions, KillContainerOptions,
+    EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
+use futures::StreamExt;
 
 use crate::docker::import_program;
 
@@ -83,6 +87,39 @@ impl Containers {
         let mut ids: Vec<_> = listed.filter_map(|container| container.id).collect();
         ids.sort();
         ids
+    }
+
+    /// When replicas' containers have died since then, by the engine's own account.
+    pub async fn deaths_since(&self, since: SystemTime) -> Vec<(String, SystemTime)> {
+        let seconds = |time: SystemTime| {
+            let time = time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
+            format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+        };
+        let fleet = format!("{FLEET}={}", self.name);
+        let filters = HashMap::from([
+            ("event".to_owned(), vec!["die".to_owned()]),
+            ("label".to_owned(), vec![fleet]),
+        ]);
+        let options = EventsOptionsBuilder::default()
+            .since(&seconds(since))
+            // What is over ends the list; what is to come would be waited for.
+            .until(&seconds(SystemTime::now()))
+            .filters(&filters)
+            .build();
+        let events: Vec<_> = self.docker.events(Some(options)).collect().await;
+        let death = |event: EventMessage| {
+            let name = event.actor?.attributes?.remove("name")?;
+            let replica = name.strip_prefix(&format!("{}-", self.name))?.to_owned();
+            let nanos = u64::try_from(event.time_nano?).ok()?;
+            Some((
+                replica,
+                SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos),
+            ))
+        };
+        let deaths = events.into_iter().filter_map(|event| death(event.ok()?));
+        deaths.filter(|(_, at)| *at >= since).collect()
     }
 
     pub async fn kill(&self, replica: &str) {

@@ -91,12 +91,36 @@ impl Fault {
         runtime == Runtime::Docker || everywhere.contains(&self)
     }
 
-    /// How soon it must be noticed.
+    /// Whether it belongs to the short campaign: what takes long on containers and is much
+    /// like another does not.
+    pub fn is_quick(self, runtime: Runtime) -> bool {
+        let long = [
+            Self::OutOfMemory,
+            Self::Hang,
+            Self::Slow,
+            Self::Network(NetworkFault::Loss),
+            Self::Network(NetworkFault::Silence),
+            Self::Network(NetworkFault::Narrow),
+        ];
+        runtime == Runtime::Process || !long.contains(&self)
+    }
+
+    /// Whether it ends the replica at once.
+    pub fn is_an_end(self) -> bool {
+        let ends = [
+            Self::Kill,
+            Self::OutOfMemory,
+            Self::CrashLoop,
+            Self::AllAtOnce,
+            Self::TakenAway,
+        ];
+        ends.contains(&self)
+    }
+
+    /// How soon it must be noticed, from when it begins or the engine knows of an end.
     pub fn noticed_within(self) -> Option<Duration> {
         match self {
-            Self::Kill | Self::CrashLoop | Self::AllAtOnce | Self::TakenAway => {
-                Some(Duration::from_millis(100))
-            }
+            end if end.is_an_end() => Some(Duration::from_millis(100)),
             Self::Hang | Self::Pause | Self::Disconnect | Self::Network(NetworkFault::Silence) => {
                 Some(Duration::from_secs(3))
             }

@@ -14,6 +14,7 @@ mod containers;
 mod docker;
 mod faults;
 mod floor;
+mod harm;
 mod ledger;
 mod load;
 mod network;
@@ -31,7 +32,8 @@ use report::Report;
 use scene::Runtime;
 
 const USAGE: &str = "options: --runtime process|docker (both), --seed N (1), --rounds N (1), \
-                     --clients N (200), --only FAULT, --timed, --out FOLDER";
+                     --clients N (200), --only FAULT, --timed (all faults, durations judged), \
+                     --out FOLDER";
 
 /// What `cargo test` hands to every test program, and is not for us.
 const FOR_TESTS: [&str; 9] = [
@@ -100,6 +102,13 @@ impl Options {
                 _ if !name.starts_with('-') => options.wanted &= "chaos".contains(&name),
                 _ => return Err(format!("{name} is not known; {USAGE}")),
             }
+        }
+        let Self {
+            runtimes, faults, ..
+        } = &mut options;
+        runtimes.retain(|runtime| faults.iter().any(|fault| fault.is_for(*runtime)));
+        if runtimes.is_empty() {
+            return Err("that fault can only be done to containers".to_owned());
         }
         Ok(options)
     }

@@ -2,8 +2,29 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::process::Stdio;
 
 use tokio::process::Command;
+
+use crate::docker::skip;
+
+/// Whether this machine lets us into a container's network. Under CI it has to.
+pub fn is_reachable() -> bool {
+    let works = |program: &&str| {
+        let mut asked = std::process::Command::new(program);
+        asked.arg("-V").stdout(Stdio::null()).stderr(Stdio::null());
+        asked.status().is_ok_and(|status| status.success())
+    };
+    let missing = ["nsenter", "iptables", "tc"]
+        .into_iter()
+        .find(|p| !works(p));
+    match (missing, rustix::process::geteuid().is_root()) {
+        (Some(program), _) => skip(&format!("faults of the network take {program}")),
+        (None, false) => skip("faults of the network take root"),
+        (None, true) => return true,
+    }
+    false
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkFault {

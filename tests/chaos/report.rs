@@ -21,6 +21,9 @@ pub struct Row {
     pub posts_failed: usize,
     pub streams_cut: usize,
     pub retried: u64,
+    /// When the engine knew of its end, since the fault began.
+    pub died_ms: Option<f64>,
+    /// When it was off the ring, since the fault began.
     pub detected_ms: Option<f64>,
     pub healed_ms: Option<f64>,
     pub longest_gap_ms: f64,

@@ -258,3 +258,10 @@ pub fn moved(before: &[Owner], after: &[Owner], replaced: &[String]) -> usize {
         })
         .count()
 }
+
+/// Keys that belonged to somebody else than the victim and were answered by another instance.
+pub fn moved_of_others(before: &[Owner], meanwhile: &[Owner], victim: &str) -> usize {
+    let pairs = before.iter().zip(meanwhile);
+    let others = pairs.filter(|(was, _)| was.replica != victim);
+    others.filter(|(was, is)| was != is).count()
+}

@@ -1,40 +1,19 @@
 //! A fault, done to a balancer under load, and what was seen of it.
 
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
-use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::common::eventually;
 use crate::faults::Fault;
+use crate::harm::do_harm;
 use crate::load::{Kind, Load, Outcome};
 use crate::report::Row;
-use crate::scene::{Instance, Scene, moved};
+use crate::scene::{Scene, moved, moved_of_others};
 
 /// The load goes on for so many requests before a fault and after it.
 const QUIET: usize = 300;
-/// Shorter than any mercy, longer than it takes to notice.
-const PAUSE: Duration = Duration::from_secs(4);
-/// How long a replica is slow, or its network bad.
-const BAD_TIME: Duration = Duration::from_secs(5);
-/// Of a CPU, in thousandths.
-const SLOW: i64 = 50;
-const FAST: i64 = 1_000;
-
-/// What was done.
-#[derive(Default)]
-struct Harm {
-    /// To whom.
-    victims: Vec<String>,
-    /// Whether they may be others afterwards.
-    replaced: bool,
-    /// When nobody could be reached.
-    gap: Option<(Instant, Instant)>,
-    /// How long it took until all was well, where the balancer cannot tell.
-    healed: Option<Duration>,
-    broken: Vec<String>,
-}
 
 /// Does it, waits until all is well again, and says what was seen.
 pub async fn strike(
@@ -57,8 +36,8 @@ pub async fn strike(
     let calm = load.take();
     let owners = scene.owners().await;
     let before = scene.status().await;
-    let begun = Instant::now();
-    let harm = harm(fault, scene, &victim, &names).await;
+    let (begun, date) = (Instant::now(), SystemTime::now());
+    let harm = do_harm(fault, scene, &victim, &names).await;
     load.go_on_for(QUIET).await;
     let after = scene.status().await;
     let mut outcomes = load.take();
@@ -70,6 +49,10 @@ pub async fn strike(
         true => &harm.victims,
         false => &[],
     };
+    let mut moved_keys = moved(&owners, &kept, replaced);
+    if let Some(meanwhile) = &harm.meanwhile {
+        moved_keys += moved_of_others(&owners, meanwhile, &victim);
+    }
     let times = harm.victims.iter().map(|name| times(name, &before, &after));
     let times: Vec<_> = times.collect();
     let counter = |status: &Value| status["counters"]["retried"].as_u64().unwrap_or_default();
@@ -83,139 +66,22 @@ pub async fn strike(
         posts_failed: count(&outcomes, |kind| kind == Kind::Post),
         streams_cut: count(&outcomes, |kind| kind == Kind::Stream),
         retried: counter(&after).saturating_sub(counter(&before)),
+        died_ms: match &scene.containers {
+            Some(containers) => {
+                let deaths = containers.deaths_since(date).await.into_iter();
+                let after = deaths.map(|(name, at)| (name, at.duration_since(date)));
+                first_deaths(after.filter_map(|(name, after)| Some((name, after.ok()?))))
+            }
+            None => None,
+        },
         detected_ms: times.iter().filter_map(|times| times.0).reduce(f64::max),
         healed_ms: healed.or(by_balancer),
         longest_gap_ms: longest_gap(&outcomes, begun),
-        moved: (!fault.changes_the_ring()).then(|| moved(&owners, &kept, replaced)),
+        moved: (!fault.changes_the_ring()).then_some(moved_keys),
         broken: harm.broken,
     };
     judge(fault, &mut row, [&calm, &outcomes], timed);
     row
-}
-
-async fn harm(fault: Fault, scene: &mut Scene, victim: &str, names: &[String]) -> Harm {
-    let instance = scene.instance(victim).await;
-    let one = Harm {
-        victims: vec![victim.to_owned()],
-        replaced: true,
-        ..Harm::default()
-    };
-    match fault {
-        Fault::Restart => restart(scene, None).await,
-        Fault::RestartAndKill => restart(scene, Some(&instance)).await,
-        Fault::Kill => {
-            scene.kill(&instance).await;
-            scene.replaced(&[instance]).await;
-            one
-        }
-        Fault::OutOfMemory => {
-            scene.let_devour(&instance).await;
-            scene.replaced(&[instance]).await;
-            one
-        }
-        Fault::Hang => {
-            scene.freeze(&instance).await;
-            scene.replaced(&[instance]).await;
-            one
-        }
-        Fault::Pause => {
-            scene.freeze(&instance).await;
-            tokio::time::sleep(PAUSE).await;
-            scene.thaw(&instance).await;
-            scene.all_ready().await;
-            // What comes back is the same.
-            Harm {
-                replaced: false,
-                ..one
-            }
-        }
-        Fault::Slow => {
-            assert!(scene.engine().limit_cpu(victim, SLOW).await, "it runs");
-            tokio::time::sleep(BAD_TIME).await;
-            // It may have been replaced, and its successor is none the worse for it.
-            scene.engine().limit_cpu(victim, FAST).await;
-            scene.all_ready().await;
-            one
-        }
-        Fault::Remove => {
-            let body = json!({"n": 1, "hostnames": [victim]});
-            scene.balancer.rm(body).await.names();
-            Harm::default()
-        }
-        Fault::Add => {
-            scene.balancer.add(json!({"n": 1})).await.names();
-            scene.all_ready().await;
-            Harm::default()
-        }
-        Fault::CrashLoop => {
-            let doomed = scene.ledger.refused() + 2;
-            scene.ledger.doom(victim, 2);
-            scene.kill(&instance).await;
-            eventually("two of its instances ended at once", || async {
-                scene.ledger.refused() == doomed
-            })
-            .await;
-            scene.replaced(&[instance]).await;
-            one
-        }
-        Fault::TakenAway => {
-            scene.engine().remove(victim).await;
-            scene.replaced(&[instance]).await;
-            one
-        }
-        Fault::Disconnect => {
-            scene.engine().disconnect(victim).await;
-            scene.replaced(&[instance]).await;
-            one
-        }
-        Fault::Network(network) => {
-            let namespace = scene.engine().namespace(victim).await;
-            network.strike(&namespace).await;
-            tokio::time::sleep(BAD_TIME).await;
-            network.relent(&namespace).await;
-            scene.all_ready().await;
-            one
-        }
-        Fault::AllAtOnce => {
-            let instances = names.iter().map(|name| scene.instance(name));
-            let instances = join_all(instances).await;
-            join_all(instances.iter().map(|instance| scene.kill(instance))).await;
-            scene.replaced(&instances).await;
-            Harm {
-                victims: names.to_vec(),
-                ..one
-            }
-        }
-    }
-}
-
-/// Kills the balancer, perhaps a replica meanwhile, and starts it again.
-async fn restart(scene: &mut Scene, killed: Option<&Instance>) -> Harm {
-    let before = scene.engine().running().await;
-    let (gone, back) = scene.restart_balancer(killed).await;
-    match killed {
-        Some(instance) => scene.replaced(std::slice::from_ref(instance)).await,
-        None => scene.all_ready().await,
-    }
-    let healed = gone.elapsed();
-    let after = scene.engine().running().await;
-    let others = after.iter().filter(|id| !before.contains(id)).count();
-    let expected = usize::from(killed.is_some());
-    let mut broken = Vec::new();
-    if after.len() != before.len() || others != expected {
-        broken.push(format!(
-            "{others} containers were started, not {expected}: {} ran before and {} run now",
-            before.len(),
-            after.len(),
-        ));
-    }
-    Harm {
-        victims: Vec::from_iter(killed.map(|instance| instance.name.clone())),
-        replaced: true,
-        gap: Some((gone, back)),
-        healed: Some(healed),
-        broken,
-    }
 }
 
 fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Outcome]; 2], timed: bool) {
@@ -236,7 +102,9 @@ fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Outcome]; 2], timed: 
     }
     if let (Some(limit), true) = (fault.noticed_within(), timed) {
         let limit = limit.as_secs_f64() * 1e3;
-        match row.detected_ms {
+        // An end can be noticed once the engine knows of it.
+        let died = row.died_ms.filter(|_| fault.is_an_end()).unwrap_or(0.0);
+        match row.detected_ms.map(|ms| ms - died) {
             Some(ms) if ms <= limit => {}
             seen => row
                 .broken
@@ -266,6 +134,16 @@ fn times(name: &str, before: &Value, after: &Value) -> (Option<f64>, Option<f64>
         Some(found?["at_ms"].as_f64()? - since)
     };
     (first("evicted", false), first("admitted", true))
+}
+
+/// When the last of several replicas died for the first time, in milliseconds.
+fn first_deaths(deaths: impl Iterator<Item = (String, Duration)>) -> Option<f64> {
+    let mut first = HashMap::new();
+    for (name, after) in deaths {
+        first.entry(name).or_insert(after);
+    }
+    let last = first.into_values().max()?;
+    Some(last.as_secs_f64() * 1e3)
 }
 
 /// When a replica came back, in milliseconds since `before`.
