@@ -17,7 +17,7 @@ pub enum Fault {
     OutOfMemory,
     /// It is frozen until it is replaced.
     Hang,
-    /// It is frozen for a while.
+    /// It is frozen until that is noticed.
     Pause,
     /// It gets a twentieth of a CPU for a while.
     Slow,

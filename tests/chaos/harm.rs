@@ -9,8 +9,6 @@ use crate::common::eventually;
 use crate::faults::Fault;
 use crate::scene::{Instance, Owner, Scene};
 
-/// Shorter than any mercy, longer than it takes to notice.
-const PAUSE: Duration = Duration::from_secs(4);
 /// How long a replica is slow, or its network bad.
 const BAD_TIME: Duration = Duration::from_secs(5);
 /// Of a CPU, in thousandths.
@@ -61,7 +59,7 @@ pub async fn do_harm(fault: Fault, scene: &mut Scene, victim: &str, names: &[Str
         }
         Fault::Pause => {
             scene.freeze(&instance).await;
-            tokio::time::sleep(PAUSE).await;
+            scene.off_the_ring(victim).await;
             let meanwhile = Some(scene.owners().await);
             scene.thaw(&instance).await;
             scene.all_ready().await;

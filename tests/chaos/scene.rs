@@ -212,6 +212,15 @@ impl Scene {
         .await;
     }
 
+    /// This one is not on the ring.
+    pub async fn off_the_ring(&self, name: &str) {
+        eventually("it is off the ring", || async {
+            let status = self.status().await;
+            line(&status, name).is_some_and(|line| line["state"] != "ready")
+        })
+        .await;
+    }
+
     /// Every one of these has a successor on the ring.
     pub async fn replaced(&self, harmed: &[Instance]) {
         let begun = Instant::now();
