@@ -19,7 +19,7 @@ pub enum Fault {
     Hang,
     /// It is frozen until that is noticed.
     Pause,
-    /// It gets a twentieth of a CPU for a while.
+    /// It gets a fiftieth of a CPU for a while.
     Slow,
     /// `DELETE /rm`.
     Remove,

@@ -12,7 +12,7 @@ use crate::scene::{Instance, Owner, Scene};
 /// How long a replica is slow, or its network bad.
 const BAD_TIME: Duration = Duration::from_secs(5);
 /// Of a CPU, in thousandths.
-const SLOW: i64 = 50;
+const SLOW: i64 = 20;
 const FAST: i64 = 1_000;
 
 /// What was done.
