@@ -37,7 +37,7 @@ pub enum Fault {
     AllAtOnce,
 }
 
-pub const ALL: [Fault; 17] = [
+pub const ALL: [Fault; 18] = [
     Fault::Restart,
     Fault::RestartAndKill,
     Fault::Kill,
@@ -52,6 +52,7 @@ pub const ALL: [Fault; 17] = [
     Fault::Disconnect,
     Fault::Network(NetworkFault::Loss),
     Fault::Network(NetworkFault::Resets),
+    Fault::Network(NetworkFault::CutAnswers),
     Fault::Network(NetworkFault::Silence),
     Fault::Network(NetworkFault::Narrow),
     Fault::AllAtOnce,
@@ -99,6 +100,7 @@ impl Fault {
             Self::Hang,
             Self::Slow,
             Self::Network(NetworkFault::Loss),
+            Self::Network(NetworkFault::CutAnswers),
             Self::Network(NetworkFault::Silence),
             Self::Network(NetworkFault::Narrow),
         ];
@@ -128,10 +130,13 @@ impl Fault {
         }
     }
 
-    /// Whether no GET or PUT may fail: a request is sent twice at the most, so who loses
-    /// both replicas is told.
+    /// Whether no GET or PUT may fail. A request is sent twice at the most, so who loses both
+    /// replicas is told; and so is who has a part of an answer that breaks off.
     pub fn spares_requests(self) -> bool {
-        self != Self::AllAtOnce
+        !matches!(
+            self,
+            Self::AllAtOnce | Self::Network(NetworkFault::CutAnswers)
+        )
     }
 
     /// Whether the set of replicas changes, and keys with it.

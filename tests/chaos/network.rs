@@ -30,8 +30,10 @@ pub fn is_reachable() -> bool {
 pub enum NetworkFault {
     /// One packet in twenty to the replica is lost.
     Loss,
-    /// One packet in a hundred to the replica is answered with a reset.
+    /// One packet in fifty that carries a request is answered with a reset.
     Resets,
+    /// The same of packets that carry nothing, such as what acknowledges a part of an answer.
+    CutAnswers,
     /// Every packet to the replica is lost.
     Silence,
     /// What the replica sends goes out slowly, and late.
@@ -43,6 +45,7 @@ impl NetworkFault {
         match self {
             Self::Loss => "loss",
             Self::Resets => "resets",
+            Self::CutAnswers => "cut-answers",
             Self::Silence => "silence",
             Self::Narrow => "narrow",
         }
@@ -55,8 +58,13 @@ impl NetworkFault {
                  -m statistic --mode random --probability 0.05 -j DROP"
             }
             Self::Resets => {
-                "iptables -A INPUT -p tcp --dport 5000 \
-                 -m statistic --mode random --probability 0.01 -j REJECT --reject-with tcp-reset"
+                "iptables -A INPUT -p tcp --dport 5000 -m length --length 100:65535 \
+                 -m statistic --mode random --probability 0.02 -j REJECT --reject-with tcp-reset"
+            }
+            Self::CutAnswers => {
+                "iptables -A INPUT -p tcp --dport 5000 -m length --length 0:99 \
+                 --tcp-flags SYN,FIN,RST NONE \
+                 -m statistic --mode random --probability 0.02 -j REJECT --reject-with tcp-reset"
             }
             Self::Silence => "iptables -A INPUT -p tcp --dport 5000 -j DROP",
             Self::Narrow => "tc qdisc add dev eth0 root tbf rate 2mbit burst 16kb latency 200ms",
@@ -65,7 +73,7 @@ impl NetworkFault {
 
     fn end(self) -> &'static str {
         match self {
-            Self::Loss | Self::Resets | Self::Silence => "iptables -F INPUT",
+            Self::Loss | Self::Resets | Self::CutAnswers | Self::Silence => "iptables -F INPUT",
             Self::Narrow => "tc qdisc del dev eth0 root",
         }
     }

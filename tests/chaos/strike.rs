@@ -86,10 +86,12 @@ pub async fn strike(
 
 fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Outcome]; 2], timed: bool) {
     let failed_in = |outcomes: &[Outcome]| {
-        let failures = outcomes.iter().filter(|outcome| outcome.kind.never_fails());
-        failures
-            .filter_map(|outcome| outcome.failure.clone())
-            .next()
+        let mut of_those = outcomes.iter().filter(|outcome| outcome.kind.never_fails());
+        of_those.find_map(|outcome| {
+            let failure = outcome.failure.as_ref()?;
+            let after = outcome.ended - outcome.begun;
+            Some(format!("{:?} after {after:?}: {failure}", outcome.kind))
+        })
     };
     if let Some(first) = failed_in(calm) {
         row.broken.push(format!("something failed before: {first}"));
