@@ -204,12 +204,25 @@ impl Scene {
 
     /// Every replica is on the ring, and none is passed over for what it did before.
     pub async fn all_ready(&self) {
-        eventually("every replica is ready", || async {
-            let status = self.status().await;
-            let mut replicas = status["replicas"].as_array().expect("replicas").iter();
-            replicas.all(|replica| replica["state"] == "ready" && replica["ejected"] == false)
-        })
-        .await;
+        eventually("every replica is ready", || self.is_all_ready()).await;
+    }
+
+    async fn is_all_ready(&self) -> bool {
+        let status = self.status().await;
+        let mut replicas = status["replicas"].as_array().expect("replicas").iter();
+        replicas.all(|replica| replica["state"] == "ready" && replica["ejected"] == false)
+    }
+
+    /// Which instance answers which key while all is well. (Requests that were on their way
+    /// through a fault may fail some time after it, and have their replica passed over.)
+    pub async fn owners_at_home(&self) -> Vec<Owner> {
+        loop {
+            self.all_ready().await;
+            let owners = self.owners().await;
+            if self.is_all_ready().await {
+                return owners;
+            }
+        }
     }
 
     /// This one is not on the ring.

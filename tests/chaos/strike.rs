@@ -34,7 +34,7 @@ pub async fn strike(
     }
     load.go_on_for(QUIET).await;
     let calm = load.take();
-    let owners = scene.owners().await;
+    let owners = scene.owners_at_home().await;
     let before = scene.status().await;
     let (begun, date) = (Instant::now(), SystemTime::now());
     let harm = do_harm(fault, scene, &victim, &names).await;
@@ -44,7 +44,7 @@ pub async fn strike(
     if let Some((killed, back)) = harm.gap {
         outcomes.retain(|outcome| outcome.ended < killed || outcome.begun > back);
     }
-    let kept = scene.owners().await;
+    let kept = scene.owners_at_home().await;
     let replaced: &[String] = match harm.replaced {
         true => &harm.victims,
         false => &[],
