@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use crate::Options;
 use crate::common::{eventually, resident_kib, sockets_of};
-use crate::faults::Fault;
+use crate::faults::{ALL, Fault};
 use crate::floor::{self, ALLOWED};
 use crate::load::Load;
 use crate::network;
@@ -39,7 +39,7 @@ pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
     let mut rows = Vec::new();
     let mut faults = options.faults.clone();
     faults.retain(|fault| fault.is_for(runtime));
-    if !options.timed && faults.len() > 1 {
+    if !options.timed && options.faults.len() == ALL.len() {
         faults.retain(|fault| fault.is_quick(runtime));
     }
     if faults
@@ -74,6 +74,7 @@ pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
         resident_kib_before,
         resident_kib_after: resident_kib(pid),
         broken: Vec::new(),
+        log: scene.balancer.log(),
     };
     judge(&mut campaign);
     campaign

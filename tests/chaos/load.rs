@@ -1,6 +1,7 @@
 //! The load that never stops while things break: five kinds of clients.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,7 @@ pub struct Outcome {
 struct Shared {
     stop: Cell<bool>,
     next_id: Cell<u64>,
+    in_flight: RefCell<BTreeSet<u64>>,
     outcomes: RefCell<Vec<Outcome>>,
 }
 
@@ -96,6 +98,17 @@ impl Load {
         eventually("the load goes on", || async { ended() >= goal }).await;
     }
 
+    /// Waits until all that is out by now has ended: what was stuck in a fault may fail some
+    /// seconds after it.
+    pub async fn settle(&self) {
+        let last = self.shared.next_id.get();
+        eventually("what is out has ended", || async {
+            let in_flight = self.shared.in_flight.borrow();
+            in_flight.first().is_none_or(|oldest| *oldest >= last)
+        })
+        .await;
+    }
+
     /// What ended since the last call.
     pub fn take(&self) -> Vec<Outcome> {
         self.shared.outcomes.take()
@@ -120,8 +133,10 @@ async fn go_on(kind: Kind, url: &str, shared: &Shared) {
         let id = shared.next_id.get();
         shared.next_id.set(id + 1);
         let begun = Instant::now();
+        shared.in_flight.borrow_mut().insert(id);
         let failure = ask(&client, kind, url, id).await.err();
         let refused = failure.is_some();
+        shared.in_flight.borrow_mut().remove(&id);
         shared.outcomes.borrow_mut().push(Outcome {
             kind,
             begun,

@@ -32,7 +32,7 @@ use report::Report;
 use scene::Runtime;
 
 const USAGE: &str = "options: --runtime process|docker (both), --seed N (1), --rounds N (1), \
-                     --clients N (200), --only FAULT, --timed (all faults, durations judged), \
+                     --clients N (200), --only FAULT[,FAULT], --timed (all faults, durations judged), \
                      --out FOLDER";
 
 /// What `cargo test` hands to every test program, and is not for us.
@@ -91,7 +91,8 @@ impl Options {
                 }
                 "--only" => {
                     let wanted = value()?;
-                    options.faults.retain(|fault| fault.name() == wanted);
+                    let named = |fault: &Fault| wanted.split(',').any(|n| n == fault.name());
+                    options.faults.retain(named);
                     if options.faults.is_empty() {
                         let names = ALL.map(Fault::name).join(", ");
                         return Err(format!("{wanted} is none of {names}"));

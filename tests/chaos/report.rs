@@ -57,6 +57,9 @@ pub struct Campaign {
     pub resident_kib_after: u64,
     /// Promises about the whole that were not kept.
     pub broken: Vec<String>,
+    /// What the balancer said.
+    #[serde(skip)]
+    pub log: String,
 }
 
 impl Campaign {
@@ -134,11 +137,14 @@ impl Report {
         format!("{}{of}", tables.join("\n"))
     }
 
-    /// `results.json` and `chart.svg` into a folder.
+    /// `results.json`, `chart.svg` and the balancers' logs into a folder.
     pub fn write(&self, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         std::fs::create_dir_all(folder)?;
         let json = serde_json::to_string_pretty(self)?;
         std::fs::write(folder.join("results.json"), json)?;
+        for Campaign { runtime, log, .. } in &self.campaigns {
+            std::fs::write(folder.join(format!("{runtime}.log")), log)?;
+        }
         self.chart(&folder.join("chart.svg"))
     }
 

@@ -38,6 +38,7 @@ pub async fn strike(
     let before = scene.status().await;
     let (begun, date) = (Instant::now(), SystemTime::now());
     let harm = do_harm(fault, scene, &victim, &names).await;
+    load.settle().await;
     load.go_on_for(QUIET).await;
     let after = scene.status().await;
     let mut outcomes = load.take();
