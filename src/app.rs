@@ -120,6 +120,7 @@ impl Balancer {
                 admit: ring.clone().recipient(),
                 evict: ring.clone().recipient(),
                 drain: ring.clone().recipient(),
+                ended: ring.clone().recipient(),
             },
             settings.times.drain,
             line.of("supervisor"),

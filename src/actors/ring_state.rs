@@ -9,7 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
+use actix::{
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture,
+};
 use futures::future::join_all;
 use log::{info, warn};
 
@@ -25,6 +27,9 @@ use crate::upstream::{Capacity, FleetLoad, Instance};
 
 /// A worker thread that has not taken a new ring in for so long is not waited for.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What an instance had sent before its end arrives within so long.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Adds members to the ring, not ready yet. Answers once every worker knows.
 #[derive(Debug, Message)]
@@ -62,6 +67,11 @@ pub struct DrainInstance {
     /// How long to wait at most.
     pub deadline: Duration,
 }
+
+/// The runtime says that an instance has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct InstanceEnded(pub InstanceId);
 
 /// A worker thread wants to be told of every epoch, beginning with the present one.
 #[derive(Message)]
@@ -263,6 +273,19 @@ impl Handler<DrainInstance> for RingState {
             let _ = tokio::time::timeout(drain.deadline, instance.drained()).await;
             instance.in_flight()
         })
+    }
+}
+
+impl Handler<InstanceEnded> for RingState {
+    type Result = ();
+
+    fn handle(&mut self, InstanceEnded(id): InstanceEnded, ctx: &mut Self::Context) {
+        // Its end may be known before it is off the ring.
+        let ready = self.view.instance_of(&id.replica);
+        let departed = self.departed.iter().cloned();
+        if let Some(instance) = departed.chain(ready).find(|i| *i.id() == id) {
+            ctx.run_later(LAST_BYTES, move |_, _| instance.mark_ended());
+        }
     }
 }
 

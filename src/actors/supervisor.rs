@@ -21,7 +21,9 @@ use super::graveyard::Graveyard;
 use super::heartbeat_prober::{HealthFlipped, LookAtBeats, UnwatchInstance, WatchInstance};
 use super::history::{History, HistoryEntry, Undated};
 use super::lifeline::Lifeline;
-use super::ring_state::{AdmitReplica, DrainInstance, EvictReplica, JoinRing, LeaveRing};
+use super::ring_state::{
+    AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing,
+};
 use crate::fleet::{
     Change, ChangeError, Event, Fleet, Flip, Found, InstanceId, LaunchOrder, Policy, ReplicaStatus,
     Step, Ticket, Time,
@@ -101,6 +103,8 @@ pub struct RingLinks {
     pub evict: Recipient<EvictReplica>,
     /// Tells when nothing is in flight.
     pub drain: Recipient<DrainInstance>,
+    /// Nothing more will come of an instance.
+    pub ended: Recipient<InstanceEnded>,
 }
 
 /// What the Supervisor may ask of the prober. Set once the prober exists: the two
@@ -184,6 +188,12 @@ impl Supervisor {
         }
         if let Event::Exited { id, exit } = &event {
             self.graveyard.learn_exit(id, exit);
+        }
+        // What nobody can stop may serve on, whatever it is called here.
+        if let (Event::Exited { id, .. } | Event::Stopped { id }, true) =
+            (&event, self.runtime.spawns())
+        {
+            self.ring.ended.do_send(InstanceEnded(id.clone()));
         }
         let steps = self.fleet.apply(event, self.now());
         self.carry_out(steps, ctx);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::upstream::{Failure, Instance, Replay, TICK, Ticks};
 
 /// Who has been out for so long looks at the clock, and whether its replica is still on the
-/// ring. Those that are quicker, nearly all, need neither. So a replica has up to a tick more
+/// ring, and has not ended. Those that are quicker, nearly all, need neither. So a replica has up to a tick more
 /// than it is given.
 const A_WHILE: Duration = Duration::from_millis(2 * TICK.as_millis() as u64);
 
@@ -58,6 +58,7 @@ impl ReplyWait {
         replica: &Instance,
     ) -> Result<T, Failure> {
         let mut timer = pin!(sleep_until(begun));
+        let mut ended = pin!(replica.ended());
         let mut lost = pin!(async {
             match self.leaves_the_lost {
                 true => replica.lost().await,
@@ -78,6 +79,7 @@ impl ReplyWait {
                 biased;
                 answer = &mut answer => return Ok(answer),
                 () = &mut timer => {}
+                () = &mut ended => return Err(Failure::Lost),
                 () = &mut lost, if body.is_none_or(Replay::is_in_hand) => return Err(Failure::Lost),
             }
         }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
@@ -10,6 +11,7 @@ use actix_web::dev::Payload;
 use actix_web::web::Bytes;
 use awc::error::PayloadError;
 use futures::Stream;
+use futures::future::LocalBoxFuture;
 use log::warn;
 
 use super::connection::InHand;
@@ -26,6 +28,9 @@ pub struct ResponseBody {
     /// Its end says that the request was answered well.
     is_good: bool,
     idle: Idle,
+    /// There once something had to be waited for: the replica's end, which a connection that
+    /// was cut does not tell.
+    ended: Option<LocalBoxFuture<'static, ()>>,
 }
 
 impl ResponseBody {
@@ -45,6 +50,7 @@ impl ResponseBody {
             _in_hand: None,
             is_good,
             idle,
+            ended: None,
         }
     }
 
@@ -58,6 +64,12 @@ impl ResponseBody {
     fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
         let polled = Pin::new(&mut self.payload).poll_next(cx);
         let expired = match &polled {
+            Poll::Pending if self.has_ended(cx) => {
+                let id = self.grant.instance().id();
+                warn!("{id}: a response is broken off: its replica has ended");
+                let gone = io::Error::from(io::ErrorKind::ConnectionAborted);
+                return Poll::Ready(Some(Err(PayloadError::Io(gone))));
+            }
             Poll::Pending => self.idle.poll_expired(cx).is_ready(),
             Poll::Ready(Some(Ok(_))) => {
                 self.idle.moved();
@@ -76,6 +88,17 @@ impl ResponseBody {
         }
         let late = io::Error::from(io::ErrorKind::TimedOut);
         Poll::Ready(Some(Err(PayloadError::Io(late))))
+    }
+}
+
+impl ResponseBody {
+    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        let instance = self.grant.instance();
+        let ended = self.ended.get_or_insert_with(|| {
+            let instance = Arc::clone(instance);
+            Box::pin(async move { instance.ended().await })
+        });
+        ended.as_mut().poll(cx).is_ready()
     }
 }
 

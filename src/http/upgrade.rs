@@ -116,6 +116,9 @@ impl Tunnel {
                 () = silence_of(client, &spoken, silence) => {
                     info!("{}: a tunnel ends, silent for {silence:?}", grant.instance().id());
                 }
+                () = grant.instance().ended() => {
+                    info!("{}: a tunnel ends with its replica", grant.instance().id());
+                }
             }
         });
         let body = TunnelBody {

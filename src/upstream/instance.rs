@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::capacity::Capacity;
 use super::outlier::{OutlierDesk, Strikes};
+use super::sign::Sign;
 use super::warmth::Warmth;
 use crate::fleet::InstanceId;
 use crate::ring::Slot;
@@ -35,11 +36,11 @@ impl FleetLoad {
 pub struct Instance {
     in_flight: AtomicU32,
     draining: AtomicBool,
-    lost: AtomicBool,
+    lost: Sign,
+    ended: Sign,
     strikes: Strikes,
     warmth: Warmth,
     drained: Notify,
-    lost_notice: Notify,
     serial: u64,
     id: InstanceId,
     endpoint: SocketAddr,
@@ -66,11 +67,11 @@ impl Instance {
         Arc::new(Self {
             in_flight: AtomicU32::new(0),
             draining: AtomicBool::new(false),
-            lost: AtomicBool::new(false),
+            lost: Sign::default(),
+            ended: Sign::default(),
             strikes: Strikes::new(outliers),
             warmth: Warmth::new(slow_start),
             drained: Notify::new(),
-            lost_notice: Notify::new(),
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             id,
             endpoint,
@@ -157,22 +158,28 @@ impl Instance {
 
     /// Tells whoever is still trying to connect that it is of no use any more.
     pub fn mark_lost(&self) {
-        self.lost.store(true, Ordering::SeqCst);
-        self.lost_notice.notify_waiters();
+        self.lost.put_up();
     }
 
     /// It is of use again.
     pub fn mark_found(&self) {
-        self.lost.store(false, Ordering::SeqCst);
+        self.lost.take_down();
     }
 
     /// Waits until the instance is known to be lost.
     pub async fn lost(&self) {
-        let notice = self.lost_notice.notified();
-        // Registered first, looked at second: a mark in between is not missed.
-        if !self.lost.load(Ordering::SeqCst) {
-            notice.await;
-        }
+        self.lost.seen().await;
+    }
+
+    /// Tells whoever waits for what it holds that nothing more will come: it has ended, and
+    /// what it had sent by then has arrived.
+    pub fn mark_ended(&self) {
+        self.ended.put_up();
+    }
+
+    /// Waits until nothing more can come of the instance.
+    pub async fn ended(&self) {
+        self.ended.seen().await;
     }
 
     /// Waits until nothing is in flight. To be called once no new grants are given.

@@ -13,6 +13,7 @@ mod lone;
 mod outlier;
 mod retry;
 mod retry_budget;
+mod sign;
 mod tick;
 mod transport;
 mod warmth;

@@ -10,12 +10,16 @@ use awc::Client;
 use awc::http::Method;
 use futures::StreamExt;
 
+use crate::common::eventually;
+
 /// Longer than anything may take.
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// What is uploaded; it fits what a balancer may keep in hand.
 const BODY: usize = 16 * 1024;
 /// A stream is left after so many events and begun anew.
-const EVENTS: usize = 40;
+const EVENTS: usize = 20;
+/// Who was refused does not ask again at once.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -42,6 +46,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub kind: Kind,
+    pub begun: Instant,
     pub ended: Instant,
     pub failure: Option<String>,
 }
@@ -50,6 +55,7 @@ pub struct Outcome {
 struct Shared {
     stop: Cell<bool>,
     next_id: Cell<u64>,
+    in_flight: RefCell<BTreeSet<u64>>,
     outcomes: RefCell<Vec<Outcome>>,
 }
 
@@ -85,9 +91,22 @@ impl Load {
         }
     }
 
-    /// How many requests have ended.
-    pub fn ended(&self) -> usize {
-        self.shared.outcomes.borrow().len()
+    /// Waits until so many more requests have ended.
+    pub async fn go_on_for(&self, requests: usize) {
+        let ended = || self.shared.outcomes.borrow().len();
+        let goal = ended() + requests;
+        eventually("the load goes on", || async { ended() >= goal }).await;
+    }
+
+    /// Waits until all that is out by now has ended: what was stuck in a fault may fail some
+    /// seconds after it.
+    pub async fn settle(&self) {
+        let last = self.shared.next_id.get();
+        eventually("what is out has ended", || async {
+            let in_flight = self.shared.in_flight.borrow();
+            in_flight.first().is_none_or(|oldest| *oldest >= last)
+        })
+        .await;
     }
 
     /// What ended since the last call.
@@ -113,12 +132,20 @@ async fn go_on(kind: Kind, url: &str, shared: &Shared) {
     while !shared.stop.get() {
         let id = shared.next_id.get();
         shared.next_id.set(id + 1);
+        let begun = Instant::now();
+        shared.in_flight.borrow_mut().insert(id);
         let failure = ask(&client, kind, url, id).await.err();
+        let refused = failure.is_some();
+        shared.in_flight.borrow_mut().remove(&id);
         shared.outcomes.borrow_mut().push(Outcome {
             kind,
+            begun,
             ended: Instant::now(),
             failure,
         });
+        if refused {
+            tokio::time::sleep(AFTER_A_FAILURE).await;
+        }
     }
 }
 
@@ -155,10 +182,4 @@ async fn ask(client: &Client, kind: Kind, url: &str, id: u64) -> Result<(), Stri
         return Err("another body came back".to_owned());
     }
     Ok(())
-}
-
-/// How often each id stands in the ledger more than once.
-pub fn doubled(ledger: &str) -> usize {
-    let mut seen = BTreeSet::new();
-    ledger.lines().filter(|line| !seen.insert(*line)).count()
 }

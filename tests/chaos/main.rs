@@ -1,33 +1,39 @@
 //! A campaign of faults under constant load: `make chaos`.
 //!
-//! `cargo test` runs a short one with a fixed seed, in which times are shown and not judged.
-//! Ends with 1 if a promise was broken; the same `--seed` strikes the same replicas again.
+//! On replicas that are processes, and on containers of the real engine. `cargo test` runs a
+//! short one with a fixed seed, in which times are shown and not judged. Ends with 1 if a
+//! promise was broken; the same `--seed` strikes the same replicas again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod campaign;
 #[path = "../common/mod.rs"]
 mod common;
+mod containers;
+#[path = "../docker/mod.rs"]
+mod docker;
 mod faults;
+mod floor;
+mod harm;
+mod ledger;
 mod load;
+mod network;
 mod replica;
 mod report;
+mod scene;
+mod strike;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use common::{Ringmaster, eventually, resident_kib, sockets_of};
-use fastrand::Rng;
-use faults::{ALL, Fault, Scene};
-use load::Load;
+use docker::engine_answers;
+use faults::{ALL, Fault};
 use report::Report;
+use scene::Runtime;
 
-/// Files that may be open for reasons of their own: a heartbeat, say.
-const SOME_FILES: usize = 8;
-/// Allocators keep what they had; a leak grows beyond.
-const SOME_KIB: u64 = 64 * 1024;
-
-const USAGE: &str = "options: --seed N (1), --rounds N (1), --clients N (200), --only FAULT, \
-                     --timed, --out FOLDER";
+const USAGE: &str = "options: --runtime process|docker (both), --seed N (1), --rounds N (1), \
+                     --clients N (200), --only FAULT[,FAULT], --timed (all faults, durations judged), \
+                     --out FOLDER";
 
 /// What `cargo test` hands to every test program, and is not for us.
 const FOR_TESTS: [&str; 9] = [
@@ -43,6 +49,7 @@ const FOR_TESTS: [&str; 9] = [
 ];
 
 struct Options {
+    runtimes: Vec<Runtime>,
     seed: u64,
     rounds: usize,
     clients: usize,
@@ -56,6 +63,7 @@ struct Options {
 impl Options {
     fn from_args() -> Result<Self, String> {
         let mut options = Self {
+            runtimes: vec![Runtime::Process, Runtime::Docker],
             seed: 1,
             rounds: 1,
             clients: 200,
@@ -74,9 +82,17 @@ impl Options {
                 "--clients" => options.clients = (number(value()?)? as usize).clamp(10, 1_000),
                 "--timed" => options.timed = true,
                 "--out" => options.out = Some(value()?.into()),
+                "--runtime" => {
+                    let wanted = value()?;
+                    options.runtimes.retain(|runtime| runtime.name() == wanted);
+                    if options.runtimes.is_empty() {
+                        return Err(format!("{wanted} is neither process nor docker"));
+                    }
+                }
                 "--only" => {
                     let wanted = value()?;
-                    options.faults.retain(|fault| fault.name() == wanted);
+                    let named = |fault: &Fault| wanted.split(',').any(|n| n == fault.name());
+                    options.faults.retain(named);
                     if options.faults.is_empty() {
                         let names = ALL.map(Fault::name).join(", ");
                         return Err(format!("{wanted} is none of {names}"));
@@ -88,13 +104,21 @@ impl Options {
                 _ => return Err(format!("{name} is not known; {USAGE}")),
             }
         }
+        let Self {
+            runtimes, faults, ..
+        } = &mut options;
+        runtimes.retain(|runtime| faults.iter().any(|fault| fault.is_for(*runtime)));
+        if runtimes.is_empty() {
+            return Err("that fault can only be done to containers".to_owned());
+        }
         Ok(options)
     }
 }
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("replica") {
-        return match replica::run() {
+        let at = std::env::args().nth(2).and_then(|at| at.parse().ok());
+        return match replica::run(at.expect("an address to serve at")) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");
@@ -112,7 +136,16 @@ fn main() -> ExitCode {
     if !options.wanted {
         return ExitCode::SUCCESS;
     }
-    let report = actix_web::rt::System::new().block_on(campaign(&options));
+    // Only where there is an engine, which under CI there has to be.
+    let runtimes = options.runtimes.iter().copied();
+    let runtimes = runtimes.filter(|runtime| *runtime != Runtime::Docker || engine_answers());
+    let campaigns = runtimes
+        .map(|runtime| actix_web::rt::System::new().block_on(campaign::run(runtime, &options)));
+    let report = Report {
+        seed: options.seed,
+        clients: options.clients,
+        campaigns: campaigns.collect(),
+    };
     println!("{}", report.table());
     if let Some(folder) = &options.out {
         report.write(folder).expect("the report can be written");
@@ -126,71 +159,4 @@ fn main() -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
-}
-
-async fn campaign(options: &Options) -> Report {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = folder.path().join("posts");
-    let this = std::env::current_exe().unwrap();
-    let command = format!("{} replica", this.display());
-    let variable = format!("{}={}", replica::LEDGER, ledger.display());
-    // Keys stay at home however uneven the load is, so that none may move.
-    let fixed = ["--balance-factor", "none", "--admin", "127.0.0.1:0"];
-    // Everything else is as it is by default, but nobody waits ten seconds for a hung one.
-    let args = [
-        "--command",
-        &command,
-        "--env",
-        &variable,
-        "--hang-mercy",
-        "6s",
-    ];
-    let balancer = Ringmaster::ready(&[&fixed[..], &args].concat()).await;
-    let text = balancer.text();
-    let admin = text.lines().find(|line| line.starts_with("admin")).unwrap();
-    let admin = admin
-        .split_whitespace()
-        .find(|word| word.starts_with("http://"));
-    let admin = admin.unwrap().trim_end_matches("/status").to_owned();
-    let scene = Scene { balancer, admin };
-    let pid = scene.balancer.pid();
-    let (files_before, resident_kib_before) = (sockets_of(pid), resident_kib(pid));
-
-    let mut rng = Rng::with_seed(options.seed);
-    let load = Load::start(&scene.balancer.url(""), options.clients);
-    let mut rows = Vec::new();
-    for _ in 0..options.rounds {
-        for fault in &options.faults {
-            eprintln!("chaos: {}", fault.name());
-            rows.push(fault.strike(&scene, &load, &mut rng, options.timed).await);
-        }
-    }
-    load.stop().await;
-    // Connections that are kept for the next request end after some seconds without one.
-    eventually("open files are back to what they were", || async {
-        sockets_of(pid) <= files_before + SOME_FILES
-    })
-    .await;
-    let ledger = std::fs::read_to_string(&ledger).unwrap_or_default();
-    let mut report = Report {
-        seed: options.seed,
-        runtime: "process",
-        clients: options.clients,
-        rows,
-        posts: ledger.lines().count(),
-        doubled: load::doubled(&ledger),
-        files_before,
-        files_after: sockets_of(pid),
-        resident_kib_before,
-        resident_kib_after: resident_kib(pid),
-        broken: Vec::new(),
-    };
-    if report.doubled > 0 {
-        let broken = format!("{} POSTs were executed twice", report.doubled);
-        report.broken.push(broken);
-    }
-    if report.resident_kib_after > report.resident_kib_before + SOME_KIB {
-        report.broken.push("memory has grown".to_owned());
-    }
-    report
 }

@@ -1,64 +1,81 @@
 //! What the campaign's replicas run: this very program, asked to be one.
 //!
 //! Every request takes a tenth of a second, so that there is always something in flight to
-//! be lost. A POST is written down before it is answered: what stands there twice was
-//! executed twice.
+//! be lost. A POST is written down in the ledger before it is answered.
 
-use std::fs::File;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::ledger::{GO_ON, HELLO, POST};
 
 /// How long a request takes.
 const WORK: Duration = Duration::from_millis(100);
 /// From one event of a stream to the next.
 const TICK: Duration = Duration::from_millis(50);
-/// Where POSTs are written down.
+/// What is taken at a time by who is asked to take all memory.
+const BITE: usize = 1 << 20;
+/// Where the ledger is.
 pub const LEDGER: &str = "CHAOS_LEDGER";
 
-type Ledger = Data<Arc<Mutex<File>>>;
+/// Who this is: its replica's name, and a number of this instance's own.
+struct Me(String);
 
-pub fn run() -> std::io::Result<()> {
-    let port: u16 = std::env::var("PORT")
-        .ok()
-        .and_then(|port| port.parse().ok())
-        .expect("the balancer sets PORT");
-    let ledger = std::env::var_os(LEDGER).expect("the campaign sets it");
-    let ledger = File::options().create(true).append(true).open(ledger)?;
-    let ledger = Arc::new(Mutex::new(ledger));
+/// Serves at an address of this machine until told to stop.
+pub fn run(at: IpAddr) -> io::Result<()> {
+    let variable = |name: &str| std::env::var(name).map_err(io::Error::other);
+    let port: u16 = variable("PORT")?.parse().map_err(io::Error::other)?;
+    let (name, ledger) = (variable("SERVER_ID")?, variable(LEDGER)?);
+    if !may_begin(&ledger, &name)? {
+        return Err(io::Error::other("this instance is doomed"));
+    }
+    let me = Data::new(Me(format!("{name} {}", fastrand::u64(..))));
+    let ledger = Data::new(ledger);
     actix_web::rt::System::new().block_on(async move {
         HttpServer::new(move || {
             App::new()
-                .app_data(Data::new(Arc::clone(&ledger)))
+                .app_data(Data::clone(&ledger))
+                .app_data(Data::clone(&me))
                 .route("/heartbeat", web::get().to(HttpResponse::Ok))
+                .route("/owner", web::get().to(owner))
                 .route("/events", web::get().to(events))
                 .route("/count/{id}", web::post().to(count))
+                .route("/devour", web::post().to(devour))
                 .default_service(web::to(answer))
         })
         .workers(1)
-        .bind(("127.0.0.1", port))?
+        .bind((at, port))?
         .run()
         .await
     })
 }
 
+fn may_begin(ledger: &str, name: &str) -> io::Result<bool> {
+    let mut socket = std::net::TcpStream::connect(ledger)?;
+    writeln!(socket, "{HELLO} {name}")?;
+    let mut answer = String::new();
+    BufReader::new(socket).read_line(&mut answer)?;
+    Ok(answer.trim() == GO_ON)
+}
+
+async fn owner(me: Data<Me>) -> HttpResponse {
+    HttpResponse::Ok().body(me.0.clone())
+}
+
 async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
     tokio::time::sleep(WORK).await;
     if request.method() == "GET" {
-        return HttpResponse::Ok().body(std::process::id().to_string());
+        return HttpResponse::Ok().finish();
     }
     HttpResponse::Ok().body(body)
 }
 
-async fn count(id: web::Path<u64>, ledger: Ledger) -> HttpResponse {
-    let written = {
-        let mut ledger = ledger.lock().expect("no thread panics with it");
-        // In one piece: others write to it at the same time.
-        ledger.write_all(format!("{id}\n").as_bytes())
-    };
+async fn count(id: web::Path<u64>, ledger: Data<String>) -> HttpResponse {
+    let written = write_down(&ledger, *id).await;
     tokio::time::sleep(WORK).await;
     match written {
         Ok(()) => HttpResponse::Ok().finish(),
@@ -66,11 +83,31 @@ async fn count(id: web::Path<u64>, ledger: Ledger) -> HttpResponse {
     }
 }
 
+async fn write_down(ledger: &str, id: u64) -> io::Result<()> {
+    let mut socket = tokio::net::TcpStream::connect(ledger).await?;
+    let line = format!("{POST} {id}\n");
+    socket.write_all(line.as_bytes()).await?;
+    let mut answer = [0; GO_ON.len()];
+    socket.read_exact(&mut answer).await?;
+    Ok(())
+}
+
+/// Takes memory until somebody objects, on a thread of its own.
+async fn devour() -> HttpResponse {
+    std::thread::spawn(|| {
+        let mut eaten = Vec::new();
+        loop {
+            eaten.push(vec![1u8; BITE]);
+        }
+    });
+    HttpResponse::Accepted().finish()
+}
+
 async fn events() -> HttpResponse {
     let ticks = futures::stream::unfold(0u64, |count| async move {
         tokio::time::sleep(TICK).await;
         let event = Bytes::from(format!("data: {count}\n\n"));
-        Some((Ok::<_, std::io::Error>(event), count + 1))
+        Some((Ok::<_, io::Error>(event), count + 1))
     });
     HttpResponse::Ok()
         .content_type("text/event-stream")

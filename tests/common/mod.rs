@@ -45,9 +45,20 @@ impl Ringmaster {
         Self::launch(shell, args)
     }
 
-    fn launch(mut program: Command, args: &[&str]) -> Self {
+    /// Starts one at this address, which ends with this thread, however that ends.
+    pub fn start_at(address: &str, args: &[&str]) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_ringmaster"));
+        ringmaster::runtime::process::die_with_parent(&mut program);
+        Self::launch_at(program, address, args)
+    }
+
+    fn launch(program: Command, args: &[&str]) -> Self {
+        Self::launch_at(program, "127.0.0.1:0", args)
+    }
+
+    fn launch_at(mut program: Command, address: &str, args: &[&str]) -> Self {
         let mut process = program
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", address])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -99,6 +99,12 @@ pub fn test_image() -> &'static str {
 
 /// Makes the image in an engine: that of the machine, or the one at `host`. Returns its name.
 pub fn import_image(host: Option<&str>) -> &'static str {
+    import_program(image(), &["--exact", REPLICA_TEST, "--nocapture"], host);
+    image()
+}
+
+/// Makes an image whose containers run this very program with these arguments.
+pub fn import_program(name: &str, arguments: &[&str], host: Option<&str>) {
     let this = std::env::current_exe().unwrap();
     let programs = [
         this.to_str().unwrap(),
@@ -128,7 +134,7 @@ pub fn import_image(host: Option<&str>) -> &'static str {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let command = serde_json::json!([IN_IMAGE, "--exact", REPLICA_TEST, "--nocapture"]);
+    let command = serde_json::json!([&[IN_IMAGE], arguments].concat());
     let imported = Command::new("docker")
         .envs(host.map(|host| ("DOCKER_HOST", host)))
         .args(["import", "-c", &format!("CMD {command}")])
@@ -138,13 +144,12 @@ pub fn import_image(host: Option<&str>) -> &'static str {
             "-c",
             "ENV PATH=/bin:/usr/bin",
         ])
-        .args(["-", image()])
+        .args(["-", name])
         .stdin(tar.stdout.take().unwrap())
         .stdout(Stdio::null())
         .status()
         .unwrap();
     assert!(tar.wait().unwrap().success() && imported.success());
-    image()
 }
 
 /// A fleet of its own for one test. Its containers and networks go when it is dropped.

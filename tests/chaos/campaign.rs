@@ -1,0 +1,97 @@
+//! One fault after the other, done to one balancer, and a look at it before and after.
+
+use std::time::Instant;
+
+use fastrand::Rng;
+
+use crate::Options;
+use crate::common::{eventually, resident_kib, sockets_of};
+use crate::faults::{ALL, Fault};
+use crate::floor::{self, ALLOWED};
+use crate::load::Load;
+use crate::network;
+use crate::report::Campaign;
+use crate::scene::{Runtime, Scene};
+use crate::strike::strike;
+
+/// Sockets that may be open for reasons of their own: a heartbeat, say.
+const SOME_FILES: usize = 8;
+/// Allocators keep what they had; a leak grows beyond.
+const SOME_KIB: u64 = 64 * 1024;
+
+pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
+    let begun = Instant::now();
+    let tell = |what: &str| {
+        let at = begun.elapsed().as_secs();
+        eprintln!("chaos: {}: {what} ({at} s)", runtime.name());
+    };
+    let mut scene = Scene::set(runtime).await;
+    let pid = scene.balancer.pid();
+    let (files_before, resident_kib_before) = (sockets_of(pid), resident_kib(pid));
+
+    let mut rng = Rng::with_seed(options.seed);
+    let load = Load::start(&scene.balancer.url(""), options.clients);
+    let mut respawn = None;
+    if runtime == Runtime::Docker && options.timed {
+        tell("respawn");
+        respawn = Some(floor::measure(&scene, &load).await);
+    }
+    let mut rows = Vec::new();
+    let mut faults = options.faults.clone();
+    faults.retain(|fault| fault.is_for(runtime));
+    if !options.timed && options.faults.len() == ALL.len() {
+        faults.retain(|fault| fault.is_quick(runtime));
+    }
+    if faults
+        .iter()
+        .any(|fault| matches!(fault, Fault::Network(_)))
+        && !network::is_reachable()
+    {
+        faults.retain(|fault| !matches!(fault, Fault::Network(_)));
+    }
+    for _ in 0..options.rounds {
+        for fault in &faults {
+            tell(fault.name());
+            rows.push(strike(*fault, &mut scene, &load, &mut rng, options.timed).await);
+        }
+    }
+    tell("the end");
+    load.stop().await;
+    let pid = scene.balancer.pid();
+    // Connections that are kept for the next request end after some seconds without one.
+    eventually("open files are back to what they were", || async {
+        sockets_of(pid) <= files_before + SOME_FILES
+    })
+    .await;
+    let mut campaign = Campaign {
+        runtime: runtime.name(),
+        rows,
+        respawn,
+        posts: scene.ledger.posts(),
+        doubled: scene.ledger.doubled(),
+        files_before,
+        files_after: sockets_of(pid),
+        resident_kib_before,
+        resident_kib_after: resident_kib(pid),
+        broken: Vec::new(),
+        log: scene.balancer.log(),
+    };
+    judge(&mut campaign);
+    campaign
+}
+
+fn judge(campaign: &mut Campaign) {
+    let mut broken = Vec::new();
+    if campaign.doubled > 0 {
+        broken.push(format!("{} POSTs were executed twice", campaign.doubled));
+    }
+    if campaign.resident_kib_after > campaign.resident_kib_before + SOME_KIB {
+        broken.push("memory has grown".to_owned());
+    }
+    let slow = campaign.respawn.as_ref();
+    if let Some(slow) = slow.filter(|respawn| respawn.ratio() > ALLOWED) {
+        let ratio = slow.ratio();
+        broken.push(format!("respawn takes {ratio:.2} times the engine's floor"));
+    }
+    campaign.broken = broken;
+}

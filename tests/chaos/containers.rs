@@ -1,0 +1,215 @@
+//! Replicas as containers of the real engine, and what can be done to one of them.
+//!
+//! Through the engine's API and not by `docker`: the load runs on this thread, too, and must
+//! not wait for a command.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::IpAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use bollard::Docker;
+use bollard::models::{
+    ContainerUpdateBody, EventMessage, Ipam, NetworkCreateRequest, NetworkDisconnectRequest,
+};
+use bollard::query_parameters::{
+    EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use futures::StreamExt;
+
+use crate::docker::import_program;
+
+/// What marks the containers that the harness itself makes.
+pub const MARK: &str = "io.ringmaster.chaos";
+/// What the balancer writes on its containers.
+const FLEET: &str = "io.ringmaster.fleet";
+
+/// A fleet's name, network and image, all of this run alone.
+pub struct Containers {
+    pub docker: Docker,
+    /// What the fleet, its network and its image are called.
+    pub name: String,
+    _broom: Broom,
+}
+
+impl Containers {
+    pub async fn set() -> Self {
+        let name = format!("rmchaos-{}", std::process::id());
+        // First of all: it clears away whatever comes after it.
+        let broom = Broom::lean(&name);
+        import_program(&name, &["replica", "0.0.0.0"], None);
+        let docker = Docker::connect_with_defaults().expect("an engine's address");
+        let docker = docker
+            .negotiate_version()
+            .await
+            .expect("the engine answers");
+        let network = NetworkCreateRequest {
+            name: name.clone(),
+            ipam: Some(Ipam::default()),
+            ..Default::default()
+        };
+        let made = docker.create_network(network).await;
+        made.expect("a network can be made");
+        Self {
+            docker,
+            name,
+            _broom: broom,
+        }
+    }
+
+    /// Where containers of the network reach this machine.
+    pub async fn gateway(&self) -> IpAddr {
+        let options = None::<InspectNetworkOptions>;
+        let found = self.docker.inspect_network(&self.name, options).await;
+        let ipam = found.expect("the network is there").ipam;
+        let pools = ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let gateway = pools.into_iter().find_map(|pool| pool.gateway);
+        let gateway = gateway.expect("a bridge has a gateway");
+        gateway.parse().expect("the engine says an address")
+    }
+
+    /// What a replica's container is called.
+    pub fn of(&self, replica: &str) -> String {
+        format!("{}-{replica}", self.name)
+    }
+
+    /// The ids of the replicas' containers that run.
+    pub async fn running(&self) -> Vec<String> {
+        let fleet = format!("{FLEET}={}", self.name);
+        let filters = HashMap::from([("label".to_owned(), vec![fleet])]);
+        let options = ListContainersOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let listed = self.docker.list_containers(Some(options)).await;
+        let listed = listed.expect("the engine answers").into_iter();
+        let mut ids: Vec<_> = listed.filter_map(|container| container.id).collect();
+        ids.sort();
+        ids
+    }
+
+    /// When replicas' containers have died since then, by the engine's own account.
+    pub async fn deaths_since(&self, since: SystemTime) -> Vec<(String, SystemTime)> {
+        let seconds = |time: SystemTime| {
+            let time = time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
+            format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+        };
+        let fleet = format!("{FLEET}={}", self.name);
+        let filters = HashMap::from([
+            ("event".to_owned(), vec!["die".to_owned()]),
+            ("label".to_owned(), vec![fleet]),
+        ]);
+        let options = EventsOptionsBuilder::default()
+            .since(&seconds(since))
+            // What is over ends the list; what is to come would be waited for.
+            .until(&seconds(SystemTime::now()))
+            .filters(&filters)
+            .build();
+        let events: Vec<_> = self.docker.events(Some(options)).collect().await;
+        let death = |event: EventMessage| {
+            let name = event.actor?.attributes?.remove("name")?;
+            let replica = name.strip_prefix(&format!("{}-", self.name))?.to_owned();
+            let nanos = u64::try_from(event.time_nano?).ok()?;
+            Some((
+                replica,
+                SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos),
+            ))
+        };
+        let deaths = events.into_iter().filter_map(|event| death(event.ok()?));
+        deaths.filter(|(_, at)| *at >= since).collect()
+    }
+
+    pub async fn kill(&self, replica: &str) {
+        let options = None::<KillContainerOptions>;
+        let killed = self.docker.kill_container(&self.of(replica), options).await;
+        killed.expect("it runs");
+    }
+
+    pub async fn pause(&self, replica: &str) {
+        let paused = self.docker.pause_container(&self.of(replica)).await;
+        paused.expect("it runs");
+    }
+
+    pub async fn unpause(&self, replica: &str) {
+        let unpaused = self.docker.unpause_container(&self.of(replica)).await;
+        unpaused.expect("it is paused");
+    }
+
+    /// `docker rm -f`.
+    pub async fn remove(&self, replica: &str) {
+        let options = RemoveContainerOptionsBuilder::default().force(true).build();
+        let name = self.of(replica);
+        let removed = self.docker.remove_container(&name, Some(options)).await;
+        removed.expect("it is there");
+    }
+
+    /// Unplugs it.
+    pub async fn disconnect(&self, replica: &str) {
+        let request = NetworkDisconnectRequest {
+            container: self.of(replica),
+            force: Some(true),
+        };
+        let cut = self.docker.disconnect_network(&self.name, request).await;
+        cut.expect("it is connected");
+    }
+
+    /// Gives it so many thousandths of a CPU. Fails if it is gone meanwhile.
+    pub async fn limit_cpu(&self, replica: &str, thousandths: i64) -> bool {
+        let update = ContainerUpdateBody {
+            nano_cpus: Some(thousandths * 1_000_000),
+            ..Default::default()
+        };
+        let name = self.of(replica);
+        self.docker.update_container(&name, update).await.is_ok()
+    }
+
+    /// Its network, held open: it is this one's whoever gets its name or process id later.
+    pub async fn namespace(&self, replica: &str) -> File {
+        let options = None::<InspectContainerOptions>;
+        let name = self.of(replica);
+        let found = self.docker.inspect_container(&name, options).await;
+        let pid = found.ok().and_then(|found| found.state?.pid);
+        let pid = pid.expect("it runs");
+        File::open(format!("/proc/{pid}/ns/net")).expect("it runs")
+    }
+}
+
+/// Removes all that a run has made, however that run ends: it waits for the end of its
+/// input, which no death of ours can withhold.
+struct Broom(Child);
+
+const SWEEP: &str = r#"
+cat >/dev/null
+for try in 1 2 3 4 5; do
+  left=$({ docker ps -aq --filter "label=$2=$1"; docker ps -aq --filter "label=$3=$1"; } | sort -u)
+  [ -n "$left" ] || break
+  docker rm --force --volumes $left
+done
+docker network rm "$1"
+docker rmi --force "$1"
+"#;
+
+impl Broom {
+    fn lean(name: &str) -> Self {
+        use std::os::unix::process::CommandExt;
+        let shell = Command::new("sh")
+            .args(["-c", SWEEP, "broom", name, FLEET, MARK])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C is not meant for it.
+            .process_group(0)
+            .spawn();
+        Self(shell.expect("a shell"))
+    }
+}
+
+impl Drop for Broom {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,289 @@
+//! A balancer under test, its replicas, and how to look at them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::common::{Ringmaster, eventually, get, signal};
+use crate::containers::Containers;
+use crate::ledger::Ledger;
+use crate::replica::LEDGER;
+
+/// Who died before may wait that long for its next beginning.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(90);
+/// Keys whose replica must stay the same.
+const SAMPLE: u64 = 60;
+
+/// Where replicas run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    Process,
+    Docker,
+}
+
+impl Runtime {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// A replica's instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    pub name: String,
+    generation: u64,
+    /// If it is a child of the balancer.
+    pid: Option<u32>,
+    endpoint: Option<String>,
+}
+
+/// Who answered a key: the replica, and the number that this instance of it has chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub replica: String,
+    pub instance: String,
+}
+
+// The balancer ends before what it would heal is taken away.
+pub struct Scene {
+    pub balancer: Ringmaster,
+    args: Vec<String>,
+    admin: String,
+    pub ledger: Ledger,
+    /// None: they are processes.
+    pub containers: Option<Containers>,
+}
+
+impl Scene {
+    /// Starts a balancer and waits until its replicas are on the ring.
+    pub async fn set(runtime: Runtime) -> Self {
+        let containers = match runtime {
+            Runtime::Process => None,
+            Runtime::Docker => Some(Containers::set().await),
+        };
+        let near = match &containers {
+            Some(containers) => containers.gateway().await,
+            None => IpAddr::from(Ipv4Addr::LOCALHOST),
+        };
+        let ledger = Ledger::open(near).await;
+        let own = match &containers {
+            Some(containers) => {
+                let name = containers.name.as_str();
+                let args = ["--image", name, "--fleet", name, "--memory", "128m"];
+                args.map(str::to_owned).to_vec()
+            }
+            None => {
+                let this = std::env::current_exe().expect("this program has a path");
+                let command = format!("{} replica 127.0.0.1", this.display());
+                vec!["--command".to_owned(), command]
+            }
+        };
+        let variable = format!("{LEDGER}={}", ledger.address());
+        let fixed = [
+            // Keys stay at home however uneven the load is, so that none may move.
+            ("--balance-factor", "none"),
+            ("--admin", "127.0.0.1:0"),
+            ("--env", &variable),
+            // Nobody waits ten seconds for a hung one.
+            ("--hang-mercy", "4s"),
+        ];
+        let fixed = fixed.iter().flat_map(|(name, value)| [*name, *value]);
+        let args: Vec<_> = own.into_iter().chain(fixed.map(str::to_owned)).collect();
+        let (balancer, admin) = start("127.0.0.1:0", &args).await;
+        let scene = Self {
+            balancer,
+            args,
+            admin,
+            ledger,
+            containers,
+        };
+        scene.all_ready().await;
+        scene
+    }
+
+    /// Those of a scene in which replicas are containers.
+    pub fn engine(&self) -> &Containers {
+        let containers = self.containers.as_ref();
+        containers.expect("faults of containers are done to containers alone")
+    }
+
+    pub async fn status(&self) -> Value {
+        get(&format!("{}/status", self.admin)).await.body
+    }
+
+    pub async fn instance(&self, name: &str) -> Instance {
+        let status = self.status().await;
+        let line = line(&status, name).unwrap_or_else(|| panic!("no {name} in {status}"));
+        Instance {
+            name: name.to_owned(),
+            generation: line["generation"].as_u64().expect("a generation"),
+            pid: line["pid"].as_u64().and_then(|pid| pid.try_into().ok()),
+            endpoint: line["endpoint"].as_str().map(str::to_owned),
+        }
+    }
+
+    /// Makes one that has died before as good as new: its next death is its first.
+    pub async fn renew(&self, name: &str) {
+        let status = self.status().await;
+        let died = line(&status, name).and_then(|line| line["deaths_in_a_row"].as_u64());
+        if died.is_some_and(|times| times > 0) {
+            let body = json!({"n": 1, "hostnames": [name]});
+            self.balancer.rm(body.clone()).await.names();
+            self.balancer.add(body).await.names();
+            self.all_ready().await;
+        }
+    }
+
+    pub async fn kill(&self, instance: &Instance) {
+        match &self.containers {
+            Some(containers) => containers.kill(&instance.name).await,
+            None => signal(instance.pid.expect("it is a child"), "KILL"),
+        }
+    }
+
+    pub async fn freeze(&self, instance: &Instance) {
+        match &self.containers {
+            Some(containers) => containers.pause(&instance.name).await,
+            None => signal(instance.pid.expect("it is a child"), "STOP"),
+        }
+    }
+
+    pub async fn thaw(&self, instance: &Instance) {
+        match &self.containers {
+            Some(containers) => containers.unpause(&instance.name).await,
+            None => signal(instance.pid.expect("it is a child"), "CONT"),
+        }
+    }
+
+    /// Lets it eat all the memory that it may have.
+    pub async fn let_devour(&self, instance: &Instance) {
+        let endpoint = instance.endpoint.as_ref().expect("it is ready");
+        let request = crate::common::client().post(format!("http://{endpoint}/devour"));
+        // It may be dead before it has answered.
+        let _ = request.send().await;
+    }
+
+    /// Kills the balancer, and perhaps a replica that it cannot see die, and starts it again
+    /// at the same address. Between the two moments nobody can be reached.
+    pub async fn restart_balancer(&mut self, meanwhile: Option<&Instance>) -> (Instant, Instant) {
+        let address = self.balancer.address().to_owned();
+        let killed = Instant::now();
+        signal(self.balancer.pid(), "KILL");
+        self.balancer.exited().await;
+        if let Some(instance) = meanwhile {
+            self.kill(instance).await;
+        }
+        (self.balancer, self.admin) = start(&address, &self.args).await;
+        (killed, Instant::now())
+    }
+
+    /// Which instance answers which key.
+    pub async fn owners(&self) -> Vec<Owner> {
+        let client = crate::common::client();
+        let owner = |id: u64| {
+            let request = client.get(self.balancer.url("/owner"));
+            let request = request.insert_header(("X-Request-ID", (200_000 + id).to_string()));
+            async move {
+                let mut response = request.send().await.expect("the balancer answers");
+                let body = response.body().await.expect("a whole body");
+                let body = String::from_utf8_lossy(&body);
+                let (replica, instance) = body.split_once(' ').unwrap_or((&*body, ""));
+                Owner {
+                    replica: replica.to_owned(),
+                    instance: instance.to_owned(),
+                }
+            }
+        };
+        join_all((0..SAMPLE).map(owner)).await
+    }
+
+    /// Every replica is on the ring, and none is passed over for what it did before.
+    pub async fn all_ready(&self) {
+        eventually("every replica is ready", || self.is_all_ready()).await;
+    }
+
+    async fn is_all_ready(&self) -> bool {
+        let status = self.status().await;
+        let mut replicas = status["replicas"].as_array().expect("replicas").iter();
+        replicas.all(|replica| replica["state"] == "ready" && replica["ejected"] == false)
+    }
+
+    /// Which instance answers which key while all is well. (Requests that were on their way
+    /// through a fault may fail some time after it, and have their replica passed over.)
+    pub async fn owners_at_home(&self) -> Vec<Owner> {
+        loop {
+            self.all_ready().await;
+            let owners = self.owners().await;
+            if self.is_all_ready().await {
+                return owners;
+            }
+        }
+    }
+
+    /// This one is not on the ring.
+    pub async fn off_the_ring(&self, name: &str) {
+        eventually("it is off the ring", || async {
+            let status = self.status().await;
+            line(&status, name).is_some_and(|line| line["state"] != "ready")
+        })
+        .await;
+    }
+
+    /// Every one of these has a successor on the ring.
+    pub async fn replaced(&self, harmed: &[Instance]) {
+        let begun = Instant::now();
+        loop {
+            let status = self.status().await;
+            let succeeded = harmed.iter().all(|instance| {
+                line(&status, &instance.name).is_some_and(|line| {
+                    line["state"] == "ready"
+                        && line["generation"].as_u64() > Some(instance.generation)
+                })
+            });
+            if succeeded {
+                break;
+            }
+            assert!(begun.elapsed() < LONGEST_BACK_OFF, "no successors");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.all_ready().await;
+    }
+}
+
+/// A balancer, and where it is administered.
+async fn start(address: &str, args: &[String]) -> (Ringmaster, String) {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let balancer = Ringmaster::start_at(address, &args);
+    let status = balancer.status_url().await;
+    let admin = status.trim_end_matches("/status").to_owned();
+    (balancer, admin)
+}
+
+fn line<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut lines = status["replicas"].as_array()?.iter();
+    lines.find(|line| line["name"] == name)
+}
+
+/// Keys that belonged to somebody unharmed and are answered by another instance, and keys
+/// of the harmed that did not come home to one of the same name.
+pub fn moved(before: &[Owner], after: &[Owner], replaced: &[String]) -> usize {
+    let pairs = before.iter().zip(after);
+    pairs
+        .filter(|(was, is)| match replaced.contains(&was.replica) {
+            true => was.replica != is.replica,
+            false => was != is,
+        })
+        .count()
+}
+
+/// Keys that belonged to somebody else than the victim and were answered by another instance.
+pub fn moved_of_others(before: &[Owner], meanwhile: &[Owner], victim: &str) -> usize {
+    let pairs = before.iter().zip(meanwhile);
+    let others = pairs.filter(|(was, _)| was.replica != victim);
+    others.filter(|(was, is)| was != is).count()
+}

@@ -1,0 +1,165 @@
+//! A fault, done to a balancer under load, and what was seen of it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use fastrand::Rng;
+use serde_json::Value;
+
+use crate::faults::Fault;
+use crate::harm::do_harm;
+use crate::load::{Kind, Load, Outcome};
+use crate::report::Row;
+use crate::scene::{Scene, moved, moved_of_others};
+
+/// The load goes on for so many requests before a fault and after it.
+const QUIET: usize = 300;
+
+/// Does it, waits until all is well again, and says what was seen.
+pub async fn strike(
+    fault: Fault,
+    scene: &mut Scene,
+    load: &Load,
+    rng: &mut Rng,
+    timed: bool,
+) -> Row {
+    let names = scene.balancer.replicas().await;
+    let victim = names[rng.usize(..names.len())].clone();
+    let to_die: &[String] = match fault {
+        Fault::AllAtOnce => &names,
+        _ => std::slice::from_ref(&victim),
+    };
+    for name in to_die {
+        scene.renew(name).await;
+    }
+    load.go_on_for(QUIET).await;
+    let calm = load.take();
+    let owners = scene.owners_at_home().await;
+    let before = scene.status().await;
+    let (begun, date) = (Instant::now(), SystemTime::now());
+    let harm = do_harm(fault, scene, &victim, &names).await;
+    load.settle().await;
+    load.go_on_for(QUIET).await;
+    let after = scene.status().await;
+    let mut outcomes = load.take();
+    if let Some((killed, back)) = harm.gap {
+        outcomes.retain(|outcome| outcome.ended < killed || outcome.begun > back);
+    }
+    let kept = scene.owners_at_home().await;
+    let replaced: &[String] = match harm.replaced {
+        true => &harm.victims,
+        false => &[],
+    };
+    let mut moved_keys = moved(&owners, &kept, replaced);
+    if let Some(meanwhile) = &harm.meanwhile {
+        moved_keys += moved_of_others(&owners, meanwhile, &victim);
+    }
+    let times = harm.victims.iter().map(|name| times(name, &before, &after));
+    let times: Vec<_> = times.collect();
+    let counter = |status: &Value| status["counters"]["retried"].as_u64().unwrap_or_default();
+    let by_balancer = times.iter().filter_map(|times| times.1).reduce(f64::max);
+    let healed = harm.healed.map(|healed| healed.as_secs_f64() * 1e3);
+    let mut row = Row {
+        fault: fault.name(),
+        victim,
+        requests: outcomes.len(),
+        failed: count(&outcomes, Kind::never_fails),
+        posts_failed: count(&outcomes, |kind| kind == Kind::Post),
+        streams_cut: count(&outcomes, |kind| kind == Kind::Stream),
+        retried: counter(&after).saturating_sub(counter(&before)),
+        died_ms: match &scene.containers {
+            Some(containers) => {
+                let deaths = containers.deaths_since(date).await.into_iter();
+                let after = deaths.map(|(name, at)| (name, at.duration_since(date)));
+                first_deaths(after.filter_map(|(name, after)| Some((name, after.ok()?))))
+            }
+            None => None,
+        },
+        detected_ms: times.iter().filter_map(|times| times.0).reduce(f64::max),
+        healed_ms: healed.or(by_balancer),
+        longest_gap_ms: longest_gap(&outcomes, begun),
+        moved: (!fault.changes_the_ring()).then_some(moved_keys),
+        broken: harm.broken,
+    };
+    judge(fault, &mut row, [&calm, &outcomes], timed);
+    row
+}
+
+fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Outcome]; 2], timed: bool) {
+    let failed_in = |outcomes: &[Outcome]| {
+        let mut of_those = outcomes.iter().filter(|outcome| outcome.kind.never_fails());
+        of_those.find_map(|outcome| {
+            let failure = outcome.failure.as_ref()?;
+            let after = outcome.ended - outcome.begun;
+            Some(format!("{:?} after {after:?}: {failure}", outcome.kind))
+        })
+    };
+    if let Some(first) = failed_in(calm) {
+        row.broken.push(format!("something failed before: {first}"));
+    }
+    if let Some(first) = failed_in(outcomes).filter(|_| fault.spares_requests()) {
+        row.broken.push(format!("{} failed: {first}", row.failed));
+    }
+    if let Some(moved) = row.moved.filter(|moved| *moved > 0) {
+        row.broken.push(format!("{moved} keys moved"));
+    }
+    if let (Some(limit), true) = (fault.noticed_within(), timed) {
+        let limit = limit.as_secs_f64() * 1e3;
+        // An end can be noticed once the engine knows of it.
+        let died = row.died_ms.filter(|_| fault.is_an_end()).unwrap_or(0.0);
+        match row.detected_ms.map(|ms| ms - died) {
+            Some(ms) if ms <= limit => {}
+            seen => row
+                .broken
+                .push(format!("noticed after {seen:?} ms, not {limit}")),
+        }
+    }
+}
+
+fn count(outcomes: &[Outcome], of: impl Fn(Kind) -> bool) -> usize {
+    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some());
+    failed.filter(|outcome| of(outcome.kind)).count()
+}
+
+/// When a replica went off the ring and came back, in milliseconds since `before`.
+fn times(name: &str, before: &Value, after: &Value) -> (Option<f64>, Option<f64>) {
+    let since = before["now_ms"].as_f64().unwrap_or_default();
+    let first = |event: &str, last: bool| {
+        let events = after["events"].as_array()?;
+        let mut found = events.iter().filter(|one| {
+            one["replica"] == name && one["event"] == event && one["at_ms"].as_f64() > Some(since)
+        });
+        let found = if last {
+            found.next_back()
+        } else {
+            found.next()
+        };
+        Some(found?["at_ms"].as_f64()? - since)
+    };
+    (first("evicted", false), first("admitted", true))
+}
+
+/// When the last of several replicas died for the first time, in milliseconds.
+fn first_deaths(deaths: impl Iterator<Item = (String, Duration)>) -> Option<f64> {
+    let mut first = HashMap::new();
+    for (name, after) in deaths {
+        first.entry(name).or_insert(after);
+    }
+    let last = first.into_values().max()?;
+    Some(last.as_secs_f64() * 1e3)
+}
+
+/// When a replica came back, in milliseconds since `before`.
+pub fn admitted_after(name: &str, before: &Value, after: &Value) -> Option<f64> {
+    times(name, before, after).1
+}
+
+/// The longest time in which no request was answered.
+fn longest_gap(outcomes: &[Outcome], begun: Instant) -> f64 {
+    let good = outcomes.iter().filter(|outcome| outcome.failure.is_none());
+    let mut times: Vec<Instant> = good.map(|outcome| outcome.ended).collect();
+    times.push(begun);
+    times.sort_unstable();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.max().unwrap_or_default().as_secs_f64() * 1e3
+}
