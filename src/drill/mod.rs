@@ -165,18 +165,16 @@ async fn one(
         Err(late @ AnalysisError::TooSlow { .. }) => Some(late.to_string()),
         Err(other) => return Err(other.into()),
     };
-    let mut moved = before.moved(&Sample::take(client, url).await, name);
-    if moved > Some(0) {
+    let mut after = Sample::take(client, url).await;
+    if before.moved(&after, name) > Some(0) {
         // A bound of the load may have sent a key elsewhere for a moment: it is home by now.
-        moved = before
-            .moved(&Sample::take(client, url).await, name)
-            .min(moved);
+        after = Sample::take(client, url).await;
     }
     let after_it = replica(&admin.status().await?, name)?.generation;
     let drilled = Drilled {
         observed,
         until: Instant::now(),
-        moved,
+        moved: before.moved(&after, name),
         generations: [before_it, after_it],
         trouble,
     };
