@@ -66,6 +66,8 @@ chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed
 bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, memory
 	benches/peers/get
 	cargo build --release
+	# cargo bench puts a build of its own, without LTO, where this one lies.
+	mkdir -p target/peers && cp target/release/ringmaster target/peers/ringmaster
 	cargo bench --bench peers -- $(ARGS)
 
 bench-ring: ## look-up, build, balance and moved keys of every strategy, beside other crates

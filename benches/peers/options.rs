@@ -19,7 +19,7 @@ pub struct Options {
 }
 
 const USAGE: &str = "options: --rounds N (5), --seconds N (2), --only SCENARIO,... , \
-                     --proxies NAME,... , --ringmaster PATH (target/release/ringmaster), \
+                     --proxies NAME,... , --ringmaster PATH (target/peers/ringmaster), \
                      --out FOLDER (target/peers/report)";
 
 impl Options {
@@ -29,7 +29,7 @@ impl Options {
             seconds: 2,
             only: Vec::new(),
             proxies: Vec::new(),
-            ringmaster: "target/release/ringmaster".into(),
+            ringmaster: "target/peers/ringmaster".into(),
             out: "target/peers/report".into(),
         };
         // `cargo bench` adds --bench.

@@ -4,7 +4,7 @@
 //! connections.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,8 @@ pub struct ClientSettings {
 /// The clients of one worker thread.
 pub struct Clients {
     settings: ClientSettings,
-    by_serial: RefCell<HashMap<u64, Entry>>,
+    /// Found by a few comparisons, which is quicker than a hash that nobody can steer.
+    by_serial: RefCell<BTreeMap<u64, Entry>>,
 }
 
 struct Entry {
