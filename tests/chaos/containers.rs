@@ -15,7 +15,8 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+    TagImageOptionsBuilder,
 };
 use futures::StreamExt;
 
@@ -156,6 +157,26 @@ impl Containers {
         cut.expect("it is connected");
     }
 
+    /// Takes the image's name away. It keeps another, so that nobody who tidies up removes it.
+    pub async fn hide_image(&self) {
+        self.rename_image((&self.name, "latest"), "hidden").await;
+    }
+
+    /// Gives it back.
+    pub async fn show_image(&self) {
+        self.rename_image((&self.name, "hidden"), "latest").await;
+    }
+
+    async fn rename_image(&self, (name, tag): (&str, &str), becomes: &str) {
+        let options = TagImageOptionsBuilder::default().repo(name).tag(becomes);
+        let old = format!("{name}:{tag}");
+        let tagged = self.docker.tag_image(&old, Some(options.build())).await;
+        tagged.expect("the image is there");
+        let options = None::<RemoveImageOptions>;
+        let removed = self.docker.remove_image(&old, options, None).await;
+        removed.expect("it has another name");
+    }
+
     /// Gives it so many thousandths of a CPU. Fails if it is gone meanwhile.
     pub async fn limit_cpu(&self, replica: &str, thousandths: i64) -> bool {
         let update = ContainerUpdateBody {
@@ -189,7 +210,7 @@ for try in 1 2 3 4 5; do
   docker rm --force --volumes $left
 done
 docker network rm "$1"
-docker rmi --force "$1"
+docker rmi --force "$1" "$1:hidden"
 "#;
 
 impl Broom {

@@ -31,13 +31,15 @@ pub enum Fault {
     TakenAway,
     /// `docker network disconnect`.
     Disconnect,
+    /// It is killed while its image has another name.
+    MissingImage,
     /// Its network is bad for a while.
     Network(NetworkFault),
     /// Every replica is killed.
     AllAtOnce,
 }
 
-pub const ALL: [Fault; 18] = [
+pub const ALL: [Fault; 19] = [
     Fault::Restart,
     Fault::RestartAndKill,
     Fault::Kill,
@@ -50,6 +52,7 @@ pub const ALL: [Fault; 18] = [
     Fault::CrashLoop,
     Fault::TakenAway,
     Fault::Disconnect,
+    Fault::MissingImage,
     Fault::Network(NetworkFault::Loss),
     Fault::Network(NetworkFault::Resets),
     Fault::Network(NetworkFault::CutAnswers),
@@ -73,6 +76,7 @@ impl Fault {
             Self::CrashLoop => "crash-loop",
             Self::TakenAway => "taken-away",
             Self::Disconnect => "disconnect",
+            Self::MissingImage => "missing-image",
             Self::Network(fault) => fault.name(),
             Self::AllAtOnce => "all-at-once",
         }
@@ -115,6 +119,7 @@ impl Fault {
             Self::CrashLoop,
             Self::AllAtOnce,
             Self::TakenAway,
+            Self::MissingImage,
         ];
         ends.contains(&self)
     }

@@ -110,6 +110,16 @@ pub async fn do_harm(fault: Fault, scene: &mut Scene, victim: &str, names: &[Str
             scene.replaced(&[instance]).await;
             one
         }
+        Fault::MissingImage => {
+            scene.engine().hide_image().await;
+            scene.kill(&instance).await;
+            scene.in_trouble(victim, "no such image").await;
+            scene.has_died(victim, 3).await;
+            let meanwhile = Some(scene.owners().await);
+            scene.engine().show_image().await;
+            scene.replaced(&[instance]).await;
+            Harm { meanwhile, ..one }
+        }
         Fault::Network(network) => {
             let namespace = scene.engine().namespace(victim).await;
             network.strike(&namespace).await;

@@ -234,6 +234,26 @@ impl Scene {
         .await;
     }
 
+    /// It is told what keeps this one from starting.
+    pub async fn in_trouble(&self, name: &str, trouble: &str) {
+        eventually("what keeps it from starting is told", || async {
+            let status = self.status().await;
+            let told = line(&status, name).and_then(|line| line["trouble"].as_str());
+            told.is_some_and(|told| told.contains(trouble))
+        })
+        .await;
+    }
+
+    /// It has died so many times in a row, or failed to start.
+    pub async fn has_died(&self, name: &str, times: u64) {
+        eventually("it has been tried several times", || async {
+            let status = self.status().await;
+            let died = line(&status, name).and_then(|line| line["deaths_in_a_row"].as_u64());
+            died >= Some(times)
+        })
+        .await;
+    }
+
     /// Every one of these has a successor on the ring.
     pub async fn replaced(&self, harmed: &[Instance]) {
         let begun = Instant::now();
