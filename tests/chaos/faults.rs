@@ -33,13 +33,15 @@ pub enum Fault {
     Disconnect,
     /// It is killed while its image has another name.
     MissingImage,
+    /// dockerd is ended, it is killed while nobody watches, and dockerd begins again.
+    EngineRestart,
     /// Its network is bad for a while.
     Network(NetworkFault),
     /// Every replica is killed.
     AllAtOnce,
 }
 
-pub const ALL: [Fault; 19] = [
+pub const ALL: [Fault; 20] = [
     Fault::Restart,
     Fault::RestartAndKill,
     Fault::Kill,
@@ -59,6 +61,7 @@ pub const ALL: [Fault; 19] = [
     Fault::Network(NetworkFault::Silence),
     Fault::Network(NetworkFault::Narrow),
     Fault::AllAtOnce,
+    Fault::EngineRestart,
 ];
 
 impl Fault {
@@ -77,6 +80,7 @@ impl Fault {
             Self::TakenAway => "taken-away",
             Self::Disconnect => "disconnect",
             Self::MissingImage => "missing-image",
+            Self::EngineRestart => "engine-restart",
             Self::Network(fault) => fault.name(),
             Self::AllAtOnce => "all-at-once",
         }
@@ -93,7 +97,11 @@ impl Fault {
             Self::CrashLoop,
             Self::AllAtOnce,
         ];
-        runtime == Runtime::Docker || everywhere.contains(&self)
+        match runtime {
+            Runtime::Process => everywhere.contains(&self),
+            Runtime::Docker => self != Self::EngineRestart,
+            Runtime::OwnEngine => self == Self::EngineRestart,
+        }
     }
 
     /// Whether it belongs to the short campaign: what takes long on containers and is much
@@ -103,6 +111,7 @@ impl Fault {
             Self::OutOfMemory,
             Self::Hang,
             Self::Slow,
+            Self::EngineRestart,
             Self::Network(NetworkFault::Loss),
             Self::Network(NetworkFault::CutAnswers),
             Self::Network(NetworkFault::Silence),

@@ -21,6 +21,8 @@ const SAMPLE: u64 = 60;
 pub enum Runtime {
     Process,
     Docker,
+    /// Containers of a dockerd of our own, that may be ended.
+    OwnEngine,
 }
 
 impl Runtime {
@@ -28,6 +30,7 @@ impl Runtime {
         match self {
             Self::Process => "process",
             Self::Docker => "docker",
+            Self::OwnEngine => "own-engine",
         }
     }
 }
@@ -60,11 +63,13 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts a balancer and waits until its replicas are on the ring.
-    pub async fn set(runtime: Runtime) -> Self {
+    /// Starts a balancer and waits until its replicas are on the ring. None where they cannot
+    /// run like that.
+    pub async fn set(runtime: Runtime) -> Option<Self> {
         let containers = match runtime {
             Runtime::Process => None,
             Runtime::Docker => Some(Containers::set().await),
+            Runtime::OwnEngine => Some(Containers::set_on_private_engine().await?),
         };
         let near = match &containers {
             Some(containers) => containers.gateway().await,
@@ -94,7 +99,7 @@ impl Scene {
         ];
         let fixed = fixed.iter().flat_map(|(name, value)| [*name, *value]);
         let args: Vec<_> = own.into_iter().chain(fixed.map(str::to_owned)).collect();
-        let (balancer, admin) = start("127.0.0.1:0", &args).await;
+        let (balancer, admin) = start("127.0.0.1:0", &args, containers.as_ref()).await;
         let scene = Self {
             balancer,
             args,
@@ -103,13 +108,18 @@ impl Scene {
             containers,
         };
         scene.all_ready().await;
-        scene
+        Some(scene)
     }
 
     /// Those of a scene in which replicas are containers.
     pub fn engine(&self) -> &Containers {
         let containers = self.containers.as_ref();
         containers.expect("faults of containers are done to containers alone")
+    }
+
+    pub fn engine_mut(&mut self) -> &mut Containers {
+        let containers = self.containers.as_mut();
+        containers.expect("faults of an engine are done to containers alone")
     }
 
     pub async fn status(&self) -> Value {
@@ -178,7 +188,7 @@ impl Scene {
         if let Some(instance) = meanwhile {
             self.kill(instance).await;
         }
-        (self.balancer, self.admin) = start(&address, &self.args).await;
+        (self.balancer, self.admin) = start(&address, &self.args, self.containers.as_ref()).await;
         (killed, Instant::now())
     }
 
@@ -244,6 +254,14 @@ impl Scene {
         .await;
     }
 
+    /// The engine is said to be in trouble, or not to be.
+    pub async fn engine_in_trouble(&self, expected: bool) {
+        eventually("the engine's state is told", || async {
+            self.status().await["runtime"]["trouble"].is_string() == expected
+        })
+        .await;
+    }
+
     /// It has died so many times in a row, or failed to start.
     pub async fn has_died(&self, name: &str, times: u64) {
         eventually("it has been tried several times", || async {
@@ -276,9 +294,15 @@ impl Scene {
 }
 
 /// A balancer, and where it is administered.
-async fn start(address: &str, args: &[String]) -> (Ringmaster, String) {
+async fn start(
+    address: &str,
+    args: &[String],
+    containers: Option<&Containers>,
+) -> (Ringmaster, String) {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let balancer = Ringmaster::start_at(address, &args);
+    let host = containers.and_then(Containers::host);
+    let env: Vec<_> = host.iter().map(|host| ("DOCKER_HOST", &**host)).collect();
+    let balancer = Ringmaster::start_at(address, &args, &env);
     let status = balancer.status_url().await;
     let admin = status.trim_end_matches("/status").to_owned();
     (balancer, admin)
