@@ -23,6 +23,7 @@ mod replica;
 mod report;
 mod scene;
 mod strike;
+mod waits;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

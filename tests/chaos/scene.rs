@@ -1,18 +1,16 @@
 //! A balancer under test, its replicas, and how to look at them.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::common::{Ringmaster, eventually, get, signal};
+use crate::common::{Ringmaster, get, signal};
 use crate::containers::Containers;
 use crate::ledger::Ledger;
 use crate::replica::LEDGER;
 
-/// Who died before may wait that long for its next beginning.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(90);
 /// Keys whose replica must stay the same.
 const SAMPLE: u64 = 60;
 
@@ -39,7 +37,7 @@ impl Runtime {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     pub name: String,
-    generation: u64,
+    pub generation: u64,
     /// If it is a child of the balancer.
     pid: Option<u32>,
     endpoint: Option<String>,
@@ -212,17 +210,6 @@ impl Scene {
         join_all((0..SAMPLE).map(owner)).await
     }
 
-    /// Every replica is on the ring, and none is passed over for what it did before.
-    pub async fn all_ready(&self) {
-        eventually("every replica is ready", || self.is_all_ready()).await;
-    }
-
-    async fn is_all_ready(&self) -> bool {
-        let status = self.status().await;
-        let mut replicas = status["replicas"].as_array().expect("replicas").iter();
-        replicas.all(|replica| replica["state"] == "ready" && replica["ejected"] == false)
-    }
-
     /// Which instance answers which key while all is well. (Requests that were on their way
     /// through a fault may fail some time after it, and have their replica passed over.)
     pub async fn owners_at_home(&self) -> Vec<Owner> {
@@ -233,63 +220,6 @@ impl Scene {
                 return owners;
             }
         }
-    }
-
-    /// This one is not on the ring.
-    pub async fn off_the_ring(&self, name: &str) {
-        eventually("it is off the ring", || async {
-            let status = self.status().await;
-            line(&status, name).is_some_and(|line| line["state"] != "ready")
-        })
-        .await;
-    }
-
-    /// It is told what keeps this one from starting.
-    pub async fn in_trouble(&self, name: &str, trouble: &str) {
-        eventually("what keeps it from starting is told", || async {
-            let status = self.status().await;
-            let told = line(&status, name).and_then(|line| line["trouble"].as_str());
-            told.is_some_and(|told| told.contains(trouble))
-        })
-        .await;
-    }
-
-    /// The engine is said to be in trouble, or not to be.
-    pub async fn engine_in_trouble(&self, expected: bool) {
-        eventually("the engine's state is told", || async {
-            self.status().await["runtime"]["trouble"].is_string() == expected
-        })
-        .await;
-    }
-
-    /// It has died so many times in a row, or failed to start.
-    pub async fn has_died(&self, name: &str, times: u64) {
-        eventually("it has been tried several times", || async {
-            let status = self.status().await;
-            let died = line(&status, name).and_then(|line| line["deaths_in_a_row"].as_u64());
-            died >= Some(times)
-        })
-        .await;
-    }
-
-    /// Every one of these has a successor on the ring.
-    pub async fn replaced(&self, harmed: &[Instance]) {
-        let begun = Instant::now();
-        loop {
-            let status = self.status().await;
-            let succeeded = harmed.iter().all(|instance| {
-                line(&status, &instance.name).is_some_and(|line| {
-                    line["state"] == "ready"
-                        && line["generation"].as_u64() > Some(instance.generation)
-                })
-            });
-            if succeeded {
-                break;
-            }
-            assert!(begun.elapsed() < LONGEST_BACK_OFF, "no successors");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        self.all_ready().await;
     }
 }
 
@@ -308,7 +238,7 @@ async fn start(
     (balancer, admin)
 }
 
-fn line<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+pub fn line<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
     let mut lines = status["replicas"].as_array()?.iter();
     lines.find(|line| line["name"] == name)
 }
