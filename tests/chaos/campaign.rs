@@ -19,13 +19,18 @@ const SOME_FILES: usize = 8;
 /// Allocators keep what they had; a leak grows beyond.
 const SOME_KIB: u64 = 64 * 1024;
 
-pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
+/// None if there is nothing to do, or no way.
+pub async fn run(runtime: Runtime, options: &Options) -> Option<Campaign> {
     let begun = Instant::now();
     let tell = |what: &str| {
         let at = begun.elapsed().as_secs();
         eprintln!("chaos: {}: {what} ({at} s)", runtime.name());
     };
-    let mut scene = Scene::set(runtime).await;
+    let faults = faults(runtime, options);
+    if faults.is_empty() {
+        return None;
+    }
+    let mut scene = Scene::set(runtime).await?;
     let pid = scene.balancer.pid();
     let (files_before, resident_kib_before) = (sockets_of(pid), resident_kib(pid));
 
@@ -37,18 +42,6 @@ pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
         respawn = Some(floor::measure(&scene, &load).await);
     }
     let mut rows = Vec::new();
-    let mut faults = options.faults.clone();
-    faults.retain(|fault| fault.is_for(runtime));
-    if !options.timed && options.faults.len() == ALL.len() {
-        faults.retain(|fault| fault.is_quick(runtime));
-    }
-    if faults
-        .iter()
-        .any(|fault| matches!(fault, Fault::Network(_)))
-        && !network::is_reachable()
-    {
-        faults.retain(|fault| !matches!(fault, Fault::Network(_)));
-    }
     for _ in 0..options.rounds {
         for fault in &faults {
             tell(fault.name());
@@ -77,7 +70,21 @@ pub async fn run(runtime: Runtime, options: &Options) -> Campaign {
         log: scene.balancer.log(),
     };
     judge(&mut campaign);
-    campaign
+    Some(campaign)
+}
+
+/// Those that can be done there and are wanted.
+fn faults(runtime: Runtime, options: &Options) -> Vec<Fault> {
+    let mut faults = options.faults.clone();
+    faults.retain(|fault| fault.is_for(runtime));
+    if !options.timed && options.faults.len() == ALL.len() {
+        faults.retain(|fault| fault.is_quick(runtime));
+    }
+    let is_of_network = |fault: &Fault| matches!(fault, Fault::Network(_));
+    if faults.iter().any(is_of_network) && !network::is_reachable() {
+        faults.retain(|fault| !is_of_network(fault));
+    }
+    faults
 }
 
 fn judge(campaign: &mut Campaign) {

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use bollard::Docker;
@@ -15,11 +14,14 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
+    TagImageOptionsBuilder,
 };
 use futures::StreamExt;
 
+use crate::docker::broom::Broom;
 use crate::docker::import_program;
+use crate::docker::private_engine::PrivateEngine;
 
 /// What marks the containers that the harness itself makes.
 pub const MARK: &str = "io.ringmaster.chaos";
@@ -31,16 +33,34 @@ pub struct Containers {
     pub docker: Docker,
     /// What the fleet, its network and its image are called.
     pub name: String,
-    _broom: Broom,
+    /// If they are not the machine's engine's.
+    private: Option<PrivateEngine>,
+    _broom: Option<Broom>,
 }
 
 impl Containers {
+    /// On the machine's engine.
     pub async fn set() -> Self {
-        let name = format!("rmchaos-{}", std::process::id());
+        let name = name();
+        let variables = [("NAME", &*name), ("FLEET_LABEL", FLEET), ("MARK", MARK)];
         // First of all: it clears away whatever comes after it.
-        let broom = Broom::lean(&name);
-        import_program(&name, &["replica", "0.0.0.0"], None);
+        let broom = Broom::lean(SWEEP, &variables);
         let docker = Docker::connect_with_defaults().expect("an engine's address");
+        Self::set_on(docker, None, Some(broom)).await
+    }
+
+    /// On an engine of our own, with which everything goes; containers outlive its restart.
+    /// None where there can be no such engine.
+    pub async fn set_on_private_engine() -> Option<Self> {
+        let engine = PrivateEngine::start(true)?;
+        let docker = Docker::connect_with_host(&engine.host()).expect("an engine's address");
+        Some(Self::set_on(docker, Some(engine), None).await)
+    }
+
+    async fn set_on(docker: Docker, private: Option<PrivateEngine>, broom: Option<Broom>) -> Self {
+        let name = name();
+        let host = private.as_ref().map(PrivateEngine::host);
+        import_program(&name, &["replica", "0.0.0.0"], host.as_deref());
         let docker = docker
             .negotiate_version()
             .await
@@ -55,8 +75,32 @@ impl Containers {
         Self {
             docker,
             name,
+            private,
             _broom: broom,
         }
+    }
+
+    /// What tells a balancer which engine is meant, unless it is the machine's.
+    pub fn host(&self) -> Option<String> {
+        self.private.as_ref().map(PrivateEngine::host)
+    }
+
+    pub async fn end_engine(&mut self) {
+        self.with_private_engine(|engine| engine.end("TERM")).await;
+    }
+
+    pub async fn begin_engine(&mut self) {
+        self.with_private_engine(PrivateEngine::begin).await;
+    }
+
+    /// Takes its time, on a thread of its own: the load goes on.
+    async fn with_private_engine(&mut self, act: fn(&mut PrivateEngine)) {
+        let mut engine = self.private.take().expect("the engine is our own");
+        let done = tokio::task::spawn_blocking(move || {
+            act(&mut engine);
+            engine
+        });
+        self.private = Some(done.await.expect("it does not panic"));
     }
 
     /// Where containers of the network reach this machine.
@@ -156,6 +200,26 @@ impl Containers {
         cut.expect("it is connected");
     }
 
+    /// Takes the image's name away. It keeps another, so that nobody who tidies up removes it.
+    pub async fn hide_image(&self) {
+        self.rename_image((&self.name, "latest"), "hidden").await;
+    }
+
+    /// Gives it back.
+    pub async fn show_image(&self) {
+        self.rename_image((&self.name, "hidden"), "latest").await;
+    }
+
+    async fn rename_image(&self, (name, tag): (&str, &str), becomes: &str) {
+        let options = TagImageOptionsBuilder::default().repo(name).tag(becomes);
+        let old = format!("{name}:{tag}");
+        let tagged = self.docker.tag_image(&old, Some(options.build())).await;
+        tagged.expect("the image is there");
+        let options = None::<RemoveImageOptions>;
+        let removed = self.docker.remove_image(&old, options, None).await;
+        removed.expect("it has another name");
+    }
+
     /// Gives it so many thousandths of a CPU. Fails if it is gone meanwhile.
     pub async fn limit_cpu(&self, replica: &str, thousandths: i64) -> bool {
         let update = ContainerUpdateBody {
@@ -166,50 +230,38 @@ impl Containers {
         self.docker.update_container(&name, update).await.is_ok()
     }
 
-    /// Its network, held open: it is this one's whoever gets its name or process id later.
-    pub async fn namespace(&self, replica: &str) -> File {
+    /// Its process, as this machine sees it.
+    pub async fn process(&self, replica: &str) -> u32 {
         let options = None::<InspectContainerOptions>;
         let name = self.of(replica);
         let found = self.docker.inspect_container(&name, options).await;
-        let pid = found.ok().and_then(|found| found.state?.pid);
-        let pid = pid.expect("it runs");
+        let pid = found
+            .ok()
+            .and_then(|found| found.state?.pid?.try_into().ok());
+        pid.expect("it runs")
+    }
+
+    /// Its network, held open: it is this one's whoever gets its name or process id later.
+    pub async fn namespace(&self, replica: &str) -> File {
+        let pid = self.process(replica).await;
         File::open(format!("/proc/{pid}/ns/net")).expect("it runs")
     }
 }
 
-/// Removes all that a run has made, however that run ends: it waits for the end of its
-/// input, which no death of ours can withhold.
-struct Broom(Child);
+/// What this run's fleet, network and image are called.
+fn name() -> String {
+    format!("rmchaos-{}", std::process::id())
+}
 
 const SWEEP: &str = r#"
-cat >/dev/null
 for try in 1 2 3 4 5; do
-  left=$({ docker ps -aq --filter "label=$2=$1"; docker ps -aq --filter "label=$3=$1"; } | sort -u)
+  left=$({
+    docker ps -aq --filter "label=$FLEET_LABEL=$NAME"
+    docker ps -aq --filter "label=$MARK=$NAME"
+  } | sort -u)
   [ -n "$left" ] || break
   docker rm --force --volumes $left
 done
-docker network rm "$1"
-docker rmi --force "$1"
+docker network rm "$NAME"
+docker rmi --force "$NAME" "$NAME:hidden"
 "#;
-
-impl Broom {
-    fn lean(name: &str) -> Self {
-        use std::os::unix::process::CommandExt;
-        let shell = Command::new("sh")
-            .args(["-c", SWEEP, "broom", name, FLEET, MARK])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C is not meant for it.
-            .process_group(0)
-            .spawn();
-        Self(shell.expect("a shell"))
-    }
-}
-
-impl Drop for Broom {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}

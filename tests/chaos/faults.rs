@@ -31,13 +31,17 @@ pub enum Fault {
     TakenAway,
     /// `docker network disconnect`.
     Disconnect,
+    /// It is killed while its image has another name.
+    MissingImage,
+    /// dockerd is ended, it is killed while nobody watches, and dockerd begins again.
+    EngineRestart,
     /// Its network is bad for a while.
     Network(NetworkFault),
     /// Every replica is killed.
     AllAtOnce,
 }
 
-pub const ALL: [Fault; 18] = [
+pub const ALL: [Fault; 20] = [
     Fault::Restart,
     Fault::RestartAndKill,
     Fault::Kill,
@@ -50,12 +54,14 @@ pub const ALL: [Fault; 18] = [
     Fault::CrashLoop,
     Fault::TakenAway,
     Fault::Disconnect,
+    Fault::MissingImage,
     Fault::Network(NetworkFault::Loss),
     Fault::Network(NetworkFault::Resets),
     Fault::Network(NetworkFault::CutAnswers),
     Fault::Network(NetworkFault::Silence),
     Fault::Network(NetworkFault::Narrow),
     Fault::AllAtOnce,
+    Fault::EngineRestart,
 ];
 
 impl Fault {
@@ -73,6 +79,8 @@ impl Fault {
             Self::CrashLoop => "crash-loop",
             Self::TakenAway => "taken-away",
             Self::Disconnect => "disconnect",
+            Self::MissingImage => "missing-image",
+            Self::EngineRestart => "engine-restart",
             Self::Network(fault) => fault.name(),
             Self::AllAtOnce => "all-at-once",
         }
@@ -89,7 +97,11 @@ impl Fault {
             Self::CrashLoop,
             Self::AllAtOnce,
         ];
-        runtime == Runtime::Docker || everywhere.contains(&self)
+        match runtime {
+            Runtime::Process => everywhere.contains(&self),
+            Runtime::Docker => self != Self::EngineRestart,
+            Runtime::OwnEngine => self == Self::EngineRestart,
+        }
     }
 
     /// Whether it belongs to the short campaign: what takes long on containers and is much
@@ -99,6 +111,7 @@ impl Fault {
             Self::OutOfMemory,
             Self::Hang,
             Self::Slow,
+            Self::EngineRestart,
             Self::Network(NetworkFault::Loss),
             Self::Network(NetworkFault::CutAnswers),
             Self::Network(NetworkFault::Silence),
@@ -115,6 +128,7 @@ impl Fault {
             Self::CrashLoop,
             Self::AllAtOnce,
             Self::TakenAway,
+            Self::MissingImage,
         ];
         ends.contains(&self)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::common::eventually;
+use crate::common::{eventually, signal};
 use crate::faults::Fault;
 use crate::scene::{Instance, Owner, Scene};
 
@@ -110,6 +110,17 @@ pub async fn do_harm(fault: Fault, scene: &mut Scene, victim: &str, names: &[Str
             scene.replaced(&[instance]).await;
             one
         }
+        Fault::MissingImage => {
+            scene.engine().hide_image().await;
+            scene.kill(&instance).await;
+            scene.in_trouble(victim, "no such image").await;
+            scene.has_died(victim, 3).await;
+            let meanwhile = Some(scene.owners().await);
+            scene.engine().show_image().await;
+            scene.replaced(&[instance]).await;
+            Harm { meanwhile, ..one }
+        }
+        Fault::EngineRestart => restart_engine(scene, instance).await,
         Fault::Network(network) => {
             let namespace = scene.engine().namespace(victim).await;
             network.strike(&namespace).await;
@@ -142,22 +153,48 @@ async fn restart(scene: &mut Scene, killed: Option<&Instance>) -> Harm {
     }
     let healed = gone.elapsed();
     let after = scene.engine().running().await;
-    let others = after.iter().filter(|id| !before.contains(id)).count();
-    let expected = usize::from(killed.is_some());
-    let mut broken = Vec::new();
-    if after.len() != before.len() || others != expected {
-        broken.push(format!(
-            "{others} containers were started, not {expected}: {} ran before and {} run now",
-            before.len(),
-            after.len(),
-        ));
-    }
     Harm {
         victims: Vec::from_iter(killed.map(|instance| instance.name.clone())),
         replaced: true,
         gap: Some((gone, back)),
         healed: Some(healed),
         meanwhile: None,
-        broken,
+        broken: unless_started(usize::from(killed.is_some()), &before, &after),
     }
+}
+
+/// Ends dockerd, kills a replica, and begins dockerd again.
+async fn restart_engine(scene: &mut Scene, victim: Instance) -> Harm {
+    let before = scene.engine().running().await;
+    let process = scene.engine().process(&victim.name).await;
+    scene.engine_mut().end_engine().await;
+    scene.engine_in_trouble(true).await;
+    signal(process, "KILL");
+    scene.off_the_ring(&victim.name).await;
+    tokio::time::sleep(BAD_TIME).await;
+    let meanwhile = Some(scene.owners().await);
+    scene.engine_mut().begin_engine().await;
+    scene.replaced(std::slice::from_ref(&victim)).await;
+    scene.engine_in_trouble(false).await;
+    let after = scene.engine().running().await;
+    Harm {
+        victims: vec![victim.name],
+        replaced: true,
+        meanwhile,
+        broken: unless_started(1, &before, &after),
+        ..Harm::default()
+    }
+}
+
+/// What is wrong unless so many containers are others, and all the rest are the same.
+fn unless_started(expected: usize, before: &[String], after: &[String]) -> Vec<String> {
+    let others = after.iter().filter(|id| !before.contains(id)).count();
+    if after.len() == before.len() && others == expected {
+        return Vec::new();
+    }
+    vec![format!(
+        "{others} containers were started, not {expected}: {} ran before and {} run now",
+        before.len(),
+        after.len(),
+    )]
 }

@@ -1,6 +1,7 @@
 //! A campaign of faults under constant load: `make chaos`.
 //!
-//! On replicas that are processes, and on containers of the real engine. `cargo test` runs a
+//! On replicas that are processes, on containers of the machine's engine, and of one of our own
+//! that is restarted. `cargo test` runs a
 //! short one with a fixed seed, in which times are shown and not judged. Ends with 1 if a
 //! promise was broken; the same `--seed` strikes the same replicas again.
 
@@ -22,6 +23,7 @@ mod replica;
 mod report;
 mod scene;
 mod strike;
+mod waits;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +33,7 @@ use faults::{ALL, Fault};
 use report::Report;
 use scene::Runtime;
 
-const USAGE: &str = "options: --runtime process|docker (both), --seed N (1), --rounds N (1), \
+const USAGE: &str = "options: --runtime process|docker (both; docker also has an engine of its own), --seed N (1), --rounds N (1), \
                      --clients N (200), --only FAULT[,FAULT], --timed (all faults, durations judged), \
                      --out FOLDER";
 
@@ -63,7 +65,7 @@ struct Options {
 impl Options {
     fn from_args() -> Result<Self, String> {
         let mut options = Self {
-            runtimes: vec![Runtime::Process, Runtime::Docker],
+            runtimes: vec![Runtime::Process, Runtime::Docker, Runtime::OwnEngine],
             seed: 1,
             rounds: 1,
             clients: 200,
@@ -84,10 +86,14 @@ impl Options {
                 "--out" => options.out = Some(value()?.into()),
                 "--runtime" => {
                     let wanted = value()?;
-                    options.runtimes.retain(|runtime| runtime.name() == wanted);
-                    if options.runtimes.is_empty() {
-                        return Err(format!("{wanted} is neither process nor docker"));
-                    }
+                    let on_process = match wanted.as_str() {
+                        "process" => true,
+                        "docker" => false,
+                        _ => return Err(format!("{wanted} is neither process nor docker")),
+                    };
+                    let is_wanted =
+                        |runtime: &Runtime| (*runtime == Runtime::Process) == on_process;
+                    options.runtimes.retain(is_wanted);
                 }
                 "--only" => {
                     let wanted = value()?;
@@ -138,9 +144,10 @@ fn main() -> ExitCode {
     }
     // Only where there is an engine, which under CI there has to be.
     let runtimes = options.runtimes.iter().copied();
-    let runtimes = runtimes.filter(|runtime| *runtime != Runtime::Docker || engine_answers());
-    let campaigns = runtimes
-        .map(|runtime| actix_web::rt::System::new().block_on(campaign::run(runtime, &options)));
+    let runtimes = runtimes.filter(|runtime| *runtime == Runtime::Process || engine_answers());
+    let campaigns = runtimes.filter_map(|runtime| {
+        actix_web::rt::System::new().block_on(campaign::run(runtime, &options))
+    });
     let report = Report {
         seed: options.seed,
         clients: options.clients,

@@ -1,18 +1,16 @@
 //! A balancer under test, its replicas, and how to look at them.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::common::{Ringmaster, eventually, get, signal};
+use crate::common::{Ringmaster, get, signal};
 use crate::containers::Containers;
 use crate::ledger::Ledger;
 use crate::replica::LEDGER;
 
-/// Who died before may wait that long for its next beginning.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(90);
 /// Keys whose replica must stay the same.
 const SAMPLE: u64 = 60;
 
@@ -21,6 +19,8 @@ const SAMPLE: u64 = 60;
 pub enum Runtime {
     Process,
     Docker,
+    /// Containers of a dockerd of our own, that may be ended.
+    OwnEngine,
 }
 
 impl Runtime {
@@ -28,6 +28,7 @@ impl Runtime {
         match self {
             Self::Process => "process",
             Self::Docker => "docker",
+            Self::OwnEngine => "own-engine",
         }
     }
 }
@@ -36,7 +37,7 @@ impl Runtime {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     pub name: String,
-    generation: u64,
+    pub generation: u64,
     /// If it is a child of the balancer.
     pid: Option<u32>,
     endpoint: Option<String>,
@@ -60,11 +61,13 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts a balancer and waits until its replicas are on the ring.
-    pub async fn set(runtime: Runtime) -> Self {
+    /// Starts a balancer and waits until its replicas are on the ring. None where they cannot
+    /// run like that.
+    pub async fn set(runtime: Runtime) -> Option<Self> {
         let containers = match runtime {
             Runtime::Process => None,
             Runtime::Docker => Some(Containers::set().await),
+            Runtime::OwnEngine => Some(Containers::set_on_private_engine().await?),
         };
         let near = match &containers {
             Some(containers) => containers.gateway().await,
@@ -94,7 +97,7 @@ impl Scene {
         ];
         let fixed = fixed.iter().flat_map(|(name, value)| [*name, *value]);
         let args: Vec<_> = own.into_iter().chain(fixed.map(str::to_owned)).collect();
-        let (balancer, admin) = start("127.0.0.1:0", &args).await;
+        let (balancer, admin) = start("127.0.0.1:0", &args, containers.as_ref()).await;
         let scene = Self {
             balancer,
             args,
@@ -103,13 +106,18 @@ impl Scene {
             containers,
         };
         scene.all_ready().await;
-        scene
+        Some(scene)
     }
 
     /// Those of a scene in which replicas are containers.
     pub fn engine(&self) -> &Containers {
         let containers = self.containers.as_ref();
         containers.expect("faults of containers are done to containers alone")
+    }
+
+    pub fn engine_mut(&mut self) -> &mut Containers {
+        let containers = self.containers.as_mut();
+        containers.expect("faults of an engine are done to containers alone")
     }
 
     pub async fn status(&self) -> Value {
@@ -178,7 +186,7 @@ impl Scene {
         if let Some(instance) = meanwhile {
             self.kill(instance).await;
         }
-        (self.balancer, self.admin) = start(&address, &self.args).await;
+        (self.balancer, self.admin) = start(&address, &self.args, self.containers.as_ref()).await;
         (killed, Instant::now())
     }
 
@@ -202,17 +210,6 @@ impl Scene {
         join_all((0..SAMPLE).map(owner)).await
     }
 
-    /// Every replica is on the ring, and none is passed over for what it did before.
-    pub async fn all_ready(&self) {
-        eventually("every replica is ready", || self.is_all_ready()).await;
-    }
-
-    async fn is_all_ready(&self) -> bool {
-        let status = self.status().await;
-        let mut replicas = status["replicas"].as_array().expect("replicas").iter();
-        replicas.all(|replica| replica["state"] == "ready" && replica["ejected"] == false)
-    }
-
     /// Which instance answers which key while all is well. (Requests that were on their way
     /// through a fault may fail some time after it, and have their replica passed over.)
     pub async fn owners_at_home(&self) -> Vec<Owner> {
@@ -224,47 +221,24 @@ impl Scene {
             }
         }
     }
-
-    /// This one is not on the ring.
-    pub async fn off_the_ring(&self, name: &str) {
-        eventually("it is off the ring", || async {
-            let status = self.status().await;
-            line(&status, name).is_some_and(|line| line["state"] != "ready")
-        })
-        .await;
-    }
-
-    /// Every one of these has a successor on the ring.
-    pub async fn replaced(&self, harmed: &[Instance]) {
-        let begun = Instant::now();
-        loop {
-            let status = self.status().await;
-            let succeeded = harmed.iter().all(|instance| {
-                line(&status, &instance.name).is_some_and(|line| {
-                    line["state"] == "ready"
-                        && line["generation"].as_u64() > Some(instance.generation)
-                })
-            });
-            if succeeded {
-                break;
-            }
-            assert!(begun.elapsed() < LONGEST_BACK_OFF, "no successors");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        self.all_ready().await;
-    }
 }
 
 /// A balancer, and where it is administered.
-async fn start(address: &str, args: &[String]) -> (Ringmaster, String) {
+async fn start(
+    address: &str,
+    args: &[String],
+    containers: Option<&Containers>,
+) -> (Ringmaster, String) {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let balancer = Ringmaster::start_at(address, &args);
+    let host = containers.and_then(Containers::host);
+    let env: Vec<_> = host.iter().map(|host| ("DOCKER_HOST", &**host)).collect();
+    let balancer = Ringmaster::start_at(address, &args, &env);
     let status = balancer.status_url().await;
     let admin = status.trim_end_matches("/status").to_owned();
     (balancer, admin)
 }
 
-fn line<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+pub fn line<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
     let mut lines = status["replicas"].as_array()?.iter();
     lines.find(|line| line["name"] == name)
 }

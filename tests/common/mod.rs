@@ -46,8 +46,9 @@ impl Ringmaster {
     }
 
     /// Starts one at this address, which ends with this thread, however that ends.
-    pub fn start_at(address: &str, args: &[&str]) -> Self {
+    pub fn start_at(address: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_ringmaster"));
+        program.envs(env.iter().copied());
         ringmaster::runtime::process::die_with_parent(&mut program);
         Self::launch_at(program, address, args)
     }

@@ -4,6 +4,7 @@
 // Each test program uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod broom;
 pub mod private_engine;
 
 use std::collections::BTreeSet;

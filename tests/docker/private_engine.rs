@@ -13,14 +13,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::broom::Broom;
+
 /// Long enough for an engine to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const SWEEP: &str = include_str!("private_engine.sweep.sh");
 
 /// A `dockerd` with a socket, images and networks of its own.
 pub struct PrivateEngine {
     folder: tempfile::TempDir,
     bridge: String,
     daemon: Option<Child>,
+    broom: Option<Broom>,
 }
 
 impl PrivateEngine {
@@ -51,11 +56,16 @@ impl PrivateEngine {
         // the machine's engine lends it another.
         let bridge = format!("rmt{}", std::process::id());
         let named = format!("com.docker.network.bridge.name={bridge}");
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().display().to_string();
+        // First of all: it clears away whatever comes after it.
+        let broom = Broom::lean(SWEEP, &[("ENGINE", &inside), ("BRIDGE", &bridge)]);
         super::docker(&["network", "create", "--opt", &named, &bridge]);
         let engine = Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             bridge,
             daemon: None,
+            broom: Some(broom),
         };
         if let Some(mib) = disk {
             engine.mount_disk(mib);
@@ -138,18 +148,6 @@ impl PrivateEngine {
         }
     }
 
-    /// What is left of it: shims outlive an engine that was killed.
-    fn remains(&self) -> Vec<String> {
-        let folder = self.folder.path().display().to_string();
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter_map(|process| process.file_name().into_string().ok());
-        pids.filter(|pid| {
-            let said = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&said).contains(&folder)
-        })
-        .collect()
-    }
-
     /// Sends it a signal that does not end it.
     pub fn signal(&self, signal: &str) {
         let pid = self.daemon.as_ref().unwrap().id().to_string();
@@ -187,33 +185,10 @@ impl PrivateEngine {
 
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
-        if let Some(daemon) = &self.daemon {
-            let pid = daemon.id().to_string();
-            let _ = Command::new("kill").args(["-CONT", &pid]).status();
-            for container in self.try_docker(&["ps", "-aq"]).unwrap_or_default().lines() {
-                self.try_docker(&["rm", "-f", container]);
-            }
-            // Bridges would outlive it.
-            let networks = self.try_docker(&["network", "ls", "-q", "--filter", "type=custom"]);
-            for network in networks.unwrap_or_default().lines() {
-                self.try_docker(&["network", "rm", network]);
-            }
+        drop(self.broom.take());
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.wait();
         }
-        self.end("TERM");
-        for pid in self.remains() {
-            let _ = Command::new("kill").args(["-KILL", &pid]).status();
-        }
-        // Its small disk; and an engine mounts its data over itself each time that it begins,
-        // which one that was killed leaves behind.
-        let unmount = || {
-            let umount = Command::new("umount")
-                .args(["--lazy", &self.path("data")])
-                .stderr(Stdio::null())
-                .status();
-            umount.is_ok_and(|status| status.success())
-        };
-        while unmount() {}
-        super::quietly(&["network", "rm", &self.bridge]);
     }
 }
 
