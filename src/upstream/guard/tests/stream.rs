@@ -129,20 +129,24 @@ async fn post(body: &'static str, size: BodySize) -> Exchange {
     Exchange::new(&Method::POST, head(), Some(replay.play()))
 }
 
-/// A client that sends nothing for now.
-async fn stalled() -> Exchange {
-    let (_sender, payload) = actix_http::h1::Payload::create(false);
-    // The sender's end would be the body's.
-    std::mem::forget(_sender);
+/// A body that comes from a client piece by piece.
+async fn replay(payload: actix_http::h1::Payload) -> Replay {
     let mut payload = actix_web::dev::Payload::from(payload);
     let request = TestRequest::default().to_http_request();
     let payload = Payload::from_request(&request, &mut payload).await.unwrap();
-    let replay = Replay::new(
+    Replay::new(
         payload,
         BodySize::Stream,
         std::time::Duration::from_secs(60),
-    );
-    Exchange::new(&Method::POST, head(), Some(replay.play()))
+    )
+}
+
+/// A client that sends nothing for now.
+async fn stalled() -> Exchange {
+    let (sender, payload) = actix_http::h1::Payload::create(false);
+    // The sender's end would be the body's.
+    std::mem::forget(sender);
+    Exchange::new(&Method::POST, head(), Some(replay(payload).await.play()))
 }
 
 fn write(guard: &mut Guarded<Script>, exchange: Exchange) -> io::Result<()> {
@@ -302,15 +306,7 @@ async fn a_replica_that_takes_no_more_is_heard_all_the_same() {
 #[actix_web::test]
 async fn after_an_upgrade_bytes_flow_both_ways_as_they_are() {
     let (mut sender, payload) = actix_http::h1::Payload::create(false);
-    let mut payload = actix_web::dev::Payload::from(payload);
-    let request = TestRequest::default().to_http_request();
-    let payload = Payload::from_request(&request, &mut payload).await.unwrap();
-    let replay = Replay::new(
-        payload,
-        BodySize::Stream,
-        std::time::Duration::from_secs(60),
-    );
-    let exchange = Exchange::new(&Method::GET, head(), Some(replay.play()));
+    let exchange = Exchange::new(&Method::GET, head(), Some(replay(payload).await.play()));
     let exchange = exchange.for_tunnel(Pause::default());
 
     let mut guard = Guarded::new(Script::default());
