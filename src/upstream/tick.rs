@@ -89,6 +89,9 @@ impl Drop for Ticks {
 
 /// Ticks for as long as anybody has waited since the last tick.
 async fn run(clock: Rc<Clock>) {
+    // Also where the runtime ends before this does: the thread's next one is to have a clock.
+    let running = Running(clock);
+    let clock = &running.0;
     let mut last = false;
     loop {
         tokio::time::sleep(TICK).await;
@@ -102,9 +105,16 @@ async fn run(clock: Rc<Clock>) {
         }
         // Requests come one after the other: a pause between two is not the end.
         if std::mem::replace(&mut last, waiting.is_empty()) && last {
-            clock.runs.set(false);
             return;
         }
+    }
+}
+
+struct Running(Rc<Clock>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.runs.set(false);
     }
 }
 
@@ -124,6 +134,14 @@ mod tests {
             while CLOCK.with(|clock| clock.runs.get()) {
                 tokio::time::sleep(TICK / 10).await;
             }
+        }
+    }
+
+    #[test]
+    fn a_thread_s_next_runtime_has_a_clock_too() {
+        for _ in 0..2 {
+            let system = actix_web::rt::System::new();
+            system.block_on(Ticks::new(1));
         }
     }
 

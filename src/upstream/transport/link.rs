@@ -16,6 +16,8 @@ use crate::upstream::guard::{Exchange, Guarded, Index};
 const FIRST_ROOM: usize = 4 * 1024;
 /// Room for the rest of a body that did not fit.
 const BODY_ROOM: usize = 64 * 1024;
+/// Less is not worth a system call.
+const LEAST_ROOM: usize = 1024;
 /// An idle connection holds no more than this.
 const MOST_IDLE_ROOM: usize = 8 * 1024;
 
@@ -47,10 +49,13 @@ impl Link {
         self.stream.index()
     }
 
-    /// Makes room for more of a body.
+    /// Makes room for more of a body: for much of it where the room there was has been filled,
+    /// for little where it comes in drops.
     pub fn make_room(&mut self) {
-        if self.unread.capacity() == self.unread.len() {
-            self.unread.reserve(BODY_ROOM);
+        match self.unread.capacity() - self.unread.len() {
+            0 => self.unread.reserve(BODY_ROOM),
+            1..LEAST_ROOM => self.unread.reserve(FIRST_ROOM),
+            LEAST_ROOM.. => {}
         }
     }
 

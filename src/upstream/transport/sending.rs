@@ -16,18 +16,12 @@ use crate::upstream::guard::Exchange;
 /// Sends one request; done when the head of its response has come.
 pub struct Sending {
     pool: Rc<Pool>,
-    state: State,
-}
-
-enum State {
-    /// Nothing has happened.
-    New(Exchange),
-    /// A connection is being made.
-    Connecting(Opened, Exchange),
-    /// The request is out, or on its way.
-    Awaiting(Link),
-    /// It has ended, or there was nothing to send.
-    Done,
+    /// Until it is sent.
+    exchange: Option<Exchange>,
+    /// A connection that is being made, where none was idle.
+    opened: Option<Opened>,
+    /// Where it was sent.
+    link: Option<Link>,
 }
 
 impl Sending {
@@ -35,7 +29,9 @@ impl Sending {
     pub(super) fn new(pool: Rc<Pool>, exchange: Option<Exchange>) -> Self {
         Self {
             pool,
-            state: exchange.map_or(State::Done, State::New),
+            exchange,
+            opened: None,
+            link: None,
         }
     }
 }
@@ -45,44 +41,33 @@ impl Future for Sending {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        loop {
-            let (mut link, exchange) = match &mut this.state {
-                State::Awaiting(link) => {
-                    while !head::is_whole(link) {
-                        if ready!(link.poll_more(cx))? == 0 {
-                            return Poll::Ready(Err(ConnectError::Disconnected.into()));
-                        }
-                    }
-                    let State::Awaiting(link) = std::mem::replace(&mut this.state, State::Done)
-                    else {
+        let link = loop {
+            if let Some(link) = &mut this.link {
+                break link;
+            }
+            let link = match &mut this.opened {
+                Some(opened) => Link::new(ready!(opened.as_mut().poll(cx))?),
+                None => match this.pool.take(cx) {
+                    Some(link) => link,
+                    None => {
+                        this.opened = Some(this.pool.open());
                         continue;
-                    };
-                    return Poll::Ready(head::respond(link, &this.pool));
-                }
-                State::Connecting(connected, _) => {
-                    let link = Link::new(ready!(connected.as_mut().poll(cx))?);
-                    match std::mem::replace(&mut this.state, State::Done) {
-                        State::Connecting(_, exchange) => (link, exchange),
-                        _ => continue,
                     }
-                }
-                State::New(_) => {
-                    let State::New(exchange) = std::mem::replace(&mut this.state, State::Done)
-                    else {
-                        continue;
-                    };
-                    match this.pool.take(cx) {
-                        Some(link) => (link, exchange),
-                        None => {
-                            this.state = State::Connecting(this.pool.open(), exchange);
-                            continue;
-                        }
-                    }
-                }
-                State::Done => return Poll::Ready(Err(ConnectError::Disconnected.into())),
+                },
             };
-            link.ask(cx, exchange)?;
-            this.state = State::Awaiting(link);
+            let Some(exchange) = this.exchange.take() else {
+                return Poll::Ready(Err(ConnectError::Disconnected.into()));
+            };
+            this.link.insert(link).ask(cx, exchange)?;
+        };
+        while !head::is_whole(link) {
+            if ready!(link.poll_more(cx))? == 0 {
+                return Poll::Ready(Err(ConnectError::Disconnected.into()));
+            }
         }
+        Poll::Ready(match this.link.take() {
+            Some(link) => head::respond(link, &this.pool),
+            None => Err(ConnectError::Disconnected.into()),
+        })
     }
 }
