@@ -1,0 +1,96 @@
+//! What the Supervisor may be asked, and whom it may ask.
+
+use actix::{Message, Recipient};
+
+use crate::actors::heartbeat_prober::{LookAtBeats, UnwatchInstance, WatchInstance};
+use crate::actors::history::HistoryEntry;
+use crate::actors::ring_state::{
+    AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing,
+};
+use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus};
+use crate::ring::{ReplicaName, RingSpec, Weight};
+use crate::runtime::Whereabouts;
+
+/// Which replicas are desired?
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ReplicaName>")]
+pub struct ListReplicas;
+
+/// Add or remove replicas. Answered once it is done: the desired replicas then.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<ReplicaName>, ChangeError>")]
+pub struct ChangeReplicas(pub Change);
+
+/// A request's connection to an instance was refused.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ConnectionRefused(pub InstanceId);
+
+/// The end. Answered once every instance that is to be stopped is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ShutDown {
+    /// Whether another balancer takes the instances over.
+    pub hand_over: bool,
+}
+
+/// How are the replicas, and what has happened to them?
+#[derive(Debug, Message)]
+#[rtype(result = "FleetReport")]
+pub struct LookAtFleet;
+
+/// The answer to [`LookAtFleet`].
+#[derive(Debug, Clone)]
+pub struct FleetReport {
+    /// Milliseconds since the balancer's start.
+    pub now_ms: f64,
+    /// Every replica.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Where each of them runs, in the same order.
+    pub whereabouts: Vec<Option<Whereabouts>>,
+    /// What happened lately, the oldest first.
+    pub events: Vec<HistoryEntry>,
+    /// What runs the replicas.
+    pub runtime: &'static str,
+    /// What keeps it from doing so, if anything does.
+    pub runtime_trouble: Option<String>,
+}
+
+/// The ring has been changed: what the fleet has to know of it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RingReshaped {
+    /// How it is built now: newcomers have to fit.
+    pub spec: RingSpec,
+    /// Weights that have changed; they go with the replicas' next instances.
+    pub weights: Vec<(ReplicaName, Weight)>,
+}
+
+/// What the Supervisor may ask of the ring.
+pub struct RingLinks {
+    /// Members come.
+    pub join: Recipient<JoinRing>,
+    /// Members go.
+    pub leave: Recipient<LeaveRing>,
+    /// A member is ready.
+    pub admit: Recipient<AdmitReplica>,
+    /// A member is not ready any more.
+    pub evict: Recipient<EvictReplica>,
+    /// Tells when nothing is in flight.
+    pub drain: Recipient<DrainInstance>,
+    /// Nothing more will come of an instance.
+    pub ended: Recipient<InstanceEnded>,
+}
+
+/// What the Supervisor may ask of the prober. Set once the prober exists: the two
+/// report to each other.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ProberLinks {
+    /// Begin.
+    pub watch: Recipient<WatchInstance>,
+    /// Cease.
+    pub unwatch: Recipient<UnwatchInstance>,
+    /// How the last ones came out.
+    pub beats: Recipient<LookAtBeats>,
+}

@@ -1,0 +1,203 @@
+//! Carries the fleet's steps out.
+//!
+//! What touches the ring is sent at once and in order; whatever comes later in the same answer
+//! waits until the ring has it.
+
+use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
+use futures::FutureExt;
+use futures::future::{LocalBoxFuture, join_all};
+use log::{Level, error, info, log, warn};
+
+use super::Supervisor;
+use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
+use crate::actors::history::Undated;
+use crate::actors::ring_state::{AdmitReplica, DrainInstance, JoinRing, LeaveRing};
+use crate::fleet::{Event, LaunchOrder, Step};
+use crate::ring::{Member, ReplicaName};
+use crate::runtime::Running;
+
+impl Supervisor {
+    /// Begins every step, in order.
+    pub(super) fn carry_out(&mut self, steps: Vec<Step>, ctx: &mut Context<Self>) {
+        // What later steps wait for: the ring has taken in the earlier ones.
+        let mut ring_has_it: Vec<LocalBoxFuture<'static, ()>> = Vec::new();
+        let mut later = Vec::new();
+        let mut mourning = Vec::new();
+        let mut news = Vec::new();
+        for step in steps {
+            match step {
+                Step::Join(members) => {
+                    news.extend(
+                        members
+                            .iter()
+                            .map(|m| Undated::of_replica(&m.name, "joined")),
+                    );
+                    ring_has_it.push(self.join(members));
+                }
+                Step::Leave(names) => {
+                    news.extend(names.iter().map(|name| Undated::of_replica(name, "left")));
+                    info!("off the ring for good: {}", list(&names));
+                    ring_has_it.push(ring_future(self.ring.leave.send(LeaveRing(names))));
+                }
+                Step::Admit { id, endpoint } => {
+                    news.push(Undated::of(&id, "admitted"));
+                    self.graveyard.forget_in_flight(&id);
+                    let admit = AdmitReplica { id, endpoint };
+                    ring_has_it.push(ring_future(self.ring.admit.send(admit)));
+                }
+                Step::Evict { id, reason } => {
+                    warn!("{id} is off the ring: {reason}");
+                    news.push(Undated::of(&id, "evicted").because(reason));
+                    ring_has_it.push(self.evict(id, ctx));
+                }
+                Step::Mourn { id, cause, exit } => {
+                    mourning.push(self.mourn(id, &cause, exit, ctx));
+                }
+                Step::Watch { id, endpoint } => {
+                    if let Some(prober) = &self.prober {
+                        prober.watch.do_send(WatchInstance { id, endpoint });
+                    }
+                }
+                Step::Unwatch { id } => {
+                    if let Some(prober) = &self.prober {
+                        prober.unwatch.do_send(UnwatchInstance(id));
+                    }
+                }
+                Step::Report { replica, trouble } => warn!("{replica}: {trouble}"),
+                Step::Launch(_)
+                | Step::Disown { .. }
+                | Step::Drain { .. }
+                | Step::Stop { .. }
+                | Step::Answer { .. } => {
+                    later.push(step);
+                }
+            }
+        }
+        if !ring_has_it.is_empty() || !later.is_empty() || !mourning.is_empty() {
+            let carried_out = join_all(ring_has_it).into_actor(self).map(
+                move |_, supervisor: &mut Self, ctx: &mut Context<Self>| {
+                    supervisor.history.note(news, supervisor.now());
+                    supervisor.spawn_mourning(mourning, ctx);
+                    for step in later {
+                        supervisor.carry_out_later(step, ctx);
+                    }
+                },
+            );
+            ctx.spawn(carried_out);
+        }
+        self.set_alarm(ctx);
+        if self.fleet.is_shut_down() {
+            for gone in self.gone.drain(..) {
+                // Who asked may have stopped waiting.
+                let _ = gone.send(());
+            }
+        }
+    }
+
+    fn carry_out_later(&mut self, step: Step, ctx: &mut Context<Self>) {
+        match step {
+            Step::Launch(order) => self.launch(order, ctx),
+            Step::Drain { id } => {
+                let deadline = self.drain_deadline;
+                let drained = self.ring.drain.send(DrainInstance {
+                    id: id.clone(),
+                    deadline,
+                });
+                self.report_back(ctx, async move {
+                    match drained.await {
+                        Ok(0) => info!("{id} is drained"),
+                        Ok(left) => warn!(
+                            "{id} is stopped with {left} requests in flight: the drain deadline of {deadline:?} has passed"
+                        ),
+                        Err(error) => error!("cannot drain {id}: {error}"),
+                    }
+                    Event::Drained { id }
+                });
+            }
+            Step::Disown { id } => {
+                ctx.spawn(self.runtime.disown(id).into_actor(self));
+            }
+            Step::Stop { id, grace } => {
+                info!("stopping {id}");
+                let stopped = self.end(id.clone(), grace, ctx);
+                self.report_back(ctx, async move {
+                    match stopped.await {
+                        Ok(()) => Event::Stopped { id },
+                        Err(error) => {
+                            warn!("cannot stop {id}: {error}");
+                            let reason = error.to_string();
+                            Event::StopFailed { id, reason }
+                        }
+                    }
+                });
+            }
+            Step::Answer { ticket, outcome } => {
+                if let Some(answer) = self.answers.remove(&ticket) {
+                    // Whoever asked may have hung up; what was done stays done.
+                    let _ = answer.send(outcome);
+                }
+            }
+            other => self.carry_out(vec![other], ctx),
+        }
+    }
+
+    fn launch(&mut self, order: LaunchOrder, ctx: &mut Context<Self>) {
+        if self.runtime.spawns() {
+            // Who could not be started is tried again and again: said once.
+            let again = self.fleet.could_not_start(&order.id.replica);
+            let level = if again { Level::Debug } else { Level::Info };
+            log!(level, "starting {}", order.id);
+        }
+        let id = order.id.clone();
+        self.note(Undated::of(&id, "launched"));
+        let launched = self.runtime.launch(order);
+        self.report_back(ctx, async move {
+            match launched.await {
+                Ok(running) if running.id == id => {
+                    let endpoint = running.endpoint;
+                    Event::Launched { id, endpoint }
+                }
+                Ok(Running {
+                    id: theirs,
+                    endpoint,
+                }) => {
+                    let by = theirs.generation;
+                    Event::Overtaken { id, by, endpoint }
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    Event::LaunchFailed { id, reason }
+                }
+            }
+        });
+    }
+
+    fn join(&self, members: Vec<Member>) -> LocalBoxFuture<'static, ()> {
+        let joined = self.ring.join.send(JoinRing(members));
+        async move {
+            match joined.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => error!("cannot extend the ring: {error}"),
+                Err(error) => error!("cannot reach the ring: {error}"),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+fn ring_future<M>(sent: actix::dev::RecipientRequest<M>) -> LocalBoxFuture<'static, ()>
+where
+    M: Message<Result = ()> + Send + 'static,
+{
+    async move {
+        if let Err(error) = sent.await {
+            error!("cannot reach the ring: {error}");
+        }
+    }
+    .boxed_local()
+}
+
+fn list(names: &[ReplicaName]) -> String {
+    let names: Vec<&str> = names.iter().map(ReplicaName::as_str).collect();
+    names.join(", ")
+}

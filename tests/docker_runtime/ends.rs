@@ -1,0 +1,174 @@
+//! How containers end, and what becomes of their names.
+
+use super::*;
+
+#[test]
+fn a_death_is_reported_and_the_successor_takes_the_name() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let mut events = runtime.events();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.launch(order("S2", 1)).await.unwrap();
+
+        cli(&["kill", &fleet.container("S1")]);
+        let death = Death {
+            id: id("S1", 1),
+            exit: killed(),
+        };
+        assert_eq!(next(&mut events).await, death);
+
+        let address = runtime.launch(order("S1", 2)).await.unwrap().endpoint;
+        assert!(get(address, "/home").contains("Server: S1"));
+        let labels = inspect(&fleet.container("S1"))["Config"]["Labels"].clone();
+        assert_eq!(labels["io.ringmaster.generation"], "2");
+        let both = [fleet.container("S1"), fleet.container("S2")];
+        until("the dead one is gone", || fleet.containers() == both).await;
+
+        // A late stop of the old generation does not touch the new one.
+        runtime.stop(id("S1", 1), Duration::ZERO).await.unwrap();
+        assert!(get(address, "/home").contains("Server: S1"));
+
+        // A stop that was asked for is no news: the next event is the other's.
+        runtime.stop(id("S1", 2), GRACE).await.unwrap();
+        cli(&["kill", "-s", "INT", &fleet.container("S2")]);
+        let death = Death {
+            id: id("S2", 1),
+            exit: Exit {
+                code: Some(0),
+                ..Exit::default()
+            },
+        };
+        assert_eq!(next(&mut events).await, death);
+    });
+}
+
+/// The engine (20.10) goes on listing a container that is renamed and removed at once.
+#[test]
+fn clearing_the_old_and_starting_the_new_do_not_collide() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let mut events = runtime.events();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        for generation in 1..4 {
+            // An operator's way of removing, and a kill, which leaves removing to us.
+            match generation {
+                2 => cli(&["rm", "-f", &fleet.container("S1")]),
+                _ => cli(&["kill", &fleet.container("S1")]),
+            };
+            let Death { id: dead, .. } = next(&mut events).await;
+            assert_eq!(dead, id("S1", generation));
+            let clear = runtime.stop(dead, GRACE);
+            let (cleared, launched) =
+                futures::join!(clear, runtime.launch(order("S1", generation + 1)));
+            cleared.unwrap();
+            launched.unwrap();
+        }
+        until("one is left", || fleet.containers().len() == 1).await;
+        runtime.stop(id("S1", 4), GRACE).await.unwrap();
+        assert_eq!(fleet.containers(), [""; 0]);
+    });
+}
+
+#[test]
+fn an_exit_right_after_the_start_is_reported_one_way_or_the_other() {
+    on_engine(|| async {
+        let fleet = TestFleet::running(&["sh", "-c", "exit 3"]);
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let mut events = runtime.events();
+        match runtime.launch(order("S1", 1)).await {
+            Err(refused) => {
+                assert_eq!(refused.to_string(), "exited with code 3 at once");
+                assert_eq!(fleet.containers(), [""; 0]);
+            }
+            Ok(_) => {
+                let Death { exit, .. } = next(&mut events).await;
+                assert_eq!(exit.code, Some(3));
+            }
+        }
+    });
+}
+
+#[test]
+fn running_out_of_memory_is_told_apart_from_a_kill() {
+    on_engine(|| async {
+        // Reads zeros until a newline, which never comes.
+        let mut fleet = TestFleet::running(&["sh", "-c", "sleep 0.3; exec tail /dev/zero"]);
+        fleet.settings.template.memory = Some(16 << 20);
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let mut events = runtime.events();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        let Death { exit, .. } = next(&mut events).await;
+        assert!(exit.out_of_memory, "{exit:?}");
+        assert_eq!(exit.to_string(), "out of memory");
+    });
+}
+
+#[test]
+fn a_container_s_last_words_are_heard_until_it_is_cleared_away() {
+    on_engine(|| async {
+        let script = "echo one; echo two >&2; sleep 0.5; for i in 1 2; do echo $i; done; exit 3";
+        let fleet = TestFleet::running(&["sh", "-c", script]);
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let mut events = runtime.events();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        assert_eq!(runtime.last_words(id("S1", 1)).await.exit, None);
+        next(&mut events).await;
+        let words = runtime.last_words(id("S1", 1)).await;
+        assert_eq!(words.exit.unwrap().code, Some(3));
+        assert_eq!(words.lines.len(), 4, "{:?}", words.lines);
+        assert_eq!(words.lines[2..], ["1", "2"]);
+        runtime.stop(id("S1", 1), GRACE).await.unwrap();
+        let nothing = runtime.last_words(id("S1", 1)).await;
+        assert_eq!(nothing, LastWords::default());
+    });
+}
+
+#[test]
+fn what_ignores_sigterm_is_killed_after_its_grace() {
+    on_engine(|| async {
+        // As process 1, without a handler, it never sees the signal.
+        let fleet = TestFleet::running(&["sleep", "60"]);
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.launch(order("S2", 1)).await.unwrap();
+        let since = Instant::now();
+        runtime.stop(id("S1", 1), Duration::ZERO).await.unwrap();
+        assert!(
+            since.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            since.elapsed()
+        );
+        let since = Instant::now();
+        runtime
+            .stop(id("S2", 1), Duration::from_millis(700))
+            .await
+            .unwrap();
+        assert!(since.elapsed() >= Duration::from_millis(700));
+        assert_eq!(fleet.containers(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_stop_overtakes_a_launch_and_nothing_is_left() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let launch = actix::spawn(runtime.launch(order("S1", 1)));
+        until("it exists", || !fleet.containers().is_empty()).await;
+        runtime.stop(id("S1", 1), GRACE).await.unwrap();
+        assert_eq!(fleet.containers(), [""; 0]);
+        // The launch may have been through before the stop came; then it was stopped.
+        if let Err(refused) = launch.await.unwrap() {
+            assert_eq!(refused.to_string(), "stopped while it was starting");
+        }
+    });
+}
