@@ -75,7 +75,7 @@ pub fn decline(response: &mut HttpResponse) {
 /// Two byte streams that are joined once the replica agrees.
 ///
 /// The client's bytes go to the replica as a request's body does, through the guard. It
-/// sends them while awc reads the replica; so somebody must go on reading even while the
+/// sends them while the replica is read; so somebody must go on reading even while the
 /// client takes nothing, or a client that first says all it has to say would wait forever.
 /// That is the task that [`Tunnel::join`] spawns.
 #[derive(Default)]

@@ -7,8 +7,8 @@
 //!   for that lasts (`retry_budget`).
 //! * Otherwise: never.
 //!
-//! A pooled connection that turns out to have been closed counts as sent, because awc
-//! cannot tell whether the replica had read the request.
+//! A pooled connection that turns out to have been closed counts as sent, because
+//! nobody can tell whether the replica had read the request.
 
 use std::fmt;
 
@@ -101,7 +101,7 @@ impl Failure {
                     None => Self::Broken(error.to_string()),
                 }
             }
-            // How awc says that a connection was closed before the response.
+            // How the transport says that a connection was closed before the response.
             SendRequestError::Connect(ConnectError::Disconnected) => {
                 Self::Broken("the replica closed the connection".to_owned())
             }

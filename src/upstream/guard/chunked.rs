@@ -1,6 +1,6 @@
 //! The chunked transfer coding (RFC 9112, section 7.1), followed byte by byte.
 //!
-//! awc decodes the chunks; what is needed here is where they end. So that both find the
+//! awc's codec decodes the chunks; what is needed here is where they end. So that both find the
 //! same end, everything that this machine accepts means the same to awc: lines end in
 //! CRLF and in nothing else, and lengths are bounded.
 

@@ -26,7 +26,7 @@ pub enum Fault {
     /// More than 64 KiB.
     #[error("the response's head is too large")]
     LargeHead,
-    /// More than awc can read: 96.
+    /// More than 96, which is what awc's codec can read.
     #[error("the response has too many header fields")]
     ManyFields,
     /// A Content-Length that is no number, or several of them (RFC 9112, section 6.3).
