@@ -15,11 +15,16 @@ use tokio::net::TcpStream;
 
 use super::departure::Departure;
 use super::patience::{ClientTimes, Late, Patience};
-use super::watch::Watch;
+use super::watch::{Date, Watch};
 
 /// So long a connection is idle before nothing is kept of it but its socket. Shorter would
 /// cost those that have pauses more, longer would keep more memory after a rush.
 const NAP: Duration = Duration::from_millis(500);
+
+thread_local! {
+    /// Whose request is being answered, if actix does not know it.
+    static CURRENT: Cell<Option<Rc<ClientConnection>>> = Cell::default();
+}
 
 /// One connection of a client.
 pub struct ClientConnection {
@@ -59,7 +64,7 @@ impl ClientConnection {
             is_unread: Cell::new(false),
             is_settled: Cell::new(true),
             ends_a_head: Cell::new(false),
-            sleep: Cell::new(Sleep::Awake),
+            sleep: Cell::new(Sleep::Asleep),
             socket: Cell::new(None),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
@@ -69,9 +74,25 @@ impl ClientConnection {
         connection
     }
 
-    /// What is known of the connection that a request came on.
-    pub fn of(request: &HttpRequest) -> Option<&Rc<Self>> {
-        request.conn_data()
+    /// What is known of the connection that a request came on; to be asked as soon as a
+    /// handler has the request.
+    pub fn of(request: &HttpRequest) -> Option<Rc<Self>> {
+        let of_actix = request.conn_data().cloned();
+        of_actix.or_else(|| CURRENT.take())
+    }
+
+    /// Does what may begin to answer a request of this connection's. (Only actix's dispatcher
+    /// can tell a request its connection.)
+    pub fn during<T>(self: &Rc<Self>, answer: impl FnOnce() -> T) -> T {
+        CURRENT.set(Some(Rc::clone(self)));
+        let done = answer();
+        CURRENT.set(None);
+        done
+    }
+
+    /// The time, to the second, as a header field tells it.
+    pub fn date(&self) -> Date {
+        self.watch.date()
     }
 
     /// A request has come; it is in hand until what is returned, and all that
@@ -185,7 +206,7 @@ impl ClientConnection {
             && self.patience.is_idle(now, NAP)
     }
 
-    /// Something has come.
+    /// Something has come that actix is to look at.
     pub fn wakes(&self) {
         self.sleep.set(Sleep::Awake);
     }
@@ -270,12 +291,13 @@ impl Drop for Waiting {
     }
 }
 
-/// Whether anything is kept of a connection but its socket.
+/// Whether actix has a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sleep {
     Awake,
     /// It may fall asleep when its task is next polled.
     Drowsy,
+    /// It is in the lane.
     Asleep,
 }
 

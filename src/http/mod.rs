@@ -11,6 +11,7 @@ mod expect;
 mod forwarded;
 mod headers;
 mod key;
+mod lane;
 mod last_words;
 mod patience;
 mod proxy;
@@ -106,6 +107,7 @@ pub fn proxy_site(worker: Worker) -> Site {
 
 async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
     let connection = ClientConnection::of(&request);
+    let connection = connection.as_ref();
     if connection.is_some_and(|connection| connection.is_refused()) {
         return wellformed::hang_up().await;
     }

@@ -1,30 +1,32 @@
-//! A client's connection as a task: actix while there is something to do, and nothing but the
-//! socket while there is not.
+//! A client's connection as a task: in the lane while its requests are simple, with actix's
+//! dispatcher for all others.
 //!
-//! actix keeps two buffers of 8 KiB for as long as a connection is open, and most connections
-//! have nothing to say most of the time. So one that is idle for a while gives up all that
-//! actix has made of it, and gets it anew when something comes:
+//! The dispatcher keeps two buffers of 8 KiB for as long as it has a connection, and most
+//! connections have nothing to say most of the time. So one that is idle for a while is taken
+//! from it again:
 //!
 //! ```text
-//!             something comes
-//!   asleep ───────────────────▶ awake ───▶ over
-//!     │  ◀───────────────────────  (actix ends it)
-//!     │   idle, nothing half said
-//!     └──▶ over (late, or the server stops)
+//!             not simple
+//!   lane ───────────────────▶ awake ───▶ over
+//!    │  ◀───────────────────────  (actix ends it)
+//!    │   idle, nothing half said
+//!    └──▶ over (the client has left, or is late, or the server stops)
 //! ```
 //!
-//! A connection begins asleep: one that says nothing at all costs next to nothing.
+//! A connection begins in the lane, where one that says nothing costs next to nothing.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix_http::Protocol;
+use actix_http::body::BoxBody;
+use actix_http::{Protocol, Request, Response};
 use actix_service::Service;
+use actix_web::web::Bytes;
 use log::debug;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
@@ -32,16 +34,18 @@ use tokio::net::TcpStream;
 
 use super::connection::ClientConnection;
 use super::departure::Departure;
-use super::error::ProxyError;
-use super::patience::Late;
-use super::stream::{ClientStream, say};
+use super::lane::{Lane, Left};
+use super::stream::ClientStream;
 use super::watch::Watch;
 
 /// What actix serves connections with.
 type Accepted = (ClientStream, Protocol, Option<SocketAddr>);
 
 /// Serves clients' sockets.
-pub struct ClientService<S> {
+pub struct ClientService<A, S> {
+    /// Answers requests.
+    pub app: Rc<A>,
+    /// actix's dispatcher, before the same.
     pub actix: Rc<S>,
     pub watch: Rc<Watch>,
     pub departure: Arc<Departure>,
@@ -49,13 +53,17 @@ pub struct ClientService<S> {
     pub idle_timeout: Duration,
 }
 
-impl<S> Service<TcpStream> for ClientService<S>
+impl<A, S> Service<TcpStream> for ClientService<A, S>
 where
+    A: Service<Request> + 'static,
+    A::Response: Into<Response<BoxBody>>,
+    A::Error: Into<Response<BoxBody>>,
+    A::Future: Unpin,
     S: Service<Accepted, Response = ()> + 'static,
 {
     type Response = ();
     type Error = S::Error;
-    type Future = Served<S>;
+    type Future = Served<A, S>;
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.actix.poll_ready(cx)
@@ -65,11 +73,13 @@ where
         if let Err(error) = prepare(&socket, self.idle_timeout) {
             debug!("a client's socket cannot be set up: {error}");
         }
+        let peer = socket.peer_addr().ok();
         Served {
+            app: Rc::clone(&self.app),
             actix: Rc::clone(&self.actix),
             connection: ClientConnection::open(&self.watch, &self.departure),
-            peer: socket.peer_addr().ok(),
-            stage: Stage::Asleep(socket),
+            peer,
+            stage: Stage::InLane(Lane::new(socket)),
         }
     }
 }
@@ -87,67 +97,68 @@ fn prepare(socket: &TcpStream, idle: Duration) -> io::Result<()> {
 }
 
 /// One connection, until it is over.
-pub struct Served<S: Service<Accepted>> {
+pub struct Served<A: Service<Request>, S: Service<Accepted>> {
+    app: Rc<A>,
     actix: Rc<S>,
     connection: Rc<ClientConnection>,
     peer: Option<SocketAddr>,
-    stage: Stage<S::Future>,
+    stage: Stage<A::Future, S::Future>,
 }
 
-enum Stage<F> {
-    Asleep(TcpStream),
-    Awake(Pin<Box<F>>),
+enum Stage<A, S> {
+    InLane(Lane<A>),
+    Awake(Pin<Box<S>>),
     Over,
 }
 
-impl<S: Service<Accepted, Response = ()>> Future for Served<S> {
+impl<A, S> Future for Served<A, S>
+where
+    A: Service<Request>,
+    A::Response: Into<Response<BoxBody>>,
+    A::Error: Into<Response<BoxBody>>,
+    A::Future: Unpin,
+    S: Service<Accepted, Response = ()>,
+{
     type Output = Result<(), S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Stage::Awake(_) = this.stage
-            && this.connection.falls_asleep()
-        {
-            // Which leaves the socket with the connection.
-            this.stage = Stage::Over;
-            if let Some(socket) = this.connection.kept() {
-                this.stage = Stage::Asleep(socket);
-            }
-        }
-        this.stage = match std::mem::replace(&mut this.stage, Stage::Over) {
-            Stage::Over => return Poll::Ready(Ok(())),
-            Stage::Asleep(socket) => {
-                this.connection.awaited_by(cx.waker());
-                match socket.poll_read_ready(cx) {
-                    Poll::Pending => {
-                        if this.connection.late() == Some(Late::Head) {
-                            say(&socket, &ProxyError::SlowHead);
-                        }
-                        if this.connection.late().is_some() || this.connection.is_over() {
-                            return Poll::Ready(Ok(()));
-                        }
-                        Stage::Asleep(socket)
-                    }
-                    Poll::Ready(Err(error)) => {
-                        debug!("a client's socket cannot be read: {error}");
-                        return Poll::Ready(Ok(()));
-                    }
-                    Poll::Ready(Ok(())) => {
-                        this.connection.wakes();
-                        let stream = ClientStream::new(socket, Rc::clone(&this.connection));
-                        let call = this.actix.call((stream, Protocol::Http1, this.peer));
-                        Stage::Awake(Box::pin(call))
+        loop {
+            match &mut this.stage {
+                Stage::InLane(lane) => {
+                    let left = lane.poll(cx, &*this.app, &this.connection, this.peer);
+                    match ready!(left) {
+                        Left::Over => this.stage = Stage::Over,
+                        Left::NotSimple(first) => this.wake(first),
                     }
                 }
+                Stage::Awake(_) if this.connection.falls_asleep() => {
+                    // Which leaves the socket with the connection.
+                    this.stage = Stage::Over;
+                    if let Some(socket) = this.connection.kept() {
+                        this.stage = Stage::InLane(Lane::new(socket));
+                    }
+                }
+                Stage::Awake(actix) => return actix.as_mut().poll(cx),
+                Stage::Over => return Poll::Ready(Ok(())),
             }
-            awake => awake,
-        };
-        match &mut this.stage {
-            Stage::Awake(actix) => actix.as_mut().poll(cx),
-            _ => Poll::Pending,
         }
     }
 }
 
-/// Nothing of it is pinned but what lies in a box.
-impl<S: Service<Accepted>> Unpin for Served<S> {}
+impl<A, S> Served<A, S>
+where
+    A: Service<Request>,
+    S: Service<Accepted>,
+{
+    /// Has actix go on with what has come first.
+    fn wake(&mut self, first: Bytes) {
+        if let Stage::InLane(lane) = std::mem::replace(&mut self.stage, Stage::Over) {
+            self.connection.wakes();
+            let connection = Rc::clone(&self.connection);
+            let stream = ClientStream::new(lane.into_socket(), connection, first);
+            let call = self.actix.call((stream, Protocol::Http1, self.peer));
+            self.stage = Stage::Awake(Box::pin(call));
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! It is put together as `actix_web::HttpServer` does it, which takes sockets as they are.
 
+use std::future::ready;
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -69,32 +70,38 @@ pub fn serve(
         let Site { configure, check } = site();
         let app = App::new().configure(configure).into_factory();
         let app = app.map_err(|error: actix_web::Error| error.error_response());
-        let stopping = stop.clone();
-        let service = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stop = stopping.clone();
-                async move { stop.notified().await }
-            })
-            // The watch does both, for every head and with one timer for all.
-            .keep_alive(KeepAlive::Os)
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(DISCONNECT)
-            .local_addr(address)
-            .on_connect_ext(|stream: &ClientStream, connection| {
-                connection.insert(Rc::clone(stream.connection()));
-            })
-            .expect(fn_service(move |request| {
-                expect::go_on(request, Rc::clone(&check))
-            }))
-            .finish(map_config(app, |()| AppConfig::default()));
+        let app = map_config(app, |()| AppConfig::default());
         let (stop, departure) = (stop.clone(), Arc::clone(&departure));
         fn_factory(move || {
             let (stop, departure) = (stop.clone(), Arc::clone(&departure));
-            let actix = service.new_service(());
+            let (app, check) = (app.new_service(()), Rc::clone(&check));
             async move {
+                let app = Rc::new(app.await?);
                 let watch = Watch::start(settings.client_times, most);
-                watch.end_at(async move { stop.notified().await });
-                actix.await.map(|actix| ClientService {
+                let stopped = stop.clone();
+                watch.end_at(async move { stopped.notified().await });
+                let shared = Rc::clone(&app);
+                let shared = move || ready(Ok::<_, ()>(Rc::clone(&shared)));
+                let service = HttpService::build()
+                    .graceful_shutdown_signal(move || {
+                        let stop = stop.clone();
+                        async move { stop.notified().await }
+                    })
+                    // The watch does both, for every head and with one timer for all.
+                    .keep_alive(KeepAlive::Os)
+                    .client_request_timeout(Duration::ZERO)
+                    .client_disconnect_timeout(DISCONNECT)
+                    .local_addr(address)
+                    .on_connect_ext(|stream: &ClientStream, connection| {
+                        connection.insert(Rc::clone(stream.connection()));
+                    })
+                    .expect(fn_service(move |request| {
+                        expect::go_on(request, Rc::clone(&check))
+                    }))
+                    .finish(fn_factory(shared));
+                let actix = service.new_service(()).await;
+                actix.map(|actix| ClientService {
+                    app,
                     actix: Rc::new(actix),
                     watch,
                     departure,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,6 +22,8 @@ pub struct ClientStream {
     /// It is there until this is dropped.
     socket: Option<TcpStream>,
     connection: Rc<ClientConnection>,
+    /// What has been read of it already.
+    first: Bytes,
     /// Bytes in a row that were read before it was known what they are.
     in_a_row: usize,
     /// The request that comes names another version of HTTP.
@@ -28,11 +31,12 @@ pub struct ClientStream {
 }
 
 impl ClientStream {
-    /// A client's socket.
-    pub fn new(socket: TcpStream, connection: Rc<ClientConnection>) -> Self {
+    /// A client's socket, from which this has come first.
+    pub fn new(socket: TcpStream, connection: Rc<ClientConnection>, first: Bytes) -> Self {
         Self {
             socket: Some(socket),
             connection,
+            first,
             in_a_row: 0,
             is_other_version: false,
         }
@@ -113,7 +117,13 @@ impl AsyncRead for ClientStream {
             }
         }
         let before = buf.filled().len();
-        let read = this.socket()?.poll_read(cx, buf);
+        let read = if this.first.is_empty() {
+            this.socket()?.poll_read(cx, buf)
+        } else {
+            let fits = this.first.len().min(buf.remaining());
+            buf.put_slice(&this.first.split_to(fits));
+            Poll::Ready(Ok(()))
+        };
         if read.is_pending() {
             this.in_a_row = 0;
             this.connection.awaited_by(cx.waker());

@@ -1,8 +1,11 @@
 //! Who looks at a worker thread's connections: which are late, which fall asleep.
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use actix_web::http::header::HttpDate;
 
 use super::connection::ClientConnection;
 use super::patience::ClientTimes;
@@ -10,6 +13,9 @@ use crate::memory;
 
 /// So many connections that fell asleep leave some 10 MiB.
 const WORTH_GIVING_BACK: usize = 640;
+
+/// An IMF-fixdate (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub type Date = [u8; 29];
 
 /// Looks at a worker thread's connections now and then.
 ///
@@ -20,6 +26,7 @@ pub struct Watch {
     /// So many connections are many.
     many: usize,
     now: Cell<Instant>,
+    date: Cell<Date>,
     connections: RefCell<Vec<Weak<ClientConnection>>>,
     /// So many have fallen asleep since memory was given back.
     asleep: Cell<usize>,
@@ -34,6 +41,7 @@ impl Watch {
             times,
             many: most - most / 8,
             now: Cell::new(Instant::now()),
+            date: Cell::new(date(SystemTime::now())),
             connections: RefCell::default(),
             asleep: Cell::new(0),
             is_over: Cell::new(false),
@@ -58,6 +66,11 @@ impl Watch {
     /// The time of the last tick.
     pub fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// The date of the last tick.
+    pub fn date(&self) -> Date {
+        self.date.get()
     }
 
     /// Looks at this one from now on.
@@ -95,6 +108,7 @@ impl Watch {
 
     fn look(&self, now: Instant, interval: Duration) {
         self.now.set(now);
+        self.date.set(date(SystemTime::now()));
         let judged = now.checked_sub(interval).unwrap_or(now);
         let mut connections = self.connections.borrow_mut();
         let times = if connections.len() >= self.many {
@@ -117,4 +131,11 @@ impl Watch {
             memory::give_back();
         }
     }
+}
+
+fn date(time: SystemTime) -> Date {
+    let mut date = Date::default();
+    // What does not fit is no date.
+    let _ = write!(date.as_mut_slice(), "{}", HttpDate::from(time));
+    date
 }

@@ -1,0 +1,277 @@
+//! A response on its way to a client, as it is written.
+//!
+//! What there is goes out together: the head with the beginning of the body, pieces that come
+//! at once in one system call. Small ones are copied to that end, large ones are not. The body
+//! is asked for more when all that it gave has been taken, so that a client which is slow slows
+//! the replica down.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::{ConnectionType, Response, ResponseHead};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+use actix_web::web::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use super::request::Terms;
+
+/// A piece of so many bytes is worth a system call that takes it from where it is.
+const LARGE: usize = 8 * 1024;
+/// So much is gathered before it is written.
+const ENOUGH: usize = 32 * 1024;
+/// So much room is kept for the next answer.
+const MOST_ROOM: usize = 2 * ENOUGH;
+
+thread_local! {
+    /// Room to write in, left by the last answer.
+    static ROOM: Cell<Vec<u8>> = Cell::default();
+}
+
+/// One response.
+pub struct Answer {
+    /// What is to be written first: heads, framing, small pieces.
+    text: Vec<u8>,
+    /// So much of it has been.
+    written: usize,
+    /// A large piece behind it.
+    piece: Bytes,
+    /// The piece's chunk is not closed yet.
+    owes_line_end: bool,
+    /// What is still to come; nothing after its end.
+    body: Option<BoxBody>,
+    framing: Framing,
+    is_last: bool,
+}
+
+/// How the end of a body is told (RFC 9112, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// So many bytes are left.
+    Counted(u64),
+    Chunked,
+    UntilClose,
+}
+
+impl Answer {
+    /// An answer of which nothing has been written.
+    pub fn new(response: Response<BoxBody>, terms: Terms, date: &[u8]) -> Self {
+        let (response, body) = response.into_parts();
+        let head = response.head();
+        let size = body.size();
+        let framing = match size {
+            BodySize::None => Framing::Counted(0),
+            BodySize::Sized(length) => Framing::Counted(length),
+            BodySize::Stream if head.chunked() => Framing::Chunked,
+            BodySize::Stream => Framing::UntilClose,
+        };
+        let has_none = terms.is_head || is_bodiless(head.status) || framing == Framing::Counted(0);
+        let is_last = terms.closes
+            || head.connection_type() == ConnectionType::Close
+            || (framing == Framing::UntilClose && !has_none);
+        let mut text = ROOM.take();
+        write_head(&mut text, head, size, is_last, date);
+        Self {
+            text,
+            written: 0,
+            piece: Bytes::new(),
+            owes_line_end: false,
+            body: if has_none { None } else { Some(body) },
+            framing,
+            is_last,
+        }
+    }
+
+    /// Whether the connection ends with it.
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    /// Writes it to its end.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut socket: Pin<&mut TcpStream>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let gathered = self.gather(cx)?;
+            while self.written < self.text.len() || !self.piece.is_empty() {
+                let written = ready!(self.poll_write(cx, socket.as_mut()))?;
+                self.advance(written);
+            }
+            if gathered.is_pending() {
+                // It may be long until there is more.
+                self.leave_room();
+                return Poll::Pending;
+            }
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Takes from the body what is there: until its end, or until it is enough.
+    fn gather(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while self.piece.is_empty() && self.text.len() < ENOUGH {
+            let Some(body) = &mut self.body else {
+                break;
+            };
+            match Pin::new(body).poll_next(cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(Some(Ok(piece))) => self.frame(piece),
+                Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error.to_string())),
+                Poll::Ready(None) => {
+                    self.body = None;
+                    self.end()?;
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn frame(&mut self, mut piece: Bytes) {
+        if self.owes_line_end {
+            self.owes_line_end = false;
+            self.text.extend_from_slice(b"\r\n");
+        }
+        // An empty chunk would be the last one.
+        if piece.is_empty() {
+            return;
+        }
+        match &mut self.framing {
+            Framing::Counted(left) => {
+                let taken =
+                    usize::try_from(*left).map_or(piece.len(), |left| piece.len().min(left));
+                piece.truncate(taken);
+                *left -= taken as u64;
+            }
+            // Writing to a vector cannot fail.
+            Framing::Chunked => drop(write!(self.text, "{:X}\r\n", piece.len())),
+            Framing::UntilClose => {}
+        }
+        let is_chunk = self.framing == Framing::Chunked;
+        if piece.len() >= LARGE {
+            self.piece = piece;
+            self.owes_line_end = is_chunk;
+        } else {
+            self.text.extend_from_slice(&piece);
+            if is_chunk {
+                self.text.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        match self.framing {
+            Framing::Counted(0) | Framing::UntilClose => {}
+            Framing::Counted(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Framing::Chunked if self.owes_line_end => {
+                self.text.extend_from_slice(b"\r\n0\r\n\r\n");
+            }
+            Framing::Chunked => self.text.extend_from_slice(b"0\r\n\r\n"),
+        }
+        self.owes_line_end = false;
+        Ok(())
+    }
+
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        socket: Pin<&mut TcpStream>,
+    ) -> Poll<io::Result<usize>> {
+        let text = self.text.get(self.written..).unwrap_or_default();
+        let written = if self.piece.is_empty() {
+            socket.poll_write(cx, text)
+        } else if text.is_empty() {
+            socket.poll_write(cx, &self.piece)
+        } else {
+            let both = [IoSlice::new(text), IoSlice::new(&self.piece)];
+            socket.poll_write_vectored(cx, &both)
+        };
+        match ready!(written)? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => Poll::Ready(Ok(written)),
+        }
+    }
+
+    fn advance(&mut self, written: usize) {
+        let of_text = written.min(self.text.len() - self.written);
+        self.written += of_text;
+        self.piece.advance(written - of_text);
+        if self.written == self.text.len() {
+            self.text.clear();
+            self.written = 0;
+        }
+    }
+
+    fn leave_room(&mut self) {
+        if self.text.capacity() > 0 && self.text.capacity() <= MOST_ROOM {
+            self.text.clear();
+            // Where the thread ends, nobody needs it.
+            let _ = ROOM.try_with(|room| room.set(std::mem::take(&mut self.text)));
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.leave_room();
+    }
+}
+
+/// RFC 9112, section 6.3: these end with their heads.
+fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
+/// Writes a head in HTTP/1.1 as actix's encoder does.
+fn write_head(text: &mut Vec<u8>, head: &ResponseHead, size: BodySize, is_last: bool, date: &[u8]) {
+    text.extend_from_slice(b"HTTP/1.1 ");
+    text.extend_from_slice(head.status.as_str().as_bytes());
+    text.push(b' ');
+    text.extend_from_slice(head.reason().as_bytes());
+    text.extend_from_slice(b"\r\n");
+    match size {
+        _ if is_bodiless(head.status) => {}
+        BodySize::None => {}
+        // Writing to a vector cannot fail.
+        BodySize::Sized(length) => drop(write!(text, "content-length: {length}\r\n")),
+        BodySize::Stream if head.chunked() => field(text, "transfer-encoding", b"chunked"),
+        BodySize::Stream => {}
+    }
+    // Who offers an upgrade names it here, too (RFC 9110, section 7.8).
+    match (is_last, head.headers.contains_key(UPGRADE)) {
+        (true, true) => field(text, "connection", b"close, upgrade"),
+        (true, false) => field(text, "connection", b"close"),
+        (false, true) => field(text, "connection", b"upgrade"),
+        (false, false) => {}
+    }
+    // A 304 may tell the length that the body would have had (RFC 9110, section 8.6).
+    let is_length_told = head.status == StatusCode::NOT_MODIFIED;
+    let mut has_date = false;
+    for (name, value) in &head.headers {
+        match *name {
+            CONNECTION | TRANSFER_ENCODING => continue,
+            CONTENT_LENGTH if !is_length_told => continue,
+            DATE => has_date = true,
+            _ => {}
+        }
+        field(text, name.as_str(), value.as_bytes());
+    }
+    if !has_date {
+        field(text, "date", date);
+    }
+    text.extend_from_slice(b"\r\n");
+}
+
+fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        text.extend_from_slice(part);
+    }
+}

@@ -1,0 +1,91 @@
+//! Which requests are simple, and reading them.
+
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+
+use actix_http::{ConnectionType, Request};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, Uri, Version};
+use actix_web::web::Bytes;
+use httparse::Status;
+
+/// A request may have so many fields, here and with actix.
+const MOST_FIELDS: usize = 96;
+
+/// A request without a body, the whole of which has come and nothing behind it.
+pub struct Simple {
+    /// As actix reads it.
+    pub request: Request,
+    /// How it is to be answered.
+    pub terms: Terms,
+}
+
+/// What of a request says how its response is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The response has no body, whatever it says (RFC 9110, section 9.3.2).
+    pub is_head: bool,
+    /// It is the connection's last one.
+    pub closes: bool,
+}
+
+impl Simple {
+    /// The request that `bytes` are, if they are a simple one. What is wrong, and what is
+    /// only unusual, is not for this place to tell apart.
+    pub fn of(bytes: &Bytes, peer: Option<SocketAddr>) -> Option<Self> {
+        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut read = httparse::Request::new(&mut []);
+        match read.parse_with_uninit_headers(bytes, &mut fields) {
+            Ok(Status::Complete(length)) if length == bytes.len() => {}
+            _ => return None,
+        }
+        let method = Method::from_bytes(read.method?.as_bytes()).ok()?;
+        if read.version? != 1 || method == Method::CONNECT {
+            return None;
+        }
+        let target = bytes.slice_ref(read.path?.as_bytes());
+        let uri = Uri::from_maybe_shared(target).ok()?;
+
+        let mut request = Request::new();
+        let head = request.head_mut();
+        let (mut has_host, mut connection) = (false, None);
+        for field in &*read.headers {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+            match name {
+                // actix refuses a second one.
+                header::HOST if has_host => return None,
+                header::HOST => has_host = true,
+                header::CONNECTION if connection.is_some() => return None,
+                header::CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {
+                    connection = Some(ConnectionType::KeepAlive);
+                }
+                header::CONNECTION if field.value.eq_ignore_ascii_case(b"close") => {
+                    connection = Some(ConnectionType::Close);
+                }
+                header::CONNECTION
+                | header::CONTENT_LENGTH
+                | header::TRANSFER_ENCODING
+                | header::UPGRADE
+                | header::EXPECT => return None,
+                _ => {}
+            }
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
+            head.headers.append(name, value);
+        }
+        if !has_host {
+            return None;
+        }
+        if let Some(connection) = connection {
+            head.set_connection_type(connection);
+        }
+        let terms = Terms {
+            is_head: method == Method::HEAD,
+            closes: connection == Some(ConnectionType::Close),
+        };
+        head.method = method;
+        head.uri = uri;
+        head.version = Version::HTTP_11;
+        head.peer_addr = peer;
+        Some(Self { request, terms })
+    }
+}
