@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use super::departure::Departure;
 use super::patience::{ClientTimes, Late, Patience};
 use super::watch::{Date, Watch};
+use crate::upstream::{FieldSlot, Fields};
 
 /// So long a connection is idle before nothing is kept of it but its socket. Shorter would
 /// cost those that have pauses more, longer would keep more memory after a rush.
@@ -43,6 +44,7 @@ pub struct ClientConnection {
     /// Whether what came last was the end of a head.
     ends_a_head: Cell<bool>,
     sleep: Cell<Sleep>,
+    fields: FieldSlot,
     /// Left by who had it, for who has it next.
     socket: Cell<Option<TcpStream>>,
     /// Who reads from it.
@@ -65,6 +67,7 @@ impl ClientConnection {
             is_settled: Cell::new(true),
             ends_a_head: Cell::new(false),
             sleep: Cell::new(Sleep::Asleep),
+            fields: FieldSlot::default(),
             socket: Cell::new(None),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
@@ -90,6 +93,21 @@ impl ClientConnection {
         done
     }
 
+    /// Whether the request in hand is a simple one: without a body, and it asks for no upgrade.
+    pub fn is_in_lane(&self) -> bool {
+        self.sleep.get() == Sleep::Asleep
+    }
+
+    /// Where a replica's fields are left on their way into the answer of a simple request.
+    pub fn field_slot(&self) -> &FieldSlot {
+        &self.fields
+    }
+
+    /// What has been left there.
+    pub fn fields(&self) -> Option<Fields> {
+        self.fields.take()
+    }
+
     /// The time, to the second, as a header field tells it.
     pub fn date(&self) -> Date {
         self.watch.date()
@@ -100,10 +118,12 @@ impl ClientConnection {
     pub fn begin(self: &Rc<Self>, request: &RequestHead) -> InHand {
         let fields = request.headers();
         // What actix takes for a body, whether there is one or not.
-        let has_body = fields.contains_key(CONTENT_LENGTH)
-            || fields.contains_key(TRANSFER_ENCODING)
-            || fields.contains_key(UPGRADE)
-            || request.method == Method::CONNECT;
+        let has_body = !self.is_in_lane()
+            && (fields.contains_key(CONTENT_LENGTH)
+                || fields.contains_key(TRANSFER_ENCODING)
+                || fields.contains_key(UPGRADE)
+                || request.method == Method::CONNECT);
+        self.fields.set(None);
         self.has_more.set(false);
         self.is_settled.set(false);
         self.patience.begin(has_body);

@@ -13,9 +13,10 @@ use actix_web::http::uri::Authority;
 use actix_web::http::{StatusCode, Version};
 use ipnet::IpNet;
 
+use super::address::AddressText;
 use super::headers;
 use super::key::REQUEST_ID;
-use crate::upstream::OutgoingHead;
+use crate::upstream::{Fields, OutgoingHead};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -23,7 +24,8 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// RFC 9110, section 7.6.3: the protocol as it was received, and a name.
 const VIA: HeaderValue = HeaderValue::from_static("1.1 ringmaster");
-const VIA_HTTP10: HeaderValue = HeaderValue::from_static("1.0 ringmaster");
+const VIA_LINE: &[u8] = b"via: 1.1 ringmaster\r\n";
+const VIA_HTTP10_LINE: &[u8] = b"via: 1.0 ringmaster\r\n";
 
 /// A client's fields for a replica, whose own address stands for a Host that is not told.
 pub fn tell_request(
@@ -57,21 +59,23 @@ pub fn tell_request(
     if let Some(peer) = peer {
         let before = from.get_all(&FOR).filter(|_| is_trusted);
         let before = before.map(HeaderValue::as_bytes);
-        to.list(FOR.as_str(), before.filter(|value| !value.is_empty()), peer);
+        let before = before.filter(|value| !value.is_empty());
+        to.list(FOR.as_str(), before, AddressText::of(peer).as_bytes());
     }
     // What a trusted proxy has not said is as we see it.
     if !tells_proto {
-        to.field(PROTO.as_str(), b"http");
+        to.line(b"x-forwarded-proto: http\r\n");
     }
     if let (false, Some(host)) = (tells_host, host) {
         to.field(HOST.as_str(), host);
     }
     if let Some(id) = fresh_id {
-        to.list(REQUEST_ID.as_str(), std::iter::empty(), id);
+        let mut digits = itoa::Buffer::new();
+        to.field(REQUEST_ID.as_str(), digits.format(id).as_bytes());
     }
     // Several fields of one name are one list (RFC 9110, section 5.3).
     let http10 = request.version() < Version::HTTP_11;
-    to.field("via", if http10 { VIA_HTTP10 } else { VIA }.as_bytes());
+    to.line(if http10 { VIA_HTTP10_LINE } else { VIA_LINE });
 }
 
 fn authority_of(authority: &Authority) -> &[u8] {
@@ -94,6 +98,45 @@ pub fn tell_response(status: StatusCode, fields: &mut HeaderMap) {
         fields.append(header::UPGRADE, value);
     }
     fields.append(header::VIA, VIA);
+}
+
+/// The same, of fields as they came, which are written as lines of a head. Whether Date was
+/// among them.
+pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> bool {
+    let mut has_date = false;
+    let connection = || fields.get_all("connection").flat_map(headers::named_by);
+    let names_others = connection().next().is_some();
+    let is_named = |name: &[u8]| connection().any(|other| other.eq_ignore_ascii_case(name));
+    let offers_upgrade = offers_upgrade(status, fields);
+    for field in fields.iter() {
+        let start = to.len();
+        to.extend_from_slice(field.line.unwrap_or(field.name));
+        let end = start + field.name.len();
+        let name = to.get_mut(start..end).unwrap_or_default();
+        name.make_ascii_lowercase();
+        let stays = match &*name {
+            b"upgrade" => !offers_upgrade,
+            b"content-length" => status != StatusCode::NOT_MODIFIED,
+            name => headers::is_hop_by_hop(name) || (names_others && is_named(name)),
+        };
+        if stays {
+            to.truncate(start);
+            continue;
+        }
+        has_date |= name == b"date";
+        if field.line.is_none() {
+            for part in [b": ", field.value, b"\r\n"] {
+                to.extend_from_slice(part);
+            }
+        }
+    }
+    to.extend_from_slice(VIA_LINE);
+    has_date
+}
+
+/// Whether a response that is no switch of protocols says to which one could be switched.
+pub fn offers_upgrade(status: StatusCode, fields: &Fields) -> bool {
+    status == StatusCode::UPGRADE_REQUIRED && fields.get_all("upgrade").next().is_some()
 }
 
 /// Who a request comes from: the peer, or whom it forwards for as far as proxies are trusted.

@@ -30,6 +30,34 @@ pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &He
     })
 }
 
+/// Whether a field of this name, in lower case, concerns one connection only, or its length.
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"proxy-authenticate"
+            | b"proxy-authorization"
+            | b"te"
+            | b"trailer"
+            | b"transfer-encoding"
+            | b"upgrade"
+            | b"content-length"
+            | b"expect"
+    )
+}
+
+/// What a value of Connection names that is a field: mostly nothing.
+pub fn named_by(connection: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let options = connection
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii);
+    options.filter(|option| {
+        !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close")
+    })
+}
+
 /// Takes all other fields away.
 pub fn keep_end_to_end(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = options(headers)

@@ -2,6 +2,7 @@
 //!
 //! Handlers know messages, not actors: what they may ask for is in [`Links`].
 
+mod address;
 mod admin;
 mod connection;
 mod control;

@@ -1,6 +1,7 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::rc::Rc;
 
 use actix_web::body::BodySize;
@@ -24,8 +25,27 @@ use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
 use crate::upstream::{
-    Attempt, Exchange, Failure, Grant, Idle, OutgoingHead, Replay, Verdict, recycle,
+    Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, OutgoingHead, Replay, Verdict,
+    recycle,
 };
+
+/// A request that is to be forwarded, and all that is known of it. It is made once and
+/// referred to from then on: what the steps below keep each for themselves is in the future
+/// of every request.
+struct Errand<'r> {
+    worker: &'r Worker,
+    request: &'r HttpRequest,
+    connection: Option<&'r Rc<ClientConnection>>,
+    body: Option<&'r Replay>,
+    /// Where the response's fields are left, if the request is a simple one.
+    slot: Option<&'r FieldSlot>,
+    /// It asks for another protocol.
+    tunnel: Option<Tunnel>,
+    /// The id that it is given for want of one.
+    fresh_id: Option<u64>,
+    /// When it has taken too long.
+    deadline: Option<Instant>,
+}
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
 /// order if that one cannot be reached.
@@ -39,77 +59,73 @@ pub async fn forward(
     };
     worker.counters.request();
     worker.retry_budget.earn();
-    let upgrade = match upgrade::asked(request) {
-        _ if request.method() == Method::CONNECT => Err(ProxyError::Connect),
-        upgrade => check_length(request.head(), worker.settings.max_body).and(upgrade),
-    };
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
+    let simple = connection.filter(|connection| connection.is_in_lane());
+    let is_upgrade = match judge(worker, request, simple.is_some()) {
+        Ok(is_upgrade) => is_upgrade,
         Err(error) => {
             worker.counters.failure();
             return (Err(error), Some(Unread::Payload(payload)));
         }
     };
-    let body = if upgrade {
+    let body = if simple.is_some() {
+        None
+    } else if is_upgrade {
         Some(Replay::tunnel(payload))
     } else {
         body_of(request, payload, &worker.settings)
     };
-    let answered =
-        attempt_until_answered(worker, request, connection, upgrade, body.as_ref()).await;
+    let within = worker.settings.times.request;
+    let errand = Errand {
+        worker,
+        request,
+        connection,
+        body: body.as_ref(),
+        slot: simple.map(|connection| connection.field_slot()),
+        tunnel: is_upgrade.then(Tunnel::default),
+        fresh_id: key::fresh_id(request),
+        deadline: within.map(|time| Instant::now() + time),
+    };
+    let answered = attempt_until_answered(&errand).await;
     if answered.is_err() {
         worker.counters.failure();
     }
     (answered, body.map(Unread::Replay))
 }
 
-async fn attempt_until_answered(
-    worker: &Worker,
-    request: &HttpRequest,
-    connection: Option<&Rc<ClientConnection>>,
-    upgrade: bool,
-    body: Option<&Replay>,
-) -> Result<HttpResponse, ProxyError> {
-    let times = &worker.settings.times;
-    let deadline = times.request.map(|time| Instant::now() + time);
-    let tunnel = upgrade.then(Tunnel::default);
-    let fresh_id = key::fresh_id(request);
+/// Whether a request asks for another protocol; an error if it is not to be forwarded.
+fn judge(worker: &Worker, request: &HttpRequest, is_simple: bool) -> Result<bool, ProxyError> {
+    if is_simple {
+        return Ok(false);
+    }
+    if request.method() == Method::CONNECT {
+        return Err(ProxyError::Connect);
+    }
+    check_length(request.head(), worker.settings.max_body)?;
+    upgrade::asked(request)
+}
+
+async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, ProxyError> {
+    let Errand {
+        worker,
+        request,
+        body,
+        ..
+    } = errand;
     let mut wanted = AcquireSlot {
-        key: key::of(request, &worker.settings, fresh_id),
+        key: key::of(request, &worker.settings, errand.fresh_id),
         tried: Vec::new(),
         refused: Vec::new(),
     };
     let mut attempt = Attempt::default();
     loop {
-        let grant = acquire(worker, connection, wanted.clone(), deadline).await?;
-        let failure = match send(
-            worker,
-            request,
-            fresh_id,
-            body,
-            tunnel.as_ref(),
-            &grant,
-            ReplyWait {
-                response: times.response,
-                deadline,
-                leaves_the_lost: attempt.may_be_sent_again(request.method()),
-            },
-        )
-        .await
-        {
-            Ok(response) => {
-                // While the response goes out, the client's request is in hand.
-                let in_hand = connection.map(ClientConnection::hold);
-                return Ok(match tunnel {
-                    Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                        tunnel.join(response, grant, in_hand, body.cloned(), times.tunnel)
-                    }
-                    _ => {
-                        let idle = Idle::new(times.idle, deadline);
-                        respond(request, response, (grant, in_hand), upgrade, idle)
-                    }
-                });
-            }
+        let grant = acquire(errand, wanted.clone()).await?;
+        let wait = ReplyWait {
+            response: worker.settings.times.response,
+            deadline: errand.deadline,
+            leaves_the_lost: attempt.may_be_sent_again(request.method()),
+        };
+        let failure = match send(errand, &grant, &wait).await {
+            Ok(response) => return Ok(pass_on(errand, response, grant)),
             Err(failure) => failure,
         };
         let instance = grant.instance();
@@ -183,13 +199,9 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A replica for the request: at once, or as soon as one is ready.
-async fn acquire(
-    worker: &Worker,
-    connection: Option<&Rc<ClientConnection>>,
-    wanted: AcquireSlot,
-    deadline: Option<Instant>,
-) -> Result<Grant, ProxyError> {
-    let _waiting = connection.map(ClientConnection::wait);
+async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<Grant, ProxyError> {
+    let worker = errand.worker;
+    let _waiting = errand.connection.map(ClientConnection::wait);
     match worker.links.acquire.send(wanted).await {
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
@@ -199,7 +211,7 @@ async fn acquire(
                 Shortage::AllBusy => ProxyError::AllBusy,
             };
             let patience = Instant::now() + worker.settings.times.wait;
-            let (until, late) = match deadline.filter(|deadline| *deadline < patience) {
+            let (until, late) = match errand.deadline.filter(|deadline| *deadline < patience) {
                 Some(deadline) => (deadline, ProxyError::TookTooLong),
                 None => (patience, shortage),
             };
@@ -217,36 +229,44 @@ async fn acquire(
 
 /// One attempt: the request goes out, the head of the response comes in.
 async fn send(
-    worker: &Worker,
-    request: &HttpRequest,
-    fresh_id: Option<u64>,
-    body: Option<&Replay>,
-    tunnel: Option<&Tunnel>,
+    errand: &Errand<'_>,
     grant: &Grant,
-    wait: ReplyWait,
+    wait: &ReplyWait,
 ) -> Result<ClientResponse, Failure> {
-    let instance = grant.instance();
+    let (worker, instance) = (errand.worker, grant.instance());
+    let sent = pin!(worker.clients.send(instance, exchange(errand, instance)));
+    match wait.wait_for(sent, errand.body, instance).await? {
+        Ok(response) => Ok(response),
+        Err(error) => {
+            let broken = errand.body.and_then(Replay::broken);
+            Err(broken.map_or_else(|| Failure::of(&error), Failure::from))
+        }
+    }
+}
+
+/// The request as this replica gets it.
+fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
+    let Errand {
+        worker, request, ..
+    } = errand;
     let mut head = OutgoingHead::new(request.method().as_str(), &target(request));
     let trusted = &worker.settings.trusted_proxies;
-    forwarded::tell_request(request, trusted, fresh_id, instance.authority(), &mut head);
-    if tunnel.is_some() {
+    let address = instance.authority();
+    forwarded::tell_request(request, trusted, errand.fresh_id, address, &mut head);
+    if errand.tunnel.is_some() {
         upgrade::ask_on(request, &mut head);
-    } else if body.is_none() && request.headers().contains_key(CONTENT_LENGTH) {
+    } else if errand.slot.is_none()
+        && errand.body.is_none()
+        && request.headers().contains_key(CONTENT_LENGTH)
+    {
         // A length of zero that was told is told on: a POST without one may be refused.
         head.field("content-length", b"0");
     }
-    let mut exchange = Exchange::new(request.method(), head, body.map(Replay::play));
-    if let Some(tunnel) = tunnel {
-        exchange = exchange.for_tunnel(tunnel.pause());
-    }
-    let sent = worker.clients.send(instance, exchange);
-    let answered = wait.wait_for(sent, body, instance);
-    match answered.await? {
-        Ok(response) => Ok(response),
-        Err(error) => {
-            let broken = body.and_then(Replay::broken);
-            Err(broken.map_or_else(|| Failure::of(&error), Failure::from))
-        }
+    let exchange = Exchange::new(request.method(), head, errand.body.map(Replay::play));
+    match (&errand.tunnel, errand.slot) {
+        (Some(tunnel), _) => exchange.for_tunnel(tunnel.pause()),
+        (None, Some(slot)) => exchange.leaving_fields_in(slot),
+        (None, None) => exchange,
     }
 }
 
@@ -260,20 +280,38 @@ fn target(request: &HttpRequest) -> Cow<'_, str> {
     }
 }
 
+/// The replica's answer on its way to the client, whose request is in hand until it is there.
+fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: Grant) -> HttpResponse {
+    let in_hand = errand.connection.map(ClientConnection::hold);
+    match &errand.tunnel {
+        Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let (body, silence) = (errand.body.cloned(), errand.worker.settings.times.tunnel);
+            tunnel.join(response, grant, in_hand, body, silence)
+        }
+        _ => respond(errand, response, grant, in_hand),
+    }
+}
+
 /// The replica's response as the client's.
 fn respond(
-    request: &HttpRequest,
+    errand: &Errand<'_>,
     mut response: ClientResponse,
-    (grant, in_hand): (Grant, Option<InHand>),
-    upgrade: bool,
-    idle: Idle,
+    grant: Grant,
+    in_hand: Option<InHand>,
 ) -> HttpResponse {
+    let request = errand.request;
+    let is_upgrade = errand.tunnel.is_some();
     let mut outgoing = HttpResponse::build(response.status());
-    let length = content_length(response.headers());
     let not_modified = response.status() == StatusCode::NOT_MODIFIED;
     let has_body = request.method() != Method::HEAD
         && response.status() != StatusCode::NO_CONTENT
         && !not_modified;
+    let fields = errand.slot.and_then(|slot| slot.take());
+    let length = match &fields {
+        Some(fields) if has_body => Some(fields.body_length()),
+        Some(fields) => fields.length(),
+        None => content_length(response.headers()),
+    };
     if request.version() < Version::HTTP_11 && length.is_none() {
         // Without chunks only the end of the connection can end the body.
         outgoing.force_close();
@@ -288,9 +326,10 @@ fn respond(
         grant.instance().note_success();
     }
     let mut outgoing = if has_body {
+        let idle = Idle::new(errand.worker.settings.times.idle, errand.deadline);
         let body = ResponseBody::new(response.take_payload(), length, grant, !failed, idle);
         let body = body.holding(in_hand);
-        if upgrade && length.is_none() {
+        if is_upgrade && length.is_none() {
             let chunks = upgrade::Chunks::of(body);
             outgoing.body(chunks).map_into_boxed_body()
         } else {
@@ -302,6 +341,12 @@ fn respond(
         let told = length.filter(|_| !not_modified && response.status() != StatusCode::NO_CONTENT);
         outgoing.body(NoBody(told)).map_into_boxed_body()
     };
+    if let (Some(slot), Some(fields)) = (errand.slot, fields) {
+        // The lane takes them from there.
+        slot.set(Some(fields));
+        recycle(response);
+        return outgoing;
+    }
     recycle(response.map_body(|head, payload| {
         std::mem::swap(&mut head.headers, outgoing.headers_mut());
         payload
@@ -310,7 +355,7 @@ fn respond(
     if let (Some(length), true) = (length, not_modified) {
         outgoing.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    if upgrade {
+    if is_upgrade {
         upgrade::decline(&mut outgoing);
     }
     outgoing

@@ -28,16 +28,15 @@ pub struct ReplyWait {
 impl ReplyWait {
     /// Waits for the answer of a replica.
     pub async fn wait_for<T>(
-        self,
-        answer: impl Future<Output = T>,
+        &self,
+        mut answer: Pin<&mut impl Future<Output = T>>,
         body: Option<&Replay>,
         replica: &Instance,
     ) -> Result<T, Failure> {
-        let mut answer = pin!(answer);
         let least = if self.response > A_WHILE && self.deadline.is_none() {
             tokio::select! {
                 biased;
-                answer = &mut answer => return Ok(answer),
+                answer = answer.as_mut() => return Ok(answer),
                 () = Ticks::new(2) => TICK,
             }
         } else {
@@ -51,7 +50,7 @@ impl ReplyWait {
     }
 
     async fn wait_longer<T>(
-        self,
+        &self,
         begun: Instant,
         mut answer: Pin<&mut impl Future<Output = T>>,
         body: Option<&Replay>,

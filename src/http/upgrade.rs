@@ -94,7 +94,7 @@ impl Tunnel {
     /// as in flight all the while. If both sides are silent for `silence`, the tunnel ends;
     /// `client` is what is known of the client's.
     pub fn join(
-        self,
+        &self,
         replica: ClientResponse,
         grant: Grant,
         in_hand: Option<InHand>,
@@ -108,11 +108,12 @@ impl Tunnel {
         // A capacity of none is one piece for the one sender.
         let (sender, pieces) = mpsc::channel(0);
         let (open, gone) = oneshot::channel();
+        let pause = self.pause();
         let spoken = Cell::new(Instant::now());
         rt::spawn(async move {
             let _in_flight = (&grant, in_hand);
             tokio::select! {
-                () = pump(replica, self.pause, sender, gone, &spoken) => {}
+                () = pump(replica, pause, sender, gone, &spoken) => {}
                 () = silence_of(client, &spoken, silence) => {
                     info!("{}: a tunnel ends, silent for {silence:?}", grant.instance().id());
                 }

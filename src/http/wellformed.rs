@@ -27,14 +27,14 @@ pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
         (None, None) if uri.path().starts_with('/') => {}
         (None, None) if uri.path() == "*" && request.method == Method::OPTIONS => {}
         // The absolute form, which names the host itself.
-        (Some("http" | "https"), Some(host)) if !host.is_empty() && is_host(host) => {}
+        (Some("http" | "https"), Some(host)) if !host.is_empty() && is_host(host.as_bytes()) => {}
         // The authority form, which is answered by its own refusal.
         (None, Some(_)) if request.method == Method::CONNECT => {}
         _ => return Err(ProxyError::Malformed("the request's target is malformed")),
     }
     // actix refuses none, where there must be one, and several.
     match request.headers().get(HOST) {
-        Some(host) if !str::from_utf8(host.as_bytes()).is_ok_and(is_host) => {
+        Some(host) if !is_host(host.as_bytes()) => {
             Err(ProxyError::Malformed("the request's Host is malformed"))
         }
         _ => Ok(()),
@@ -43,29 +43,47 @@ pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
 
 /// `uri-host [ ":" port ]` (RFC 9110, section 7.2), which may be empty. Of the characters
 /// that RFC 3986 allows in a name, a comma is refused: it would make a list.
-fn is_host(text: &str) -> bool {
-    let (is_name, port) = match text
-        .strip_prefix('[')
-        .map(|literal| literal.split_once(']'))
-    {
-        Some(None) => return false,
-        Some(Some((address, rest))) => {
-            let of_address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
-            let is_address = !address.is_empty() && address.bytes().all(of_address);
-            // Behind a bracket only a port may come.
-            match rest.strip_prefix(':') {
-                Some(port) => (is_address, port),
-                None => (is_address && rest.is_empty(), ""),
+fn is_host(text: &[u8]) -> bool {
+    let rest = match text.strip_prefix(b"[") {
+        Some(literal) => {
+            let of_address = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+            match literal.iter().position(|byte| !of_address(byte)) {
+                Some(end @ 1..) => literal.get(end..).and_then(|rest| rest.strip_prefix(b"]")),
+                _ => None,
             }
         }
         None => {
-            let of_name =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte);
-            let (name, port) = text.split_once(':').unwrap_or((text, ""));
-            (name.bytes().all(of_name), port)
+            let end = text.iter().position(|byte| !is_of_name(*byte));
+            text.get(end.unwrap_or(text.len())..)
         }
     };
-    is_name && port.bytes().all(|byte| byte.is_ascii_digit())
+    // Behind the host only a port may come.
+    match rest {
+        Some([]) => true,
+        Some([b':', port @ ..]) => port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b';'
+                | b'='
+        )
 }
 
 /// Ends a connection without an answer, once the refusal before has been written.
@@ -113,7 +131,7 @@ mod tests {
             "[::ffff:1.2.3.4]:",
             ":80",
         ] {
-            assert!(is_host(good), "{good}");
+            assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
             "x y",
@@ -136,7 +154,7 @@ mod tests {
             "[::1]:8x",
             "[::1]]",
         ] {
-            assert!(!is_host(bad), "{bad}");
+            assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }
 }

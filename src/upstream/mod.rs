@@ -30,4 +30,4 @@ pub use outlier::OutlierDesk;
 pub use retry::{Attempt, Failure, Verdict};
 pub use retry_budget::RetryBudget;
 pub use tick::{TICK, Ticks};
-pub use transport::recycle;
+pub use transport::{FieldSlot, Fields, recycle};

@@ -19,6 +19,8 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::request::Terms;
+use crate::http::forwarded;
+use crate::upstream::Fields;
 
 /// A piece of so many bytes is worth a system call that takes it from where it is.
 const LARGE: usize = 8 * 1024;
@@ -58,8 +60,14 @@ enum Framing {
 }
 
 impl Answer {
-    /// An answer of which nothing has been written.
-    pub fn new(response: Response<BoxBody>, terms: Terms, date: &[u8]) -> Self {
+    /// An answer of which nothing has been written. If it is a replica's, that one's fields
+    /// come as they are.
+    pub fn new(
+        response: Response<BoxBody>,
+        fields: Option<Fields>,
+        terms: Terms,
+        date: &[u8],
+    ) -> Self {
         let (response, body) = response.into_parts();
         let head = response.head();
         let size = body.size();
@@ -74,7 +82,7 @@ impl Answer {
             || head.connection_type() == ConnectionType::Close
             || (framing == Framing::UntilClose && !has_none);
         let mut text = ROOM.take();
-        write_head(&mut text, head, size, is_last, date);
+        write_head(&mut text, head, size, fields.as_ref(), is_last, date);
         Self {
             text,
             written: 0,
@@ -231,7 +239,14 @@ fn is_bodiless(status: StatusCode) -> bool {
 }
 
 /// Writes a head in HTTP/1.1 as actix's encoder does.
-fn write_head(text: &mut Vec<u8>, head: &ResponseHead, size: BodySize, is_last: bool, date: &[u8]) {
+fn write_head(
+    text: &mut Vec<u8>,
+    head: &ResponseHead,
+    size: BodySize,
+    fields: Option<&Fields>,
+    is_last: bool,
+    date: &[u8],
+) {
     text.extend_from_slice(b"HTTP/1.1 ");
     text.extend_from_slice(head.status.as_str().as_bytes());
     text.push(b' ');
@@ -240,13 +255,20 @@ fn write_head(text: &mut Vec<u8>, head: &ResponseHead, size: BodySize, is_last: 
     match size {
         _ if is_bodiless(head.status) => {}
         BodySize::None => {}
-        // Writing to a vector cannot fail.
-        BodySize::Sized(length) => drop(write!(text, "content-length: {length}\r\n")),
+        BodySize::Sized(length) => {
+            text.extend_from_slice(b"content-length: ");
+            text.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
         BodySize::Stream if head.chunked() => field(text, "transfer-encoding", b"chunked"),
         BodySize::Stream => {}
     }
     // Who offers an upgrade names it here, too (RFC 9110, section 7.8).
-    match (is_last, head.headers.contains_key(UPGRADE)) {
+    let offers_upgrade = match fields {
+        Some(fields) => forwarded::offers_upgrade(head.status, fields),
+        None => head.headers.contains_key(UPGRADE),
+    };
+    match (is_last, offers_upgrade) {
         (true, true) => field(text, "connection", b"close, upgrade"),
         (true, false) => field(text, "connection", b"close"),
         (false, true) => field(text, "connection", b"upgrade"),
@@ -263,6 +285,9 @@ fn write_head(text: &mut Vec<u8>, head: &ResponseHead, size: BodySize, is_last: 
             _ => {}
         }
         field(text, name.as_str(), value.as_bytes());
+    }
+    if let Some(fields) = fields {
+        has_date |= forwarded::relay_response(head.status, fields, text);
     }
     if !has_date {
         field(text, "date", date);

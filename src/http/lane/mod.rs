@@ -125,7 +125,8 @@ impl<F> Lane<F> {
                         Poll::Ready(response) => {
                             let response = response.map_or_else(Into::into, Into::into);
                             let date = connection.date();
-                            self.stage = Stage::Answered(Answer::new(response, *terms, &date));
+                            let answer = Answer::new(response, connection.fields(), *terms, &date);
+                            self.stage = Stage::Answered(answer);
                         }
                         Poll::Pending => return self.poll_listen(cx, connection),
                     }

@@ -5,7 +5,6 @@
 //! during that call, and the transport takes it from there.
 
 use std::cell::Cell;
-use std::fmt::{Display, Write};
 use std::rc::Rc;
 
 use actix_web::body::{BodySize, MessageBody};
@@ -14,7 +13,7 @@ use actix_web::web::BytesMut;
 use awc::SendClientRequest;
 
 use super::head::Asked;
-use crate::upstream::RequestBody;
+use crate::upstream::{FieldSlot, RequestBody};
 
 tokio::task_local! {
     static EXCHANGE: Cell<Option<Exchange>>;
@@ -34,6 +33,7 @@ pub struct Exchange {
     pub(super) head: OutgoingHead,
     pub(super) body: Option<RequestBody>,
     pub(super) pause: Option<Pause>,
+    fields: Option<FieldSlot>,
 }
 
 /// Stops the reading of a replica while it is set, but not what is sent to it. In a tunnel
@@ -52,7 +52,20 @@ impl Exchange {
             // A length of zero is in the head.
             body: body.filter(|body| body.size() != BodySize::Sized(0)),
             pause: None,
+            fields: None,
         }
+    }
+
+    /// The same, whose response's fields are left in `slot` as they come, where its body's
+    /// length is told, and not put into the response itself.
+    pub fn leaving_fields_in(mut self, slot: &FieldSlot) -> Self {
+        self.fields = Some(FieldSlot::clone(slot));
+        self
+    }
+
+    /// Where the response's fields are to be left.
+    pub(in crate::upstream) fn take_slot(&mut self) -> Option<FieldSlot> {
+        self.fields.take()
     }
 
     /// The same, which asks for another protocol; the reading of the response can be
@@ -97,21 +110,20 @@ impl OutgoingHead {
     }
 
     /// Adds a field that is a list, of which one is the last.
-    pub fn list<'v>(
-        &mut self,
-        name: &str,
-        before: impl Iterator<Item = &'v [u8]>,
-        last: impl Display,
-    ) {
+    pub fn list<'v>(&mut self, name: &str, before: impl Iterator<Item = &'v [u8]>, last: &[u8]) {
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b": ");
         for value in before {
             self.0.extend_from_slice(value);
             self.0.extend_from_slice(b", ");
         }
-        // There is always room in memory, or no more program.
-        let _ = write!(self.0, "{last}");
+        self.0.extend_from_slice(last);
         self.0.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds a whole line.
+    pub fn line(&mut self, line: &[u8]) {
+        self.0.extend_from_slice(line);
     }
 
     /// What has been written.

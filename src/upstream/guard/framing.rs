@@ -85,6 +85,11 @@ impl Framing {
         &self.index
     }
 
+    /// The same, to take of it what is needed once.
+    pub fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
     /// Between two requests, and good for another.
     pub fn is_idle(&self) -> bool {
         self.state == State::Idle

@@ -75,6 +75,11 @@ impl<S> Guarded<S> {
         self.framing.index()
     }
 
+    /// The same, to take of it what is needed once.
+    pub fn index_mut(&mut self) -> &mut Index {
+        self.framing.index_mut()
+    }
+
     /// Whether another request may be sent.
     pub fn is_reusable(&self) -> bool {
         self.stream.is_some() && self.framing.is_idle() && self.upload.is_done()

@@ -4,15 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use actix_http::h1::{ClientCodec, MessageType};
-use actix_http::header::{HeaderName, HeaderValue};
 use actix_http::{Payload, ResponseHead, ServiceConfig, StatusCode};
-use actix_web::web::Bytes;
 use awc::error::SendRequestError;
 use awc::test::TestResponse;
 use awc::{ClientResponse, ConnectResponse};
 use tokio_util::codec::Decoder;
 
 use super::body::Body;
+use super::fields::{FieldSlot, Fields};
 use super::link::Link;
 use super::pool::Pool;
 use crate::upstream::guard::Fault;
@@ -23,15 +22,20 @@ pub fn is_whole(link: &Link) -> bool {
     !link.unread.is_empty() && link.unread.len() >= link.index().length
 }
 
-/// The response whose head has been read.
-pub fn respond(mut link: Link, pool: &Rc<Pool>) -> Result<ConnectResponse, SendRequestError> {
+/// The response whose head has been read. Its fields are left in the slot, if there
+/// is one and the body's length is told.
+pub fn respond(
+    mut link: Link,
+    pool: &Rc<Pool>,
+    slot: Option<&FieldSlot>,
+) -> Result<ConnectResponse, SendRequestError> {
     let spare = SPARE.with_borrow_mut(Vec::pop);
     // Only awc's builder for tests makes a response from its parts.
     let response: ClientResponse = spare.unwrap_or_else(|| TestResponse::default().finish());
     let mut read = Ok(());
     let response = response.map_body(|head, _| {
         let payload = match link.index().body {
-            Some(length) => take_fields(&mut link, head).map(|()| counted(link, length, pool)),
+            Some(length) => take_head(&mut link, head, slot).map(|()| counted(link, length, pool)),
             None => decode(link, head, pool),
         };
         payload.unwrap_or_else(|error| {
@@ -57,17 +61,18 @@ pub fn recycle(mut response: ClientResponse) {
 }
 
 /// Takes the head from what has been read, at the places that the guard has found.
-fn take_fields(link: &mut Link, head: &mut ResponseHead) -> Result<(), SendRequestError> {
-    let bytes = link.unread.split_to(link.index().length).freeze();
-    let index = link.index();
-    head.status = StatusCode::from_u16(index.status).map_err(|_| bad_head())?;
-    for (name, value) in &index.fields {
-        let name = HeaderName::from_bytes(&bytes[name.clone()]).map_err(|_| bad_head())?;
-        let value: Bytes = bytes.slice(value.clone());
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| bad_head())?;
-        head.headers.append(name, value);
+fn take_head(
+    link: &mut Link,
+    head: &mut ResponseHead,
+    slot: Option<&FieldSlot>,
+) -> Result<(), SendRequestError> {
+    head.status = StatusCode::from_u16(link.index().status).map_err(|_| bad_head())?;
+    let fields = Fields::split_from(link);
+    if let Some(slot) = slot {
+        slot.set(Some(fields));
+        return Ok(());
     }
-    Ok(())
+    fields.fill(&mut head.headers).map_err(|_| bad_head())
 }
 
 fn bad_head() -> SendRequestError {

@@ -9,6 +9,7 @@ use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::fields::Places;
 use crate::upstream::guard::{Exchange, Guarded, Index};
 
 /// Room for the first bytes of a response: most are shorter as a whole. awc's codec makes
@@ -47,6 +48,11 @@ impl Link {
     /// of it is there.
     pub fn index(&self) -> &Index {
         self.stream.index()
+    }
+
+    /// Takes the places of a head's fields away, in exchange for room for others.
+    pub fn replace_places(&mut self, room: Places) -> Places {
+        std::mem::replace(&mut self.stream.index_mut().fields, room)
     }
 
     /// Makes room for more of a body: for much of it where the room there was has been filled,

@@ -9,6 +9,7 @@
 //! told are still taken apart by awc's codec.
 
 mod body;
+mod fields;
 mod head;
 mod link;
 mod pool;
@@ -21,6 +22,7 @@ use awc::error::SendRequestError;
 use awc::middleware::Transform;
 use awc::{ConnectRequest, ConnectResponse};
 
+pub use fields::{FieldSlot, Fields};
 pub use head::recycle;
 pub use pool::Pool;
 use sending::Sending;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use awc::ConnectResponse;
 use awc::error::{ConnectError, SendRequestError};
 
+use super::fields::FieldSlot;
 use super::head;
 use super::link::Link;
 use super::pool::{Opened, Pool};
@@ -22,13 +23,16 @@ pub struct Sending {
     opened: Option<Opened>,
     /// Where it was sent.
     link: Option<Link>,
+    /// Where its response's fields are to be left.
+    fields: Option<FieldSlot>,
 }
 
 impl Sending {
     /// A request to be sent on a connection of this pool.
-    pub(super) fn new(pool: Rc<Pool>, exchange: Option<Exchange>) -> Self {
+    pub(super) fn new(pool: Rc<Pool>, mut exchange: Option<Exchange>) -> Self {
         Self {
             pool,
+            fields: exchange.as_mut().and_then(Exchange::take_slot),
             exchange,
             opened: None,
             link: None,
@@ -66,7 +70,7 @@ impl Future for Sending {
             }
         }
         Poll::Ready(match this.link.take() {
-            Some(link) => head::respond(link, &this.pool),
+            Some(link) => head::respond(link, &this.pool, this.fields.as_ref()),
             None => Err(ConnectError::Disconnected.into()),
         })
     }

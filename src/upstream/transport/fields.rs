@@ -1,0 +1,112 @@
+//! A response's header fields as they came.
+//!
+//! Whoever only passes a response on has no use for a map of its fields, with a hash and a
+//! share of the bytes for each. awc's response has no place for anything else; so who wants
+//! them as they are gives a [`FieldSlot`] along with the request.
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::error::HttpError;
+use actix_web::web::Bytes;
+
+use super::link::Link;
+
+/// Where names and values lie.
+pub type Places = Vec<(Range<usize>, Range<usize>)>;
+
+/// Where the fields of a response are left.
+pub type FieldSlot = Rc<Cell<Option<Fields>>>;
+
+thread_local! {
+    /// Room for the places in the next head.
+    static ROOM: Cell<Places> = Cell::default();
+}
+
+const LINE_END: &[u8] = b"\r\n";
+
+/// One field.
+pub struct Field<'f> {
+    /// In any case.
+    pub name: &'f [u8],
+    /// Without the space around it.
+    pub value: &'f [u8],
+    /// Its line and that one's end, if nothing but a colon and a space stands between.
+    pub line: Option<&'f [u8]>,
+}
+
+/// The fields of one response.
+pub struct Fields {
+    head: Bytes,
+    places: Places,
+    body: u64,
+}
+
+impl Fields {
+    /// Takes the head from what has been read, and the places that the guard has found in it.
+    pub(super) fn split_from(link: &mut Link) -> Self {
+        let (length, body) = (link.index().length, link.index().body);
+        Self {
+            body: body.unwrap_or_default(),
+            head: link.unread.split_to(length).freeze(),
+            places: link.replace_places(ROOM.take()),
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.places.iter().map(|(name, value)| {
+            let line = self.part(&(name.start..value.end + LINE_END.len()));
+            let between = line.get(name.len()..value.end - name.start - value.len());
+            let is_plain = between == Some(b": ") && line.ends_with(LINE_END);
+            Field {
+                name: self.part(name),
+                value: self.part(value),
+                line: is_plain.then_some(line),
+            }
+        })
+    }
+
+    fn part(&self, place: &Range<usize>) -> &[u8] {
+        self.head.get(place.clone()).unwrap_or_default()
+    }
+
+    /// The values of the fields of a name.
+    pub fn get_all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f [u8]> {
+        let named = self
+            .places
+            .iter()
+            .filter(|(other, _)| self.part(other).eq_ignore_ascii_case(name.as_bytes()));
+        named.map(|(_, value)| self.part(value))
+    }
+
+    /// The bytes that follow the head.
+    pub fn body_length(&self) -> u64 {
+        self.body
+    }
+
+    /// What Content-Length says, if it is a number.
+    pub fn length(&self) -> Option<u64> {
+        let value = self.get_all("content-length").next()?;
+        str::from_utf8(value).ok()?.parse().ok()
+    }
+
+    /// Puts them into a map.
+    pub(super) fn fill(&self, map: &mut HeaderMap) -> Result<(), HttpError> {
+        for (name, value) in &self.places {
+            let name = self.head.get(name.clone()).unwrap_or_default();
+            let value = HeaderValue::from_maybe_shared(self.head.slice(value.clone()))?;
+            map.append(HeaderName::from_bytes(name)?, value);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        // Where the thread ends, nobody needs it.
+        let _ = ROOM.try_with(|room| room.set(std::mem::take(&mut self.places)));
+    }
+}
