@@ -38,7 +38,7 @@ use super::stream::{ClientStream, say};
 use super::watch::Watch;
 
 /// What actix serves connections with.
-type Accepted = (ClientStream, Protocol, Option<SocketAddr>);
+pub type Accepted = (ClientStream, Protocol, Option<SocketAddr>);
 
 /// Serves clients' sockets.
 pub struct ClientService<S> {

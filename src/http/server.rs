@@ -3,15 +3,16 @@
 //! It is put together as `actix_web::HttpServer` does it, which takes sockets as they are.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive};
 use actix_service::{
-    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_factory, map_config,
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, map_config,
 };
 use actix_web::dev::{AppConfig, Server, fn_service};
 use actix_web::{App, web};
@@ -19,7 +20,7 @@ use actix_web::{App, web};
 use super::departure::Departure;
 use super::expect::{self, Check};
 use super::patience::ClientTimes;
-use super::served::ClientService;
+use super::served::{Accepted, ClientService};
 use super::stream::ClientStream;
 use super::watch::Watch;
 
@@ -66,42 +67,58 @@ pub fn serve(
         .disable_signals();
     let stop = server.graceful_shutdown_signal();
     let server = server.listen("clients", listener, move || {
-        let Site { configure, check } = site();
-        let app = App::new().configure(configure).into_factory();
-        let app = app.map_err(|error: actix_web::Error| error.error_response());
-        let stopping = stop.clone();
-        let service = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stop = stopping.clone();
-                async move { stop.notified().await }
-            })
-            // The watch does both, for every head and with one timer for all.
-            .keep_alive(KeepAlive::Os)
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(DISCONNECT)
-            .local_addr(address)
-            .on_connect_ext(|stream: &ClientStream, connection| {
-                connection.insert(Rc::clone(stream.connection()));
-            })
-            .expect(fn_service(move |request| {
-                expect::go_on(request, Rc::clone(&check))
-            }))
-            .finish(map_config(app, |()| AppConfig::default()));
-        let (stop, departure) = (stop.clone(), Arc::clone(&departure));
+        let (site, stop, departure) = (site.clone(), stop.clone(), Arc::clone(&departure));
         fn_factory(move || {
-            let (stop, departure) = (stop.clone(), Arc::clone(&departure));
-            let actix = service.new_service(());
-            async move {
-                let watch = Watch::start(settings.client_times, most);
-                watch.end_at(async move { stop.notified().await });
-                actix.await.map(|actix| ClientService {
-                    actix: Rc::new(actix),
-                    watch,
-                    departure,
-                    idle_timeout: settings.idle_timeout,
-                })
-            }
+            let stop = stop.clone();
+            let stop = move || {
+                let stop = stop.clone();
+                async move { stop.notified().await }
+            };
+            client_service(
+                settings,
+                address,
+                most,
+                stop,
+                Arc::clone(&departure),
+                site(),
+            )
         })
     })?;
     Ok(server.run())
+}
+
+/// What serves the connections of one worker thread, `most` at once, until `stop` is over.
+async fn client_service<Stop: Future<Output = ()> + 'static>(
+    settings: ServerSettings,
+    address: SocketAddr,
+    most: usize,
+    stop: impl Fn() -> Stop + 'static,
+    departure: Arc<Departure>,
+    site: Site,
+) -> Result<ClientService<impl Service<Accepted, Response = (), Error = DispatchError>>, ()> {
+    let Site { configure, check } = site;
+    let app = App::new().configure(configure).into_factory();
+    let app = app.map_err(|error: actix_web::Error| error.error_response());
+    let watch = Watch::start(settings.client_times, most);
+    watch.end_at(stop());
+    let service = HttpService::build()
+        .graceful_shutdown_signal(stop)
+        // The watch does both, for every head and with one timer for all.
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(DISCONNECT)
+        .local_addr(address)
+        .on_connect_ext(|stream: &ClientStream, connection| {
+            connection.insert(Rc::clone(stream.connection()));
+        })
+        .expect(fn_service(move |request| {
+            expect::go_on(request, Rc::clone(&check))
+        }))
+        .finish(map_config(app, |()| AppConfig::default()));
+    Ok(ClientService {
+        actix: Rc::new(service.new_service(()).await?),
+        watch,
+        departure,
+        idle_timeout: settings.idle_timeout,
+    })
 }
