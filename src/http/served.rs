@@ -15,19 +15,15 @@
 //!
 //! A connection begins asleep: one that says nothing at all costs next to nothing.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix_http::Protocol;
 use actix_service::Service;
 use log::debug;
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::connection::ClientConnection;
@@ -45,45 +41,18 @@ pub struct ClientService<S> {
     pub actix: Rc<S>,
     pub watch: Rc<Watch>,
     pub departure: Arc<Departure>,
-    /// How long a client may take nothing of what is sent to it.
-    pub idle_timeout: Duration,
 }
 
-impl<S> Service<TcpStream> for ClientService<S>
-where
-    S: Service<Accepted, Response = ()> + 'static,
-{
-    type Response = ();
-    type Error = S::Error;
-    type Future = Served<S>;
-
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.actix.poll_ready(cx)
-    }
-
-    fn call(&self, socket: TcpStream) -> Self::Future {
-        if let Err(error) = prepare(&socket, self.idle_timeout) {
-            debug!("a client's socket cannot be set up: {error}");
-        }
+impl<S: Service<Accepted, Response = ()>> ClientService<S> {
+    /// Serves a connection from there. (actix's services are ready at any time.)
+    pub fn serve(&self, socket: TcpStream, peer: Option<SocketAddr>) -> Served<S> {
         Served {
             actix: Rc::clone(&self.actix),
             connection: ClientConnection::open(&self.watch, &self.departure),
-            peer: socket.peer_addr().ok(),
+            peer,
             stage: Stage::Asleep(socket),
         }
     }
-}
-
-fn prepare(socket: &TcpStream, idle: Duration) -> io::Result<()> {
-    // What is written is meant to go out: Nagle's algorithm would keep the end of a large
-    // response back until the client acknowledges the rest, which takes it 40 ms.
-    socket.set_nodelay(true)?;
-    // TCP_USER_TIMEOUT (RFC 5482): a client that takes nothing of what is sent to it is
-    // disconnected by the kernel, because actix waits for ever. A window that stays shut
-    // counts, too.
-    #[cfg(target_os = "linux")]
-    SockRef::from(socket).set_tcp_user_timeout(Some(idle))?;
-    Ok(())
 }
 
 /// One connection, until it is over.

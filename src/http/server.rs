@@ -1,24 +1,32 @@
-//! The server that clients talk to: actix's own, over sockets that are watched.
+//! The server that clients talk to: actix's HTTP over sockets that are watched, on threads that
+//! accept for themselves.
 //!
-//! It is put together as `actix_web::HttpServer` does it, which takes sockets as they are.
+//! What serves is put together as `actix_web::HttpServer` does it, which takes sockets as they
+//! are, and from a thread that accepts for all.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use actix::Arbiter;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive};
-use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, map_config,
-};
-use actix_web::dev::{AppConfig, Server, fn_service};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::{AppConfig, fn_service};
 use actix_web::{App, web};
+use futures::future::{join_all, select_all};
+use tokio::sync::{mpsc, oneshot};
 
+use super::accept::{self, Acceptor, Crew};
 use super::departure::Departure;
 use super::expect::{self, Check};
+use super::loads::Loads;
 use super::patience::ClientTimes;
 use super::served::{Accepted, ClientService};
 use super::stream::ClientStream;
@@ -50,49 +58,121 @@ pub struct Site {
     pub check: Check,
 }
 
+/// A server that runs, until it is stopped or dropped.
+pub struct Server {
+    threads: Vec<Thread>,
+    crew: Arc<Crew>,
+    drain_timeout: Duration,
+}
+
+struct Thread {
+    arbiter: Arbiter,
+    /// Over when the thread has ended what it does, whatever the reason.
+    end: oneshot::Receiver<Infallible>,
+}
+
 /// Serves on `listener`; `site` is called on each worker thread.
-pub fn serve(
+///
+/// # Errors
+///
+/// The kernel's, and a thread's that could not begin.
+///
+/// # Panics
+///
+/// Outside an actix system, to which the threads belong.
+pub async fn serve(
     settings: ServerSettings,
     listener: TcpListener,
     departure: Arc<Departure>,
     site: impl Fn() -> Site + Send + Clone + 'static,
 ) -> io::Result<Server> {
+    accept::prepare(&listener, settings.idle_timeout)?;
     let address = listener.local_addr()?;
     let most = (settings.max_connections.get() / settings.workers).max(1);
-    let server = Server::build()
-        .workers(settings.workers.get())
-        // Of each worker; the acceptor stops while all have so many.
-        .max_concurrent_connections(most)
-        .shutdown_timeout(settings.drain_timeout.as_secs().max(1))
-        .disable_signals();
-    let stop = server.graceful_shutdown_signal();
-    let server = server.listen("clients", listener, move || {
-        let (site, stop, departure) = (site.clone(), stop.clone(), Arc::clone(&departure));
-        fn_factory(move || {
-            let stop = stop.clone();
-            let stop = move || {
-                let stop = stop.clone();
-                async move { stop.notified().await }
-            };
-            client_service(
-                settings,
-                address,
-                most,
-                stop,
-                Arc::clone(&departure),
-                site(),
-            )
-        })
-    })?;
-    Ok(server.run())
+    let (desks, orders): (Vec<_>, Vec<_>) = (0..settings.workers.get())
+        .map(|_| mpsc::unbounded_channel())
+        .unzip();
+    let crew = Arc::new(Crew::new(Loads::new(settings.workers, most), desks));
+    let mut server = Server {
+        threads: Vec::new(),
+        crew: Arc::clone(&crew),
+        drain_timeout: settings.drain_timeout,
+    };
+    let mut begun = Vec::new();
+    for (number, orders) in orders.into_iter().enumerate() {
+        let listener = listener.try_clone()?;
+        let (crew, departure, site) = (Arc::clone(&crew), Arc::clone(&departure), site.clone());
+        let (begins, beginning) = oneshot::channel();
+        let (ends, end) = oneshot::channel();
+        let arbiter = Arbiter::try_new()?;
+        arbiter.spawn_fn(move || {
+            actix_web::rt::spawn(async move {
+                // Dropped with the task, even by a panic.
+                let _ends = ends;
+                let service = client_service(settings, address, most, departure, site()).await;
+                let acceptor = service
+                    .map_err(|()| io::Error::other("the service of a thread cannot begin"))
+                    .and_then(|service| Acceptor::new(service, listener, number, orders, crew));
+                match acceptor {
+                    Ok(acceptor) => {
+                        let _ = begins.send(Ok(()));
+                        acceptor.run().await;
+                    }
+                    Err(error) => {
+                        let _ = begins.send(Err(error));
+                    }
+                }
+            });
+        });
+        server.threads.push(Thread { arbiter, end });
+        begun.push(beginning);
+    }
+    for beginning in begun {
+        beginning.await.unwrap_or_else(|_| Err(ended()))?;
+    }
+    Ok(server)
 }
 
-/// What serves the connections of one worker thread, `most` at once, until `stop` is over.
-async fn client_service<Stop: Future<Output = ()> + 'static>(
+impl Server {
+    /// Clients' connections that are open.
+    pub fn open(&self) -> usize {
+        self.crew.open()
+    }
+
+    /// Waits until a thread ends that was not told to; never over while all is well.
+    pub async fn failed(&mut self) -> io::Error {
+        let ends = self.threads.iter_mut().map(|thread| &mut thread.end);
+        let _ = select_all(ends).await;
+        ended()
+    }
+
+    /// Stops: accepts nothing more, ends connections that wait for a request, and gives the
+    /// others the time that it has to drain.
+    pub async fn stop(mut self) {
+        self.crew.leave();
+        let ends = join_all(self.threads.iter_mut().map(|thread| &mut thread.end));
+        let _ = tokio::time::timeout(self.drain_timeout, ends).await;
+    }
+}
+
+/// What is open is broken off.
+impl Drop for Server {
+    fn drop(&mut self) {
+        for thread in &self.threads {
+            thread.arbiter.stop();
+        }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("a worker thread has ended")
+}
+
+/// What serves the connections of one worker thread, `most` at once.
+async fn client_service(
     settings: ServerSettings,
     address: SocketAddr,
     most: usize,
-    stop: impl Fn() -> Stop + 'static,
     departure: Arc<Departure>,
     site: Site,
 ) -> Result<ClientService<impl Service<Accepted, Response = (), Error = DispatchError>>, ()> {
@@ -100,9 +180,19 @@ async fn client_service<Stop: Future<Output = ()> + 'static>(
     let app = App::new().configure(configure).into_factory();
     let app = app.map_err(|error: actix_web::Error| error.error_response());
     let watch = Watch::start(settings.client_times, most);
-    watch.end_at(stop());
+    let over = Rc::clone(&watch);
     let service = HttpService::build()
-        .graceful_shutdown_signal(stop)
+        .graceful_shutdown_signal(move || {
+            let over = Rc::clone(&over);
+            // Who waits for a request is woken by the watch, and looks then.
+            poll_fn(move |_| {
+                if over.is_over() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+        })
         // The watch does both, for every head and with one timer for all.
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
@@ -119,6 +209,5 @@ async fn client_service<Stop: Future<Output = ()> + 'static>(
         actix: Rc::new(service.new_service(()).await?),
         watch,
         departure,
-        idle_timeout: settings.idle_timeout,
     })
 }
