@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
@@ -231,6 +231,55 @@ async fn a_stop_ends_who_is_idle_at_once_and_waits_for_requests_in_flight() {
         assert_eq!(patiently(rest(&mut client.0)).await, "");
     }
     patiently(stopped).await.unwrap();
+}
+
+#[actix_web::test]
+async fn who_is_in_the_queue_when_the_server_stops_is_answered() {
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let hold = move |app: &mut ServiceConfig| {
+        let held = Arc::clone(&held);
+        // It keeps its thread from everything else.
+        let answer = move || {
+            let _ = held.lock().unwrap().recv();
+            async { "let go" }
+        };
+        app.route("/hold", web::to(answer));
+        app.default_service(web::to(async || "in time"));
+    };
+    let (server, address) = serve(1, 100, Duration::from_secs(3600), hold).await;
+    let mut holder = Client::connect(address).await;
+    holder.say("/hold").await;
+    eventually("it is in", async || server.open() == 1).await;
+    let mut queue = join_all((0..20).map(|_| Client::connect(address))).await;
+    for client in &mut queue {
+        client.say("/").await;
+    }
+    let stopped = actix_web::rt::spawn(server.stop());
+    // So that the stop has begun.
+    tokio::task::yield_now().await;
+    let_go.send(()).unwrap();
+    assert_eq!(holder.hear().await, "let go");
+    for client in &mut queue {
+        assert_eq!(client.hear().await, "in time");
+    }
+    patiently(stopped).await.unwrap();
+}
+
+#[actix_web::test]
+async fn a_thread_that_ends_is_the_failure_of_the_server() {
+    let ends = |app: &mut ServiceConfig| {
+        let answer = async || {
+            actix::Arbiter::current().stop();
+            "the end"
+        };
+        app.route("/end", web::to(answer));
+    };
+    let (mut server, address) = serve(2, 100, PATIENCE, ends).await;
+    let mut client = Client::connect(address).await;
+    client.say("/end").await;
+    let error = patiently(server.failed()).await;
+    assert!(error.to_string().contains("has ended"), "{error}");
 }
 
 #[actix_web::test]

@@ -1,7 +1,7 @@
 //! How the balancer leaves without losing what it has accepted.
 //!
-//! actix, told to stop, drops connections that are accepted and have not been read yet, and
-//! the kernel resets those that are not even accepted. So before that
+//! A server that stops ends connections on which nothing has come, although a request may be
+//! on its way, and the kernel resets those that are not even accepted. So before that
 //!
 //! 1. the listener takes no new connection: a filter drops segments with SYN, and a client
 //!    tries again a second later, when nobody listens or the successor does. Handshakes that
