@@ -139,7 +139,7 @@ async fn connections_that_stay_are_spread_evenly_over_the_threads() {
         let even = 100 / workers;
         assert_eq!(counts.len(), workers, "{story}: {counts:?}");
         assert!(
-            counts.values().all(|count| *count * 6 >= even * 5),
+            counts.values().all(|count| *count * 4 >= even * 3),
             "{story}: {counts:?}"
         );
         assert_eq!(server.open(), 100, "{story}");
@@ -175,9 +175,9 @@ async fn a_full_thread_leaves_the_others_to_accept_and_goes_on_after_an_end() {
     drop(clients.remove(2));
     for mut client in next {
         assert_eq!(client.hear().await, threads[3]);
-        assert_eq!(server.open(), 4);
         clients.push((threads[3].clone(), client));
     }
+    assert_eq!(server.open(), 4);
     drop(clients.remove(0));
     let mut last = Client::connect(address).await;
     assert_eq!(last.ask("/").await, threads[0]);
