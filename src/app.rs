@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, Addr};
-use actix_web::dev::{Server, ServerHandle};
+use futures::future::OptionFuture;
 use log::{info, warn};
-use tokio::task::JoinHandle;
 
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeSettings};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
@@ -23,7 +22,7 @@ use crate::actors::waiting_room::WaitingRoom;
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::Policy;
 use crate::http::{
-    self, ClientTimes, ControlLinks, Departure, HttpSettings, Links, ServerSettings, Worker,
+    self, ClientTimes, ControlLinks, Departure, HttpSettings, Links, Server, ServerSettings, Worker,
 };
 use crate::ring::BuildError;
 use crate::runtime::docker::DockerRuntime;
@@ -72,8 +71,9 @@ pub struct Balancer {
     supervisor: Addr<Supervisor>,
     listener: TcpListener,
     departure: Arc<Departure>,
-    server: ServerHandle,
-    serving: JoinHandle<io::Result<()>>,
+    server: Server,
+    /// It ends with the process: whoever watches wants to see the stop too.
+    admin_server: Option<Server>,
     lifeline: LifelineWatch,
 }
 
@@ -150,16 +150,13 @@ impl Balancer {
             departure: Arc::default(),
             tally: Arc::default(),
         };
-        if let Some(listener) = admin_listener {
-            let server = serve_admin(settings, listener, shared.clone());
-            // It ends with the process: whoever watches wants to see the stop too.
-            actix::spawn(server.map_err(AppError::Server)?);
-        }
+        let admin_server = match admin_listener {
+            Some(listener) => Some(serve_admin(settings, listener, shared.clone()).await?),
+            None => None,
+        };
         let departure = Arc::clone(&shared.departure);
-        let server = listener
-            .try_clone()
-            .and_then(|listener| serve(settings, listener, shared))
-            .map_err(AppError::Server)?;
+        let clone = listener.try_clone().map_err(AppError::Server)?;
+        let server = serve(settings, clone, shared).await?;
         Ok(Self {
             address,
             admin,
@@ -167,8 +164,8 @@ impl Balancer {
             supervisor,
             listener,
             departure,
-            server: server.handle(),
-            serving: actix::spawn(server),
+            server,
+            admin_server,
             lifeline,
         })
     }
@@ -189,17 +186,15 @@ impl Balancer {
         tokio::select! {
             () = stop => {}
             actor = self.lifeline.first_end() => return Err(AppError::ActorLost(actor)),
-            served = &mut self.serving => {
-                let served = served.unwrap_or_else(|error| Err(io::Error::other(error)));
-                let cause = served.err().unwrap_or_else(|| io::Error::other("it has ended"));
-                return Err(AppError::Server(cause));
+            error = failed(&mut self.server, self.admin_server.as_mut()) => {
+                return Err(AppError::Server(error));
             }
         }
         info!("stopping: finishing the requests in flight");
-        let departing = self.departure.begin(&self.listener);
+        let departing = self.departure.begin(&self.listener, || self.server.open());
         let (hand_over, ()) = tokio::join!(self.runtime.is_shared(), departing);
         drop(self.listener);
-        self.server.stop(true).await;
+        self.server.stop().await;
         match hand_over {
             true => info!("stopping: leaving the replicas to the other balancer"),
             false => info!("stopping: ending the replicas"),
@@ -212,6 +207,15 @@ impl Balancer {
         }
         self.lifeline.expect_ends();
         Ok(())
+    }
+}
+
+/// Waits until either server fails.
+async fn failed(clients: &mut Server, admin: Option<&mut Server>) -> io::Error {
+    let admin = OptionFuture::from(admin.map(Server::failed));
+    tokio::select! {
+        error = clients.failed() => error,
+        Some(error) = admin => error,
     }
 }
 
@@ -255,7 +259,11 @@ struct Shared {
 }
 
 /// The HTTP server, with a ProxyWorker on each of its threads.
-fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Result<Server> {
+async fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    shared: Shared,
+) -> Result<Server, AppError> {
     let Shared {
         ring,
         supervisor,
@@ -275,7 +283,7 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
         max_body: settings.max_body,
     };
     let server_settings = server_settings(settings, settings.workers);
-    http::serve(server_settings, listener, departure, move || {
+    let server = http::serve(server_settings, listener, departure, move || {
         let clients = Clients::new(client_settings);
         let room = Arc::clone(&room);
         let ring = ring.clone().recipient();
@@ -293,7 +301,8 @@ fn serve(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Resu
             settings: http_settings.clone(),
             counters: tally.counters(),
         })
-    })
+    });
+    server.await.map_err(AppError::Server)
 }
 
 fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings {
@@ -310,7 +319,11 @@ fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings
 }
 
 /// The admin listener's server: one thread is plenty.
-fn serve_admin(settings: &Settings, listener: TcpListener, shared: Shared) -> io::Result<Server> {
+async fn serve_admin(
+    settings: &Settings,
+    listener: TcpListener,
+    shared: Shared,
+) -> Result<Server, AppError> {
     let max_connections = settings.max_connections.get();
     let max_in_flight = settings.max_in_flight;
     let Shared {
@@ -322,7 +335,7 @@ fn serve_admin(settings: &Settings, listener: TcpListener, shared: Shared) -> io
     let body_pause = settings.times.request.body;
     let server_settings = server_settings(settings, NonZeroUsize::MIN);
     // Its clients see the balancer to its end.
-    http::serve(server_settings, listener, Arc::default(), move || {
+    let server = http::serve(server_settings, listener, Arc::default(), move || {
         http::control_site(ControlLinks {
             fleet: supervisor.clone().recipient(),
             deaths: supervisor.clone().recipient(),
@@ -334,5 +347,6 @@ fn serve_admin(settings: &Settings, listener: TcpListener, shared: Shared) -> io
             max_in_flight,
             body_pause,
         })
-    })
+    });
+    server.await.map_err(AppError::Server)
 }

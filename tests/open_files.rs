@@ -6,6 +6,7 @@ mod common;
 
 use common::{Ringmaster, client, eventually};
 use futures::future::join_all;
+use tokio::net::TcpStream;
 
 /// Statuses of so many requests that a replica holds for a while each, sent all at once.
 async fn held_all_at_once(balancer: &Ringmaster, requests: usize) -> Vec<u16> {
@@ -51,4 +52,20 @@ async fn a_file_too_many_is_told_and_no_replica_is_blamed() {
     assert_eq!(balancer.count_in_log("ejected"), 0, "{}", balancer.log());
     // And it serves on.
     assert_eq!(held_all_at_once(&balancer, 10).await, [200; 10]);
+}
+
+#[actix_web::test]
+async fn that_nothing_can_be_accepted_is_told_once_until_it_is_over() {
+    let balancer =
+        Ringmaster::start_with_files(128, &["--workers", "2", "--max-connections", "1000"]);
+    let told = || balancer.count_in_log("cannot accept connections: Too many open files");
+    let over = || balancer.count_in_log("accepting connections again");
+    for _ in 0..2 {
+        let connect = |_| TcpStream::connect(balancer.address());
+        let clients = join_all((0..150).map(connect)).await;
+        eventually("too many files", async || told() > over()).await;
+        drop(clients);
+        // Both threads fail, again and again: one line for each try would be far too many.
+        eventually("room again", async || told() == over()).await;
+    }
 }

@@ -56,7 +56,6 @@ pub struct ClientConnection {
 impl ClientConnection {
     /// A connection that has just been accepted.
     pub fn open(watch: &Rc<Watch>, departure: &Arc<Departure>) -> Rc<Self> {
-        departure.opened();
         let connection = Rc::new(Self {
             refused: Cell::new(false),
             patience: Patience::new(watch.now()),
@@ -281,12 +280,6 @@ impl ClientConnection {
         self.wake();
         debug!("a client took too long for its next request");
         false
-    }
-}
-
-impl Drop for ClientConnection {
-    fn drop(&mut self) {
-        self.departure.closed();
     }
 }
 

@@ -1,7 +1,7 @@
 //! How the balancer leaves without losing what it has accepted.
 //!
-//! actix, told to stop, drops connections that are accepted and have not been read yet, and
-//! the kernel resets those that are not even accepted. So before that
+//! A server that stops ends connections on which nothing has come, although a request may be
+//! on its way, and the kernel resets those that are not even accepted. So before that
 //!
 //! 1. the listener takes no new connection: a filter drops segments with SYN, and a client
 //!    tries again a second later, when nobody listens or the successor does. Handshakes that
@@ -11,7 +11,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -23,11 +23,10 @@ const SETTLE: Duration = Duration::from_millis(250);
 const LAST_CALL: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Whether the balancer is leaving, and who is still there.
+/// Whether the balancer is leaving.
 #[derive(Debug, Default)]
 pub struct Departure {
     begun: AtomicBool,
-    open: AtomicUsize,
 }
 
 impl Departure {
@@ -36,19 +35,9 @@ impl Departure {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// A client's connection has been accepted.
-    pub fn opened(&self) {
-        self.open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A client's connection has ended.
-    pub fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// Begins, and waits until clients are gone or have had their time. What is in flight
-    /// then is for the server to finish.
-    pub async fn begin(&self, listener: &TcpListener) {
+    /// then is for the server to finish. `open` counts the connections.
+    pub async fn begin(&self, listener: &TcpListener, open: impl Fn() -> usize) {
         if let Err(error) = refuse_newcomers(listener) {
             debug!("new connections cannot be kept out: {error}");
         }
@@ -56,7 +45,7 @@ impl Departure {
         let begun = Instant::now();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let gone = self.open.load(Ordering::Relaxed) == 0;
+            let gone = open() == 0;
             if begun.elapsed() >= LAST_CALL || (gone && begun.elapsed() >= SETTLE) {
                 return;
             }

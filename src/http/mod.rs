@@ -2,6 +2,7 @@
 //!
 //! Handlers know messages, not actors: what they may ask for is in [`Links`].
 
+mod accept;
 mod address;
 mod admin;
 mod connection;
@@ -14,6 +15,7 @@ mod headers;
 mod key;
 mod lane;
 mod last_words;
+mod loads;
 mod patience;
 mod proxy;
 mod reply_wait;
@@ -42,7 +44,7 @@ use connection::ClientConnection;
 pub use control::{ControlLinks, control_site};
 pub use departure::Departure;
 pub use patience::ClientTimes;
-pub use server::{ServerSettings, Site, serve};
+pub use server::{Server, ServerSettings, Site, serve};
 use unread::Unread;
 
 /// What a worker thread's handlers may ask for, and whom.

@@ -15,21 +15,16 @@
 //!
 //! A connection begins in the lane, where one that says nothing costs next to nothing.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use actix_http::body::BoxBody;
 use actix_http::{Protocol, Request, Response};
 use actix_service::Service;
 use actix_web::web::Bytes;
-use log::debug;
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::connection::ClientConnection;
@@ -39,7 +34,17 @@ use super::stream::ClientStream;
 use super::watch::Watch;
 
 /// What actix serves connections with.
-type Accepted = (ClientStream, Protocol, Option<SocketAddr>);
+pub type Accepted = (ClientStream, Protocol, Option<SocketAddr>);
+
+/// What answers requests: actix-web's application.
+pub trait Application: Service<Request, Response: Reply, Error: Reply, Future: Unpin> {}
+
+impl<A: Service<Request, Response: Reply, Error: Reply, Future: Unpin>> Application for A {}
+
+/// What becomes a response; errors do, too.
+pub trait Reply: Into<Response<BoxBody>> {}
+
+impl<R: Into<Response<BoxBody>>> Reply for R {}
 
 /// Serves clients' sockets.
 pub struct ClientService<A, S> {
@@ -49,31 +54,11 @@ pub struct ClientService<A, S> {
     pub actix: Rc<S>,
     pub watch: Rc<Watch>,
     pub departure: Arc<Departure>,
-    /// How long a client may take nothing of what is sent to it.
-    pub idle_timeout: Duration,
 }
 
-impl<A, S> Service<TcpStream> for ClientService<A, S>
-where
-    A: Service<Request> + 'static,
-    A::Response: Into<Response<BoxBody>>,
-    A::Error: Into<Response<BoxBody>>,
-    A::Future: Unpin,
-    S: Service<Accepted, Response = ()> + 'static,
-{
-    type Response = ();
-    type Error = S::Error;
-    type Future = Served<A, S>;
-
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.actix.poll_ready(cx)
-    }
-
-    fn call(&self, socket: TcpStream) -> Self::Future {
-        if let Err(error) = prepare(&socket, self.idle_timeout) {
-            debug!("a client's socket cannot be set up: {error}");
-        }
-        let peer = socket.peer_addr().ok();
+impl<A: Application, S: Service<Accepted, Response = ()>> ClientService<A, S> {
+    /// Serves a connection from there. (actix's services are ready at any time.)
+    pub fn serve(&self, socket: TcpStream, peer: Option<SocketAddr>) -> Served<A, S> {
         Served {
             app: Rc::clone(&self.app),
             actix: Rc::clone(&self.actix),
@@ -82,18 +67,6 @@ where
             stage: Stage::InLane(Lane::new(socket)),
         }
     }
-}
-
-fn prepare(socket: &TcpStream, idle: Duration) -> io::Result<()> {
-    // What is written is meant to go out: Nagle's algorithm would keep the end of a large
-    // response back until the client acknowledges the rest, which takes it 40 ms.
-    socket.set_nodelay(true)?;
-    // TCP_USER_TIMEOUT (RFC 5482): a client that takes nothing of what is sent to it is
-    // disconnected by the kernel, because actix waits for ever. A window that stays shut
-    // counts, too.
-    #[cfg(target_os = "linux")]
-    SockRef::from(socket).set_tcp_user_timeout(Some(idle))?;
-    Ok(())
 }
 
 /// One connection, until it is over.
@@ -111,14 +84,7 @@ enum Stage<A, S> {
     Over,
 }
 
-impl<A, S> Future for Served<A, S>
-where
-    A: Service<Request>,
-    A::Response: Into<Response<BoxBody>>,
-    A::Error: Into<Response<BoxBody>>,
-    A::Future: Unpin,
-    S: Service<Accepted, Response = ()>,
-{
+impl<A: Application, S: Service<Accepted, Response = ()>> Future for Served<A, S> {
     type Output = Result<(), S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -146,11 +112,7 @@ where
     }
 }
 
-impl<A, S> Served<A, S>
-where
-    A: Service<Request>,
-    S: Service<Accepted>,
-{
+impl<A: Service<Request>, S: Service<Accepted>> Served<A, S> {
     /// Has actix go on with what has come first.
     fn wake(&mut self, first: Bytes) {
         if let Stage::InLane(lane) = std::mem::replace(&mut self.stage, Stage::Over) {

@@ -89,21 +89,14 @@ impl Watch {
         self.is_over.get()
     }
 
-    /// Ends all that wait for a request, as soon as `stop` is over.
-    pub fn end_at(self: &Rc<Self>, stop: impl Future<Output = ()> + 'static) {
-        let watching = Rc::downgrade(self);
-        actix_web::rt::spawn(async move {
-            stop.await;
-            let Some(watch) = watching.upgrade() else {
-                return;
-            };
-            watch.is_over.set(true);
-            for connection in watch.connections.borrow().iter() {
-                if let Some(connection) = connection.upgrade() {
-                    connection.wake();
-                }
+    /// Ends all that wait for a request, now and from now on.
+    pub fn end(&self) {
+        self.is_over.set(true);
+        for connection in self.connections.borrow().iter() {
+            if let Some(connection) = connection.upgrade() {
+                connection.wake();
             }
-        });
+        }
     }
 
     fn look(&self, now: Instant, interval: Duration) {

@@ -1,0 +1,325 @@
+//! A worker thread's part in accepting clients' connections.
+//!
+//! All threads watch the same socket, and each takes from its queue what it can: a connection
+//! is accepted where it is served, without a thread in between that would have to wake the one
+//! that serves. Only what would leave the threads' loads uneven is handed over
+//! ([`loads`](super::loads)).
+//!
+//! The kernel wakes every idle thread for a new connection, and an `accept` in vain costs eight
+//! times as much as asking whether there is one. So that is asked first.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_service::Service;
+use log::{debug, info, warn};
+#[cfg(target_os = "linux")]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+#[cfg(target_os = "linux")]
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::yield_now;
+use tokio::time::{Sleep, sleep};
+
+use super::loads::{Loads, Seat, Seats};
+use super::served::{Accepted, Application, ClientService};
+
+/// So many connections are accepted before those that are open have their turn.
+const IN_A_ROW: usize = 4;
+
+/// How long nothing is accepted when it has failed: most likely there are too many open files,
+/// and trying at once would fail again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A connection that has been accepted, and where it comes from.
+pub type Client = (TcpStream, Option<SocketAddr>);
+
+/// What a worker thread is told.
+pub enum Order {
+    /// To serve a client whose seat has been taken.
+    Serve(Client),
+    /// To accept nothing more, and to end when the last connection has.
+    Leave,
+}
+
+/// What the worker threads know of each other.
+pub struct Crew {
+    loads: Arc<Loads>,
+    /// Where each takes orders.
+    desks: Vec<UnboundedSender<Order>>,
+    /// It has been said that nothing can be accepted.
+    is_stuck: AtomicBool,
+}
+
+/// Accepts connections on a worker thread and serves them.
+pub struct Acceptor<A, S> {
+    host: Host<A, S>,
+    listener: AsyncFd<TcpListener>,
+    orders: UnboundedReceiver<Order>,
+    crew: Arc<Crew>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<A, S> Acceptor<A, S>
+where
+    A: Application + 'static,
+    S: Service<Accepted, Response = ()> + 'static,
+{
+    /// That of this thread, which has this number in the crew.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if the listener cannot be watched.
+    pub fn new(
+        service: ClientService<A, S>,
+        listener: TcpListener,
+        thread: usize,
+        orders: UnboundedReceiver<Order>,
+        crew: Arc<Crew>,
+    ) -> io::Result<Self> {
+        let seats = Seats::of(&crew.loads, thread);
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for the sake of what does not own its descriptor, \
+                      as a listener does"
+        )]
+        let listener = AsyncFd::with_interest(listener, Interest::READABLE)?;
+        Ok(Self {
+            host: Host { service, seats },
+            listener,
+            orders,
+            crew,
+            pause: None,
+        })
+    }
+
+    /// Accepts and serves until it is told to leave, and its last connection has ended.
+    pub async fn run(mut self) {
+        let mut in_a_row = 0;
+        while let Some((client, seat)) = poll_fn(|cx| self.poll_next(cx)).await {
+            self.host.serve(client, seat);
+            in_a_row += 1;
+            if in_a_row == IN_A_ROW {
+                in_a_row = 0;
+                yield_now().await;
+            }
+        }
+        self.leave().await;
+    }
+
+    /// The next to be served; none: to leave.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Client, Seat)>> {
+        match self.orders.poll_recv(cx) {
+            Poll::Ready(Some(Order::Serve(client))) => {
+                return Poll::Ready(Some((client, self.host.seats.taken())));
+            }
+            Poll::Ready(Some(Order::Leave) | None) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            let ready = ready!(self.listener.poll_read_ready(cx));
+            let Ok(mut ready) = ready else {
+                // The runtime ends.
+                return Poll::Ready(None);
+            };
+            let seat = ready!(self.host.seats.poll_take(cx));
+            match ready.try_io(|listener| accept(listener.get_ref())) {
+                Ok(Ok(client)) => match seat.give() {
+                    Err(seat) => return Poll::Ready(Some((client, seat))),
+                    Ok(other) => self.crew.hand_over(client, other),
+                },
+                Ok(Err(error)) if is_of_one(&error) => debug!("a client has gone: {error}"),
+                Ok(Err(error)) => {
+                    self.crew.stuck(&error);
+                    self.pause = Some(Box::pin(sleep(PAUSE)));
+                }
+                Err(_nobody_waits) => self.crew.unstuck(),
+            }
+        }
+    }
+
+    /// Ends in order: who is in the queue is a client, too.
+    async fn leave(self) {
+        let Self {
+            host,
+            listener,
+            mut orders,
+            ..
+        } = self;
+        while let Some(seat) = host.seats.take() {
+            match accept(listener.get_ref()) {
+                Ok(client) => host.serve(client, seat),
+                Err(error) if is_of_one(&error) => {}
+                Err(_) => break,
+            }
+        }
+        drop(listener);
+        host.seats.close();
+        // What clients have said is heard before those that say nothing are ended.
+        yield_now().await;
+        host.service.watch.end();
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(Order::Serve(client))) = orders.poll_recv(cx) {
+                host.serve(client, host.seats.taken());
+            }
+            host.seats.poll_empty(cx)
+        })
+        .await;
+    }
+}
+
+/// Serves clients that have a seat.
+struct Host<A, S> {
+    service: ClientService<A, S>,
+    seats: Rc<Seats>,
+}
+
+impl<A, S> Host<A, S>
+where
+    A: Application + 'static,
+    S: Service<Accepted, Response = ()> + 'static,
+{
+    fn serve(&self, (socket, peer): Client, seat: Seat) {
+        match tokio::net::TcpStream::from_std(socket) {
+            Ok(socket) => {
+                let served = self.service.serve(socket, peer);
+                actix_web::rt::spawn(async move {
+                    // What there is to tell has been told; a panic frees the seat, too.
+                    let _ = served.await;
+                    drop(seat);
+                });
+            }
+            Err(error) => debug!("a client's socket cannot be watched: {error}"),
+        }
+    }
+}
+
+impl Crew {
+    /// That of so many threads as there are desks.
+    pub fn new(loads: Loads, desks: Vec<UnboundedSender<Order>>) -> Self {
+        Self {
+            loads: Arc::new(loads),
+            desks,
+            is_stuck: AtomicBool::new(false),
+        }
+    }
+
+    /// Connections that are open, on all threads.
+    pub fn open(&self) -> usize {
+        self.loads.open()
+    }
+
+    /// Tells all threads to leave.
+    pub fn leave(&self) {
+        for desk in &self.desks {
+            let _ = desk.send(Order::Leave);
+        }
+    }
+
+    /// A thread that has died takes nothing; then the server has failed.
+    fn hand_over(&self, client: Client, thread: usize) {
+        let _ = self.desks[thread].send(Order::Serve(client));
+    }
+
+    fn stuck(&self, error: &io::Error) {
+        if !self.is_stuck.swap(true, Ordering::Relaxed) {
+            warn!("cannot accept connections: {error}; trying again every {PAUSE:?}");
+        }
+    }
+
+    /// Nobody waits to be accepted.
+    fn unstuck(&self) {
+        if self.is_stuck.load(Ordering::Relaxed) && self.is_stuck.swap(false, Ordering::Relaxed) {
+            info!("accepting connections again");
+        }
+    }
+}
+
+/// Sets up a listener, and with it what it accepts: on Linux sockets inherit these.
+pub fn prepare(listener: &TcpListener, idle: Duration) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let socket = SockRef::from(listener);
+    // What is written is meant to go out: Nagle's algorithm would keep the end of a large
+    // response back until the client acknowledges the rest, which takes it 40 ms.
+    socket.set_tcp_nodelay(true)?;
+    // TCP_USER_TIMEOUT (RFC 5482): a client that takes nothing of what is sent to it is
+    // disconnected by the kernel, because actix waits for ever. A window that stays shut
+    // counts, too.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(idle))?;
+    Ok(())
+}
+
+/// The next in the queue; an error of the kind `WouldBlock` if there is none.
+#[cfg(target_os = "linux")]
+fn accept(listener: &TcpListener) -> io::Result<Client> {
+    let mut watched = [PollFd::new(listener, PollFlags::IN)];
+    if poll(&mut watched, Some(&Timespec::default()))? == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    // All that `prepare` has not done in one call.
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.and_then(|peer| peer.try_into().ok());
+    Ok((socket.into(), peer))
+}
+
+/// The same where sockets inherit nothing.
+#[cfg(not(target_os = "linux"))]
+fn accept(listener: &TcpListener) -> io::Result<Client> {
+    let (socket, peer) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    Ok((socket, Some(peer)))
+}
+
+/// Whether an error is that of one connection, so that the next may be accepted.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    let kinds = [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        Interrupted,
+    ];
+    kinds.contains(&error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_is_set_up_as_the_listener_and_says_where_it_comes_from() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        prepare(&listener, Duration::from_secs(7)).unwrap();
+        let none = accept(&listener).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, peer) = accept(&listener).unwrap();
+        assert_eq!(peer, Some(client.local_addr().unwrap()));
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert!(accepted.nonblocking().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            accepted.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(7))
+        );
+    }
+}
