@@ -24,6 +24,7 @@ use crate::fleet::Policy;
 use crate::http::{
     self, ClientTimes, ControlLinks, Departure, HttpSettings, Links, Server, ServerSettings, Worker,
 };
+use crate::memory;
 use crate::ring::BuildError;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::fixed::FixedRuntime;
@@ -80,6 +81,7 @@ pub struct Balancer {
 impl Balancer {
     /// Starts a balancer. It listens when this returns; its replicas are starting.
     pub async fn start(settings: &Settings) -> Result<Self, AppError> {
+        memory::keep_at_hand();
         // The address first: a port that is taken must not cost the start of N replicas.
         let listener = listen(settings.listen)?;
         let admin_listener = settings.admin.map(listen).transpose()?;

@@ -210,6 +210,10 @@ impl Answer {
         let of_text = written.min(self.text.len() - self.written);
         self.written += of_text;
         self.piece.advance(written - of_text);
+        if self.piece.is_empty() {
+            // Its room is for the next one.
+            self.piece = Bytes::new();
+        }
         if self.written == self.text.len() {
             self.text.clear();
             self.written = 0;
