@@ -88,10 +88,16 @@ impl ClientConnection {
     /// Does what may begin to answer a request of this connection's. (Only actix's dispatcher
     /// can tell a request its connection.)
     pub fn during<T>(self: &Rc<Self>, answer: impl FnOnce() -> T) -> T {
+        /// Resets it even if the handler panics.
+        struct Over;
+        impl Drop for Over {
+            fn drop(&mut self) {
+                CURRENT.set(None);
+            }
+        }
+        let _over = Over;
         CURRENT.set(Some(Rc::clone(self)));
-        let done = answer();
-        CURRENT.set(None);
-        done
+        answer()
     }
 
     /// Whether the request in hand is a simple one, in the lane: without a body or with one
@@ -177,9 +183,10 @@ impl ClientConnection {
         self.refused.get()
     }
 
-    /// Whether the connection is to end with the answer, because the balancer leaves.
+    /// Whether the connection is to end with the answer, because the balancer leaves, or
+    /// the client was found late just when it asked.
     pub fn is_last_call(&self) -> bool {
-        self.departure.has_begun()
+        self.departure.has_begun() || self.late.get().is_some()
     }
 
     /// Bytes have come, the last of which may be those at the end of a head.
@@ -187,6 +194,11 @@ impl ClientConnection {
         self.has_more.set(true);
         self.ends_a_head.set(ends_a_head);
         self.patience.heard(self.watch.now());
+    }
+
+    /// The rest of a body that was not wanted has come, and nothing else yet.
+    pub fn drained(&self) {
+        self.patience.drained(self.watch.now());
     }
 
     /// Whether what comes next begins a request.

@@ -102,6 +102,12 @@ impl Patience {
         self.quiet_since.set(now);
     }
 
+    /// All that has been heard was the end of the last request, which is over now.
+    pub fn drained(&self, now: Instant) {
+        self.heard_at.set(None);
+        self.quiet_since.set(now);
+    }
+
     /// Whether a request is in hand.
     pub fn is_busy(&self) -> bool {
         self.busy.get() > 0

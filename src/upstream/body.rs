@@ -19,6 +19,8 @@ use super::idle::Idle;
 
 /// So much of a body is remembered.
 const KEPT_BYTES: usize = 64 * 1024;
+/// In so many pieces: each costs some memory of its own, however small it is.
+const KEPT_PIECES: usize = 1024;
 
 /// A body that several attempts may send, one after the other.
 #[derive(Clone)]
@@ -198,7 +200,8 @@ impl Tape {
 
     fn keep(&mut self, chunk: &Bytes) {
         self.kept_bytes += chunk.len();
-        if self.overflowed || self.tunnel || self.kept_bytes > KEPT_BYTES {
+        let is_too_much = self.kept_bytes > KEPT_BYTES || self.kept.len() >= KEPT_PIECES;
+        if self.overflowed || self.tunnel || is_too_much {
             self.overflowed = true;
             self.kept = Vec::new();
         } else {

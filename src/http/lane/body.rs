@@ -1,5 +1,6 @@
 //! A request's body, read from its connection as it is asked for.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,15 +14,20 @@ use super::socket::ClientSocket;
 
 /// So much is read at once.
 const ROOM: usize = 64 * 1024;
+/// A piece that is smaller gets a place of its own: it may be kept for a second attempt, and
+/// with it all the room that it lies in.
+const SMALL: usize = ROOM / 4;
+
+thread_local! {
+    /// Room to read into, for the body that is just being read.
+    static READ: Cell<BytesMut> = Cell::default();
+}
 
 /// A body whose length was told.
 pub struct RequestBody {
     socket: Rc<ClientSocket>,
     /// What came with the head.
     first: Bytes,
-    /// What is read next goes here; what has been read before lies in the same place, as
-    /// soon as nobody has it any more.
-    room: BytesMut,
 }
 
 impl RequestBody {
@@ -30,15 +36,21 @@ impl RequestBody {
         Self {
             socket: Rc::clone(socket),
             first,
-            room: BytesMut::new(),
         }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
-        self.room.reserve(most);
-        let mut room = (&mut self.room).limit(most);
-        ready!(self.socket.poll_read(cx, &mut room))?;
-        Poll::Ready(Ok(self.room.split().freeze()))
+        let mut room = READ.take();
+        room.reserve(most);
+        let read = self.socket.poll_read(cx, &mut (&mut room).limit(most));
+        let piece = room.split();
+        READ.set(room);
+        ready!(read)?;
+        Poll::Ready(Ok(if piece.len() < SMALL {
+            Bytes::copy_from_slice(&piece)
+        } else {
+            piece.freeze()
+        }))
     }
 }
 

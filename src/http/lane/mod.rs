@@ -160,22 +160,27 @@ impl<F> Lane<F> {
                     }
                     let is_last = answer.is_last();
                     let is_read = self.socket.left() == 0;
-                    self.stage = match (is_last, is_read) {
-                        (true, true) => return Poll::Ready(Left::Over),
-                        (true, false) => Stage::Parting(Box::pin(sleep(PARTING))),
-                        (false, true) => Stage::Idle,
-                        (false, false) => Stage::Draining,
-                    };
-                    connection.flushed();
-                    if self.socket.is_ended() {
+                    if self.socket.is_ended() && (is_last || self.more.is_empty()) {
                         return Poll::Ready(Left::Over);
                     }
-                    if is_last && self.socket.poll_shutdown(cx).is_pending() {
-                        return Poll::Pending;
-                    }
+                    self.stage = if !is_last {
+                        if is_read {
+                            Stage::Idle
+                        } else {
+                            Stage::Draining
+                        }
+                    } else if is_read && self.more.is_empty() {
+                        return Poll::Ready(Left::Over);
+                    } else {
+                        // It is done at once.
+                        let _ = self.socket.poll_shutdown(cx);
+                        Stage::Parting(Box::pin(sleep(PARTING)))
+                    };
+                    connection.flushed();
                 }
                 Stage::Draining => match self.poll_drain(cx, connection) {
                     Poll::Ready(Ok(more)) if self.socket.left() == 0 => {
+                        connection.drained();
                         self.more = more;
                         self.stage = Stage::Idle;
                     }
@@ -247,20 +252,21 @@ impl<F> Lane<F> {
     /// Hears whether the client leaves while its answer is under way. More than a bit of what
     /// it says meanwhile is left to the kernel, as is a body that nobody asks for.
     fn poll_listen(&mut self, cx: &mut Context<'_>, connection: &ClientConnection) -> Poll<Left> {
-        if self.socket.is_ended() || self.socket.left() > 0 || !self.more.is_empty() {
-            return Poll::Pending;
-        }
-        match self.poll_read(cx) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(more)) => {
-                if !more.is_empty() {
+        while !self.socket.is_ended() && self.socket.left() == 0 && self.more.len() < ROOM {
+            match self.poll_read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(more)) if more.is_empty() => break,
+                Poll::Ready(Ok(more)) => {
                     connection.heard(more.ends_with(b"\r\n\r\n"));
+                    self.more = match self.more.is_empty() {
+                        true => more,
+                        false => [&*self.more, &*more].concat().into(),
+                    };
                 }
-                self.more = more;
-            }
-            Poll::Ready(Err(error)) => {
-                debug!("a client has left: {error}");
-                return Poll::Ready(Left::Over);
+                Poll::Ready(Err(error)) => {
+                    debug!("a client has left: {error}");
+                    return Poll::Ready(Left::Over);
+                }
             }
         }
         Poll::Pending
