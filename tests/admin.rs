@@ -251,7 +251,11 @@ async fn slow_clients_are_shown_out_of_the_admin_listener_too() {
         (admin, String::new(), " 408 Request Timeout\r\n"),
         (admin, "GET /sta".to_owned(), " 408 Request Timeout\r\n"),
         (admin, whole.to_owned(), " 200 OK\r\n"),
-        (admin, format!("{whole}GET /sta"), " 200 OK\r\n"),
+        (
+            admin,
+            format!("{whole}GET /sta"),
+            " 408 Request Timeout\r\n",
+        ),
         (admin, half("/ring"), " 408 Request Timeout\r\n"),
         (
             balancer.address(),

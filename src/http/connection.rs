@@ -45,6 +45,7 @@ pub struct ClientConnection {
     ends_a_head: Cell<bool>,
     sleep: Cell<Sleep>,
     fields: FieldSlot,
+    tells_length: Cell<bool>,
     /// Left by who had it, for who has it next.
     socket: Cell<Option<TcpStream>>,
     /// Who reads from it.
@@ -67,6 +68,7 @@ impl ClientConnection {
             ends_a_head: Cell::new(false),
             sleep: Cell::new(Sleep::Asleep),
             fields: FieldSlot::default(),
+            tells_length: Cell::new(false),
             socket: Cell::new(None),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
@@ -92,9 +94,20 @@ impl ClientConnection {
         done
     }
 
-    /// Whether the request in hand is a simple one: without a body, and it asks for no upgrade.
+    /// Whether the request in hand is a simple one, in the lane: without a body or with one
+    /// whose length is told, and it asks for no upgrade.
     pub fn is_in_lane(&self) -> bool {
         self.sleep.get() == Sleep::Asleep
+    }
+
+    /// Remembers of a simple request whether it tells the length of a body.
+    pub fn tells_length(&self, does: bool) {
+        self.tells_length.set(does);
+    }
+
+    /// Whether the request in hand is a simple one without a body, and says nothing of one.
+    pub fn is_bare(&self) -> bool {
+        self.is_in_lane() && !self.tells_length.get()
     }
 
     /// Where a replica's fields are left on their way into the answer of a simple request.

@@ -60,14 +60,15 @@ pub async fn forward(
     worker.counters.request();
     worker.retry_budget.earn();
     let simple = connection.filter(|connection| connection.is_in_lane());
-    let is_upgrade = match judge(worker, request, simple.is_some()) {
+    let is_bare = simple.is_some_and(|connection| connection.is_bare());
+    let is_upgrade = match judge(worker, request, is_bare) {
         Ok(is_upgrade) => is_upgrade,
         Err(error) => {
             worker.counters.failure();
             return (Err(error), Some(Unread::Payload(payload)));
         }
     };
-    let body = if simple.is_some() {
+    let body = if is_bare {
         None
     } else if is_upgrade {
         Some(Replay::tunnel(payload))
@@ -93,8 +94,8 @@ pub async fn forward(
 }
 
 /// Whether a request asks for another protocol; an error if it is not to be forwarded.
-fn judge(worker: &Worker, request: &HttpRequest, is_simple: bool) -> Result<bool, ProxyError> {
-    if is_simple {
+fn judge(worker: &Worker, request: &HttpRequest, is_bare: bool) -> Result<bool, ProxyError> {
+    if is_bare {
         return Ok(false);
     }
     if request.method() == Method::CONNECT {
@@ -255,8 +256,10 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
     forwarded::tell_request(request, trusted, errand.fresh_id, address, &mut head);
     if errand.tunnel.is_some() {
         upgrade::ask_on(request, &mut head);
-    } else if errand.slot.is_none()
-        && errand.body.is_none()
+    } else if errand.body.is_none()
+        && !errand
+            .connection
+            .is_some_and(|connection| connection.is_bare())
         && request.headers().contains_key(CONTENT_LENGTH)
     {
         // A length of zero that was told is told on: a POST without one may be refused.

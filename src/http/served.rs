@@ -115,10 +115,12 @@ impl<A: Application, S: Service<Accepted, Response = ()>> Future for Served<A, S
 impl<A: Service<Request>, S: Service<Accepted>> Served<A, S> {
     /// Has actix go on with what has come first.
     fn wake(&mut self, first: Bytes) {
-        if let Stage::InLane(lane) = std::mem::replace(&mut self.stage, Stage::Over) {
+        if let Stage::InLane(lane) = std::mem::replace(&mut self.stage, Stage::Over)
+            && let Some(socket) = lane.into_socket()
+        {
             self.connection.wakes();
             let connection = Rc::clone(&self.connection);
-            let stream = ClientStream::new(lane.into_socket(), connection, first);
+            let stream = ClientStream::new(socket, connection, first);
             let call = self.actix.call((stream, Protocol::Http1, self.peer));
             self.stage = Stage::Awake(Box::pin(call));
         }

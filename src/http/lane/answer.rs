@@ -6,19 +6,18 @@
 //! the replica down.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::{ConnectionType, Response, ResponseHead};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+use actix_web::http::{StatusCode, Version};
 use actix_web::web::{Buf, Bytes};
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use super::request::Terms;
+use super::socket::ClientSocket;
 use crate::http::forwarded;
 use crate::upstream::Fields;
 
@@ -68,8 +67,10 @@ impl Answer {
         terms: Terms,
         date: &[u8],
     ) -> Self {
-        let (response, body) = response.into_parts();
-        let head = response.head();
+        let (mut response, body) = response.into_parts();
+        let head = response.head_mut();
+        // Heads are used again, and one that was for HTTP/1.0 would close.
+        head.version = Version::HTTP_11;
         let size = body.size();
         let framing = match size {
             BodySize::None => Framing::Counted(0),
@@ -100,15 +101,11 @@ impl Answer {
     }
 
     /// Writes it to its end.
-    pub fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut socket: Pin<&mut TcpStream>,
-    ) -> Poll<io::Result<()>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, socket: &ClientSocket) -> Poll<io::Result<()>> {
         loop {
             let gathered = self.gather(cx)?;
             while self.written < self.text.len() || !self.piece.is_empty() {
-                let written = ready!(self.poll_write(cx, socket.as_mut()))?;
+                let written = ready!(self.poll_write(cx, socket))?;
                 self.advance(written);
             }
             if gathered.is_pending() {
@@ -186,21 +183,9 @@ impl Answer {
         Ok(())
     }
 
-    fn poll_write(
-        &self,
-        cx: &mut Context<'_>,
-        socket: Pin<&mut TcpStream>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, cx: &mut Context<'_>, socket: &ClientSocket) -> Poll<io::Result<usize>> {
         let text = self.text.get(self.written..).unwrap_or_default();
-        let written = if self.piece.is_empty() {
-            socket.poll_write(cx, text)
-        } else if text.is_empty() {
-            socket.poll_write(cx, &self.piece)
-        } else {
-            let both = [IoSlice::new(text), IoSlice::new(&self.piece)];
-            socket.poll_write_vectored(cx, &both)
-        };
-        match ready!(written)? {
+        match ready!(socket.poll_write(cx, text, &self.piece))? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => Poll::Ready(Ok(written)),
         }

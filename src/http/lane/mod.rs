@@ -1,21 +1,27 @@
 //! Simple requests, one after the other, without actix's dispatcher.
 //!
-//! Nearly every request is a head without a body that comes in one piece, and is answered
-//! before the next one comes. For those the dispatcher does too much: it keeps two buffers of
-//! 8 KiB for each connection, calls its parser three times, and copies every byte of a response
-//! once more. The [`Lane`] reads such a request, has actix-web answer it as any other, and
-//! writes the response. Whatever is not simple goes to the dispatcher as it came:
+//! Nearly every request is a head that comes in one piece, without a body or with one whose
+//! length it tells. For those the dispatcher does too much: it keeps two buffers of 8 KiB for
+//! each connection, calls its parser three times, and copies every byte of a response once
+//! more. The [`Lane`] reads such a request, has actix-web answer it as any other, and writes
+//! the response. Whatever is not simple goes to the dispatcher as it came:
 //!
 //! ```text
 //!           a simple head            the response's head
 //!   Idle ──────────────────▶ Asked ──────────────────────▶ Answered
-//!    │ ▲                                                      │
-//!    │ └──────────────────────────────────────────────────────┘
-//!    └──▶ Left (the client, the server, or something that is not simple)
+//!    │ ▲                                                     │ │ │
+//!    │ └─────────────────────────────────────────────────────┘ │ │
+//!    │ └──────────────── Draining ◀────────────────────────────┘ │
+//!    │              (the body was not wanted)                    ▼
+//!    └──▶ Left ◀───────────────────────────────────────────── Parting
+//!   (the client, the server,                        (the last answer is read
+//!    or what is not simple)                           before the socket ends)
 //! ```
 
 mod answer;
+mod body;
 mod request;
+mod socket;
 
 use std::cell::RefCell;
 use std::io;
@@ -23,24 +29,31 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_http::body::BoxBody;
-use actix_http::{Request, Response};
+use actix_http::{Payload, Request, Response};
 use actix_service::Service;
 use actix_web::web::Bytes;
 use log::debug;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use super::connection::ClientConnection;
 use super::error::ProxyError;
 use super::patience::Late;
 use super::stream::say;
 use answer::Answer;
+use body::RequestBody;
 use request::{Simple, Terms};
+use socket::ClientSocket;
 
 /// So much is read at once: the heads that browsers send, with their cookies.
 const ROOM: usize = 8 * 1024;
+
+/// How long a client whose body was not wanted has to read its last answer.
+const PARTING: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Where everything is read first: what is in it belongs to the next connection.
@@ -49,12 +62,10 @@ thread_local! {
 
 /// A connection whose requests have been simple so far.
 pub struct Lane<F> {
-    socket: TcpStream,
+    socket: Rc<ClientSocket>,
     stage: Stage<F>,
     /// What has come behind the request that is being answered.
     more: Bytes,
-    /// The client has said all it has to say, and may still listen.
-    is_half_closed: bool,
 }
 
 enum Stage<F> {
@@ -63,6 +74,11 @@ enum Stage<F> {
     Asked(F, Terms),
     /// Its response goes out.
     Answered(Answer),
+    /// The rest of its body comes, which nobody wanted.
+    Draining,
+    /// The connection is over, but for a client that has not read its last answer: a socket
+    /// that ends with something unread takes the answer away from it.
+    Parting(Pin<Box<Sleep>>),
 }
 
 /// Why a connection is not in the lane any more.
@@ -77,16 +93,15 @@ impl<F> Lane<F> {
     /// A connection on which nothing is in hand.
     pub fn new(socket: TcpStream) -> Self {
         Self {
-            socket,
+            socket: Rc::new(ClientSocket::new(socket)),
             stage: Stage::Idle,
             more: Bytes::new(),
-            is_half_closed: false,
         }
     }
 
     /// The socket, for whoever goes on with it.
-    pub fn into_socket(self) -> TcpStream {
-        self.socket
+    pub fn into_socket(self) -> Option<TcpStream> {
+        self.socket.take()
     }
 
     /// Answers what comes.
@@ -115,9 +130,12 @@ impl<F> Lane<F> {
                         }
                         Poll::Pending => return Poll::Pending,
                     };
-                    let Some(Simple { request, terms }) = Simple::of(&first, peer) else {
+                    let Some(simple) = Simple::of(&first, peer) else {
                         return Poll::Ready(Left::NotSimple(first));
                     };
+                    let terms = simple.terms;
+                    connection.tells_length(simple.body.is_some());
+                    let request = self.with_body(simple, first);
                     self.stage = Stage::Asked(app.call(request), terms);
                 }
                 Stage::Asked(answer, terms) => {
@@ -132,7 +150,7 @@ impl<F> Lane<F> {
                     }
                 }
                 Stage::Answered(answer) => {
-                    match answer.poll(cx, Pin::new(&mut self.socket)) {
+                    match answer.poll(cx, &self.socket) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) => {
                             debug!("an answer is broken off: {error}");
@@ -141,14 +159,66 @@ impl<F> Lane<F> {
                         Poll::Pending => return self.poll_listen(cx, connection),
                     }
                     let is_last = answer.is_last();
-                    self.stage = Stage::Idle;
+                    let is_read = self.socket.left() == 0;
+                    self.stage = match (is_last, is_read) {
+                        (true, true) => return Poll::Ready(Left::Over),
+                        (true, false) => Stage::Parting(Box::pin(sleep(PARTING))),
+                        (false, true) => Stage::Idle,
+                        (false, false) => Stage::Draining,
+                    };
                     connection.flushed();
-                    if is_last || self.is_half_closed {
+                    if self.socket.is_ended() {
                         return Poll::Ready(Left::Over);
+                    }
+                    if is_last && self.socket.poll_shutdown(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Stage::Draining => match self.poll_drain(cx, connection) {
+                    Poll::Ready(Ok(more)) if self.socket.left() == 0 => {
+                        self.more = more;
+                        self.stage = Stage::Idle;
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Left::Over),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Stage::Parting(late) => {
+                    if late.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Left::Over);
+                    }
+                    match self.poll_read(cx) {
+                        Poll::Ready(Ok(more)) if !more.is_empty() => {}
+                        Poll::Ready(_) => return Poll::Ready(Left::Over),
+                        Poll::Pending => return Poll::Pending,
                     }
                 }
             }
         }
+    }
+
+    /// The request with the body that follows its head.
+    fn with_body(&mut self, simple: Simple, mut first: Bytes) -> Request {
+        let Simple {
+            mut request,
+            length,
+            body,
+            ..
+        } = simple;
+        if length == first.len() && body.is_none_or(|body| body == 0) {
+            return request;
+        }
+        let _head = first.split_to(length);
+        let body = body.unwrap_or_default();
+        let here = usize::try_from(body).map_or(first.len(), |body| body.min(first.len()));
+        self.more = first.split_off(here);
+        self.socket.leave(body - here as u64);
+        if body > 0 {
+            let body = RequestBody::new(&self.socket, first);
+            *request.payload() = Payload::Stream {
+                payload: Box::pin(body),
+            };
+        }
+        request
     }
 
     /// What begins a request; nothing at the end.
@@ -165,7 +235,7 @@ impl<F> Lane<F> {
             connection.awaited_by(cx.waker());
             let late = connection.late();
             if late == Some(Late::Head) {
-                say(&self.socket, &ProxyError::SlowHead);
+                self.socket.say(|socket| say(socket, &ProxyError::SlowHead));
             }
             if late.is_some() || connection.is_over() {
                 return Poll::Ready(Ok(Bytes::new()));
@@ -175,16 +245,17 @@ impl<F> Lane<F> {
     }
 
     /// Hears whether the client leaves while its answer is under way. More than a bit of what
-    /// it says meanwhile is left to the kernel.
+    /// it says meanwhile is left to the kernel, as is a body that nobody asks for.
     fn poll_listen(&mut self, cx: &mut Context<'_>, connection: &ClientConnection) -> Poll<Left> {
-        if self.is_half_closed || !self.more.is_empty() {
+        if self.socket.is_ended() || self.socket.left() > 0 || !self.more.is_empty() {
             return Poll::Pending;
         }
         match self.poll_read(cx) {
             Poll::Pending => {}
-            Poll::Ready(Ok(more)) if more.is_empty() => self.is_half_closed = true,
             Poll::Ready(Ok(more)) => {
-                connection.heard(more.ends_with(b"\r\n\r\n"));
+                if !more.is_empty() {
+                    connection.heard(more.ends_with(b"\r\n\r\n"));
+                }
                 self.more = more;
             }
             Poll::Ready(Err(error)) => {
@@ -195,11 +266,37 @@ impl<F> Lane<F> {
         Poll::Pending
     }
 
+    /// Reads the rest of a body, and gives what has come behind it. An end before that, and
+    /// a client that takes too long, leave something of it.
+    fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &ClientConnection,
+    ) -> Poll<io::Result<Bytes>> {
+        loop {
+            let Poll::Ready(read) = self.poll_read(cx) else {
+                connection.awaited_by(cx.waker());
+                if connection.late().is_some() || connection.is_over() {
+                    return Poll::Ready(Ok(Bytes::new()));
+                }
+                return Poll::Pending;
+            };
+            let mut rest = read?;
+            let left = self.socket.left();
+            let of_body = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+            self.socket.leave(left - of_body as u64);
+            if rest.is_empty() || of_body as u64 == left {
+                return Poll::Ready(Ok(rest.split_off(of_body)));
+            }
+            connection.heard(false);
+        }
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         READ.with_borrow_mut(|room| {
             let mut room = ReadBuf::new(room);
-            let read = Pin::new(&mut self.socket).poll_read(cx, &mut room);
-            read.map_ok(|()| Bytes::copy_from_slice(room.filled()))
+            let read = self.socket.poll_read(cx, &mut room);
+            read.map_ok(|_| Bytes::copy_from_slice(room.filled()))
         })
     }
 }

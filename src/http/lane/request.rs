@@ -12,12 +12,16 @@ use httparse::Status;
 /// A request may have so many fields, here and with actix.
 const MOST_FIELDS: usize = 96;
 
-/// A request without a body, the whole of which has come and nothing behind it.
+/// A request whose head has come as a whole, and which has no body or tells its length.
 pub struct Simple {
-    /// As actix reads it.
+    /// As actix reads it, but for its body.
     pub request: Request,
     /// How it is to be answered.
     pub terms: Terms,
+    /// The bytes of its head.
+    pub length: usize,
+    /// Those of its body, if it tells them.
+    pub body: Option<u64>,
 }
 
 /// What of a request says how its response is written.
@@ -30,15 +34,15 @@ pub struct Terms {
 }
 
 impl Simple {
-    /// The request that `bytes` are, if they are a simple one. What is wrong, and what is
+    /// The request that `bytes` begin with, if it is a simple one. What is wrong, and what is
     /// only unusual, is not for this place to tell apart.
     pub fn of(bytes: &Bytes, peer: Option<SocketAddr>) -> Option<Self> {
         let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut read = httparse::Request::new(&mut []);
-        match read.parse_with_uninit_headers(bytes, &mut fields) {
-            Ok(Status::Complete(length)) if length == bytes.len() => {}
-            _ => return None,
-        }
+        let Ok(Status::Complete(length)) = read.parse_with_uninit_headers(bytes, &mut fields)
+        else {
+            return None;
+        };
         let method = Method::from_bytes(read.method?.as_bytes()).ok()?;
         if read.version? != 1 || method == Method::CONNECT {
             return None;
@@ -48,7 +52,7 @@ impl Simple {
 
         let mut request = Request::new();
         let head = request.head_mut();
-        let (mut has_host, mut connection) = (false, None);
+        let (mut has_host, mut connection, mut body) = (false, None, None);
         for field in &*read.headers {
             let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
             match name {
@@ -61,6 +65,9 @@ impl Simple {
                 }
                 header::CONNECTION if field.value.eq_ignore_ascii_case(b"close") => {
                     connection = Some(ConnectionType::Close);
+                }
+                header::CONTENT_LENGTH if body.is_none() => {
+                    body = Some(length_of(field.value)?);
                 }
                 header::CONNECTION
                 | header::CONTENT_LENGTH
@@ -86,6 +93,19 @@ impl Simple {
         head.uri = uri;
         head.version = Version::HTTP_11;
         head.peer_addr = peer;
-        Some(Self { request, terms })
+        Some(Self {
+            request,
+            terms,
+            length,
+            body,
+        })
     }
+}
+
+/// `1*DIGIT` (RFC 9110, section 8.6), as far as it fits.
+fn length_of(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(value).ok()?.parse().ok()
 }
