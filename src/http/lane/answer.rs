@@ -28,6 +28,9 @@ const ENOUGH: usize = 32 * 1024;
 /// So much room is kept for the next answer.
 const MOST_ROOM: usize = 2 * ENOUGH;
 
+#[cfg(test)]
+mod tests;
+
 thread_local! {
     /// Room to write in, left by the last answer.
     static ROOM: Cell<Vec<u8>> = Cell::default();
