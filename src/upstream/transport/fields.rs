@@ -57,7 +57,6 @@ impl Fields {
 
     /// Those of a head whose body's length is told, as the guard reads it.
     #[cfg(test)]
-    #[expect(clippy::unwrap_used, reason = "it is for tests")]
     pub fn of(head: &[u8]) -> Self {
         use crate::upstream::guard::{Asked, Index, read_head};
 
