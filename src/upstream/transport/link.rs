@@ -1,5 +1,6 @@
 //! A connection to a replica, and what has been read of it ahead.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,8 +20,13 @@ const FIRST_ROOM: usize = 4 * 1024;
 const BODY_ROOM: usize = 64 * 1024;
 /// Less is not worth a system call.
 const LEAST_ROOM: usize = 1024;
-/// An idle connection holds no more than this.
-const MOST_IDLE_ROOM: usize = 8 * 1024;
+
+thread_local! {
+    /// Room to read into, lent to the connection that is just being read. What lies there has
+    /// mostly gone on when the next one is read: so there is one place, in the processor's
+    /// cache, for all connections, and those that wait have none.
+    static ROOM: Cell<BytesMut> = Cell::default();
+}
 
 /// One connection.
 pub struct Link {
@@ -40,7 +46,6 @@ impl Link {
 
     /// Sends a request: its head, and what of its body is there.
     pub fn ask(&mut self, cx: &mut Context<'_>, exchange: Exchange) -> io::Result<()> {
-        self.unread.reserve(FIRST_ROOM);
         self.stream.ask(cx, exchange)
     }
 
@@ -55,20 +60,42 @@ impl Link {
         std::mem::replace(&mut self.stream.index_mut().fields, room)
     }
 
-    /// Makes room for more of a body: for much of it where the room there was has been filled,
-    /// for little where it comes in drops.
+    /// Makes room for more of a body.
     pub fn make_room(&mut self) {
-        match self.unread.capacity() - self.unread.len() {
-            0 => self.unread.reserve(BODY_ROOM),
-            1..LEAST_ROOM => self.unread.reserve(FIRST_ROOM),
-            LEAST_ROOM.. => {}
+        if self.borrow_room() {
+            self.unread.reserve(BODY_ROOM);
+        } else if self.unread.capacity() - self.unread.len() < LEAST_ROOM {
+            self.unread.reserve(FIRST_ROOM);
         }
     }
 
     /// Reads what comes next: how many bytes, and none at the end.
     pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.borrow_room() {
+            self.unread.reserve(FIRST_ROOM);
+        }
         let Self { stream, unread } = self;
-        pin!(stream.read_buf(unread)).poll(cx)
+        let read = pin!(stream.read_buf(unread)).poll(cx);
+        if read.is_pending() {
+            self.return_room();
+        }
+        read
+    }
+
+    /// Borrows room where there is none; whether there was none.
+    fn borrow_room(&mut self) -> bool {
+        let has_none = self.unread.capacity() == 0;
+        if has_none {
+            self.unread = ROOM.take();
+        }
+        has_none
+    }
+
+    /// Gives the room back that nothing unread lies in.
+    fn return_room(&mut self) {
+        if self.unread.is_empty() && self.unread.capacity() > 0 {
+            ROOM.set(std::mem::take(&mut self.unread));
+        }
     }
 
     /// Whether another request may be sent.
@@ -88,8 +115,6 @@ impl Link {
 
     /// Makes it small, for a time in which it is not used.
     pub fn rest(&mut self) {
-        if self.unread.capacity() > MOST_IDLE_ROOM {
-            self.unread = BytesMut::new();
-        }
+        self.return_room();
     }
 }
