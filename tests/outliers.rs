@@ -18,6 +18,7 @@ const WELL: u8 = 0;
 const UNAVAILABLE: u8 = 1;
 const BREAKING_OFF: u8 = 2;
 const SILENT: u8 = 3;
+const EMPTY: u8 = 4;
 
 /// A server that is always alive and not always well.
 struct Moody {
@@ -62,6 +63,7 @@ fn answer(mut stream: TcpStream, mood: u8) -> std::io::Result<Option<TcpStream>>
         _ if head.starts_with(b"GET /heartbeat") => "200 OK\r\ncontent-length: 2\r\n\r\nok",
         SILENT => return Ok(Some(stream)),
         UNAVAILABLE => "503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno",
+        EMPTY => "200 OK\r\ncontent-length: 0\r\n\r\n",
         BREAKING_OFF => "200 OK\r\ncontent-length: 100\r\n\r\nnot a hundred",
         _ => "200 OK\r\ncontent-length: 2\r\n\r\nok",
     };
@@ -122,6 +124,29 @@ async fn what_fails_one_request_after_the_other_is_passed_over() {
         assert_eq!(bad_answers(&balancer).await, 0, "mood {mood}");
         // It is alive, and nobody says otherwise.
         assert!(!log().contains("is off the ring"), "{}", log());
+    }
+}
+
+/// There is nothing of such a body to wait for; it is good all the same.
+#[actix_web::test]
+async fn a_good_answer_without_a_byte_wipes_the_slate() {
+    let (well, sick) = (Moody::start(WELL), Moody::start(UNAVAILABLE));
+    let balancer = balancer(&[&well, &sick], "1h").await;
+    let status = async |key: usize| get(&balancer.url(&format!("/k{key}"))).await.status;
+    let mut key = 0;
+    while status(key).await == StatusCode::OK {
+        key += 1;
+    }
+    let mut failures = 1;
+    while failures < 12 {
+        sick.turn(UNAVAILABLE);
+        // One less than it takes.
+        for _ in failures % 4..4 {
+            assert_eq!(status(key).await, StatusCode::SERVICE_UNAVAILABLE);
+            failures += 1;
+        }
+        sick.turn(EMPTY);
+        assert_eq!(status(key).await, StatusCode::OK);
     }
 }
 

@@ -184,6 +184,8 @@ fn tells_of_the_way(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -261,5 +263,128 @@ mod tests {
         let empty = told("192.0.2.9:1", &[("x-request-id", "")], Some(7));
         assert_eq!(empty.iter().filter(|f| f.contains("request-id")).count(), 1);
         assert!(empty.contains(&"x-request-id: 7".to_owned()));
+    }
+
+    /// A word in any case.
+    fn spelt(word: &'static str) -> impl Strategy<Value = String> {
+        let upper = vec(any::<bool>(), word.len());
+        upper.prop_map(move |upper| {
+            let letters = word.chars().zip(upper);
+            let spell = |(letter, upper): (char, bool)| match upper {
+                true => letter.to_ascii_uppercase(),
+                false => letter,
+            };
+            letters.map(spell).collect()
+        })
+    }
+
+    fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+        proptest::sample::select(words).prop_flat_map(spelt)
+    }
+
+    const NAMES: &[&str] = &[
+        "x-a",
+        "x-b",
+        "set-cookie",
+        "date",
+        "via",
+        "upgrade",
+        "keep-alive",
+        "te",
+        "trailer",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "expect",
+        "close",
+        "age",
+    ];
+    const OPTIONS: &[&str] = &[
+        "close",
+        "keep-alive",
+        "upgrade",
+        "x-a",
+        "x-b",
+        "date",
+        "via",
+        "set-cookie",
+        "age",
+        "content-length",
+        "",
+        "no token",
+        "\u{fc}",
+    ];
+
+    /// A line of a head: Connection, or another field, with the spaces and line ends that
+    /// replicas may write.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let listed = vec(one_of(OPTIONS), 0..4).prop_map(|options| options.join(" ,").into_bytes());
+        let connection = (spelt("connection"), listed);
+        let value = proptest::string::bytes_regex(r"(?-u)([!-~\x80-\xff]([ \t]?[!-~])*)?").unwrap();
+        let field = prop_oneof![1 => connection, 3 => (one_of(NAMES), value)];
+        let space = proptest::sample::select(&[": ", ": ", ": ", ":", ":\t", ":  ", " : "][..]);
+        let end = proptest::sample::select(&["\r\n", "\r\n", "\r\n", " \r\n", "\n"][..]);
+        (field, space, end).prop_map(|((name, value), space, end)| {
+            [name.as_bytes(), space.as_bytes(), &value, end.as_bytes()].concat()
+        })
+    }
+
+    /// A status, and a head in which somewhere the length is told.
+    fn head() -> impl Strategy<Value = (u16, Vec<u8>)> {
+        let status = proptest::sample::select(&[200, 204, 304, 404, 426, 503][..]);
+        let lines = (
+            vec(line(), 0..8),
+            vec(line(), 0..8),
+            spelt("content-length"),
+        );
+        (status, lines).prop_map(|(status, (before, after, length))| {
+            let mut head = format!("HTTP/1.1 {status} Hm\r\n").into_bytes();
+            head.extend(before.concat());
+            head.extend(format!("{length}: 7\r\n").as_bytes());
+            head.extend(after.concat());
+            head.extend(b"\r\n");
+            (status, head)
+        })
+    }
+
+    /// Lines in an order that does not depend on how they came about.
+    fn sorted<'l>(lines: impl Iterator<Item = &'l [u8]>) -> Vec<String> {
+        let mut lines: Vec<_> = lines.map(|line| line.escape_ascii().to_string()).collect();
+        lines.sort();
+        lines
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Lines and a map are two ways for the same; but the length that a 304 tells is put
+        /// back into a map by whoever knows it.
+        #[test]
+        fn lines_that_go_through_are_those_that_a_map_would_leave((status, head) in head()) {
+            let status = StatusCode::from_u16(status).unwrap();
+            let fields = Fields::of(&head);
+            let mut lines = Vec::new();
+            let has_date = relay_response(status, &fields, &mut lines);
+
+            let mut map = HeaderMap::new();
+            fields.fill(&mut map).unwrap();
+            tell_response(status, &mut map);
+            if status == StatusCode::NOT_MODIFIED {
+                map.insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
+            }
+            let left: Vec<Vec<u8>> = map
+                .iter()
+                .map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat())
+                .collect();
+            prop_assert_eq!(
+                sorted(lines.split_inclusive(|byte| *byte == b'\n')),
+                sorted(left.iter().map(Vec::as_slice))
+            );
+            prop_assert_eq!(has_date, map.contains_key(header::DATE));
+            prop_assert_eq!(
+                offers_upgrade(status, &fields),
+                map.contains_key(header::UPGRADE)
+            );
+        }
     }
 }

@@ -50,20 +50,17 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
 
 /// What a value of Connection names that is a field: mostly nothing.
 pub fn named_by(connection: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let options = connection
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii);
-    options.filter(|option| {
+    options(connection).filter(|option| {
         !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close")
     })
 }
 
 /// Takes all other fields away.
 pub fn keep_end_to_end(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = options(headers)
-        // What it mostly says names no field.
-        .filter(|option| !["keep-alive", "close"].contains(option))
-        .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
+    let connection = headers.get_all(header::CONNECTION);
+    let named: Vec<HeaderName> = connection
+        .flat_map(|value| named_by(value.as_bytes()))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect();
     headers.retain(|name, _| !concerns_one_connection(name) && !named.contains(name));
 }
@@ -74,13 +71,17 @@ fn concerns_one_connection(name: &HeaderName) -> bool {
 
 /// Whether the Connection field says that another field is for this connection only.
 pub fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    options(headers).any(|option| option.eq_ignore_ascii_case(name.as_str()))
+    let name = name.as_str().as_bytes();
+    let mut values = headers
+        .get_all(header::CONNECTION)
+        .map(HeaderValue::as_bytes);
+    values.any(|value| options(value).any(|option| option.eq_ignore_ascii_case(name)))
 }
 
-fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(header::CONNECTION);
-    let texts = values.filter_map(|value| value.to_str().ok());
-    texts.flat_map(|value| value.split(',')).map(str::trim)
+/// What a value of Connection lists. (One that is no text may list names all the same.)
+fn options(connection: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let options = connection.split(|byte| *byte == b',');
+    options.map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

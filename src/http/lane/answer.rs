@@ -28,6 +28,9 @@ const ENOUGH: usize = 32 * 1024;
 /// So much room is kept for the next answer.
 const MOST_ROOM: usize = 2 * ENOUGH;
 
+#[cfg(test)]
+mod tests;
+
 thread_local! {
     /// Room to write in, left by the last answer.
     static ROOM: Cell<Vec<u8>> = Cell::default();
@@ -126,7 +129,11 @@ impl Answer {
                 break;
             };
             match Pin::new(body).poll_next(cx) {
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Pending => {
+                    // It may be long until there is more, and this chunk is whole.
+                    self.end_chunk();
+                    return Ok(Poll::Pending);
+                }
                 Poll::Ready(Some(Ok(piece))) => self.frame(piece),
                 Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error.to_string())),
                 Poll::Ready(None) => {
@@ -139,10 +146,7 @@ impl Answer {
     }
 
     fn frame(&mut self, mut piece: Bytes) {
-        if self.owes_line_end {
-            self.owes_line_end = false;
-            self.text.extend_from_slice(b"\r\n");
-        }
+        self.end_chunk();
         // An empty chunk would be the last one.
         if piece.is_empty() {
             return;
@@ -170,16 +174,21 @@ impl Answer {
         }
     }
 
+    fn end_chunk(&mut self) {
+        if std::mem::take(&mut self.owes_line_end) {
+            self.text.extend_from_slice(b"\r\n");
+        }
+    }
+
     fn end(&mut self) -> io::Result<()> {
         match self.framing {
             Framing::Counted(0) | Framing::UntilClose => {}
             Framing::Counted(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Framing::Chunked if self.owes_line_end => {
-                self.text.extend_from_slice(b"\r\n0\r\n\r\n");
+            Framing::Chunked => {
+                self.end_chunk();
+                self.text.extend_from_slice(b"0\r\n\r\n");
             }
-            Framing::Chunked => self.text.extend_from_slice(b"0\r\n\r\n"),
         }
-        self.owes_line_end = false;
         Ok(())
     }
 

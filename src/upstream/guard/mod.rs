@@ -41,6 +41,8 @@ pub use exchange::{Exchange, OutgoingHead, Pause};
 pub use fault::Fault;
 use framing::{Framing, Verdict};
 pub use head::Index;
+#[cfg(test)]
+pub use head::{Asked, read as read_head};
 use upload::Upload;
 
 /// A connection to a replica.

@@ -55,6 +55,22 @@ impl Fields {
         }
     }
 
+    /// Those of a head whose body's length is told, as the guard reads it.
+    #[cfg(test)]
+    pub fn of(head: &[u8]) -> Self {
+        use crate::upstream::guard::{Asked, Index, read_head};
+
+        let mut index = Index::default();
+        read_head(head, Asked::default(), &mut index)
+            .unwrap()
+            .unwrap();
+        Self {
+            body: index.body.unwrap(),
+            head: Bytes::copy_from_slice(head),
+            places: index.fields,
+        }
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.places.iter().map(|(name, value)| {
@@ -94,7 +110,7 @@ impl Fields {
     }
 
     /// Puts them into a map.
-    pub(super) fn fill(&self, map: &mut HeaderMap) -> Result<(), HttpError> {
+    pub fn fill(&self, map: &mut HeaderMap) -> Result<(), HttpError> {
         for (name, value) in &self.places {
             let name = self.head.get(name.clone()).unwrap_or_default();
             let value = HeaderValue::from_maybe_shared(self.head.slice(value.clone()))?;
