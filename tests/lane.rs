@@ -11,8 +11,9 @@ use std::net::{TcpListener, TcpStream as Blocking};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use common::{Ringmaster, eventually};
+use common::{Ringmaster, eventually, resident_kib};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -622,6 +623,56 @@ async fn a_client_that_leaves_takes_its_replicas_connection_along() {
         })
         .await;
     }
+}
+
+/// Even one that has sent another request ahead, so that there is no need to read on.
+#[actix_web::test]
+async fn a_client_that_resets_is_heard_though_it_has_asked_for_more() {
+    let (asked, ended) = (Gate::default(), Arc::new(AtomicBool::new(false)));
+    let (begun, over) = (asked.clone(), Arc::clone(&ended));
+    let port = replica(move |_, stream| {
+        begun.open();
+        // Never answers, and hears the end.
+        drop(stream.read(&mut [0]));
+        over.store(true, Ordering::SeqCst);
+        the_end()
+    });
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    client.say(&A.repeat(2)).await;
+    asked.pass();
+    SockRef::from(&client.stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(client);
+    eventually("the end at the replica", || async {
+        ended.load(Ordering::SeqCst)
+    })
+    .await;
+}
+
+/// A byte of it may be kept for a second attempt, and not the room with it that it was read into.
+#[actix_web::test]
+async fn a_body_that_drips_costs_little_memory() {
+    const DROPS: usize = 20_000;
+    let port = replica(|_, stream| stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"));
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    let before = resident_kib(balancer.pid());
+    client
+        .say(&format!(
+            "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {DROPS}\r\n\r\n"
+        ))
+        .await;
+    client.is_heard().await;
+    for _ in 0..DROPS {
+        client.say("x").await;
+        // Whoever reads has its turn, or there would be fewer drops.
+        tokio::task::yield_now().await;
+    }
+    assert!(client.answer("PUT").await.head.contains(" 204 "));
+    let grown = resident_kib(balancer.pid()).saturating_sub(before);
+    assert!(grown < 8 * 1024, "{grown} KiB for {DROPS} bytes");
 }
 
 /// Answers with fields and a body that are the path's own, however they are framed.

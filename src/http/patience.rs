@@ -163,8 +163,9 @@ mod tests {
         Post,
         Streams,
         Ends(u64),
+        Drained(u64),
     }
-    use Seen::{Ends, Get, Heard, Post, Streams};
+    use Seen::{Drained, Ends, Get, Heard, Post, Streams};
 
     #[test]
     fn who_is_late_and_when() {
@@ -205,6 +206,11 @@ mod tests {
                 Some((8, Late::Rest)),
             ),
             (
+                "a body that nobody wanted, then nothing",
+                &[Get, Ends(2), Heard(3), Drained(4)],
+                Some((24, Late::Rest)),
+            ),
+            (
                 "began while the response went out",
                 &[Get, Heard(2), Ends(3)],
                 Some((23, Late::Rest)),
@@ -221,6 +227,7 @@ mod tests {
                     Post => patience.begin(true),
                     Streams => patience.hold(),
                     Ends(second) => patience.release(at(second)),
+                    Drained(second) => patience.drained(at(second)),
                 }
             }
             let late = (0..100).find_map(|second| {

@@ -146,6 +146,9 @@ impl Answer {
     }
 
     fn frame(&mut self, mut piece: Bytes) {
+        if self.text.capacity() == 0 {
+            self.text = ROOM.take();
+        }
         self.end_chunk();
         // An empty chunk would be the last one.
         if piece.is_empty() {
