@@ -196,11 +196,6 @@ impl ClientConnection {
         self.patience.heard(self.watch.now());
     }
 
-    /// The rest of a body that was not wanted has come, and nothing else yet.
-    pub fn drained(&self) {
-        self.patience.drained(self.watch.now());
-    }
-
     /// Whether what comes next begins a request.
     pub fn awaits_a_head(&self) -> bool {
         self.is_settled.get() && !self.patience.has_heard()

@@ -102,12 +102,6 @@ impl Patience {
         self.quiet_since.set(now);
     }
 
-    /// All that has been heard was the end of the last request, which is over now.
-    pub fn drained(&self, now: Instant) {
-        self.heard_at.set(None);
-        self.quiet_since.set(now);
-    }
-
     /// Whether a request is in hand.
     pub fn is_busy(&self) -> bool {
         self.busy.get() > 0
@@ -163,9 +157,8 @@ mod tests {
         Post,
         Streams,
         Ends(u64),
-        Drained(u64),
     }
-    use Seen::{Drained, Ends, Get, Heard, Post, Streams};
+    use Seen::{Ends, Get, Heard, Post, Streams};
 
     #[test]
     fn who_is_late_and_when() {
@@ -206,11 +199,6 @@ mod tests {
                 Some((8, Late::Rest)),
             ),
             (
-                "a body that nobody wanted, then nothing",
-                &[Get, Ends(2), Heard(3), Drained(4)],
-                Some((24, Late::Rest)),
-            ),
-            (
                 "began while the response went out",
                 &[Get, Heard(2), Ends(3)],
                 Some((23, Late::Rest)),
@@ -227,7 +215,6 @@ mod tests {
                     Post => patience.begin(true),
                     Streams => patience.hold(),
                     Ends(second) => patience.release(at(second)),
-                    Drained(second) => patience.drained(at(second)),
                 }
             }
             let late = (0..100).find_map(|second| {

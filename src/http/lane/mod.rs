@@ -9,13 +9,12 @@
 //! ```text
 //!           a simple head            the response's head
 //!   Idle ──────────────────▶ Asked ──────────────────────▶ Answered
-//!    │ ▲                                                     │ │ │
-//!    │ └─────────────────────────────────────────────────────┘ │ │
-//!    │ └──────────────── Draining ◀────────────────────────────┘ │
-//!    │              (the body was not wanted)                    ▼
-//!    └──▶ Left ◀───────────────────────────────────────────── Parting
-//!   (the client, the server,                        (the last answer is read
-//!    or what is not simple)                           before the socket ends)
+//!    │ ▲                                                     │ │
+//!    │ └─────────────────────────────────────────────────────┘ │
+//!    │                                                         ▼
+//!    └──▶ Left ◀────────────────────────────────────────── Parting
+//!   (the client, the server,                     (the last answer is read
+//!    or what is not simple)                        before the socket ends)
 //! ```
 
 mod answer;
@@ -74,8 +73,6 @@ enum Stage<F> {
     Asked(F, Terms),
     /// Its response goes out.
     Answered(Answer),
-    /// The rest of its body comes, which nobody wanted.
-    Draining,
     /// The connection is over, but for a client that has not read its last answer: a socket
     /// that ends with something unread takes the answer away from it.
     Parting(Pin<Box<Sleep>>),
@@ -141,9 +138,13 @@ impl<F> Lane<F> {
                 Stage::Asked(answer, terms) => {
                     match connection.during(|| Pin::new(answer).poll(cx)) {
                         Poll::Ready(response) => {
+                            let mut terms = *terms;
+                            // Whoever has answered may not want the rest of the body, which
+                            // would be taken for another request.
+                            terms.closes |= self.socket.left() > 0;
                             let response = response.map_or_else(Into::into, Into::into);
                             let date = connection.date();
-                            let answer = Answer::new(response, connection.fields(), *terms, &date);
+                            let answer = Answer::new(response, connection.fields(), terms, &date);
                             self.stage = Stage::Answered(answer);
                         }
                         Poll::Pending => return self.poll_listen(cx, connection),
@@ -159,34 +160,21 @@ impl<F> Lane<F> {
                         Poll::Pending => return self.poll_listen(cx, connection),
                     }
                     let is_last = answer.is_last();
-                    let is_read = self.socket.left() == 0;
                     if self.socket.is_ended() && (is_last || self.more.is_empty()) {
                         return Poll::Ready(Left::Over);
                     }
-                    self.stage = if !is_last {
-                        if is_read {
-                            Stage::Idle
-                        } else {
-                            Stage::Draining
+                    let is_read = self.socket.left() == 0 && self.more.is_empty();
+                    self.stage = match (is_last, is_read) {
+                        (false, _) => Stage::Idle,
+                        (true, true) => return Poll::Ready(Left::Over),
+                        (true, false) => {
+                            // It is done at once.
+                            let _ = self.socket.poll_shutdown(cx);
+                            Stage::Parting(Box::pin(sleep(PARTING)))
                         }
-                    } else if is_read && self.more.is_empty() {
-                        return Poll::Ready(Left::Over);
-                    } else {
-                        // It is done at once.
-                        let _ = self.socket.poll_shutdown(cx);
-                        Stage::Parting(Box::pin(sleep(PARTING)))
                     };
                     connection.flushed();
                 }
-                Stage::Draining => match self.poll_drain(cx, connection) {
-                    Poll::Ready(Ok(more)) if self.socket.left() == 0 => {
-                        connection.drained();
-                        self.more = more;
-                        self.stage = Stage::Idle;
-                    }
-                    Poll::Ready(_) => return Poll::Ready(Left::Over),
-                    Poll::Pending => return Poll::Pending,
-                },
                 Stage::Parting(late) => {
                     if late.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Left::Over);
@@ -270,32 +258,6 @@ impl<F> Lane<F> {
             }
         }
         Poll::Pending
-    }
-
-    /// Reads the rest of a body, and gives what has come behind it. An end before that, and
-    /// a client that takes too long, leave something of it.
-    fn poll_drain(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &ClientConnection,
-    ) -> Poll<io::Result<Bytes>> {
-        loop {
-            let Poll::Ready(read) = self.poll_read(cx) else {
-                connection.awaited_by(cx.waker());
-                if connection.late().is_some() || connection.is_over() {
-                    return Poll::Ready(Ok(Bytes::new()));
-                }
-                return Poll::Pending;
-            };
-            let mut rest = read?;
-            let left = self.socket.left();
-            let of_body = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
-            self.socket.leave(left - of_body as u64);
-            if rest.is_empty() || of_body as u64 == left {
-                return Poll::Ready(Ok(rest.split_off(of_body)));
-            }
-            connection.heard(false);
-        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
