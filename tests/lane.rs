@@ -345,10 +345,14 @@ async fn a_conversation_goes_as_it_would_with_any_server() {
             assert!(request.contains("body"), "{request}");
         }
         let length = path.len();
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{path}"
-        )
+        // A body here would spoil the next answer on that connection.
+        let body = if request.starts_with("HEAD ") {
+            ""
+        } else {
+            path
+        };
+        let told = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(told.as_bytes())
     });
     let balancer = before(port).await;
     for (story, acts) in CONVERSATIONS {
