@@ -2,20 +2,6 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Fields that concern one connection (RFC 9110, section 7.6.1, and the older
-/// Keep-Alive and Proxy-Connection).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// The fields that concern the other end, several of one name included. The length goes
 /// separately: whoever writes the message knows it.
 ///
@@ -30,7 +16,8 @@ pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &He
     })
 }
 
-/// Whether a field of this name, in lower case, concerns one connection only, or its length.
+/// Whether a field of this name, in lower case, concerns one connection only (RFC 9110,
+/// section 7.6.1, and the older Keep-Alive and Proxy-Connection), or its length.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     matches!(
         name,
@@ -66,7 +53,7 @@ pub fn keep_end_to_end(headers: &mut HeaderMap) {
 }
 
 fn concerns_one_connection(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name) || *name == header::CONTENT_LENGTH || *name == header::EXPECT
+    is_hop_by_hop(name.as_str().as_bytes())
 }
 
 /// Whether the Connection field says that another field is for this connection only.

@@ -37,6 +37,8 @@ struct Errand<'r> {
     request: &'r HttpRequest,
     connection: Option<&'r Rc<ClientConnection>>,
     body: Option<&'r Replay>,
+    /// It has no body, and says nothing of one.
+    is_bare: bool,
     /// Where the response's fields are left, if the request is a simple one.
     slot: Option<&'r FieldSlot>,
     /// It asks for another protocol.
@@ -81,6 +83,7 @@ pub async fn forward(
         request,
         connection,
         body: body.as_ref(),
+        is_bare,
         slot: simple.map(|connection| connection.field_slot()),
         tunnel: is_upgrade.then(Tunnel::default),
         fresh_id: key::fresh_id(request),
@@ -257,9 +260,7 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
     if errand.tunnel.is_some() {
         upgrade::ask_on(request, &mut head);
     } else if errand.body.is_none()
-        && !errand
-            .connection
-            .is_some_and(|connection| connection.is_bare())
+        && !errand.is_bare
         && request.headers().contains_key(CONTENT_LENGTH)
     {
         // A length of zero that was told is told on: a POST without one may be refused.

@@ -1,0 +1,149 @@
+//! What a replica says, and what a client gets of it.
+
+use std::io::Write;
+
+use socket2::SockRef;
+
+use crate::before;
+use crate::client::Client;
+use crate::conversations::A;
+use crate::replica::{Gate, path_of, replica, the_end};
+use crate::wire::values;
+
+/// A field's name, and what of its values a client gets.
+type Told = (&'static str, &'static [&'static str]);
+
+/// What a replica says to a method, and what a client gets of it: fields, and the body.
+#[rustfmt::skip] // One line a case.
+const RESPONSES: &[(&str, &str, &str, &[Told], &str)] = &[
+    ("a length", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", &[("content-length", &["2"]), ("transfer-encoding", &[]), ("connection", &[]), ("via", &["1.1 ringmaster"])], "ok"),
+    ("an empty body", "GET", "HTTP/1.1 200 OK\r\nCONTENT-LENGTH: 0\r\n\r\n", &[("content-length", &["0"])], ""),
+    ("chunks", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n", &[("content-length", &[]), ("transfer-encoding", &["chunked"])], "abcde"),
+    ("no chunk", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", &[("content-length", &[]), ("transfer-encoding", &["chunked"])], ""),
+    ("chunks with fields behind them", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n", &[("trailer", &[]), ("x-sum", &[])], "ab"),
+    ("until its connection ends", "GET", "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nuntil the end", &[("content-length", &[]), ("transfer-encoding", &["chunked"]), ("x-a", &["b"])], "until the end"),
+    ("nothing until its connection ends", "GET", "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n", &[("x-a", &["b"])], ""),
+    ("an older version", "GET", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", &[("content-length", &["2"]), ("connection", &[])], "ok"),
+    ("a length to HEAD", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", &[("content-length", &["1234"]), ("transfer-encoding", &[])], ""),
+    ("chunks to HEAD", "HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &[("content-length", &[])], ""),
+    ("neither to HEAD", "HEAD", "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n", &[("content-length", &[]), ("x-a", &["b"])], ""),
+    ("no content", "GET", "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n", &[("content-length", &[]), ("transfer-encoding", &[]), ("x-a", &["b"])], ""),
+    ("no content, and a length", "GET", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", &[("content-length", &[])], ""),
+    ("not modified", "GET", "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n", &[("content-length", &[]), ("transfer-encoding", &[]), ("etag", &["\"1\""])], ""),
+    ("not modified, and a length", "GET", "HTTP/1.1 304 Not Modified\r\nContent-LENGTH: 1234\r\n\r\n", &[("content-length", &["1234"])], ""),
+    ("not modified, and a length, to HEAD", "HEAD", "HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\n\r\n", &[("content-length", &["1234"])], ""),
+    ("not modified, and chunks", "GET", "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", &[("content-length", &[]), ("transfer-encoding", &[])], ""),
+    ("an upgrade that it asks for", "GET", "HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: h9\r\nContent-Length: 2\r\n\r\nno", &[("connection", &["upgrade"]), ("upgrade", &["h9"])], "no"),
+    ("an upgrade that it asks for in chunks", "GET", "HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: h9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", &[("connection", &["upgrade"]), ("upgrade", &["h9"])], "no"),
+    ("an upgrade that it offers", "GET", "HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok", &[("connection", &[]), ("upgrade", &[])], "ok"),
+    ("cookies", "GET", "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-A: b\r\nset-cookie: b=2\r\nContent-Length: 2\r\n\r\nok", &[("set-cookie", &["a=1", "b=2"]), ("x-a", &["b"])], "ok"),
+    ("cookies with chunks", "GET", "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", &[("set-cookie", &["a=1", "b=2"])], "ok"),
+    ("fields of its connection", "GET", "HTTP/1.1 200 OK\r\nConnection: X-Private, KEEP-ALIVE\r\nConnection: x-also\r\nx-private: 1\r\nX-ALSO: 2\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nX-A: b\r\nContent-Length: 2\r\n\r\nok", &[("connection", &[]), ("x-private", &[]), ("x-also", &[]), ("keep-alive", &[]), ("proxy-authenticate", &[]), ("x-a", &["b"])], "ok"),
+    ("fields of its connection with chunks", "GET", "HTTP/1.1 200 OK\r\nConnection: X-Private, KEEP-ALIVE\r\nConnection: x-also\r\nx-private: 1\r\nX-ALSO: 2\r\nKeep-Alive: timeout=5\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", &[("connection", &[]), ("x-private", &[]), ("x-also", &[]), ("keep-alive", &[]), ("x-a", &["b"])], "ok"),
+    ("the end of its connection", "GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", &[("connection", &[])], "ok"),
+    ("a length that its connection names", "GET", "HTTP/1.1 200 OK\r\nConnection: content-length, date\r\nDate: then\r\nContent-Length: 2\r\n\r\nok", &[("content-length", &["2"])], "ok"),
+    ("values without and within spaces", "GET", "HTTP/1.1 200 OK\r\nX-Tight:a\r\nX-Wide:  \t b c \t \r\nX-None:\r\nX-Space: \r\nX-Spaces:   \r\nContent-Length:2\r\n\r\nok", &[("x-tight", &["a"]), ("x-wide", &["b c"]), ("x-none", &[""]), ("x-space", &[""]), ("x-spaces", &[""]), ("content-length", &["2"])], "ok"),
+    ("lines that end otherwise", "GET", "HTTP/1.1 200 OK\nX-A: b\nX-None:\nContent-Length: 2\n\nok", &[("x-a", &["b"]), ("x-none", &[""]), ("content-length", &["2"])], "ok"),
+    ("a date", "GET", "HTTP/1.1 200 OK\r\nDATE: then\r\nContent-Length: 2\r\n\r\nok", &[("date", &["then"])], "ok"),
+    ("its own way", "GET", "HTTP/1.1 200 OK\r\nVia: 1.1 other\r\nContent-Length: 2\r\n\r\nok", &[("via", &["1.1 other", "1.1 ringmaster"])], "ok"),
+    ("a status of its own", "GET", "HTTP/1.1 799 Hm\r\nContent-Length: 2\r\n\r\nok", &[("content-length", &["2"])], "ok"),
+    ("a word in between", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", &[("link", &[]), ("content-length", &["2"])], "ok"),
+    ("an error", "GET", "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno", &[("connection", &[])], "no"),
+];
+
+#[actix_web::test]
+async fn what_a_replica_says_arrives_as_it_is_but_for_what_concerns_its_connection() {
+    let port = replica(|request, stream| {
+        let case = path_of(request).strip_prefix("/case/");
+        let Some(case) = case else {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext");
+        };
+        let case: usize = case.parse().unwrap();
+        let response = RESPONSES[case].2;
+        stream.write_all(response.as_bytes())?;
+        let head = response.to_ascii_lowercase();
+        let told = ["content-length:", "chunked"];
+        match told.iter().any(|told| head.contains(told)) || request.starts_with("HEAD") {
+            true => Ok(()),
+            // Who does not tell a length ends, but where there cannot be a body.
+            false => the_end(),
+        }
+    });
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    for (case, (story, method, said, told, body)) in RESPONSES.iter().enumerate() {
+        println!("{story}");
+        let request = format!("{method} /case/{case} HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.say(&request).await;
+        let answer = client.answer(method).await;
+        let status = said.split(' ').nth(1).filter(|status| *status != "103");
+        let status = format!("HTTP/1.1 {} ", status.unwrap_or("200"));
+        assert!(answer.head.starts_with(&status), "{story}: {answer:?}");
+        for (name, expected) in *told {
+            assert_eq!(values(&answer.head, name), *expected, "{story}: {answer:?}");
+        }
+        assert_eq!(values(&answer.head, "date").len(), 1, "{story}: {answer:?}");
+        assert_eq!(answer.body, body.as_bytes(), "{story}: {answer:?}");
+        // The connection stands where it should.
+        client.say(A).await;
+        let next = client.answer("GET").await;
+        assert_eq!(next.body, b"next", "{story}: {next:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_response_that_breaks_off_breaks_the_clients_connection() {
+    const HEADS: [&str; 3] = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\npart",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n14\r\npart",
+    ];
+    let gate = Gate::default();
+    let at_replica = gate.clone();
+    let port = replica(move |request, stream| {
+        let (when, head) = path_of(request)[1..].split_once('/').unwrap();
+        let head: usize = head.parse().unwrap();
+        stream.write_all(HEADS[head].as_bytes())?;
+        if when == "later" {
+            at_replica.pass();
+        }
+        the_end()
+    });
+    let balancer = before(port).await;
+    for (index, head) in HEADS.iter().enumerate() {
+        for when in ["later", "at-once"] {
+            let mut client = Client::of(&balancer).await;
+            client
+                .say(&format!("GET /{when}/{index} HTTP/1.1\r\nHost: x\r\n\r\n"))
+                .await;
+            if when == "later" {
+                let ends = |bytes: &[u8]| bytes.windows(4).position(|part| part == b"part");
+                client.until(ends).await;
+                gate.open();
+            }
+            let got = client.rest().await;
+            let is_cut = !got.contains("0\r\n\r\n") && !got.contains(&"part".repeat(5));
+            assert!(is_cut, "{when}, {head}: {got}");
+        }
+    }
+}
+
+/// A replica that is reset in the middle of a body that only its end would have ended.
+#[actix_web::test]
+async fn a_reset_is_no_end_of_a_body() {
+    let gate = Gate::default();
+    let at_replica = gate.clone();
+    let port = replica(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\npart")?;
+        at_replica.pass();
+        SockRef::from(&*stream).set_linger(Some(std::time::Duration::ZERO))?;
+        the_end()
+    });
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    client.say(A).await;
+    let ends = |bytes: &[u8]| bytes.windows(6).position(|part| part == b"part\r\n");
+    client.until(ends).await;
+    gate.open();
+    assert_eq!(client.rest().await, "part\r\n");
+}
