@@ -13,7 +13,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::dev::ServiceResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use common::{PATIENCE, Ringmaster, eventually};
 use futures::future::join_all;
 use ringmaster::http::{self, ClientTimes, Server, ServerSettings, Site};
@@ -27,7 +28,7 @@ async fn serve(
     workers: usize,
     max_connections: usize,
     drain_timeout: Duration,
-    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    site: impl Fn() -> Site + Clone + Send + 'static,
 ) -> (Server, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -41,34 +42,47 @@ async fn serve(
         idle_timeout: PATIENCE,
         drain_timeout,
     };
-    let site = move || Site {
-        configure: Box::new(configure.clone()),
-        check: Rc::new(|_| Ok(())),
-    };
     let server = http::serve(settings, listener, Arc::default(), site).await;
     (server.unwrap(), address)
 }
 
+/// A site that answers so to each path.
+fn site<F>(answer: impl Fn(String) -> F + Clone + 'static) -> Site
+where
+    F: Future<Output = String> + 'static,
+{
+    let answer = move |request: HttpRequest, _| {
+        let text = answer(request.path().to_owned());
+        async move {
+            Ok(ServiceResponse::new(
+                request,
+                HttpResponse::Ok().body(text.await),
+            ))
+        }
+    };
+    Site::new(answer, Rc::new(|_| Ok(())))
+}
+
 /// Answers with the thread that does.
-fn who(app: &mut ServiceConfig) {
-    let answer = || async { format!("{:?}", std::thread::current().id()) };
-    app.default_service(web::to(answer));
+fn who() -> Site {
+    site(|_| async { format!("{:?}", std::thread::current().id()) })
 }
 
 /// Does not answer to `/slow` before it may.
-fn slow(may: &Arc<Semaphore>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+fn slow(may: &Arc<Semaphore>) -> impl Fn() -> Site + Clone + Send + 'static {
     let may = Arc::clone(may);
-    move |app| {
+    move || {
         let may = Arc::clone(&may);
-        let answer = move || {
+        site(move |path| {
             let may = Arc::clone(&may);
             async move {
+                if path != "/slow" {
+                    return "at once".to_owned();
+                }
                 may.acquire().await.unwrap().forget();
-                "slowly"
+                "slowly".to_owned()
             }
-        };
-        app.route("/slow", web::to(answer));
-        app.default_service(web::to(async || "at once"));
+        })
     }
 }
 
@@ -185,12 +199,11 @@ async fn a_full_thread_leaves_the_others_to_accept_and_goes_on_after_an_end() {
 
 #[actix_web::test]
 async fn a_panic_ends_a_connection_and_nothing_else() {
-    let bad = |app: &mut ServiceConfig| {
-        let answer = async |path: web::Path<String>| -> String {
-            assert_ne!(path.as_str(), "bad", "this is on purpose");
-            path.into_inner()
-        };
-        app.route("/{path}", web::to(answer));
+    let bad = || {
+        site(async |path| {
+            assert_ne!(path, "/bad", "this is on purpose");
+            path
+        })
     };
     let (server, address) = serve(1, 1, PATIENCE, bad).await;
     for _ in 0..3 {
@@ -201,7 +214,7 @@ async fn a_panic_ends_a_connection_and_nothing_else() {
         assert_eq!(nothing, b"");
         // It has left its place, the only one.
         let mut client = Client::connect(address).await;
-        assert_eq!(client.ask("/good").await, "good");
+        assert_eq!(client.ask("/good").await, "/good");
     }
     eventually("the end", async || server.open() == 0).await;
 }
@@ -237,15 +250,19 @@ async fn a_stop_ends_who_is_idle_at_once_and_waits_for_requests_in_flight() {
 async fn who_is_in_the_queue_when_the_server_stops_is_answered() {
     let (let_go, held) = std::sync::mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
-    let hold = move |app: &mut ServiceConfig| {
+    let hold = move || {
         let held = Arc::clone(&held);
-        // It keeps its thread from everything else.
-        let answer = move || {
-            let _ = held.lock().unwrap().recv();
-            async { "let go" }
-        };
-        app.route("/hold", web::to(answer));
-        app.default_service(web::to(async || "in time"));
+        site(move |path| {
+            let answer = match path.as_str() {
+                "/hold" => {
+                    // It keeps its thread from everything else.
+                    let _ = held.lock().unwrap().recv();
+                    "let go"
+                }
+                _ => "in time",
+            };
+            async { answer.to_owned() }
+        })
     };
     let (server, address) = serve(1, 100, Duration::from_secs(3600), hold).await;
     let mut holder = Client::connect(address).await;
@@ -268,12 +285,11 @@ async fn who_is_in_the_queue_when_the_server_stops_is_answered() {
 
 #[actix_web::test]
 async fn a_thread_that_ends_is_the_failure_of_the_server() {
-    let ends = |app: &mut ServiceConfig| {
-        let answer = async || {
+    let ends = || {
+        site(async |_| {
             actix::Arbiter::current().stop();
-            "the end"
-        };
-        app.route("/end", web::to(answer));
+            "the end".to_owned()
+        })
     };
     let (mut server, address) = serve(2, 100, PATIENCE, ends).await;
     let mut client = Client::connect(address).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::load::Sample;
 use crate::proxies::Proxy;
 use crate::scenario::Scenario;
-use crate::usage;
+use crate::usage::{self, Cpu};
 
 /// A proxy may take so long to tidy up.
 const TIDY: Duration = Duration::from_secs(3);
@@ -16,7 +16,7 @@ const TIDY: Duration = Duration::from_secs(3);
 /// Opens the connections one after the other, asks once on each, and leaves them open.
 pub fn run(scenario: &Scenario, proxy: &Proxy) -> Result<Sample, String> {
     let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", scenario.path);
-    let before = usage::cpu_ns(proxy.pid());
+    let before = Cpu::of(proxy.pid());
     let begun = Instant::now();
     let mut open = Vec::new();
     let mut times = Vec::new();
@@ -37,13 +37,16 @@ pub fn run(scenario: &Scenario, proxy: &Proxy) -> Result<Sample, String> {
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     let requests = u64::from(scenario.connections);
+    let used = Cpu::of(proxy.pid()).since(before);
+    let cpu_us = used.ns as f64 / 1e3 / requests as f64;
     Ok(Sample {
         requests,
         failed,
         per_second: requests as f64 / took,
         p50_us: at(0.5),
         p99_us: at(0.99),
-        cpu_us: usage::cpu_ns(proxy.pid()).saturating_sub(before) as f64 / 1e3 / requests as f64,
+        cpu_us,
+        user_us: cpu_us * used.user_share(),
         resident_kib,
     })
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::proxies::Proxy;
 use crate::scenario::Scenario;
-use crate::usage;
+use crate::usage::{self, Cpu};
 
 /// What one run of wrk has shown.
 #[derive(Clone, Copy, Default)]
@@ -19,6 +19,8 @@ pub struct Sample {
     pub p99_us: f64,
     /// CPU time of the proxy per request.
     pub cpu_us: f64,
+    /// What of it was spent outside the kernel: counted in ticks, so a matter of several rounds.
+    pub user_us: f64,
     pub resident_kib: u64,
 }
 
@@ -59,9 +61,9 @@ pub fn run(
     }
     wrk.arg(format!("http://127.0.0.1:{}{}", proxy.port, scenario.path));
 
-    let before = usage::cpu_ns(proxy.pid());
+    let before = Cpu::of(proxy.pid());
     let output = wrk.output().map_err(|e| format!("wrk: {e}"))?;
-    let used = usage::cpu_ns(proxy.pid()).saturating_sub(before);
+    let used = Cpu::of(proxy.pid()).since(before);
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find_map(|line| line.strip_prefix("RESULT "));
     let numbers: Vec<f64> = line
@@ -72,13 +74,15 @@ pub fn run(
     let [requests, duration_us, failed, p50_us, p99_us] = numbers[..] else {
         return Err(format!("wrk at {}: {text}", proxy.name));
     };
+    let cpu_us = used.ns as f64 / 1e3 / requests.max(1.0);
     Ok(Sample {
         requests: requests as u64,
         failed: failed as u64,
         per_second: requests / (duration_us / 1e6),
         p50_us,
         p99_us,
-        cpu_us: used as f64 / 1e3 / requests.max(1.0),
+        cpu_us,
+        user_us: cpu_us * used.user_share(),
         resident_kib: usage::resident_kib(proxy.pid()),
     })
 }

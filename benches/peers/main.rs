@@ -15,6 +15,7 @@
 
 mod idle;
 mod load;
+mod network;
 mod options;
 mod proxies;
 mod report;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let options = Options::from_args()?;
+    network::enter();
     let folder = PathBuf::from("target/peers");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let folder = folder.canonicalize().map_err(|e| e.to_string())?;

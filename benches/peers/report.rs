@@ -10,6 +10,7 @@ use plotters::style::register_font;
 use serde_json::{Value, json};
 
 use crate::load::Sample;
+use crate::network;
 use crate::scenario::Scenario;
 
 const FONT: &str = "sans-serif";
@@ -25,6 +26,10 @@ fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
     let mut values: Vec<f64> = samples.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn mean(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
+    samples.iter().map(of).sum::<f64>() / samples.len() as f64
 }
 
 impl Figures {
@@ -65,12 +70,13 @@ impl Figures {
 
     pub fn table(&self, scenarios: &[Scenario], versions: &[(&'static str, String)]) -> String {
         let proxies: Vec<&str> = versions.iter().map(|(name, _)| *name).collect();
-        let mut text = String::new();
+        let mut text = format!("Measured {}.\n", network::name());
         for scenario in scenarios {
             let mut table = Table::new();
             table.load_style(presets::ASCII_MARKDOWN).set_header([
                 "proxy",
                 "CPU us/req",
+                "of it user",
                 "req/s",
                 "p50 us",
                 "p99 us",
@@ -92,6 +98,7 @@ impl Figures {
                 table.add_row([
                     (*proxy).to_owned(),
                     format!("{cpu:.2}"),
+                    format!("{:.1}", mean(samples, |sample| sample.user_us)),
                     format!("{:.0}", median(samples, |sample| sample.per_second)),
                     format!("{:.0}", median(samples, |sample| sample.p50_us)),
                     format!("{:.0}", median(samples, |sample| sample.p99_us)),
@@ -149,6 +156,7 @@ impl Figures {
                                 json!({
                                     "requests": sample.requests, "failed": sample.failed,
                                     "per_second": sample.per_second, "cpu_us": sample.cpu_us,
+                                    "user_us": sample.user_us,
                                     "p50_us": sample.p50_us, "p99_us": sample.p99_us,
                                     "resident_kib": sample.resident_kib,
                                 })
@@ -161,7 +169,12 @@ impl Figures {
             })
             .collect();
         let versions: BTreeMap<_, _> = versions.iter().cloned().collect();
-        json!({ "versions": versions, "idle_kib": self.idle_kib, "scenarios": scenarios })
+        json!({
+            "network": network::name(),
+            "versions": versions,
+            "idle_kib": self.idle_kib,
+            "scenarios": scenarios,
+        })
     }
 
     pub fn write(

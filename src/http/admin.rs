@@ -1,12 +1,13 @@
 //! The admin calls: `GET /rep`, `POST /add`, `DELETE /rm`.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
+use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::web::BytesMut;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,28 +51,32 @@ struct Roster {
 }
 
 /// Answers an admin call.
-pub async fn answer(request: &HttpRequest, body: &mut web::Payload) -> HttpResponse {
+pub async fn answer(worker: &Worker, request: &HttpRequest, body: &mut Payload) -> HttpResponse {
     let answered = match (request.uri().path(), request.method()) {
-        ("/rep", &(Method::GET | Method::HEAD)) => list(request).await,
+        ("/rep", &(Method::GET | Method::HEAD)) => list(worker).await,
         ("/rep", _) => Err(AdminError::WrongMethod("GET, HEAD")),
-        ("/add", &Method::POST) => add(request, body).await,
+        ("/add", &Method::POST) => add(worker, request, body).await,
         ("/add", _) => Err(AdminError::WrongMethod("POST")),
-        ("/rm", &Method::DELETE) => remove(request, body).await,
+        ("/rm", &Method::DELETE) => remove(worker, request, body).await,
         _ => Err(AdminError::WrongMethod("DELETE")),
     };
     answered.unwrap_or_else(|error| error.error_response())
 }
 
 /// `GET /rep`: the desired replicas.
-async fn list(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
-    let names = worker(request)?.links.list.send(ListReplicas).await;
+async fn list(worker: &Worker) -> Result<HttpResponse, AdminError> {
+    let names = worker.links.list.send(ListReplicas).await;
     names.map(roster).map_err(|_| AdminError::Unavailable)
 }
 
 /// `POST /add`: answers once the new replicas are on the ring.
-async fn add(request: &HttpRequest, body: &mut web::Payload) -> Result<HttpResponse, AdminError> {
+async fn add(
+    worker: &Worker,
+    request: &HttpRequest,
+    body: &mut Payload,
+) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":2,"hostnames":["S4","S5"]}"#;
-    let pause = worker(request)?.settings.times.body;
+    let pause = worker.settings.times.body;
     let AddRequest {
         n,
         hostnames,
@@ -82,31 +87,27 @@ async fn add(request: &HttpRequest, body: &mut web::Payload) -> Result<HttpRespo
         hostnames,
         weights,
     };
-    change(request, added).await
+    change(worker, added).await
 }
 
 /// `DELETE /rm`: answers once the replicas are off the ring, drained and stopped.
 async fn remove(
+    worker: &Worker,
     request: &HttpRequest,
-    body: &mut web::Payload,
+    body: &mut Payload,
 ) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":1,"hostnames":["S4"]}"#;
-    let pause = worker(request)?.settings.times.body;
+    let pause = worker.settings.times.body;
     let RemoveRequest { n, hostnames } = read_json(request, body, pause, example).await?;
-    change(request, Change::Remove { n, hostnames }).await
+    change(worker, Change::Remove { n, hostnames }).await
 }
 
-async fn change(request: &HttpRequest, change: Change) -> Result<HttpResponse, AdminError> {
-    let worker = worker(request)?;
+async fn change(worker: &Worker, change: Change) -> Result<HttpResponse, AdminError> {
     let changed = worker.links.change.send(ChangeReplicas(change)).await;
     let names = changed
         .map_err(|_| AdminError::Unavailable)?
         .map_err(AdminError::Change)?;
     Ok(roster(names))
-}
-
-fn worker(request: &HttpRequest) -> Result<&Rc<Worker>, AdminError> {
-    request.app_data().ok_or(AdminError::Unavailable)
 }
 
 fn roster(names: Vec<ReplicaName>) -> HttpResponse {
@@ -120,14 +121,14 @@ fn roster(names: Vec<ReplicaName>) -> HttpResponse {
 /// post a form here, but not this content type. It comes without pauses longer than `pause`.
 pub async fn read_json<T: DeserializeOwned>(
     request: &HttpRequest,
-    body: &mut web::Payload,
+    body: &mut Payload,
     pause: Duration,
     example: &str,
 ) -> Result<T, AdminError> {
     if !is_json(request) {
         return Err(AdminError::NotJson);
     }
-    let mut bytes = web::BytesMut::new();
+    let mut bytes = BytesMut::new();
     while let Some(chunk) = timeout(pause, body.next())
         .await
         .map_err(|_| AdminError::Stalled)?

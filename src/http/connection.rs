@@ -37,6 +37,8 @@ pub struct ClientConnection {
     has_more: Cell<bool>,
     /// The request that was begun last waits for a replica.
     is_waiting: Cell<bool>,
+    /// An actor of this thread has been asked for one, and has not answered yet.
+    is_asking: Cell<bool>,
     /// Its reader has been told to come back later.
     is_unread: Cell<bool>,
     /// Whether all that was answered has gone out.
@@ -63,6 +65,7 @@ impl ClientConnection {
             late: Cell::new(None),
             has_more: Cell::new(false),
             is_waiting: Cell::new(false),
+            is_asking: Cell::new(false),
             is_unread: Cell::new(false),
             is_settled: Cell::new(true),
             ends_a_head: Cell::new(false),
@@ -81,8 +84,7 @@ impl ClientConnection {
     /// What is known of the connection that a request came on; to be asked as soon as a
     /// handler has the request.
     pub fn of(request: &HttpRequest) -> Option<Rc<Self>> {
-        let of_actix = request.conn_data().cloned();
-        of_actix.or_else(|| CURRENT.take())
+        CURRENT.take().or_else(|| request.conn_data().cloned())
     }
 
     /// Does what may begin to answer a request of this connection's. (Only actix's dispatcher
@@ -144,6 +146,7 @@ impl ClientConnection {
         self.fields.set(None);
         self.has_more.set(false);
         self.is_settled.set(false);
+        self.is_asking.set(false);
         self.patience.begin(has_body);
         InHand(Rc::clone(self))
     }
@@ -159,6 +162,17 @@ impl ClientConnection {
     pub fn wait(self: &Rc<Self>) -> Waiting {
         self.is_waiting.set(true);
         Waiting(Rc::clone(self))
+    }
+
+    /// Remembers whether an actor of this thread has been asked and not answered yet.
+    pub fn asks(&self, does: bool) {
+        self.is_asking.set(does);
+    }
+
+    /// Whether the answer of an actor of this thread will wake its task, whatever the client
+    /// does: until then nobody need listen to that.
+    pub fn is_asking(&self) -> bool {
+        self.is_asking.get()
     }
 
     /// How much of what the client says its reader is to read now.

@@ -15,14 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
+use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::admin::read_json;
 use super::connection::ClientConnection;
 use super::error::{AdminError, Envelope};
-use super::server::Site;
+use super::server::{Answered, Site};
 use super::unread::Unread;
 use super::wellformed;
 use crate::actors::graveyard::Death;
@@ -60,29 +61,28 @@ pub struct ControlLinks {
 
 /// What the admin listener serves.
 pub fn control_site(links: ControlLinks) -> Site {
-    Site {
-        configure: Box::new(|app| {
-            app.app_data(Rc::new(links))
-                .default_service(web::to(dispatch));
-        }),
-        check: Rc::new(wellformed::check),
-    }
+    let links = Rc::new(links);
+    Site::new(
+        move |request, body| dispatch(Rc::clone(&links), request, body),
+        Rc::new(wellformed::check),
+    )
 }
 
-async fn dispatch(request: HttpRequest, mut body: web::Payload) -> HttpResponse {
+async fn dispatch(links: Rc<ControlLinks>, request: HttpRequest, mut body: Payload) -> Answered {
     let _in_hand = ClientConnection::of(&request).map(|client| client.begin(request.head()));
-    let response = route(&request, &mut body).await;
+    let response = route(&links, &request, &mut body).await;
     let is_chunked = request.chunked().unwrap_or(false);
-    Unread::Payload(body).until_answered(is_chunked, response)
+    let response = Unread::Payload(body).until_answered(is_chunked, response);
+    Ok(ServiceResponse::new(request, response))
 }
 
-async fn route(request: &HttpRequest, body: &mut web::Payload) -> HttpResponse {
+async fn route(links: &ControlLinks, request: &HttpRequest, body: &mut Payload) -> HttpResponse {
     let answered = match (request.uri().path(), request.method()) {
-        ("/status", &(Method::GET | Method::HEAD)) => status(request).await,
+        ("/status", &(Method::GET | Method::HEAD)) => status(links).await,
         ("/status", _) => Err(AdminError::WrongMethod("GET, HEAD")),
-        ("/deaths", &(Method::GET | Method::HEAD)) => deaths(request).await,
+        ("/deaths", &(Method::GET | Method::HEAD)) => deaths(links).await,
         ("/deaths", _) => Err(AdminError::WrongMethod("GET, HEAD")),
-        ("/ring", &Method::PATCH) => reshape(request, body).await,
+        ("/ring", &Method::PATCH) => reshape(links, request, body).await,
         ("/ring", _) => Err(AdminError::WrongMethod("PATCH")),
         _ => Err(AdminError::UnknownPath(
             "GET /status, GET /deaths, PATCH /ring",
@@ -152,8 +152,7 @@ struct ReplicaLine {
     trouble: Option<String>,
 }
 
-async fn status(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
-    let links = links(request)?;
+async fn status(links: &ControlLinks) -> Result<HttpResponse, AdminError> {
     let unavailable = |_| AdminError::Unavailable;
     let fleet = links.fleet.send(LookAtFleet).await.map_err(unavailable)?;
     let view = links.ring.send(LookAtRing).await.map_err(unavailable)?;
@@ -180,8 +179,8 @@ struct Deaths {
     deaths: Vec<Death>,
 }
 
-async fn deaths(request: &HttpRequest) -> Result<HttpResponse, AdminError> {
-    let deaths = links(request)?.deaths.send(LookAtDeaths).await;
+async fn deaths(links: &ControlLinks) -> Result<HttpResponse, AdminError> {
+    let deaths = links.deaths.send(LookAtDeaths).await;
     let deaths = deaths.map_err(|_| AdminError::Unavailable)?;
     Ok(HttpResponse::Ok().json(Deaths { deaths }))
 }
@@ -261,10 +260,10 @@ struct OwnershipLine {
 }
 
 async fn reshape(
+    links: &ControlLinks,
     request: &HttpRequest,
-    body: &mut web::Payload,
+    body: &mut Payload,
 ) -> Result<HttpResponse, AdminError> {
-    let links = links(request)?;
     let dry_run = match request.query_string() {
         "" | "dry_run=false" => false,
         "dry_run=true" => true,
@@ -338,8 +337,4 @@ fn answer(reshaped: Reshaped, dry_run: bool) -> ReshapedAnswer {
         moved: reshaped.moved,
         ownership: ownership.collect(),
     }
-}
-
-fn links(request: &HttpRequest) -> Result<&Rc<ControlLinks>, AdminError> {
-    request.app_data().ok_or(AdminError::Unavailable)
 }

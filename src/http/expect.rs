@@ -33,6 +33,6 @@ pub async fn go_on(mut request: Request, check: Check) -> Result<Request, HttpRe
         connection.refuse();
     }
     let is_chunked = request.chunked().unwrap_or(false);
-    let unread = Unread::Untouched(request.take_payload());
+    let unread = Unread::Payload(request.take_payload());
     Err(unread.until_answered(is_chunked, error.error_response()))
 }

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use super::address::AddressText;
 use super::headers;
 use super::key::REQUEST_ID;
-use crate::upstream::{Fields, OutgoingHead};
+use crate::upstream::{Fields, OutgoingHead, is_name};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -100,38 +100,45 @@ pub fn tell_response(status: StatusCode, fields: &mut HeaderMap) {
     fields.append(header::VIA, VIA);
 }
 
-/// The same, of fields as they came, which are written as lines of a head. Whether Date was
-/// among them.
+/// The same, of fields as they came, which are written as lines of a head: those that lie side
+/// by side together. Whether Date was among them.
 pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> bool {
     let mut has_date = false;
-    let connection = || fields.get_all("connection").flat_map(headers::named_by);
-    let names_others = connection().next().is_some();
-    let is_named = |name: &[u8]| connection().any(|other| other.eq_ignore_ascii_case(name));
-    let offers_upgrade = offers_upgrade(status, fields);
+    let mut lines = 0..0;
     for field in fields.iter() {
-        let start = to.len();
-        to.extend_from_slice(field.line.unwrap_or(field.name));
-        let end = start + field.name.len();
-        let name = to.get_mut(start..end).unwrap_or_default();
-        name.make_ascii_lowercase();
-        let stays = match &*name {
-            b"upgrade" => !offers_upgrade,
-            b"content-length" => status != StatusCode::NOT_MODIFIED,
-            name => headers::is_hop_by_hop(name) || (names_others && is_named(name)),
-        };
-        if stays {
-            to.truncate(start);
+        if !goes_on(status, field.name, fields) {
             continue;
         }
-        has_date |= name == b"date";
-        if field.line.is_none() {
-            for part in [b": ", field.value, b"\r\n"] {
-                to.extend_from_slice(part);
+        has_date |= is_name(field.name, b"date");
+        match field.line {
+            Some(line) if line.start == lines.end => lines.end = line.end,
+            line => {
+                to.extend_from_slice(fields.part(&lines));
+                lines = line.unwrap_or_else(|| {
+                    for part in [field.name, b": ", field.value, b"\r\n"] {
+                        to.extend_from_slice(part);
+                    }
+                    0..0
+                });
             }
         }
     }
+    to.extend_from_slice(fields.part(&lines));
     to.extend_from_slice(VIA_LINE);
     has_date
+}
+
+/// Whether a field of a replica's response is for the client, too.
+fn goes_on(status: StatusCode, name: &[u8], fields: &Fields) -> bool {
+    if headers::is_hop_by_hop(name) {
+        return (status == StatusCode::UPGRADE_REQUIRED && is_name(name, b"upgrade"))
+            || (status == StatusCode::NOT_MODIFIED && is_name(name, b"content-length"));
+    }
+    let is_named = || {
+        let mut named = fields.get_all("connection").flat_map(headers::named_by);
+        named.any(|other| other.eq_ignore_ascii_case(name))
+    };
+    !fields.names_fields() || !is_named()
 }
 
 /// Whether a response that is no switch of protocols says to which one could be switched.
@@ -354,6 +361,13 @@ mod tests {
         lines
     }
 
+    /// A line whose name is in lower case, as it is in a map.
+    fn lower_name(line: &[u8]) -> Vec<u8> {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap();
+        let (name, rest) = line.split_at(colon);
+        [&name.to_ascii_lowercase(), rest].concat()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -365,6 +379,8 @@ mod tests {
             let fields = Fields::of(&head);
             let mut lines = Vec::new();
             let has_date = relay_response(status, &fields, &mut lines);
+            let lines = lines.split_inclusive(|byte| *byte == b'\n').map(lower_name);
+            let lines: Vec<_> = lines.collect();
 
             let mut map = HeaderMap::new();
             fields.fill(&mut map).unwrap();
@@ -377,7 +393,7 @@ mod tests {
                 .map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat())
                 .collect();
             prop_assert_eq!(
-                sorted(lines.split_inclusive(|byte| *byte == b'\n')),
+                sorted(lines.iter().map(Vec::as_slice)),
                 sorted(left.iter().map(Vec::as_slice))
             );
             prop_assert_eq!(has_date, map.contains_key(header::DATE));

@@ -2,6 +2,8 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::upstream::is_name;
+
 /// The fields that concern the other end, several of one name included. The length goes
 /// separately: whoever writes the message knows it.
 ///
@@ -16,23 +18,24 @@ pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &He
     })
 }
 
-/// Whether a field of this name, in lower case, concerns one connection only (RFC 9110,
-/// section 7.6.1, and the older Keep-Alive and Proxy-Connection), or its length.
+/// Whether a field of this name, a token in any case, concerns one connection only (RFC 9110, section
+/// 7.6.1, and the older Keep-Alive and Proxy-Connection), or its length.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"connection"
-            | b"keep-alive"
-            | b"proxy-connection"
-            | b"proxy-authenticate"
-            | b"proxy-authorization"
-            | b"te"
-            | b"trailer"
-            | b"transfer-encoding"
-            | b"upgrade"
-            | b"content-length"
-            | b"expect"
-    )
+    // The length alone tells most names apart.
+    let candidates: &[&str] = match name.len() {
+        2 => &["te"],
+        6 => &["expect"],
+        7 => &["upgrade", "trailer"],
+        10 => &["connection", "keep-alive"],
+        14 => &["content-length"],
+        16 => &["proxy-connection"],
+        17 => &["transfer-encoding"],
+        18 => &["proxy-authenticate"],
+        19 => &["proxy-authorization"],
+        _ => return false,
+    };
+    let mut candidates = candidates.iter();
+    candidates.any(|other| is_name(name, other.as_bytes()))
 }
 
 /// What a value of Connection names that is a field: mostly nothing.

@@ -47,10 +47,13 @@ fn find(request: &HttpRequest, settings: &HttpSettings) -> Option<Key> {
 }
 
 fn id_of(request: &HttpRequest, fresh_id: Option<u64>) -> Key {
-    match (fresh_id, request.headers().get(&REQUEST_ID)) {
-        (Some(id), _) => Key(id),
-        (None, own) => Key::from_bytes(own.map_or(b"", HeaderValue::as_bytes)),
-    }
+    fresh_id.map_or_else(
+        || {
+            let own = request.headers().get(&REQUEST_ID);
+            Key::from_bytes(own.map_or(b"", HeaderValue::as_bytes))
+        },
+        Key,
+    )
 }
 
 /// The first value of a parameter, as it stands: what is encoded differently is a

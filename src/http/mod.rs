@@ -32,8 +32,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::Recipient;
+use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::{ConnectionType, StatusCode};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
@@ -44,6 +45,7 @@ use connection::ClientConnection;
 pub use control::{ControlLinks, control_site};
 pub use departure::Departure;
 pub use patience::ClientTimes;
+use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
 use unread::Unread;
 
@@ -94,22 +96,26 @@ pub struct Worker {
 pub fn proxy_site(worker: Worker) -> Site {
     let worker = Rc::new(worker);
     let of_check = Rc::clone(&worker);
-    Site {
-        configure: Box::new(|app| {
-            app.app_data(worker).default_service(web::to(dispatch));
-        }),
-        check: Rc::new(move |request| {
+    Site::new(
+        move |request, payload| dispatch(Rc::clone(&worker), request, payload),
+        // Whether a request may be told to go on with its body, which waits for that.
+        Rc::new(move |request| {
             wellformed::check(request)?;
             proxy::check_length(request, of_check.settings.max_body).inspect_err(|_| {
                 of_check.counters.request();
                 of_check.counters.failure();
             })
         }),
-    }
+    )
 }
 
-async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpResponse {
-    let connection = ClientConnection::of(&request);
+async fn dispatch(worker: Rc<Worker>, request: HttpRequest, payload: Payload) -> Answered {
+    let response = answer(&worker, &request, payload).await;
+    Ok(ServiceResponse::new(request, response))
+}
+
+async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+    let connection = ClientConnection::of(request);
     let connection = connection.as_ref();
     if connection.is_some_and(|connection| connection.is_refused()) {
         return wellformed::hang_up().await;
@@ -118,10 +124,10 @@ async fn dispatch(request: HttpRequest, mut payload: web::Payload) -> HttpRespon
     let (answered, unread) = match (wellformed::check(request.head()), request.uri().path()) {
         (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
         (Ok(()), "/rep" | "/add" | "/rm") => {
-            let answer = admin::answer(&request, &mut payload).await;
+            let answer = admin::answer(worker, request, &mut payload).await;
             (Ok(answer), Some(Unread::Payload(payload)))
         }
-        (Ok(()), _) => proxy::forward(&request, payload, connection).await,
+        (Ok(()), _) => proxy::forward(worker, request, payload, connection).await,
     };
     let mut response = answered.unwrap_or_else(|error| {
         if let Some(connection) = connection {

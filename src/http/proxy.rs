@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use actix_web::body::BodySize;
-use actix_web::dev::RequestHead;
+use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode, Version};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use awc::ClientResponse;
 use log::{debug, warn};
 use tokio::time::Instant;
@@ -52,13 +52,11 @@ struct Errand<'r> {
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
 /// order if that one cannot be reached.
 pub async fn forward(
+    worker: &Worker,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: Payload,
     connection: Option<&Rc<ClientConnection>>,
 ) -> (Result<HttpResponse, ProxyError>, Option<Unread>) {
-    let Some(worker) = request.app_data::<Rc<Worker>>() else {
-        return (Err(ProxyError::NoReplica), Some(Unread::Payload(payload)));
-    };
     worker.counters.request();
     worker.retry_budget.earn();
     let simple = connection.filter(|connection| connection.is_in_lane());
@@ -183,11 +181,7 @@ pub fn check_length(request: &RequestHead, most: Option<u64>) -> Result<(), Prox
 }
 
 /// The body that is to be sent on, if there is one.
-fn body_of(
-    request: &HttpRequest,
-    payload: web::Payload,
-    settings: &HttpSettings,
-) -> Option<Replay> {
+fn body_of(request: &HttpRequest, payload: Payload, settings: &HttpSettings) -> Option<Replay> {
     let size = match content_length(request.headers()) {
         Some(0) => return None,
         Some(length) => BodySize::Sized(length),
@@ -206,7 +200,15 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<Grant, ProxyError> {
     let worker = errand.worker;
     let _waiting = errand.connection.map(ClientConnection::wait);
-    match worker.links.acquire.send(wanted).await {
+    let asks = |does| {
+        if let Some(connection) = errand.connection {
+            connection.asks(does);
+        }
+    };
+    asks(true);
+    let acquired = worker.links.acquire.send(wanted).await;
+    asks(false);
+    match acquired {
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
             worker.counters.wait();

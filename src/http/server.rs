@@ -20,8 +20,8 @@ use actix_http::{HttpService, KeepAlive};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, map_config,
 };
-use actix_web::dev::{AppConfig, fn_service};
-use actix_web::{App, web};
+use actix_web::dev::{AppConfig, Payload, ServiceRequest, ServiceResponse, fn_service};
+use actix_web::{App, HttpRequest, web};
 use futures::future::{join_all, select_all};
 use tokio::sync::{mpsc, oneshot};
 
@@ -54,10 +54,35 @@ pub struct ServerSettings {
 
 /// What is served on one thread.
 pub struct Site {
-    /// Its routes.
-    pub configure: Box<dyn FnOnce(&mut web::ServiceConfig)>,
-    /// Whether a request may be told to go on with its body, which waits for that.
-    pub check: Check,
+    configure: Box<dyn FnOnce(&mut web::ServiceConfig)>,
+    check: Check,
+}
+
+/// What answers a request, or an error of actix-web's.
+pub type Answered = Result<ServiceResponse, actix_web::Error>;
+
+impl Site {
+    /// A site with one handler, for all paths: actix's router would decode them before it
+    /// compares. As a service rather than as a route it costs one box a request, not two, and
+    /// no look into maps for what the handler has anyhow.
+    pub fn new<F>(
+        answer: impl Fn(HttpRequest, Payload) -> F + Clone + 'static,
+        check: Check,
+    ) -> Self
+    where
+        F: Future<Output = Answered> + 'static,
+    {
+        let service = fn_service(move |request: ServiceRequest| {
+            let (request, payload) = request.into_parts();
+            answer(request, payload)
+        });
+        Self {
+            configure: Box::new(|app| {
+                app.default_service(service);
+            }),
+            check,
+        }
+    }
 }
 
 /// A server that runs, until it is stopped or dropped.

@@ -7,17 +7,16 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::web::{Bytes, Payload};
-use actix_web::{HttpResponse, dev};
+use actix_web::dev::Payload;
+use actix_web::web::Bytes;
 
 use crate::upstream::Replay;
 
 /// A request's body, whoever has it.
 #[expect(dead_code, reason = "what counts is when it is dropped")]
 pub enum Unread {
-    /// No handler has seen it.
-    Untouched(dev::Payload),
     /// Nobody has asked for it.
     Payload(Payload),
     /// It was on its way to a replica.

@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::web::{Bytes, Payload};
+use actix_web::dev::Payload;
+use actix_web::web::Bytes;
 use futures::Stream;
 use tokio::time::Instant;
 
@@ -212,17 +213,14 @@ impl Tape {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::FromRequest;
     use actix_web::body::to_bytes;
     use actix_web::test::TestRequest;
 
     use super::*;
 
-    async fn replay_of(body: &[u8]) -> Replay {
-        let (request, mut payload) = TestRequest::default()
-            .set_payload(body.to_vec())
-            .to_http_parts();
-        let source = Payload::from_request(&request, &mut payload).await.unwrap();
+    fn replay_of(body: &[u8]) -> Replay {
+        let request = TestRequest::default().set_payload(body.to_vec());
+        let (_, source) = request.to_http_parts();
         Replay::new(
             source,
             BodySize::Sized(body.len() as u64),
@@ -232,7 +230,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_small_body_can_be_sent_again_from_the_start() {
-        let replay = replay_of(b"hello").await;
+        let replay = replay_of(b"hello");
         for _ in 0..3 {
             assert!(replay.is_in_hand());
             assert_eq!(to_bytes(replay.play()).await.unwrap(), "hello");
@@ -242,7 +240,7 @@ mod tests {
     #[actix_web::test]
     async fn a_body_that_grows_too_large_breaks_off_and_cannot_be_sent_again() {
         for (most, broken) in [(4, Some(Break::TooLarge)), (5, None)] {
-            let replay = replay_of(b"hello").await.at_most(Some(most));
+            let replay = replay_of(b"hello").at_most(Some(most));
             let sent = to_bytes(replay.play()).await;
             assert_eq!(sent.is_err(), broken.is_some(), "{most}");
             assert_eq!(replay.broken(), broken, "{most}");
@@ -254,10 +252,7 @@ mod tests {
     async fn a_client_is_not_blamed_for_the_time_between_attempts() {
         tokio::time::pause();
         let (_sender, payload) = actix_http::h1::Payload::create(false);
-        let mut payload = actix_web::dev::Payload::from(payload);
-        let request = TestRequest::default().to_http_request();
-        let source = Payload::from_request(&request, &mut payload).await.unwrap();
-        let replay = Replay::new(source, BodySize::Stream, Duration::from_secs(10));
+        let replay = Replay::new(payload.into(), BodySize::Stream, Duration::from_secs(10));
         for _ in 0..3 {
             let attempt = to_bytes(replay.play());
             let waited = tokio::time::timeout(Duration::from_secs(9), attempt).await;
@@ -273,7 +268,7 @@ mod tests {
     #[actix_web::test]
     async fn a_large_body_is_sent_whole_but_only_once() {
         let large = vec![7; KEPT_BYTES + 1];
-        let replay = replay_of(&large).await;
+        let replay = replay_of(&large);
         assert!(replay.is_in_hand());
         assert_eq!(to_bytes(replay.play()).await.unwrap(), large);
         assert!(!replay.is_in_hand());

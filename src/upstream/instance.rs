@@ -45,6 +45,8 @@ pub struct Instance {
     id: InstanceId,
     endpoint: SocketAddr,
     authority: Authority,
+    /// The capacity's, on a cache line that each request needs anyway.
+    most: u32,
     capacity: Arc<Capacity>,
     fleet: Arc<FleetLoad>,
 }
@@ -76,6 +78,7 @@ impl Instance {
             id,
             endpoint,
             authority,
+            most: capacity.most(),
             capacity,
             fleet,
         })
@@ -108,7 +111,7 @@ impl Instance {
 
     /// Whether it has as many requests in flight as it may.
     pub fn is_full(&self) -> bool {
-        self.in_flight() >= self.capacity.most()
+        self.in_flight() >= self.most
     }
 
     /// Requests in flight over all instances.
@@ -196,7 +199,7 @@ impl Instance {
 
     fn release(&self) {
         let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if before >= self.capacity.most() {
+        if before >= self.most {
             self.capacity.freed();
         }
         if before == 1 && self.draining.load(Ordering::SeqCst) {
@@ -223,7 +226,7 @@ impl Grant {
     /// fleet too if that is `bounded`.
     pub fn claim(instance: &Arc<Instance>, slot: Slot, epoch: u64, bounded: bool) -> Option<Self> {
         let before = instance.in_flight.fetch_add(1, Ordering::SeqCst);
-        if before >= instance.capacity.most() {
+        if before >= instance.most {
             instance.release();
             return None;
         }

@@ -91,6 +91,23 @@ async fn what_a_replica_says_arrives_as_it_is_but_for_what_concerns_its_connecti
     }
 }
 
+/// Lines that lie side by side go on together, and what lies between them does not.
+#[actix_web::test]
+async fn fields_are_spelt_and_ordered_as_the_replica_has_them() {
+    const SAID: &str = "HTTP/1.1 200 OK\r\nX-First: 1\r\nx-second:  2 \r\nSeT-CooKie: a=b\r\n\
+        Content-Length: 2\r\nX-Own: 3\r\nConnection: x-own\r\nDATE: today\r\nETag: \"4\"\r\n\r\nok";
+    let port = replica(|_, stream| stream.write_all(SAID.as_bytes()));
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    client.say(A).await;
+    let answer = client.answer("GET").await;
+    assert_eq!(
+        answer.head,
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-First: 1\r\nx-second: 2\r\nSeT-CooKie: a=b\r\n\
+         DATE: today\r\nETag: \"4\"\r\nvia: 1.1 ringmaster\r\n\r\n"
+    );
+}
+
 #[actix_web::test]
 async fn a_response_that_breaks_off_breaks_the_clients_connection() {
     const HEADS: [&str; 3] = [

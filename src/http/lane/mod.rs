@@ -69,13 +69,20 @@ pub struct Lane<F> {
 
 enum Stage<F> {
     Idle,
-    /// The application has the request.
-    Asked(F, Terms),
+    /// The application has the request: for the first time, or again.
+    Asked(F, Terms, Turn),
     /// Its response goes out.
     Answered(Answer),
     /// The connection is over, but for a client that has not read its last answer: a socket
     /// that ends with something unread takes the answer away from it.
     Parting(Pin<Box<Sleep>>),
+}
+
+/// Whether a handler has begun with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Next,
 }
 
 /// Why a connection is not in the lane any more.
@@ -133,10 +140,15 @@ impl<F> Lane<F> {
                     let terms = simple.terms;
                     connection.tells_length(simple.body.is_some());
                     let request = self.with_body(simple, first);
-                    self.stage = Stage::Asked(app.call(request), terms);
+                    self.stage = Stage::Asked(app.call(request), terms, Turn::First);
                 }
-                Stage::Asked(answer, terms) => {
-                    match connection.during(|| Pin::new(answer).poll(cx)) {
+                Stage::Asked(answer, terms, turn) => {
+                    let answer = Pin::new(answer);
+                    let polled = match std::mem::replace(turn, Turn::Next) {
+                        Turn::First => connection.during(|| answer.poll(cx)),
+                        Turn::Next => answer.poll(cx),
+                    };
+                    match polled {
                         Poll::Ready(response) => {
                             let mut terms = *terms;
                             // Whoever has answered may not want the rest of the body, which
@@ -147,6 +159,7 @@ impl<F> Lane<F> {
                             let answer = Answer::new(response, connection.fields(), terms, &date);
                             self.stage = Stage::Answered(answer);
                         }
+                        Poll::Pending if connection.is_asking() => return Poll::Pending,
                         Poll::Pending => return self.poll_listen(cx, connection),
                     }
                 }

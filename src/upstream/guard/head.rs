@@ -13,6 +13,7 @@ use httparse::{Header, ParserConfig, Response, Status};
 
 use super::chunked::Chunked;
 use super::fault::Fault;
+use crate::upstream::is_name;
 
 /// A head larger than this is refused.
 pub const MOST_HEAD_BYTES: usize = 64 * 1024;
@@ -71,6 +72,8 @@ pub struct Index {
     pub length: usize,
     /// The body's bytes, where the head tells how many.
     pub body: Option<u64>,
+    /// Whether Connection names fields that concern this connection only.
+    pub names_fields: bool,
     /// Names and values of its fields.
     pub fields: Vec<(Range<usize>, Range<usize>)>,
 }
@@ -140,6 +143,7 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
         _ => Ok(frame(length, status, http10, said, asked)),
     }?;
     index.note(bytes, status, response.headers, &head);
+    index.names_fields = said.names_fields;
     Ok(Some(head))
 }
 
@@ -175,6 +179,8 @@ struct Said {
     chunked: bool,
     close: bool,
     keep_alive: bool,
+    /// Connection names something else.
+    names_fields: bool,
 }
 
 impl Said {
@@ -183,24 +189,28 @@ impl Said {
         for field in fields {
             // The length alone tells most names apart.
             match field.name.len() {
-                14 if field.name.eq_ignore_ascii_case("content-length") => {
+                14 if is_name(field.name.as_bytes(), b"content-length") => {
                     let length = number(field.value).ok_or(Fault::BadLength)?;
                     if said.length.replace(length).is_some() {
                         return Err(Fault::BadLength);
                     }
                 }
-                17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
+                17 if is_name(field.name.as_bytes(), b"transfer-encoding") => {
                     let chunked = field.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
                     if http10 || said.chunked || !chunked {
                         return Err(Fault::BadEncoding);
                     }
                     said.chunked = true;
                 }
-                10 if field.name.eq_ignore_ascii_case("connection") => {
+                10 if is_name(field.name.as_bytes(), b"connection") => {
                     for option in field.value.split(|&byte| byte == b',') {
-                        let option = option.trim_ascii();
-                        said.close |= option.eq_ignore_ascii_case(b"close");
-                        said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                        match option.trim_ascii() {
+                            b"keep-alive" => said.keep_alive = true,
+                            b"" => {}
+                            it if it.eq_ignore_ascii_case(b"close") => said.close = true,
+                            it if it.eq_ignore_ascii_case(b"keep-alive") => said.keep_alive = true,
+                            _ => said.names_fields = true,
+                        }
                     }
                 }
                 _ => {}

@@ -87,6 +87,11 @@ impl<S> Guarded<S> {
         self.stream.is_some() && self.framing.is_idle() && self.upload.is_done()
     }
 
+    /// Whether nothing is left to be sent of the request.
+    pub fn has_sent_all(&self) -> bool {
+        self.stream.is_some() && self.upload.is_done()
+    }
+
     /// Nothing more is sent or read: the reader finds the end of the stream.
     fn close(&mut self) {
         self.stream = None;

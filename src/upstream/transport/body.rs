@@ -16,7 +16,7 @@ use super::pool::Pool;
 /// A body that is still to come. Dropped before its end, it ends the connection.
 pub struct Body {
     /// Gone after the end.
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     coding: Coding,
     pool: Rc<Pool>,
 }
@@ -47,7 +47,7 @@ impl Coding {
 
 impl Body {
     /// A body of so many bytes.
-    pub fn counted(link: Link, length: u64, pool: Rc<Pool>) -> Self {
+    pub fn counted(link: Box<Link>, length: u64, pool: Rc<Pool>) -> Self {
         Self {
             link: Some(link),
             coding: Coding::Counted(length),
@@ -56,7 +56,7 @@ impl Body {
     }
 
     /// A body that `codec` reads.
-    pub fn coded(link: Link, codec: ClientPayloadCodec, pool: Rc<Pool>) -> Self {
+    pub fn coded(link: Box<Link>, codec: ClientPayloadCodec, pool: Rc<Pool>) -> Self {
         Self {
             link: Some(link),
             coding: Coding::Coded(Box::new(codec)),

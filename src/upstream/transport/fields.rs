@@ -13,6 +13,7 @@ use actix_web::error::HttpError;
 use actix_web::web::Bytes;
 
 use super::link::Link;
+use crate::upstream::is_name;
 
 /// Where names and values lie.
 pub type Places = Vec<(Range<usize>, Range<usize>)>;
@@ -33,14 +34,16 @@ pub struct Field<'f> {
     pub name: &'f [u8],
     /// Without the space around it.
     pub value: &'f [u8],
-    /// Its line and that one's end, if nothing but a colon and a space stands between.
-    pub line: Option<&'f [u8]>,
+    /// Where its line lies, with the line's end, if nothing but a colon and a space stands
+    /// between name and value, and nothing behind.
+    pub line: Option<Range<usize>>,
 }
 
 /// The fields of one response.
 pub struct Fields {
     head: Bytes,
     places: Places,
+    names_fields: bool,
     body: u64,
 }
 
@@ -50,6 +53,7 @@ impl Fields {
         let (length, body) = (link.index().length, link.index().body);
         Self {
             body: body.unwrap_or_default(),
+            names_fields: link.index().names_fields,
             head: link.unread.split_to(length).freeze(),
             places: link.replace_places(ROOM.take()),
         }
@@ -66,6 +70,7 @@ impl Fields {
             .unwrap();
         Self {
             body: index.body.unwrap(),
+            names_fields: index.names_fields,
             head: Bytes::copy_from_slice(head),
             places: index.fields,
         }
@@ -74,9 +79,9 @@ impl Fields {
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.places.iter().map(|(name, value)| {
-            let line = self.part(&(name.start..value.end + LINE_END.len()));
-            let between = line.get(name.len()..value.end - name.start - value.len());
-            let is_plain = between == Some(b": ") && line.ends_with(LINE_END);
+            let line = name.start..value.end + LINE_END.len();
+            let is_plain = self.part(&(name.end..value.start)) == b": "
+                && self.part(&(value.end..line.end)) == LINE_END;
             Field {
                 name: self.part(name),
                 value: self.part(value),
@@ -85,17 +90,23 @@ impl Fields {
         })
     }
 
-    fn part(&self, place: &Range<usize>) -> &[u8] {
+    /// What lies in a place of the head.
+    pub fn part(&self, place: &Range<usize>) -> &[u8] {
         self.head.get(place.clone()).unwrap_or_default()
     }
 
-    /// The values of the fields of a name.
+    /// The values of the fields of a name, which is given in lower case.
     pub fn get_all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f [u8]> {
         let named = self
             .places
             .iter()
-            .filter(|(other, _)| self.part(other).eq_ignore_ascii_case(name.as_bytes()));
+            .filter(|(other, _)| is_name(self.part(other), name.as_bytes()));
         named.map(|(_, value)| self.part(value))
+    }
+
+    /// Whether Connection names fields that concern the replica's connection only.
+    pub fn names_fields(&self) -> bool {
+        self.names_fields
     }
 
     /// The bytes that follow the head.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use actix_http::h1::{ClientCodec, MessageType};
-use actix_http::{Payload, ResponseHead, ServiceConfig, StatusCode};
+use actix_http::{HttpMessage, Payload, ResponseHead, ServiceConfig, StatusCode};
 use awc::error::SendRequestError;
 use awc::test::TestResponse;
 use awc::{ClientResponse, ConnectResponse};
@@ -25,7 +25,7 @@ pub fn is_whole(link: &Link) -> bool {
 /// The response whose head has been read. Its fields are left in the slot, if there
 /// is one and the body's length is told.
 pub fn respond(
-    mut link: Link,
+    mut link: Box<Link>,
     pool: &Rc<Pool>,
     slot: Option<&FieldSlot>,
 ) -> Result<ConnectResponse, SendRequestError> {
@@ -46,13 +46,17 @@ pub fn respond(
     read.map(|()| ConnectResponse::Client(response))
 }
 
-/// Takes a response whose payload has been taken, for another one: its map of header fields
-/// is 3 KiB large, and nearly as dear as all the rest of a response.
+/// Takes a response for another one: its map of header fields is 3 KiB large, and nearly as
+/// dear as all the rest of a response.
 pub fn recycle(mut response: ClientResponse) {
-    response = response.map_body(|head, _| {
-        head.headers.clear();
-        Payload::None
-    });
+    // What nobody has taken ends here.
+    drop(response.take_payload());
+    if !response.headers().is_empty() {
+        response = response.map_body(|head, payload| {
+            head.headers.clear();
+            payload
+        });
+    }
     SPARE.with_borrow_mut(|spare| {
         if spare.len() < MOST_SPARE {
             spare.push(response);
@@ -79,7 +83,7 @@ fn bad_head() -> SendRequestError {
     SendRequestError::Response(actix_http::error::ParseError::Io(Fault::BadHead.into()))
 }
 
-fn counted(link: Link, length: u64, pool: &Rc<Pool>) -> Payload {
+fn counted(link: Box<Link>, length: u64, pool: &Rc<Pool>) -> Payload {
     if length == 0 {
         pool.release(link);
         return Payload::None;
@@ -91,7 +95,7 @@ fn counted(link: Link, length: u64, pool: &Rc<Pool>) -> Payload {
 
 /// Has awc's codec read the head, and after it the body.
 fn decode(
-    mut link: Link,
+    mut link: Box<Link>,
     head: &mut ResponseHead,
     pool: &Rc<Pool>,
 ) -> Result<Payload, SendRequestError> {

@@ -36,17 +36,23 @@ pub struct Link {
 }
 
 impl Link {
-    /// A connection on which nothing has been sent.
-    pub fn new(stream: TcpStream) -> Self {
-        Self {
+    /// A connection on which nothing has been sent. It goes from hand to hand with each
+    /// request, and is large: in a box for as long as it is open.
+    pub fn new(stream: TcpStream) -> Box<Self> {
+        Box::new(Self {
             stream: Guarded::new(stream),
             unread: BytesMut::new(),
-        }
+        })
     }
 
     /// Sends a request: its head, and what of its body is there.
     pub fn ask(&mut self, cx: &mut Context<'_>, exchange: Exchange) -> io::Result<()> {
         self.stream.ask(cx, exchange)
+    }
+
+    /// Whether nothing is left to be sent of the request.
+    pub fn has_sent_all(&self) -> bool {
+        self.stream.has_sent_all()
     }
 
     /// Where the parts of a response's head lie in [`unread`](Self::unread), once the whole

@@ -22,7 +22,7 @@ pub type Opened = LocalBoxFuture<'static, Result<TcpStream, ConnectError>>;
 type Opens = dyn Fn() -> Opened;
 
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: u64,
 }
 
@@ -36,8 +36,9 @@ impl Pool {
         }
     }
 
-    /// A connection that waits for a request.
-    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Link> {
+    /// A connection that waits for a request. It wakes whose context this is when it has
+    /// something to say.
+    pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Box<Link>> {
         loop {
             let mut link = self.idle.borrow_mut().pop()?.link;
             if link.is_alive(cx) {
@@ -52,7 +53,7 @@ impl Pool {
     }
 
     /// Takes a connection back after a response, if it is good for another request.
-    pub(super) fn release(&self, mut link: Link) {
+    pub(super) fn release(&self, mut link: Box<Link>) {
         if link.is_reusable() {
             link.rest();
             let since = self.round.get();

@@ -22,7 +22,7 @@ pub struct Sending {
     /// A connection that is being made, where none was idle.
     opened: Option<Opened>,
     /// Where it was sent.
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     /// Where its response's fields are to be left.
     fields: Option<FieldSlot>,
 }
@@ -49,10 +49,14 @@ impl Future for Sending {
             if let Some(link) = &mut this.link {
                 break link;
             }
+            let mut is_listened_to = false;
             let link = match &mut this.opened {
                 Some(opened) => Link::new(ready!(opened.as_mut().poll(cx))?),
                 None => match this.pool.take(cx) {
-                    Some(link) => link,
+                    Some(link) => {
+                        is_listened_to = true;
+                        link
+                    }
                     None => {
                         this.opened = Some(this.pool.open());
                         continue;
@@ -62,7 +66,12 @@ impl Future for Sending {
             let Some(exchange) = this.exchange.take() else {
                 return Poll::Ready(Err(ConnectError::Disconnected.into()));
             };
-            this.link.insert(link).ask(cx, exchange)?;
+            let link = this.link.insert(link);
+            link.ask(cx, exchange)?;
+            if is_listened_to && link.has_sent_all() {
+                // Whoever took it has looked whether it says anything, and will hear.
+                return Poll::Pending;
+            }
         };
         while !head::is_whole(link) {
             if ready!(link.poll_more(cx))? == 0 {

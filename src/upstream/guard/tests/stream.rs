@@ -5,11 +5,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use actix_web::FromRequest;
 use actix_web::body::BodySize;
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
-use actix_web::web::Payload;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::{Exchange, Fault, Guarded, OutgoingHead, Pause};
@@ -122,31 +120,27 @@ fn get() -> Exchange {
     Exchange::new(&Method::GET, head(), None)
 }
 
-async fn post(body: &'static str, size: BodySize) -> Exchange {
-    let (request, mut payload) = TestRequest::default().set_payload(body).to_http_parts();
-    let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+fn post(body: &'static str, size: BodySize) -> Exchange {
+    let (_, payload) = TestRequest::default().set_payload(body).to_http_parts();
     let replay = Replay::new(payload, size, std::time::Duration::from_secs(60));
     Exchange::new(&Method::POST, head(), Some(replay.play()))
 }
 
 /// A body that comes from a client piece by piece.
-async fn replay(payload: actix_http::h1::Payload) -> Replay {
-    let mut payload = actix_web::dev::Payload::from(payload);
-    let request = TestRequest::default().to_http_request();
-    let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+fn replay(payload: actix_http::h1::Payload) -> Replay {
     Replay::new(
-        payload,
+        payload.into(),
         BodySize::Stream,
         std::time::Duration::from_secs(60),
     )
 }
 
 /// A client that sends nothing for now.
-async fn stalled() -> Exchange {
+fn stalled() -> Exchange {
     let (sender, payload) = actix_http::h1::Payload::create(false);
     // The sender's end would be the body's.
     std::mem::forget(sender);
-    Exchange::new(&Method::POST, head(), Some(replay(payload).await.play()))
+    Exchange::new(&Method::POST, head(), Some(replay(payload).play()))
 }
 
 fn write(guard: &mut Guarded<Script>, exchange: Exchange) -> io::Result<()> {
@@ -203,7 +197,7 @@ async fn bodies_are_sent_with_their_framing_however_narrow_the_socket() {
                 ..Script::default()
             };
             let mut guard = Guarded::new(script);
-            write(&mut guard, post("hello", size).await).unwrap();
+            write(&mut guard, post("hello", size)).unwrap();
             for _ in 0..300 {
                 assert!(read(&mut guard, 100).is_none());
             }
@@ -282,7 +276,7 @@ async fn an_end_is_an_error_where_a_response_is_due() {
 #[actix_web::test]
 async fn an_early_answer_stops_the_upload_and_the_connection() {
     let mut guard = Guarded::new(Script::saying(&[OK]));
-    write(&mut guard, stalled().await).unwrap();
+    write(&mut guard, stalled()).unwrap();
     assert!(sent(&guard).ends_with("\r\n\r\n"), "the head goes at once");
     assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
     assert!(guard.stream.is_none());
@@ -296,7 +290,7 @@ async fn a_replica_that_takes_no_more_is_heard_all_the_same() {
         ..Script::saying(&[OK])
     };
     let mut guard = Guarded::new(script);
-    let exchange = post("hello", BodySize::Sized(5)).await;
+    let exchange = post("hello", BodySize::Sized(5));
     write(&mut guard, exchange).unwrap();
     guard.stream.as_mut().unwrap().deaf = true;
     assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
@@ -306,7 +300,7 @@ async fn a_replica_that_takes_no_more_is_heard_all_the_same() {
 #[actix_web::test]
 async fn after_an_upgrade_bytes_flow_both_ways_as_they_are() {
     let (mut sender, payload) = actix_http::h1::Payload::create(false);
-    let exchange = Exchange::new(&Method::GET, head(), Some(replay(payload).await.play()));
+    let exchange = Exchange::new(&Method::GET, head(), Some(replay(payload).play()));
     let exchange = exchange.for_tunnel(Pause::default());
 
     let mut guard = Guarded::new(Script::default());
