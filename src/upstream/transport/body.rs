@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use actix_http::h1::ClientPayloadCodec;
 use actix_web::web::{Bytes, BytesMut};
@@ -13,11 +14,16 @@ use tokio_util::codec::Decoder;
 use super::link::Link;
 use super::pool::Pool;
 
+/// Who asks for the next piece before that has taken the last one quickly.
+const QUICK: Duration = Duration::from_millis(10);
+
 /// A body that is still to come. Dropped before its end, it ends the connection.
 pub struct Body {
     /// Gone after the end.
     link: Option<Box<Link>>,
     coding: Coding,
+    /// When the last piece was given, if more is to come.
+    given: Option<Instant>,
     pool: Rc<Pool>,
 }
 
@@ -30,6 +36,11 @@ enum Coding {
 }
 
 impl Coding {
+    /// Whether its last byte has been given.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Counted(0))
+    }
+
     /// The next piece; `None` after the last; pending for want of bytes.
     fn next(&mut self, unread: &mut BytesMut) -> Result<Poll<Option<Bytes>>, PayloadError> {
         match self {
@@ -51,6 +62,7 @@ impl Body {
         Self {
             link: Some(link),
             coding: Coding::Counted(length),
+            given: None,
             pool,
         }
     }
@@ -60,6 +72,7 @@ impl Body {
         Self {
             link: Some(link),
             coding: Coding::Coded(Box::new(codec)),
+            given: None,
             pool,
         }
     }
@@ -75,7 +88,12 @@ impl Stream for Body {
         };
         loop {
             match this.coding.next(&mut link.unread)? {
-                Poll::Ready(Some(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Poll::Ready(Some(piece)) => {
+                    if !this.coding.is_over() {
+                        this.given = Some(Instant::now());
+                    }
+                    return Poll::Ready(Some(Ok(piece)));
+                }
                 Poll::Ready(None) => {
                     if let Some(link) = this.link.take() {
                         this.pool.release(link);
@@ -84,7 +102,7 @@ impl Stream for Body {
                 }
                 Poll::Pending => {}
             }
-            link.make_room();
+            link.make_room(this.given.is_some_and(|given| given.elapsed() < QUICK));
             // The guard knows whether an end is one.
             if ready!(link.poll_more(cx))? == 0 {
                 this.link = None;
