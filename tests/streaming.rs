@@ -5,10 +5,10 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
-use std::thread;
 
+use common::threads::serve_in_threads;
 use common::{PATIENCE, Ringmaster};
 
 const HUGE: usize = 1 << 30;
@@ -28,27 +28,18 @@ fn head_of(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap().to_ascii_lowercase()
 }
 
-/// A server in threads, so that this process's own runtime is no bottleneck. Heartbeats it
-/// answers itself. Each connection tells one story and must say that it closes: an upload
+/// A server that answers heartbeats itself. Each connection tells one story and must say that it closes: an upload
 /// that meets a connection which closes unannounced is rightly not sent again.
 fn server(story: impl Fn(&str, &mut TcpStream) + Send + Clone + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, story) = (stream.unwrap(), story.clone());
-            thread::spawn(move || {
-                let head = head_of(&mut stream);
-                if head.starts_with("get /heartbeat ") {
-                    let well = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                    let _ = stream.write_all(well);
-                } else if !head.is_empty() {
-                    story(&head, &mut stream);
-                }
-            });
+    serve_in_threads(move |mut stream| {
+        let head = head_of(&mut stream);
+        if head.starts_with("get /heartbeat ") {
+            let well = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(well);
+        } else if !head.is_empty() {
+            story(&head, &mut stream);
         }
-    });
-    port
+    })
 }
 
 async fn before(port: u16) -> Ringmaster {

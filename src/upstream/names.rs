@@ -4,9 +4,9 @@
 //! letter at a time, that was a twentieth of all that a request costs in user space.
 
 /// Whether a field's name is this one, which is given in lower case and of nothing but letters
-/// and `-`. The name is to be a token (RFC 9110, section 5.6.2), as parsers let no other pass:
-/// of all that a token may contain, only a letter becomes another by the bit that makes it a
-/// lower-case one, or becomes equal to `-`.
+/// and `-`. The name is to be a token (RFC 9110, section 5.6.2), as parsers let no other pass: of
+/// all that a token may contain, the bit that makes letters lower-case ones makes nothing else a
+/// lower-case letter or a `-`.
 pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
     if name.len() != lower.len() {
         return false;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::TcpStream as Blocking;
+use std::sync::LazyLock;
 
 use crate::before;
 use crate::client::Client;
@@ -11,22 +12,21 @@ use crate::replica::{path_of, replica, the_end};
 
 const LARGE: usize = 4 << 20;
 
-/// No two places within 64 KiB look alike.
-fn pattern(length: usize) -> Vec<u8> {
-    let places = (0..length).step_by(4).map(|place| place as u32);
+/// No two places within 64 KiB of it look alike.
+static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let places = (0..LARGE as u32).step_by(4);
     places
         .flat_map(|place| place.wrapping_mul(0x9E37_79B1).to_le_bytes())
-        .take(length)
         .collect()
-}
+});
 
 /// Tells the same body in one of three ways.
 fn tell_large(path: &str, stream: &mut Blocking) -> io::Result<()> {
-    let body = pattern(LARGE);
+    let body = &*BODY;
     match path {
         "/counted" => {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n")?;
-            stream.write_all(&body)
+            stream.write_all(body)
         }
         "/chunked" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -43,7 +43,7 @@ fn tell_large(path: &str, stream: &mut Blocking) -> io::Result<()> {
         }
         _ => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n")?;
-            stream.write_all(&body)?;
+            stream.write_all(body)?;
             the_end()
         }
     }
@@ -60,12 +60,12 @@ async fn a_large_response_arrives_whole_however_slowly_it_is_read() {
             .await;
         eventually("nobody takes more", || async { client.queues().unsent > 0 }).await;
         let answer = client.answer("GET").await;
-        assert!(answer.body == pattern(LARGE), "{path}");
+        assert!(answer.body == *BODY, "{path}");
         // The connection is good for another.
         client
             .say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
             .await;
-        assert!(client.answer("GET").await.body == pattern(LARGE), "{path}");
+        assert!(client.answer("GET").await.body == *BODY, "{path}");
     }
 }
 
@@ -84,8 +84,30 @@ async fn a_last_answer_arrives_whole_though_more_is_said() {
     client.is_heard().await;
     client.say(B).await;
     let answer = client.answer("GET").await;
-    assert!(answer.body == pattern(LARGE));
+    assert!(answer.body == *BODY);
     assert_eq!(client.rest().await, "");
+}
+
+/// What they do not take is with the kernel, but for a piece each.
+#[actix_web::test]
+async fn many_clients_that_stop_reading_cost_little_memory() {
+    const CLIENTS: usize = 200;
+    let port = replica(|request, stream| tell_large(path_of(request), stream));
+    let balancer = before(port).await;
+    let before = resident_kib(balancer.pid());
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = Client::slow(&balancer).await;
+        client.say("GET /counted HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        clients.push(client);
+    }
+    for client in &clients {
+        eventually("it takes no more", || async { client.queues().unsent > 0 }).await;
+    }
+    // By then all that could be read ahead for the others has been.
+    assert!(clients[0].answer("GET").await.body == *BODY);
+    let grown = resident_kib(balancer.pid()).saturating_sub(before);
+    assert!(grown < 40 * 1024, "{grown} KiB for {CLIENTS} clients");
 }
 
 /// A byte of it may be kept for a second attempt, and not the room with it that it was read

@@ -1,36 +1,27 @@
 //! A replica that says what a test wants it to, when it wants it to.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream as Blocking};
+use std::net::TcpStream as Blocking;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
 
+use crate::common::threads::serve_in_threads;
 use crate::wire::values;
 
-/// A replica in threads, so that it may stop in the middle of a sentence. It answers heartbeats
-/// by itself, and everything else with a story; where that fails, the connection ends.
+/// A replica that answers heartbeats by itself, and everything else with a story; where that fails, the connection ends.
 pub fn replica(
     story: impl Fn(&str, &mut Blocking) -> io::Result<()> + Send + Clone + 'static,
 ) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, story) = (stream.unwrap(), story.clone());
-            thread::spawn(move || {
-                while let Ok(request) = read_request(&mut stream) {
-                    let told = match request.starts_with("GET /heartbeat ") {
-                        true => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-                        false => story(&request, &mut stream),
-                    };
-                    if told.is_err() {
-                        return;
-                    }
-                }
-            });
+    serve_in_threads(move |mut stream| {
+        while let Ok(request) = read_request(&mut stream) {
+            let told = match request.starts_with("GET /heartbeat ") {
+                true => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+                false => story(&request, &mut stream),
+            };
+            if told.is_err() {
+                return;
+            }
         }
-    });
-    port
+    })
 }
 
 /// A head, and a body whose length it tells or whose last chunk comes.

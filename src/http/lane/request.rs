@@ -59,7 +59,8 @@ impl Simple {
         let mut request = Request::new();
         let head = request.head_mut();
         if read.headers.len() <= FEW_FIELDS && head.headers.capacity() >= ROOMY {
-            // In a head that actix keeps it grows with the first request that has more.
+            // A head that actix keeps may have had a request with many: then it grows anew with
+            // the next one that has, which is rare and costs no more than a map.
             head.headers = HeaderMap::with_capacity(read.headers.len());
         }
         let (mut has_host, mut connection, mut body) = (false, None, None);

@@ -11,10 +11,12 @@ use awc::error::PayloadError;
 use futures::Stream;
 use tokio_util::codec::Decoder;
 
+use super::large;
 use super::link::Link;
 use super::pool::Pool;
 
-/// Who asks for the next piece before that has taken the last one quickly.
+/// Who asks for the next piece before that has got rid of the last one quickly: the client has it,
+/// or the kernel for the client.
 const QUICK: Duration = Duration::from_millis(10);
 
 /// A body that is still to come. Dropped before its end, it ends the connection.
@@ -92,6 +94,8 @@ impl Stream for Body {
                     if !this.coding.is_over() {
                         this.given = Some(Instant::now());
                     }
+                    let is_large = link.is_large();
+                    let piece = if is_large { large::count(piece) } else { piece };
                     return Poll::Ready(Some(Ok(piece)));
                 }
                 Poll::Ready(None) => {
@@ -102,7 +106,8 @@ impl Stream for Body {
                 }
                 Poll::Pending => {}
             }
-            link.make_room(this.given.is_some_and(|given| given.elapsed() < QUICK));
+            let is_quick = this.given.is_some_and(|given| given.elapsed() < QUICK);
+            link.make_room(is_quick && large::may_be_large());
             // The guard knows whether an end is one.
             if ready!(link.poll_more(cx))? == 0 {
                 this.link = None;

@@ -18,9 +18,8 @@ use crate::upstream::guard::{Exchange, Guarded, Index};
 const FIRST_ROOM: usize = 4 * 1024;
 /// Room for the rest of a body that did not fit.
 const BODY_ROOM: usize = 64 * 1024;
-/// The same for a client that takes pieces as fast as they come: of larger ones the kernel has
-/// less work for each byte (by a quarter, `make bench ARGS='--only down-1m'`). Who is slow holds
-/// one for long, and gets the smaller.
+/// The same where pieces go as fast as they come: of larger ones the kernel has less work for
+/// each byte (by a quarter, `make bench ARGS='--only down-1m'`).
 const LARGE_ROOM: usize = 256 * 1024;
 /// Less is not worth a system call.
 const LEAST_ROOM: usize = 1024;
@@ -77,12 +76,21 @@ impl Link {
 
     /// Makes room for more of a body, whose last piece may have been taken quickly.
     pub fn make_room(&mut self, is_quick: bool) {
+        if self.unread.capacity() < LEAST_ROOM {
+            // A remainder: whose it is may have changed.
+            self.return_room();
+        }
         if self.borrow_room(is_quick) {
             let room = if is_quick { LARGE_ROOM } else { BODY_ROOM };
             self.unread.reserve(room);
         } else if self.unread.capacity() - self.unread.len() < LEAST_ROOM {
             self.unread.reserve(FIRST_ROOM);
         }
+    }
+
+    /// Whether what is read lies in room for large pieces.
+    pub fn is_large(&self) -> bool {
+        self.is_large
     }
 
     /// Reads what comes next: how many bytes, and none at the end.

@@ -11,6 +11,7 @@
 mod body;
 mod fields;
 mod head;
+mod large;
 mod link;
 mod pool;
 mod sending;
