@@ -12,26 +12,29 @@ use std::process::{Command, Stdio};
 /// Says to the run that it has one.
 const MARK: &str = "RINGMASTER_BENCH_NETWORK";
 
-/// Begins the run again in a network of its own, if it has none; where that is not allowed, it
-/// is said, and the run goes on in the machine's.
+/// Begins the run again in a network of its own, if it has none; where that is not allowed (it
+/// takes root), it is said, and the run goes on in the machine's.
 pub fn enter() {
     if env::var_os(MARK).is_some() {
         return;
     }
-    let ways: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
-    let may = |way: &&&[&str]| {
-        let mut tried = Command::new("unshare");
-        tried.args(**way).args(["ip", "link", "set", "lo", "up"]);
-        let tried = tried.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
-    };
-    let (Some(way), Ok(program)) = (ways.iter().find(may), env::current_exe()) else {
+    let mut tried = Command::new("unshare");
+    tried.args(["--net", "ip", "link", "set", "lo", "up"]);
+    let tried = tried.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let (true, Ok(program)) = (
+        tried.is_ok_and(|status| status.success()),
+        env::current_exe(),
+    ) else {
         eprintln!("no network namespace of its own: the machine's packet filter takes part");
         return;
     };
     let error = Command::new("unshare")
-        .args(*way)
-        .args(["sh", "-c", r#"ip link set lo up && exec "$0" "$@""#])
+        .args([
+            "--net",
+            "sh",
+            "-c",
+            r#"ip link set lo up && exec "$0" "$@""#,
+        ])
         .arg(program)
         .args(env::args_os().skip(1))
         .env(MARK, "own")

@@ -18,8 +18,8 @@ pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &He
     })
 }
 
-/// Whether a field of this name, a token in any case, concerns one connection only (RFC 9110, section
-/// 7.6.1, and the older Keep-Alive and Proxy-Connection), or its length.
+/// Whether a field of this name, a token in any case, concerns one connection only (RFC 9110,
+/// section 7.6.1, and the older Keep-Alive and Proxy-Connection), or its length.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     // The length alone tells most names apart.
     let candidates: &[&str] = match name.len() {

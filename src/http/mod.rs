@@ -91,8 +91,7 @@ pub struct Worker {
 /// What one worker thread serves: the admin calls by their exact path, and everything else
 /// forwarded.
 ///
-/// actix's own router decodes a path before it compares, so that `/%72ep` would be an
-/// admin call; here it is a path like any other and goes through untouched.
+/// `/%72ep` is a path like any other and goes through untouched.
 pub fn proxy_site(worker: Worker) -> Site {
     let worker = Rc::new(worker);
     let of_check = Rc::clone(&worker);

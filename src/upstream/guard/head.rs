@@ -205,7 +205,6 @@ impl Said {
                 10 if is_name(field.name.as_bytes(), b"connection") => {
                     for option in field.value.split(|&byte| byte == b',') {
                         match option.trim_ascii() {
-                            b"keep-alive" => said.keep_alive = true,
                             b"" => {}
                             it if it.eq_ignore_ascii_case(b"close") => said.close = true,
                             it if it.eq_ignore_ascii_case(b"keep-alive") => said.keep_alive = true,
