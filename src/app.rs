@@ -193,7 +193,7 @@ impl Balancer {
             }
         }
         info!("stopping: finishing the requests in flight");
-        let departing = self.departure.begin(&self.listener, || self.server.open());
+        let departing = self.departure.begin(&self.listener);
         let (hand_over, ()) = tokio::join!(self.runtime.is_shared(), departing);
         drop(self.listener);
         self.server.stop().await;

@@ -7,11 +7,15 @@
 mod common;
 mod wire;
 
-use wire::{Scripted, told, values};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wire::{Scripted, patiently, rest, told, values};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// What every refused request has behind it.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+
+const CLOSING: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// The status that refuses each.
 #[rustfmt::skip] // One line a case, whatever its length.
@@ -61,6 +65,10 @@ const REFUSED: &[(u16, &str, &str)] = &[
     (400, "identity", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"),
     (400, "xchunked", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
     (400, "an empty encoding", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n"),
+    (400, "identity", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n"),
+    (400, "identity, and a length", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nhi"),
+    (400, "a length of many zeros", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0000000000000000000000000000000000000000000000000000000000000002\r\n\r\nhi"),
+    (400, "identity in HTTP/1.0", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nhi"),
     (400, "chunked twice", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     (400, "chunked after identity", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     (400, "chunks in HTTP/1.0", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
@@ -77,7 +85,7 @@ const REFUSED: &[(u16, &str, &str)] = &[
     (400, "a NUL in a value", "GET / HTTP/1.1\r\nHost: x\r\nX-A: a\0b\r\n\r\n"),
 ];
 
-/// Chunks that are none: actix ends the connection without an answer.
+/// Chunks that are none.
 #[rustfmt::skip] // One line a case, whatever its length.
 const BROKEN: &[(&str, &str)] = &[
     ("a chunk's size ended by a bare LF", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n"),
@@ -153,18 +161,114 @@ async fn what_a_replica_says_is_never_taken_for_an_error() {
 }
 
 #[actix_web::test]
-async fn a_body_that_breaks_the_rules_breaks_its_request_off() {
+async fn chunks_that_break_the_rules_are_refused_and_end_the_connection() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     for (what, request) in BROKEN {
-        let got = told(
-            balancer.address(),
-            format!("{request}{SMUGGLED}").as_bytes(),
-        )
-        .await;
-        assert_eq!(got, "", "{what}");
+        let whole = format!("{request}{SMUGGLED}");
+        // At once, and when it is known that it is read.
+        let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+        let head = format!("{head}\r\nExpect: 100-continue\r\n\r\n");
+        let mut client = TcpStream::connect(balancer.address()).await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut go_on = [0; 25];
+        patiently(client.read_exact(&mut go_on)).await.unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n", "{what}");
+        client.write_all(body.as_bytes()).await.unwrap();
+        let later = patiently(rest(&mut client)).await;
+        for got in [told(balancer.address(), whole.as_bytes()).await, later] {
+            assert!(got.starts_with("HTTP/1.1 400 "), "{what}: {got}");
+            assert!(
+                got.contains("a chunk of the request is malformed"),
+                "{what}: {got}"
+            );
+            assert_eq!(values(&got, "connection"), ["close"], "{what}: {got}");
+            assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{what}: {got}");
+        }
     }
     assert_eq!(replica.take_requests(), [""; 0]);
+}
+
+/// What is behind a good request is judged by itself, and in the balancer's words.
+#[actix_web::test]
+async fn what_breaks_the_rules_behind_chunks_is_refused_after_their_answer() {
+    let replica = Scripted::saying(OK).await;
+    let balancer = replica.balancer(&[]).await;
+    let chunks =
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    for (status, what, request) in REFUSED {
+        let got = told(
+            balancer.address(),
+            format!("{chunks}{request}{SMUGGLED}").as_bytes(),
+        )
+        .await;
+        let Some((first, second)) = got.split_once("\r\n\r\nok") else {
+            panic!("{what}: {got}");
+        };
+        assert!(first.starts_with("HTTP/1.1 200 "), "{what}: {got}");
+        assert_eq!(
+            second.split(' ').nth(1),
+            Some(&*status.to_string()),
+            "{what}: {got}"
+        );
+        assert!(second.ends_with("\"status\":\"failure\"}"), "{what}: {got}");
+    }
+    let asked = replica.take_requests();
+    assert_eq!(asked.len(), REFUSED.len());
+    assert!(
+        asked.iter().all(|request| request.starts_with("POST / ")),
+        "{asked:?}"
+    );
+}
+
+/// actix drains what its last answer did not wait for: nothing in there is a request.
+#[actix_web::test]
+async fn nothing_behind_a_refusal_is_heard_however_it_is_cut() {
+    let replica = Scripted::saying(OK).await;
+    let balancer = replica.balancer(&[]).await;
+    let chunked = "POST / HTTP/1.1\r\nHost: x,y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na";
+    let expecting =
+        "POST / HTTP/1.1\r\nHost: x,y\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\na";
+    let bad = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx";
+    for (begun, ended) in [(chunked, "bc\r\n0\r\n\r\n"), (expecting, "bc")] {
+        for behind in [SMUGGLED, bad] {
+            let mut client = TcpStream::connect(balancer.address()).await.unwrap();
+            client.write_all(begun.as_bytes()).await.unwrap();
+            let mut got = String::new();
+            while !got.ends_with('}') {
+                let mut buffer = [0; 1024];
+                let count = patiently(client.read(&mut buffer)).await.unwrap();
+                assert!(count > 0, "the end after {got:?}");
+                got += str::from_utf8(&buffer[..count]).unwrap();
+            }
+            let (half, rest_of_it) = behind.split_at(behind.len() / 2);
+            for piece in [ended, half, rest_of_it, behind] {
+                // The connection may have ended.
+                let _ = client.write_all(piece.as_bytes()).await;
+            }
+            got += &patiently(rest(&mut client)).await;
+            assert!(got.starts_with("HTTP/1.1 400 "), "{begun}: {got}");
+            assert_eq!(got.matches("\r\n\r\n").count(), 1, "{begun}: {got}");
+        }
+    }
+    assert_eq!(replica.take_requests(), [""; 0]);
+}
+
+/// So much more is under way that the end of the connection would be a reset.
+#[actix_web::test]
+async fn who_breaks_the_rules_in_a_large_upload_can_read_so() {
+    let replica = Scripted::saying(OK).await;
+    let balancer = replica.balancer(&["--max-connections", "1"]).await;
+    let mut client = TcpStream::connect(balancer.address()).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nbad\r\n";
+    let upload = format!("{head}{}{}", "a".repeat(0xbad), "b".repeat(1 << 20));
+    client.write_all(upload.as_bytes()).await.unwrap();
+    let got = patiently(rest(&mut client)).await;
+    assert!(got.starts_with("HTTP/1.1 400 "), "{got}");
+    assert!(got.contains("a chunk of the request is malformed"), "{got}");
+    // It keeps its place, the only one, no longer than it takes to read that.
+    let again = told(balancer.address(), CLOSING.as_bytes()).await;
+    assert!(again.starts_with("HTTP/1.1 200 "), "{again}");
 }
 
 #[actix_web::test]

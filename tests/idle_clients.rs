@@ -48,20 +48,27 @@ async fn read_answers(client: &mut TcpStream, count: usize, story: &str) {
 
 #[actix_web::test]
 async fn a_connection_that_is_idle_costs_next_to_nothing() {
+    // The second is one that actix has had.
+    for request in [GET, CHUNKS] {
+        idle_after(request).await;
+    }
+}
+
+async fn idle_after(request: &str) {
     // As many as a process may usually have without asking for more.
     const CONNECTIONS: u64 = 900;
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     let mut warm = connect(&balancer).await;
     for _ in 0..100 {
-        say(&mut warm, GET).await;
+        say(&mut warm, request).await;
         read_answers(&mut warm, 1, "").await;
     }
     let before = resident_kib(balancer.pid());
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut client = connect(&balancer).await;
-        say(&mut client, GET).await;
+        say(&mut client, request).await;
         read_answers(&mut client, 1, "").await;
         clients.push(client);
     }
@@ -72,7 +79,7 @@ async fn a_connection_that_is_idle_costs_next_to_nothing() {
     })
     .await;
     for client in &mut clients {
-        say(client, GET).await;
+        say(client, request).await;
         read_answers(client, 1, "").await;
     }
     drop(clients);

@@ -46,6 +46,8 @@ const SHOWN_OUT: &[(&str, &[Does], &[u16])] = &[
     ("half a second head", &[Says(GET), Reads(1), Says("GET / HT")], &[200, 408]),
     ("a field of a second head now and then", &[Says(GET), Reads(1), Says("GET / HTTP/1.1\r\n"), Drips("X-A: b\r\n")], &[200, 408]),
     ("half a third head", &[Says(GET), Reads(1), Says(GET), Reads(1), Says("G")], &[200, 200, 408]),
+    ("half a head right behind chunks", &[Says("POST /home HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HT")], &[404, 408]),
+    ("half a head after chunks", &[Says(CHUNKED), Says("lo\r\n0\r\n\r\n"), Reads(1), Says("GET / HT")], &[404, 408]),
     ("a body that nobody waits for, and does not come", &[Says(CHUNKED), Reads(1), Says("l")], &[404]),
     ("a body that nobody waits for, without end", &[Says(CHUNKED), Reads(1), Says("lo\r\n"), Floods("5\r\nhello\r\n")], &[404]),
     ("a refused body that does not come", &[Says(MALFORMED)], &[400]),

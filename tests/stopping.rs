@@ -98,3 +98,20 @@ async fn sigterm_under_full_load_loses_no_request_on_new_connections_or_old() {
         assert_eq!(balancer.exited().await.code(), Some(0));
     }
 }
+
+/// The kernel keeps connections back on which nothing has come.
+#[actix_web::test]
+async fn who_has_connected_and_said_nothing_is_heard_until_the_end_of_the_last_call() {
+    let mut balancer = Ringmaster::ready(&[]).await;
+    let connect = || TcpStream::connect(balancer.address());
+    let mut known = connect().await.unwrap();
+    let (mut asks_late, mut says_nothing) = (connect().await.unwrap(), connect().await.unwrap());
+    signal(balancer.pid(), "TERM");
+    while ask(&mut known).await.unwrap() {}
+    assert_eq!(ask(&mut asks_late).await, Ok(false), "{}", balancer.log());
+    let mut nothing = Vec::new();
+    // An end, and no reset.
+    let end = says_nothing.read_to_end(&mut nothing).await;
+    assert_eq!(end.unwrap(), 0, "{}", balancer.log());
+    assert_eq!(balancer.exited().await.code(), Some(0));
+}

@@ -28,8 +28,8 @@ fn head_of(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap().to_ascii_lowercase()
 }
 
-/// A server that answers heartbeats itself. Each connection tells one story and must say that it closes: an upload
-/// that meets a connection which closes unannounced is rightly not sent again.
+/// A server that answers heartbeats itself. Each connection tells one story and must say that it
+/// closes: an upload that meets a connection which closes unannounced is rightly not sent again.
 fn server(story: impl Fn(&str, &mut TcpStream) + Send + Clone + 'static) -> u16 {
     serve_in_threads(move |mut stream| {
         let head = head_of(&mut stream);

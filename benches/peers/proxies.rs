@@ -152,7 +152,7 @@ fn nginx(folder: &Path, port: u16, backends: &[u16]) -> Result<Vec<String>, Stri
         "pid {}/nginx.pid; {NGINX}
          upstream replicas {{ hash $request_id consistent; {servers} keepalive 1024;
            keepalive_requests 1000000000; }}
-         server {{ listen 127.0.0.1:{port} backlog=16384;
+         server {{ listen 127.0.0.1:{port} backlog=16384 deferred;
            location / {{ proxy_pass http://replicas; proxy_http_version 1.1;
              proxy_set_header Connection ''; }} }} }}",
         folder.display()
@@ -169,7 +169,7 @@ fn haproxy(folder: &Path, port: u16, backends: &[u16]) -> Result<Vec<String>, St
     let config = format!(
         "global\n  nbthread 1\n  maxconn 9900\n\
          defaults\n  mode http\n  timeout connect 5s\n  timeout client 300s\n  timeout server 300s\n\
-         frontend clients\n  bind 127.0.0.1:{port} backlog 16384\n  default_backend replicas\n\
+         frontend clients\n  bind 127.0.0.1:{port} backlog 16384 defer-accept\n  default_backend replicas\n\
          backend replicas\n  balance hash rand()\n  hash-type consistent\n  http-reuse always\n{servers}"
     );
     let config = write(folder.join("haproxy.cfg"), &config)?;

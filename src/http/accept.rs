@@ -31,6 +31,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
 
+use super::deferral;
 use super::loads::{Loads, Seat, Seats};
 use super::served::{Accepted, Application, ClientService};
 
@@ -68,6 +69,8 @@ pub struct Acceptor<A, S> {
     orders: UnboundedReceiver<Order>,
     crew: Arc<Crew>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// The kernel has just said that somebody waits, and to no other thread.
+    is_sure: bool,
 }
 
 impl<A, S> Acceptor<A, S>
@@ -100,6 +103,7 @@ where
             orders,
             crew,
             pause: None,
+            is_sure: false,
         })
     }
 
@@ -131,13 +135,17 @@ where
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            let ready = ready!(self.listener.poll_read_ready(cx));
-            let Ok(mut ready) = ready else {
+            let ready = self.listener.poll_read_ready(cx);
+            if ready.is_pending() {
+                self.is_sure = self.crew.desks.len() == 1;
+            }
+            let Ok(mut ready) = ready!(ready) else {
                 // The runtime ends.
                 return Poll::Ready(None);
             };
             let seat = ready!(self.host.seats.poll_take(cx));
-            match ready.try_io(|listener| accept(listener.get_ref())) {
+            let is_sure = std::mem::take(&mut self.is_sure);
+            match ready.try_io(|listener| accept(listener.get_ref(), is_sure)) {
                 Ok(Ok(client)) => match seat.give() {
                     Err(seat) => return Poll::Ready(Some((client, seat))),
                     Ok(other) => self.crew.hand_over(client, other),
@@ -161,7 +169,7 @@ where
             ..
         } = self;
         while let Some(seat) = host.seats.take() {
-            match accept(listener.get_ref()) {
+            match accept(listener.get_ref(), false) {
                 Ok(client) => host.serve(client, seat),
                 Err(error) if is_of_one(&error) => {}
                 Err(_) => break,
@@ -194,17 +202,12 @@ where
     S: Service<Accepted, Response = ()> + 'static,
 {
     fn serve(&self, (socket, peer): Client, seat: Seat) {
-        match tokio::net::TcpStream::from_std(socket) {
-            Ok(socket) => {
-                let served = self.service.serve(socket, peer);
-                actix_web::rt::spawn(async move {
-                    // What there is to tell has been told; a panic frees the seat, too.
-                    let _ = served.await;
-                    drop(seat);
-                });
-            }
-            Err(error) => debug!("a client's socket cannot be watched: {error}"),
-        }
+        let served = self.service.serve(socket, peer);
+        actix_web::rt::spawn(async move {
+            // What there is to tell has been told; a panic frees the seat, too.
+            let _ = served.await;
+            drop(seat);
+        });
     }
 }
 
@@ -261,15 +264,21 @@ pub fn prepare(listener: &TcpListener, idle: Duration) -> io::Result<()> {
     // counts, too.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(idle))?;
+    if let Err(error) = deferral::begin(listener) {
+        debug!("connections are accepted before they say anything: {error}");
+    }
     Ok(())
 }
 
-/// The next in the queue; an error of the kind `WouldBlock` if there is none.
+/// The next in the queue; an error of the kind `WouldBlock` if there is none. Whether there is one
+/// is asked, unless that is for certain.
 #[cfg(target_os = "linux")]
-fn accept(listener: &TcpListener) -> io::Result<Client> {
-    let mut watched = [PollFd::new(listener, PollFlags::IN)];
-    if poll(&mut watched, Some(&Timespec::default()))? == 0 {
-        return Err(io::ErrorKind::WouldBlock.into());
+fn accept(listener: &TcpListener, is_sure: bool) -> io::Result<Client> {
+    if !is_sure {
+        let mut watched = [PollFd::new(listener, PollFlags::IN)];
+        if poll(&mut watched, Some(&Timespec::default()))? == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
     }
     // All that `prepare` has not done in one call.
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -280,7 +289,7 @@ fn accept(listener: &TcpListener) -> io::Result<Client> {
 
 /// The same where sockets inherit nothing.
 #[cfg(not(target_os = "linux"))]
-fn accept(listener: &TcpListener) -> io::Result<Client> {
+fn accept(listener: &TcpListener, _: bool) -> io::Result<Client> {
     let (socket, peer) = listener.accept()?;
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
@@ -301,17 +310,22 @@ fn is_of_one(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
     fn what_is_accepted_is_set_up_as_the_listener_and_says_where_it_comes_from() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         prepare(&listener, Duration::from_secs(7)).unwrap();
-        let none = accept(&listener).unwrap_err();
+        let none = accept(&listener, false).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
 
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, peer) = accept(&listener).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        #[cfg(target_os = "linux")]
+        assert!(accept(&listener, false).is_err(), "it has said nothing");
+        client.write_all(b"G").unwrap();
+        let (accepted, peer) = accept(&listener, false).unwrap();
         assert_eq!(peer, Some(client.local_addr().unwrap()));
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().unwrap());

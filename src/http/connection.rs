@@ -29,8 +29,6 @@ thread_local! {
 
 /// One connection of a client.
 pub struct ClientConnection {
-    /// A request on it was refused, so that no other is answered.
-    refused: Cell<bool>,
     patience: Patience,
     late: Cell<Option<Late>>,
     /// Something has come since the last request was begun.
@@ -43,24 +41,40 @@ pub struct ClientConnection {
     is_unread: Cell<bool>,
     /// Whether all that was answered has gone out.
     is_settled: Cell<bool>,
-    /// Whether what came last was the end of a head.
-    ends_a_head: Cell<bool>,
+    /// Whether all that belongs to the last request has come, if actix has it.
+    is_whole: Cell<bool>,
+    /// Whether that request has come as far as a handler.
+    has_begun: Cell<bool>,
+    /// Whether something behind it has come, too.
+    holds_more: Cell<bool>,
+    /// Whether the last answer has begun: actix is about to end the connection.
+    is_ending: Cell<bool>,
+    /// Whether the client has been told what is wrong in the middle of what it says.
+    is_broken_off: Cell<bool>,
     sleep: Cell<Sleep>,
     fields: FieldSlot,
     tells_length: Cell<bool>,
     /// Left by who had it, for who has it next.
     socket: Cell<Option<TcpStream>>,
+    hearing: Cell<Hearing>,
     /// Who reads from it.
     reader: RefCell<Option<Waker>>,
     watch: Rc<Watch>,
+    /// Where the watch finds it.
+    place: usize,
     departure: Arc<Departure>,
+}
+
+impl Drop for ClientConnection {
+    fn drop(&mut self) {
+        self.watch.close(self.place);
+    }
 }
 
 impl ClientConnection {
     /// A connection that has just been accepted.
     pub fn open(watch: &Rc<Watch>, departure: &Arc<Departure>) -> Rc<Self> {
-        let connection = Rc::new(Self {
-            refused: Cell::new(false),
+        watch.open(|place| Self {
             patience: Patience::new(watch.now()),
             late: Cell::new(None),
             has_more: Cell::new(false),
@@ -68,17 +82,21 @@ impl ClientConnection {
             is_asking: Cell::new(false),
             is_unread: Cell::new(false),
             is_settled: Cell::new(true),
-            ends_a_head: Cell::new(false),
+            is_whole: Cell::new(false),
+            has_begun: Cell::new(false),
+            holds_more: Cell::new(false),
+            is_ending: Cell::new(false),
+            is_broken_off: Cell::new(false),
             sleep: Cell::new(Sleep::Asleep),
             fields: FieldSlot::default(),
             tells_length: Cell::new(false),
             socket: Cell::new(None),
+            hearing: Cell::new(Hearing::Later),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
+            place,
             departure: Arc::clone(departure),
-        });
-        watch.add(&connection);
-        connection
+        })
     }
 
     /// What is known of the connection that a request came on; to be asked as soon as a
@@ -147,7 +165,8 @@ impl ClientConnection {
         self.has_more.set(false);
         self.is_settled.set(false);
         self.is_asking.set(false);
-        self.patience.begin(has_body);
+        self.has_begun.set(true);
+        self.patience.begin(has_body && !self.is_whole.get());
         InHand(Rc::clone(self))
     }
 
@@ -187,38 +206,70 @@ impl ClientConnection {
         }
     }
 
-    /// Remembers that a request was refused.
-    pub fn refuse(&self) {
-        self.refused.set(true);
-    }
-
-    /// Whether an earlier request was refused.
-    pub fn is_refused(&self) -> bool {
-        self.refused.get()
-    }
-
     /// Whether the connection is to end with the answer, because the balancer leaves, or
     /// the client was found late just when it asked.
     pub fn is_last_call(&self) -> bool {
         self.departure.has_begun() || self.late.get().is_some()
     }
 
-    /// Bytes have come, the last of which may be those at the end of a head.
-    pub fn heard(&self, ends_a_head: bool) {
+    /// Bytes have come.
+    pub fn heard(&self) {
         self.has_more.set(true);
-        self.ends_a_head.set(ends_a_head);
         self.patience.heard(self.watch.now());
     }
 
-    /// Whether what comes next begins a request.
-    pub fn awaits_a_head(&self) -> bool {
-        self.is_settled.get() && !self.patience.has_heard()
+    /// All that belongs to the request that actix has been given has come.
+    pub fn has_come_whole(&self) {
+        self.is_whole.set(true);
+        self.patience.whole();
+    }
+
+    /// Something behind that request has come, which waits for its answer.
+    pub fn holds_more(&self) {
+        self.holds_more.set(true);
+        self.is_unread.set(true);
+    }
+
+    /// Whether that request has been answered.
+    pub fn is_answered(&self) -> bool {
+        self.has_begun.get() && self.is_settled.get() && !self.patience.is_busy()
+    }
+
+    /// What comes now is another request.
+    pub fn next(&self) {
+        self.is_whole.set(false);
+        self.has_begun.set(false);
+        self.holds_more.set(false);
+        self.is_unread.set(false);
+    }
+
+    /// The last answer has begun.
+    pub fn ends(&self) {
+        self.is_ending.set(true);
+    }
+
+    /// Whether it has.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.get()
+    }
+
+    /// The client has been told what is wrong, and nothing more is heard of it.
+    pub fn break_off(&self) {
+        self.is_broken_off.set(true);
+    }
+
+    /// Whether that is so: it is told nothing else, either.
+    pub fn is_broken_off(&self) -> bool {
+        self.is_broken_off.get()
     }
 
     /// All that was written has gone out.
     pub fn flushed(&self) {
         if !self.patience.is_busy() {
             self.is_settled.set(true);
+            if self.is_answered() && self.is_unread.take() {
+                self.wake();
+            }
         }
     }
 
@@ -237,8 +288,8 @@ impl ClientConnection {
         self.is_settled.get()
     }
 
-    /// Whether it is idle and has been for a while. Then actix has nothing in its hands: all
-    /// that came ends with a head's end, that head was answered, and it had no body.
+    /// Whether it is idle and has been for a while. Then actix has nothing in its hands: all of
+    /// the last request has come, it was answered, and nothing has come behind it.
     pub fn falls_asleep(&self) -> bool {
         if self.sleep.get() != Sleep::Drowsy {
             return false;
@@ -254,19 +305,21 @@ impl ClientConnection {
 
     fn is_idle(&self, now: Instant) -> bool {
         self.is_settled.get()
-            && self.ends_a_head.get()
-            && !self.is_refused()
+            && self.is_whole.get()
+            && !self.holds_more.get()
+            && !self.is_ending.get()
             && self.patience.is_idle(now, NAP)
     }
 
     /// Something has come that actix is to look at.
     pub fn wakes(&self) {
         self.sleep.set(Sleep::Awake);
+        self.next();
     }
 
-    /// The socket of one that falls asleep.
+    /// The socket of one that falls asleep, or that has been broken off.
     pub fn keep(&self, socket: TcpStream) {
-        if self.sleep.get() == Sleep::Asleep {
+        if self.sleep.get() == Sleep::Asleep || self.is_broken_off.get() {
             self.socket.set(Some(socket));
         }
     }
@@ -294,6 +347,17 @@ impl ClientConnection {
         }
     }
 
+    /// Whether the client need not be listened to before the watch's next look, which wakes the
+    /// reader: an answer that is there by then has cost no more than it must.
+    pub fn is_heard_later(&self, reader: &Waker) -> bool {
+        if self.hearing.get() == Hearing::Now {
+            return false;
+        }
+        self.hearing.set(Hearing::NextLook);
+        self.awaited_by(reader);
+        true
+    }
+
     /// Lets its reader look again.
     pub fn wake(&self) {
         if let Some(reader) = self.reader.take() {
@@ -301,19 +365,25 @@ impl ClientConnection {
         }
     }
 
-    /// `false` once nobody need look at it any more.
-    pub fn look(&self, now: Instant, times: &ClientTimes) -> bool {
-        let Some(late) = self.patience.late(now, times) else {
-            if self.sleep.get() == Sleep::Awake && self.is_idle(now) {
-                self.sleep.set(Sleep::Drowsy);
-                self.wake();
-            }
-            return true;
-        };
-        self.late.set(Some(late));
-        self.wake();
-        debug!("a client took too long for its next request");
-        false
+    /// Looks whether the client is late, or what actix has of an idle one can go.
+    pub fn look(&self, now: Instant, times: &ClientTimes) {
+        if self.hearing.get() == Hearing::NextLook {
+            self.hearing.set(Hearing::Now);
+            self.wake();
+        }
+        // What is kept back must not make a client late.
+        let is_kept_waiting = self.holds_more.get() && !self.is_settled.get();
+        if self.late.get().is_some() || is_kept_waiting {
+            return;
+        }
+        if let Some(late) = self.patience.late(now, times) {
+            self.late.set(Some(late));
+            self.wake();
+            debug!("a client took too long for its next request");
+        } else if self.sleep.get() == Sleep::Awake && self.is_idle(now) {
+            self.sleep.set(Sleep::Drowsy);
+            self.wake();
+        }
     }
 }
 
@@ -336,6 +406,14 @@ impl Drop for Waiting {
             self.0.wake();
         }
     }
+}
+
+/// When a client is listened to while it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    Later,
+    NextLook,
+    Now,
 }
 
 /// Whether actix has a connection.

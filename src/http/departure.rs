@@ -5,23 +5,24 @@
 //!
 //! 1. the listener takes no new connection: a filter drops segments with SYN, and a client
 //!    tries again a second later, when nobody listens or the successor does. Handshakes that
-//!    have begun end, and all that is established is accepted;
+//!    have begun end, and all that is established is accepted, even if nothing has been said on
+//!    it, which the kernel keeps back otherwise (`deferral.rs`);
 //! 2. every answer says `Connection: close`, so that keep-alive clients do not begin a
 //!    request on a connection that is about to end (RFC 9112, section 9.6).
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::debug;
 
-/// So long a connection that is being established may take to be accepted.
-const SETTLE: Duration = Duration::from_millis(250);
-/// So long keep-alive clients have for one more request, which tells them. Who is idle for
-/// longer finds the connection closed, as at the end of any idle time.
-const LAST_CALL: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+use super::deferral;
+
+/// So long keep-alive clients have for one more request, which tells them, and the kernel for
+/// handing over what it has kept back. Who is idle for longer finds the connection closed, as at
+/// the end of any idle time.
+const LAST_CALL: Duration = deferral::AT_MOST;
 
 /// Whether the balancer is leaving.
 #[derive(Debug, Default)]
@@ -35,21 +36,16 @@ impl Departure {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Begins, and waits until clients are gone or have had their time. What is in flight
-    /// then is for the server to finish. `open` counts the connections.
-    pub async fn begin(&self, listener: &TcpListener, open: impl Fn() -> usize) {
+    /// Begins, and gives clients their time. What is in flight then is for the server to finish.
+    pub async fn begin(&self, listener: &TcpListener) {
         if let Err(error) = refuse_newcomers(listener) {
             debug!("new connections cannot be kept out: {error}");
         }
-        self.begun.store(true, Ordering::Relaxed);
-        let begun = Instant::now();
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let gone = open() == 0;
-            if begun.elapsed() >= LAST_CALL || (gone && begun.elapsed() >= SETTLE) {
-                return;
-            }
+        if let Err(error) = deferral::end(listener) {
+            debug!("silent connections stay with the kernel: {error}");
         }
+        self.begun.store(true, Ordering::Relaxed);
+        tokio::time::sleep(LAST_CALL).await;
     }
 }
 

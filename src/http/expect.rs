@@ -13,7 +13,9 @@ use actix_web::{HttpMessage, HttpResponse, ResponseError};
 use super::connection::ClientConnection;
 use super::error::ProxyError;
 use super::unread::Unread;
-use super::wellformed;
+
+/// What actix says to who waits; an answer comes after it.
+pub const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Judges requests by their heads.
 pub type Check = Rc<dyn Fn(&RequestHead) -> Result<(), ProxyError>>;
@@ -21,16 +23,12 @@ pub type Check = Rc<dyn Fn(&RequestHead) -> Result<(), ProxyError>>;
 /// The request if it may go on, otherwise the answer that it gets.
 pub async fn go_on(mut request: Request, check: Check) -> Result<Request, HttpResponse> {
     let connection = request.conn_data::<Rc<ClientConnection>>();
-    if connection.is_some_and(|connection| connection.is_refused()) {
-        return Err(wellformed::hang_up().await);
-    }
     let Err(error) = check(request.head()) else {
         return Ok(request);
     };
     if let Some(connection) = connection {
         // It is begun, and over at once.
         drop(connection.begin(request.head()));
-        connection.refuse();
     }
     let is_chunked = request.chunked().unwrap_or(false);
     let unread = Unread::Payload(request.take_payload());

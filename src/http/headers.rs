@@ -69,7 +69,7 @@ pub fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// What a value of Connection lists. (One that is no text may list names all the same.)
-fn options(connection: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn options(connection: &[u8]) -> impl Iterator<Item = &[u8]> {
     let options = connection.split(|byte| *byte == b',');
     options.map(<[u8]>::trim_ascii)
 }

@@ -10,6 +10,8 @@ use actix_web::ResponseError;
 use actix_web::http::header::HttpDate;
 
 use super::error::ProxyError;
+use super::expect::GO_ON;
+use super::headers;
 
 /// An answer that ends its connection, as [`ProxyError`] gives it.
 pub fn answer(error: &ProxyError) -> String {
@@ -37,6 +39,26 @@ pub fn instead_of(written: &[u8], other_version: bool) -> Option<ProxyError> {
     }
 }
 
+/// Whether an answer of actix's is the last one of its connection, by its head.
+pub fn is_last(answer: &[u8]) -> bool {
+    let answer = answer.strip_prefix(GO_ON).unwrap_or(answer);
+    let lines = answer
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii_end)
+        .take_while(|line| !line.is_empty());
+    let mut options = lines
+        .filter_map(|line| {
+            let (name, value) = line.split_at_checked(b"connection:".len())?;
+            name.eq_ignore_ascii_case(b"connection:").then_some(value)
+        })
+        .flat_map(headers::options);
+    if answer.starts_with(b"HTTP/1.0 ") {
+        !options.any(|option| option.eq_ignore_ascii_case(b"keep-alive"))
+    } else {
+        options.any(|option| option.eq_ignore_ascii_case(b"close"))
+    }
+}
+
 /// Whether what comes first of a request says, in its first line, that it is in a version
 /// of HTTP that is not spoken here.
 pub fn is_other_version(first: &[u8]) -> bool {
@@ -57,6 +79,26 @@ pub fn is_other_version(first: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_answers() {
+        for last in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 426 Upgrade Required\r\nconnection: close, upgrade\r\n\r\n",
+            "HTTP/1.0 200 OK\r\ncontent-length: 24\r\n\r\nconnection: keep-alive\r\n",
+        ] {
+            assert!(is_last(last.as_bytes()), "{last}");
+        }
+        for other in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\nconnection: close\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n",
+            "HTTP/1.0 426 Upgrade Required\r\nConnection: keep-alive, upgrade\r\n\r\n",
+        ] {
+            assert!(!is_last(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn versions() {

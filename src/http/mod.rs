@@ -7,10 +7,12 @@ mod address;
 mod admin;
 mod connection;
 mod control;
+mod deferral;
 mod departure;
 mod error;
 mod expect;
 mod forwarded;
+mod framing;
 mod headers;
 mod key;
 mod lane;
@@ -100,6 +102,7 @@ pub fn proxy_site(worker: Worker) -> Site {
         // Whether a request may be told to go on with its body, which waits for that.
         Rc::new(move |request| {
             wellformed::check(request)?;
+            wellformed::check_framing(request)?;
             proxy::check_length(request, of_check.settings.max_body).inspect_err(|_| {
                 of_check.counters.request();
                 of_check.counters.failure();
@@ -116,11 +119,13 @@ async fn dispatch(worker: Rc<Worker>, request: HttpRequest, payload: Payload) ->
 async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
     let connection = ClientConnection::of(request);
     let connection = connection.as_ref();
-    if connection.is_some_and(|connection| connection.is_refused()) {
-        return wellformed::hang_up().await;
-    }
     let _in_hand = connection.map(|connection| connection.begin(request.head()));
-    let (answered, unread) = match (wellformed::check(request.head()), request.uri().path()) {
+    let mut judged = wellformed::check(request.head());
+    // In the lane nothing else comes.
+    if judged.is_ok() && !connection.is_some_and(|connection| connection.is_in_lane()) {
+        judged = wellformed::check_framing(request.head());
+    }
+    let (answered, unread) = match (judged, request.uri().path()) {
         (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
         (Ok(()), "/rep" | "/add" | "/rm") => {
             let answer = admin::answer(worker, request, &mut payload).await;
@@ -128,14 +133,11 @@ async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) ->
         }
         (Ok(()), _) => proxy::forward(worker, request, payload, connection).await,
     };
-    let mut response = answered.unwrap_or_else(|error| {
-        if let Some(connection) = connection {
-            connection.refuse();
-        }
-        error.error_response()
-    });
-    let leaving = connection.is_some_and(|connection| connection.is_last_call());
-    if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let mut response = answered.unwrap_or_else(|error| error.error_response());
+    // actix ends a connection with what has asked for an upgrade, whether it got one or not.
+    let is_last = request.head().connection_type() == ConnectionType::Upgrade
+        || connection.is_some_and(|connection| connection.is_last_call());
+    if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);

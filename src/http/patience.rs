@@ -50,15 +50,10 @@ pub struct Patience {
     quiet_since: Cell<Instant>,
     /// When the first byte since came.
     heard_at: Cell<Option<Instant>>,
-    /// The last request, if there was one.
-    last: Cell<Option<Last>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Last {
-    WithoutBody,
-    /// Bytes behind the head are not for certain those of another head.
-    WithBody,
+    /// There has been a request.
+    has_begun: Cell<bool>,
+    /// What comes may be the rest of the last one's body.
+    is_unended: Cell<bool>,
 }
 
 impl Patience {
@@ -68,7 +63,8 @@ impl Patience {
             busy: Cell::new(0),
             quiet_since: Cell::new(now),
             heard_at: Cell::new(None),
-            last: Cell::new(None),
+            has_begun: Cell::new(false),
+            is_unended: Cell::new(false),
         }
     }
 
@@ -79,16 +75,19 @@ impl Patience {
         }
     }
 
-    /// The head of a request is whole.
-    pub fn begin(&self, has_body: bool) {
-        let last = if has_body {
-            Last::WithBody
-        } else {
-            Last::WithoutBody
-        };
-        self.last.set(Some(last));
+    /// The head of a request is whole, and maybe its body is not.
+    pub fn begin(&self, is_unended: bool) {
+        self.has_begun.set(true);
+        self.is_unended.set(is_unended);
         self.heard_at.set(None);
         self.hold();
+    }
+
+    /// The last request's body is whole: what comes now is another head.
+    pub fn whole(&self) {
+        if self.is_unended.take() {
+            self.heard_at.set(None);
+        }
     }
 
     /// The request is not over when its handler is.
@@ -107,17 +106,12 @@ impl Patience {
         self.busy.get() > 0
     }
 
-    /// Whether bytes have come since the last response.
-    pub fn has_heard(&self) -> bool {
-        self.heard_at.get().is_some()
-    }
-
-    /// Whether nothing has been said since a request without a body was answered, for so
-    /// long.
+    /// Whether nothing has been said since a request was answered, for so long.
     pub fn is_idle(&self, now: Instant, time: Duration) -> bool {
         !self.is_busy()
             && self.heard_at.get().is_none()
-            && self.last.get() == Some(Last::WithoutBody)
+            && self.has_begun.get()
+            && !self.is_unended.get()
             && now.saturating_duration_since(self.quiet_since.get()) >= time
     }
 
@@ -129,18 +123,18 @@ impl Patience {
         let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
         let quiet_for = |time| is_over(self.quiet_since.get(), time);
         let heard = self.heard_at.get();
-        match self.last.get() {
-            None => quiet_for(times.head).then_some(Late::Head),
-            Some(last) => match heard {
-                Some(since) if is_over(since, times.head) => match last {
-                    Last::WithoutBody => Some(Late::Head),
-                    Last::WithBody => Some(Late::Rest),
-                },
-                Some(_) => None,
-                // If a part of a head has come while the response before went out, the rest
-                // has as much time as another would have.
-                None => quiet_for(times.keep_alive).then_some(Late::Rest),
+        if !self.has_begun.get() {
+            return quiet_for(times.head).then_some(Late::Head);
+        }
+        match heard {
+            Some(since) if is_over(since, times.head) => match self.is_unended.get() {
+                false => Some(Late::Head),
+                true => Some(Late::Rest),
             },
+            Some(_) => None,
+            // If a part of a head has come while the response before went out, the rest has as
+            // much time as another would have.
+            None => quiet_for(times.keep_alive).then_some(Late::Rest),
         }
     }
 }
@@ -154,11 +148,12 @@ mod tests {
     enum Seen {
         Heard(u64),
         Get,
-        Post,
+        Upload,
+        Whole,
         Streams,
         Ends(u64),
     }
-    use Seen::{Ends, Get, Heard, Post, Streams};
+    use Seen::{Ends, Get, Heard, Streams, Upload, Whole};
 
     #[test]
     fn who_is_late_and_when() {
@@ -177,7 +172,7 @@ mod tests {
             ("a request in hand", &[Heard(1), Get], None),
             (
                 "a body that comes slowly",
-                &[Post, Heard(2), Heard(9)],
+                &[Upload, Heard(2), Heard(9)],
                 None,
             ),
             ("a response that goes out", &[Get, Streams, Ends(2)], None),
@@ -195,8 +190,18 @@ mod tests {
             ("the second in time", &[Get, Ends(2), Heard(10), Get], None),
             (
                 "a body without an end, or a head",
-                &[Post, Ends(2), Heard(3)],
+                &[Upload, Ends(2), Heard(3)],
                 Some((8, Late::Rest)),
+            ),
+            (
+                "a slow head behind a body whose end came",
+                &[Upload, Heard(1), Whole, Ends(2), Heard(3)],
+                Some((8, Late::Head)),
+            ),
+            (
+                "nothing behind a body that ended after its answer",
+                &[Upload, Ends(2), Heard(3), Whole],
+                Some((22, Late::Rest)),
             ),
             (
                 "began while the response went out",
@@ -212,7 +217,8 @@ mod tests {
                 match *seen {
                     Heard(second) => patience.heard(at(second)),
                     Get => patience.begin(false),
-                    Post => patience.begin(true),
+                    Upload => patience.begin(true),
+                    Whole => patience.whole(),
                     Streams => patience.hold(),
                     Ends(second) => patience.release(at(second)),
                 }

@@ -9,7 +9,8 @@
 //!             not simple
 //!   lane ───────────────────▶ awake ───▶ over
 //!    │  ◀───────────────────────  (actix ends it)
-//!    │   idle, nothing half said
+//!    │   idle, nothing half said; or broken off: one that breaks the rules in the middle of
+//!    │   its body has a moment to read that
 //!    └──▶ over (the client has left, or is late, or the server stops)
 //! ```
 //!
@@ -25,7 +26,6 @@ use actix_http::body::BoxBody;
 use actix_http::{Protocol, Request, Response};
 use actix_service::Service;
 use actix_web::web::Bytes;
-use tokio::net::TcpStream;
 
 use super::connection::ClientConnection;
 use super::departure::Departure;
@@ -57,8 +57,9 @@ pub struct ClientService<A, S> {
 }
 
 impl<A: Application, S: Service<Accepted, Response = ()>> ClientService<A, S> {
-    /// Serves a connection from there. (actix's services are ready at any time.)
-    pub fn serve(&self, socket: TcpStream, peer: Option<SocketAddr>) -> Served<A, S> {
+    /// Serves a connection from there, whose socket does not block. (actix's services are ready
+    /// at any time.)
+    pub fn serve(&self, socket: std::net::TcpStream, peer: Option<SocketAddr>) -> Served<A, S> {
         Served {
             app: Rc::clone(&self.app),
             actix: Rc::clone(&self.actix),
@@ -102,10 +103,17 @@ impl<A: Application, S: Service<Accepted, Response = ()>> Future for Served<A, S
                     // Which leaves the socket with the connection.
                     this.stage = Stage::Over;
                     if let Some(socket) = this.connection.kept() {
-                        this.stage = Stage::InLane(Lane::new(socket));
+                        this.stage = Stage::InLane(Lane::again(socket));
                     }
                 }
-                Stage::Awake(actix) => return actix.as_mut().poll(cx),
+                Stage::Awake(actix) => {
+                    let ended = ready!(actix.as_mut().poll(cx));
+                    this.stage = Stage::Over;
+                    match this.connection.kept() {
+                        Some(socket) => this.stage = Stage::InLane(Lane::parting(socket)),
+                        None => return Poll::Ready(ended),
+                    }
+                }
                 Stage::Over => return Poll::Ready(Ok(())),
             }
         }

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::header::HttpDate;
+use slab::Slab;
 
 use super::connection::ClientConnection;
 use super::patience::ClientTimes;
@@ -27,7 +28,9 @@ pub struct Watch {
     many: usize,
     now: Cell<Instant>,
     date: Cell<Date>,
-    connections: RefCell<Vec<Weak<ClientConnection>>>,
+    /// Each takes itself out when it ends: where many come and go, the memory of one is the
+    /// next one's at once, while it is in the processor's cache.
+    connections: RefCell<Slab<Weak<ClientConnection>>>,
     /// So many have fallen asleep since memory was given back.
     asleep: Cell<usize>,
     is_over: Cell<bool>,
@@ -73,10 +76,18 @@ impl Watch {
         self.date.get()
     }
 
-    /// Looks at this one from now on.
-    pub fn add(&self, connection: &Rc<ClientConnection>) {
-        let connection = Rc::downgrade(connection);
-        self.connections.borrow_mut().push(connection);
+    /// Opens a connection that knows its place, and looks at it from now on.
+    pub fn open(&self, connection: impl FnOnce(usize) -> ClientConnection) -> Rc<ClientConnection> {
+        let mut connections = self.connections.borrow_mut();
+        let place = connections.vacant_entry();
+        let connection = Rc::new(connection(place.key()));
+        place.insert(Rc::downgrade(&connection));
+        connection
+    }
+
+    /// The connection in that place has ended.
+    pub fn close(&self, place: usize) {
+        self.connections.borrow_mut().try_remove(place);
     }
 
     /// A connection has fallen asleep.
@@ -92,9 +103,16 @@ impl Watch {
     /// Ends all that wait for a request, now and from now on.
     pub fn end(&self) {
         self.is_over.set(true);
-        for connection in self.connections.borrow().iter() {
-            if let Some(connection) = connection.upgrade() {
-                connection.wake();
+        self.each(|connection| connection.wake());
+    }
+
+    /// Does it with each, and holds on to nothing meanwhile.
+    fn each(&self, with: impl Fn(&ClientConnection)) {
+        let places = self.connections.borrow().capacity();
+        for place in 0..places {
+            let connection = self.connections.borrow().get(place).and_then(Weak::upgrade);
+            if let Some(connection) = connection {
+                with(&connection);
             }
         }
     }
@@ -103,17 +121,12 @@ impl Watch {
         self.now.set(now);
         self.date.set(date(SystemTime::now()));
         let judged = now.checked_sub(interval).unwrap_or(now);
-        let mut connections = self.connections.borrow_mut();
-        let times = if connections.len() >= self.many {
+        let times = if self.connections.borrow().len() >= self.many {
             self.times.in_short_supply()
         } else {
             self.times
         };
-        connections.retain(|connection| {
-            connection
-                .upgrade()
-                .is_some_and(|connection| connection.look(judged, &times))
-        });
+        self.each(|connection| connection.look(judged, &times));
     }
 
     /// What actix has had for connections that are asleep now stays with the allocator,

@@ -1,22 +1,15 @@
 //! What RFC 9110 and 9112 forbid in a request and actix lets through.
 //!
-//! actix refuses what is ambiguous about a request's end; `tests/hostile_clients.rs` holds
-//! it to that. What is left are targets and hosts that two servers could read differently,
-//! and requests behind one that was refused: actix answers what has been pipelined even
-//! when it has said that it closes.
+//! actix refuses most of what is ambiguous about a request's end; `tests/hostile_clients.rs` holds
+//! it to that. What is left are targets and hosts that two servers could read differently, and
+//! framing of which not everybody would see the same end.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use actix_web::HttpResponse;
-use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::RequestHead;
-use actix_web::http::Method;
-use actix_web::http::header::HOST;
-use actix_web::web::Bytes;
+use actix_web::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use actix_web::http::{Method, Version};
 
 use super::error::ProxyError;
+use super::framing::length_of;
 
 /// Judges a request's target and Host.
 pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
@@ -38,6 +31,28 @@ pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
             Err(ProxyError::Malformed("the request's Host is malformed"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Judges how a request's end is told (RFC 9112, section 6). Only what leaves no doubt passes,
+/// which is what `framing.rs` follows.
+pub fn check_framing(request: &RequestHead) -> Result<(), ProxyError> {
+    let fields = request.headers();
+    let lengths = || fields.get_all(CONTENT_LENGTH);
+    let codings = || fields.get_all(TRANSFER_ENCODING);
+    let told = lengths().count() + codings().count();
+    let is_chunked = |coding: &[u8]| {
+        coding.eq_ignore_ascii_case(b"chunked") && request.version == Version::HTTP_11
+    };
+    if told <= 1
+        && lengths().all(|length| length_of(length.as_bytes().trim_ascii()).is_some())
+        && codings().all(|coding| is_chunked(coding.as_bytes().trim_ascii()))
+    {
+        Ok(())
+    } else {
+        Err(ProxyError::Malformed(
+            "where the request ends is not told as it must be",
+        ))
     }
 }
 
@@ -84,32 +99,6 @@ const OF_NAMES: [bool; 256] = {
     }
     table
 };
-
-/// Ends a connection without an answer, once the refusal before has been written.
-pub async fn hang_up() -> HttpResponse {
-    // actix writes when there is nothing else to do: that is now.
-    tokio::task::yield_now().await;
-    HttpResponse::BadRequest().force_close().body(HangUp)
-}
-
-/// A body that breaks off at once, and the connection with it: not even its head is
-/// written.
-struct HangUp;
-
-impl MessageBody for HangUp {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, io::Error>>> {
-        Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ pub use body::{Break, Replay, RequestBody};
 pub use capacity::{Bell, Capacity};
 pub use clients::{ClientSettings, Clients, IDLE_CONNECTION};
 pub use counters::{Counters, Counts, Tally};
-pub use guard::{Exchange, OutgoingHead, Pause};
+pub use guard::{Chunked, Exchange, OutgoingHead, Pause};
 pub use idle::Idle;
 pub use instance::{FleetLoad, Grant, Instance};
 pub use lone::LoneClient;

@@ -24,7 +24,7 @@ mod socket;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream as Accepted};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -94,12 +94,29 @@ pub enum Left {
 }
 
 impl<F> Lane<F> {
-    /// A connection on which nothing is in hand.
-    pub fn new(socket: TcpStream) -> Self {
+    /// A connection that has just been accepted.
+    pub fn new(socket: Accepted) -> Self {
+        Self::of(ClientSocket::accepted(socket))
+    }
+
+    /// A connection on which nothing is in hand any more.
+    pub fn again(socket: TcpStream) -> Self {
+        Self::of(ClientSocket::watched(socket))
+    }
+
+    fn of(socket: ClientSocket) -> Self {
         Self {
-            socket: Rc::new(ClientSocket::new(socket)),
+            socket: Rc::new(socket),
             stage: Stage::Idle,
             more: Bytes::new(),
+        }
+    }
+
+    /// A connection that is over, but for a client that has not read its last answer.
+    pub fn parting(socket: TcpStream) -> Self {
+        Self {
+            stage: Stage::Parting(Box::pin(sleep(PARTING))),
+            ..Self::again(socket)
         }
     }
 
@@ -176,13 +193,14 @@ impl<F> Lane<F> {
                     if self.socket.is_ended() && (is_last || self.more.is_empty()) {
                         return Poll::Ready(Left::Over);
                     }
-                    let is_read = self.socket.left() == 0 && self.more.is_empty();
+                    let is_read = self.socket.left() == 0
+                        && self.more.is_empty()
+                        && !(is_last && self.socket.has_unread());
                     self.stage = match (is_last, is_read) {
                         (false, _) => Stage::Idle,
                         (true, true) => return Poll::Ready(Left::Over),
                         (true, false) => {
-                            // It is done at once.
-                            let _ = self.socket.poll_shutdown(cx);
+                            self.socket.shut_down();
                             Stage::Parting(Box::pin(sleep(PARTING)))
                         }
                     };
@@ -250,15 +268,19 @@ impl<F> Lane<F> {
         read
     }
 
-    /// Hears whether the client leaves while its answer is under way. More than a bit of what
-    /// it says meanwhile is left to the kernel, as is a body that nobody asks for.
+    /// Hears whether the client leaves while its answer is under way: of a new connection from
+    /// the watch's next look on. More than a bit of what it says meanwhile is left to the
+    /// kernel, as is a body that nobody asks for.
     fn poll_listen(&mut self, cx: &mut Context<'_>, connection: &ClientConnection) -> Poll<Left> {
+        if self.socket.is_unwatched() && connection.is_heard_later(cx.waker()) {
+            return Poll::Pending;
+        }
         while !self.socket.is_ended() && self.socket.left() == 0 && self.more.len() < ROOM {
             match self.poll_read(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(more)) if more.is_empty() => break,
                 Poll::Ready(Ok(more)) => {
-                    connection.heard(more.ends_with(b"\r\n\r\n"));
+                    connection.heard();
                     self.more = match self.more.is_empty() {
                         true => more,
                         false => [&*self.more, &*more].concat().into(),
@@ -276,7 +298,7 @@ impl<F> Lane<F> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         READ.with_borrow_mut(|room| {
             let mut room = ReadBuf::new(room);
-            let read = self.socket.poll_read(cx, &mut room);
+            let read = self.socket.poll_read_first(cx, &mut room);
             read.map_ok(|_| Bytes::copy_from_slice(room.filled()))
         })
     }

@@ -9,6 +9,9 @@ use actix_web::http::{Method, Uri, Version};
 use actix_web::web::Bytes;
 use httparse::Status;
 
+use crate::http::framing::length_of;
+use crate::http::headers;
+
 /// A request may have so many fields, here and with actix.
 const MOST_FIELDS: usize = 96;
 
@@ -71,17 +74,13 @@ impl Simple {
                 header::HOST if has_host => return None,
                 header::HOST => has_host = true,
                 header::CONNECTION if connection.is_some() => return None,
-                header::CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {
-                    connection = Some(ConnectionType::KeepAlive);
-                }
-                header::CONNECTION if field.value.eq_ignore_ascii_case(b"close") => {
-                    connection = Some(ConnectionType::Close);
-                }
+                header::CONNECTION => connection = Some(connection_of(field.value)),
+                // An offer of any other protocol is not taken.
+                header::UPGRADE if !field.value.eq_ignore_ascii_case(b"websocket") => {}
                 header::CONTENT_LENGTH if body.is_none() => {
                     body = Some(length_of(field.value)?);
                 }
-                header::CONNECTION
-                | header::CONTENT_LENGTH
+                header::CONTENT_LENGTH
                 | header::TRANSFER_ENCODING
                 | header::UPGRADE
                 | header::EXPECT => return None,
@@ -113,10 +112,10 @@ impl Simple {
     }
 }
 
-/// `1*DIGIT` (RFC 9110, section 8.6), as far as it fits.
-fn length_of(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
+/// What a Connection field says of the connection itself (RFC 9112, section 9.3).
+fn connection_of(value: &[u8]) -> ConnectionType {
+    match headers::options(value).any(|option| option.eq_ignore_ascii_case(b"close")) {
+        true => ConnectionType::Close,
+        false => ConnectionType::KeepAlive,
     }
-    str::from_utf8(value).ok()?.parse().ok()
 }

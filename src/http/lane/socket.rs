@@ -2,31 +2,56 @@
 //!
 //! Both happen on one task, but not in one place: whoever forwards the request asks for its
 //! body.
+//!
+//! A connection often brings its request along, gets its answer and ends. For that nobody has to
+//! wait for its socket, so it is handed to the runtime, which has the kernel watch it (two
+//! `epoll_ctl` and a place in memory), only when somebody has to.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream as Accepted};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use actix_web::web::BufMut;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use log::debug;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// One socket.
 pub struct ClientSocket {
-    /// Gone once somebody else goes on with it.
-    stream: RefCell<Option<TcpStream>>,
+    stream: RefCell<Stream>,
+    /// Nobody has tried to read from it.
+    is_fresh: Cell<bool>,
     /// So many bytes of a request's body have not been read.
     left: Cell<u64>,
     /// The client has said all that it has to say, and may still listen.
     is_ended: Cell<bool>,
 }
 
+enum Stream {
+    Unwatched(Accepted),
+    Watched(TcpStream),
+    /// Somebody else goes on with it.
+    Gone,
+}
+
 impl ClientSocket {
-    /// A socket before which nothing is left.
-    pub fn new(stream: TcpStream) -> Self {
+    /// One that has just been accepted, and does not block.
+    pub fn accepted(stream: Accepted) -> Self {
+        Self::of(Stream::Unwatched(stream))
+    }
+
+    /// One that is watched already, and before which nothing is left.
+    pub fn watched(stream: TcpStream) -> Self {
+        Self::of(Stream::Watched(stream))
+    }
+
+    fn of(stream: Stream) -> Self {
         Self {
-            stream: RefCell::new(Some(stream)),
+            is_fresh: Cell::new(matches!(stream, Stream::Unwatched(_))),
+            stream: RefCell::new(stream),
             left: Cell::new(0),
             is_ended: Cell::new(false),
         }
@@ -34,7 +59,13 @@ impl ClientSocket {
 
     /// For whoever goes on with it. Nothing can be read or written here from then on.
     pub fn take(&self) -> Option<TcpStream> {
-        self.stream.take()
+        if let Err(error) = self.watch() {
+            debug!("a client's socket cannot be watched: {error}");
+        }
+        match self.stream.replace(Stream::Gone) {
+            Stream::Watched(stream) => Some(stream),
+            Stream::Unwatched(_) | Stream::Gone => None,
+        }
     }
 
     /// So many bytes of a body that are still to be read.
@@ -52,17 +83,46 @@ impl ClientSocket {
         self.is_ended.get()
     }
 
+    /// Whether what the client does is not noticed.
+    pub fn is_unwatched(&self) -> bool {
+        matches!(*self.stream.borrow(), Stream::Unwatched(_))
+    }
+
+    /// Whether something has come that nobody has read: if the socket ended now, that would take
+    /// the answer away from the client.
+    pub fn has_unread(&self) -> bool {
+        let unread = match &*self.stream.borrow() {
+            Stream::Unwatched(stream) => rustix::io::ioctl_fionread(stream),
+            Stream::Watched(stream) => rustix::io::ioctl_fionread(stream),
+            Stream::Gone => Ok(0),
+        };
+        unread.is_ok_and(|unread| unread > 0)
+    }
+
     /// Reads what comes: so many bytes, and none at the end.
     pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
         room: &mut impl BufMut,
     ) -> Poll<io::Result<usize>> {
-        let read = self.with(|mut stream| pin!(stream.read_buf(room)).poll(cx));
-        if matches!(read, Poll::Ready(Ok(0))) {
-            self.is_ended.set(true);
+        let read = self.poll_watched(|mut stream| pin!(stream.read_buf(room)).poll(cx));
+        self.noted(read)
+    }
+
+    /// The same, into room that has been written to. What a new connection brings along is read
+    /// at once.
+    pub fn poll_read_first(
+        &self,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.is_fresh.take()
+            && let Stream::Unwatched(stream) = &mut *self.stream.borrow_mut()
+            && let Some(read) = at_once(stream.read(room.initialize_unfilled()))
+        {
+            return self.noted(Poll::Ready(read.inspect(|count| room.advance(*count))));
         }
-        read
+        self.poll_read(cx, room)
     }
 
     /// Writes the one, and then the other.
@@ -72,35 +132,85 @@ impl ClientSocket {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.with(|stream| match (first.is_empty(), second.is_empty()) {
-            // One piece is a cheaper system call.
-            (_, true) => stream.poll_write(cx, first),
-            (true, false) => stream.poll_write(cx, second),
-            (false, false) => {
-                stream.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)])
+        let both = [IoSlice::new(first), IoSlice::new(second)];
+        // One piece is a cheaper system call.
+        let single = match (first.is_empty(), second.is_empty()) {
+            (_, true) => Some(first),
+            (true, false) => Some(second),
+            (false, false) => None,
+        };
+        if let Stream::Unwatched(stream) = &mut *self.stream.borrow_mut() {
+            let written = match single {
+                Some(piece) => stream.write(piece),
+                None => stream.write_vectored(&both),
+            };
+            if let Some(written) = at_once(written) {
+                return Poll::Ready(written);
             }
+        }
+        self.poll_watched(|stream| match single {
+            Some(piece) => stream.poll_write(cx, piece),
+            None => stream.poll_write_vectored(cx, &both),
         })
     }
 
     /// Tells the client that nothing more comes.
-    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream| stream.poll_shutdown(cx))
+    pub fn shut_down(&self) {
+        // One that has left need not be told.
+        let _ = match &*self.stream.borrow() {
+            Stream::Unwatched(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Watched(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Stream::Gone => Ok(()),
+        };
     }
 
-    /// Says something at once, as far as the client takes it.
+    /// Says something at once to a client that has been waited for, as far as it takes it.
     pub fn say(&self, say: impl FnOnce(&TcpStream)) {
-        if let Some(stream) = &*self.stream.borrow() {
+        if let Stream::Watched(stream) = &*self.stream.borrow() {
             say(stream);
         }
     }
 
-    fn with<T>(
+    fn noted(&self, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(read, Poll::Ready(Ok(0))) {
+            self.is_ended.set(true);
+        }
+        read
+    }
+
+    /// Hands it to the runtime.
+    fn watch(&self) -> io::Result<()> {
+        let mut stream = self.stream.borrow_mut();
+        match std::mem::replace(&mut *stream, Stream::Gone) {
+            Stream::Unwatched(accepted) => {
+                *stream = Stream::Watched(TcpStream::from_std(accepted)?);
+            }
+            other => *stream = other,
+        }
+        Ok(())
+    }
+
+    fn poll_watched<T>(
         &self,
         poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        match &mut *self.stream.borrow_mut() {
-            Some(stream) => poll(Pin::new(stream)),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        if self.is_unwatched() {
+            self.watch()?;
         }
+        match &mut *self.stream.borrow_mut() {
+            Stream::Watched(stream) => poll(Pin::new(stream)),
+            Stream::Unwatched(_) | Stream::Gone => {
+                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+            }
+        }
+    }
+}
+
+/// What a system call has done, unless it has to be waited for.
+fn at_once<T>(done: io::Result<T>) -> Option<io::Result<T>> {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    match done {
+        Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => None,
+        done => Some(done),
     }
 }

@@ -72,12 +72,16 @@ impl Inner {
         order: LaunchOrder,
     ) -> Result<Running, RuntimeError> {
         let launch = Launch::open(&self, &order.id)?;
+        let networks_made = self.networks_made.get();
         let mut launched = self.try_launch(&launch, &order).await;
-        // Somebody may have removed it. If not, the first error stands.
         if launched.is_err() && launch.check_wanted().is_ok() {
             match self.ensure_network().await {
-                Ok(true) => launched = self.try_launch(&launch, &order).await,
-                Ok(false) => {}
+                // Somebody had removed it; it was made again here, or by another launch.
+                Ok(()) if self.networks_made.get() > networks_made => {
+                    launched = self.try_launch(&launch, &order).await;
+                }
+                // It was not that: the first error stands.
+                Ok(()) => {}
                 Err(error) => log::debug!("docker: no network: {error}"),
             }
         }

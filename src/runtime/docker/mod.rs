@@ -98,6 +98,10 @@ struct Inner {
     locks: RefCell<HashMap<ReplicaName, Rc<Mutex<()>>>>,
     /// The network is this fleet's own, to be removed in the end.
     owns_network: Cell<bool>,
+    /// Held by who makes the network.
+    making_network: Mutex<()>,
+    /// So often it was missing and is there again.
+    networks_made: Cell<u32>,
     /// Containers that have our labels but no name of ours, and have been told of.
     strangers: RefCell<HashSet<ContainerId>>,
     /// This balancer is about to end: see `question`.
@@ -127,6 +131,8 @@ impl DockerRuntime {
             image: RefCell::default(),
             locks: RefCell::default(),
             owns_network: Cell::new(false),
+            making_network: Mutex::default(),
+            networks_made: Cell::new(0),
             strangers: RefCell::default(),
             ending: Cell::new(false),
             trouble: RefCell::default(),

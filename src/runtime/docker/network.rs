@@ -12,16 +12,18 @@ use crate::runtime::docker::container::FLEET;
 use crate::runtime::docker::engine::{is_conflict, is_missing};
 
 impl Inner {
-    /// Makes sure of the replicas' network. Whether it had to be made.
-    pub(super) async fn ensure_network(&self) -> Result<bool, RuntimeError> {
+    /// Makes sure of the replicas' network.
+    pub(super) async fn ensure_network(&self) -> Result<(), RuntimeError> {
         let network = self.settings.network.as_str();
         if matches!(network, "host" | "none") || network.starts_with("container:") {
             return Err(RuntimeError(format!(
                 "network {network} gives replicas no address of their own; a bridge network is needed"
             )));
         }
+        // All that start at once find it missing at once.
+        let _alone = self.making_network.lock().await;
         if self.find_network().await? {
-            return Ok(false);
+            return Ok(());
         }
         let request = NetworkCreateRequest {
             name: network.to_owned(),
@@ -34,15 +36,20 @@ impl Inner {
                 info!("docker: made network {network}");
                 self.owns_network.set(true);
                 self.yield_to_older(&created.id).await;
-                Ok(true)
             }
             // Another balancer was quicker.
-            Err(error) if is_conflict(&error) => self.find_network().await,
-            Err(error) => Err(RuntimeError(format!(
-                "cannot create network {network}: {}",
-                self.engine.explain(error)
-            ))),
+            Err(error) if is_conflict(&error) => {
+                self.find_network().await?;
+            }
+            Err(error) => {
+                return Err(RuntimeError(format!(
+                    "cannot create network {network}: {}",
+                    self.engine.explain(error)
+                )));
+            }
         }
+        self.networks_made.set(self.networks_made.get() + 1);
+        Ok(())
     }
 
     /// Whether it is there; if so, notes whose it is.

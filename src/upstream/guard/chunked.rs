@@ -1,8 +1,9 @@
 //! The chunked transfer coding (RFC 9112, section 7.1), followed byte by byte.
 //!
-//! awc's codec decodes the chunks; what is needed here is where they end. So that both find the
-//! same end, everything that this machine accepts means the same to awc: lines end in
-//! CRLF and in nothing else, and lengths are bounded.
+//! awc's codec decodes the chunks of responses, and actix's those of requests that the lane does
+//! not take; what is needed here is where they end. So that both find the same end, everything
+//! that this machine accepts means the same to them: lines end in CRLF and in nothing else, and
+//! lengths are bounded.
 
 use super::fault::Fault;
 
@@ -10,9 +11,10 @@ use super::fault::Fault;
 const MOST_LINE_BYTES: u16 = 8 * 1024;
 
 /// Where in a chunked body the next byte falls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
     /// The first digit of a size.
+    #[default]
     SizeFirst,
     Size,
     /// White space after a size: no more digits may come.
@@ -30,8 +32,8 @@ enum State {
     End,
 }
 
-/// Follows one chunked body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Follows one chunked body, from before its first chunk on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chunked {
     state: State,
     /// Of the chunk's data, what is to come.
@@ -40,15 +42,6 @@ pub struct Chunked {
 }
 
 impl Chunked {
-    /// Before the first chunk.
-    pub fn new() -> Self {
-        Self {
-            state: State::SizeFirst,
-            left: 0,
-            line_bytes: 0,
-        }
-    }
-
     /// Whether the last byte of the body has passed.
     pub fn is_complete(&self) -> bool {
         self.state == State::End
@@ -134,9 +127,9 @@ mod tests {
 
     /// Where the body ends, all at once and byte by byte; or that it never does.
     fn end_of(body: &str) -> Result<Option<usize>, Fault> {
-        let mut whole = Chunked::new();
+        let mut whole = Chunked::default();
         let taken = whole.advance(body.as_bytes());
-        let mut single = Chunked::new();
+        let mut single = Chunked::default();
         let mut count = Ok(0);
         for byte in body.as_bytes() {
             match single.advance(std::slice::from_ref(byte)) {

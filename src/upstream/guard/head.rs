@@ -157,7 +157,7 @@ fn frame(length: usize, status: u16, http10: bool, said: Said, asked: Asked) -> 
         let claims_body = said.chunked || said.length.unwrap_or(0) > 0;
         (Body::Length(0), persistent && !claims_body)
     } else if said.chunked {
-        (Body::Chunked(Chunked::new()), persistent)
+        (Body::Chunked(Chunked::default()), persistent)
     } else if let Some(count) = said.length {
         (Body::Length(count), persistent)
     } else {

@@ -37,6 +37,7 @@ use std::task::{Context, Poll, ready};
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub use chunked::Chunked;
 pub use exchange::{Exchange, OutgoingHead, Pause};
 pub use fault::Fault;
 use framing::{Framing, Verdict};

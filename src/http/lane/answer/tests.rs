@@ -86,7 +86,9 @@ async fn connection() -> (ClientSocket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap());
     let (accepted, client) = tokio::join!(listener.accept(), client);
-    (ClientSocket::new(accepted.unwrap().0), client.unwrap())
+    // As it is accepted: it is watched from when it is first full.
+    let accepted = accepted.unwrap().0.into_std().unwrap();
+    (ClientSocket::accepted(accepted), client.unwrap())
 }
 
 fn answer(response: Response<BoxBody>, terms: Terms) -> Answer {
