@@ -206,3 +206,41 @@ fn a_network_of_somebody_else_stays() {
         assert!(fleet.network_exists());
     });
 }
+
+/// Old engines (20.10) let several have one name, and nothing can start in any of them then.
+#[test]
+fn balancers_that_begin_at_once_make_one_network() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let begin = cli(&["info", "--format", "{{.SystemTime}}"]);
+        let balancers: Vec<_> = (0..4).map(|_| fleet.runtime()).collect();
+        let begun = balancers.iter().map(DockerRuntime::prepare);
+        for found in futures::future::join_all(begun).await {
+            assert_eq!(found.unwrap(), []);
+        }
+        let end = cli(&["info", "--format", "{{.SystemTime}}"]);
+        let network = format!("network={}", fleet.settings.network);
+        let made = cli(&[
+            "events",
+            "--since",
+            &begin,
+            "--until",
+            &end,
+            "--filter",
+            &network,
+            "--filter",
+            "event=create",
+            "--format",
+            "{{.Actor.Attributes.name}}",
+        ]);
+        assert_eq!(made, fleet.settings.network);
+        // None of them is in doubt whose it is.
+        let replica = balancers[3].launch(order("A", 1)).await.unwrap();
+        assert!(get(replica.endpoint, "/home").contains("Server: A"));
+        balancers[3].stop(id("A", 1), GRACE).await.unwrap();
+        for balancer in balancers {
+            balancer.close().await;
+        }
+        assert!(!fleet.network_exists());
+    });
+}

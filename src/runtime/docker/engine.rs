@@ -191,6 +191,11 @@ pub(super) fn is_conflict(error: &Error) -> bool {
     status(error) == Some(409)
 }
 
+/// The name of a network is taken, or that of its interface, which the engine forbids.
+pub(super) fn is_taken(error: &Error) -> bool {
+    is_conflict(error) || status(error) == Some(403)
+}
+
 /// The engine answered, and it was a refusal: asking again would not help.
 fn status(error: &Error) -> Option<u16> {
     match error {

@@ -1,15 +1,29 @@
 //! The network that a fleet's replicas share.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
-use bollard::models::{Network, NetworkCreateRequest};
-use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
+use bollard::models::NetworkCreateRequest;
+use bollard::query_parameters::InspectNetworkOptions;
 use log::{info, warn};
+use tokio::time::sleep;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::Inner;
 use crate::runtime::docker::container::FLEET;
-use crate::runtime::docker::engine::{is_conflict, is_missing};
+use crate::runtime::docker::engine::{is_missing, is_taken};
+
+/// The bridge driver's option for the name of the host's interface.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+
+/// So long another balancer may take to make it: an engine takes a tenth of a second.
+const ATTEMPTS: u32 = 40;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The interface of a network on the host: at most 15 characters, as Linux has it.
+fn bridge(network: &str) -> String {
+    format!("rm-{:012x}", xxh3_64(network.as_bytes()) >> 16)
+}
 
 impl Inner {
     /// Makes sure of the replicas' network.
@@ -25,31 +39,48 @@ impl Inner {
         if self.find_network().await? {
             return Ok(());
         }
+        self.make_network().await?;
+        self.networks_made.set(self.networks_made.get() + 1);
+        Ok(())
+    }
+
+    /// Makes it, or waits until another balancer has.
+    ///
+    /// Old engines (20.10) let two make two networks of one name, which nobody could use
+    /// then, and show a network only when it is done. But a bridge's name is given away
+    /// once, whoever asks, so it is the lock between balancers.
+    async fn make_network(&self) -> Result<(), RuntimeError> {
+        let network = self.settings.network.as_str();
         let request = NetworkCreateRequest {
             name: network.to_owned(),
             driver: Some("bridge".to_owned()),
+            options: Some([(BRIDGE_NAME.to_owned(), bridge(network))].into()),
             labels: Some([(FLEET.to_owned(), self.settings.fleet.clone())].into()),
             ..Default::default()
         };
-        match self.engine.docker.create_network(request).await {
-            Ok(created) => {
-                info!("docker: made network {network}");
-                self.owns_network.set(true);
-                self.yield_to_older(&created.id).await;
-            }
-            // Another balancer was quicker.
-            Err(error) if is_conflict(&error) => {
-                self.find_network().await?;
-            }
-            Err(error) => {
-                return Err(RuntimeError(format!(
-                    "cannot create network {network}: {}",
-                    self.engine.explain(error)
-                )));
+        let mut attempts = 0;
+        loop {
+            match self.engine.docker.create_network(request.clone()).await {
+                Ok(_) => {
+                    info!("docker: made network {network}");
+                    self.owns_network.set(true);
+                    return Ok(());
+                }
+                Err(error) if is_taken(&error) && attempts < ATTEMPTS => {
+                    sleep(ATTEMPT_PAUSE).await;
+                    if self.find_network().await? {
+                        return Ok(());
+                    }
+                    attempts += 1;
+                }
+                Err(error) => {
+                    return Err(RuntimeError(format!(
+                        "cannot create network {network}: {}",
+                        self.engine.explain(error)
+                    )));
+                }
             }
         }
-        self.networks_made.set(self.networks_made.get() + 1);
-        Ok(())
     }
 
     /// Whether it is there; if so, notes whose it is.
@@ -70,27 +101,6 @@ impl Inner {
         }
     }
 
-    /// Old engines (20.10) let two balancers that start at once make two networks of one
-    /// name, which nobody could use then: the older one stays.
-    async fn yield_to_older(&self, ours: &str) {
-        let network = &self.settings.network;
-        let filters = HashMap::from([("name".to_owned(), vec![network.clone()])]);
-        let options = ListNetworksOptionsBuilder::default()
-            .filters(&filters)
-            .build();
-        let listed = self.engine.quick().list_networks(Some(options)).await;
-        let mut same: Vec<Network> = listed.unwrap_or_default();
-        same.retain(|found| found.name.as_ref() == Some(network));
-        let age = |network: &Network| (network.created.clone(), network.id.clone());
-        let oldest = same.iter().min_by_key(|network| age(network));
-        if oldest.is_some_and(|oldest| oldest.id.as_deref() != Some(ours))
-            && let Err(error) = self.engine.docker.remove_network(ours).await
-        {
-            let error = self.engine.explain(error);
-            warn!("docker: there are two networks {network}, and one cannot be removed: {error}");
-        }
-    }
-
     /// Removes it if it is this fleet's own.
     pub(super) async fn remove_network(&self) {
         let network = &self.settings.network;
@@ -104,5 +114,30 @@ impl Inner {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bridge;
+
+    #[test]
+    fn a_bridge_s_name_fits_linux_and_tells_networks_apart() {
+        let names = [
+            "ringmaster",
+            "ringmaster2",
+            "",
+            "a-much-longer-name-of-a-network",
+        ];
+        for (at, name) in names.iter().enumerate() {
+            assert_eq!(bridge(name).len(), 15, "{name}");
+            assert!(
+                names[..at]
+                    .iter()
+                    .all(|other| bridge(other) != bridge(name))
+            );
+        }
+        // Balancers of different builds must agree.
+        assert_eq!(bridge("ringmaster"), "rm-3283d87e6574");
     }
 }
