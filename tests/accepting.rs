@@ -198,6 +198,58 @@ async fn a_full_thread_leaves_the_others_to_accept_and_goes_on_after_an_end() {
 }
 
 #[actix_web::test]
+async fn who_comes_while_many_are_served_does_not_wait_for_many_turns_of_theirs() {
+    const MANY: usize = 64;
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let answered = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&answered);
+    let busy = move || {
+        let (held, seen) = (Arc::clone(&held), Arc::clone(&seen));
+        site(move |path| {
+            if path == "/hold" {
+                // It keeps its thread from everything else.
+                let _ = held.lock().unwrap().recv();
+            }
+            let seen = Arc::clone(&seen);
+            async move {
+                // Each request takes a turn of its connection's.
+                tokio::task::yield_now().await;
+                seen.lock().unwrap().push(path.clone());
+                path
+            }
+        })
+    };
+    let (_server, address) = serve(1, 1_000, PATIENCE, busy).await;
+    let mut open = join_all((0..MANY).map(|_| Client::connect(address))).await;
+    join_all(open.iter_mut().map(|client| client.ask("/first"))).await;
+    let mut holder = Client::connect(address).await;
+    holder.say("/hold").await;
+
+    for client in &mut open {
+        let requests = "GET /open HTTP/1.1\r\nHost: x\r\n\r\n".repeat(40);
+        client.0.write_all(requests.as_bytes()).await.unwrap();
+    }
+    let mut new = join_all((0..MANY).map(|_| Client::connect(address))).await;
+    for client in &mut new {
+        client.say("/new").await;
+    }
+    let_go.send(()).unwrap();
+    for client in &mut new {
+        assert_eq!(client.hear().await, "/new");
+    }
+    let answered = answered.lock().unwrap().clone();
+    let last = answered.iter().rposition(|path| path == "/new").unwrap();
+    let before = answered[..last].iter().filter(|path| *path == "/open");
+    let before = before.count();
+    // Some turns pass until they are read and answered; thirty did when they were let in by fours.
+    assert!(
+        before <= 8 * MANY,
+        "{before} answers to those who were there"
+    );
+}
+
+#[actix_web::test]
 async fn a_panic_ends_a_connection_and_nothing_else() {
     let bad = || {
         site(async |path| {

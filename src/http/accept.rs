@@ -35,8 +35,9 @@ use super::deferral;
 use super::loads::{Loads, Seat, Seats};
 use super::served::{Accepted, Application, ClientService};
 
-/// So many connections are accepted before those that are open have their turn.
-const IN_A_ROW: usize = 4;
+/// At least so many connections are accepted before those that are open have their turn, and
+/// at most so many.
+const IN_A_ROW: (usize, usize) = (4, 256);
 
 /// How long nothing is accepted when it has failed: most likely there are too many open files,
 /// and trying at once would fail again.
@@ -109,13 +110,13 @@ where
 
     /// Accepts and serves until it is told to leave, and its last connection has ended.
     pub async fn run(mut self) {
-        let mut in_a_row = 0;
+        let mut left = self.host.turn();
         while let Some((client, seat)) = poll_fn(|cx| self.poll_next(cx)).await {
             self.host.serve(client, seat);
-            in_a_row += 1;
-            if in_a_row == IN_A_ROW {
-                in_a_row = 0;
+            left -= 1;
+            if left == 0 {
                 yield_now().await;
+                left = self.host.turn();
             }
         }
         self.leave().await;
@@ -201,6 +202,14 @@ where
     A: Application + 'static,
     S: Service<Accepted, Response = ()> + 'static,
 {
+    /// So many connections are accepted in a row: as many as are open. A turn of those takes
+    /// the longer the more they are, and who comes meanwhile is not to wait for many of them;
+    /// nor are they to wait for a crowd that comes all at once.
+    fn turn(&self) -> usize {
+        let (least, most) = IN_A_ROW;
+        self.seats.open().clamp(least, most)
+    }
+
     fn serve(&self, (socket, peer): Client, seat: Seat) {
         let served = self.service.serve(socket, peer);
         actix_web::rt::spawn(async move {

@@ -91,6 +91,11 @@ impl Seats {
         })
     }
 
+    /// Connections that are open on this thread.
+    pub fn open(&self) -> usize {
+        self.loads.of(self.thread)
+    }
+
     /// A seat for one more connection.
     pub fn take(self: &Rc<Self>) -> Option<Seat> {
         self.loads.take(self.thread).then(|| self.taken())
@@ -118,7 +123,7 @@ impl Seats {
 
     /// Whether every connection has ended.
     pub fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.loads.of(self.thread) > 0 {
+        if self.open() > 0 {
             self.waiting.set(Some(cx.waker().clone()));
             return Poll::Pending;
         }
