@@ -17,6 +17,7 @@ mod idle;
 mod load;
 mod network;
 mod options;
+mod pauses;
 mod proxies;
 mod report;
 mod scenario;
@@ -51,6 +52,7 @@ fn run() -> Result<(), String> {
         .filter(|scenario| options.wants(scenario.name))
         .collect::<Vec<_>>();
     let mut figures = Figures::default();
+    figures.pauses.watch();
     for replicas in [3, 100] {
         let scenarios: Vec<_> = scenarios
             .iter()
@@ -83,6 +85,7 @@ fn run() -> Result<(), String> {
             }
         }
     }
+    figures.pauses.watch();
     let versions = proxies::versions(&folder, &options);
     print!("{}", figures.table(&scenarios, &versions));
     figures.write(&options.out, &scenarios, &versions)

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::load::Sample;
 use crate::network;
+use crate::pauses::Pauses;
 use crate::scenario::Scenario;
 
 const FONT: &str = "sans-serif";
@@ -20,6 +21,8 @@ const OURS: &str = "ringmaster";
 pub struct Figures {
     samples: BTreeMap<(String, String), Vec<Sample>>,
     idle_kib: BTreeMap<String, u64>,
+    /// The machine's own.
+    pub pauses: Pauses,
 }
 
 fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
@@ -70,7 +73,11 @@ impl Figures {
 
     pub fn table(&self, scenarios: &[Scenario], versions: &[(&'static str, String)]) -> String {
         let proxies: Vec<&str> = versions.iter().map(|(name, _)| *name).collect();
-        let mut text = format!("Measured {}.\n", network::name());
+        let mut text = format!(
+            "Measured {}.\n\n{}\n",
+            network::name(),
+            self.pauses.in_words()
+        );
         for scenario in scenarios {
             let mut table = Table::new();
             table.load_style(presets::ASCII_MARKDOWN).set_header([
@@ -171,6 +178,7 @@ impl Figures {
         let versions: BTreeMap<_, _> = versions.iter().cloned().collect();
         json!({
             "network": network::name(),
+            "paused": self.pauses.share(),
             "versions": versions,
             "idle_kib": self.idle_kib,
             "scenarios": scenarios,

@@ -1,0 +1,87 @@
+//! Whether the machine itself pauses.
+//!
+//! A virtual machine's host may take its memory away page by page to see what is in use; each
+//! page then costs microseconds once more. No clock or counter in the machine tells: programs just
+//! run at a tenth of their speed for a while, all of them, and what waits meanwhile is the tail of
+//! everybody's latency. So memory is touched in a loop, and who is slow at that is paused.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const PAGE: usize = 4096;
+/// As much as proxy, backends, load and their sockets are likely to use.
+const PAGES: usize = 8 * 1024;
+/// So many touches between two looks at the clock: a microsecond, or half a slice of a pause.
+const TOUCHES: usize = 64;
+/// How long it is watched: the pauses seen so far come every 1.3 s.
+const WATCHED: Duration = Duration::from_secs(4);
+const SLICE: Duration = Duration::from_millis(1);
+
+/// How much of the time the machine ran at less than half its speed.
+#[derive(Default)]
+pub struct Pauses {
+    slices: usize,
+    slow: usize,
+    /// Slow slices in a row.
+    count: usize,
+}
+
+impl Pauses {
+    /// Watches the machine, which should have nothing else to do.
+    pub fn watch(&mut self) {
+        let mut memory = vec![1_u8; PAGES * PAGE];
+        let mut speeds = Vec::new();
+        let (mut page, mut touched) = (0, 0);
+        let begun = Instant::now();
+        let mut slice = begun;
+        while begun.elapsed() < WATCHED {
+            for _ in 0..TOUCHES {
+                // A prime, so that all have their turn and none is a neighbour.
+                page = (page + 7919) % PAGES;
+                memory[page * PAGE] = black_box(memory[page * PAGE].wrapping_add(1));
+            }
+            touched += TOUCHES;
+            let took = slice.elapsed();
+            if took >= SLICE {
+                speeds.push(touched as f64 / took.as_secs_f64());
+                touched = 0;
+                slice = Instant::now();
+            }
+        }
+        self.add(&speeds);
+    }
+
+    fn add(&mut self, speeds: &[f64]) {
+        let mut sorted = speeds.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let usual = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+        let slow = |speed: &f64| *speed < usual / 2.0;
+        self.slices += speeds.len();
+        self.slow += speeds.iter().filter(|speed| slow(speed)).count();
+        self.count += speeds
+            .chunk_by(|a, b| slow(a) == slow(b))
+            .filter(|run| slow(&run[0]))
+            .count();
+    }
+
+    /// A part of the time, from 0 to 1.
+    pub fn share(&self) -> f64 {
+        self.slow as f64 / self.slices.max(1) as f64
+    }
+
+    /// For a report.
+    pub fn in_words(&self) -> String {
+        format!(
+            "The machine without any load ran at less than half its usual speed for {:.1} % of the \
+             time, in {} pieces of {} ms.{}",
+            self.share() * 100.0,
+            self.count,
+            self.slow.checked_div(self.count).unwrap_or_default(),
+            if self.share() > 0.01 {
+                " That is more than one request in a hundred: p99 is the machine's as much as anybody's."
+            } else {
+                ""
+            }
+        )
+    }
+}
