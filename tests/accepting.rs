@@ -220,11 +220,12 @@ async fn who_comes_while_many_are_served_does_not_wait_for_many_turns_of_theirs(
             }
         })
     };
-    let (_server, address) = serve(1, 1_000, PATIENCE, busy).await;
+    let (server, address) = serve(1, 1_000, PATIENCE, busy).await;
     let mut open = join_all((0..MANY).map(|_| Client::connect(address))).await;
     join_all(open.iter_mut().map(|client| client.ask("/first"))).await;
     let mut holder = Client::connect(address).await;
     holder.say("/hold").await;
+    eventually("it is in", async || server.open() == MANY + 1).await;
 
     for client in &mut open {
         let requests = "GET /open HTTP/1.1\r\nHost: x\r\n\r\n".repeat(40);

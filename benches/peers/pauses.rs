@@ -20,17 +20,17 @@ const SLICE: Duration = Duration::from_millis(1);
 /// How much of the time the machine ran at less than half its speed.
 #[derive(Default)]
 pub struct Pauses {
-    slices: usize,
-    slow: usize,
-    /// Slow slices in a row.
-    count: usize,
+    watched: Duration,
+    slow: Duration,
+    /// Pieces of the time that were slow as a whole.
+    count: u32,
 }
 
 impl Pauses {
     /// Watches the machine, which should have nothing else to do.
     pub fn watch(&mut self) {
         let mut memory = vec![1_u8; PAGES * PAGE];
-        let mut speeds = Vec::new();
+        let mut slices = Vec::new();
         let (mut page, mut touched) = (0, 0);
         let begun = Instant::now();
         let mut slice = begun;
@@ -43,30 +43,32 @@ impl Pauses {
             touched += TOUCHES;
             let took = slice.elapsed();
             if took >= SLICE {
-                speeds.push(touched as f64 / took.as_secs_f64());
+                slices.push((touched as f64 / took.as_secs_f64(), took));
                 touched = 0;
                 slice = Instant::now();
             }
         }
-        self.add(&speeds);
+        self.add(&slices);
     }
 
-    fn add(&mut self, speeds: &[f64]) {
-        let mut sorted = speeds.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let usual = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-        let slow = |speed: &f64| *speed < usual / 2.0;
-        self.slices += speeds.len();
-        self.slow += speeds.iter().filter(|speed| slow(speed)).count();
-        self.count += speeds
-            .chunk_by(|a, b| slow(a) == slow(b))
-            .filter(|run| slow(&run[0]))
-            .count();
+    /// What the speed was, and for how long.
+    fn add(&mut self, slices: &[(f64, Duration)]) {
+        let mut speeds: Vec<f64> = slices.iter().map(|(speed, _)| *speed).collect();
+        speeds.sort_by(f64::total_cmp);
+        let usual = speeds.get(speeds.len() / 2).copied().unwrap_or_default();
+        for pieces in slices.chunk_by(|a, b| (a.0 < usual / 2.0) == (b.0 < usual / 2.0)) {
+            let took: Duration = pieces.iter().map(|(_, took)| *took).sum();
+            self.watched += took;
+            if pieces[0].0 < usual / 2.0 {
+                self.slow += took;
+                self.count += 1;
+            }
+        }
     }
 
     /// A part of the time, from 0 to 1.
     pub fn share(&self) -> f64 {
-        self.slow as f64 / self.slices.max(1) as f64
+        self.slow.as_secs_f64() / self.watched.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
     /// For a report.
@@ -76,7 +78,7 @@ impl Pauses {
              time, in {} pieces of {} ms.{}",
             self.share() * 100.0,
             self.count,
-            self.slow.checked_div(self.count).unwrap_or_default(),
+            (self.slow / self.count.max(1)).as_millis(),
             if self.share() > 0.01 {
                 " That is more than one request in a hundred: p99 is the machine's as much as anybody's."
             } else {

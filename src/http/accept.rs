@@ -36,8 +36,8 @@ use super::loads::{Loads, Seat, Seats};
 use super::served::{Accepted, Application, ClientService};
 
 /// At least so many connections are accepted before those that are open have their turn, and
-/// at most so many.
-const IN_A_ROW: (usize, usize) = (4, 256);
+/// at most so many. (The runtime ends a task's turn when it has done 128 things.)
+const IN_A_ROW: (usize, usize) = (4, 100);
 
 /// How long nothing is accepted when it has failed: most likely there are too many open files,
 /// and trying at once would fail again.
@@ -202,9 +202,9 @@ where
     A: Application + 'static,
     S: Service<Accepted, Response = ()> + 'static,
 {
-    /// So many connections are accepted in a row: as many as are open. A turn of those takes
-    /// the longer the more they are, and who comes meanwhile is not to wait for many of them;
-    /// nor are they to wait for a crowd that comes all at once.
+    /// So many connections are accepted in a row: as many as are open. The more of those have
+    /// something to do the longer their turn takes, and who comes meanwhile is not to wait for
+    /// many of them; nor are they to wait for a crowd that comes all at once.
     fn turn(&self) -> usize {
         let (least, most) = IN_A_ROW;
         self.seats.open().clamp(least, most)

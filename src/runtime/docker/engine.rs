@@ -91,6 +91,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Which engine it is.
+    pub(super) async fn id(&self) -> Result<String, RuntimeError> {
+        let info = self.quick().info().await.map_err(|e| self.explain(e))?;
+        Ok(info.id.unwrap_or_default())
+    }
+
     /// Makes sure of an image, as `docker run` does: pulls it if it is not there.
     pub(super) async fn ensure_image(&self, image: &str) -> Result<ImageFacts, RuntimeError> {
         let mut found = self.docker.inspect_image(image).await;
@@ -191,9 +197,15 @@ pub(super) fn is_conflict(error: &Error) -> bool {
     status(error) == Some(409)
 }
 
-/// The name of a network is taken, or that of its interface, which the engine forbids.
+/// The name of a network is taken, or that of its interface. (The engine forbids the latter,
+/// and other things, too.)
 pub(super) fn is_taken(error: &Error) -> bool {
-    is_conflict(error) || status(error) == Some(403)
+    is_conflict(error)
+        || matches!(
+            error,
+            Error::DockerResponseServerError { status_code: 403, message }
+                if message.contains("same bridge name")
+        )
 }
 
 /// The engine answered, and it was a refusal: asking again would not help.

@@ -20,9 +20,11 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 const ATTEMPTS: u32 = 40;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The interface of a network on the host: at most 15 characters, as Linux has it.
-fn bridge(network: &str) -> String {
-    format!("rm-{:012x}", xxh3_64(network.as_bytes()) >> 16)
+/// The interface of an engine's network on the host, which other engines may share: at most
+/// 15 characters, as Linux has it.
+fn bridge(engine: &str, network: &str) -> String {
+    let both = format!("{engine}/{network}");
+    format!("rm-{:012x}", xxh3_64(both.as_bytes()) >> 16)
 }
 
 impl Inner {
@@ -47,40 +49,41 @@ impl Inner {
     /// Makes it, or waits until another balancer has.
     ///
     /// Old engines (20.10) let two make two networks of one name, which nobody could use
-    /// then, and show a network only when it is done. But a bridge's name is given away
-    /// once, whoever asks, so it is the lock between balancers.
+    /// then, and show a network only when it is done. But an engine gives a bridge's name
+    /// away once, so that is the lock between balancers.
     async fn make_network(&self) -> Result<(), RuntimeError> {
         let network = self.settings.network.as_str();
-        let request = NetworkCreateRequest {
+        let engine = self.engine.id().await?;
+        let mut request = NetworkCreateRequest {
             name: network.to_owned(),
             driver: Some("bridge".to_owned()),
-            options: Some([(BRIDGE_NAME.to_owned(), bridge(network))].into()),
+            options: Some([(BRIDGE_NAME.to_owned(), bridge(&engine, network))].into()),
             labels: Some([(FLEET.to_owned(), self.settings.fleet.clone())].into()),
             ..Default::default()
         };
-        let mut attempts = 0;
-        loop {
-            match self.engine.docker.create_network(request.clone()).await {
-                Ok(_) => {
-                    info!("docker: made network {network}");
-                    self.owns_network.set(true);
-                    return Ok(());
-                }
-                Err(error) if is_taken(&error) && attempts < ATTEMPTS => {
-                    sleep(ATTEMPT_PAUSE).await;
-                    if self.find_network().await? {
-                        return Ok(());
-                    }
-                    attempts += 1;
-                }
-                Err(error) => {
-                    return Err(RuntimeError(format!(
-                        "cannot create network {network}: {}",
-                        self.engine.explain(error)
-                    )));
-                }
+        for attempt in 1.. {
+            let docker = &self.engine.docker;
+            let Err(error) = docker.create_network(request.clone()).await else {
+                info!("docker: made network {network}");
+                self.owns_network.set(true);
+                break;
+            };
+            if matches!(self.find_network().await, Ok(true)) {
+                break;
             }
+            if !is_taken(&error) || attempt > ATTEMPTS {
+                return Err(RuntimeError(format!(
+                    "cannot create network {network}: {}",
+                    self.engine.explain(error)
+                )));
+            }
+            if attempt == ATTEMPTS {
+                // Nobody makes it: an engine that died halfway remembers the bridge alone.
+                request.options = None;
+            }
+            sleep(ATTEMPT_PAUSE).await;
         }
+        Ok(())
     }
 
     /// Whether it is there; if so, notes whose it is.
@@ -122,22 +125,19 @@ mod tests {
     use super::bridge;
 
     #[test]
-    fn a_bridge_s_name_fits_linux_and_tells_networks_apart() {
-        let names = [
+    fn a_bridge_s_name_fits_linux_and_tells_networks_and_engines_apart() {
+        let networks = [
             "ringmaster",
             "ringmaster2",
             "",
             "a-much-longer-name-of-a-network",
         ];
-        for (at, name) in names.iter().enumerate() {
-            assert_eq!(bridge(name).len(), 15, "{name}");
-            assert!(
-                names[..at]
-                    .iter()
-                    .all(|other| bridge(other) != bridge(name))
-            );
+        let all = ["AB:CD", "EF:01"].map(|engine| networks.map(|network| bridge(engine, network)));
+        for (at, name) in all.as_flattened().iter().enumerate() {
+            assert_eq!(name.len(), 15, "{name}");
+            assert!(!all.as_flattened()[..at].contains(name), "{name}");
         }
         // Balancers of different builds must agree.
-        assert_eq!(bridge("ringmaster"), "rm-3283d87e6574");
+        assert_eq!(bridge("AB:CD", "ringmaster"), "rm-5daf2396ad2e");
     }
 }
