@@ -39,12 +39,16 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The address to listen on is taken, or not ours.
-    #[error("cannot listen on {address}: {cause}")]
+    #[error("cannot listen on {address} ({flag}): {cause}{advice}")]
     Listen {
+        /// The option that says so.
+        flag: &'static str,
         /// Where.
         address: SocketAddr,
         /// Why not.
         cause: io::Error,
+        /// What can be done about it; may be empty.
+        advice: String,
     },
     /// The runtime cannot start anything.
     #[error("{0}")]
@@ -83,8 +87,8 @@ impl Balancer {
     pub async fn start(settings: &Settings) -> Result<Self, AppError> {
         memory::keep_at_hand();
         // The address first: a port that is taken must not cost the start of N replicas.
-        let listener = listen(settings.listen)?;
-        let admin_listener = settings.admin.map(listen).transpose()?;
+        let listener = listen("--listen", settings.listen)?;
+        let admin_listener = settings.admin.map(|at| listen("--admin", at)).transpose()?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
         let address = local(&listener)?;
         let admin = admin_listener.as_ref().map(local).transpose()?;
@@ -221,13 +225,37 @@ async fn failed(clients: &mut Server, admin: Option<&mut Server>) -> io::Error {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         // The standard library's backlog is 128: a burst of clients must not be refused.
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(listener)
     });
-    bound.map_err(|cause| AppError::Listen { address, cause })
+    bound.map_err(|cause| AppError::Listen {
+        flag,
+        address,
+        advice: listen_advice(flag, address, &cause),
+        cause,
+    })
+}
+
+/// What to do about an address that cannot be listened on.
+fn listen_advice(flag: &str, address: SocketAddr, cause: &io::Error) -> String {
+    /// How far beyond a port that is taken a free one is looked for.
+    const PORTS_TRIED: u16 = 100;
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            let ports = (1..=PORTS_TRIED).filter_map(|step| address.port().checked_add(step));
+            let mut others = ports.map(|port| SocketAddr::new(address.ip(), port));
+            let free = others.find(|other| TcpListener::bind(other).is_ok());
+            free.map_or_else(String::new, |free| format!("; {flag} {free} is free"))
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE: {flag} {}:8080 needs neither",
+            address.ip()
+        ),
+        _ => String::new(),
+    }
 }
 
 fn runtime_of(settings: &RuntimeSettings) -> Result<Rc<dyn Runtime>, RuntimeError> {

@@ -213,6 +213,52 @@ async fn every_death_leaves_a_record() {
     assert_eq!(death["log"][0], "hello from Server2");
 }
 
+/// A replica that closes its listener when it is asked for /die, and is killed a moment later:
+/// as long as that takes, a busy kernel takes to report a process that has ended.
+const DIES_SLOWLY: &str = r#"
+import http.server, os, sys, threading, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        if self.path == "/die":
+            self.close_connection = True
+            threading.Thread(target=die).start()
+    def log_message(self, *args):
+        pass
+def die():
+    server.socket.close()
+    time.sleep(0.2)
+    os.kill(os.getpid(), 9)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+server.serve_forever()
+"#;
+
+#[actix_web::test]
+async fn death_that_a_request_noticed_first_names_its_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("dies.py");
+    std::fs::write(&script, DIES_SLOWLY).unwrap();
+    let command = format!("python3 {} {{port}}", script.display());
+    let args = ["--admin", "127.0.0.1:0", "--replicas", "1"];
+    let args = [&args[..], &["--command", &command]].concat();
+    let balancer = Ringmaster::ready(&args).await;
+    let url = admin_url(&balancer, "/deaths");
+    assert_eq!(get(&balancer.url("/die")).await.status, StatusCode::OK);
+    // It is asked by whoever comes, and refuses.
+    let asked = get(&balancer.url("/home")).await;
+    assert_eq!(asked.status, StatusCode::OK, "{}", balancer.log());
+    eventually("its record is complete", || async {
+        balancer.count_in_log("post-mortem: Server1 (generation 1)") == 1
+    })
+    .await;
+    let death = get(&url).await.body["deaths"][0].clone();
+    assert_eq!(death["first_sign"], "refuses connections", "{death}");
+    assert_eq!(death["cause"], "killed by signal 9", "{death}");
+    assert_eq!(death["signal"], 9, "{death}");
+}
+
 #[actix_web::test]
 async fn when_all_are_dead_requests_wait_and_are_served_by_the_first_that_is_back() {
     let balancer = Ringmaster::ready(&[]).await;

@@ -34,7 +34,18 @@ fn exit_codes_tell_help_wrong_use_and_failure_apart() {
             1,
             "too many",
         ),
-        (&["--listen", &taken], 1, "cannot listen on"),
+        (
+            &["--listen", &taken],
+            1,
+            &format!("cannot listen on {taken} (--listen): Address already in use"),
+        ),
+        (&["--listen", &taken], 1, "--listen 127.0.0.1:"),
+        (&["--listen", &taken], 1, " is free"),
+        (
+            &["--listen", "127.0.0.1:0", "--admin", &taken],
+            1,
+            &format!("cannot listen on {taken} (--admin)"),
+        ),
         (
             &["--listen", "127.0.0.1:0", "--command", "no-such-program"],
             1,

@@ -394,3 +394,27 @@ async fn removal_waits_for_the_requests_in_flight() {
         assert_eq!(status, StatusCode::OK);
     }
 }
+
+#[actix_web::test]
+async fn addition_that_fails_tells_what_the_replica_printed() {
+    let command = format!(
+        "sh -c 'case $SERVER_ID in S9) echo no database at db:5432 >&2; exit 3;; S8) echo done; exit 0;; esac; \
+         exec {} replica --listen 127.0.0.1:{{port}}'",
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let balancer = Ringmaster::ready(&["--replicas", "1", "--command", &command]).await;
+    for (name, told) in [
+        (
+            "S9",
+            "cannot start S9: exited with code 3; it printed: \"no database at db:5432\"",
+        ),
+        (
+            "S8",
+            "cannot start S8: exited with code 0; it printed: \"done\"; a replica has to stay",
+        ),
+    ] {
+        let answer = balancer.add(json!({"n": 1, "hostnames": [name]})).await;
+        assert!(answer.message().contains(told), "{}", answer.message());
+    }
+    assert_eq!(balancer.replicas().await, ["Server1"]);
+}

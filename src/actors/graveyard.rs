@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::fleet::{Exit, InstanceId};
-use crate::runtime::LastWords;
+use crate::fleet::{Exit, InstanceId, REFUSES_CONNECTIONS, death_hint};
+use crate::ring::ReplicaName;
+use crate::runtime::{LastWords, with_output};
 
 /// So many deaths are remembered.
 const REMEMBERED: usize = 100;
@@ -50,6 +51,8 @@ pub struct Death {
     pub heartbeats: Vec<Beat>,
     /// The last lines that it printed, the oldest first.
     pub log: Vec<String>,
+    /// What can be done about it, if that is known.
+    pub hint: Option<&'static str>,
     #[serde(skip)]
     id: InstanceId,
     #[serde(skip)]
@@ -71,8 +74,12 @@ impl fmt::Display for Death {
             write!(f, "; heartbeats missed last: {missed}")?;
         }
         match self.log.last() {
-            Some(line) => write!(f, "; last line: {line:?}"),
-            None => f.write_str("; it printed nothing"),
+            Some(line) => write!(f, "; last line: {line:?}")?,
+            None => f.write_str("; it printed nothing")?,
+        }
+        match self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
         }
     }
 }
@@ -83,9 +90,20 @@ pub struct Graveyard {
     deaths: VecDeque<Death>,
     /// What those that hang held when they were taken off the ring.
     held: HashMap<InstanceId, u32>,
+    /// Instances run in containers with `--replica-security restricted`.
+    restricted: bool,
 }
 
 impl Graveyard {
+    /// A store of deaths; `restricted` says that instances run in containers with
+    /// `--replica-security restricted`.
+    pub fn new(restricted: bool) -> Self {
+        Self {
+            restricted,
+            ..Self::default()
+        }
+    }
+
     /// An instance has died, or is about to be killed.
     pub fn bury(&mut self, id: &InstanceId, first_sign: &str, exit: Option<Exit>, at: SystemTime) {
         if self.deaths.len() == REMEMBERED {
@@ -103,6 +121,7 @@ impl Graveyard {
             in_flight: self.held.remove(id),
             heartbeats: Vec::new(),
             log: Vec::new(),
+            hint: None,
             id: id.clone(),
             told: false,
         });
@@ -137,6 +156,30 @@ impl Graveyard {
             death.out_of_memory |= exit.out_of_memory;
             death.cause = exit.to_string();
         }
+        self.set_hint(id);
+    }
+
+    fn set_hint(&mut self, id: &InstanceId) {
+        let restricted = self.restricted;
+        if let Some(death) = self.find(id) {
+            let exit = Exit {
+                code: death.exit_code,
+                signal: death.signal,
+                out_of_memory: death.out_of_memory,
+            };
+            death.hint = death_hint(&exit, &death.log, restricted);
+        }
+    }
+
+    /// Whether an instance's own end is likely to be reported yet: it refuses connections.
+    pub fn awaits_exit(&self, id: &InstanceId) -> bool {
+        let mut deaths = self.deaths.iter().rev();
+        let death = deaths.find(|death| death.id == *id);
+        death.is_some_and(|death| {
+            death.first_sign == REFUSES_CONNECTIONS
+                && death.exit_code.is_none()
+                && death.signal.is_none()
+        })
     }
 
     /// What an instance left behind.
@@ -149,6 +192,7 @@ impl Graveyard {
         {
             death.log = words.lines;
         }
+        self.set_hint(id);
     }
 
     /// How its last heartbeats came out.
@@ -173,6 +217,18 @@ impl Graveyard {
     /// All that are remembered.
     pub fn deaths(&self) -> Vec<Death> {
         self.deaths.iter().cloned().collect()
+    }
+
+    /// Why a replica could not be started, together with what its last instance printed and
+    /// what can be done about it. `reason` is the first sign of that instance's death; any
+    /// other reason has nothing to do with it and stays as it is.
+    pub fn explain_start_failure(&self, replica: &ReplicaName, reason: &str) -> String {
+        let mut deaths = self.deaths.iter().rev();
+        let death = deaths.find(|death| death.id.replica == *replica);
+        let Some(death) = death.filter(|death| death.first_sign == reason) else {
+            return reason.to_owned();
+        };
+        with_output(reason, &death.log, death.hint)
     }
 
     fn find(&mut self, id: &InstanceId) -> Option<&mut Death> {
@@ -211,6 +267,7 @@ mod tests {
             },
         );
         assert_eq!(graveyard.deaths()[0].cause, "refuses connections");
+        assert!(graveyard.awaits_exit(&id(1)) && !graveyard.awaits_exit(&id(2)));
         graveyard.learn_exit(&id(1), &killed());
         // What comes later changes nothing, but for a lack of memory.
         graveyard.learn_exit(&id(1), &Exit::default());
@@ -247,6 +304,42 @@ mod tests {
         let held: Vec<_> = graveyard.deaths().iter().map(|d| d.in_flight).collect();
         assert_eq!(held, [Some(7), None]);
         assert!(graveyard.held.is_empty());
+    }
+
+    #[test]
+    fn start_failure_tells_what_was_printed_and_what_to_do() {
+        let mut graveyard = Graveyard::new(true);
+        let ended = Exit {
+            code: Some(0),
+            ..Exit::default()
+        };
+        let first_sign = ended.to_string();
+        graveyard.bury(&id(1), &first_sign, Some(ended), SystemTime::UNIX_EPOCH);
+        assert!(!graveyard.awaits_exit(&id(1)));
+        let lines = ["one", "two", "three", "", "bye"]
+            .map(str::to_owned)
+            .to_vec();
+        graveyard.learn_words(&id(1), LastWords { exit: None, lines });
+        let replica = id(1).replica;
+        let told = graveyard.explain_start_failure(&replica, &first_sign);
+        assert!(
+            told.starts_with(
+                "exited with code 0; it printed: \"two\", \"three\", \"bye\"; a replica has to stay"
+            ),
+            "{told}"
+        );
+        assert!(
+            graveyard.deaths()[0]
+                .to_string()
+                .contains("a replica has to stay")
+        );
+        for (replica, reason) in [
+            ("Server1", "no such image"),
+            ("Server2", first_sign.as_str()),
+        ] {
+            let replica = replica.parse().unwrap();
+            assert_eq!(graveyard.explain_start_failure(&replica, reason), reason);
+        }
     }
 
     #[test]

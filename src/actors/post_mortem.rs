@@ -12,6 +12,7 @@ use actix::{AsyncContext, Context, Handler, Message, MessageResult, WrapFuture};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, OptionFuture};
 use log::{error, warn};
+use tokio::sync::oneshot;
 
 use super::graveyard::{Beat, Death};
 use super::heartbeat_prober::LookAtBeats;
@@ -22,6 +23,11 @@ use crate::runtime::{LastWords, Runtime, RuntimeError};
 
 /// What a runtime does not tell within so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the stop of an instance that refuses connections waits for the report of its own
+/// end: its sockets are closed before its parent or the engine hears of it, and a signal sent
+/// meanwhile would pass for the cause.
+const EXIT_REPORT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Which instances have died lately?
 #[derive(Debug, Message)]
@@ -89,7 +95,7 @@ impl Supervisor {
 
     /// Stops an instance; of one that has died, keeps what it leaves behind.
     pub(super) fn end(
-        &self,
+        &mut self,
         id: InstanceId,
         grace: Duration,
         ctx: &mut Context<Self>,
@@ -99,7 +105,17 @@ impl Supervisor {
         }
         let own = ctx.address();
         let runtime = Rc::clone(&self.runtime);
+        runtime.keep_log(&id);
+        let exited = self.graveyard.awaits_exit(&id).then(|| {
+            let (waiter, exited) = oneshot::channel();
+            self.exit_waiters.insert(id.clone(), waiter);
+            exited
+        });
         async move {
+            if let Some(exited) = exited {
+                // Known or not by then, it is stopped.
+                let _ = tokio::time::timeout(EXIT_REPORT_TIMEOUT, exited).await;
+            }
             let before = last_words(&runtime, id.clone()).await;
             own.do_send(Learned::Words(id.clone(), before));
             let stopped = runtime.stop(id.clone(), grace).await;
@@ -144,6 +160,7 @@ impl Handler<Learned> for Supervisor {
             Learned::Beats(id, beats) => self.graveyard.learn_beats(&id, beats),
             Learned::Words(id, words) => self.graveyard.learn_words(&id, words),
             Learned::All(id) => {
+                self.exit_waiters.remove(&id);
                 if let Some(told) = self.graveyard.tell(&id) {
                     warn!("post-mortem: {told}");
                 }

@@ -23,7 +23,7 @@ use super::history::{History, Undated};
 use super::lifeline::Lifeline;
 use super::ring_state::InstanceEnded;
 use crate::fleet::{
-    ChangeError, Event, Fleet, Flip, Found, Policy, ReplicaStatus, Step, Ticket, Time,
+    ChangeError, Event, Fleet, Flip, Found, InstanceId, Policy, ReplicaStatus, Step, Ticket, Time,
 };
 use crate::ring::ReplicaName;
 use crate::runtime::{Runtime, RuntimeEvent};
@@ -56,6 +56,8 @@ pub struct Supervisor {
     gone: Vec<oneshot::Sender<()>>,
     history: History,
     pub(super) graveyard: Graveyard,
+    /// Stops that wait for the report of an instance's own end.
+    pub(super) exit_waiters: HashMap<InstanceId, oneshot::Sender<()>>,
     _lifeline: Lifeline,
 }
 
@@ -71,6 +73,7 @@ impl Supervisor {
         drain_deadline: Duration,
         lifeline: Lifeline,
     ) -> Self {
+        let graveyard = Graveyard::new(runtime.is_restricted());
         let (fleet, opening) = Fleet::new(policy, names, found, Duration::ZERO);
         Self {
             fleet,
@@ -85,7 +88,8 @@ impl Supervisor {
             answers: HashMap::new(),
             gone: Vec::new(),
             history: History::default(),
-            graveyard: Graveyard::default(),
+            graveyard,
+            exit_waiters: HashMap::new(),
             _lifeline: lifeline,
         }
     }
@@ -106,6 +110,10 @@ impl Supervisor {
         }
         if let Event::Exited { id, exit } = &event {
             self.graveyard.learn_exit(id, exit);
+            if let Some(waiter) = self.exit_waiters.remove(id) {
+                // A stop that waits no longer has gone on without it.
+                let _ = waiter.send(());
+            }
         }
         // What nobody can stop may serve on, whatever it is called here.
         if let (Event::Exited { id, .. } | Event::Stopped { id }, true) =

@@ -17,6 +17,7 @@ mod adoption;
 mod backoff;
 mod cadence;
 mod change;
+mod death_hint;
 mod departures;
 mod ejections;
 mod event;
@@ -41,6 +42,7 @@ use std::time::Duration;
 pub use backoff::Backoff;
 pub use cadence::Cadence;
 pub use change::{Change, ChangeError, Failures, MAX_REPLICAS, Ticket};
+pub use death_hint::death_hint;
 pub use ejections::{Ejection, EjectionPolicy, Ejections, Sentence};
 pub use event::{Event, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
@@ -55,6 +57,9 @@ use generations::Generations;
 use lifecycle::Replica;
 use membership::{Active, Request};
 use moves::Farewell;
+
+/// The first sign of a death that a request finds.
+pub const REFUSES_CONNECTIONS: &str = "refuses connections";
 
 /// What does not change while the balancer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,7 +224,7 @@ impl Fleet {
             Event::Exited { id, exit } => self.exited(&id, exit, now, &mut steps),
             Event::Answered { id } => self.answered(&id, now, &mut steps),
             Event::FellSilent { id } => self.fell_silent(&id, now, &mut steps),
-            Event::Refused { id } => self.unresponsive(&id, "refuses connections", now, &mut steps),
+            Event::Refused { id } => self.unresponsive(&id, REFUSES_CONNECTIONS, now, &mut steps),
             Event::Drained { id } => self.drained(&id, &mut steps),
             Event::Stopped { id } => self.stopped(&id, now, &mut steps),
             Event::StopFailed { id, reason } => self.stop_failed(&id, &reason, now, &mut steps),

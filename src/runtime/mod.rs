@@ -65,6 +65,26 @@ pub struct LastWords {
     pub lines: Vec<String>,
 }
 
+/// How many of the last lines an error message repeats.
+const LINES_IN_MESSAGE: usize = 3;
+
+/// Why an instance did not come up, with the last that it printed and what can be done about it.
+pub fn with_output(reason: &str, lines: &[String], hint: Option<&str>) -> String {
+    let printed = lines.iter().filter(|line| !line.is_empty());
+    let printed: Vec<_> = printed.map(|line| format!("{line:?}")).collect();
+    let mut message = reason.to_owned();
+    if !printed.is_empty() {
+        let last = &printed[printed.len().saturating_sub(LINES_IN_MESSAGE)..];
+        message.push_str("; it printed: ");
+        message.push_str(&last.join(", "));
+    }
+    if let Some(hint) = hint {
+        message.push_str("; ");
+        message.push_str(hint);
+    }
+    message
+}
+
 /// What an instance is to the machine that it runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whereabouts {
@@ -86,6 +106,12 @@ pub struct RuntimeError(pub String);
 pub trait Runtime: 'static {
     /// `process`, `docker`, `static`.
     fn kind(&self) -> &'static str;
+
+    /// Whether instances run in containers that are locked in as far as
+    /// `--replica-security restricted` goes, which is the cause of some deaths.
+    fn is_restricted(&self) -> bool {
+        false
+    }
 
     /// Whether this runtime can start and stop instances. A runtime that cannot
     /// (`static`) only says where an instance is.
@@ -110,6 +136,11 @@ pub trait Runtime: 'static {
     fn disown(&self, _: InstanceId) -> LocalBoxFuture<'static, ()> {
         Box::pin(async {})
     }
+
+    /// Has the log of an instance kept, which has died or is about to be killed for dead, until
+    /// the replica's next death or removal. To be called before [`Runtime::stop`]. Nothing
+    /// where the log ends with the instance.
+    fn keep_log(&self, _: &InstanceId) {}
 
     /// Ends an instance: SIGTERM, `grace`, SIGKILL, and clears away what is left of it.
     /// An instance that has ended by itself, or is unknown, is cleared away without

@@ -23,8 +23,11 @@ fn a_death_is_reported_and_the_successor_takes_the_name() {
         assert!(get(address, "/home").contains("Server: S1"));
         let labels = inspect(&fleet.container("S1"))["Config"]["Labels"].clone();
         assert_eq!(labels["io.ringmaster.generation"], "2");
-        let both = [fleet.container("S1"), fleet.container("S2")];
-        until("the dead one is gone", || fleet.containers() == both).await;
+        // The dead one has made way, and its log can still be read.
+        let dead = format!("{}-dead-1", fleet.container("S1"));
+        let all = [fleet.container("S1"), dead.clone(), fleet.container("S2")];
+        assert_eq!(fleet.containers(), all);
+        cli(&["logs", &dead]);
 
         // A late stop of the old generation does not touch the new one.
         runtime.stop(id("S1", 1), Duration::ZERO).await.unwrap();
@@ -69,6 +72,41 @@ fn clearing_the_old_and_starting_the_new_do_not_collide() {
         }
         until("one is left", || fleet.containers().len() == 1).await;
         runtime.stop(id("S1", 4), GRACE).await.unwrap();
+        assert_eq!(fleet.containers(), [""; 0]);
+    });
+}
+
+#[test]
+fn log_of_a_death_is_kept_until_the_next_death_or_the_removal() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let mut events = runtime.events();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        let names = |generations: &[u64]| -> Vec<String> {
+            let dead = |g: &u64| format!("{}-dead-{g}", fleet.container("S1"));
+            let first = [fleet.container("S1")].into_iter();
+            first.chain(generations.iter().map(dead)).collect()
+        };
+        // One that dies by itself, and one that is killed because it hangs.
+        cli(&["kill", &fleet.container("S1")]);
+        next(&mut events).await;
+        runtime.launch(order("S1", 2)).await.unwrap();
+        until("1 is kept", || fleet.containers() == names(&[1])).await;
+        runtime.keep_log(&id("S1", 2));
+        runtime.stop(id("S1", 2), Duration::ZERO).await.unwrap();
+        runtime.launch(order("S1", 3)).await.unwrap();
+        until("2 is kept", || fleet.containers() == names(&[2])).await;
+
+        // A balancer that comes back keeps it, too.
+        let next_balancer = fleet.runtime();
+        let found = next_balancer.prepare().await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(fleet.containers(), names(&[2]));
+
+        next_balancer.disown(id("S1", 3)).await;
+        next_balancer.stop(id("S1", 3), GRACE).await.unwrap();
         assert_eq!(fleet.containers(), [""; 0]);
     });
 }

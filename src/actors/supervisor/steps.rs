@@ -12,7 +12,7 @@ use super::Supervisor;
 use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
 use crate::actors::history::Undated;
 use crate::actors::ring_state::{AdmitReplica, DrainInstance, JoinRing, LeaveRing};
-use crate::fleet::{Event, LaunchOrder, Step};
+use crate::fleet::{ChangeError, Event, Failures, LaunchOrder, Step};
 use crate::ring::{Member, ReplicaName};
 use crate::runtime::Running;
 
@@ -132,6 +132,7 @@ impl Supervisor {
                 });
             }
             Step::Answer { ticket, outcome } => {
+                let outcome = outcome.map_err(|error| self.explain(error));
                 if let Some(answer) = self.answers.remove(&ticket) {
                     // Whoever asked may have hung up; what was done stays done.
                     let _ = answer.send(outcome);
@@ -139,6 +140,17 @@ impl Supervisor {
             }
             other => self.carry_out(vec![other], ctx),
         }
+    }
+
+    /// Adds to a failed start what the replica printed.
+    fn explain(&self, error: ChangeError) -> ChangeError {
+        let ChangeError::StartFailed(Failures(mut failures)) = error else {
+            return error;
+        };
+        for (name, reason) in &mut failures {
+            *reason = self.graveyard.explain_start_failure(name, reason);
+        }
+        ChangeError::StartFailed(Failures(failures))
     }
 
     fn launch(&mut self, order: LaunchOrder, ctx: &mut Context<Self>) {

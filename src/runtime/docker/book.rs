@@ -30,6 +30,9 @@ pub(super) struct Book {
     given_up: HashSet<ContainerId>,
     /// Instances whose replicas are removed for good; until they are stopped.
     disowned: HashSet<InstanceId>,
+    /// Instances that are stopped because they are taken for dead: their containers are kept
+    /// for their logs.
+    kept: HashSet<InstanceId>,
 }
 
 struct Entry {
@@ -143,9 +146,21 @@ impl Book {
         self.disowned.contains(id)
     }
 
-    /// Nothing is left of this instance.
+    /// The container of this instance is kept when it is stopped.
+    pub(super) fn keep(&mut self, id: &InstanceId) {
+        self.kept.insert(id.clone());
+    }
+
+    /// Whether the container of this instance is kept when it is stopped: not if its replica
+    /// is removed for good.
+    pub(super) fn is_kept(&self, id: &InstanceId) -> bool {
+        self.kept.contains(id) && !self.is_disowned(id)
+    }
+
+    /// This instance does not run any more.
     pub(super) fn stopped(&mut self, id: &InstanceId) {
         self.disowned.remove(id);
+        self.kept.remove(id);
     }
 
     /// The instance is being stopped: no news of it, and its launch, if one is under

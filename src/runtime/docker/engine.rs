@@ -178,12 +178,22 @@ fn unreachable(host: &str, error: &Error) -> RuntimeError {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    let advice = match cause
+        .downcast_ref::<std::io::Error>()
+        .map(std::io::Error::kind)
+    {
+        Some(std::io::ErrorKind::PermissionDenied) => {
+            "its socket belongs to root and to group docker: run as a member of that group \
+             (usermod -aG docker USER; in a container --group-add with the group's id, or user 0)"
+        }
+        _ => "is it running, and is its socket mounted?",
+    };
     let cause = match error {
         Error::SocketNotFoundError(_) => "no such socket".to_owned(),
         _ => lower_first(&cause.to_string()),
     };
     RuntimeError(format!(
-        "cannot reach the Docker engine at {host}: {cause}; is it running, and is its socket mounted?"
+        "cannot reach the Docker engine at {host}: {cause}; {advice}"
     ))
 }
 

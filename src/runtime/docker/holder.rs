@@ -90,7 +90,11 @@ impl Inner {
     }
 
     /// Renames a dead container, or removes it if even that name is taken.
-    async fn put_aside(&self, container: &str, instance: &InstanceId) -> Result<(), RuntimeError> {
+    pub(super) async fn put_aside(
+        &self,
+        container: &str,
+        instance: &InstanceId,
+    ) -> Result<(), RuntimeError> {
         let aside = dead_name(&self.settings.fleet, instance);
         let Err(error) = self.rename(container, &aside).await else {
             return Ok(());

@@ -1,9 +1,10 @@
 //! Which containers the fleet has, as the engine lists them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use log::warn;
 
+use crate::ring::ReplicaName;
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::Inner;
 use crate::runtime::docker::container::{FLEET, Record};
@@ -68,14 +69,30 @@ pub(super) fn newest_of_each(mut records: Vec<Record>) -> (Vec<Record>, Vec<Reco
     (newest, superseded)
 }
 
+/// Which of the containers that others have replaced are to be cleared away: all but those that
+/// run, and the last one of each replica that has died, whose log people may want to read.
+/// `newest` are the containers that play the replicas.
+pub(super) fn outdated(mut replaced: Vec<Record>, newest: &[Record]) -> Vec<Record> {
+    // A replica whose newest container has died keeps that one, and none before it.
+    let died = newest.iter().filter(|record| is_dead(record));
+    let mut kept: HashSet<ReplicaName> = died.map(|r| r.order.id.replica.clone()).collect();
+    replaced.sort_by_key(|record| std::cmp::Reverse(record.order.id.generation));
+    replaced.retain(|record| !is_dead(record) || !kept.insert(record.order.id.replica.clone()));
+    replaced
+}
+
+/// Whether a container has run and does not any more.
+fn is_dead(record: &Record) -> bool {
+    !record.running && !record.starting
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::runtime::{InstanceId, LaunchOrder};
 
-    #[test]
-    fn the_newest_stands_for_its_replica() {
-        let record = |replica: &str, generation, ordinal| Record {
+    fn record(replica: &str, generation: u64, ordinal: u64) -> Record {
+        Record {
             container: format!("{replica}.{generation}"),
             order: LaunchOrder {
                 id: InstanceId {
@@ -89,9 +106,31 @@ mod tests {
             running: false,
             starting: false,
             endpoint: None,
+        }
+    }
+
+    fn names(records: Vec<Record>) -> Vec<String> {
+        records.into_iter().map(|r| r.container).collect()
+    }
+
+    #[test]
+    fn last_dead_container_of_each_replica_is_kept() {
+        let runs = |record: Record| Record {
+            running: true,
+            ..record
         };
-        let names =
-            |records: Vec<Record>| -> Vec<_> { records.into_iter().map(|r| r.container).collect() };
+        let newest = [runs(record("a", 4, 1)), record("b", 4, 2)];
+        let replaced = vec![
+            record("a", 1, 1),
+            record("a", 3, 1),
+            runs(record("a", 2, 1)),
+            record("b", 3, 2),
+        ];
+        assert_eq!(names(outdated(replaced, &newest)), ["b.3", "a.2", "a.1"]);
+    }
+
+    #[test]
+    fn the_newest_stands_for_its_replica() {
         let (newest, superseded) = newest_of_each(vec![
             record("b", 9, 2),
             record("a", 2, 3),

@@ -31,7 +31,7 @@ impl Inner {
         LastWords { exit, lines }
     }
 
-    async fn last_lines(&self, container: &str) -> Vec<String> {
+    pub(super) async fn last_lines(&self, container: &str) -> Vec<String> {
         let options = LogsOptionsBuilder::default()
             .stdout(true)
             .stderr(true)

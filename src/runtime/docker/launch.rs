@@ -9,13 +9,16 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOpt
 use log::warn;
 use tokio::time::sleep;
 
-use crate::runtime::docker::Inner;
+use crate::fleet::death_hint;
+use crate::ring::ReplicaName;
 use crate::runtime::docker::book::{ContainerId, read_exit};
-use crate::runtime::docker::container::{FLEET, REPLICA, address, describe, port};
+use crate::runtime::docker::container::{FLEET, REPLICA, Record, address, describe, port};
 use crate::runtime::docker::engine::is_conflict;
 use crate::runtime::docker::holder::{Holder, is_running};
-use crate::runtime::docker::names::container_name;
-use crate::runtime::{InstanceId, LaunchOrder, Running, RuntimeError};
+use crate::runtime::docker::inventory::{newest_of_each, outdated};
+use crate::runtime::docker::names::{Role, container_name};
+use crate::runtime::docker::{Inner, Security};
+use crate::runtime::{Exit, InstanceId, LaunchOrder, Running, RuntimeError, with_output};
 
 /// How often a name that is in the way is dealt with before giving up, and the pause
 /// between: the engine may be in the middle of removing its holder, or another balancer of
@@ -105,9 +108,11 @@ impl Inner {
             launch.check_wanted()?;
             let endpoint = self.start(&container).await?;
             launch.check_wanted()?;
-            let ended = |exit| RuntimeError(format!("{exit} at once"));
-            self.book.borrow_mut().started(&container).map_err(ended)?;
-            Ok(endpoint)
+            let started = self.book.borrow_mut().started(&container);
+            match started {
+                Ok(()) => Ok(endpoint),
+                Err(exit) => Err(self.ended_at_once(&container, &exit).await),
+            }
         };
         match started.await {
             Ok(endpoint) => Ok(Running {
@@ -165,7 +170,7 @@ impl Inner {
         if !is_running(&found) {
             let state = found.state.unwrap_or_default();
             let exit = read_exit(state.exit_code, state.oom_killed == Some(true));
-            return Err(RuntimeError(format!("{exit} at once")));
+            return Err(self.ended_at_once(container, &exit).await);
         }
         let networks = found.network_settings.and_then(|all| all.networks);
         let ip = networks
@@ -177,19 +182,47 @@ impl Inner {
         Ok(SocketAddr::new(ip, port(settings)))
     }
 
-    /// Removes what is dead of a replica that this instance plays.
+    /// Why a container that has ended at its start did so.
+    async fn ended_at_once(&self, container: &str, exit: &Exit) -> RuntimeError {
+        let lines = self.last_lines(container).await;
+        let restricted = self.settings.security == Security::Restricted;
+        let hint = death_hint(exit, &lines, restricted);
+        RuntimeError(with_output(&format!("{exit} at once"), &lines, hint))
+    }
+
+    /// Removes what is dead of a replica that this instance plays, but for the last that died.
     pub(super) async fn clear_others(self: Rc<Self>, id: InstanceId) {
         let lock = self.lock(&id.replica);
         let _held = lock.lock().await;
-        let labels = [
-            (FLEET, self.settings.fleet.as_str()),
-            (REPLICA, id.replica.as_str()),
-        ];
-        let listed = self.list(&labels).await;
-        for record in listed.unwrap_or_default() {
-            if record.order.id != id && !record.running && !record.starting {
+        let (newest, mut others) = self.containers_of(&id.replica).await;
+        // Another that runs is another balancer's, which knows more.
+        others.retain(|record| !record.running);
+        for record in outdated(others, &newest) {
+            if record.order.id != id {
                 self.clear_away(&record).await;
             }
         }
+    }
+
+    /// Removes every container of a replica that does not run.
+    pub(super) async fn clear_dead(&self, replica: &ReplicaName) {
+        let (newest, others) = self.containers_of(replica).await;
+        for record in newest.into_iter().chain(others) {
+            if !record.running && !record.starting {
+                self.clear_away(&record).await;
+            }
+        }
+    }
+
+    /// The newest container of a replica, if it has any, and its others.
+    async fn containers_of(&self, replica: &ReplicaName) -> (Vec<Record>, Vec<Record>) {
+        let labels = [
+            (FLEET, self.settings.fleet.as_str()),
+            (REPLICA, replica.as_str()),
+        ];
+        // What is not listed stays until the next death.
+        let mut listed = self.list(&labels).await.unwrap_or_default();
+        listed.retain(|record| self.role(record) != Role::Leaving);
+        newest_of_each(listed)
     }
 }

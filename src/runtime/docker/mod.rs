@@ -4,7 +4,8 @@
 //! instances of a replica can exist under it, whoever starts them; its labels say what
 //! a restarted balancer needs to know to adopt it. A dead container is put aside, not
 //! removed, until its successor runs: there is no moment at which the engine would not
-//! know that the replica is wanted.
+//! know that the replica is wanted. It stays until the replica dies again or is removed, so that
+//! its log can be read the morning after (`docker logs <fleet>-<replica>-dead-<generation>`).
 //!
 //! Several balancers may share a fleet. The name is the lock between them (`holder`), and
 //! the engine's events are how they hear of each other (`events`): a container that starts
@@ -44,7 +45,7 @@ pub(crate) use crate::runtime::docker::engine::{Engine, is_missing};
 
 use crate::runtime::docker::book::{Book, ContainerId};
 use crate::runtime::docker::container::{ImageFacts, Record};
-use crate::runtime::docker::inventory::newest_of_each;
+use crate::runtime::docker::inventory::{newest_of_each, outdated};
 use crate::runtime::docker::names::Role;
 use crate::runtime::{
     Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
@@ -156,6 +157,10 @@ impl Runtime for DockerRuntime {
         "docker"
     }
 
+    fn is_restricted(&self) -> bool {
+        self.inner.settings.security == Security::Restricted
+    }
+
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
         Rc::clone(&self.inner).prepare().boxed_local()
     }
@@ -167,6 +172,10 @@ impl Runtime for DockerRuntime {
     fn disown(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
         self.inner.book.borrow_mut().disown(&id);
         Rc::clone(&self.inner).disown(id).boxed_local()
+    }
+
+    fn keep_log(&self, id: &InstanceId) {
+        self.inner.book.borrow_mut().keep(id);
     }
 
     fn stop(
@@ -220,7 +229,7 @@ impl Inner {
             spawn(Rc::clone(&self).see_off(record));
         }
         let (found, superseded) = newest_of_each(records);
-        for record in superseded {
+        for record in outdated(superseded, &found) {
             self.clear_away(&record).await;
         }
         for record in found.iter().filter(|record| record.running) {

@@ -71,7 +71,10 @@ impl Inner {
         let lock = self.lock(&id.replica);
         let _held = lock.lock().await;
         let listed = self.list_instance(&id).await?;
-        let disowned = self.book.borrow().is_disowned(&id);
+        let (disowned, kept) = {
+            let book = self.book.borrow();
+            (book.is_disowned(&id), book.is_kept(&id))
+        };
         for record in listed {
             self.book.borrow_mut().forget(&record.container);
             if disowned {
@@ -80,8 +83,15 @@ impl Inner {
             if record.running {
                 self.end(&record.container, grace).await?;
             }
-            self.engine.remove(&record.container).await?;
+            if kept {
+                self.put_aside(&record.container, &id).await?;
+            } else {
+                self.engine.remove(&record.container).await?;
+            }
             self.book.borrow_mut().removed(&record.container);
+        }
+        if disowned {
+            self.clear_dead(&id.replica).await;
         }
         self.book.borrow_mut().stopped(&id);
         Ok(())
