@@ -260,6 +260,63 @@ async fn death_that_a_request_noticed_first_names_its_signal() {
 }
 
 #[actix_web::test]
+async fn post_mortem_names_the_requests_that_the_replica_had() {
+    let args = ["--admin", "127.0.0.1:0", "--replicas", "2"];
+    let balancer = Ringmaster::ready(&[&args[..], &["--key", "header:x-user"]].concat()).await;
+    let url = admin_url(&balancer, "/deaths");
+    let status = admin_url(&balancer, "/status");
+    let ask = |method: Method, path: &str| {
+        let url = balancer.url(path);
+        actix_web::rt::spawn(async move {
+            let request = common::client().request(method, url);
+            let request = request.insert_header(("x-user", "ada"));
+            let request = request.insert_header(("x-request-id", "4711"));
+            request.send().await.unwrap()
+        })
+    };
+    let mut home = ask(Method::GET, "/home").await.unwrap();
+    let home: serde_json::Value = home.json().await.unwrap();
+    let number = home["message"].as_str().unwrap().rsplit(' ').next();
+    let pid = balancer.child(&format!("Server{}", number.unwrap()));
+    signal(pid, "STOP");
+    let get_one = ask(Method::GET, "/home?secret=1");
+    let post_one = ask(Method::POST, "/echo");
+    eventually("both are in flight", || async {
+        let status = get(&status).await.body;
+        let replicas = status["replicas"].as_array().unwrap();
+        let in_flight = replicas
+            .iter()
+            .map(|r| r["in_flight"].as_u64().unwrap_or(0));
+        in_flight.sum::<u64>() == 2
+    })
+    .await;
+    signal(pid, "KILL");
+    assert_eq!(get_one.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(post_one.await.unwrap().status(), StatusCode::BAD_GATEWAY);
+    eventually("the death is told", || async {
+        balancer.count_in_log("post-mortem: ") == 1
+    })
+    .await;
+    let death = get(&url).await.body["deaths"][0].clone();
+    assert_eq!(death["in_flight"], 2, "{death}");
+    let requests = death["requests"].as_array().unwrap();
+    let mut told: Vec<_> = requests
+        .iter()
+        .map(|request| {
+            assert!(request["elapsed_ms"].as_u64().is_some(), "{request}");
+            ["method", "path", "id", "outcome"].map(|key| request[key].as_str().unwrap())
+        })
+        .collect();
+    told.sort_unstable();
+    let expected = [
+        ["GET", "/home", "4711", "handed on"],
+        ["POST", "/echo", "4711", "failed"],
+    ];
+    assert_eq!(told, expected, "{death}");
+    assert_eq!(balancer.count_in_log(" (id 4711) among them"), 1);
+}
+
+#[actix_web::test]
 async fn when_all_are_dead_requests_wait_and_are_served_by_the_first_that_is_back() {
     let balancer = Ringmaster::ready(&[]).await;
     for (_, pid) in balancer.children() {

@@ -2,13 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::ring_state::Evicted;
 use crate::fleet::{Exit, InstanceId, REFUSES_CONNECTIONS, death_hint};
 use crate::ring::ReplicaName;
 use crate::runtime::{LastWords, with_output};
+use crate::upstream::{InterruptedRequest, InterruptedRequests};
 
 /// So many deaths are remembered.
 const REMEMBERED: usize = 100;
@@ -26,7 +29,7 @@ pub struct Beat {
 }
 
 /// The record of one death.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Death {
     /// Which replica.
     pub replica: String,
@@ -47,6 +50,8 @@ pub struct Death {
     pub out_of_memory: bool,
     /// Requests in flight when it was taken off the ring; none if it was not on it.
     pub in_flight: Option<u32>,
+    /// Requests that it had when they broke off: 20 at most, the first first.
+    pub requests: Vec<InterruptedRequest>,
     /// Its last heartbeats, the oldest first.
     pub heartbeats: Vec<Beat>,
     /// The last lines that it printed, the oldest first.
@@ -55,6 +60,9 @@ pub struct Death {
     pub hint: Option<&'static str>,
     #[serde(skip)]
     id: InstanceId,
+    /// Where they are told of.
+    #[serde(skip)]
+    interrupted: Arc<InterruptedRequests>,
     #[serde(skip)]
     told: bool,
 }
@@ -67,6 +75,12 @@ impl fmt::Display for Death {
         }
         if let Some(in_flight) = self.in_flight {
             write!(f, "; requests in flight: {in_flight}")?;
+        }
+        if let Some(first) = self.requests.first() {
+            let InterruptedRequest {
+                method, path, id, ..
+            } = first;
+            write!(f, ", {method} {path} (id {id}) among them")?;
         }
         let missed = self.heartbeats.iter().rev();
         let missed = missed.take_while(|beat| beat.missed.is_some()).count();
@@ -89,7 +103,7 @@ impl fmt::Display for Death {
 pub struct Graveyard {
     deaths: VecDeque<Death>,
     /// What those that hang held when they were taken off the ring.
-    held: HashMap<InstanceId, u32>,
+    held: HashMap<InstanceId, Evicted>,
     /// Instances run in containers with `--replica-security restricted`.
     restricted: bool,
 }
@@ -109,6 +123,7 @@ impl Graveyard {
         if self.deaths.len() == REMEMBERED {
             self.deaths.pop_front();
         }
+        let held = self.held.remove(id);
         self.deaths.push_back(Death {
             replica: id.replica.to_string(),
             generation: id.generation,
@@ -118,7 +133,9 @@ impl Graveyard {
             exit_code: None,
             signal: None,
             out_of_memory: false,
-            in_flight: self.held.remove(id),
+            in_flight: held.as_ref().map(|held| held.in_flight),
+            requests: Vec::new(),
+            interrupted: held.unwrap_or_default().interrupted,
             heartbeats: Vec::new(),
             log: Vec::new(),
             hint: None,
@@ -130,11 +147,14 @@ impl Graveyard {
         }
     }
 
-    /// How many requests an instance held when it was taken off the ring.
-    pub fn learn_in_flight(&mut self, id: &InstanceId, in_flight: u32) {
+    /// What requests an instance had when it was taken off the ring.
+    pub fn learn_requests(&mut self, id: &InstanceId, held: Evicted) {
         match self.find(id) {
-            Some(death) => death.in_flight = Some(in_flight),
-            None => drop(self.held.insert(id.clone(), in_flight)),
+            Some(death) => {
+                death.in_flight = Some(held.in_flight);
+                death.interrupted = held.interrupted;
+            }
+            None => drop(self.held.insert(id.clone(), held)),
         }
     }
 
@@ -211,12 +231,18 @@ impl Graveyard {
     pub fn tell(&mut self, id: &InstanceId) -> Option<String> {
         let death = self.find(id)?;
         let told = std::mem::replace(&mut death.told, true);
+        death.requests = death.interrupted.list();
         (!told).then(|| death.to_string())
     }
 
     /// All that are remembered.
     pub fn deaths(&self) -> Vec<Death> {
-        self.deaths.iter().cloned().collect()
+        let now = |death: &Death| Death {
+            // Some break off long after the death: those that nothing could tell of it.
+            requests: death.interrupted.list(),
+            ..death.clone()
+        };
+        self.deaths.iter().map(now).collect()
     }
 
     /// Why a replica could not be started, together with what its last instance printed and
@@ -247,6 +273,13 @@ mod tests {
         }
     }
 
+    fn held(in_flight: u32) -> Evicted {
+        Evicted {
+            in_flight,
+            ..Evicted::default()
+        }
+    }
+
     fn killed() -> Exit {
         Exit {
             signal: Some(9),
@@ -258,7 +291,7 @@ mod tests {
     fn a_refused_connection_is_the_first_sign_and_the_report_names_the_cause() {
         let mut graveyard = Graveyard::default();
         graveyard.bury(&id(1), "refuses connections", None, SystemTime::UNIX_EPOCH);
-        graveyard.learn_in_flight(&id(1), 3);
+        graveyard.learn_requests(&id(1), held(3));
         graveyard.learn_words(
             &id(1),
             LastWords {
@@ -295,14 +328,14 @@ mod tests {
     #[test]
     fn what_a_hung_instance_held_is_remembered_until_it_dies_or_comes_back() {
         let mut graveyard = Graveyard::default();
-        graveyard.learn_in_flight(&id(1), 7);
-        graveyard.learn_in_flight(&id(2), 8);
+        graveyard.learn_requests(&id(1), held(7));
+        graveyard.learn_requests(&id(2), held(8));
         graveyard.forget_in_flight(&id(2));
         for generation in [1, 2] {
             graveyard.bury(&id(generation), "hung", None, SystemTime::UNIX_EPOCH);
         }
-        let held: Vec<_> = graveyard.deaths().iter().map(|d| d.in_flight).collect();
-        assert_eq!(held, [Some(7), None]);
+        let counts: Vec<_> = graveyard.deaths().iter().map(|d| d.in_flight).collect();
+        assert_eq!(counts, [Some(7), None]);
         assert!(graveyard.held.is_empty());
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::graveyard::{Beat, Death};
 use super::heartbeat_prober::LookAtBeats;
-use super::ring_state::EvictReplica;
+use super::ring_state::{EvictReplica, Evicted};
 use super::supervisor::Supervisor;
 use crate::fleet::{Exit, InstanceId};
 use crate::runtime::{LastWords, Runtime, RuntimeError};
@@ -38,7 +38,7 @@ pub struct LookAtDeaths;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 enum Learned {
-    InFlight(InstanceId, u32),
+    Held(InstanceId, Evicted),
     Beats(InstanceId, Vec<Beat>),
     Words(InstanceId, LastWords),
     /// No more is to be expected.
@@ -56,7 +56,7 @@ impl Supervisor {
         let evicted = self.ring.evict.send(EvictReplica(id.clone()));
         async move {
             match evicted.await {
-                Ok(in_flight) => own.do_send(Learned::InFlight(id, in_flight)),
+                Ok(evicted) => own.do_send(Learned::Held(id, evicted)),
                 Err(error) => error!("cannot reach the ring: {error}"),
             }
         }
@@ -156,7 +156,7 @@ impl Handler<Learned> for Supervisor {
 
     fn handle(&mut self, learned: Learned, _: &mut Context<Self>) {
         match learned {
-            Learned::InFlight(id, in_flight) => self.graveyard.learn_in_flight(&id, in_flight),
+            Learned::Held(id, evicted) => self.graveyard.learn_requests(&id, evicted),
             Learned::Beats(id, beats) => self.graveyard.learn_beats(&id, beats),
             Learned::Words(id, words) => self.graveyard.learn_words(&id, words),
             Learned::All(id) => {

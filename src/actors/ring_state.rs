@@ -23,7 +23,7 @@ use super::ring_view::RingView;
 use super::table_queue::{Edit, TableQueue};
 use crate::fleet::{EjectionPolicy, InstanceId};
 use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, SlotTable};
-use crate::upstream::{Capacity, FleetLoad, Instance};
+use crate::upstream::{Capacity, FleetLoad, Instance, InterruptedRequests};
 
 /// A worker thread that has not taken a new ring in for so long is not waited for.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -51,11 +51,19 @@ pub struct AdmitReplica {
     pub endpoint: std::net::SocketAddr,
 }
 
-/// A member is not ready any more. Answers once every worker knows: how many requests it
-/// held at that moment.
+/// A member is not ready any more. Answers once every worker knows.
 #[derive(Debug, Message)]
-#[rtype(result = "u32")]
+#[rtype(result = "Evicted")]
 pub struct EvictReplica(pub InstanceId);
+
+/// What an instance had when it was taken off the ring.
+#[derive(Debug, Clone, Default)]
+pub struct Evicted {
+    /// Requests that it had at that moment, or that broke off shortly before.
+    pub in_flight: u32,
+    /// Those that break off then or later.
+    pub interrupted: Arc<InterruptedRequests>,
+}
 
 /// Answers when nothing is in flight on an instance that has left the ring, or when the
 /// deadline has passed; says how many requests were still in flight then.
@@ -236,18 +244,22 @@ impl Handler<AdmitReplica> for RingState {
 }
 
 impl Handler<EvictReplica> for RingState {
-    type Result = ResponseFuture<u32>;
+    type Result = ResponseFuture<Evicted>;
 
     fn handle(&mut self, EvictReplica(id): EvictReplica, _: &mut Self::Context) -> Self::Result {
         self.early.forget(&id);
         let Some(instance) = self.view.instance_of(&id.replica) else {
-            return Box::pin(async { 0 });
+            return Box::pin(async { Evicted::default() });
         };
         let (true, Some(index)) = (*instance.id() == id, self.view.table.index_of(&id.replica))
         else {
-            return Box::pin(async { 0 });
+            return Box::pin(async { Evicted::default() });
         };
-        let in_flight = instance.in_flight();
+        let evicted = Evicted {
+            // Its sockets may have told of its death before anything else did.
+            in_flight: instance.in_flight() + instance.interrupted().count(),
+            interrupted: Arc::clone(instance.interrupted()),
+        };
         let next = self.view.with_ready(index.get(), None);
         let published = self.publish(next);
         // Only now: whoever gives up connecting to it asks for another, and must not be
@@ -257,7 +269,7 @@ impl Handler<EvictReplica> for RingState {
         self.departed.push(instance);
         Box::pin(async move {
             published.await;
-            in_flight
+            evicted
         })
     }
 }

@@ -21,6 +21,7 @@ mod loads;
 mod patience;
 mod proxy;
 mod reply_wait;
+mod request_tag;
 mod response_body;
 mod served;
 mod server;

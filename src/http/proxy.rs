@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::connection::{ClientConnection, InHand};
 use super::error::ProxyError;
 use super::reply_wait::ReplyWait;
+use super::request_tag::RequestTag;
 use super::response_body::{NoBody, ResponseBody};
 use super::unread::Unread;
 use super::upgrade::Tunnel;
@@ -24,9 +25,10 @@ use super::{HttpSettings, Worker, forwarded, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
+use crate::coarse_clock::CoarseInstant;
 use crate::upstream::{
-    Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, OutgoingHead, Replay, Verdict,
-    recycle,
+    Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, Interruption, OutgoingHead,
+    Replay, Verdict, recycle,
 };
 
 /// A request that is to be forwarded, and all that is known of it. It is made once and
@@ -45,8 +47,15 @@ struct Errand<'r> {
     tunnel: Option<Tunnel>,
     /// The id that it is given for want of one.
     fresh_id: Option<u64>,
+    started: CoarseInstant,
     /// When it has taken too long.
     deadline: Option<Instant>,
+}
+
+impl Errand<'_> {
+    fn tag(&self) -> RequestTag {
+        RequestTag::new(self.request, self.fresh_id, self.started)
+    }
 }
 
 /// Sends a request to the replica that its key belongs to, or to the next in the key's
@@ -85,6 +94,7 @@ pub async fn forward(
         slot: simple.map(|connection| connection.field_slot()),
         tunnel: is_upgrade.then(Tunnel::default),
         fresh_id: key::fresh_id(request),
+        started: CoarseInstant::now(),
         deadline: within.map(|time| Instant::now() + time),
     };
     let answered = attempt_until_answered(&errand).await;
@@ -139,11 +149,21 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
             let id = instance.id().clone();
             worker.links.refused.do_send(ConnectionRefused(id));
         }
+        let reached = failure.reached_the_replica();
         let in_hand = body.is_none_or(Replay::is_in_hand);
         let spend = || worker.retry_budget.spend(std::time::Instant::now());
         let verdict = attempt.judge(&failure, request.method(), in_hand, spend);
         if verdict == Verdict::OverBudget {
             worker.counters.over_budget();
+        }
+        if reached {
+            let outcome = match verdict {
+                Verdict::TryNext => Interruption::HandedOn,
+                Verdict::OverBudget | Verdict::GiveUp => Interruption::Failed,
+            };
+            let interrupted = || errand.tag().interrupted(outcome);
+            let now = std::time::Instant::now();
+            instance.interrupted().record(now, interrupted);
         }
         match verdict {
             Verdict::TryNext => {
@@ -292,7 +312,7 @@ fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: Grant) -> HttpR
     match &errand.tunnel {
         Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let (body, silence) = (errand.body.cloned(), errand.worker.settings.times.tunnel);
-            tunnel.join(response, grant, in_hand, body, silence)
+            tunnel.join(response, grant, in_hand, body, silence, errand.tag())
         }
         _ => respond(errand, response, grant, in_hand),
     }
@@ -334,7 +354,8 @@ fn respond(
     }
     let mut outgoing = if has_body {
         let idle = Idle::new(errand.worker.settings.times.idle, errand.deadline);
-        let body = ResponseBody::new(response.take_payload(), length, grant, !failed, idle);
+        let payload = response.take_payload();
+        let body = ResponseBody::new(payload, length, grant, !failed, idle, errand.tag());
         let body = body.holding(in_hand);
         if is_upgrade && length.is_none() {
             let chunks = upgrade::Chunks::of(body);

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
@@ -15,7 +16,8 @@ use futures::future::LocalBoxFuture;
 use log::warn;
 
 use super::connection::InHand;
-use crate::upstream::{Grant, Idle};
+use super::request_tag::RequestTag;
+use crate::upstream::{Grant, Idle, Interruption};
 
 /// A body that flows from a replica; one that breaks off is an error, by the guard. The
 /// request counts as in flight until this is
@@ -24,6 +26,7 @@ pub struct ResponseBody {
     payload: Payload,
     size: BodySize,
     grant: Grant,
+    tag: RequestTag,
     _in_hand: Option<InHand>,
     /// Its end says that the request was answered well.
     is_good: bool,
@@ -35,18 +38,20 @@ pub struct ResponseBody {
 
 impl ResponseBody {
     /// A response's body; `length` is what its Content-Length says, `is_good` that its
-    /// head is no failure, and `idle` how long it may take.
+    /// head is no failure, `idle` how long it may take, and `tag` whose response it is.
     pub fn new(
         payload: Payload,
         length: Option<u64>,
         grant: Grant,
         is_good: bool,
         idle: Idle,
+        tag: RequestTag,
     ) -> Self {
         Self {
             payload,
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
+            tag,
             _in_hand: None,
             is_good,
             idle,
@@ -114,6 +119,11 @@ impl MessageBody for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, PayloadError>>> {
         let polled = self.poll_in_time(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            let interrupted = || self.tag.interrupted(Interruption::Cut);
+            let instance = self.grant.instance();
+            instance.interrupted().record(Instant::now(), interrupted);
+        }
         match &polled {
             Poll::Ready(None) if self.is_good => self.grant.instance().note_success(),
             // A failure is counted once.

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,8 +26,12 @@ use tokio::time::Instant;
 
 use super::connection::InHand;
 use super::error::ProxyError;
+use super::request_tag::RequestTag;
 use super::{forwarded, headers};
-use crate::upstream::{Grant, OutgoingHead, Pause, Replay};
+use crate::upstream::{Grant, Instance, Interruption, OutgoingHead, Pause, Replay};
+
+/// How long after a tunnel's end the report of its replica's death may come.
+const DEATH_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a request asks for WebSocket. An error if it asks in a way that leaves open
 /// where it ends.
@@ -100,6 +105,7 @@ impl Tunnel {
         in_hand: Option<InHand>,
         client: Option<Replay>,
         silence: Duration,
+        tag: RequestTag,
     ) -> HttpResponse {
         let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
         response.upgrade("");
@@ -111,15 +117,24 @@ impl Tunnel {
         let pause = self.pause();
         let spoken = Cell::new(Instant::now());
         rt::spawn(async move {
-            let _in_flight = (&grant, in_hand);
-            tokio::select! {
-                () = pump(replica, pause, sender, gone, &spoken) => {}
+            let instance = Arc::clone(grant.instance());
+            let in_flight = (grant, in_hand);
+            let replica_ended = tokio::select! {
+                replica_ended = pump(replica, pause, sender, gone, &spoken) => replica_ended,
                 () = silence_of(client, &spoken, silence) => {
-                    info!("{}: a tunnel ends, silent for {silence:?}", grant.instance().id());
+                    info!("{}: a tunnel ends, silent for {silence:?}", instance.id());
+                    false
                 }
-                () = grant.instance().ended() => {
-                    info!("{}: a tunnel ends with its replica", grant.instance().id());
+                () = instance.ended() => {
+                    info!("{}: a tunnel ends with its replica", instance.id());
+                    true
                 }
+            };
+            drop(in_flight);
+            if replica_ended && is_lost_soon(&instance).await {
+                let now = std::time::Instant::now();
+                let cut = || tag.interrupted(Interruption::Cut);
+                instance.interrupted().record(now, cut);
             }
         });
         let body = TunnelBody {
@@ -130,6 +145,20 @@ impl Tunnel {
         *response.headers_mut() = fields;
         response
     }
+}
+
+/// Whether the end of a tunnel was that of its replica: a process that dies closes its
+/// connections before its end is known.
+async fn is_lost_soon(instance: &Instance) -> bool {
+    let lost = async {
+        tokio::select! {
+            () = instance.lost() => {}
+            () = instance.ended() => {}
+        }
+    };
+    tokio::time::timeout(DEATH_REPORT_TIMEOUT, lost)
+        .await
+        .is_ok()
 }
 
 /// A body of unknown length in an answer that declines. actix announces chunks there, as
@@ -192,34 +221,34 @@ async fn silence_of(client: Option<Replay>, replica: &Cell<Instant>, silence: Du
 type Piece = Result<Bytes, PayloadError>;
 
 /// Moves what the replica says, one piece at a time, and keeps the other direction going
-/// while there is no room for a piece.
+/// while there is no room for a piece. Whether the replica ended it.
 async fn pump(
     mut replica: ClientResponse,
     pause: Pause,
     mut client: mpsc::Sender<Piece>,
     gone: oneshot::Receiver<()>,
     spoken: &Cell<Instant>,
-) {
+) -> bool {
     let mut gone = pin!(gone);
     poll_fn(|cx| {
         loop {
             if gone.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(false);
             }
             let room = client.poll_ready(cx);
             pause.set(room.is_pending());
             let Some(piece) = ready!(Pin::new(&mut replica).poll_next(cx)) else {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             };
             spoken.set(Instant::now());
             let last = piece.is_err();
             // Without room nothing was read, but an end may have been found.
             if client.try_send(piece).is_err() || last {
-                return Poll::Ready(());
+                return Poll::Ready(last);
             }
         }
     })
-    .await;
+    .await
 }
 
 /// The replica's side of a tunnel, for actix. Dropping it ends the tunnel.

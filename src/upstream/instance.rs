@@ -9,6 +9,7 @@ use awc::http::uri::Authority;
 use tokio::sync::Notify;
 
 use super::capacity::Capacity;
+use super::interrupted::InterruptedRequests;
 use super::outlier::{OutlierDesk, Strikes};
 use super::sign::Sign;
 use super::warmth::Warmth;
@@ -49,6 +50,7 @@ pub struct Instance {
     most: u32,
     capacity: Arc<Capacity>,
     fleet: Arc<FleetLoad>,
+    interrupted: Arc<InterruptedRequests>,
 }
 
 impl Instance {
@@ -81,6 +83,7 @@ impl Instance {
             most: capacity.most(),
             capacity,
             fleet,
+            interrupted: Arc::default(),
         })
     }
 
@@ -157,6 +160,11 @@ impl Instance {
     /// The share of its own slots that it serves: less than 1 while it is fresh.
     pub fn warmth(&self) -> f64 {
         self.warmth.share()
+    }
+
+    /// The requests that broke off while it had them.
+    pub fn interrupted(&self) -> &Arc<InterruptedRequests> {
+        &self.interrupted
     }
 
     /// Tells whoever is still trying to connect that it is of no use any more.

@@ -71,6 +71,11 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// Whether the replica had, or may have had, the request when it went wrong.
+    pub fn reached_the_replica(&self) -> bool {
+        !self.is_clients() && !matches!(self, Self::NotConnected { .. } | Self::OutOfFiles)
+    }
+
     /// Whether the replica had no part in it.
     pub fn is_clients(&self) -> bool {
         matches!(
