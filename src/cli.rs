@@ -1,11 +1,12 @@
 //! The command line: from arguments and environment to an [`Invocation`].
 //!
-//! [`parse`] takes both as values and touches nothing but the `--config` file, so that a
-//! test can say what it likes without a process of its own.
+//! [`parse`] takes both as values and touches nothing but the files that they name (`--config`,
+//! `--env-file`), so that a test can say what it likes without a process of its own.
 
 mod analyze;
 mod command;
 mod drill;
+mod mistakes;
 mod ring;
 
 use std::ffi::OsString;
@@ -88,6 +89,8 @@ impl fmt::Display for Page {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageError {
     mistakes: Vec<String>,
+    /// The subcommand that they are about, such as `ring show`; empty without one.
+    subcommand: String,
 }
 
 impl UsageError {
@@ -99,15 +102,16 @@ impl UsageError {
 
 impl From<Vec<String>> for UsageError {
     fn from(mistakes: Vec<String>) -> Self {
-        Self { mistakes }
+        Self {
+            mistakes,
+            subcommand: String::new(),
+        }
     }
 }
 
 impl From<String> for UsageError {
     fn from(mistake: String) -> Self {
-        Self {
-            mistakes: vec![mistake],
-        }
+        vec![mistake].into()
     }
 }
 
@@ -116,7 +120,8 @@ impl fmt::Display for UsageError {
         for mistake in &self.mistakes {
             writeln!(f, "error: {mistake}")?;
         }
-        f.write_str("try 'ringmaster --help'")
+        let blank = if self.subcommand.is_empty() { "" } else { " " };
+        write!(f, "try 'ringmaster {}{blank}--help'", self.subcommand)
     }
 }
 
@@ -132,54 +137,53 @@ pub fn parse(
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Invocation, UsageError> {
     let env: Vec<_> = env.into_iter().collect();
-    let matches = match command::command().try_get_matches_from(args) {
-        Ok(matches) => matches,
-        Err(error) => return page_or_mistake(&error),
+    let mut command = command::command();
+    let args = mistakes::with_help_flag(&command, args.into_iter().collect());
+    let subcommands = mistakes::selected(&command, &args);
+    let parsed = match command.try_get_matches_from_mut(&args) {
+        Ok(matches) => invocation(&matches, &env),
+        Err(error) if is_page(&error) => Ok(Invocation::Print(Page(error.render()))),
+        Err(error) => Err(mistakes::describe(&error, &command, &subcommands).into()),
     };
+    parsed.map_err(|error| UsageError {
+        subcommand: subcommands.join(" "),
+        ..error
+    })
+}
+
+/// clap reports help and version as errors.
+fn is_page(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    )
+}
+
+fn invocation(
+    matches: &ArgMatches,
+    env: &[(OsString, OsString)],
+) -> Result<Invocation, UsageError> {
     match matches.subcommand() {
-        Some((command::REPLICA, matches)) => replica(matches, &env),
-        Some((command::HEALTHCHECK, matches)) => healthcheck(matches, &env),
-        Some((command::RING, matches)) => ring::request(matches, &env),
+        Some((command::REPLICA, matches)) => replica(matches, env),
+        Some((command::HEALTHCHECK, matches)) => healthcheck(matches, env),
+        Some((command::RING, matches)) => ring::request(matches, env),
         Some((analyze::NAME, matches)) => analyze::invocation(matches),
         Some((drill::NAME, matches)) => drill::invocation(matches),
         Some((command::CHECK, matches)) => {
-            let (layers, settings, warnings) = configure(matches, &env)?;
+            let (layers, settings, warnings) = configure(matches, env)?;
             Ok(Invocation::Check {
                 report: config::report(&layers, &settings),
                 warnings,
             })
         }
         _ => {
-            let (_, settings, warnings) = configure(&matches, &env)?;
+            let (_, settings, warnings) = configure(matches, env)?;
             Ok(Invocation::Balance {
                 settings: Box::new(settings),
                 warnings,
             })
         }
     }
-}
-
-/// clap reports help as an error, and a mistake with advice that we give once, at the end.
-fn page_or_mistake(error: &clap::Error) -> Result<Invocation, UsageError> {
-    let text = error.render();
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        return Ok(Invocation::Print(Page(text)));
-    }
-    let text = text.to_string();
-    let mistake = text
-        .split("\n\n")
-        .take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more"))
-        .flat_map(str::lines)
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join("; ")
-        // A list that a colon announces needs no more.
-        .replace(":; ", ": ");
-    let mistake = mistake.strip_prefix("error: ").unwrap_or(&mistake);
-    Err(mistake.to_owned().into())
 }
 
 /// Puts the layers together and judges them.
@@ -212,16 +216,20 @@ fn configure(
             Err(wrong) => {
                 // What else is wrong cannot be told from what the file may have said.
                 mistakes.extend(wrong);
-                return Err(UsageError { mistakes });
+                return Err(mistakes.into());
             }
         }
     }
     match config::settings(&layers) {
-        Ok(settings) if mistakes.is_empty() => Ok((layers, settings, environment.warnings)),
-        Ok(_) => Err(UsageError { mistakes }),
+        Ok(settings) if mistakes.is_empty() => {
+            let mut warnings = environment.warnings;
+            warnings.extend(config::command_warnings(&settings));
+            Ok((layers, settings, warnings))
+        }
+        Ok(_) => Err(mistakes.into()),
         Err(wrong) => {
             mistakes.extend(wrong);
-            Err(UsageError { mistakes })
+            Err(mistakes.into())
         }
     }
 }

@@ -108,6 +108,7 @@ async fn the_ring_changes_under_load_and_no_request_fails() {
         json!({"virtual_servers": 20, "slots": 1024}),
         json!({"strategy": "rendezvous", "balance_factor": 1.25}),
         json!({"balance_factor": null}),
+        json!({"balance_factor": "none"}),
     ] {
         load.go_on_for(30).await;
         let reply = patch(&admin, "", change.clone()).await;
@@ -208,6 +209,12 @@ async fn wrong_changes_are_refused_and_change_nothing() {
         ),
         ("", json!({"weights": {"Server1": 0}}), 400, "1 to 1000"),
         ("", json!({"balance_factor": 0.5}), 400, "balance factor"),
+        (
+            "",
+            json!({"balance_factor": "two"}),
+            400,
+            "expected a number, null or \"none\"",
+        ),
         ("", json!({"slot": 5}), 400, "unknown field"),
         ("?dry_run=maybe", json!({}), 400, "dry_run=true"),
     ] {

@@ -411,6 +411,8 @@ fn wrong_use_is_told_in_full() {
         &["show", "--members", "a b,S1=0,S2"],
         &["show", "--members", ","],
         &["show", "--members", "S1,S1"],
+        &["show", "--members", "S1,s1"],
+        &["show", "--members", "localhost,S2."],
         &["show", "--members", "S1", "--replicas", "2"],
         &["show", "--strategy", "best", "--replicas", "many"],
         &["show", "--strategy", "maglev", "--slots", "65536"],

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Command, value_parser};
 
-use super::command::flag;
+use super::command::{flag, number};
 use super::{Invocation, UsageError, check_url};
 use crate::analysis::{Experiment, KillCommand, Options, RunningTarget, TargetOptions};
 
@@ -63,26 +63,26 @@ pub(super) fn command() -> Command {
             .conflicts_with("kill-command"),
             flag("pid", "PID", "Its process on this machine, for its memory")
                 .requires("url")
-                .value_parser(value_parser!(u32).range(1..)),
+                .value_parser(number(1, u32::MAX)),
             flag(
                 "requests",
                 "N",
                 "Requests in each measurement of A-1, A-2 and A-4",
             )
             .default_value("10000")
-            .value_parser(value_parser!(u32).range(1..=10_000_000)),
+            .value_parser(number(1_u32, 10_000_000)),
             flag("concurrency", "N", "So many of them at once")
                 .default_value("64")
-                .value_parser(value_parser!(u32).range(1..=1_000)),
+                .value_parser(number(1_u32, 1_000)),
             flag("scale", "N", "Requests to hold open at once")
                 .default_value("10000")
-                .value_parser(value_parser!(u32).range(1..=28_000)),
+                .value_parser(number(1_u32, 28_000)),
             flag("only", "LIST", "Of a1,a2,a3,a4,scale only these")
                 .value_delimiter(',')
                 .value_parser(|text: &str| text.parse::<Experiment>()),
             flag("seed", "N", "Where the random request ids begin")
                 .default_value("1")
-                .value_parser(value_parser!(u64)),
+                .value_parser(number(0, u64::MAX)),
             flag("out", "DIR", "The folder for the results")
                 .default_value("analysis")
                 .value_parser(value_parser!(PathBuf)),
@@ -139,7 +139,7 @@ fn target(matches: &ArgMatches) -> Result<TargetOptions, UsageError> {
     let kills = words("kill-command").map(KillCommand::Kills);
     let kill = words("pid-command").map(KillCommand::PrintsPid).or(kills);
     if !mistakes.is_empty() {
-        return Err(UsageError { mistakes });
+        return Err(mistakes.into());
     }
     Ok(base.map_or(TargetOptions::Own, |url| {
         TargetOptions::Running(RunningTarget {

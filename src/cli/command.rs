@@ -1,10 +1,12 @@
 //! The command line as clap sees it, and the words of its help.
 
+use std::fmt;
+
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::config::{Allowed, CONFIG, OPTIONS, OptionSpec, Shape};
+use crate::config::{self, Allowed, CONFIG, OPTIONS, OptionSpec, Shape};
 
 /// Wider lines are hard to read, however wide the terminal is.
 const MAX_WIDTH: usize = 100;
@@ -38,7 +40,8 @@ const AFTER_LONG_HELP: &str = "\
 Each option is also an environment variable (--heartbeat-path: RINGMASTER_HEARTBEAT_PATH) and, \
 without its dashes, a key of the --config file. Flags win over variables, variables over the \
 file. A list (--upstream, --env) is separated by commas in a variable, and comes whole from one \
-place. An empty variable counts as not set.
+place; RINGMASTER_ENV__NAME is one entry of --env, commas included. An empty variable counts as not \
+set.
 
 Examples:
   Three demo replicas, to look around: curl localhost:5000/home
@@ -98,6 +101,24 @@ pub(super) fn command() -> Command {
 /// `--name VALUE`.
 pub(super) fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// Reads a whole number from `least` to `most`.
+pub(super) fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: Copy + PartialOrd + TryFrom<u64> + fmt::Display,
+{
+    move |text| {
+        let number = config::whole(text).map(T::try_from);
+        match number {
+            Err(wrong) => Err(format!("{wrong}; allowed is {least} to {most}")),
+            Ok(Ok(number)) if number < least => {
+                Err(format!("too small; allowed is {least} to {most}"))
+            }
+            Ok(Ok(number)) if number <= most => Ok(number),
+            Ok(_) => Err(format!("too large; allowed is {least} to {most}")),
+        }
+    }
 }
 
 pub(super) fn help() -> Arg {

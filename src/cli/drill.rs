@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
-use super::command::flag;
+use super::command::{flag, number};
 use super::{Invocation, UsageError, check_url};
 use crate::drill::{Fault, Options};
 
@@ -58,7 +58,7 @@ pub(super) fn command() -> Command {
             .value_parser(duration),
             flag("rate", "N", "Requests a second, 1 to 5000")
                 .default_value("200")
-                .value_parser(value_parser!(u32).range(1..=5_000)),
+                .value_parser(number(1_u32, 5_000)),
             flag("url", "URL", "Where the balancer listens").default_value("http://127.0.0.1:5000"),
             flag("admin-url", "URL", "Its --admin address").default_value("http://127.0.0.1:5001"),
             Arg::new("json")
@@ -122,6 +122,6 @@ pub(super) fn invocation(matches: &ArgMatches) -> Result<Invocation, UsageError>
     if mistakes.is_empty() {
         Ok(Invocation::Drill(Box::new(options)))
     } else {
-        Err(UsageError { mistakes })
+        Err(mistakes.into())
     }
 }

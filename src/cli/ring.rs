@@ -187,7 +187,10 @@ pub(super) fn request(
         Some(none) if none.is_empty() => {
             return Err(format!("{MEMBERS}: nobody is named; allowed is {MEMBER}").into());
         }
-        Some(members) => members,
+        Some(members) => {
+            refuse_same_in_dns(&members)?;
+            members
+        }
         None => settings.replicas.into_iter().map(Member::new).collect(),
     };
     let table = build(&settings.ring, &members)?;
@@ -214,6 +217,18 @@ pub(super) fn request(
 
 fn build(spec: &RingSpec, members: &[Member]) -> Result<SlotTable, UsageError> {
     SlotTable::build(spec, members).map_err(|wrong| wrong.to_string().into())
+}
+
+/// A fleet of such members could not be.
+fn refuse_same_in_dns(members: &[Member]) -> Result<(), UsageError> {
+    let places = members.iter().enumerate();
+    let mut pairs = places.flat_map(|(place, a)| members[..place].iter().map(move |b| (a, b)));
+    match pairs.find(|(a, b)| a.name != b.name && a.name.is_same_in_dns(&b.name)) {
+        Some((a, b)) => {
+            Err(format!("{MEMBERS}: DNS cannot tell {} from {}", a.name, b.name).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The ring as it would be.

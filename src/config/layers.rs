@@ -73,14 +73,19 @@ pub(super) fn split_list(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The known name that somebody most likely meant.
-pub(super) fn meant<N: AsRef<str>>(text: &str, known: impl IntoIterator<Item = N>) -> Option<N> {
-    // A third of the letters wrong is still a slip of the hand; more is another word.
+/// The known name that a text is a slip of: one letter wrong, two in a name of eight letters or
+/// more. What is further off is another word, and a guess would mislead.
+pub(crate) fn meant<N: AsRef<str>>(text: &str, known: impl IntoIterator<Item = N>) -> Option<N> {
+    let in_one_case = |text: &str| text.to_ascii_lowercase().replace('_', "-");
+    let text = in_one_case(text);
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(text, name.as_ref()), name))
+        .map(|name| {
+            let name_in_one_case = in_one_case(name.as_ref());
+            (strsim::damerau_levenshtein(&text, &name_in_one_case), name)
+        })
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, name)| *distance <= 1.max(name.as_ref().len() / 3))
+        .filter(|(distance, name)| *distance <= if name.as_ref().len() < 8 { 1 } else { 2 })
         .map(|(_, name)| name)
 }
 
@@ -90,10 +95,27 @@ mod tests {
 
     #[test]
     fn slips_of_the_hand_are_recognised() {
-        let known = ["replicas", "replica-port", "env", "key"];
+        let known = [
+            "replicas",
+            "replica-port",
+            "env",
+            "key",
+            "body-timeout",
+            "pids",
+        ];
         assert_eq!(meant("replcas", known), Some("replicas"));
         assert_eq!(meant("replica_port", known), Some("replica-port"));
         assert_eq!(meant("evn", known), Some("env"));
-        assert_eq!(meant("colour", known), None);
+        assert_eq!(meant("Replica_Port", known), Some("replica-port"));
+        for another_word in [
+            "colour",
+            "port",
+            "read-timeout",
+            "timeout",
+            "replace",
+            "ids-of",
+        ] {
+            assert_eq!(meant(another_word, known), None, "{another_word}");
+        }
     }
 }

@@ -9,6 +9,8 @@
 //! each with its key, its origin and what is allowed. From then on there are types.
 
 mod address;
+mod command;
+mod env_file;
 mod environment;
 mod file;
 mod key_source;
@@ -30,9 +32,10 @@ pub use options::OPTIONS;
 pub use settings::{HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times};
 
 pub(crate) use address::{host_and_port, listen as listen_address};
-pub(crate) use layers::{Given, Layer, Layers, Origin, Raw};
+pub(crate) use command::warnings as command_warnings;
+pub(crate) use layers::{Given, Layer, Layers, Origin, Raw, meant};
 pub(crate) use options::CONFIG;
 pub(crate) use report::report;
-pub(crate) use units::duration;
+pub(crate) use units::{duration, is_none, whole};
 pub(crate) use validate::{ring_spec, settings};
 pub(crate) use {environment::read as read_environment, file::read as read_file};

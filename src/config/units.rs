@@ -26,13 +26,22 @@ pub(super) fn duration_text(duration: Duration) -> String {
 }
 
 /// Reads a whole number.
-pub(super) fn whole(text: &str) -> Result<u64, String> {
+pub(crate) fn whole(text: &str) -> Result<u64, String> {
     let digits = text.trim();
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err("not a whole number".to_owned());
     }
     // Digits alone can only fail by being too many.
     digits.parse().map_err(|_| "too large".to_owned())
+}
+
+/// Whether a text says that there is no limit. `null` is what it is called in JSON, and what
+/// templates make of nothing.
+pub(crate) fn is_none(text: &str) -> bool {
+    let text = text.trim();
+    ["none", "null"]
+        .iter()
+        .any(|none| text.eq_ignore_ascii_case(none))
 }
 
 /// The least memory that the engine takes for a container.
@@ -51,10 +60,10 @@ pub(super) fn body(text: &str) -> Result<Option<u64>, String> {
 /// Reads a number of bytes. Units are powers of 1024, whether they are written `m`, `mb` or
 /// `MiB`; `none` is none. `what` says what is wanted.
 fn bytes(text: &str, least: u64, what: &str) -> Result<Option<u64>, String> {
-    let text = text.trim().to_ascii_lowercase();
-    if text == "none" {
+    if is_none(text) {
         return Ok(None);
     }
+    let text = text.trim().to_ascii_lowercase();
     let unit_at = text
         .find(|c: char| !(c.is_ascii_digit() || c == '.'))
         .unwrap_or(text.len());
@@ -83,10 +92,10 @@ fn bytes(text: &str, least: u64, what: &str) -> Result<Option<u64>, String> {
 
 /// Reads a number of CPUs such as `0.5`, in billionths; `none` is no limit.
 pub(super) fn cpus(text: &str) -> Result<Option<u64>, String> {
-    let text = text.trim();
-    if text == "none" {
+    if is_none(text) {
         return Ok(None);
     }
+    let text = text.trim();
     let nanos = decimal(text).ok_or_else(|| "not a number of CPUs such as 0.5".to_owned())?;
     match u64::try_from(nanos) {
         // The engine refuses less than a hundredth.
@@ -100,7 +109,7 @@ pub(super) fn cpus(text: &str) -> Result<Option<u64>, String> {
 pub(super) fn pids(text: &str) -> Result<Option<u32>, String> {
     /// The kernel's `PID_MAX_LIMIT`.
     const MOST: u32 = 4_194_304;
-    if text.trim() == "none" {
+    if is_none(text) {
         return Ok(None);
     }
     match u32::try_from(whole(text)?) {
@@ -169,6 +178,8 @@ mod tests {
             ("6144k", Ok(Some(6 << 20))),
             ("6291456", Ok(Some(6 << 20))),
             ("none", Ok(None)),
+            ("None", Ok(None)),
+            ("null", Ok(None)),
             ("6291455", Err("too small")),
             ("0", Err("too small")),
             ("8388608t", Err("too large")),
@@ -193,6 +204,8 @@ mod tests {
             ("8k", Ok(Some(8192))),
             ("10 MiB", Ok(Some(10 << 20))),
             ("none", Ok(None)),
+            ("null", Ok(None)),
+            ("nil", Err(wrong)),
             ("0", Err("too small")),
             ("8388608t", Err("too large")),
             ("all", Err(wrong)),
@@ -209,6 +222,7 @@ mod tests {
             ("2", Ok(Some(2_000_000_000))),
             ("0.123456789", Ok(Some(123_456_789))),
             ("none", Ok(None)),
+            ("null", Ok(None)),
             ("0.001", Err("too small")),
             ("0", Err("too small")),
             ("1025", Err("too large")),

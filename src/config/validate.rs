@@ -12,7 +12,7 @@ use super::option::RuntimeKind;
 use super::options::OPTIONS;
 use super::reader::Reader;
 use super::settings::{HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times};
-use super::{KeySource, address, text, units};
+use super::{KeySource, address, env_file, text, units};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
 use crate::open_files;
 use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
@@ -230,9 +230,9 @@ fn refuse_strangers(reader: &mut Reader<'_>, kind: RuntimeKind, because: &str) {
     }
 }
 
-/// A value, or `none`.
+/// A value, or `none` or `null`.
 fn or_none<T: FromStr>(text: &str, wrong: &str) -> Result<Option<T>, String> {
-    if text == "none" {
+    if units::is_none(text) {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| wrong.to_owned())
@@ -288,11 +288,18 @@ fn template(reader: &mut Reader<'_>) -> ReplicaTemplate {
 }
 
 fn variables(reader: &mut Reader<'_>) -> Vec<(String, String)> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    let mut set = |key: String, value: String| match variables.iter_mut().find(|(k, _)| *k == key) {
+        Some((_, present)) => *present = value,
+        None => variables.push((key, value)),
+    };
+    for (_, lines) in reader.list("env-file", env_file::read) {
+        lines.into_iter().for_each(|(key, value)| set(key, value));
+    }
     let mut seen = HashSet::new();
-    let mut variables = Vec::new();
     for (item, (key, value)) in reader.list("env", text::variable) {
         if seen.insert(key.clone()) {
-            variables.push((key, value));
+            set(key, value);
         } else {
             reader.item_mistake("env", &item, format!("{key} is set twice"));
         }
@@ -344,7 +351,7 @@ fn upstreams(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<Upstream> {
             "missing; runtime static needs at least one HOST:PORT or NAME=HOST:PORT",
         );
     }
-    let mut names = HashSet::new();
+    let mut names: Vec<ReplicaName> = Vec::new();
     let mut addresses = HashSet::new();
     let mut upstreams = Vec::new();
     for (item, upstream) in read {
@@ -354,12 +361,16 @@ fn upstreams(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<Upstream> {
                 &item,
                 format!("{} is given twice", upstream.address),
             );
-        } else if !names.insert(upstream.name.clone()) {
-            reader.item_mistake(
-                "upstream",
-                &item,
-                format!("the name {} is given twice", upstream.name),
-            );
+        } else if let Some(other) = names
+            .iter()
+            .find(|name| name.is_same_in_dns(&upstream.name))
+        {
+            let wrong = if *other == upstream.name {
+                format!("the name {other} is given twice")
+            } else {
+                format!("DNS cannot tell the name {} from {other}", upstream.name)
+            };
+            reader.item_mistake("upstream", &item, wrong);
         } else if is_own_address(&upstream.address, listen) {
             reader.item_mistake(
                 "upstream",
@@ -367,6 +378,7 @@ fn upstreams(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<Upstream> {
                 "is where the balancer itself listens; it would forward to itself",
             );
         }
+        names.push(upstream.name.clone());
         upstreams.push(upstream);
     }
     upstreams

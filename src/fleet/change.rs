@@ -75,6 +75,14 @@ pub enum ChangeError {
     /// The ring has no room for them.
     #[error("{0}")]
     NoRoom(#[from] BuildError),
+    /// A name that DNS cannot tell from that of a replica which exists, or is named as well.
+    #[error("DNS cannot tell {name} from {other}: names differ in more than case")]
+    SameInDns {
+        /// What was asked.
+        name: ReplicaName,
+        /// The other name.
+        other: ReplicaName,
+    },
     /// No such replica.
     #[error("there is no replica {0}")]
     Unknown(ReplicaName),
@@ -132,6 +140,7 @@ pub fn choose_newcomers(
     if let Some(taken) = names.iter().find(|name| present.contains(name)) {
         return Err(ChangeError::NameTaken(taken.clone()));
     }
+    refuse_same_in_dns(&names, present)?;
     let mut taken = present.clone();
     taken.extend(names.iter().cloned());
     while names.len() < n {
@@ -140,6 +149,23 @@ pub fn choose_newcomers(
         names.push(name);
     }
     Ok(names)
+}
+
+/// Every two names, of newcomers or of what is present, must be two to DNS as well.
+fn refuse_same_in_dns(
+    names: &[ReplicaName],
+    present: &HashSet<ReplicaName>,
+) -> Result<(), ChangeError> {
+    for (place, name) in names.iter().enumerate() {
+        let others = names[..place].iter().chain(present);
+        if let Some(other) = others.into_iter().find(|other| other.is_same_in_dns(name)) {
+            return Err(ChangeError::SameInDns {
+                name: name.clone(),
+                other: other.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The names of the replicas to remove, if the request is sound. `roster` are the
@@ -240,6 +266,18 @@ mod tests {
             ),
             (add(2, &["a", "a"]), "a is named twice"),
             (add(2, &["a", "Server2"]), "Server2 exists already"),
+            (
+                add(1, &["server2"]),
+                "DNS cannot tell server2 from Server2: names differ in more than case",
+            ),
+            (
+                add(2, &["a", "A"]),
+                "DNS cannot tell A from a: names differ in more than case",
+            ),
+            (
+                add(1, &["localhost"]),
+                "\"localhost\" is not a replica name: DNS takes it for the machine that asks",
+            ),
             (
                 add(1, &["a b"]),
                 "\"a b\" is not a replica name: 1 to 63 letters, digits, '-', '_' and '.' are allowed, a letter or digit first",

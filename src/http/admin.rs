@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::Worker;
 use super::error::{AdminError, Envelope};
+use super::json_error;
 use crate::actors::supervisor::{ChangeReplicas, ListReplicas};
 use crate::fleet::Change;
 use crate::ring::ReplicaName;
@@ -139,8 +140,10 @@ pub async fn read_json<T: DeserializeOwned>(
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| AdminError::BadBody(format!("the body must be like {example}: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let wrong = json_error::describe(&error);
+        AdminError::BadBody(format!("the body must be like {example}: {wrong}"))
+    })
 }
 
 fn is_json(request: &HttpRequest) -> bool {

@@ -18,6 +18,7 @@ use actix::Recipient;
 use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::admin::read_json;
@@ -231,15 +232,58 @@ struct RingPatch {
     strategy: Option<String>,
     slots: Option<u32>,
     virtual_servers: Option<u32>,
-    /// A number, or null for none.
+    /// A number, or null or "none" for none.
     #[serde(deserialize_with = "given")]
     balance_factor: Option<Option<f64>>,
     weights: BTreeMap<String, u32>,
 }
 
-/// Tells null, which lifts the bound, from nothing, which leaves it.
+/// Tells null, which lifts the bound, from nothing, which leaves it. `"none"`, as the flag has
+/// it, is null.
 fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<f64>>, D::Error> {
-    Option::deserialize(from).map(Some)
+    from.deserialize_any(NumberOrNone).map(Some)
+}
+
+struct NumberOrNone;
+
+impl Visitor<'_> for NumberOrNone {
+    type Value = Option<f64>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a number, null or \"none\"")
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Option<f64>, E> {
+        Ok(Some(number))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "such factors are out of range, rounded or not"
+    )]
+    fn visit_u64<E>(self, number: u64) -> Result<Option<f64>, E> {
+        Ok(Some(number as f64))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "such factors are out of range, rounded or not"
+    )]
+    fn visit_i64<E>(self, number: i64) -> Result<Option<f64>, E> {
+        Ok(Some(number as f64))
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<f64>, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Option<f64>, E> {
+        if crate::config::is_none(text) {
+            Ok(None)
+        } else {
+            Err(E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
 }
 
 /// The answer to `PATCH /ring`.

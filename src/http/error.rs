@@ -103,7 +103,9 @@ impl ResponseError for AdminError {
                 | ChangeError::NoRoom(_)
                 | ChangeError::NamedTwice(_) => StatusCode::BAD_REQUEST,
                 ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
-                ChangeError::NameTaken(_) | ChangeError::FixedFleet => StatusCode::CONFLICT,
+                ChangeError::NameTaken(_)
+                | ChangeError::SameInDns { .. }
+                | ChangeError::FixedFleet => StatusCode::CONFLICT,
                 ChangeError::Busy(_) | ChangeError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
                 ChangeError::StartFailed(_) | ChangeError::StopFailed(_) => {
                     StatusCode::INTERNAL_SERVER_ERROR

@@ -14,6 +14,7 @@ mod expect;
 mod forwarded;
 mod framing;
 mod headers;
+mod json_error;
 mod key;
 mod lane;
 mod last_words;

@@ -8,17 +8,40 @@ use std::sync::Arc;
 /// The name of a replica, such as `Server1`. It outlives the replica's instances.
 ///
 /// A name doubles as a host name and as part of a container's name, so it is 1 to
-/// 63 letters, digits, `-`, `_` and `.`, and starts with a letter or a digit.
+/// 63 letters, digits, `-`, `_` and `.`, starts with a letter or a digit, does not end with `.`
+/// and is not `localhost`. Two replicas have names that DNS can tell apart
+/// ([`Self::is_same_in_dns`]); whoever makes up a member set sees to that.
 /// Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaName(Arc<str>);
 
 /// A text that cannot be a replica's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a replica name: 1 to 63 letters, digits, '-', '_' and '.' are allowed, a letter or digit first"
-)]
+#[error("{0:?} is not a replica name: {rule}", rule = broken_rule(.0))]
 pub struct InvalidName(pub String);
+
+/// Why a text is not a replica's name.
+fn broken_rule(text: &str) -> &'static str {
+    if is_plain(text) && is_localhost(text.trim_end_matches('.')) {
+        "DNS takes it for the machine that asks"
+    } else if is_plain(text) && text.ends_with('.') {
+        "DNS cannot tell it from the name without the last '.'"
+    } else {
+        "1 to 63 letters, digits, '-', '_' and '.' are allowed, a letter or digit first"
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let first_is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    first_is_plain && text.len() <= ReplicaName::MAX_LEN && text.chars().all(allowed)
+}
+
+/// Whether resolvers answer a name with the loopback address, whoever bears it (RFC 6761, 6.3).
+fn is_localhost(text: &str) -> bool {
+    let last_label = text.rsplit('.').next();
+    last_label.is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+}
 
 impl ReplicaName {
     /// The longest name, in bytes: that of a DNS label (RFC 1035, section 2.3.4).
@@ -27,6 +50,11 @@ impl ReplicaName {
     /// A name for a server that is known by its address alone (`127.0.0.1:9001`).
     pub fn from_address(address: &str) -> Self {
         Self(address.into())
+    }
+
+    /// Whether DNS cannot tell two names apart: it ignores case (RFC 4343).
+    pub fn is_same_in_dns(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
     }
 
     /// The name as text.
@@ -39,9 +67,7 @@ impl FromStr for ReplicaName {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let first_is_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if first_is_plain && text.len() <= Self::MAX_LEN && text.chars().all(allowed) {
+        if is_plain(text) && !text.ends_with('.') && !is_localhost(text) {
             Ok(Self(text.into()))
         } else {
             Err(InvalidName(text.chars().take(80).collect()))
@@ -113,7 +139,15 @@ mod tests {
 
     #[test]
     fn names_are_host_names_and_nothing_else() {
-        for good in ["Server1", "s", "a.b-c_d", "9lives", &"x".repeat(63)] {
+        for good in [
+            "Server1",
+            "s",
+            "a.b-c_d",
+            "9lives",
+            "localhost.a",
+            "localhost1",
+            &"x".repeat(63),
+        ] {
             assert_eq!(good.parse::<ReplicaName>().unwrap().as_str(), good);
         }
         for bad in [
@@ -125,10 +159,30 @@ mod tests {
             "ä",
             "a\n",
             "a:1",
+            "a.",
+            "localhost",
+            "LocalHost",
+            "a.localhost",
             &"x".repeat(64),
         ] {
             assert!(bad.parse::<ReplicaName>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_that_mislead_dns_are_refused_with_the_reason() {
+        let refusal = |text: &str| text.parse::<ReplicaName>().unwrap_err().to_string();
+        assert_eq!(
+            refusal("S1."),
+            "\"S1.\" is not a replica name: DNS cannot tell it from the name without the last '.'"
+        );
+        assert_eq!(
+            refusal("Localhost."),
+            "\"Localhost.\" is not a replica name: DNS takes it for the machine that asks"
+        );
+        let name = |text: &str| text.parse::<ReplicaName>().unwrap();
+        assert!(name("Server1").is_same_in_dns(&name("sERVER1")));
+        assert!(!name("Server1").is_same_in_dns(&name("Server2")));
     }
 
     #[test]

@@ -65,7 +65,13 @@ impl Change {
         for member in &self.join {
             // Also if it leaves: the two together would be a new weight, or nothing.
             let there = |members: &[Member]| members.iter().any(|m| m.name == member.name);
-            if there(before) {
+            let after_alike = after
+                .iter()
+                .find(|m| m.name.is_same_in_dns(&member.name) && m.name != member.name);
+            if let Some(other) = after_alike {
+                let wrong = format!("DNS cannot tell it from {}", other.name);
+                mistake("join", member.name.as_str(), wrong);
+            } else if there(before) {
                 let wrong = "is there already; --weight changes its weight";
                 mistake("join", member.name.as_str(), wrong.to_owned());
             } else if there(&after) {
@@ -123,7 +129,9 @@ mod tests {
     #[test]
     fn all_that_cannot_be_done_is_told() {
         let change = Change {
-            join: ["A", "D", "D"].map(|name| member(name).unwrap()).into(),
+            join: ["A", "D", "D", "c"]
+                .map(|name| member(name).unwrap())
+                .into(),
             leave: ["X", "A", "A"].map(str::to_owned).into(),
             weight: vec![("Y".to_owned(), Weight::default())],
         };
@@ -135,6 +143,7 @@ mod tests {
                 "leave A: leaves twice",
                 "join A: is there already; --weight changes its weight",
                 "join D: joins twice",
+                "join c: DNS cannot tell it from C",
             ]
         );
     }

@@ -8,6 +8,8 @@ fn lists_can_be_said_at_every_place() {
     for settings in [
         flags(&["--env", "A=1", "--env", "B=x=y"]),
         env(&[("RINGMASTER_ENV", "A=1, B=x=y")]),
+        env(&[("RINGMASTER_ENV__B", "x=y"), ("RINGMASTER_ENV__A", "1")]),
+        env(&[("RINGMASTER_ENV__B", "x=y"), ("RINGMASTER_ENV", "A=1")]),
         file("env = ['A=1', 'B=x=y']"),
         file("env = 'A=1,B=x=y'"),
         file("env = { A = 1, B = 'x=y' }"),
@@ -26,6 +28,70 @@ fn lists_can_be_said_at_every_place() {
     ] {
         let names: Vec<_> = settings.replicas.iter().map(ReplicaName::as_str).collect();
         assert_eq!(names, ["a", "h:2"]);
+    }
+}
+
+fn variables(settings: Settings) -> Vec<(String, String)> {
+    match settings.runtime {
+        RuntimeSettings::Process(template) => template.env,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_variable_of_its_own_may_hold_commas() {
+    let set = |name, value| variables(env(&[(name, value)]));
+    let pair = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+    assert_eq!(
+        set("RINGMASTER_ENV__HOSTS", "a,b, c,"),
+        pair("HOSTS", "a,b, c,")
+    );
+    // Its name may have two underscores itself.
+    assert_eq!(set("RINGMASTER_ENV__A__B", "1"), pair("A__B", "1"));
+    // As compose leaves it.
+    assert_eq!(set("RINGMASTER_ENV__A", ""), []);
+    // Flags win over the environment as a whole.
+    let said = Said {
+        args: &["--env", "B=2"],
+        env: &[("RINGMASTER_ENV__A", "1")],
+        file: None,
+    };
+    assert_eq!(variables(settings(said)), pair("B", "2"));
+}
+
+#[test]
+fn files_of_variables_are_read_line_by_line_and_env_wins_over_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = write(
+        "one",
+        "\u{feff}# hosts\n\n  HOSTS=a,b c\r\nQUOTED=\"x\"\nEMPTY=\n#OFF=1\nTWICE=1\nTWICE=2",
+    );
+    let two = write("two", "QUOTED=y\nMORE=z\n");
+    let expected = [
+        ("HOSTS", "a,b c"),
+        ("QUOTED", "y"),
+        ("EMPTY", ""),
+        ("TWICE", "2"),
+        ("MORE", "flag"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let both = format!("{one},{two}");
+    for settings in [
+        flags(&["--env-file", &one, "--env-file", &two, "--env", "MORE=flag"]),
+        env(&[
+            ("RINGMASTER_ENV_FILE", &both),
+            ("RINGMASTER_ENV__MORE", "flag"),
+        ]),
+        file(&format!(
+            "env-file = ['{one}', '{two}']\nenv = {{ MORE = 'flag' }}"
+        )),
+    ] {
+        assert_eq!(variables(settings), expected);
     }
 }
 
@@ -63,6 +129,10 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "heartbeat-path" => (["/a", "/b", "/c"], &[]),
         "command" => (["a", "b", "c"], &[]),
         "env" => (["A=1", "B=2", "C=3"], &[]),
+        "env-file" => (
+            ["tests/config/a.env", "tests/config/b.env", "/dev/null"],
+            &[],
+        ),
         "image" => (["a", "b", "c"], &[]),
         "trusted-proxy" => (["10.0.0.0/8", "10.1.2.3", "fd00::/8"], &[]),
         "upstream" => (["a:1", "b:2", "c:3"], &[]),

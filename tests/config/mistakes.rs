@@ -176,7 +176,44 @@ const WRONG: &[Wrong<'_>] = &[
             "env = \"A=...\" (from --env): A is set twice",
         ],
     ),
+    Wrong(
+        Said {
+            args: &[],
+            env: &[
+                ("RINGMASTER_ENV__PORT", "80"),
+                ("RINGMASTER_ENV", "A=1"),
+                ("RINGMASTER_ENV__A", "hush,hush"),
+            ],
+            file: None,
+        },
+        &[
+            "env = \"PORT=...\" (from RINGMASTER_ENV...): PORT is set by ringmaster; allowed is KEY=VALUE, where KEY is neither PORT nor SERVER_ID",
+            "env = \"A=...\" (from RINGMASTER_ENV...): A is set twice",
+        ],
+    ),
+    args(
+        &[
+            "--env-file",
+            "/nowhere/x.env",
+            "--env-file",
+            "tests/config/wrong.env",
+        ],
+        &[
+            "env-file = \"/nowhere/x.env\" (from --env-file): cannot read: No such file or directory (os error 2); allowed is a file of KEY=VALUE lines, where KEY is neither PORT nor SERVER_ID",
+            "env-file = \"tests/config/wrong.env\" (from --env-file): line 2: a value is missing; line 4: PORT is set by ringmaster; allowed is a file of KEY=VALUE lines, where KEY is neither PORT nor SERVER_ID",
+        ],
+    ),
     // Upstreams.
+    args(
+        &["--upstream", "Blue=a:1", "--upstream", "blue=b:1"],
+        &["upstream = \"blue=b:1\" (from --upstream): DNS cannot tell the name blue from Blue"],
+    ),
+    args(
+        &["--upstream", "localhost=a:1"],
+        &[
+            "upstream = \"localhost=a:1\" (from --upstream): \"localhost\" is not a replica name: DNS takes it for the machine that asks; allowed is HOST:PORT or NAME=HOST:PORT",
+        ],
+    ),
     args(
         &[
             "--upstream",
@@ -291,7 +328,32 @@ const WRONG: &[Wrong<'_>] = &[
     // What clap finds.
     args(
         &["--replcas", "3"],
-        &["unexpected argument '--replcas' found; tip: a similar argument exists: '--replicas'"],
+        &["unexpected argument '--replcas' found; did you mean --replicas?"],
+    ),
+    args(&["--port", "3"], &["unexpected argument '--port' found"]),
+    args(
+        &["drill", "--kill", "all", "--ratte", "3"],
+        &["unexpected argument '--ratte' found; did you mean --rate?"],
+    ),
+    args(
+        &["drill", "--kill", "all", "--rate", "0"],
+        &["invalid value '0' for '--rate <N>': too small; allowed is 1 to 5000"],
+    ),
+    args(
+        &["analyze", "--requests", "many"],
+        &[
+            "invalid value 'many' for '--requests <N>': not a whole number; allowed is 1 to 10000000",
+        ],
+    ),
+    args(
+        &["serve"],
+        &[
+            "'serve' is not a command; the commands are check, ring, replica, healthcheck, analyze, drill",
+        ],
+    ),
+    args(
+        &["ring", "help", "shwo"],
+        &["'shwo' is not a command; did you mean show?"],
     ),
     args(
         &["--replicas"],
@@ -303,7 +365,7 @@ const WRONG: &[Wrong<'_>] = &[
     ),
     args(
         &["repilca"],
-        &["unrecognized subcommand 'repilca'; tip: a similar subcommand exists: 'replica'"],
+        &["'repilca' is not a command; did you mean replica?"],
     ),
     args(
         &["--replicas", "1", "check"],
@@ -387,6 +449,148 @@ fn unknown_variables_are_warnings() {
     );
 }
 
+#[test]
+fn mistakes_point_to_the_help_of_their_own_subcommand() {
+    for (args, help) in [
+        (&["--replcas", "3"][..], "try 'ringmaster --help'"),
+        (
+            &["check", "--replicas", "0"],
+            "try 'ringmaster check --help'",
+        ),
+        (&["drill"], "try 'ringmaster drill --help'"),
+        (
+            &["drill", "--kill", "a", "--url", "x"],
+            "try 'ringmaster drill --help'",
+        ),
+        (
+            &["analyze", "--only", "a9"],
+            "try 'ringmaster analyze --help'",
+        ),
+        (
+            &["replica", "--listen", "x"],
+            "try 'ringmaster replica --help'",
+        ),
+        (&["ring"], "try 'ringmaster ring --help'"),
+        (
+            &["ring", "show", "--slots", "0"],
+            "try 'ringmaster ring show --help'",
+        ),
+        (&["help", "drlil"], "try 'ringmaster --help'"),
+    ] {
+        let args = std::iter::once(&"ringmaster")
+            .chain(args)
+            .map(OsString::from);
+        let error = cli::parse(args, []).unwrap_err().to_string();
+        assert_eq!(error.lines().last(), Some(help));
+    }
+}
+
+/// What is in messages of Rust's own and says nothing to others.
+const WORDS_OF_RUST: [&str; 9] = [
+    "usize",
+    "u32",
+    "u64",
+    "f64",
+    "..=",
+    "invalid digit",
+    "target type",
+    "variant",
+    "Some(",
+];
+
+#[test]
+fn every_option_refuses_nonsense_without_words_of_rust() {
+    let mut told = Vec::new();
+    for value in ["\u{1}", "-1", "99999999999999999999999", "1e999", "="] {
+        for option in OPTIONS.iter().filter(|option| option.key != "config") {
+            let flag = format!("--{}={value}", option.key);
+            told.extend(
+                parse(Said {
+                    args: &[&flag],
+                    ..Said::default()
+                })
+                .err(),
+            );
+        }
+        for (command, flags) in [
+            ("drill", &["for", "rate", "url"][..]),
+            (
+                "analyze",
+                &["pid", "requests", "concurrency", "scale", "only", "seed"],
+            ),
+        ] {
+            for flag in flags {
+                let flag = format!("--{flag}={value}");
+                let url = if command == "drill" {
+                    "--kill=all"
+                } else {
+                    "--url=http://a:1"
+                };
+                told.extend(
+                    parse(Said {
+                        args: &[command, url, &flag],
+                        ..Said::default()
+                    })
+                    .err(),
+                );
+            }
+        }
+    }
+    assert!(told.len() > 100, "{told:?}");
+    for line in told.concat() {
+        assert!(
+            !WORDS_OF_RUST.iter().any(|word| line.contains(word)),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn none_and_null_are_the_same() {
+    for (key, others) in [
+        ("balance-factor", &[][..]),
+        ("max-in-flight", &[]),
+        ("max-body", &[]),
+        ("memory", &["--image", "x"]),
+        ("cpus", &["--image", "x"]),
+        ("pids", &["--image", "x"]),
+    ] {
+        let with = |value: &str| flags(&[others, &[&format!("--{key}={value}")]].concat());
+        assert_eq!(with("none"), with("null"), "{key}");
+        assert_eq!(with("none"), with("None"), "{key}");
+    }
+}
+
+#[test]
+fn placeholders_that_nothing_replaces_are_warnings() {
+    let warnings = |args: &[&str]| match parse(Said {
+        args,
+        ..Said::default()
+    }) {
+        Ok(Invocation::Balance { warnings, .. } | Invocation::Check { warnings, .. }) => warnings,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(warnings(&["--command", "app --port {port}"]), [""; 0]);
+    for args in [
+        &["--command", "app --port {prt} $PORT"][..],
+        &[
+            "check",
+            "--image",
+            "x",
+            "--command",
+            "app --port {prt} $PORT",
+        ],
+    ] {
+        assert_eq!(
+            warnings(args),
+            [
+                "command: nothing replaces {prt} in \"{prt}\"; did you mean {port}?",
+                "command: no shell runs it, so nothing replaces $PORT in \"$PORT\"; write {port}, or sh -c '...'",
+            ]
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn no_arguments_panic(args in prop::collection::vec(any::<String>(), 0..6)) {
@@ -402,7 +606,7 @@ proptest! {
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let flag = format!("--{}={value}", option.key);
         // Whatever file such a text may name is left alone.
-        if option.key != "config" {
+        if !["config", "env-file"].contains(&option.key) {
             let _ = cli::parse([OsString::from("ringmaster")], env);
             let _ = cli::parse(["ringmaster".into(), OsString::from(flag)], []);
         }

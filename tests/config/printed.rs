@@ -88,6 +88,7 @@ fn help_and_version_are_printed() {
         ),
         ("-h", "A self-healing HTTP load balancer"),
         ("--help", "A self-healing HTTP load balancer"),
+        ("help", "A self-healing HTTP load balancer"),
     ] {
         let Ok(Invocation::Print(page)) = parse(Said {
             args: &[arg],
@@ -97,6 +98,28 @@ fn help_and_version_are_printed() {
         };
         assert!(page.to_string().starts_with(expected), "{page}");
     }
+}
+
+#[test]
+fn help_as_a_word_is_help_as_a_flag() {
+    let page = |args: &[&str]| match parse(Said {
+        args,
+        ..Said::default()
+    }) {
+        Ok(Invocation::Print(page)) => page.to_string(),
+        other => panic!("{args:?}: {other:?}"),
+    };
+    assert_eq!(page(&["help", "drill"]), page(&["drill", "--help"]));
+    assert_eq!(page(&["help", "ring"]), page(&["ring", "--help"]));
+    assert_eq!(page(&["ring", "help"]), page(&["ring", "--help"]));
+    assert_eq!(
+        page(&["help", "ring", "show"]),
+        page(&["ring", "show", "--help"])
+    );
+    assert_eq!(
+        page(&["ring", "help", "show"]),
+        page(&["ring", "show", "--help"])
+    );
 }
 
 #[test]

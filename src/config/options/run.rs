@@ -65,8 +65,24 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         key: "env",
         value_name: "KEY=VALUE",
         help: "Set an environment variable in every replica",
+        more: "A value with commas has a variable of its own: RINGMASTER_ENV__NAME=VALUE, with \
+               two underscores.",
         allowed: Allowed::Text("KEY=VALUE, where KEY is neither PORT nor SERVER_ID"),
         shape: Shape::Pairs,
+        section: RUN,
+        runtimes: SPAWNING,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "env-file",
+        value_name: "FILE",
+        help: "Set the variables of a file of KEY=VALUE lines in every replica",
+        more: "Values are taken as they stand, without quotes removed; blank lines and those that \
+               begin with # are passed over. --env wins over files, a later line over an earlier one.",
+        allowed: Allowed::Text(
+            "a file of KEY=VALUE lines, where KEY is neither PORT nor SERVER_ID",
+        ),
+        shape: Shape::List,
         section: RUN,
         runtimes: SPAWNING,
         ..PLAIN

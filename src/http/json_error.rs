@@ -1,0 +1,125 @@
+//! What is wrong with a JSON body, in the words of JSON: serde speaks of `usize` and structs.
+
+/// Says what is wrong with a text that should have been a certain JSON value.
+pub fn describe(error: &serde_json::Error) -> String {
+    in_words_of_json(&error.to_string())
+}
+
+/// What serde expects, and what a client knows it by.
+const KINDS: &[(&str, &str)] = &[
+    ("a borrowed string", "a string"),
+    ("a boolean", "true or false"),
+    ("a sequence", "a list"),
+    ("a map", "an object"),
+    ("unit", "null"),
+    ("u8", "a whole number from 0 to 255"),
+    ("u16", "a whole number from 0 to 65535"),
+    ("u32", "a whole number from 0 to 4294967295"),
+    ("u64", "a whole number, not negative"),
+    ("usize", "a whole number, not negative"),
+    ("i8", "a whole number"),
+    ("i16", "a whole number"),
+    ("i32", "a whole number"),
+    ("i64", "a whole number"),
+    ("isize", "a whole number"),
+    ("f32", "a number"),
+    ("f64", "a number"),
+];
+
+fn in_words_of_json(text: &str) -> String {
+    // What was found stands before it, and a client's own text may be in that.
+    let Some((found, expected)) = text.rsplit_once(", expected ") else {
+        return text.to_owned();
+    };
+    let found = found
+        .replacen("invalid type: sequence", "invalid type: a list", 1)
+        .replacen("invalid type: map", "invalid type: an object", 1)
+        .replacen("invalid type: floating point ", "invalid type: number ", 1);
+    let (kind, place) = match expected.find(" at line ") {
+        Some(at) => expected.split_at(at),
+        None => (expected, ""),
+    };
+    let known = KINDS.iter().find(|(serde, _)| *serde == kind);
+    let kind = match known {
+        Some((_, json)) => json,
+        None if kind.starts_with("struct ") => "an object",
+        None => kind,
+    };
+    format!("{found}, expected {kind}{place}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether they can be read counts")]
+    struct Body {
+        n: usize,
+        #[serde(default)]
+        names: Vec<String>,
+        #[serde(default)]
+        weights: BTreeMap<String, u32>,
+        #[serde(default)]
+        factor: Option<f64>,
+    }
+
+    #[test]
+    fn words_of_rust_do_not_reach_clients() {
+        for (body, expected) in [
+            (
+                "7",
+                "invalid type: integer `7`, expected an object at line 1 column 1",
+            ),
+            (
+                "[]",
+                "invalid length 0, expected an object at line 1 column 2",
+            ),
+            ("{}", "missing field `n` at line 1 column 2"),
+            (
+                r#"{"n":"x"}"#,
+                "invalid type: string \"x\", expected a whole number, not negative at line 1 column 8",
+            ),
+            (
+                r#"{"n":-1}"#,
+                "invalid value: integer `-1`, expected a whole number, not negative at line 1 column 7",
+            ),
+            (
+                r#"{"n":1.5}"#,
+                "invalid type: number `1.5`, expected a whole number, not negative at line 1 column 8",
+            ),
+            (
+                r#"{"n":1,"names":"a, expected usize"}"#,
+                "invalid type: string \"a, expected usize\", expected a list at line 1 column 34",
+            ),
+            (
+                r#"{"n":1,"names":[{}]}"#,
+                "invalid type: an object, expected a string at line 1 column 16",
+            ),
+            (
+                r#"{"n":1,"weights":[1]}"#,
+                "invalid type: a list, expected an object at line 1 column 17",
+            ),
+            (
+                r#"{"n":1,"weights":{"a":5000000000}}"#,
+                "invalid value: integer `5000000000`, expected a whole number from 0 to 4294967295 at line 1 column 32",
+            ),
+            (
+                r#"{"n":1,"factor":"two"}"#,
+                "invalid type: string \"two\", expected a number at line 1 column 21",
+            ),
+            (
+                r#"{"n":1,"m":2}"#,
+                "unknown field `m`, expected one of `n`, `names`, `weights`, `factor` at line 1 column 10",
+            ),
+        ] {
+            let error = serde_json::from_str::<Body>(body).unwrap_err();
+            assert_eq!(describe(&error), expected, "{body}");
+        }
+    }
+}
