@@ -212,7 +212,7 @@ async fn wrong_input_gets_the_failure_shape_the_fitting_status_and_changes_nothi
             json,
             r#"{"n":1.5}"#,
             400,
-            "invalid type: floating point",
+            "invalid type: number `1.5`, expected a whole number",
         ),
         (
             "POST",
