@@ -24,6 +24,7 @@ use crate::fleet::Policy;
 use crate::http::{
     self, ClientTimes, ControlLinks, Departure, HttpSettings, Links, Server, ServerSettings, Worker,
 };
+use crate::log_report;
 use crate::memory;
 use crate::ring::BuildError;
 use crate::runtime::docker::DockerRuntime;
@@ -76,6 +77,7 @@ pub struct Balancer {
     supervisor: Addr<Supervisor>,
     listener: TcpListener,
     departure: Arc<Departure>,
+    tally: Arc<Tally>,
     server: Server,
     /// It ends with the process: whoever watches wants to see the stop too.
     admin_server: Option<Server>,
@@ -160,7 +162,9 @@ impl Balancer {
             Some(listener) => Some(serve_admin(settings, listener, shared.clone()).await?),
             None => None,
         };
+        actix::spawn(log_report::run(Arc::clone(&shared.tally)));
         let departure = Arc::clone(&shared.departure);
+        let tally = Arc::clone(&shared.tally);
         let clone = listener.try_clone().map_err(AppError::Server)?;
         let server = serve(settings, clone, shared).await?;
         Ok(Self {
@@ -170,6 +174,7 @@ impl Balancer {
             supervisor,
             listener,
             departure,
+            tally,
             server,
             admin_server,
             lifeline,
@@ -197,7 +202,8 @@ impl Balancer {
             }
         }
         info!("stopping: finishing the requests in flight");
-        let departing = self.departure.begin(&self.listener);
+        let requests = || self.tally.counts().requests;
+        let departing = self.departure.begin(&self.listener, requests);
         let (hand_over, ()) = tokio::join!(self.runtime.is_shared(), departing);
         drop(self.listener);
         self.server.stop().await;
@@ -328,7 +334,7 @@ async fn serve(
             links,
             clients,
             retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
-            settings: http_settings.clone(),
+            settings: Rc::new(http_settings.clone()),
             counters: tally.counters(),
         })
     });

@@ -1,13 +1,16 @@
 //! The command line's entrance: what was asked for, logs, exit codes.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use log::{info, warn};
+use env_logger::{Target, WriteStyle};
+use log::{error, info, warn};
 use ringmaster::app::{AppError, Balancer};
 use ringmaster::cli::{self, Invocation};
 use ringmaster::config::Settings;
 use ringmaster::drill::{self, DrillError};
+use ringmaster::log_writer::{self, LogWriter};
 use ringmaster::{analysis, banner, healthcheck, open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_USE);
         }
     };
+    let log;
     match invocation {
         Invocation::Print(page) => page.print(),
         Invocation::Check { report, warnings } => {
@@ -35,10 +39,11 @@ fn main() -> ExitCode {
         }
         Invocation::Healthcheck { url } => return end(healthcheck::run(&url)),
         Invocation::Replica { listen, id } => {
-            log_to_stderr();
+            log = log_to_stderr();
             open_files::raise();
             let options = ringmaster_server::Options { listen, id };
-            return end(ringmaster_server::serve(options));
+            let served = ringmaster_server::serve(options);
+            return end_logged(served, &log);
         }
         Invocation::Analyze(options) => {
             open_files::raise();
@@ -50,20 +55,21 @@ fn main() -> ExitCode {
             return end_drill(actix::System::new().block_on(drill::run(&options)));
         }
         Invocation::Balance { settings, warnings } => {
-            log_to_stderr();
+            log = log_to_stderr();
             open_files::raise();
             for warning in warnings {
                 warn!("{warning}");
             }
-            return end(actix::System::new().block_on(balance(*settings)));
+            let balanced = actix::System::new().block_on(balance(*settings, log.as_ref()));
+            return end_logged(balanced, &log);
         }
     }
     ExitCode::SUCCESS
 }
 
 /// `RINGMASTER_LOG` or `RUST_LOG`; without them, or with empty ones,
-/// the flips and nothing of the libraries'.
-fn log_to_stderr() {
+/// the flips and nothing of the libraries'. None of it blocks, whether stderr is read or not.
+fn log_to_stderr() -> Option<LogWriter> {
     let variable = ["RINGMASTER_LOG", "RUST_LOG"]
         .into_iter()
         .find(|name| std::env::var_os(name).is_some_and(|filter| !filter.is_empty()))
@@ -71,22 +77,45 @@ fn log_to_stderr() {
     // actix calls it an error of the server's when a client does not speak HTTP.
     let usual = "warn,actix_http=off,ringmaster=info,replica=info";
     let env = env_logger::Env::new().filter_or(variable, usual);
-    env_logger::Builder::from_env(env)
-        .format_target(false)
-        .init();
+    let mut builder = env_logger::Builder::from_env(env);
+    builder.format_target(false);
+    // Without a thread for it the log is written by whoever has something to say.
+    let writer = LogWriter::to_stderr().ok();
+    if let Some(writer) = writer.clone() {
+        builder.target(Target::Pipe(Box::new(writer)));
+        if log_writer::stderr_has_colours() {
+            builder.write_style(WriteStyle::Always);
+        }
+        log_panics();
+    }
+    builder.init();
+    writer
 }
 
-async fn balance(settings: Settings) -> Result<(), AppError> {
+/// Has panics logged: the default hook writes to stderr itself, and blocks if it is not read.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = Backtrace::capture();
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        match trace.status() {
+            BacktraceStatus::Captured => error!("thread {thread:?} {panic}\n{trace}"),
+            _ => error!("thread {thread:?} {panic}"),
+        }
+    }));
+}
+
+async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppError> {
     // Before anything starts, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
+    survive_other_signals()?;
     let balancer = Balancer::start(&settings).await?;
-    print(&banner::text(
-        balancer.address(),
-        balancer.admin_address(),
-        &settings,
-    ));
+    let banner = banner::text(balancer.address(), balancer.admin_address(), &settings);
+    // On a thread of its own: stdout may be a pipe that is not read.
+    std::thread::spawn(move || print(&banner));
 
+    let log = log.cloned();
     balancer
         .run_until(async move {
             let name = first_of(&mut terminate, &mut interrupt).await;
@@ -94,10 +123,34 @@ async fn balance(settings: Settings) -> Result<(), AppError> {
             actix::spawn(async move {
                 first_of(&mut terminate, &mut interrupt).await;
                 warn!("ending at once");
+                if let Some(log) = log {
+                    log.flush_for_exit();
+                }
                 std::process::exit(i32::from(FAILURE));
             });
         })
         .await
+}
+
+/// SIGHUP, SIGUSR1 and SIGUSR2 end a process that does not handle them; operators send them to
+/// daemons for a reload or for new log files.
+fn survive_other_signals() -> Result<(), AppError> {
+    for (kind, meaning) in [
+        (
+            SignalKind::hangup(),
+            "SIGHUP: settings cannot be reloaded while the balancer runs; restart it to change them",
+        ),
+        (SignalKind::user_defined1(), "SIGUSR1: nothing to do"),
+        (SignalKind::user_defined2(), "SIGUSR2: nothing to do"),
+    ] {
+        let mut signals = signal(kind).map_err(AppError::Signals)?;
+        actix::spawn(async move {
+            while signals.recv().await.is_some() {
+                info!("{meaning}");
+            }
+        });
+    }
+    Ok(())
 }
 
 async fn first_of(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
@@ -134,6 +187,22 @@ fn end_drill(drilled: Result<drill::Outcome, DrillError>) -> ExitCode {
         }
         Err(error) => end(Err(error)),
     }
+}
+
+/// Ends a program that logs: its error goes the way of the log.
+fn end_logged<E: std::fmt::Display>(result: Result<(), E>, log: &Option<LogWriter>) -> ExitCode {
+    let Some(log) = log else {
+        return end(result);
+    };
+    let code = match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.line(&format!("error: {error}"));
+            ExitCode::from(FAILURE)
+        }
+    };
+    log.flush_for_exit();
+    code
 }
 
 fn end<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

@@ -91,6 +91,6 @@ async fn nobody_waits_for_a_replica_that_has_ended_and_did_not_say_so() {
     let mut rest = Vec::new();
     let end = timeout(PATIENCE, tunnel.read_to_end(&mut rest)).await;
     assert!(end.is_ok(), "a tunnel without its end");
-    let told = "a response is broken off: its replica has ended";
+    let told = "is broken off: its replica has ended";
     assert_eq!(balancer.count_in_log(told), 1, "{}", balancer.log());
 }

@@ -329,6 +329,12 @@ async fn when_all_are_dead_requests_wait_and_are_served_by_the_first_that_is_bac
     for status in futures::future::join_all(requests).await {
         assert_eq!(status, StatusCode::OK);
     }
+    let begins = "0 of 3 replicas are ready: requests wait, then get 503";
+    eventually("both ends are told", || async {
+        balancer.count_in_log("of 3 replicas are ready again after ") == 1
+    })
+    .await;
+    assert_eq!(balancer.count_in_log(begins), 1, "{}", balancer.log());
 }
 
 #[actix_web::test]

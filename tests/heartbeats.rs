@@ -229,7 +229,7 @@ async fn who_never_answers_well_is_started_anew_after_the_start_timeout() {
     let impatient = [&goodbye[..], &["--start-timeout", "300ms"]].concat();
     let balancer = Ringmaster::start(&impatient);
     eventually("it is given up", || async {
-        balancer.count_in_log("no good heartbeat within 300ms of its start") >= 3
+        balancer.count_in_log("no good heartbeat within 300 ms of its start") >= 3
     })
     .await;
     assert_eq!(balancer.count_in_log("is on the ring"), 0);

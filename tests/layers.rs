@@ -67,6 +67,7 @@ fn the_analysis_is_a_client_like_any_other() {
     let allowed = [
         "analysis",
         "open_files",
+        "human",
         "ring",
         "runtime::process::die_with_parent",
         // The way to an engine: replicas are harmed there.

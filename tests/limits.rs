@@ -146,6 +146,10 @@ async fn who_waits_too_long_or_finds_no_seat_is_told_to_come_back() {
         .iter()
         .filter(|text| text.contains("too many requests wait"));
     assert_eq!((busy.count(), seated.count()), (2, 3), "{told:?}");
+    eventually("the log tells of it", || async {
+        balancer.count_in_log("overload: requests got 503 because every replica is as busy") == 1
+    })
+    .await;
     replica.let_go.add_permits(1);
     assert_eq!(served.await.unwrap(), [200]);
 }

@@ -176,7 +176,7 @@ async fn after_its_time_it_is_tried_again_ejected_for_longer_and_forgiven_once_i
         bad_answers(&balancer).await;
         balancer
             .log()
-            .contains("two (generation 1) is ejected for 200ms")
+            .contains("two (generation 1) is ejected for 200 ms")
     })
     .await;
     sick.turn(WELL);
@@ -236,7 +236,7 @@ async fn ejections_and_their_ends_are_among_what_happened_lately() {
     assert_eq!(names, ["admitted", "ejected", "readmitted"]);
     assert_eq!(
         happened[1]["reason"],
-        "5 failed requests in a row; for 200ms"
+        "5 failed requests in a row; for 200 ms"
     );
     assert_eq!(happened[1]["generation"], 1);
     let times: Vec<f64> = happened

@@ -4,9 +4,12 @@
 
 mod common;
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
 
-use common::{Ringmaster, signal};
+use awc::http::StatusCode;
+use common::{Ringmaster, eventually, get, signal};
+use serde_json::json;
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ringmaster"))
@@ -87,4 +90,121 @@ async fn the_environment_and_a_file_set_what_flags_leave_open() {
     let file = file.to_str().unwrap();
     let balancer = Ringmaster::start_with(&["--config", file], &[("RINGMASTER_REPLICAS", "2")]);
     assert_eq!(balancer.replicas().await, ["Server1", "Server2"]);
+}
+
+#[actix_web::test]
+async fn signals_of_other_daemons_are_survived_and_sighup_is_answered_in_the_log() {
+    let mut balancer = Ringmaster::ready(&[]).await;
+    for name in ["HUP", "USR1", "USR2"] {
+        signal(balancer.pid(), name);
+        eventually("it is told", || async {
+            balancer.count_in_log(&format!("SIG{name}: ")) == 1
+        })
+        .await;
+    }
+    assert_eq!(balancer.count_in_log("settings cannot be reloaded"), 1);
+    assert_eq!(get(&balancer.url("/home")).await.status, StatusCode::OK);
+    signal(balancer.pid(), "TERM");
+    assert_eq!(balancer.exited().await.code(), Some(0));
+}
+
+/// A log that is not read for as long as it lasts.
+#[actix_web::test]
+async fn log_that_is_not_read_stops_nothing_and_tells_what_it_dropped() {
+    // Each start prints 2 MiB, more than pipe and buffer hold.
+    let command = format!(
+        "sh -c 'yes $(printf %0500d 0) | head -c 2097152; exec {} replica --listen 127.0.0.1:{{port}}'",
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let mut process = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--replicas",
+            "2",
+            "--command",
+            &command,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first_line = String::new();
+    let stdout = process.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut first_line).unwrap();
+    let url = first_line.split_whitespace().last().unwrap().to_owned();
+    let mut stderr = process.stderr.take().unwrap();
+    eventually("it serves", || async {
+        get(&format!("{url}/home")).await.status == StatusCode::OK
+    })
+    .await;
+    // Admin calls, starts and heartbeats go on: a newcomer becomes ready.
+    let add = common::client().post(format!("{url}/add"));
+    let added = add.send_json(&json!({"n": 1})).await.unwrap();
+    assert_eq!(added.status(), StatusCode::OK);
+    // So does healing.
+    let pid = process.id();
+    let children = common::children_of(pid);
+    for child in &children {
+        signal(*child, "KILL");
+    }
+    eventually("others serve in their place", || async {
+        let now = common::children_of(pid);
+        now.len() == children.len()
+            && now.iter().all(|child| !children.contains(child))
+            && get(&format!("{url}/home")).await.status == StatusCode::OK
+    })
+    .await;
+    // And it stops, with nothing read by then.
+    signal(pid, "TERM");
+    let reader = std::thread::spawn(move || {
+        let code = process.wait().unwrap().code();
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        (code, log)
+    });
+    eventually("it has ended", || async { reader.is_finished() }).await;
+    let (code, log) = reader.join().unwrap();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("starting Server1"), "{log}");
+}
+
+#[actix_web::test]
+async fn log_that_is_read_late_has_a_line_for_what_was_dropped() {
+    let command = format!(
+        "sh -c 'yes $(printf %0500d 0) | head -c 4194304; exec {} replica --listen 127.0.0.1:{{port}}'",
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let mut process = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--replicas",
+            "1",
+            "--command",
+            &command,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first_line = String::new();
+    let stdout = process.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut first_line).unwrap();
+    let url = first_line.split_whitespace().last().unwrap().to_owned();
+    eventually("it serves", || async {
+        get(&format!("{url}/home")).await.status == StatusCode::OK
+    })
+    .await;
+    let stderr = process.stderr.take().unwrap();
+    let told = std::thread::spawn(move || {
+        let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        let mut dropped = lines.filter(|line| line.contains("lines dropped"));
+        dropped.next().unwrap_or_default()
+    });
+    eventually("the gap is told", || async { told.is_finished() }).await;
+    let told = told.join().unwrap();
+    assert!(told.contains("WARN ] ") && told.contains(","), "{told}");
+    signal(process.id(), "TERM");
+    process.wait().unwrap();
 }

@@ -115,3 +115,18 @@ async fn who_has_connected_and_said_nothing_is_heard_until_the_end_of_the_last_c
     assert_eq!(end.unwrap(), 0, "{}", balancer.log());
     assert_eq!(balancer.exited().await.code(), Some(0));
 }
+
+#[actix_web::test]
+async fn stop_with_nothing_in_flight_does_not_wait_for_the_last_call() {
+    let mut balancer = Ringmaster::start_with(&[], &[("RINGMASTER_LOG", "ringmaster=debug")]);
+    let mut idle = TcpStream::connect(balancer.address()).await.unwrap();
+    assert_eq!(ask(&mut idle).await, Ok(true));
+    signal(balancer.pid(), "INT");
+    assert_eq!(balancer.exited().await.code(), Some(0));
+    assert_eq!(
+        balancer.count_in_log("nothing goes on"),
+        1,
+        "{}",
+        balancer.log()
+    );
+}

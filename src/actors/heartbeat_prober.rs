@@ -17,6 +17,7 @@ use log::{debug, info};
 use super::graveyard::Beat;
 use super::lifeline::Lifeline;
 use crate::fleet::{Cadence, Expectation, Flip, HealthTracker, InstanceId};
+use crate::human::duration;
 use crate::upstream::LoneClient;
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
@@ -120,7 +121,7 @@ impl HeartbeatProber {
             let asked = tokio::time::timeout(timeout, ask(&client, endpoint, &settings));
             let outcome = match asked.await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(format!("no answer within {timeout:?}")),
+                Err(_) => Err(format!("no answer within {}", duration(timeout))),
             };
             match &outcome {
                 Err(trouble) if tracker.is_up() => info!("{id} missed a heartbeat: {trouble}"),

@@ -17,6 +17,7 @@ use super::ring_state::RingState;
 use super::ring_view::RingView;
 use super::supervisor::Supervisor;
 use crate::fleet::{Ejection, EjectionPolicy, Ejections, InstanceId, Sentence};
+use crate::human::duration;
 use crate::upstream::OutlierDesk;
 
 /// An instance is passed over from now on, or has its requests again.
@@ -107,7 +108,8 @@ impl StreamHandler<TooManyFailures> for RingState {
         let ready: Vec<InstanceId> = ready.map(|instance| instance.id().clone()).collect();
         match self.outliers.ejections.judge(&id, &ready) {
             Sentence::Ejected(Ejection { number, lasts }) => {
-                warn!("{id} is ejected for {lasts:?}: it fails one request after the other");
+                let time = duration(lasts);
+                warn!("{id} is ejected for {time}: it fails one request after the other");
                 instance.eject();
                 self.view.weigh();
                 self.outliers.tell(id.clone(), Some(lasts));
@@ -148,7 +150,10 @@ impl Handler<EjectionFlipped> for Supervisor {
         let EjectionFlipped { id, ejected } = flipped;
         self.note(match ejected {
             Some((failures, lasts)) => {
-                let reason = format!("{failures} failed requests in a row; for {lasts:?}");
+                let reason = format!(
+                    "{failures} failed requests in a row; for {}",
+                    duration(lasts)
+                );
                 Undated::of(&id, "ejected").because(reason)
             }
             None => Undated::of(&id, "readmitted"),

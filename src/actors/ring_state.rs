@@ -7,7 +7,7 @@
 //! that no new request reaches it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseFuture,
@@ -22,6 +22,7 @@ use super::reshape::ReshapeError;
 use super::ring_view::RingView;
 use super::table_queue::{Edit, TableQueue};
 use crate::fleet::{EjectionPolicy, InstanceId};
+use crate::human::duration;
 use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, SlotTable};
 use crate::upstream::{Capacity, FleetLoad, Instance, InterruptedRequests};
 
@@ -103,6 +104,8 @@ pub struct RingState {
     workers: Vec<Recipient<PublishRing>>,
     /// Instances that are off the ring and may still have requests in flight.
     departed: Vec<Arc<Instance>>,
+    /// Since when no member is ready, if one was before.
+    empty_since: Option<Instant>,
     capacity: Arc<Capacity>,
     load: Arc<FleetLoad>,
     slow_start: Duration,
@@ -128,6 +131,7 @@ impl RingState {
             view: Arc::new(RingView::first(table, balance_factor)),
             workers: Vec::new(),
             departed: Vec::new(),
+            empty_since: None,
             capacity,
             load: Arc::default(),
             slow_start,
@@ -170,6 +174,7 @@ impl RingState {
     /// Makes `view` the present epoch; done when every worker has taken it in.
     pub(super) fn publish(&mut self, view: RingView) -> ResponseFuture<()> {
         let before = std::mem::replace(&mut self.view, Arc::new(view));
+        self.tell_of_an_empty_ring(&before);
         if !Arc::ptr_eq(&before.table, &self.view.table) {
             let left = before.table.members().iter().map(|member| &member.name);
             let left = left.filter(|name| self.view.table.index_of(name).is_none());
@@ -186,9 +191,29 @@ impl RingState {
         let all = join_all(sent.collect::<Vec<_>>());
         Box::pin(async move {
             if tokio::time::timeout(PUBLISH_TIMEOUT, all).await.is_err() {
-                warn!("a worker thread has not taken the new ring in for {PUBLISH_TIMEOUT:?}");
+                warn!(
+                    "a worker thread has not taken the new ring in for {}",
+                    duration(PUBLISH_TIMEOUT)
+                );
             }
         })
+    }
+}
+
+impl RingState {
+    /// Logs when no member is ready any more, and when one is again.
+    fn tell_of_an_empty_ring(&mut self, before: &RingView) {
+        let members = self.view.table.members().len();
+        let ready = self.view.ready_count();
+        if ready == 0 && before.ready_count() > 0 && members > 0 {
+            self.empty_since = Some(Instant::now());
+            warn!("0 of {members} replicas are ready: requests wait, then get 503");
+        } else if (ready > 0 || members == 0)
+            && let Some(since) = self.empty_since.take()
+        {
+            let lasted = duration(since.elapsed());
+            info!("{ready} of {members} replicas are ready again after {lasted}");
+        }
     }
 }
 

@@ -72,6 +72,11 @@ impl RingView {
         Self::new(self.epoch + 1, table, ready, self.balance_factor)
     }
 
+    /// How many members are ready.
+    pub(super) fn ready_count(&self) -> usize {
+        self.ready.iter().flatten().count()
+    }
+
     pub(super) fn instance_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
         let index = self.table.index_of(name)?;
         self.ready.get(index.get()).cloned().flatten()

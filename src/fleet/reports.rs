@@ -11,6 +11,7 @@ use super::event::Step;
 use super::hang::SILENT;
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
+use crate::human::duration;
 
 impl Fleet {
     pub(super) fn launched(
@@ -210,8 +211,8 @@ impl Fleet {
     fn too_late(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
         let replica = &self.replicas[index];
         let trouble = format!(
-            "no good heartbeat within {:?} of its start",
-            self.policy.start_timeout
+            "no good heartbeat within {} of its start",
+            duration(self.policy.start_timeout)
         );
         let (id, member) = (replica.id(), replica.member);
         self.mourn(index, &trouble, None, steps);

@@ -9,6 +9,8 @@
 //!    it, which the kernel keeps back otherwise (`deferral.rs`);
 //! 2. every answer says `Connection: close`, so that keep-alive clients do not begin a
 //!    request on a connection that is about to end (RFC 9112, section 9.6).
+//!
+//! Where nothing goes on, that is over at once.
 
 use std::io;
 use std::net::TcpListener;
@@ -17,12 +19,16 @@ use std::time::Duration;
 
 use log::debug;
 
-use super::deferral;
+use super::{deferral, kernel_queue};
 
 /// So long keep-alive clients have for one more request, which tells them, and the kernel for
 /// handing over what it has kept back. Who is idle for longer finds the connection closed, as at
 /// the end of any idle time.
 const LAST_CALL: Duration = deferral::AT_MOST;
+
+/// How often it is looked whether anything goes on, and how often in a row nothing must.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const QUIET_LOOKS: u32 = 3;
 
 /// Whether the balancer is leaving.
 #[derive(Debug, Default)]
@@ -36,8 +42,10 @@ impl Departure {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Begins, and gives clients their time. What is in flight then is for the server to finish.
-    pub async fn begin(&self, listener: &TcpListener) {
+    /// Begins, and gives clients their time; less if nothing goes on: no request comes, by the
+    /// count that `requests` tells, and the kernel holds no connection back. What is in flight
+    /// then is for the server to finish.
+    pub async fn begin(&self, listener: &TcpListener, requests: impl Fn() -> u64) {
         if let Err(error) = refuse_newcomers(listener) {
             debug!("new connections cannot be kept out: {error}");
         }
@@ -45,7 +53,30 @@ impl Departure {
             debug!("silent connections stay with the kernel: {error}");
         }
         self.begun.store(true, Ordering::Relaxed);
-        tokio::time::sleep(LAST_CALL).await;
+        if tokio::time::timeout(LAST_CALL, quiet(listener, requests))
+            .await
+            .is_ok()
+        {
+            debug!("nothing goes on: the last call is over");
+        }
+    }
+}
+
+/// Waits until nothing has gone on for a while.
+async fn quiet(listener: &TcpListener, requests: impl Fn() -> u64) {
+    let mut quiet_looks = 0;
+    let mut seen = requests();
+    while quiet_looks < QUIET_LOOKS {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let now = requests();
+        // What the kernel does not tell may be there.
+        let held_back = kernel_queue::has_connections(listener).unwrap_or(true);
+        quiet_looks = if now == seen && !held_back {
+            quiet_looks + 1
+        } else {
+            0
+        };
+        seen = now;
     }
 }
 

@@ -67,7 +67,7 @@ fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use actix_web::test::TestRequest;
 
     use std::time::Duration;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::config::RequestTimes;
 
-    fn by(key: KeySource) -> HttpSettings {
+    pub fn by(key: KeySource) -> HttpSettings {
         let any = Duration::from_secs(1);
         HttpSettings {
             trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),

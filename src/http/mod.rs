@@ -15,6 +15,7 @@ mod forwarded;
 mod framing;
 mod headers;
 mod json_error;
+mod kernel_queue;
 mod key;
 mod lane;
 mod last_words;
@@ -44,6 +45,7 @@ use ipnet::IpNet;
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
 use crate::config::{KeySource, RequestTimes};
+use crate::repeats::LineLimit;
 use crate::upstream::{Clients, Counters, RetryBudget};
 use connection::ClientConnection;
 pub use control::{ControlLinks, control_site};
@@ -78,6 +80,12 @@ pub struct HttpSettings {
     pub max_body: Option<u64>,
 }
 
+/// How many lines about requests that fail are written: there may be thousands a second.
+pub static FAILED_REQUESTS: LineLimit = LineLimit::new();
+
+/// The same for responses that break off.
+pub static BROKEN_RESPONSES: LineLimit = LineLimit::new();
+
 /// Everything that a worker thread's handlers use.
 pub struct Worker {
     /// Whom to ask.
@@ -87,7 +95,7 @@ pub struct Worker {
     /// How many requests the thread may send a second time.
     pub retry_budget: RetryBudget,
     /// What holds for every request.
-    pub settings: HttpSettings,
+    pub settings: Rc<HttpSettings>,
     /// What the thread counts.
     pub counters: Arc<Counters>,
 }

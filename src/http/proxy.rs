@@ -11,7 +11,7 @@ use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use awc::ClientResponse;
-use log::{debug, warn};
+use log::debug;
 use tokio::time::Instant;
 
 use super::connection::{ClientConnection, InHand};
@@ -21,7 +21,7 @@ use super::request_tag::RequestTag;
 use super::response_body::{NoBody, ResponseBody};
 use super::unread::Unread;
 use super::upgrade::Tunnel;
-use super::{HttpSettings, Worker, forwarded, key, upgrade};
+use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
@@ -54,7 +54,8 @@ struct Errand<'r> {
 
 impl Errand<'_> {
     fn tag(&self) -> RequestTag {
-        RequestTag::new(self.request, self.fresh_id, self.started)
+        let settings = &self.worker.settings;
+        RequestTag::new(self.request, settings, self.fresh_id, self.started)
     }
 }
 
@@ -98,8 +99,13 @@ pub async fn forward(
         deadline: within.map(|time| Instant::now() + time),
     };
     let answered = attempt_until_answered(&errand).await;
-    if answered.is_err() {
+    if let Err(error) = &answered {
         worker.counters.failure();
+        match error {
+            ProxyError::NoReplica => worker.counters.unserved(),
+            ProxyError::AllBusy | ProxyError::Overloaded => worker.counters.overloaded(),
+            _ => {}
+        }
     }
     (answered, body.map(Unread::Replay))
 }
@@ -167,7 +173,11 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
         }
         match verdict {
             Verdict::TryNext => {
-                debug!("{}: {failure}; on to the next replica", instance.id());
+                debug!(
+                    "{}: {failure} at {}; on to the next replica",
+                    errand.tag(),
+                    instance.id()
+                );
                 if refused {
                     wanted.refused.push(instance.serial());
                 } else if failure == Failure::OutOfFiles {
@@ -178,11 +188,11 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
                 worker.counters.retry();
             }
             Verdict::OverBudget | Verdict::GiveUp => {
-                let (method, path, id) = (request.method(), request.path(), instance.id());
                 if failure.is_clients() {
-                    debug!("{method} {path}: {failure}");
+                    debug!("{}: {failure}", errand.tag());
                 } else {
-                    warn!("{method} {path}: {failure} at {id}");
+                    let what = format_args!("{failure} at {}", instance.id());
+                    errand.tag().warn(&FAILED_REQUESTS, what);
                 }
                 return Err(ProxyError::Upstream(failure));
             }

@@ -1,17 +1,24 @@
 //! What log lines and post-mortems say of a request.
 
-use std::time::Duration;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
+use log::warn;
 
 use super::key::REQUEST_ID;
+use super::{HttpSettings, forwarded};
 use crate::coarse_clock::CoarseInstant;
+use crate::human::duration;
+use crate::repeats::LineLimit;
 use crate::upstream::{InterruptedRequest, Interruption};
 
 /// A request, as far as messages name it; kept while its response is on its way.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RequestTag {
     request: HttpRequest,
+    settings: Rc<HttpSettings>,
     /// The id that it was given for want of one.
     fresh_id: Option<u64>,
     started: CoarseInstant,
@@ -19,9 +26,15 @@ pub struct RequestTag {
 
 impl RequestTag {
     /// A request that has just come.
-    pub fn new(request: &HttpRequest, fresh_id: Option<u64>, started: CoarseInstant) -> Self {
+    pub fn new(
+        request: &HttpRequest,
+        settings: &Rc<HttpSettings>,
+        fresh_id: Option<u64>,
+        started: CoarseInstant,
+    ) -> Self {
         Self {
             request: request.clone(),
+            settings: Rc::clone(settings),
             fresh_id,
             started,
         }
@@ -43,6 +56,13 @@ impl RequestTag {
         self.started.elapsed()
     }
 
+    /// Writes a warning about the request, unless many like it have been written just now.
+    pub fn warn(&self, limit: &LineLimit, what: fmt::Arguments<'_>) {
+        if limit.admits(Instant::now()) {
+            warn!("{self}: {what}");
+        }
+    }
+
     /// For the post-mortem of the replica that had it.
     pub fn interrupted(&self, outcome: Interruption) -> InterruptedRequest {
         InterruptedRequest {
@@ -52,5 +72,45 @@ impl RequestTag {
             elapsed_ms: u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome,
         }
+    }
+}
+
+/// `GET /cart (id 4711, client 10.0.0.7, 723 ms)`: the path without the query, which may hold
+/// what is secret.
+impl fmt::Display for RequestTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, path) = (self.request.method(), self.request.path());
+        write!(f, "{method} {path} (id {}, client ", self.id())?;
+        match forwarded::client(&self.request, &self.settings.trusted_proxies) {
+            Some(client) => write!(f, "{client}")?,
+            None => f.write_str("unknown")?,
+        }
+        write!(f, ", {})", duration(self.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn tag_names_the_request_its_id_and_its_client() {
+        let request = TestRequest::with_uri("/cart?token=secret")
+            .peer_addr("10.9.0.1:4711".parse().unwrap())
+            .insert_header(("x-forwarded-for", "192.0.2.7"))
+            .insert_header(("x-request-id", "abc"))
+            .to_http_request();
+        let settings = Rc::new(super::super::key::tests::by(crate::config::KeySource::Id));
+        let tag = RequestTag::new(&request, &settings, None, CoarseInstant::now());
+        let text = tag.to_string();
+        assert!(
+            text.starts_with("GET /cart (id abc, client 192.0.2.7, "),
+            "{text}"
+        );
+        assert!(text.ends_with(" ms)"), "{text}");
+        let tag = RequestTag::new(&request, &settings, Some(123_456), CoarseInstant::now());
+        assert_eq!(tag.interrupted(Interruption::Cut).id, "123456");
     }
 }

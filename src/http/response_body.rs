@@ -1,6 +1,7 @@
 //! A response's body on its way from the replica to the client.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use actix_web::web::Bytes;
 use awc::error::PayloadError;
 use futures::Stream;
 use futures::future::LocalBoxFuture;
-use log::warn;
 
+use super::BROKEN_RESPONSES;
 use super::connection::InHand;
 use super::request_tag::RequestTag;
 use crate::upstream::{Grant, Idle, Interruption};
@@ -70,8 +71,7 @@ impl ResponseBody {
         let polled = Pin::new(&mut self.payload).poll_next(cx);
         let expired = match &polled {
             Poll::Pending if self.has_ended(cx) => {
-                let id = self.grant.instance().id();
-                warn!("{id}: a response is broken off: its replica has ended");
+                self.warn(format_args!("its replica has ended"));
                 let gone = io::Error::from(io::ErrorKind::ConnectionAborted);
                 return Poll::Ready(Some(Err(PayloadError::Io(gone))));
             }
@@ -85,11 +85,10 @@ impl ResponseBody {
         if !expired {
             return polled;
         }
-        let id = self.grant.instance().id();
         if self.idle.is_past_deadline() {
-            warn!("{id}: a response is broken off after --request-timeout");
+            self.warn(format_args!("it took longer than --request-timeout"));
         } else {
-            warn!("{id}: a response is broken off: it paused for --idle-timeout");
+            self.warn(format_args!("it paused for --idle-timeout"));
         }
         let late = io::Error::from(io::ErrorKind::TimedOut);
         Poll::Ready(Some(Err(PayloadError::Io(late))))
@@ -97,6 +96,12 @@ impl ResponseBody {
 }
 
 impl ResponseBody {
+    fn warn(&self, why: fmt::Arguments<'_>) {
+        let id = self.grant.instance().id();
+        let what = format_args!("the response of {id} is broken off: {why}");
+        self.tag.warn(&BROKEN_RESPONSES, what);
+    }
+
     fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let instance = self.grant.instance();
         let ended = self.ended.get_or_insert_with(|| {

@@ -28,6 +28,7 @@ use super::connection::InHand;
 use super::error::ProxyError;
 use super::request_tag::RequestTag;
 use super::{forwarded, headers};
+use crate::human::duration;
 use crate::upstream::{Grant, Instance, Interruption, OutgoingHead, Pause, Replay};
 
 /// How long after a tunnel's end the report of its replica's death may come.
@@ -122,11 +123,12 @@ impl Tunnel {
             let replica_ended = tokio::select! {
                 replica_ended = pump(replica, pause, sender, gone, &spoken) => replica_ended,
                 () = silence_of(client, &spoken, silence) => {
-                    info!("{}: a tunnel ends, silent for {silence:?}", instance.id());
+                    let silence = duration(silence);
+                    info!("{tag}: the tunnel to {} ends, silent for {silence}", instance.id());
                     false
                 }
                 () = instance.ended() => {
-                    info!("{}: a tunnel ends with its replica", instance.id());
+                    info!("{tag}: the tunnel to {} ends with its replica", instance.id());
                     true
                 }
             };

@@ -12,6 +12,8 @@ pub struct Counters {
     over_budget: AtomicU64,
     waited: AtomicU64,
     failed: AtomicU64,
+    unserved: AtomicU64,
+    overloaded: AtomicU64,
 }
 
 /// The counts of all threads, added up.
@@ -27,6 +29,10 @@ pub struct Counts {
     pub waited: u64,
     /// Requests that Ringmaster answered with an error of its own.
     pub failed: u64,
+    /// Of these, requests that found no replica ready for as long as they may wait.
+    pub unserved: u64,
+    /// Of these, requests that found every replica as busy as it may be, or too many waiting.
+    pub overloaded: u64,
 }
 
 impl Counters {
@@ -48,6 +54,16 @@ impl Counters {
     /// A request waits for a replica.
     pub fn wait(&self) {
         add_one(&self.waited);
+    }
+
+    /// A request is refused because no replica is ready.
+    pub fn unserved(&self) {
+        add_one(&self.unserved);
+    }
+
+    /// A request is refused because every replica is as busy as it may be.
+    pub fn overloaded(&self) {
+        add_one(&self.overloaded);
     }
 
     /// A request is answered with an error of ours.
@@ -82,6 +98,8 @@ impl Tally {
             sum.over_budget += counters.over_budget.load(Ordering::Relaxed);
             sum.waited += counters.waited.load(Ordering::Relaxed);
             sum.failed += counters.failed.load(Ordering::Relaxed);
+            sum.unserved += counters.unserved.load(Ordering::Relaxed);
+            sum.overloaded += counters.overloaded.load(Ordering::Relaxed);
         }
         sum
     }

@@ -308,7 +308,7 @@ pub fn sockets_of(pid: u32) -> usize {
     sockets.count()
 }
 
-fn children_of(pid: u32) -> Vec<u32> {
+pub fn children_of(pid: u32) -> Vec<u32> {
     let mut children = Vec::new();
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return children;

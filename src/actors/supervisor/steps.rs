@@ -13,6 +13,7 @@ use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
 use crate::actors::history::Undated;
 use crate::actors::ring_state::{AdmitReplica, DrainInstance, JoinRing, LeaveRing};
 use crate::fleet::{ChangeError, Event, Failures, LaunchOrder, Step};
+use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
 use crate::runtime::Running;
 
@@ -107,7 +108,8 @@ impl Supervisor {
                     match drained.await {
                         Ok(0) => info!("{id} is drained"),
                         Ok(left) => warn!(
-                            "{id} is stopped with {left} requests in flight: the drain deadline of {deadline:?} has passed"
+                            "{id} is stopped with {left} requests in flight: the drain deadline of {} has passed",
+                            duration(deadline)
                         ),
                         Err(error) => error!("cannot drain {id}: {error}"),
                     }

@@ -7,7 +7,7 @@ use super::{
     Area, Drawn, FAINT_INK, GRID, INK, Pen, Picture, REPLICA_COLOURS, VERMILLION, anchored,
 };
 use crate::analysis::results::{FailureRun, Kill};
-use crate::analysis::words::milliseconds;
+use crate::human::milliseconds;
 
 /// The height of one kill's panel.
 const PANEL: u32 = 205;

@@ -24,7 +24,7 @@ use pixels::Pixels;
 
 use super::AnalysisError;
 use super::results::Results;
-use super::words::thousands;
+use crate::human::thousands;
 
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const FAINT_INK: RGBColor = RGBColor(0x59, 0x59, 0x59);

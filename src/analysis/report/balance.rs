@@ -6,7 +6,8 @@ use super::{failures, image, line};
 use crate::analysis::chart;
 use crate::analysis::distribution::FEW;
 use crate::analysis::results::{Distribution, StrategyRun};
-use crate::analysis::words::{CLAIM, milliseconds, origin, thousands};
+use crate::analysis::words::{CLAIM, origin};
+use crate::human::{milliseconds, thousands};
 
 /// A strategy is even if its busiest replica is no further above the mean than so many of
 /// the standard deviations that chance gives a perfectly fair one.

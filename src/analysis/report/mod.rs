@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::distribution::list;
 use super::results::Results;
-use super::words::thousands;
+use crate::human::thousands;
 use balance::worst;
 use strain::slowest;
 

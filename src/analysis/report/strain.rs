@@ -3,7 +3,8 @@
 use super::{failures, image, line};
 use crate::analysis::chart;
 use crate::analysis::results::{FailureRun, ScaleRun};
-use crate::analysis::words::{mebibytes, milliseconds, thousands};
+use crate::analysis::words::mebibytes;
+use crate::human::{milliseconds, thousands};
 
 pub(super) fn a3(text: &mut String, run: &FailureRun) {
     text.push_str("## A-3: replicas killed under load\n\n");
