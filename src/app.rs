@@ -1,6 +1,8 @@
 //! The composition root: builds the actors, hands out what each may ask for, serves,
 //! and takes everything down again in order.
 
+mod fleet_record;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -19,7 +21,8 @@ use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::ring_state::RingState;
 use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, Supervisor};
 use crate::actors::waiting_room::WaitingRoom;
-use crate::config::{RuntimeSettings, Settings};
+use crate::app::fleet_record::OpenedFleet;
+use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
     self, ClientTimes, ControlLinks, Departure, HttpSettings, Links, Server, ServerSettings, Worker,
@@ -27,9 +30,7 @@ use crate::http::{
 use crate::log_report;
 use crate::memory;
 use crate::ring::BuildError;
-use crate::runtime::docker::DockerRuntime;
-use crate::runtime::fixed::FixedRuntime;
-use crate::runtime::process::ProcessRuntime;
+use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::upstream::{Capacity, ClientSettings, Clients, RetryBudget, Tally};
 
@@ -73,7 +74,9 @@ pub enum AppError {
 pub struct Balancer {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    settings: Settings,
     runtime: Rc<dyn Runtime>,
+    record: Rc<RecordKeeper>,
     supervisor: Addr<Supervisor>,
     listener: TcpListener,
     departure: Arc<Departure>,
@@ -94,11 +97,15 @@ impl Balancer {
         let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
         let address = local(&listener)?;
         let admin = admin_listener.as_ref().map(local).transpose()?;
-        let runtime = runtime_of(&settings.runtime)?;
-        let found = runtime.prepare().await?;
-
-        let members = found.len().max(settings.replicas.len());
-        settings.ring.room_for(members, members as u64)?;
+        let OpenedFleet {
+            settings,
+            runtime,
+            found,
+            record,
+        } = fleet_record::open(settings, address).await?;
+        let members = record.record().members();
+        let total_weight = members.iter().map(|m| u64::from(m.weight.get())).sum();
+        settings.ring.room_for(members.len(), total_weight)?;
 
         let capacity = Capacity::new(settings.max_in_flight);
         let (line, lifeline) = Lifeline::new();
@@ -119,7 +126,7 @@ impl Balancer {
         };
         let supervisor = Supervisor::new(
             policy,
-            &settings.replicas,
+            Rc::clone(&record),
             found,
             Rc::clone(&runtime),
             RingLinks {
@@ -135,7 +142,7 @@ impl Balancer {
         )
         .start();
         let prober = HeartbeatProber::new(
-            probe_settings(settings),
+            probe_settings(&settings),
             supervisor.clone().recipient(),
             line.of("heartbeat prober"),
         )
@@ -143,6 +150,7 @@ impl Balancer {
         ring.do_send(TellEjections(supervisor.clone().recipient()));
         supervisor.do_send(RingReshaped {
             spec: settings.ring,
+            balance_factor: settings.balance_factor,
             weights: Vec::new(),
         });
         supervisor.do_send(ProberLinks {
@@ -159,18 +167,20 @@ impl Balancer {
             tally: Arc::default(),
         };
         let admin_server = match admin_listener {
-            Some(listener) => Some(serve_admin(settings, listener, shared.clone()).await?),
+            Some(listener) => Some(serve_admin(&settings, listener, shared.clone()).await?),
             None => None,
         };
         actix::spawn(log_report::run(Arc::clone(&shared.tally)));
         let departure = Arc::clone(&shared.departure);
         let tally = Arc::clone(&shared.tally);
         let clone = listener.try_clone().map_err(AppError::Server)?;
-        let server = serve(settings, clone, shared).await?;
+        let server = serve(&settings, clone, shared).await?;
         Ok(Self {
             address,
             admin,
+            settings,
             runtime,
+            record,
             supervisor,
             listener,
             departure,
@@ -184,6 +194,11 @@ impl Balancer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What holds: the settings that it was started with, as the fleet record makes them.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Where its admin listener is, if it has one.
@@ -215,6 +230,8 @@ impl Balancer {
             warn!("the supervisor ended before its replicas did");
         }
         if !hand_over {
+            // The fleet has ended, and with it what was wanted of it.
+            self.record.end().await;
             self.runtime.close().await;
         }
         self.lifeline.expect_ends();
@@ -262,14 +279,6 @@ fn listen_advice(flag: &str, address: SocketAddr, cause: &io::Error) -> String {
         ),
         _ => String::new(),
     }
-}
-
-fn runtime_of(settings: &RuntimeSettings) -> Result<Rc<dyn Runtime>, RuntimeError> {
-    Ok(match settings.clone() {
-        RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::new(template)),
-        RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(settings)?),
-        RuntimeSettings::Static(upstreams) => Rc::new(FixedRuntime::new(upstreams)),
-    })
 }
 
 fn probe_settings(settings: &Settings) -> ProbeSettings {

@@ -111,7 +111,11 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
     survive_other_signals()?;
     let balancer = Balancer::start(&settings).await?;
-    let banner = banner::text(balancer.address(), balancer.admin_address(), &settings);
+    let banner = banner::text(
+        balancer.address(),
+        balancer.admin_address(),
+        balancer.settings(),
+    );
     // On a thread of its own: stdout may be a pipe that is not read.
     std::thread::spawn(move || print(&banner));
 

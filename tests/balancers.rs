@@ -59,9 +59,14 @@ impl Drop for Witness {
 }
 
 fn start(fleet: &TestFleet) -> Ringmaster {
+    start_with(fleet, &[])
+}
+
+/// The same, with more flags.
+fn start_with(fleet: &TestFleet, more: &[&str]) -> Ringmaster {
     let name = fleet.settings.fleet.as_str();
     let image = fleet.settings.image.as_str();
-    Ringmaster::start(&[
+    let usual = [
         "--image",
         image,
         "--fleet",
@@ -72,8 +77,61 @@ fn start(fleet: &TestFleet) -> Ringmaster {
         "header:X-Key",
         "--heartbeat-interval",
         "200ms",
-    ])
+        "--admin",
+        "127.0.0.1:0",
+    ];
+    Ringmaster::start(&[&usual, more].concat())
 }
+
+/// `GET /status`.
+async fn status(balancer: &Ringmaster) -> Value {
+    get(&balancer.status_url().await).await.body
+}
+
+/// Name and weight of each replica.
+async fn weights(balancer: &Ringmaster) -> BTreeMap<String, u64> {
+    let status = status(balancer).await;
+    let replicas = status["replicas"].as_array().unwrap().iter();
+    replicas
+        .map(|replica| {
+            let name = replica["name"].as_str().unwrap().to_owned();
+            (name, replica["weight"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+async fn all_are_ready(balancer: &Ringmaster, names: &[&str]) {
+    eventually("all are ready", || async {
+        let status = status(balancer).await;
+        let replicas = status["replicas"].as_array().unwrap();
+        replicas.len() == names.len() && replicas.iter().all(|r| r["state"] == "ready")
+    })
+    .await;
+    let mut present: Vec<_> = weights(balancer).await.into_keys().collect();
+    let mut expected = names.to_vec();
+    present.sort();
+    expected.sort_unstable();
+    assert_eq!(present, expected);
+}
+
+/// What the replica's container was started as.
+fn has_variable(fleet: &TestFleet, replica: &str, variable: &str) -> bool {
+    let found = docker::inspect(&fleet.container(replica));
+    let env = found["Config"]["Env"].as_array().unwrap();
+    env.contains(&json!(variable))
+}
+
+/// The record that is on the engine.
+fn record(fleet: &TestFleet) -> Value {
+    let names = fleet.records();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let found = docker::inspect(&names[0]);
+    assert_eq!(found["State"]["Status"], "created");
+    let text = &found["Config"]["Labels"]["io.ringmaster.record.json"];
+    serde_json::from_str(text.as_str().unwrap()).unwrap()
+}
+
+const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
 
 /// Two that start at once on an engine that has neither containers nor network for them.
 fn start_two(fleet: &TestFleet) -> (Ringmaster, Ringmaster) {
@@ -207,6 +265,7 @@ fn a_balancer_that_stops_leaves_the_replicas_to_the_other_and_the_last_one_stops
         load.go_on_for(100).await;
         let (status, log) = one.terminate().await;
         assert!(status.success(), "{log}");
+        assert_eq!(fleet.records().len(), 1);
         load.go_on_for(100).await;
         // One that was killed is not taken for one that is there.
         let third = start(&fleet);
@@ -219,6 +278,7 @@ fn a_balancer_that_stops_leaves_the_replicas_to_the_other_and_the_last_one_stops
         let (status, log) = other.terminate().await;
         assert!(status.success(), "{log}");
         assert_eq!(fleet.containers(), [""; 0]);
+        assert_eq!(fleet.records(), [""; 0]);
         assert!(!fleet.network_exists());
     });
 }
@@ -384,5 +444,222 @@ fn containers_that_are_stopped_added_and_removed_by_hand_are_noticed() {
         load.go_on_for(100).await;
         assert_eq!(load.stop().await.failures, Vec::<String>::new());
         assert_eq!(containers(&fleet).len(), 3);
+    });
+}
+
+#[test]
+fn a_shrunken_fleet_is_made_good_and_what_was_changed_on_request_holds() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let first = start(&fleet);
+        all_are_ready(&first, &THREE).await;
+        first
+            .add(json!({"n": 1, "hostnames": ["heavy"], "weights": {"heavy": 3}}))
+            .await
+            .names();
+        first
+            .rm(json!({"n": 1, "hostnames": ["Server2"]}))
+            .await
+            .names();
+        let admin = first.status_url().await.replace("/status", "/ring");
+        let patch = json!({"strategy": "maglev", "balance_factor": 1.5, "weights": {"Server1": 2}});
+        let patched = ask(Method::PATCH, &admin, Some(patch)).await;
+        assert_eq!(patched.status, 200, "{:?}", patched.body);
+        let keys = mapping(&first).await;
+        let before = record(&fleet);
+        assert_eq!(status(&first).await["fleet"]["version"], before["version"]);
+
+        // Acknowledged is written: it is killed at once, and all but one container removed.
+        signal(first.pid(), "KILL");
+        drop(first);
+        for name in ["Server3", "heavy"] {
+            cli(&["rm", "--force", &fleet.container(name)]);
+        }
+        let second = start(&fleet);
+        all_are_ready(&second, &["Server1", "Server3", "heavy"]).await;
+        let expected = [("Server1", 2), ("Server3", 1), ("heavy", 3)];
+        let expected = expected
+            .map(|(name, weight)| (name.to_owned(), weight))
+            .into();
+        assert_eq!(weights(&second).await, expected);
+        let status = status(&second).await;
+        assert_eq!(status["ring"]["strategy"], "maglev");
+        assert_eq!(status["ring"]["balance_factor"], 1.5);
+        assert_eq!(status["fleet"]["differs"], Value::Null);
+        assert_eq!(mapping(&second).await, keys);
+        assert_eq!(record(&fleet), before);
+        assert!(
+            !second.log().contains("flags have changed"),
+            "{}",
+            second.log()
+        );
+    });
+}
+
+#[test]
+fn changed_flags_are_told_and_hold_for_what_is_started() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let first = start(&fleet);
+        all_are_ready(&first, &THREE).await;
+        let before = containers(&fleet);
+        signal(first.pid(), "KILL");
+        drop(first);
+        cli(&["rm", "--force", &fleet.container("Server3")]);
+
+        let second = start_with(&fleet, &["--replicas", "4", "--env", "COLOUR=blue"]);
+        all_are_ready(&second, &["Server1", "Server2", "Server3", "Server4"]).await;
+        let words = "env: COLOUR is new; replicas 3 -> 4";
+        assert_eq!(second.count_in_log(words), 1, "{}", second.log());
+        assert!(!second.log().contains("blue"), "{}", second.log());
+        let fleet_status = status(&second).await["fleet"].clone();
+        let differs = json!({
+            "differences": ["env: COLOUR is new", "replicas 3 -> 4"],
+            "holds": "flags",
+        });
+        assert_eq!(fleet_status["differs"], differs);
+        let outdated = async || -> Vec<bool> {
+            let status = status(&second).await;
+            let replicas = status["replicas"].as_array().unwrap().iter();
+            replicas.map(|r| r["outdated"] == true).collect()
+        };
+        assert_eq!(outdated().await, [true, true, false, false]);
+        // What runs is left alone, what is started follows the flags.
+        let now = containers(&fleet);
+        for name in ["Server1", "Server2"] {
+            assert_eq!(now[name], before[name]);
+            assert!(!has_variable(&fleet, name, "COLOUR=blue"));
+        }
+        for name in ["Server3", "Server4"] {
+            assert!(has_variable(&fleet, name, "COLOUR=blue"));
+        }
+        for name in ["Server1", "Server2"] {
+            cli(&["kill", &fleet.container(name)]);
+            on_the_ring(&second, name, 2).await;
+            assert!(has_variable(&fleet, name, "COLOUR=blue"));
+        }
+        assert_eq!(outdated().await, [false; 4]);
+        assert_eq!(status(&second).await["fleet"]["differs"], Value::Null);
+
+        // The next start with these flags finds nothing to tell.
+        signal(second.pid(), "KILL");
+        drop(second);
+        let third = start_with(&fleet, &["--replicas", "4", "--env", "COLOUR=blue"]);
+        all_are_ready(&third, &["Server1", "Server2", "Server3", "Server4"]).await;
+        assert!(!third.log().contains("WARN"), "{}", third.log());
+    });
+}
+
+#[test]
+fn one_that_joins_others_with_other_flags_takes_the_record_and_changes_nothing() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let one = start(&fleet);
+        all_are_ready(&one, &THREE).await;
+        let before = (containers(&fleet), record(&fleet));
+        let flags = [
+            "--replicas",
+            "5",
+            "--env",
+            "COLOUR=blue",
+            "--strategy",
+            "maglev",
+        ];
+        let other = start_with(&fleet, &flags);
+        all_are_ready(&other, &THREE).await;
+        let words = "definition differs: env: COLOUR is new; replicas 3 -> 5; strategy ";
+        assert_eq!(other.count_in_log(words), 1, "{}", other.log());
+        let fleet_status = status(&other).await["fleet"].clone();
+        assert_eq!(fleet_status["differs"]["holds"], "record");
+        assert_eq!((containers(&fleet), record(&fleet)), before);
+        assert_eq!(mapping(&one).await, mapping(&other).await);
+
+        // It heals by the record, too.
+        signal(one.pid(), "KILL");
+        drop(one);
+        cli(&["kill", &fleet.container("Server1")]);
+        on_the_ring(&other, "Server1", 2).await;
+        assert!(!has_variable(&fleet, "Server1", "COLOUR=blue"));
+    });
+}
+
+#[test]
+fn balancers_write_one_record_and_one_that_is_removed_comes_back() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let (one, other) = start_two(&fleet);
+        all_are_ready(&one, &THREE).await;
+        all_are_ready(&other, &THREE).await;
+        let add = async |balancer: &Ringmaster, names: [&str; 2]| {
+            for name in names {
+                balancer
+                    .add(json!({"n": 1, "hostnames": [name]}))
+                    .await
+                    .names();
+            }
+        };
+        futures::join!(add(&one, ["a1", "a2"]), add(&other, ["b1", "b2"]));
+        one.rm(json!({"n": 1, "hostnames": ["Server2"]}))
+            .await
+            .names();
+        let all = ["Server1", "Server3", "a1", "a2", "b1", "b2"];
+        all_are_ready(&one, &all).await;
+        all_are_ready(&other, &all).await;
+        let names = |record: &Value| {
+            let replicas = record["replicas"].as_array().unwrap().iter();
+            let mut names: Vec<_> = replicas.map(|r| r["name"].to_string()).collect();
+            names.sort();
+            names
+        };
+        let quoted = all.map(|name| format!("\"{name}\""));
+        eventually("the record is settled", || async {
+            fleet.records().len() == 1
+        })
+        .await;
+        assert_eq!(names(&record(&fleet)), quoted);
+
+        // By hand, while they run: one of them writes it again.
+        let removed = fleet.records().remove(0);
+        cli(&["rm", &removed]);
+        eventually("the record is back", || async {
+            fleet.records().len() == 1
+        })
+        .await;
+        assert_eq!(names(&record(&fleet)), quoted);
+        let line = "the fleet record was removed by somebody else";
+        assert_eq!(one.count_in_log(line) + other.count_in_log(line), 1);
+
+        // And while none runs: rebuilt from what does.
+        for balancer in [one, other] {
+            signal(balancer.pid(), "KILL");
+        }
+        cli(&["rm", &fleet.records().remove(0)]);
+        cli(&["rm", "--force", &fleet.container("b2")]);
+        let third = start(&fleet);
+        all_are_ready(&third, &all[..5]).await;
+        assert_eq!(third.count_in_log("there is no fleet record"), 1);
+        assert_eq!(names(&record(&fleet)), quoted[..5]);
+    });
+}
+
+#[test]
+fn balancers_without_a_name_for_their_fleet_do_not_share_one() {
+    on_engine(|| async {
+        let image = docker::test_image();
+        let start = || {
+            let args = ["--image", image, "--memory", "128m", "--replicas", "1"];
+            Ringmaster::start(&[&args[..], &["--admin", "127.0.0.1:0"]].concat())
+        };
+        let mut fleets = Vec::new();
+        for balancer in [start(), start()] {
+            all_are_ready(&balancer, &["Server1"]).await;
+            let container = status(&balancer).await["replicas"][0]["container"].to_string();
+            let port = balancer.address().rsplit(':').next().unwrap().to_owned();
+            assert_eq!(container, format!("\"ringmaster-{port}-Server1\""));
+            fleets.push(container);
+            let (status, log) = balancer.terminate().await;
+            assert!(status.success(), "{log}");
+        }
+        assert_ne!(fleets[0], fleets[1]);
     });
 }

@@ -4,6 +4,7 @@
 //! (`steps`). What it may be asked and may ask others is in `messages`.
 
 mod messages;
+mod recording;
 mod steps;
 
 use std::collections::HashMap;
@@ -26,7 +27,9 @@ use crate::fleet::{
     ChangeError, Event, Fleet, Flip, Found, InstanceId, Policy, ReplicaStatus, Step, Ticket, Time,
 };
 use crate::ring::ReplicaName;
+use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
+use recording::recorded;
 
 pub use messages::{
     ChangeReplicas, ConnectionRefused, FleetReport, ListReplicas, LookAtFleet, ProberLinks,
@@ -43,6 +46,7 @@ type Answer = Result<Vec<ReplicaName>, ChangeError>;
 /// The actor.
 pub struct Supervisor {
     fleet: Fleet,
+    record: Rc<RecordKeeper>,
     pub(super) runtime: Rc<dyn Runtime>,
     pub(super) ring: RingLinks,
     pub(super) prober: Option<ProberLinks>,
@@ -62,11 +66,11 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor of replicas of these names; what an earlier balancer left behind
-    /// takes precedence over them. It begins once it is given [`ProberLinks`].
+    /// A supervisor of the replicas of a fleet record, some of which may run already. It
+    /// begins once it is given [`ProberLinks`].
     pub fn new(
         policy: Policy,
-        names: &[ReplicaName],
+        record: Rc<RecordKeeper>,
         found: Vec<Found>,
         runtime: Rc<dyn Runtime>,
         ring: RingLinks,
@@ -74,9 +78,11 @@ impl Supervisor {
         lifeline: Lifeline,
     ) -> Self {
         let graveyard = Graveyard::new(runtime.is_restricted());
-        let (fleet, opening) = Fleet::new(policy, names, found, Duration::ZERO);
+        let desired = record.record().members();
+        let (fleet, opening) = Fleet::new(policy, &desired, found, Duration::ZERO);
         Self {
             fleet,
+            record,
             runtime,
             ring,
             prober: None,
@@ -121,7 +127,13 @@ impl Supervisor {
         {
             self.ring.ended.do_send(InstanceEnded(id.clone()));
         }
+        // Another balancer removes it, and writes that.
+        let removed_elsewhere = match &event {
+            Event::Disowned { id } => Some(id.replica.clone()),
+            _ => None,
+        };
         let steps = self.fleet.apply(event, self.now());
+        self.record_membership(&steps, removed_elsewhere.as_ref(), ctx);
         self.carry_out(steps, ctx);
     }
 
@@ -175,6 +187,10 @@ impl StreamHandler<RuntimeEvent> for Supervisor {
             RuntimeEvent::Appeared { order, endpoint } => Event::Appeared { order, endpoint },
             RuntimeEvent::Disowned { id } => Event::Disowned { id },
             RuntimeEvent::Recovered => Event::Recovered,
+            RuntimeEvent::RecordRemoved { version } => {
+                self.check_record(version, ctx);
+                return;
+            }
         };
         self.take_in(event, ctx);
     }
@@ -230,6 +246,10 @@ impl Handler<LookAtFleet> for Supervisor {
         MessageResult(FleetReport {
             now_ms: self.now().as_micros() as f64 / 1_000.0,
             whereabouts: replicas.iter().map(whereabouts).collect(),
+            outdated: (replicas.iter())
+                .map(|replica| self.runtime.is_outdated(&replica.id))
+                .collect(),
+            record: self.record.report(),
             replicas,
             events: self.history.entries(),
             runtime: self.runtime.kind(),
@@ -239,13 +259,15 @@ impl Handler<LookAtFleet> for Supervisor {
 }
 
 impl Handler<RingReshaped> for Supervisor {
-    type Result = ();
+    type Result = ResponseFuture<Result<(), ChangeError>>;
 
-    fn handle(&mut self, reshaped: RingReshaped, _: &mut Self::Context) {
+    fn handle(&mut self, reshaped: RingReshaped, ctx: &mut Self::Context) -> Self::Result {
         self.fleet.note_ring(reshaped.spec);
         for (name, weight) in &reshaped.weights {
             self.fleet.note_weight(name, *weight);
         }
+        self.record_ring(reshaped, ctx);
+        Box::pin(recorded(Rc::clone(&self.record)))
     }
 }
 
@@ -262,6 +284,7 @@ impl Handler<ChangeReplicas> for Supervisor {
         let (answer, answered) = oneshot::channel();
         self.answers.insert(ticket, answer);
         let steps = self.fleet.request(ticket, change, fastrand::u64(..));
+        self.record_membership(&steps, None, ctx);
         self.carry_out(steps, ctx);
         Box::pin(async move { answered.await.unwrap_or(Err(ChangeError::ShuttingDown)) })
     }

@@ -19,6 +19,7 @@ mod markdown;
 mod option;
 mod options;
 mod reader;
+mod recorded;
 mod report;
 mod settings;
 mod text;
@@ -29,7 +30,9 @@ pub use key_source::{InvalidKeySource, KeySource};
 pub use markdown::options_markdown;
 pub use option::{Allowed, Fallback, OptionSpec, RuntimeKind, Shape};
 pub use options::OPTIONS;
-pub use settings::{HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times};
+pub use settings::{
+    DefaultNames, HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times,
+};
 
 pub(crate) use address::{host_and_port, listen as listen_address};
 pub(crate) use command::warnings as command_warnings;

@@ -32,6 +32,7 @@ const DOCKER: &str = "Docker";
 
 const EVERY: &[RuntimeKind] = &RuntimeKind::ALL;
 const SPAWNING: &[RuntimeKind] = &[RuntimeKind::Process, RuntimeKind::Docker];
+const PROCESSES: &[RuntimeKind] = &[RuntimeKind::Process];
 const CONTAINERS: &[RuntimeKind] = &[RuntimeKind::Docker];
 const FIXED: &[RuntimeKind] = &[RuntimeKind::Static];
 

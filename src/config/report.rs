@@ -107,6 +107,7 @@ fn derived(key: &str, settings: &Settings) -> Option<String> {
         ("max-connections", _) => Some(settings.max_connections.to_string()),
         ("slots", _) => Some(settings.ring.slots().to_string()),
         ("virtual-servers", _) => settings.ring.virtual_servers().map(|n| n.to_string()),
+        ("fleet", RuntimeSettings::Docker(docker)) => Some(docker.fleet.clone()),
         ("docker-network", RuntimeSettings::Docker(docker)) => Some(docker.network.clone()),
         ("replica-port", RuntimeSettings::Docker(docker)) => {
             docker.template.port.map(|port| port.to_string())

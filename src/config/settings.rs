@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -55,6 +56,19 @@ pub struct Settings {
     pub replicas: Vec<ReplicaName>,
     /// Where instances run.
     pub runtime: RuntimeSettings,
+    /// The file that keeps the fleet record (`process`).
+    pub state: Option<PathBuf>,
+    /// Which names nobody has given.
+    pub default_names: DefaultNames,
+}
+
+/// Which names are derived, since nobody has given them (`docker`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DefaultNames {
+    /// The fleet's.
+    pub fleet: bool,
+    /// The network's.
+    pub network: bool,
 }
 
 /// How replicas are probed.

@@ -1,5 +1,7 @@
 //! Texts that follow a rule: paths, names, images, command lines, variables.
 
+use std::path::PathBuf;
+
 /// Reads a request path.
 pub(super) fn path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
@@ -30,6 +32,15 @@ pub(super) fn engine_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("not a name".to_owned())
+    }
+}
+
+/// Reads the path of a file.
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("empty".to_owned()),
+        text if text.ends_with('/') => Err("a directory".to_owned()),
+        text => Ok(PathBuf::from(text)),
     }
 }
 

@@ -11,7 +11,10 @@ use super::layers::{Layers, Raw};
 use super::option::RuntimeKind;
 use super::options::OPTIONS;
 use super::reader::Reader;
-use super::settings::{HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times};
+use super::recorded::default_fleet;
+use super::settings::{
+    DefaultNames, HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times,
+};
 use super::{KeySource, address, env_file, text, units};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
 use crate::open_files;
@@ -134,7 +137,8 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         }
         RuntimeKind::Docker => {
             let replicas = replicas(reader);
-            (RuntimeSettings::Docker(docker(reader)), replicas)
+            let docker = docker(reader, listen.port());
+            (RuntimeSettings::Docker(docker), replicas)
         }
         RuntimeKind::Static => {
             let upstreams = upstreams(reader, listen);
@@ -164,6 +168,11 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         max_body,
         replicas,
         runtime,
+        state: reader.optional("state", text::file),
+        default_names: DefaultNames {
+            fleet: reader.given("fleet").is_none(),
+            network: reader.given("docker-network").is_none(),
+        },
     })
 }
 
@@ -307,7 +316,7 @@ fn variables(reader: &mut Reader<'_>) -> Vec<(String, String)> {
     variables
 }
 
-fn docker(reader: &mut Reader<'_>) -> DockerSettings {
+fn docker(reader: &mut Reader<'_>, port: u16) -> DockerSettings {
     /// What images that follow the habit of the built-in demo replica listen on.
     const PORT: u16 = 5000;
 
@@ -315,7 +324,8 @@ fn docker(reader: &mut Reader<'_>) -> DockerSettings {
     if reader.given("image").is_none() {
         reader.mistake("image", "missing; runtime docker needs to know what to run");
     }
-    let fleet = reader.value("fleet", text::engine_name);
+    let fleet = reader.optional("fleet", text::engine_name);
+    let fleet = fleet.unwrap_or_else(|| default_fleet(port));
     let network = reader.optional("docker-network", text::network);
     let security = reader.value("replica-security", |text| match text {
         "restricted" => Ok(Security::Restricted),

@@ -1,12 +1,13 @@
 //! Taking over from an earlier balancer.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use super::event::Step;
 use super::instance::Found;
 use super::lifecycle::Time;
 use super::{Fleet, Replica};
-use crate::ring::ReplicaName;
+use crate::ring::{Member, ReplicaName};
 
 /// What was found of one replica.
 struct Estate {
@@ -17,27 +18,54 @@ struct Estate {
 }
 
 impl Fleet {
-    /// Makes the membership that an earlier balancer left behind this fleet's own:
-    /// what runs is kept under its generation, what has ended is started again.
-    pub(super) fn adopt(&mut self, found: Vec<Found>, now: Time, steps: &mut Vec<Step>) {
+    /// Takes over what an earlier balancer left behind: of the desired members (of all that is
+    /// found, if none is desired) what runs is kept under its generation, and what has ended or
+    /// is missing is started. Of others what runs may join once it answers, as any instance
+    /// that nobody here asked for, and what has ended is cleared away.
+    pub(super) fn adopt(
+        &mut self,
+        desired: &[Member],
+        found: Vec<Found>,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
         let estates = divide(found);
         for Estate { heir, others } in &estates {
             for Found { order, .. } in others.iter().chain([heir]) {
                 self.generations.saw(&order.id.replica, order.id.generation);
                 self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
             }
-            let mut replica = Replica::adopted(&heir.order);
-            replica.remains.push(heir.order.id.generation);
-            if heir.endpoint.is_none() {
-                // All of it has ended, and the start of the next clears it away.
-                let older = others.iter().map(|found| found.order.id.generation);
-                replica.remains.extend(older);
-            }
-            self.replicas.push(replica);
         }
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = estates
+            .into_iter()
+            .partition(|estate| desired.is_empty() || estate.place_in(desired).is_some());
+        for estate in &wanted {
+            self.replicas.push(estate.replica());
+        }
+        for Member { name, weight } in desired {
+            match self.replicas.iter_mut().find(|r| r.name == *name) {
+                // It goes with the next instance.
+                Some(replica) => replica.weight = *weight,
+                None => {
+                    self.enlist(name.clone(), *weight);
+                    if let Some(missing) = self.replicas.last_mut() {
+                        missing.member = true;
+                    }
+                }
+            }
+        }
+        let place = |r: &Replica| desired.iter().position(|member| member.name == r.name);
+        self.replicas.sort_by_key(place);
         steps.push(Step::Join(self.members()));
-        for (index, Estate { heir, others }) in estates.into_iter().enumerate() {
-            let Some(endpoint) = heir.endpoint else {
+        let mut wanted: HashMap<_, _> = wanted
+            .into_iter()
+            .map(|estate| (estate.heir.order.id.replica.clone(), estate))
+            .collect();
+        for index in 0..self.replicas.len() {
+            let estate = wanted.remove(&self.replicas[index].name);
+            let Some((endpoint, others)) =
+                estate.and_then(|estate| Some((estate.heir.endpoint?, estate.others)))
+            else {
                 self.launch(index, steps);
                 continue;
             };
@@ -46,6 +74,35 @@ impl Fleet {
                 self.depart(order.id, self.policy.stop_grace, steps);
             }
         }
+        for Estate { heir, others } in unwanted {
+            match heir.endpoint {
+                Some(endpoint) => self.appeared(heir.order, endpoint, now, steps),
+                None => self.depart(heir.order.id, Duration::ZERO, steps),
+            }
+            for Found { order, .. } in others {
+                self.depart(order.id, self.policy.stop_grace, steps);
+            }
+        }
+    }
+}
+
+impl Estate {
+    fn place_in(&self, desired: &[Member]) -> Option<usize> {
+        let name = &self.heir.order.id.replica;
+        desired.iter().position(|member| member.name == *name)
+    }
+
+    /// The replica that is played by what was found, or by its successor.
+    fn replica(&self) -> Replica {
+        let heir = &self.heir;
+        let mut replica = Replica::adopted(&heir.order);
+        replica.remains.push(heir.order.id.generation);
+        if heir.endpoint.is_none() {
+            // All of it has ended, and the start of the next clears it away.
+            let older = self.others.iter().map(|found| found.order.id.generation);
+            replica.remains.extend(older);
+        }
+        replica
     }
 }
 
@@ -74,4 +131,75 @@ fn divide(mut found: Vec<Found>) -> Vec<Estate> {
     let mut estates: Vec<Estate> = by_name.into_values().collect();
     estates.sort_by_key(|estate| estate.heir.order.ordinal);
     estates
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::fleet::{InstanceId, LaunchOrder, Policy};
+    use crate::ring::Weight;
+
+    fn member(name: &str, weight: u32) -> Member {
+        Member {
+            name: name.parse().unwrap(),
+            weight: Weight::new(weight).unwrap(),
+        }
+    }
+
+    fn found(name: &str, generation: u64, runs: bool) -> Found {
+        Found {
+            order: LaunchOrder {
+                id: InstanceId {
+                    replica: name.parse().unwrap(),
+                    generation,
+                },
+                weight: Weight::default(),
+                ordinal: generation,
+            },
+            endpoint: runs.then(|| SocketAddr::from(([127, 0, 0, 1], 9))),
+        }
+    }
+
+    #[test]
+    fn what_is_desired_and_missing_is_started_beside_what_is_found() {
+        let policy = Policy {
+            start_timeout: Duration::from_secs(60),
+            stop_grace: Duration::from_secs(10),
+            hang_mercy: Duration::from_secs(10),
+            spawns: true,
+        };
+        let desired = [member("S1", 1), member("S2", 3), member("S3", 1)];
+        let there = vec![
+            found("S2", 5, true),
+            found("S3", 4, false),
+            found("guest", 2, true),
+            found("old", 7, false),
+        ];
+        let (fleet, steps) = Fleet::new(policy, &desired, there, Time::ZERO);
+        let names: Vec<_> = desired.iter().map(|member| member.name.clone()).collect();
+        assert_eq!(fleet.roster(), names);
+        // The weight is what is desired, whatever the instance was started with.
+        assert_eq!(steps[0], Step::Join(desired.to_vec()));
+        let told: Vec<_> = steps[1..]
+            .iter()
+            .map(|step| match step {
+                Step::Launch(order) => format!("launch {}", order.id),
+                Step::Watch { id, .. } => format!("watch {id}"),
+                Step::Stop { id, .. } => format!("stop {id}"),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "launch S1 (generation 1)",
+                "watch S2 (generation 5)",
+                "launch S3 (generation 5)",
+                "watch guest (generation 2)",
+                "stop old (generation 7)",
+            ]
+        );
+    }
 }

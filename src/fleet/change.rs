@@ -35,7 +35,7 @@ pub enum Change {
 }
 
 /// Why a change was refused or failed. Nothing has changed then, but for
-/// [`ChangeError::StopFailed`].
+/// [`ChangeError::StopFailed`] and [`ChangeError::NotRecorded`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// More names than replicas to add.
@@ -98,6 +98,11 @@ pub enum ChangeError {
     /// A replica could not be started.
     #[error("cannot start {0}")]
     StartFailed(Failures),
+    /// It has been done, but the fleet record does not say so.
+    #[error(
+        "done, but it would not outlive a restart of the balancer: cannot write the fleet record: {0}"
+    )]
+    NotRecorded(String),
     /// The replicas are off the ring and no longer desired, but an instance could not be
     /// stopped and is left behind.
     #[error("cannot stop {0}")]

@@ -31,6 +31,9 @@ mod membership;
 mod moves;
 mod names;
 mod neighbours;
+mod record;
+mod record_definition;
+mod record_merge;
 mod reports;
 mod slow_start;
 #[cfg(test)]
@@ -49,6 +52,9 @@ pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
 pub use health::{Flip, HealthTracker};
 pub use instance::{Exit, Found, InstanceId, LaunchOrder};
 pub use lifecycle::{Phase, ReplicaStatus, Time};
+pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
+pub use record_definition::Definition;
+pub use record_merge::{Difference, RecordChange};
 pub use slow_start::{serves as serves_slot, share as share_served};
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
@@ -91,13 +97,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet of the given names, and the steps that bring it up.
+    /// A fleet of the desired members, and the steps that bring it up.
     ///
-    /// If an earlier balancer left instances behind, its membership stands: those that
-    /// run are adopted, those that ended are started again, and `names` is not looked at.
+    /// Instances that an earlier balancer left behind are adopted if they run, and started
+    /// again if they have ended. Without desired members what is found says which there are.
     pub fn new(
         policy: Policy,
-        names: &[ReplicaName],
+        desired: &[Member],
         found: Vec<Found>,
         now: Time,
     ) -> (Self, Vec<Step>) {
@@ -114,9 +120,9 @@ impl Fleet {
         };
         let mut steps = Vec::new();
         if found.is_empty() {
-            fleet.found(names, &mut steps);
+            fleet.found(desired, &mut steps);
         } else {
-            fleet.adopt(found, now, &mut steps);
+            fleet.adopt(desired, found, now, &mut steps);
         }
         (fleet, steps)
     }
@@ -241,11 +247,11 @@ impl Fleet {
     }
 
     /// Starts from nothing.
-    fn found(&mut self, names: &[ReplicaName], steps: &mut Vec<Step>) {
-        for name in names {
+    fn found(&mut self, desired: &[Member], steps: &mut Vec<Step>) {
+        for Member { name, weight } in desired {
             // A name given twice is one replica.
             if self.index_of(name).is_none() {
-                self.enlist(name.clone(), Weight::default());
+                self.enlist(name.clone(), *weight);
             }
         }
         for replica in &mut self.replicas {

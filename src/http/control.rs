@@ -24,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::admin::read_json;
 use super::connection::ClientConnection;
 use super::error::{AdminError, Envelope};
+use super::fleet_status::FleetStatus;
 use super::server::{Answered, Site};
 use super::unread::Unread;
 use super::wellformed;
@@ -105,6 +106,7 @@ struct Status {
     max_in_flight: Option<NonZeroU32>,
     ring: RingStatus,
     runtime: RuntimeStatus,
+    fleet: FleetStatus,
     counters: Counts,
     replicas: Vec<ReplicaLine>,
     /// The oldest first.
@@ -145,6 +147,8 @@ struct ReplicaLine {
     /// The share of its own keys, 0.1 to 1, that it serves in its slow start; null while it
     /// is not ready.
     warmth: Option<f64>,
+    /// Its instance was started by an earlier definition than that of the fleet record.
+    outdated: bool,
     deaths_in_a_row: u32,
     /// It died five times within five minutes: it is started once a minute, until it has
     /// been healthy for one.
@@ -167,6 +171,7 @@ async fn status(links: &ControlLinks) -> Result<HttpResponse, AdminError> {
             kind: fleet.runtime,
             trouble: fleet.runtime_trouble.clone(),
         },
+        fleet: FleetStatus::of(&fleet),
         counters: links.tally.counts(),
         replicas: replica_lines(&fleet, &view),
         events: fleet.events,
@@ -196,7 +201,10 @@ fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> RingSt
 }
 
 fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
-    let line = |(status, whereabouts): (&crate::fleet::ReplicaStatus, &Option<Whereabouts>)| {
+    let line = |((status, whereabouts), outdated): (
+        (&crate::fleet::ReplicaStatus, &Option<Whereabouts>),
+        &bool,
+    )| {
         let (pid, container) = match whereabouts {
             Some(Whereabouts::Process(pid)) => (Some(*pid), None),
             Some(Whereabouts::Container(name)) => (None, Some(name.clone())),
@@ -215,13 +223,14 @@ fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
             in_flight: ready.map_or(0, |instance| instance.in_flight()),
             ejected: ready.is_some_and(|instance| instance.is_ejected()),
             warmth: ready.map(|instance| instance.warmth()),
+            outdated: *outdated,
             deaths_in_a_row: status.deaths_in_a_row,
             degraded: status.degraded,
             trouble: status.trouble.clone(),
         }
     };
     let replicas = fleet.replicas.iter().zip(&fleet.whereabouts);
-    replicas.map(line).collect()
+    replicas.zip(&fleet.outdated).map(line).collect()
 }
 
 /// The body of `PATCH /ring`. What is absent stays as it is; but another strategy begins
@@ -327,9 +336,13 @@ async fn reshape(
         .map_err(|_| AdminError::Unavailable)?
         .map_err(AdminError::Reshape)?;
     if !dry_run {
-        let spec = reshaped.spec;
-        // An error means that the balancer is ending.
-        let _ = links.reshaped.send(RingReshaped { spec, weights }).await;
+        let noted = links.reshaped.send(RingReshaped {
+            spec: reshaped.spec,
+            balance_factor: reshaped.balance_factor,
+            weights,
+        });
+        let recorded = noted.await.map_err(|_| AdminError::Unavailable)?;
+        recorded.map_err(AdminError::Change)?;
     }
     Ok(HttpResponse::Ok().json(Envelope::successful(answer(reshaped, dry_run))))
 }

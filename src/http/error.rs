@@ -107,9 +107,9 @@ impl ResponseError for AdminError {
                 | ChangeError::SameInDns { .. }
                 | ChangeError::FixedFleet => StatusCode::CONFLICT,
                 ChangeError::Busy(_) | ChangeError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-                ChangeError::StartFailed(_) | ChangeError::StopFailed(_) => {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                }
+                ChangeError::StartFailed(_)
+                | ChangeError::StopFailed(_)
+                | ChangeError::NotRecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
     }

@@ -11,6 +11,7 @@ mod deferral;
 mod departure;
 mod error;
 mod expect;
+mod fleet_status;
 mod forwarded;
 mod framing;
 mod headers;

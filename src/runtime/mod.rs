@@ -8,6 +8,10 @@
 pub mod docker;
 pub mod fixed;
 pub mod process;
+pub mod record;
+pub mod record_file;
+
+mod definition;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,6 +46,11 @@ pub enum RuntimeEvent {
     },
     /// The trouble is over: see [`Runtime::trouble`].
     Recovered,
+    /// A version of the fleet record has been removed, by a newer one or by hand.
+    RecordRemoved {
+        /// Which.
+        version: u64,
+    },
 }
 
 /// What plays a replica after [`Runtime::launch`].
@@ -172,6 +181,12 @@ pub trait Runtime: 'static {
     /// Everything that ends by itself, from now on, for as long as the runtime lives.
     /// Called once. The stream reconnects by itself where a connection is behind it.
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent>;
+
+    /// Whether an instance that runs was started by another definition than the present one:
+    /// what a rollout would replace.
+    fn is_outdated(&self, _: &InstanceId) -> bool {
+        false
+    }
 
     /// Whether another balancer serves these instances and goes on to if this one ends, which
     /// it is about to.

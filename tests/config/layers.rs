@@ -126,6 +126,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "heartbeat-method" => (["HEAD", "POST", "OPTIONS"], &[]),
         "heartbeat-status" => (["200", "201,202", "300-399"], &[]),
         "heartbeat-body" => (["a", "b", "c"], &[]),
+        "state" => (["a", "b", "c"], &[]),
         "heartbeat-path" => (["/a", "/b", "/c"], &[]),
         "command" => (["a", "b", "c"], &[]),
         "env" => (["A=1", "B=2", "C=3"], &[]),

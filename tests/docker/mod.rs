@@ -196,10 +196,22 @@ impl TestFleet {
         format!("{}-{replica}", self.settings.fleet)
     }
 
-    /// The names of all of the fleet's containers, dead ones included.
+    /// The names of all of the replicas' containers, dead ones included.
     pub fn containers(&self) -> Vec<String> {
-        let label = format!("label=io.ringmaster.fleet={}", self.settings.fleet);
-        let listed = docker(&["ps", "-a", "--filter", &label, "--format", "{{.Names}}"]);
+        self.containers_with("io.ringmaster.replica")
+    }
+
+    /// The name of the container that is the fleet's record; of two, if a version is being
+    /// replaced.
+    pub fn records(&self) -> Vec<String> {
+        self.containers_with("io.ringmaster.record")
+    }
+
+    fn containers_with(&self, label: &str) -> Vec<String> {
+        let fleet = format!("label=io.ringmaster.fleet={}", self.settings.fleet);
+        let label = format!("label={label}");
+        let filters = ["--filter", &fleet, "--filter", &label];
+        let listed = docker(&[&["ps", "-a", "--format", "{{.Names}}"], &filters[..]].concat());
         let mut names: Vec<_> = listed.lines().map(str::to_owned).collect();
         names.sort();
         names

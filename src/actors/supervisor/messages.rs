@@ -8,8 +8,9 @@ use crate::actors::ring_state::{
     AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing,
 };
 use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus};
-use crate::ring::{ReplicaName, RingSpec, Weight};
+use crate::ring::{BalanceFactor, ReplicaName, RingSpec, Weight};
 use crate::runtime::Whereabouts;
+use crate::runtime::record::RecordReport;
 
 /// Which replicas are desired?
 #[derive(Debug, Message)]
@@ -48,6 +49,10 @@ pub struct FleetReport {
     pub replicas: Vec<ReplicaStatus>,
     /// Where each of them runs, in the same order.
     pub whereabouts: Vec<Option<Whereabouts>>,
+    /// Which of them run an instance of an earlier definition, in the same order.
+    pub outdated: Vec<bool>,
+    /// The fleet's record.
+    pub record: RecordReport,
     /// What happened lately, the oldest first.
     pub events: Vec<HistoryEntry>,
     /// What runs the replicas.
@@ -56,12 +61,15 @@ pub struct FleetReport {
     pub runtime_trouble: Option<String>,
 }
 
-/// The ring has been changed: what the fleet has to know of it.
+/// The ring has been changed: what the fleet has to know of it. Answered once it is in the
+/// fleet record.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Result<(), ChangeError>")]
 pub struct RingReshaped {
     /// How it is built now: newcomers have to fit.
     pub spec: RingSpec,
+    /// How its load is bounded now.
+    pub balance_factor: Option<BalanceFactor>,
     /// Weights that have changed; they go with the replicas' next instances.
     pub weights: Vec<(ReplicaName, Weight)>,
 }

@@ -3,12 +3,15 @@
 //! What touches the ring is sent at once and in order; whatever comes later in the same answer
 //! waits until the ring has it.
 
+use std::rc::Rc;
+
 use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
 use log::{Level, error, info, log, warn};
 
 use super::Supervisor;
+use super::recording::recorded;
 use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
 use crate::actors::history::Undated;
 use crate::actors::ring_state::{AdmitReplica, DrainInstance, JoinRing, LeaveRing};
@@ -136,8 +139,16 @@ impl Supervisor {
             Step::Answer { ticket, outcome } => {
                 let outcome = outcome.map_err(|error| self.explain(error));
                 if let Some(answer) = self.answers.remove(&ticket) {
-                    // Whoever asked may have hung up; what was done stays done.
-                    let _ = answer.send(outcome);
+                    let record = Rc::clone(&self.record);
+                    let answered = async move {
+                        let outcome = match outcome {
+                            Ok(replicas) => recorded(record).await.map(|()| replicas),
+                            refused => refused,
+                        };
+                        // Whoever asked may have hung up; what was done stays done.
+                        let _ = answer.send(outcome);
+                    };
+                    ctx.spawn(answered.into_actor(self));
                 }
             }
             other => self.carry_out(vec![other], ctx),

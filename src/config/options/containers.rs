@@ -42,8 +42,10 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value_name: "NAME",
         help: "What this set of containers is called",
         more: "It begins their names and is the value of their label. A balancer that restarts takes \
-               over the containers of its fleet; two balancers of one name share them.",
-        fallback: Fallback::Value("ringmaster"),
+               over the containers of its fleet; two balancers of one name share them. By default \
+               it is PROJECT-SERVICE in a container of docker compose, else ringmaster if the \
+               balancer listens on port 5000, and ringmaster-PORT on any other.",
+        fallback: Fallback::Derived("by compose service or port"),
         allowed: Allowed::Text(
             "1 to 63 letters, digits, '-', '_' and '.', a letter or digit first",
         ),

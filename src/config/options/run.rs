@@ -1,7 +1,7 @@
 //! What to run.
 
 use super::super::option::{Allowed, Fallback, OptionSpec, Shape};
-use super::{CONTAINERS, FIXED, PLAIN, RUN, SPAWNING};
+use super::{CONTAINERS, FIXED, PLAIN, PROCESSES, RUN, SPAWNING};
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -85,6 +85,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         shape: Shape::List,
         section: RUN,
         runtimes: SPAWNING,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "state",
+        value_name: "PATH",
+        help: "Keep the fleet record in a file, to outlive the balancer",
+        more: "What POST /add, DELETE /rm and PATCH /ring have changed then holds after a restart \
+               with the same flags. Flags that have changed win in what they say. Containers need \
+               no file: the engine keeps their record.",
+        allowed: Allowed::Text("a file's path"),
+        section: RUN,
+        runtimes: PROCESSES,
         ..PLAIN
     },
     OptionSpec {

@@ -24,6 +24,9 @@ const ORDINAL: &str = "io.ringmaster.ordinal";
 /// Where it listens: the setting may be another when the container is adopted.
 const PORT: &str = "io.ringmaster.port";
 
+/// The hash of the definition that it was started by.
+const DEFINITION: &str = "io.ringmaster.definition";
+
 /// Where replicas listen unless told otherwise.
 const DEFAULT_PORT: u16 = 5000;
 
@@ -84,6 +87,7 @@ pub(super) fn describe(
         (WEIGHT, order.weight.get().to_string()),
         (ORDINAL, order.ordinal.to_string()),
         (PORT, port.clone()),
+        (DEFINITION, settings.definition().hash()),
     ];
     labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
 
@@ -151,6 +155,8 @@ pub(super) struct Record {
     pub(super) starting: bool,
     /// Where it listens, if it runs and is attached to our network.
     pub(super) endpoint: Option<SocketAddr>,
+    /// The hash of the definition that it was started by; none if somebody else started it.
+    pub(super) definition: Option<String>,
 }
 
 /// Reads back what [`describe`] wrote. None if it is not a replica's container at all, or
@@ -185,6 +191,7 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
         running,
         starting: summary.state == Some(State::CREATED),
         endpoint: (address.filter(|_| running)).map(|address| SocketAddr::new(address, port)),
+        definition: labels.get(DEFINITION).cloned(),
     })
 }
 
@@ -334,6 +341,7 @@ mod tests {
         assert_eq!(record.order, order());
         assert_eq!(record.name, "zoo-S1");
         assert_eq!(record.endpoint, "172.20.0.3:8080".parse().ok());
+        assert_eq!(record.definition, Some(settings().definition().hash()));
         let removing = ContainerSummary {
             state: Some(State::REMOVING),
             ..summary.clone()

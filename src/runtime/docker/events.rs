@@ -26,6 +26,7 @@ use crate::runtime::docker::container::{FLEET, read_instance};
 use crate::runtime::docker::engine::is_missing;
 use crate::runtime::docker::names::{Role, leaving_name};
 use crate::runtime::docker::question::QUESTION;
+use crate::runtime::docker::record_store::RECORD;
 use crate::runtime::{Exit, InstanceId, RuntimeError, RuntimeEvent};
 
 /// The first and the longest pause before listening again.
@@ -221,7 +222,7 @@ impl Inner {
             ("type".to_owned(), own(&["container"])),
             (
                 "event".to_owned(),
-                own(&["create", "start", "rename", "die", "oom"]),
+                own(&["create", "start", "rename", "die", "oom", "destroy"]),
             ),
             (
                 "label".to_owned(),
@@ -246,6 +247,12 @@ impl Inner {
             (Some("create"), _) if attributes.contains_key(QUESTION) && !self.ending.get() => {
                 let own = Rc::clone(self);
                 spawn(async move { own.answer(&container).await });
+            }
+            (Some("destroy"), _) => {
+                let version = attributes.get(RECORD).and_then(|v| v.parse().ok());
+                if let Some(version) = version {
+                    let _ = news.unbounded_send(RuntimeEvent::RecordRemoved { version });
+                }
             }
             (Some("oom"), _) => self.book.borrow_mut().ran_out_of_memory(&container),
             (Some("rename"), Some(id)) if leaves(&id) => self.disowned(&container, id, news),

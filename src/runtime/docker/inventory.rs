@@ -106,6 +106,7 @@ mod tests {
             running: false,
             starting: false,
             endpoint: None,
+            definition: None,
         }
     }
 

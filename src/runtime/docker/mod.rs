@@ -23,7 +23,9 @@ mod launch;
 mod names;
 mod neighbours;
 mod network;
+mod own_container;
 mod question;
+mod record_store;
 mod stop;
 
 use std::cell::{Cell, RefCell};
@@ -42,6 +44,8 @@ use tokio::sync::{Mutex, Notify};
 use crate::ring::ReplicaName;
 pub(crate) use crate::runtime::docker::container::read_instance;
 pub(crate) use crate::runtime::docker::engine::{Engine, is_missing};
+pub(crate) use crate::runtime::docker::own_container::compose_service;
+pub use crate::runtime::docker::record_store::DockerRecordStore;
 
 use crate::runtime::docker::book::{Book, ContainerId};
 use crate::runtime::docker::container::{ImageFacts, Record};
@@ -105,6 +109,8 @@ struct Inner {
     networks_made: Cell<u32>,
     /// Containers that have our labels but no name of ours, and have been told of.
     strangers: RefCell<HashSet<ContainerId>>,
+    /// Instances that an earlier balancer started by another definition.
+    outdated: RefCell<HashSet<InstanceId>>,
     /// This balancer is about to end: see `question`.
     ending: Cell<bool>,
     /// What keeps the engine from answering.
@@ -135,6 +141,7 @@ impl DockerRuntime {
             making_network: Mutex::default(),
             networks_made: Cell::new(0),
             strangers: RefCell::default(),
+            outdated: RefCell::default(),
             ending: Cell::new(false),
             trouble: RefCell::default(),
         };
@@ -202,6 +209,10 @@ impl Runtime for DockerRuntime {
         self.inner.trouble.borrow().clone()
     }
 
+    fn is_outdated(&self, id: &InstanceId) -> bool {
+        self.inner.outdated.borrow().contains(id)
+    }
+
     fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
         Rc::clone(&self.inner).is_shared().boxed_local()
     }
@@ -236,6 +247,7 @@ impl Inner {
             let mut book = self.book.borrow_mut();
             book.adopted(&record.container, &record.order.id);
         }
+        self.note_outdated(&found);
         Ok(found
             .into_iter()
             .map(|record| Found {
@@ -243,6 +255,30 @@ impl Inner {
                 endpoint: record.endpoint,
             })
             .collect())
+    }
+
+    /// Tells which of the instances that run were started by another definition. (To replace
+    /// them in turn is for whoever carries out a rollout.)
+    fn note_outdated(&self, found: &[Record]) {
+        let present = self.settings.definition().hash();
+        let is_other = |record: &&Record| {
+            let other = record
+                .definition
+                .as_ref()
+                .is_some_and(|hash| *hash != present);
+            record.running && other
+        };
+        let outdated: Vec<_> = found.iter().filter(is_other).map(|r| &r.order.id).collect();
+        if outdated.is_empty() {
+            return;
+        }
+        let names: Vec<_> = outdated.iter().map(|id| id.replica.as_str()).collect();
+        warn!(
+            "docker: started by an earlier definition, and kept until they are replaced: {}",
+            names.join(", ")
+        );
+        self.outdated
+            .replace(outdated.into_iter().cloned().collect());
     }
 
     /// Ends and removes what is left of a replica that was removed.

@@ -26,7 +26,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::fleet::{Change, Event, Fleet, Found, InstanceId, Policy, Step, Ticket, Time};
-use crate::ring::ReplicaName;
+use crate::ring::{Member, ReplicaName};
 use write::{duration, step_words, words};
 
 /// One line of a story.
@@ -113,7 +113,8 @@ impl Player {
             _ => (Vec::new(), Vec::new()),
         };
         if matches!(line, Line::Start(_) | Line::Adopt(_)) {
-            let (fleet, steps) = Fleet::new(self.policy, &names, found, self.now);
+            let desired: Vec<_> = names.into_iter().map(Member::new).collect();
+            let (fleet, steps) = Fleet::new(self.policy, &desired, found, self.now);
             self.fleet = Some(fleet);
             return steps;
         }

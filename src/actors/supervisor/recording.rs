@@ -1,0 +1,79 @@
+//! What the Supervisor has written to the fleet record: who joins and leaves, weights, the
+//! ring. Whoever asked for a change is answered once the record has it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+
+use super::{RingReshaped, Supervisor};
+use crate::fleet::{ChangeError, RecordChange, RingSettings, Step};
+use crate::ring::ReplicaName;
+use crate::runtime::record::RecordKeeper;
+
+/// The pause before a record that could not be written is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Writes who joins and who leaves by these steps, but for one that another balancer has
+    /// removed.
+    pub(super) fn record_membership(
+        &mut self,
+        steps: &[Step],
+        removed_elsewhere: Option<&ReplicaName>,
+        ctx: &mut Context<Self>,
+    ) {
+        let change = |step: &Step| match step {
+            Step::Join(members) => Some(RecordChange::Enlist(members.clone())),
+            Step::Leave(names) => {
+                let own = names.iter().filter(|name| removed_elsewhere != Some(*name));
+                Some(RecordChange::Dismiss(own.cloned().collect()))
+            }
+            _ => None,
+        };
+        self.write(steps.iter().filter_map(change).collect(), ctx);
+    }
+
+    /// Writes how the ring is now.
+    pub(super) fn record_ring(&mut self, reshaped: RingReshaped, ctx: &mut Context<Self>) {
+        let ring = RingSettings {
+            spec: reshaped.spec,
+            balance_factor: reshaped.balance_factor,
+        };
+        let changes = vec![
+            RecordChange::Ring(ring),
+            RecordChange::Reweigh(reshaped.weights),
+        ];
+        self.write(changes, ctx);
+    }
+
+    /// A version of the record has gone: by a newer one, or by hand.
+    pub(super) fn check_record(&mut self, version: u64, ctx: &mut Context<Self>) {
+        let record = Rc::clone(&self.record);
+        ctx.spawn(async move { record.check_removed(version).await }.into_actor(self));
+    }
+
+    fn write(&mut self, changes: Vec<RecordChange>, ctx: &mut Context<Self>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.record.note(changes);
+        self.flush(ctx);
+    }
+
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        let record = Rc::clone(&self.record);
+        let written = async move { record.flush().await }.into_actor(self);
+        ctx.spawn(written.map(|written, _, ctx: &mut Context<Self>| {
+            if written.is_err() {
+                ctx.run_later(RETRY_INTERVAL, |supervisor, ctx| supervisor.flush(ctx));
+            }
+        }));
+    }
+}
+
+/// Done when every change up to now is in the record.
+pub(super) async fn recorded(record: Rc<RecordKeeper>) -> Result<(), ChangeError> {
+    let written = record.flush().await;
+    written.map_err(|error| ChangeError::NotRecorded(error.to_string()))
+}

@@ -1,0 +1,88 @@
+//! From settings and the fleet record to a runtime: what the fleet is started by.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::config::{RuntimeSettings, Settings};
+use crate::fleet::Found;
+use crate::runtime::docker::{DockerRecordStore, DockerRuntime};
+use crate::runtime::fixed::FixedRuntime;
+use crate::runtime::process::ProcessRuntime;
+use crate::runtime::record::{NoStore, OpeningRecord, RecordKeeper, RecordStore};
+use crate::runtime::record_file::FileStore;
+use crate::runtime::{Runtime, RuntimeError};
+
+/// Balancers that start at once and write the record before one another: more often than that
+/// is no coincidence.
+const MAX_ATTEMPTS: u32 = 10;
+
+/// A fleet that can be started.
+pub(super) struct OpenedFleet {
+    /// The settings as the record makes them.
+    pub(super) settings: Settings,
+    pub(super) runtime: Rc<dyn Runtime>,
+    /// What an earlier balancer left behind.
+    pub(super) found: Vec<Found>,
+    pub(super) record: Rc<RecordKeeper>,
+}
+
+/// Reads the record, prepares the runtime that it and the flags ask for, and writes the record
+/// if it is new or other than before. `address` is where the balancer listens.
+pub(super) async fn open(
+    settings: &Settings,
+    address: SocketAddr,
+) -> Result<OpenedFleet, RuntimeError> {
+    let settings = settings.named(address.port(), compose_service(settings).await);
+    let flags = settings.fleet_flags();
+    let mut store = store_of(&settings).await?;
+    for attempt in 0..MAX_ATTEMPTS {
+        let opening = OpeningRecord::load(&*store, &flags, attempt > 0).await?;
+        let following = match opening.record() {
+            Some(record) => settings.following(record),
+            None => settings.clone(),
+        };
+        let runtime = runtime_of(&following.runtime)?;
+        let found = runtime.prepare().await?;
+        match opening.settle(store, &flags, &found).await? {
+            Ok(record) => {
+                return Ok(OpenedFleet {
+                    settings: following.following(&record.record()),
+                    runtime,
+                    found,
+                    record: Rc::new(record),
+                });
+            }
+            // Another balancer was quicker: its record is the one to go by.
+            Err(again) => store = again,
+        }
+    }
+    Err(RuntimeError(
+        "other balancers keep changing the fleet record".to_owned(),
+    ))
+}
+
+/// Project and service of compose, if this is a container of one and that makes a difference.
+async fn compose_service(settings: &Settings) -> Option<(String, String)> {
+    match settings.runtime {
+        RuntimeSettings::Docker(_) if settings.default_names.fleet => {
+            crate::runtime::docker::compose_service().await
+        }
+        _ => None,
+    }
+}
+
+async fn store_of(settings: &Settings) -> Result<Box<dyn RecordStore>, RuntimeError> {
+    Ok(match (&settings.runtime, &settings.state) {
+        (RuntimeSettings::Docker(docker), _) => Box::new(DockerRecordStore::new(&docker.fleet)?),
+        (RuntimeSettings::Process(_), Some(path)) => Box::new(FileStore::open(path.clone()).await?),
+        _ => Box::new(NoStore),
+    })
+}
+
+fn runtime_of(settings: &RuntimeSettings) -> Result<Rc<dyn Runtime>, RuntimeError> {
+    Ok(match settings.clone() {
+        RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::new(template)),
+        RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(settings)?),
+        RuntimeSettings::Static(upstreams) => Rc::new(FixedRuntime::new(upstreams)),
+    })
+}

@@ -1,0 +1,300 @@
+//! The fleet record: what a fleet should be, kept where a balancer that is killed cannot lose
+//! it. Containers and processes say what is; the record says what is wanted.
+//!
+//! A record has a version. Whoever writes it writes the version after the one that it read,
+//! and a store lets only one do so: see `runtime::record`.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::MAX_REPLICAS;
+use super::record_definition::{Definition, hash};
+use crate::ring::{BalanceFactor, Member, ReplicaName, RingSpec, Weight};
+
+/// The layout that this release writes. Parts may be added to it: an older release leaves out
+/// what it does not know. A layout that it must not touch gets a higher number.
+const FORMAT: u32 = 1;
+
+/// One fleet's desired state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FleetRecord {
+    format: u32,
+    /// Counts the changes of the record.
+    pub version: u64,
+    /// The desired replicas, in the order of joining.
+    pub replicas: Vec<RecordedReplica>,
+    /// What they run.
+    pub definition: Definition,
+    /// Its hash, for people and for the instances' labels.
+    pub definition_hash: String,
+    /// How the ring is built, and how its load is bounded.
+    pub ring: RingSettings,
+    /// The part of the flags that the record came from.
+    flags: FlagsKept,
+    /// Hash of all flags that it came from.
+    flags_hash: String,
+}
+
+/// One desired replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedReplica {
+    /// Its name.
+    pub name: String,
+    /// Its share of the keys beside the others'.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+    /// It gets no requests, because an operator wants it so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(weight: &u32) -> bool {
+    *weight == 1
+}
+
+/// How the ring is built, and how its load is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RingText", into = "RingText")]
+pub struct RingSettings {
+    /// The recipe of the slot table.
+    pub spec: RingSpec,
+    /// How far above its fair share of the load a replica may be.
+    pub balance_factor: Option<BalanceFactor>,
+}
+
+/// [`RingSettings`] as they are written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct RingText {
+    strategy: String,
+    slots: u32,
+    virtual_servers: Option<u32>,
+    balance_factor: Option<f64>,
+}
+
+impl From<RingSettings> for RingText {
+    fn from(ring: RingSettings) -> Self {
+        Self {
+            strategy: ring.spec.strategy().name().to_owned(),
+            slots: ring.spec.slots(),
+            virtual_servers: ring.spec.virtual_servers(),
+            balance_factor: ring.balance_factor.map(BalanceFactor::get),
+        }
+    }
+}
+
+impl TryFrom<RingText> for RingSettings {
+    type Error = String;
+
+    fn try_from(text: RingText) -> Result<Self, String> {
+        let strategy = text.strategy.parse().map_err(|error| format!("{error}"))?;
+        let spec = RingSpec::new(strategy, Some(text.slots), text.virtual_servers);
+        let factor = text.balance_factor.map(BalanceFactor::new).transpose();
+        Ok(Self {
+            spec: spec.map_err(|error| error.to_string())?,
+            balance_factor: factor.map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+/// What the flags say of a fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetFlags {
+    /// The replicas to begin with.
+    pub replicas: Vec<ReplicaName>,
+    /// What they run.
+    pub definition: Definition,
+    /// How the ring is built.
+    pub ring: RingSettings,
+}
+
+/// What has to be known of the flags later to see which of them have changed. (The definition
+/// is kept as such.)
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct FlagsKept {
+    pub(super) replicas: usize,
+    pub(super) ring: RingSettings,
+}
+
+impl FleetFlags {
+    pub(super) fn kept(&self) -> FlagsKept {
+        FlagsKept {
+            replicas: self.replicas.len(),
+            ring: self.ring,
+        }
+    }
+
+    /// Equal for flags that say the same of the fleet.
+    pub fn hash(&self) -> String {
+        hash(&(&self.definition, self.kept()))
+    }
+}
+
+impl RecordedReplica {
+    pub(super) fn of(member: &Member) -> Self {
+        Self {
+            name: member.name.to_string(),
+            weight: member.weight.get(),
+            drained: false,
+        }
+    }
+}
+
+impl FleetRecord {
+    /// The first record of a fleet: these replicas, and what the flags say of the rest.
+    pub(super) fn first(flags: &FleetFlags, members: &[Member]) -> Self {
+        Self {
+            format: FORMAT,
+            version: 1,
+            replicas: members.iter().map(RecordedReplica::of).collect(),
+            definition: flags.definition.clone(),
+            definition_hash: flags.definition.hash(),
+            ring: flags.ring,
+            flags: flags.kept(),
+            flags_hash: flags.hash(),
+        }
+    }
+
+    /// Reads what [`FleetRecord::to_json`] wrote, or says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if format > FORMAT {
+            return Err(format!(
+                "it has format {format}, which a newer release of ringmaster wrote; this one reads up to {FORMAT}"
+            ));
+        }
+        let record: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        record.check()?;
+        Ok(record)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.replicas.len() > MAX_REPLICAS {
+            return Err(format!("more than {MAX_REPLICAS} replicas"));
+        }
+        let mut names = HashSet::new();
+        for replica in &self.replicas {
+            let name = replica.name.parse::<ReplicaName>();
+            name.map_err(|error| error.to_string())?;
+            if !names.insert(&replica.name) {
+                return Err(format!("replica {} is in it twice", replica.name));
+            }
+            if Weight::new(replica.weight).is_none() {
+                let (name, weight) = (&replica.name, replica.weight);
+                return Err(format!("replica {name} has the weight {weight}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The record as text, on one line.
+    pub fn to_json(&self) -> String {
+        // Its keys are text and its numbers finite: nothing that JSON lacks.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The desired replicas as the ring sees them.
+    pub fn members(&self) -> Vec<Member> {
+        let member = |replica: &RecordedReplica| Member {
+            name: ReplicaName::from_address(&replica.name),
+            // There is no other: see `check`.
+            weight: Weight::new(replica.weight).unwrap_or_default(),
+        };
+        self.replicas.iter().map(member).collect()
+    }
+
+    pub(super) fn flags(&self) -> FlagsKept {
+        self.flags
+    }
+
+    /// Whether the record came from flags that say the same.
+    pub fn came_from(&self, flags: &FleetFlags) -> bool {
+        self.flags_hash == flags.hash()
+    }
+
+    /// Notes that the record follows these flags now.
+    pub(super) fn follow(&mut self, flags: &FleetFlags) {
+        self.definition = flags.definition.clone();
+        self.definition_hash = flags.definition.hash();
+        self.flags = flags.kept();
+        self.flags_hash = flags.hash();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> FleetFlags {
+        FleetFlags {
+            replicas: vec!["Server1".parse().unwrap(), "Server2".parse().unwrap()],
+            definition: Definition {
+                image: Some("shop:1".to_owned()),
+                ..Default::default()
+            },
+            ring: RingSettings {
+                spec: RingSpec::default(),
+                balance_factor: Some(BalanceFactor::new(1.25).unwrap()),
+            },
+        }
+    }
+
+    fn record() -> FleetRecord {
+        let members = flags().replicas.into_iter().map(Member::new);
+        let mut members: Vec<_> = members.collect();
+        members[1].weight = Weight::new(3).unwrap();
+        FleetRecord::first(&flags(), &members)
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let text = record().to_json();
+        assert!(!text.contains('\n'));
+        assert_eq!(FleetRecord::parse(&text), Ok(record()));
+        assert_eq!(record().members()[1].weight.get(), 3);
+        assert!(record().came_from(&flags()));
+        // Parts that a later release adds do no harm.
+        let later = text.replacen('{', "{\"rollout\":{\"step\":1},", 1);
+        assert_eq!(FleetRecord::parse(&later), Ok(record()));
+    }
+
+    #[test]
+    fn a_broken_record_is_refused_with_what_is_wrong() {
+        let text = record().to_json();
+        for (from, to, wrong) in [
+            ("{", "", "expected"),
+            ("\"format\":1", "\"format\":2", "a newer release"),
+            ("Server2", "Server1", "replica Server1 is in it twice"),
+            ("Server2", "a b", "\"a b\" is not a replica name"),
+            ("\"weight\":3", "\"weight\":0", "has the weight 0"),
+            ("bounded", "spiral", "spiral"),
+            ("1.25", "0.1", "balance factor"),
+            ("\"version\":1", "\"version\":-1", "-1"),
+        ] {
+            let text = text.replacen(from, to, 1);
+            // Whatever the default strategy is called.
+            let text = match from {
+                "bounded" => text.replace(RingSpec::default().strategy().name(), to),
+                _ => text,
+            };
+            let error = FleetRecord::parse(&text).unwrap_err();
+            assert!(error.contains(wrong), "{from} -> {to}: {error}");
+        }
+        assert!(FleetRecord::parse("").is_err());
+    }
+
+    #[test]
+    fn a_thousand_replicas_take_little_room() {
+        let names = (1..=1024).map(|n| format!("Server{n}").parse().unwrap());
+        let members: Vec<_> = names.map(Member::new).collect();
+        assert!(FleetRecord::first(&flags(), &members).to_json().len() < 32 * 1024);
+    }
+}

@@ -1,0 +1,203 @@
+//! What a fleet's replicas run: the part of the fleet record that a later start heals by.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What every replica of a fleet is started as. A runtime uses the parts that it knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Definition {
+    /// The image of a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The program and its arguments. None: the image's own, or the demo replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Where a replica listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Environment variables, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, String)>,
+    /// Memory limit in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// CPU limit in billionths of a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nano_cpus: Option<u64>,
+    /// Limit on processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+    /// The level of `--replica-security`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<String>,
+    /// The network of the containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+}
+
+impl Definition {
+    /// Equal for equal definitions, on every machine and in every release that knows the same
+    /// parts.
+    pub fn hash(&self) -> String {
+        hash(self)
+    }
+
+    /// Each part that differs in `other`, in words for people. Of variables the names alone:
+    /// their values are often secrets.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut words = Vec::new();
+        compare(
+            &mut words,
+            "image",
+            &self.image,
+            &other.image,
+            String::clone,
+        );
+        compare(
+            &mut words,
+            "command",
+            &self.command,
+            &other.command,
+            |command| format!("`{}`", command.join(" ")),
+        );
+        compare(&mut words, "port", &self.port, &other.port, u16::to_string);
+        words.extend(env_differences(&self.env, &other.env));
+        compare(&mut words, "memory", &self.memory, &other.memory, |bytes| {
+            bytes_text(*bytes)
+        });
+        compare(
+            &mut words,
+            "cpus",
+            &self.nano_cpus,
+            &other.nano_cpus,
+            |nanos| (*nanos as f64 / 1e9).to_string(),
+        );
+        compare(&mut words, "pids", &self.pids, &other.pids, u32::to_string);
+        compare(
+            &mut words,
+            "replica-security",
+            &self.security,
+            &other.security,
+            String::clone,
+        );
+        compare(
+            &mut words,
+            "docker-network",
+            &self.network,
+            &other.network,
+            String::clone,
+        );
+        words
+    }
+}
+
+/// 16 hexadecimal digits.
+pub(super) fn hash<T: Serialize>(of: &T) -> String {
+    // What is hashed has neither maps with other keys than text nor floats that JSON lacks.
+    let text = serde_json::to_vec(of).unwrap_or_default();
+    format!("{:016x}", xxh3_64(&text))
+}
+
+fn compare<T: PartialEq>(
+    words: &mut Vec<String>,
+    name: &str,
+    before: &Option<T>,
+    after: &Option<T>,
+    show: impl Fn(&T) -> String,
+) {
+    if before != after {
+        let show = |value: &Option<T>| value.as_ref().map_or("none".to_owned(), &show);
+        words.push(format!("{name} {} -> {}", show(before), show(after)));
+    }
+}
+
+fn env_differences(before: &[(String, String)], after: &[(String, String)]) -> Option<String> {
+    let map = |env: &[(String, String)]| env.iter().cloned().collect::<BTreeMap<_, _>>();
+    let (old, new) = (map(before), map(after));
+    let mut words = Vec::new();
+    for (name, value) in &new {
+        match old.get(name) {
+            None => words.push(format!("{name} is new")),
+            Some(was) if was != value => words.push(format!("{name} has another value")),
+            Some(_) => {}
+        }
+    }
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    words.extend(gone.map(|name| format!("{name} is gone")));
+    if words.is_empty() && before != after {
+        words.push("another order".to_owned());
+    }
+    (!words.is_empty()).then(|| format!("env: {}", words.join(", ")))
+}
+
+fn bytes_text(bytes: u64) -> String {
+    let units = [(30, "g"), (20, "m"), (10, "k")];
+    let whole = units
+        .iter()
+        .find(|(shift, _)| bytes.trailing_zeros() >= *shift && bytes > 0);
+    whole.map_or(bytes.to_string(), |(shift, unit)| {
+        format!("{}{unit}", bytes >> shift)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shop() -> Definition {
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Definition {
+            image: Some("shop:1.4".to_owned()),
+            port: Some(5000),
+            env: vec![variable("COLOUR", "blue"), variable("TOKEN", "s3cret")],
+            memory: Some(128 << 20),
+            nano_cpus: Some(500_000_000),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_hash_is_the_same_for_the_same_definition_and_for_no_other() {
+        let same: Definition =
+            serde_json::from_str(&serde_json::to_string(&shop()).unwrap()).unwrap();
+        assert_eq!(same, shop());
+        assert_eq!(same.hash(), shop().hash());
+        // Balancers of other builds must agree.
+        assert_eq!(Definition::default().hash(), "1349cde127705c16");
+        let mut other = shop();
+        other.env.swap(0, 1);
+        assert_ne!(other.hash(), shop().hash());
+    }
+
+    #[test]
+    fn differences_are_told_without_values_of_variables() {
+        let mut after = shop();
+        after.image = Some("shop:1.5".to_owned());
+        after.command = Some(vec!["serve".to_owned(), "--fast".to_owned()]);
+        after.env = vec![
+            ("COLOUR".to_owned(), "red".to_owned()),
+            ("DEBUG".to_owned(), "1".to_owned()),
+        ];
+        after.memory = None;
+        after.nano_cpus = Some(1_500_000_000);
+        let told = shop().differences(&after);
+        assert_eq!(
+            told,
+            [
+                "image shop:1.4 -> shop:1.5",
+                "command none -> `serve --fast`",
+                "env: COLOUR has another value, DEBUG is new, TOKEN is gone",
+                "memory 128m -> none",
+                "cpus 0.5 -> 1.5",
+            ]
+        );
+        assert!(!told.concat().contains("s3cret"));
+        assert_eq!(shop().differences(&shop()), [""; 0]);
+        let mut swapped = shop();
+        swapped.env.swap(0, 1);
+        assert_eq!(shop().differences(&swapped), ["env: another order"]);
+    }
+}

@@ -1,0 +1,351 @@
+//! What a start makes of the record that it finds, and what changes make of it.
+
+use std::collections::HashSet;
+
+use super::Found;
+use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
+use crate::ring::{Member, ReplicaName, Weight};
+
+/// Something that has become different about a fleet, for its record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecordChange {
+    /// These replicas are wanted from now on.
+    Enlist(Vec<Member>),
+    /// These replicas are not wanted any more.
+    Dismiss(Vec<ReplicaName>),
+    /// Replicas have other weights.
+    Reweigh(Vec<(ReplicaName, Weight)>),
+    /// The ring is built in another way.
+    Ring(RingSettings),
+}
+
+/// How the flags of a start differ from those that the record came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Each difference in words.
+    pub words: Vec<String>,
+    /// Other balancers serve the fleet, so the record holds and these flags have no effect.
+    pub overruled: bool,
+}
+
+impl FleetRecord {
+    /// A record where there is none: of the instances that run, and of as many replicas as the
+    /// flags ask for.
+    pub fn rebuild(flags: &FleetFlags, found: &[Found]) -> Self {
+        let mut names = HashSet::new();
+        let mut found: Vec<_> = found.iter().map(|found| &found.order).collect();
+        // Of two instances of a name the newer says its weight.
+        found.sort_by_key(|order| std::cmp::Reverse(order.id.generation));
+        found.retain(|order| names.insert(order.id.replica.clone()));
+        found.sort_by_key(|order| order.ordinal);
+        let members: Vec<_> = found
+            .into_iter()
+            .map(|order| Member {
+                name: order.id.replica.clone(),
+                weight: order.weight,
+            })
+            .collect();
+        let mut record = Self::first(flags, &members);
+        record.fill_up(flags);
+        record
+    }
+
+    /// The record after a start with these flags, and how they differ from those that it came
+    /// from, if they do.
+    ///
+    /// * The same flags: the record holds.
+    /// * Other flags, and other balancers serve the fleet: the record holds, too.
+    /// * Other flags otherwise: replicas that are missing are added, none is removed; the
+    ///   definition is that of the flags, for instances that are started from now on; and the
+    ///   ring is that of the flags if these have changed in what they say of it. (To replace
+    ///   the instances of an earlier definition is another matter: their label tells them.)
+    pub fn merge(&self, flags: &FleetFlags, has_peers: bool) -> (Self, Option<Difference>) {
+        if self.came_from(flags) {
+            return (self.clone(), None);
+        }
+        let (before, after) = (self.flags(), flags.kept());
+        let mut words = self.definition.differences(&flags.definition);
+        if before.replicas != after.replicas {
+            words.push(format!(
+                "replicas {} -> {}",
+                before.replicas, after.replicas
+            ));
+        }
+        words.extend(ring_differences(&before.ring, &after.ring));
+        let mut merged = self.clone();
+        if !has_peers {
+            if before.ring != after.ring {
+                merged.ring = after.ring;
+            }
+            if before.replicas != after.replicas {
+                merged.fill_up(flags);
+            }
+            merged.follow(flags);
+            merged.version += 1;
+        }
+        let difference = Difference {
+            words,
+            overruled: has_peers,
+        };
+        (merged, Some(difference))
+    }
+
+    /// The record after some changes, one version on; none if they change nothing.
+    pub fn with(&self, changes: &[RecordChange]) -> Option<Self> {
+        let mut changed = self.clone();
+        for change in changes {
+            changed.apply(change);
+        }
+        if changed == *self {
+            return None;
+        }
+        changed.version += 1;
+        Some(changed)
+    }
+
+    fn apply(&mut self, change: &RecordChange) {
+        match change {
+            RecordChange::Enlist(members) => {
+                for member in members {
+                    match self.find(&member.name) {
+                        Some(replica) => replica.weight = member.weight.get(),
+                        None => self.replicas.push(RecordedReplica::of(member)),
+                    }
+                }
+            }
+            RecordChange::Dismiss(names) => {
+                let leaves = |name: &str| names.iter().any(|leaver| leaver.as_str() == name);
+                self.replicas.retain(|replica| !leaves(&replica.name));
+            }
+            RecordChange::Reweigh(weights) => {
+                for (name, weight) in weights {
+                    if let Some(replica) = self.find(name) {
+                        replica.weight = weight.get();
+                    }
+                }
+            }
+            RecordChange::Ring(ring) => self.ring = *ring,
+        }
+    }
+
+    fn find(&mut self, name: &ReplicaName) -> Option<&mut RecordedReplica> {
+        let mut replicas = self.replicas.iter_mut();
+        replicas.find(|replica| replica.name == name.as_str())
+    }
+
+    /// Adds replicas until there are as many as the flags ask for.
+    fn fill_up(&mut self, flags: &FleetFlags) {
+        for name in &flags.replicas {
+            if self.replicas.len() >= flags.replicas.len() {
+                return;
+            }
+            if self.find(name).is_none() {
+                let member = Member::new(name.clone());
+                self.replicas.push(RecordedReplica::of(&member));
+            }
+        }
+    }
+}
+
+fn ring_differences(before: &RingSettings, after: &RingSettings) -> Vec<String> {
+    let none = || "none".to_owned();
+    let number = |number: Option<u32>| number.map_or_else(none, |n| n.to_string());
+    let factor = |ring: &RingSettings| ring.balance_factor.map_or_else(none, |f| f.to_string());
+    let (old, new) = (&before.spec, &after.spec);
+    let pairs = [
+        (
+            "strategy",
+            old.strategy().to_string(),
+            new.strategy().to_string(),
+        ),
+        ("slots", old.slots().to_string(), new.slots().to_string()),
+        (
+            "virtual-servers",
+            number(old.virtual_servers()),
+            number(new.virtual_servers()),
+        ),
+        ("balance-factor", factor(before), factor(after)),
+    ];
+    let differ = pairs.into_iter().filter(|(_, was, is)| was != is);
+    differ
+        .map(|(name, was, is)| format!("{name} {was} -> {is}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record_definition::Definition;
+    use super::*;
+    use crate::fleet::{InstanceId, LaunchOrder};
+    use crate::ring::{BalanceFactor, RingSpec, Strategy};
+
+    fn name(text: &str) -> ReplicaName {
+        text.parse().unwrap()
+    }
+
+    fn weight(number: u32) -> Weight {
+        Weight::new(number).unwrap()
+    }
+
+    fn flags(replicas: usize, image: &str) -> FleetFlags {
+        FleetFlags {
+            replicas: (1..=replicas)
+                .map(|n| name(&format!("Server{n}")))
+                .collect(),
+            definition: Definition {
+                image: Some(image.to_owned()),
+                ..Default::default()
+            },
+            ring: RingSettings {
+                spec: RingSpec::default(),
+                balance_factor: None,
+            },
+        }
+    }
+
+    fn other_ring() -> RingSettings {
+        RingSettings {
+            spec: RingSpec::new(Strategy::Maglev, None, None).unwrap(),
+            balance_factor: Some(BalanceFactor::new(1.5).unwrap()),
+        }
+    }
+
+    fn names(record: &FleetRecord) -> Vec<&str> {
+        record.replicas.iter().map(|r| r.name.as_str()).collect()
+    }
+
+    fn running(replica: &str, generation: u64, weight: u32, ordinal: u64) -> Found {
+        Found {
+            order: LaunchOrder {
+                id: InstanceId {
+                    replica: name(replica),
+                    generation,
+                },
+                weight: Weight::new(weight).unwrap(),
+                ordinal,
+            },
+            endpoint: None,
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_never_was_is_as_the_flags_say() {
+        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
+        assert_eq!(names(&record), ["Server1", "Server2", "Server3"]);
+        assert_eq!(record.version, 1);
+        assert_eq!(
+            record.merge(&flags(3, "shop:1"), false),
+            (record.clone(), None)
+        );
+    }
+
+    #[test]
+    fn a_lost_record_is_rebuilt_from_what_runs_and_filled_up() {
+        let found = [
+            running("heavy", 1, 3, 7),
+            running("Server2", 4, 2, 2),
+            running("Server2", 3, 9, 2),
+        ];
+        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &found);
+        assert_eq!(names(&record), ["Server2", "heavy", "Server1"]);
+        let weights: Vec<_> = record.replicas.iter().map(|r| r.weight).collect();
+        assert_eq!(weights, [2, 3, 1]);
+        // More than the flags ask for: nobody knows that they are too many.
+        let record = FleetRecord::rebuild(&flags(1, "shop:1"), &found);
+        assert_eq!(names(&record), ["Server2", "heavy"]);
+    }
+
+    #[test]
+    fn the_same_flags_leave_what_was_changed_on_request() {
+        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
+        let heavy = Member {
+            name: name("heavy"),
+            weight: weight(3),
+        };
+        let changed = record
+            .with(&[
+                RecordChange::Enlist(vec![heavy]),
+                RecordChange::Dismiss(vec![name("Server1")]),
+                RecordChange::Reweigh(vec![(name("Server2"), weight(5))]),
+                RecordChange::Ring(other_ring()),
+            ])
+            .unwrap();
+        assert_eq!(changed.version, 2);
+        let (kept, difference) = changed.merge(&flags(3, "shop:1"), false);
+        assert_eq!(difference, None);
+        assert_eq!(names(&kept), ["Server2", "Server3", "heavy"]);
+        assert_eq!(kept.members()[0].weight, weight(5));
+        assert_eq!(kept.members()[2].weight, weight(3));
+        assert_eq!(kept.ring, other_ring());
+    }
+
+    #[test]
+    fn other_flags_change_what_they_are_about_and_nothing_else() {
+        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
+        let record = record
+            .with(&[
+                RecordChange::Dismiss(vec![name("Server2")]),
+                RecordChange::Ring(other_ring()),
+            ])
+            .unwrap();
+
+        let (merged, difference) = record.merge(&flags(3, "shop:2"), false);
+        let difference = difference.unwrap();
+        assert_eq!(difference.words, ["image shop:1 -> shop:2"]);
+        assert!(!difference.overruled);
+        assert_eq!(merged.definition.image.as_deref(), Some("shop:2"));
+        assert_eq!(merged.definition_hash, flags(0, "shop:2").definition.hash());
+        assert_eq!(names(&merged), ["Server1", "Server3"]);
+        assert_eq!(merged.ring, other_ring());
+        assert_eq!(merged.version, record.version + 1);
+        // The next start with them finds them in the record.
+        assert_eq!(merged.merge(&flags(3, "shop:2"), false).1, None);
+
+        let (merged, difference) = record.merge(&flags(4, "shop:1"), false);
+        assert_eq!(difference.unwrap().words, ["replicas 3 -> 4"]);
+        assert_eq!(names(&merged), ["Server1", "Server3", "Server2", "Server4"]);
+        // None is removed.
+        assert_eq!(
+            names(&record.merge(&flags(1, "shop:1"), false).0),
+            names(&record)
+        );
+
+        let mut other = flags(3, "shop:1");
+        other.ring.balance_factor = Some(BalanceFactor::new(2.0).unwrap());
+        let (merged, difference) = record.merge(&other, false);
+        assert_eq!(difference.unwrap().words, ["balance-factor none -> 2"]);
+        assert_eq!(merged.ring, other.ring);
+    }
+
+    #[test]
+    fn who_joins_others_takes_the_record_as_it_is() {
+        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
+        let (merged, difference) = record.merge(&flags(5, "shop:2"), true);
+        assert_eq!(merged, record);
+        let difference = difference.unwrap();
+        assert_eq!(
+            difference.words,
+            ["image shop:1 -> shop:2", "replicas 3 -> 5"]
+        );
+        assert!(difference.overruled);
+    }
+
+    #[test]
+    fn what_is_so_already_is_no_change() {
+        let record = FleetRecord::rebuild(&flags(2, "shop:1"), &[]);
+        let there = Member::new(name("Server1"));
+        for change in [
+            RecordChange::Enlist(vec![there]),
+            RecordChange::Dismiss(vec![name("nobody")]),
+            RecordChange::Reweigh(vec![(name("nobody"), weight(2))]),
+            RecordChange::Reweigh(vec![(name("Server2"), weight(1))]),
+            RecordChange::Ring(record.ring),
+        ] {
+            assert_eq!(
+                record.with(std::slice::from_ref(&change)),
+                None,
+                "{change:?}"
+            );
+        }
+    }
+}

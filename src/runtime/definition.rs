@@ -1,0 +1,110 @@
+//! Settings of a runtime as the definition in a fleet record, and back.
+
+use crate::fleet::Definition;
+use crate::runtime::ReplicaTemplate;
+use crate::runtime::docker::{DockerSettings, Security};
+
+impl ReplicaTemplate {
+    /// What replicas run, for the record.
+    pub fn definition(&self) -> Definition {
+        Definition {
+            command: self.command.clone(),
+            port: self.port,
+            env: self.env.clone(),
+            memory: self.memory,
+            nano_cpus: self.nano_cpus,
+            pids: self.pids,
+            ..Default::default()
+        }
+    }
+
+    /// This template with all that a record defines.
+    pub fn following(&self, definition: &Definition) -> Self {
+        let definition = definition.clone();
+        Self {
+            command: definition.command,
+            port: definition.port,
+            env: definition.env,
+            memory: definition.memory,
+            nano_cpus: definition.nano_cpus,
+            pids: definition.pids,
+            ..self.clone()
+        }
+    }
+}
+
+impl DockerSettings {
+    /// What replicas run, for the record.
+    pub fn definition(&self) -> Definition {
+        Definition {
+            image: Some(self.image.clone()),
+            security: Some(self.security.name().to_owned()),
+            network: Some(self.network.clone()),
+            ..self.template.definition()
+        }
+    }
+
+    /// These settings with all that a record defines.
+    pub fn following(&self, definition: &Definition) -> Self {
+        let known = [Security::Restricted, Security::Baseline];
+        let security = definition.security.as_deref();
+        let security = known
+            .into_iter()
+            .find(|level| Some(level.name()) == security);
+        Self {
+            image: definition
+                .image
+                .clone()
+                .unwrap_or_else(|| self.image.clone()),
+            network: (definition.network.clone()).unwrap_or_else(|| self.network.clone()),
+            security: security.unwrap_or(self.security),
+            template: self.template.following(definition),
+            ..self.clone()
+        }
+    }
+}
+
+impl Security {
+    /// The level's name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restricted => "restricted",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_follow_a_definition_in_every_part() {
+        let recorded = DockerSettings {
+            fleet: "zoo".to_owned(),
+            image: "shop:1".to_owned(),
+            network: "zoo-net".to_owned(),
+            security: Security::Baseline,
+            template: ReplicaTemplate {
+                command: Some(vec!["serve".to_owned()]),
+                port: Some(8080),
+                env: vec![("COLOUR".to_owned(), "blue".to_owned())],
+                memory: Some(1 << 27),
+                nano_cpus: Some(1_000_000_000),
+                pids: Some(64),
+            },
+        };
+        let flags = DockerSettings {
+            fleet: "zoo".to_owned(),
+            image: "shop:2".to_owned(),
+            network: "other".to_owned(),
+            security: Security::Restricted,
+            template: ReplicaTemplate::default(),
+        };
+        let definition = recorded.definition();
+        assert_eq!(flags.following(&definition), recorded);
+        assert_eq!(flags.following(&flags.definition()), flags);
+        let words = definition.differences(&flags.definition());
+        assert_eq!(words.len(), 9, "{words:?}");
+    }
+}
