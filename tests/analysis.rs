@@ -251,6 +251,23 @@ async fn who_cannot_be_killed_is_left_out_with_the_reason() {
 }
 
 #[test]
+fn a_path_that_is_not_there_fails_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--only", "a1", "--path", "/nothing-here"];
+    let Output { status, stdout, .. } = analyze(folder.path(), &args);
+    assert_eq!(status.code(), Some(0), "{stdout:?}");
+    let said = "GET /nothing-here answers 404, which counts as failed: --path says what to ask for";
+    let stdout = String::from_utf8_lossy(&stdout);
+    assert!(stdout.contains(said), "{stdout}");
+    let results = results(folder.path());
+    assert_eq!(results["a1"]["failed"], REQUESTS);
+    assert_eq!(results["setting"]["path"], "/nothing-here");
+    // Anybody can run it, wherever the program lies.
+    let command = results["machine"]["command"].as_str().unwrap();
+    assert!(command.starts_with("ringmaster analyze "), "{command}");
+}
+
+#[test]
 fn wrong_use_is_told_from_failure() {
     let folder = tempfile::tempdir().unwrap();
     for (args, code, part) in [

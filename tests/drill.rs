@@ -125,8 +125,9 @@ async fn wrong_use_harms_nobody_and_says_what_is_allowed() {
         (&["--kill", "all", "--pause", "all"], "cannot be used with"),
         (&["--pause", "all", "--for", "2h"], "100ms to 1m"),
         (&["--pause", "all", "--for", "2"], "write 2s or 2ms"),
-        (&["--kill", "all", "--rate", "0"], "1..=5000"),
+        (&["--kill", "all", "--rate", "0"], "allowed is 1 to 5000"),
         (&["--kill", "all", "--url", "x"], "http://HOST:PORT"),
+        (&["--kill", "all", "--path", "x"], "does not start with '/'"),
     ] {
         let args: Vec<&str> = args.to_vec();
         let status_url = balancer.status_url().await;
@@ -155,6 +156,25 @@ async fn wrong_use_harms_nobody_and_says_what_is_allowed() {
     for replica in status["replicas"].as_array().unwrap() {
         assert_eq!(replica["generation"], 1, "{replica}");
     }
+}
+
+/// The demo server has /home and /heartbeat; what else it is asked for is not there.
+#[actix_web::test]
+async fn a_path_that_is_not_there_counts_as_failed_and_another_may_be_asked_for() {
+    let balancer = start(&["--replicas", "1"]).await;
+    let slow = ["--delay", "all", "--for", "100ms"];
+    let missing = [&slow[..], &["--path", "/nothing-here"]].concat();
+    let output = drill(&balancer, &missing).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    let said = "GET /nothing-here answers 404, which counts as failed: --path says what to ask for";
+    assert!(table.contains(said), "{table}");
+    assert!(!table.contains(" 0 failed"), "{table}");
+
+    let there = [&slow[..], &["--path", "/heartbeat", "--json"]].concat();
+    let results = json(&drill(&balancer, &there).await);
+    assert_eq!(results["failed"], 0, "{results}");
+    assert_eq!(results["advice"], Value::Null, "{results}");
 }
 
 #[actix_web::test]

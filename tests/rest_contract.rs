@@ -220,7 +220,7 @@ async fn wrong_input_gets_the_failure_shape_the_fitting_status_and_changes_nothi
             json,
             r#"{"n":1e99}"#,
             400,
-            "invalid type: floating point",
+            "expected a whole number",
         ),
         ("POST", "/add", json, r#"{}"#, 400, "missing field `n`"),
         (

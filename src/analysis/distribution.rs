@@ -82,7 +82,7 @@ async fn measure(
     let title = format!("{title}: {} requests at N = {n}", ids.len());
     let progress = Progress::begin(title, ids.len());
     let client = api::client(ANSWER_TIMEOUT);
-    let url = target.api.url("/home");
+    let url = target.api.url(&options.path);
     let begun = Instant::now();
     let answers = load::burst(&client, &url, &ids, options.concurrency, || progress.step()).await;
     let seconds = begun.elapsed().as_secs_f64();
@@ -207,6 +207,7 @@ mod tests {
             target: TargetOptions::Own,
             requests: 10_000,
             concurrency: 1,
+            path: "/home".to_owned(),
             scale: 1,
             experiments: Experiment::ALL.into(),
             seed: 1,

@@ -34,7 +34,7 @@ pub async fn run(target: &Target, options: &Options) -> Result<FailureRun, Analy
     let title = format!("A-3: each of {REPLICAS} replicas killed under load");
     let progress = Progress::begin(title, names.len());
     let client = api::client(ANSWER_TIMEOUT);
-    let url = target.api.url("/home");
+    let url = target.api.url(&options.path);
     let clients = options.concurrency;
     let begun = Instant::now();
     let load = SteadyLoad::start(&client, &url, options.seed, clients, RATE);

@@ -26,8 +26,8 @@ pub struct Answer {
     pub begun: Instant,
     /// When the last byte of the answer was there.
     pub ended: Instant,
-    /// Whether nothing came, or what only a server's failure explains (5xx). What is not the
-    /// demo server's answer may still be a good one.
+    /// Whether nothing came, or a status of 400 or more: nobody was served. What is not the demo
+    /// server's answer may still be a good one.
     pub lost: bool,
     /// How the replica that answered calls itself, or what went wrong.
     pub from: Result<String, String>,
@@ -50,7 +50,10 @@ struct Greeting<'a> {
 pub async fn ask(client: &Client, url: &str, id: u32) -> Answer {
     let begun = Instant::now();
     let (lost, from) = match answer(client, url, id).await {
-        Ok((status, body)) => (status.is_server_error(), greeting(status, &body)),
+        Ok((status, body)) => {
+            let lost = status.is_server_error() || status.is_client_error();
+            (lost, greeting(status, &body))
+        }
         Err(cause) => (true, Err(cause)),
     };
     Answer {
@@ -224,6 +227,14 @@ pub fn failures<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> (u64, Vec<
     (count, examples.into_iter().collect())
 }
 
+/// What to do about failures that a path of a server's own explains.
+pub fn advice(path: &str, failures: &[String]) -> Option<String> {
+    let is_missing = |failure: &String| failure.starts_with("404 ");
+    failures.iter().any(is_missing).then(|| {
+        format!("GET {path} answers 404, which counts as failed: --path says what to ask for")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +245,20 @@ mod tests {
         assert!(some.iter().all(|id| (100_000..1_000_000).contains(id)));
         assert_eq!(some, ids(1, 1_000));
         assert_ne!(some, ids(2, 1_000));
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_told() {
+        let failures = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>();
+        let missing = failures(&["502 Bad Gateway: x", "404 Not Found: no such page"]);
+        assert_eq!(
+            advice("/home", &missing).unwrap(),
+            "GET /home answers 404, which counts as failed: --path says what to ask for"
+        );
+        assert_eq!(
+            advice("/home", &failures(&["not the demo server's: 404 "])),
+            None
+        );
     }
 
     #[test]

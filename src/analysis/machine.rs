@@ -19,7 +19,7 @@ pub struct Machine {
     pub kernel: String,
     /// When the run began, in UTC.
     pub date: String,
-    /// The very command line.
+    /// The command line, with the program's name alone.
     pub command: String,
     /// Ringmaster's version.
     pub version: String,
@@ -32,8 +32,10 @@ pub struct Machine {
 impl Machine {
     /// Asks the machine.
     pub fn look() -> Self {
-        let command: Vec<String> = std::env::args().collect();
-        let command = shlex::try_join(command.iter().map(String::as_str));
+        // Where the program lay matters to nobody else.
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let words = std::iter::once("ringmaster").chain(arguments.iter().map(String::as_str));
+        let command = shlex::try_join(words);
         Self {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),

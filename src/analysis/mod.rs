@@ -98,6 +98,7 @@ async fn measure(
             balancer: target.describe(),
             ring: target.original_ring().cloned(),
             requests: options.requests,
+            path: options.path.clone(),
             concurrency: options.concurrency,
             seed: options.seed,
         },

@@ -79,6 +79,8 @@ pub struct Options {
     pub requests: usize,
     /// So many of them at once.
     pub concurrency: usize,
+    /// What ask for.
+    pub path: String,
     /// Requests held open at once in the scale experiment.
     pub scale: usize,
     /// What to run.

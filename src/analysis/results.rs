@@ -33,6 +33,21 @@ pub struct Results {
     pub skipped: Vec<Skipped>,
 }
 
+impl Results {
+    /// Examples of what went wrong in.
+    pub fn failures(&self) -> Vec<String> {
+        let strategies = self.a4.iter().flatten().flat_map(|run| &run.by_replicas);
+        let distributions = self
+            .a1
+            .iter()
+            .chain(self.a2.iter().flatten())
+            .chain(strategies);
+        let of_kills = self.a3.iter().flat_map(|run| &run.failures);
+        let failures = distributions.flat_map(|one| &one.failures).chain(of_kills);
+        failures.cloned().collect()
+    }
+}
+
 /// What was measured, and how much.
 #[derive(Debug, Clone, Serialize)]
 pub struct Setting {
@@ -42,6 +57,8 @@ pub struct Setting {
     pub ring: Option<super::admin::RingStatus>,
     /// Requests in each measurement of.
     pub requests: usize,
+    /// What they asked for.
+    pub path: String,
     /// So many of them at once.
     pub concurrency: usize,
     /// The seed of the request ids.

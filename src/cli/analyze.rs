@@ -74,6 +74,13 @@ pub(super) fn command() -> Command {
             flag("concurrency", "N", "So many of them at once")
                 .default_value("64")
                 .value_parser(number(1_u32, 1_000)),
+            flag(
+                "path",
+                "PATH",
+                "What A-1 to A-4 ask for: the demo server's greeting",
+            )
+            .default_value("/home")
+            .value_parser(crate::config::request_path),
             flag("scale", "N", "Requests to hold open at once")
                 .default_value("10000")
                 .value_parser(number(1_u32, 28_000)),
@@ -101,6 +108,10 @@ pub(super) fn invocation(matches: &ArgMatches) -> Result<Invocation, UsageError>
         target: target(matches)?,
         requests: number("requests"),
         concurrency: number("concurrency"),
+        path: matches
+            .get_one::<String>("path")
+            .cloned()
+            .unwrap_or_default(),
         scale: number("scale"),
         experiments: only,
         seed: matches.get_one("seed").copied().unwrap_or_default(),

@@ -32,7 +32,7 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Harm replicas of a running balancer under load, and see how it heals")
         .long_about(
-            "Harm replicas of a running balancer under a light load of GET /home, and see how it \
+            "Harm replicas of a running balancer under a light load of GET requests, and see how it \
              heals: when the replica was off the ring and back (counted from the harm), how long \
              none of its answers came, what failed, and which keys of the others moved.\n\n\
              Replicas must be child processes of the balancer on this machine, or containers of \
@@ -59,6 +59,13 @@ pub(super) fn command() -> Command {
             flag("rate", "N", "Requests a second, 1 to 5000")
                 .default_value("200")
                 .value_parser(number(1_u32, 5_000)),
+            flag(
+                "path",
+                "PATH",
+                "What the load asks for; an answer of 400 or more counts as failed",
+            )
+            .default_value("/home")
+            .value_parser(crate::config::request_path),
             flag("url", "URL", "Where the balancer listens").default_value("http://127.0.0.1:5000"),
             flag("admin-url", "URL", "Its --admin address").default_value("http://127.0.0.1:5001"),
             Arg::new("json")
@@ -116,6 +123,10 @@ pub(super) fn invocation(matches: &ArgMatches) -> Result<Invocation, UsageError>
         admin_url: url("admin-url"),
         fault,
         replica: (name != ALL).then(|| name.clone()),
+        path: matches
+            .get_one::<String>("path")
+            .cloned()
+            .unwrap_or_default(),
         rate: matches.get_one("rate").copied().unwrap_or_default(),
         json: matches.get_flag("json"),
     };

@@ -39,6 +39,7 @@ pub(crate) use command::warnings as command_warnings;
 pub(crate) use layers::{Given, Layer, Layers, Origin, Raw, meant};
 pub(crate) use options::CONFIG;
 pub(crate) use report::report;
+pub(crate) use text::path as request_path;
 pub(crate) use units::{duration, is_none, whole};
 pub(crate) use validate::{ring_spec, settings};
 pub(crate) use {environment::read as read_environment, file::read as read_file};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Reads a request path.
-pub(super) fn path(text: &str) -> Result<String, String> {
+pub(crate) fn path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("does not start with '/'".to_owned());
     }

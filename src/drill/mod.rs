@@ -34,8 +34,6 @@ const QUIET: Duration = Duration::from_millis(800);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// So long an engine may take to let a paused replica go on.
 const LETTING_GO: Duration = Duration::from_secs(5);
-/// What the demo replica answers with its name, and any server with something.
-const PATH: &str = "/home";
 /// A hung replica holds clients fast; the others must be enough for the rate.
 const MOST_CLIENTS: u32 = 1_000;
 /// Where the random request ids begin.
@@ -52,6 +50,8 @@ pub struct Options {
     pub fault: Fault,
     /// To whom; none: to all of them, one after the other.
     pub replica: Option<String>,
+    /// What the load asks for.
+    pub path: String,
     /// Requests a second meanwhile.
     pub rate: u32,
     /// JSON instead of a table.
@@ -108,7 +108,7 @@ async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
         // Nobody is harmed in a drill that would not come to its end.
         find(&status, name).await?;
     }
-    let url = format!("{}{PATH}", options.url);
+    let url = format!("{}{}", options.url, options.path);
     let title = format!("Drill: {} under load", options.fault);
     let progress = Progress::begin(title, names.len());
 

@@ -69,6 +69,7 @@ impl Outcome {
             answers.iter().chain(sampled)
         };
         let (failed, failures) = load::failures(all().filter(|answer| answer.lost));
+        let advice = load::advice(&options.path, &failures);
         let good = failed == 0 && lines.iter().all(|line| line.trouble.is_none());
         let text = if options.json {
             let json = json!({
@@ -77,11 +78,13 @@ impl Outcome {
                 "requests": all().count(),
                 "failed": failed,
                 "failures": failures,
+                "advice": advice,
             });
             format!("{json:#}")
         } else {
             let total = format!("{} requests, {failed} failed", all().count());
-            table(&lines, &total, &failures)
+            let failures = failures.into_iter().chain(advice);
+            table(&lines, &total, &failures.collect::<Vec<_>>())
         };
         Self { good, text }
     }

@@ -4,10 +4,11 @@
 //! by the same code that built the table.
 
 use super::key::Key;
+use super::matching::Capacities;
 use super::points;
 use super::spec::Strategy;
 use super::table::{MemberIndex, Slot, SlotTable};
-use super::{classic, hash, maglev, matching};
+use super::{classic, hash, maglev};
 
 /// How a key comes to its owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -194,17 +195,13 @@ impl SlotTable {
     }
 
     fn asks(&self, slot: Slot) -> Option<Reason> {
-        let members = self.members();
-        let total = members.iter().map(|m| u64::from(m.weight.get())).sum();
+        let capacities = Capacities::new(self.spec().slots(), self.members());
         let mut bids: Vec<_> = self.bids()?.all(slot.get()).collect();
         bids.sort_unstable();
-        let asks = bids.into_iter().map(|bid| {
-            let weight = self.member(bid.member()).weight.get();
-            Ask {
-                member: bid.member(),
-                price: bid.price() as f64 / (1u64 << 40) as f64,
-                capacity: matching::capacity(self.spec().slots(), weight, total) as u64,
-            }
+        let asks = bids.into_iter().map(|bid| Ask {
+            member: bid.member(),
+            price: bid.price() as f64 / (1u64 << 40) as f64,
+            capacity: capacities.of(self.member(bid.member())) as u64,
         });
         Some(Reason::Asks(asks.collect()))
     }

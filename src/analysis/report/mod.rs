@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::distribution::list;
+use super::load;
 use super::results::Results;
 use crate::human::thousands;
 use balance::worst;
@@ -97,6 +98,9 @@ pub fn summary(results: &Results, out: &Path) -> String {
             ),
         );
     }
+    if let Some(advice) = load::advice(&results.setting.path, &results.failures()) {
+        line(&mut text, format_args!("{advice}"));
+    }
     line(
         &mut text,
         format_args!("written to {}", out.join("report.md").display()),
@@ -127,7 +131,7 @@ fn setting(text: &mut String, results: &Results) {
         text,
         format_args!(
             "Real requests through a real balancer, each with a random six-digit `X-Request-ID` \
-             (seed {seed}), to `GET /home`, {concurrency} at once.\n\n\
+             (seed {seed}), to `GET {path}`, {concurrency} at once.\n\n\
              | | |\n| --- | --- |\n\
              | command | `{command}` |\n\
              | balancer | {balancer} |\n\
@@ -136,6 +140,7 @@ fn setting(text: &mut String, results: &Results) {
              | machine | {cpu}, {cpus} CPUs{memory}, Linux {kernel} |\n\
              | date | {date} |\n",
             seed = setting.seed,
+            path = setting.path,
             concurrency = setting.concurrency,
             command = machine.command,
             balancer = setting.balancer,
