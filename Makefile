@@ -71,9 +71,9 @@ bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, me
 	cargo bench --bench peers -- $(ARGS)
 
 bench-ring: ## look-up, build, balance and moved keys of every strategy, beside other crates
-	cargo bench --bench ring_balance
-	cargo bench --bench ring
-	cargo bench --bench bounded_load
+	cargo bench --target-dir target/bench --bench ring_balance
+	cargo bench --target-dir target/bench --bench ring
+	cargo bench --target-dir target/bench --bench bounded_load
 
 check: ## formatting, lints, documentation
 	cargo fmt --all --check
