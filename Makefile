@@ -8,16 +8,29 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run analysis build up stop restart logs down test chaos bench bench-ring check fmt
+.PHONY: help run analysis analysis-compose build up stop restart logs down test chaos bench bench-ring check fmt
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## balancer and replicas as processes of this machine; no Docker
 	cargo run --release
 
 analysis: ## the four experiments with a balancer of its own; writes analysis/
 	cargo run --release -- analyze $(ARGS)
+
+# At the container's own address: the engine's proxy for published ports does not survive so
+# many connections.
+inspect = $$(docker inspect --format '$(1)' $$($(COMPOSE) ps --quiet ringmaster))
+address = $(call inspect,{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}})
+
+analysis-compose: ## the same with the compose stack; writes docs/analysis/
+	cargo build --release
+	RINGMASTER_ADMIN=0.0.0.0:5001 $(MAKE) up
+	set -- $(address); target/release/ringmaster analyze \
+	  --url http://$$1:5000 --admin-url http://$$1:5001 \
+	  --pid $(call inspect,{{.State.Pid}}) --out docs/analysis $(ARGS)
+	$(MAKE) down
 
 build: ## both images, of the balancer and of the demo server
 	$(COMPOSE) build
@@ -46,7 +59,7 @@ restart: ## stop, then start again
 	$(MAKE) up
 
 logs: ## follow the balancer's log (a replica's: docker logs ringmaster-Server1)
-	$(COMPOSE) logs --follow --tail 100 ringmaster
+	@trap 'exit 0' INT; $(COMPOSE) logs --follow --tail 100 ringmaster
 
 # The balancer takes its replicas along when it stops. One that was killed could not:
 # what it left goes by its label, and before the network that it hangs on.
@@ -60,15 +73,17 @@ test: ## all tests; those that need Docker only where an engine answers
 	@docker version >/dev/null 2>&1 || \
 	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
 
+# cargo bench builds a ringmaster of its own, without LTO: into a folder of its own, lest it replace
+# target/release/ringmaster.
+
 chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3')
 	cargo test --release --test chaos -- --timed --out target/chaos $(ARGS)
 
 bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, memory
 	benches/peers/get
 	cargo build --release
-	# cargo bench puts a build of its own, without LTO, where this one lies.
 	mkdir -p target/peers && cp target/release/ringmaster target/peers/ringmaster
-	cargo bench --bench peers -- $(ARGS)
+	cargo bench --target-dir target/bench --bench peers -- $(ARGS)
 
 bench-ring: ## look-up, build, balance and moved keys of every strategy, beside other crates
 	cargo bench --target-dir target/bench --bench ring_balance

@@ -3,11 +3,23 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use actix_web::http::Method;
+
 use crate::config::{RuntimeSettings, Settings};
+
+/// The demo server's image, as compose.yaml builds it.
+const DEMO_IMAGE: &str = "ringmaster-server";
 
 /// What it listens on, what it runs, what to try next.
 pub fn text(address: SocketAddr, admin: Option<SocketAddr>, settings: &Settings) -> String {
-    let url = url(address);
+    let url = match &settings.public_address {
+        // What is published everywhere is published here.
+        Some(public) => match public.strip_prefix("0.0.0.0:") {
+            Some(port) => format!("http://localhost:{port}"),
+            None => format!("http://{public}"),
+        },
+        None => url(address),
+    };
     let replicas = settings.replicas.len();
     let what = match &settings.runtime {
         RuntimeSettings::Process(template) => match &template.command {
@@ -19,10 +31,7 @@ pub fn text(address: SocketAddr, admin: Option<SocketAddr>, settings: &Settings)
         }
         RuntimeSettings::Static(_) => format!("{replicas} servers that somebody else runs"),
     };
-    let path = match &settings.runtime {
-        RuntimeSettings::Process(template) if template.command.is_none() => "/home",
-        _ => "/",
-    };
+    let path = first_path(settings);
     let mut text = String::new();
     let strategy = settings.ring.strategy();
     // Writing to a string cannot fail.
@@ -47,11 +56,78 @@ pub fn text(address: SocketAddr, admin: Option<SocketAddr>, settings: &Settings)
     text
 }
 
+/// A path that answers with 200: the demo server's greeting, or what makes replicas ready.
+fn first_path(settings: &Settings) -> &str {
+    let is_demo = match &settings.runtime {
+        RuntimeSettings::Process(template) => template.command.is_none(),
+        RuntimeSettings::Docker(docker) => {
+            docker.image == DEMO_IMAGE && docker.template.command.is_none()
+        }
+        RuntimeSettings::Static(_) => false,
+    };
+    if is_demo {
+        "/home"
+    } else if settings.heartbeat.method == Method::GET {
+        &settings.heartbeat.path
+    } else {
+        "/"
+    }
+}
+
 /// An address that a client on this machine can use.
 fn url(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())
     } else {
         format!("http://{address}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Invocation, parse};
+
+    fn banner(args: &[&str]) -> String {
+        let args = [&["ringmaster"], args].concat();
+        let Ok(Invocation::Balance { settings, .. }) = parse(args.iter().map(Into::into), [])
+        else {
+            panic!("{args:?}");
+        };
+        text("0.0.0.0:5000".parse().unwrap(), None, &settings)
+    }
+
+    #[test]
+    fn the_first_suggestion_is_where_clients_reach_it_and_answers() {
+        for (args, suggestion) in [
+            (&[][..], "try   curl http://localhost:5000/home\n"),
+            (
+                &[
+                    "--image",
+                    "ringmaster-server",
+                    "--public-address",
+                    "127.0.0.1:8080",
+                ],
+                "try   curl http://127.0.0.1:8080/home\n",
+            ),
+            (
+                &[
+                    "--image",
+                    "shop",
+                    "--public-address",
+                    "0.0.0.0:80",
+                    "--heartbeat-path",
+                    "/up",
+                ],
+                "try   curl http://localhost:80/up\n",
+            ),
+            (
+                &["--upstream", "a:1", "--heartbeat-method", "HEAD"],
+                "try   curl http://localhost:5000/\n",
+            ),
+        ] {
+            let text = banner(args);
+            assert!(text.contains(suggestion), "{args:?}: {text}");
+        }
     }
 }

@@ -122,6 +122,46 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// `make logs` is ended by Ctrl-C, which reaches make and what it runs.
+#[test]
+fn logs_end_quietly() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::os::unix::process::CommandExt;
+
+    let mut make = Command::new("make")
+        .args(["logs", "COMPOSE=sh -c 'echo ready; sleep 600' --"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(make.stdout.take().unwrap()).lines();
+    while stdout.next().unwrap().unwrap() != "ready" {}
+    let group = format!("-{}", make.id());
+    let killed = Command::new("kill").args(["-INT", "--", &group]).status();
+    assert!(killed.unwrap().success());
+    make.wait().unwrap();
+    let mut said = String::new();
+    make.stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(!said.contains("***"), "{said}");
+}
+
+/// `cargo bench` makes a program without LTO, which must not lie where the released one does.
+#[test]
+fn benches_build_in_a_folder_of_their_own() {
+    let makefile = include_str!("../Makefile");
+    let benches = makefile
+        .lines()
+        .filter(|line| line.starts_with("\tcargo bench"));
+    let apart = benches.filter(|line| line.contains("--target-dir target/bench"));
+    assert_eq!(apart.count(), 4);
+}
+
 /// Both composes, one after the other: they build the same images.
 #[test]
 fn one_command_brings_it_up_and_one_takes_it_down() {
@@ -147,6 +187,7 @@ fn story(stack: &Stack) {
     stack.wait_until_it_serves();
     images_are_small();
     the_balancer_is_locked_in(stack);
+    the_banner_names_the_published_port(stack);
     the_admin_calls_work(stack);
     a_killed_replica_comes_back_unnoticed(stack);
     a_killed_balancer_finds_its_replicas_again(stack);
@@ -179,6 +220,13 @@ fn the_balancer_is_locked_in(stack: &Stack) {
     assert_eq!(cli(&["port", &stack.container("Server1")]), "");
     let replica = inspect(&stack.container("Server1"));
     assert_eq!(replica["Config"]["User"], "65534:65534");
+}
+
+fn the_banner_names_the_published_port(stack: &Stack) {
+    let log = quietly(&["logs", &stack.balancer()]);
+    let url = format!("http://127.0.0.1:{}", stack.port);
+    assert!(log.contains(&format!("listens on {url}\n")), "{log}");
+    assert!(log.contains(&format!("curl {url}/home\n")), "{log}");
 }
 
 fn the_admin_calls_work(stack: &Stack) {

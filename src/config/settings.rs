@@ -23,6 +23,8 @@ use crate::runtime::fixed::Upstream;
 pub struct Settings {
     /// Where the balancer listens.
     pub listen: SocketAddr,
+    /// `HOST:PORT` by which clients reach it, if that is not where it listens.
+    pub public_address: Option<String>,
     /// Where the admin listener is, if there is one.
     pub admin: Option<SocketAddr>,
     /// HTTP worker threads.

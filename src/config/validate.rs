@@ -50,6 +50,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     if admin == Some(listen) && listen.port() != 0 {
         reader.mistake("admin", "is where clients are listened to already");
     }
+    let public_address = reader.optional("public-address", address::host_and_port);
     let workers = reader
         .optional_whole("workers")
         .and_then(NonZeroUsize::new)
@@ -152,6 +153,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         .unwrap_or_else(|| open_files::connections(replicas.len()));
     Some(Settings {
         listen,
+        public_address,
         admin,
         workers,
         max_connections,

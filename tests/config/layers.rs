@@ -129,6 +129,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "state" => (["a", "b", "c"], &[]),
         "heartbeat-path" => (["/a", "/b", "/c"], &[]),
         "command" => (["a", "b", "c"], &[]),
+        "public-address" => (["a:1", "b:2", "c:3"], &[]),
         "env" => (["A=1", "B=2", "C=3"], &[]),
         "env-file" => (
             ["tests/config/a.env", "tests/config/b.env", "/dev/null"],

@@ -24,6 +24,15 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "public-address",
+        value_name: "HOST:PORT",
+        help: "What clients reach it by, if its port is published as another",
+        more: "It is named in what is printed at the start, and nowhere else.",
+        fallback: Fallback::Derived("where it listens"),
+        allowed: Allowed::Text("HOST:PORT, such as localhost:8080"),
+        ..PLAIN
+    },
+    OptionSpec {
         key: "workers",
         value_name: "N",
         help: "How many threads serve clients",
