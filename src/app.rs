@@ -103,9 +103,6 @@ impl Balancer {
             found,
             record,
         } = fleet_record::open(settings, address).await?;
-        let members = record.record().members();
-        let total_weight = members.iter().map(|m| u64::from(m.weight.get())).sum();
-        settings.ring.room_for(members.len(), total_weight)?;
 
         let capacity = Capacity::new(settings.max_in_flight);
         let (line, lifeline) = Lifeline::new();

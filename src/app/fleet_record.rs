@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::app::AppError;
 use crate::config::{RuntimeSettings, Settings};
-use crate::fleet::Found;
+use crate::fleet::{FleetRecord, Found};
+use crate::ring::BuildError;
 use crate::runtime::docker::{DockerRecordStore, DockerRuntime};
 use crate::runtime::fixed::FixedRuntime;
 use crate::runtime::process::ProcessRuntime;
@@ -31,7 +33,7 @@ pub(super) struct OpenedFleet {
 pub(super) async fn open(
     settings: &Settings,
     address: SocketAddr,
-) -> Result<OpenedFleet, RuntimeError> {
+) -> Result<OpenedFleet, AppError> {
     let settings = settings.named(address.port(), compose_service(settings).await);
     let flags = settings.fleet_flags();
     let mut store = store_of(&settings).await?;
@@ -43,6 +45,8 @@ pub(super) async fn open(
         };
         let runtime = runtime_of(&following.runtime)?;
         let found = runtime.prepare().await?;
+        // Before it is written: flags that cannot hold must not change anything.
+        check_room(&opening.outcome(&flags, &found))?;
         match opening.settle(store, &flags, &found).await? {
             Ok(record) => {
                 return Ok(OpenedFleet {
@@ -56,9 +60,15 @@ pub(super) async fn open(
             Err(again) => store = again,
         }
     }
-    Err(RuntimeError(
-        "other balancers keep changing the fleet record".to_owned(),
-    ))
+    let contended = "other balancers keep changing the fleet record";
+    Err(RuntimeError(contended.to_owned()).into())
+}
+
+/// Whether the ring has room for the replicas of a record.
+fn check_room(record: &FleetRecord) -> Result<(), BuildError> {
+    let members = record.members();
+    let total_weight = members.iter().map(|m| u64::from(m.weight.get())).sum();
+    record.ring.spec.room_for(members.len(), total_weight)
 }
 
 /// Project and service of compose, if this is a container of one and that makes a difference.

@@ -105,6 +105,12 @@ impl OpeningRecord {
         self.merged.as_ref()
     }
 
+    /// The record that [`OpeningRecord::settle`] is about to write, or to leave as it is.
+    pub fn outcome(&self, flags: &FleetFlags, found: &[Found]) -> FleetRecord {
+        let merged = self.merged.clone();
+        merged.unwrap_or_else(|| FleetRecord::rebuild(flags, found))
+    }
+
     /// Writes the record, if it is new or other than before. Gives the store back if another
     /// balancer has written meanwhile: everything is to be looked at again.
     pub async fn settle(
@@ -114,9 +120,7 @@ impl OpeningRecord {
         found: &[Found],
     ) -> Result<Result<RecordKeeper, Box<dyn RecordStore>>, RuntimeError> {
         let rebuilt = self.merged.is_none() && !found.is_empty();
-        let mut record = self
-            .merged
-            .unwrap_or_else(|| FleetRecord::rebuild(flags, found));
+        let mut record = self.outcome(flags, found);
         if self.stored != Some(record.version) {
             match store.write(record.clone()).await? {
                 Swap::Written(version) => record.version = version,
