@@ -1,7 +1,7 @@
 //! What a replica's container looks like to the engine, written and read back. Pure.
 //!
-//! The labels are the balancer's memory: a balancer that starts finds in them which
-//! replicas there should be, stopped containers included.
+//! The labels say what a balancer that starts needs to know to adopt the container. Which
+//! replicas there should be is in the fleet record: see `record_store`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,7 @@
 //! Instances as containers, through the engine's API.
 //!
-//! The engine is the database. A container's name is `<fleet>-<replica>`, so no two
+//! The engine is the database: the fleet record (`record_store`) says which replicas there
+//! should be, the containers which there are. A container's name is `<fleet>-<replica>`, so no two
 //! instances of a replica can exist under it, whoever starts them; its labels say what
 //! a restarted balancer needs to know to adopt it. A dead container is put aside, not
 //! removed, until its successor runs: there is no moment at which the engine would not
