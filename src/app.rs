@@ -320,8 +320,10 @@ async fn serve(
     };
     let http_settings = HttpSettings {
         key: settings.key.clone(),
+        sticky_cookie: settings.sticky_cookie.clone(),
         trusted_proxies: settings.trusted_proxies.as_slice().into(),
         times: settings.times.request,
+        retry: settings.retry,
         max_body: settings.max_body,
     };
     let server_settings = server_settings(settings, settings.workers);

@@ -354,3 +354,91 @@ async fn a_response_that_breaks_off_is_not_a_whole_one() {
         assert_eq!(got, "");
     }
 }
+
+/// What a session is answered by, and the cookie that it is given.
+async fn in_session(balancer: &Ringmaster, cookie: Option<&str>) -> (String, Option<String>) {
+    let request = client().get(balancer.url("/whoami"));
+    let request = match cookie {
+        Some(cookie) => request.insert_header(("cookie", format!("a=1; {cookie}; b=2"))),
+        None => request,
+    };
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let given = response.headers().get("set-cookie");
+    let given = given.map(|value| value.to_str().unwrap().to_owned());
+    if given.is_some() {
+        assert_eq!(response.headers().get("cache-control").unwrap(), "private");
+    }
+    let body: serde_json::Value = response.json().await.unwrap();
+    let text = body.to_string();
+    assert!(!text.contains("rm="), "the replica sees it: {text}");
+    assert_eq!(cookie.is_some(), text.contains("a=1; b=2"), "{text}");
+    (body["id"].as_str().unwrap().to_owned(), given)
+}
+
+#[actix_web::test]
+async fn session_sticks_from_its_first_answer_through_a_respawn_and_another_balancer() {
+    let args = [
+        "--sticky-cookie",
+        "rm",
+        "--sticky-ttl",
+        "1h",
+        "--replicas",
+        "3",
+    ];
+    let balancer = Ringmaster::ready(&args).await;
+    let other = Ringmaster::ready(&args).await;
+    let mut replicas = std::collections::HashSet::new();
+    for _ in 0..30 {
+        let (replica, given) = in_session(&balancer, None).await;
+        let given = given.expect("a cookie with the first answer");
+        let (cookie, attributes) = given.split_once("; ").unwrap();
+        assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Max-Age=3600");
+        for asked in [&balancer, &other] {
+            let again = in_session(asked, Some(cookie)).await;
+            assert_eq!(again, (replica.clone(), None));
+        }
+        replicas.insert(replica);
+    }
+    assert_eq!(replicas.len(), 3, "{replicas:?}");
+    let (replica, given) = in_session(&balancer, None).await;
+    let cookie = given.unwrap().split_once(';').unwrap().0.to_owned();
+    common::signal(balancer.child(&format!("Server{replica}")), "KILL");
+    common::eventually("it is back", || async {
+        balancer.count_in_log(&format!("Server{replica} (generation 2) is on the ring")) == 1
+    })
+    .await;
+    assert_eq!(in_session(&balancer, Some(&cookie)).await, (replica, None));
+}
+
+#[actix_web::test]
+async fn session_cookie_is_secure_behind_tls_and_keeps_what_the_replica_says_of_caches() {
+    let replica = Scripted::start(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=5\r\nSet-Cookie: own=1\r\n\r\nok",
+    )
+    .await;
+    let upstream = format!("127.0.0.1:{}", replica.port);
+    let args = ["--upstream", &upstream, "--sticky-cookie", "rm"];
+    let balancer =
+        Ringmaster::ready(&[&args[..], &["--trusted-proxy", "127.0.0.1/32"]].concat()).await;
+    for (proto, is_secure) in [("https", true), ("http", false)] {
+        let request = client().get(balancer.url("/"));
+        let request = request.insert_header(("x-forwarded-proto", proto));
+        let response = request.send().await.unwrap();
+        let headers = response.headers();
+        assert_eq!(headers.get("cache-control").unwrap(), "max-age=5");
+        let cookies: Vec<_> = headers
+            .get_all("set-cookie")
+            .map(|v| v.to_str().unwrap())
+            .collect();
+        assert_eq!(cookies.len(), 2, "{cookies:?}");
+        let ours = cookies
+            .iter()
+            .find(|cookie| cookie.starts_with("rm="))
+            .unwrap();
+        assert_eq!(ours.ends_with("; Secure"), is_secure, "{ours}");
+    }
+    // Nothing of ours is told by ours.
+    let response = client().get(balancer.url("/rep")).send().await.unwrap();
+    assert!(!response.headers().contains_key("set-cookie"));
+}

@@ -162,7 +162,7 @@ async fn when_everything_breaks_off_the_load_does_not_double() {
     );
     let upstreams = [&first, &second].map(|one| format!("--upstream=127.0.0.1:{}", one.port));
     let [a, b] = &upstreams;
-    let budget = ["--retry-budget", "0", "--max-in-flight", "4"];
+    let budget = ["--retry-budget", "1", "--max-in-flight", "4"];
     let others = ["--workers", "1", "--outlier-failures", "0"];
     let balancer = Ringmaster::ready(&[&[a.as_str(), b], &budget[..], &others].concat()).await;
     let begun = Instant::now();
@@ -174,4 +174,28 @@ async fn when_everything_breaks_off_the_load_does_not_double() {
     let re_sent = first.take_requests().len() + second.take_requests().len() - 50;
     let allowed = 4 + 3 * (1 + begun.elapsed().as_secs() as usize);
     assert!((4..=allowed).contains(&re_sent), "{re_sent} of {allowed}");
+}
+
+#[actix_web::test]
+async fn without_a_budget_or_a_retry_every_failure_is_told() {
+    for args in [
+        ["--retry-budget", "0"],
+        ["--retry", "never"],
+        ["--retry", "unsent"],
+    ] {
+        let (first, second) = (
+            Scripted::answering(|_| Vec::new()).await,
+            Scripted::answering(|_| Vec::new()).await,
+        );
+        let upstreams = [&first, &second].map(|one| format!("--upstream=127.0.0.1:{}", one.port));
+        let [a, b] = &upstreams;
+        let line = [a.as_str(), b, args[0], args[1], "--outlier-failures", "0"];
+        let balancer = Ringmaster::ready(&line).await;
+        for _ in 0..10 {
+            let answer = client().get(balancer.url("/x")).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+        }
+        let sent = first.take_requests().len() + second.take_requests().len();
+        assert_eq!(sent, 10, "{args:?}");
+    }
 }

@@ -27,6 +27,20 @@ pub struct AcquireSlot {
     pub tried: Vec<ReplicaName>,
     /// Serial numbers of instances where nobody listens.
     pub refused: Vec<u64>,
+    /// What a sticky cookie has to do with it.
+    pub session: Session,
+}
+
+/// Whether a request belongs to a session that a cookie keeps on a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Session {
+    /// There are no such sessions.
+    #[default]
+    None,
+    /// It begins one, which needs a key that the replica's slots are found by.
+    New,
+    /// It has a key. The bound of the others' loads does not send it elsewhere.
+    Known,
 }
 
 /// The answer.
@@ -118,8 +132,10 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
         alive(index).filter(|instance| !wanted.tried.contains(&instance.id().replica))
     };
     let usable = |index: MemberIndex| untried(index).filter(|i| !i.is_ejected());
-    let with_room =
-        |index: MemberIndex| usable(index).filter(|instance| view.has_room(index, instance));
+    let is_bound = wanted.session != Session::Known;
+    let with_room = |index: MemberIndex| {
+        usable(index).filter(|instance| !is_bound || view.has_room(index, instance))
+    };
     let willing = |index: MemberIndex| with_room(index).filter(|i| !i.hands_over(slot));
     let bounded = view.balance_factor.is_some();
     let choose = || {
@@ -139,7 +155,12 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
     loop {
         let instance = choose()?;
         // Another thread may have taken the last place: then the next one is chosen.
-        if let Some(grant) = Grant::claim(instance, slot, view.epoch, bounded) {
+        if let Some(mut grant) = Grant::claim(instance, slot, view.epoch, bounded) {
+            if wanted.session == Session::New {
+                let served_by = view.table.index_of(&instance.id().replica);
+                grant.session_key = served_by
+                    .and_then(|owner| view.table.session_key_of(owner, || fastrand::u64(..)));
+            }
             return Some(grant);
         }
     }
@@ -203,14 +224,23 @@ mod tests {
 
     use super::*;
     use crate::fleet::InstanceId;
-    use crate::ring::{Member, RingSpec, SlotTable};
+    use crate::ring::{BalanceFactor, Member, RingSpec, SlotTable};
     use crate::upstream::{ClientSettings, Instance};
 
     /// A worker over three ready replicas, and these in the order of `key`.
     fn worker(key: Key) -> (ProxyWorker, Vec<Arc<Instance>>) {
+        worker_with(key, None, 2)
+    }
+
+    fn worker_with(
+        key: Key,
+        factor: Option<BalanceFactor>,
+        max_in_flight: u32,
+    ) -> (ProxyWorker, Vec<Arc<Instance>>) {
         let members = ["S1", "S2", "S3"].map(|name| Member::new(name.parse().unwrap()));
         let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
-        let mut view = RingView::first(table, None);
+        let mut view = RingView::first(table, factor);
+        let load = Arc::default();
         let endpoint = SocketAddr::from(([127, 0, 0, 1], 9));
         for index in view.table.indices() {
             let id = InstanceId {
@@ -220,8 +250,8 @@ mod tests {
             let instance = Instance::new(
                 id,
                 endpoint,
-                Capacity::new(NonZeroU32::new(2)),
-                Arc::default(),
+                Capacity::new(NonZeroU32::new(max_in_flight)),
+                Arc::clone(&load),
                 Arc::default(),
                 std::time::Duration::ZERO,
             );
@@ -279,6 +309,7 @@ mod tests {
                 key,
                 tried,
                 refused,
+                session: Session::None,
             };
             let granted = worker.grant(&wanted);
             let serial = granted.map(|grant| grant.instance().serial());
@@ -294,6 +325,7 @@ mod tests {
                 key,
                 tried: Vec::new(),
                 refused: refused.iter().map(|place| order[*place].serial()).collect(),
+                session: Session::None,
             };
             let granted = worker.grant(&wanted)?.instance().serial();
             order.iter().position(|i| i.serial() == granted)
@@ -314,6 +346,7 @@ mod tests {
             key,
             tried: vec![order[0].id().replica.clone()],
             refused: Vec::new(),
+            session: Session::None,
         };
         let granted = || worker.grant(&wanted);
         let place = |grant: &Grant| {
@@ -333,5 +366,38 @@ mod tests {
         assert_eq!(worker.shortage(&wanted), Shortage::AllBusy);
         drop(grants.remove(2));
         assert_eq!(granted().as_ref().and_then(place), Some(2));
+    }
+
+    #[actix_web::test]
+    async fn session_stays_beyond_its_replica_s_share_of_the_load_and_begins_with_a_key_of_it() {
+        let key = Key(123_456);
+        let factor = BalanceFactor::new(1.1).unwrap();
+        let (worker, order) = worker_with(key, Some(factor), 100);
+        let wanted = |session| AcquireSlot {
+            key,
+            tried: Vec::new(),
+            refused: Vec::new(),
+            session,
+        };
+        let view = worker.view.clone().unwrap();
+        let begun = worker.grant(&wanted(Session::New)).unwrap();
+        let made = begun.session_key.unwrap();
+        let owner = view.table.owner(view.table.slot_of(made.key())).unwrap();
+        assert_eq!(view.table.member(owner).name, begun.instance().id().replica);
+        assert_eq!(
+            worker.grant(&wanted(Session::None)).unwrap().session_key,
+            None
+        );
+        // The owner's share of a load that is its alone is soon used up.
+        let held_by_owner = |session| {
+            let granted = (0..30).map(|_| worker.grant(&wanted(session)).unwrap());
+            let granted: Vec<Grant> = granted.collect();
+            let serials = granted.iter().map(|grant| grant.instance().serial());
+            serials
+                .filter(|serial| *serial == order[0].serial())
+                .count()
+        };
+        assert!(held_by_owner(Session::None) < 30);
+        assert_eq!(held_by_owner(Session::Known), 30);
     }
 }

@@ -94,7 +94,7 @@ impl fmt::Display for KeySource {
 }
 
 /// A `token` (RFC 9110, section 5.6.2): what headers and cookies may be called.
-fn is_token(name: &str) -> bool {
+pub(super) fn is_token(name: &str) -> bool {
     name.bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -21,7 +21,9 @@ mod options;
 mod reader;
 mod recorded;
 mod report;
+mod retry;
 mod settings;
+mod sticky_cookie;
 mod text;
 mod units;
 mod validate;
@@ -30,9 +32,11 @@ pub use key_source::{InvalidKeySource, KeySource};
 pub use markdown::options_markdown;
 pub use option::{Allowed, Fallback, OptionSpec, RuntimeKind, Shape};
 pub use options::OPTIONS;
+pub use retry::RetryPolicy;
 pub use settings::{
     DefaultNames, HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times,
 };
+pub use sticky_cookie::StickyCookie;
 
 pub(crate) use address::{host_and_port, listen as listen_address};
 pub(crate) use command::warnings as command_warnings;

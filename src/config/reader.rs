@@ -84,6 +84,11 @@ impl<'a> Reader<'a> {
         self.value(key, |text| whole_within(spec(key), text))
     }
 
+    /// A duration within the table's bounds, if one was given.
+    pub(super) fn optional_duration(&mut self, key: &str) -> Option<Duration> {
+        self.optional(key, |text| duration_within(spec(key), text))
+    }
+
     /// A duration within the table's bounds.
     pub(super) fn duration(&mut self, key: &str) -> Duration {
         self.value(key, |text| duration_within(spec(key), text))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use ipnet::IpNet;
 
-use super::KeySource;
+use super::{KeySource, RetryPolicy, StickyCookie};
 use crate::fleet::{EjectionPolicy, Expectation};
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// What is hashed for a request.
     pub key: KeySource,
+    /// What comes before it: the cookie that keeps a session on its replica.
+    pub sticky_cookie: Option<StickyCookie>,
     /// How slot tables are built.
     pub ring: RingSpec,
     /// How far above its fair share of the load a replica may be.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub times: Times,
     /// How many requests a replica may have in flight.
     pub max_in_flight: Option<NonZeroU32>,
+    /// Which requests may be sent a second time.
+    pub retry: RetryPolicy,
     /// Of a hundred requests, so many may be sent a second time; see `RetryBudget`.
     pub retry_budget: u32,
     /// How many requests may wait at once for a replica; 0 turns waiting off.

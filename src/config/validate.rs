@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use actix_web::http::Method;
 
+use super::key_source::is_token;
 use super::layers::{Layers, Raw};
 use super::option::RuntimeKind;
 use super::options::OPTIONS;
@@ -15,7 +16,7 @@ use super::recorded::default_fleet;
 use super::settings::{
     DefaultNames, HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times,
 };
-use super::{KeySource, address, env_file, text, units};
+use super::{KeySource, RetryPolicy, StickyCookie, address, env_file, text, units};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
 use crate::open_files;
 use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
@@ -117,6 +118,13 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         stop_grace: reader.duration("stop-grace"),
     };
     let max_in_flight = reader.value("max-in-flight", |text| or_none(text, "not a whole number"));
+    let sticky_cookie = sticky_cookie(reader);
+    let retry = reader.value("retry", |text| match text {
+        "never" => Ok(RetryPolicy::Never),
+        "unsent" => Ok(RetryPolicy::Unsent),
+        "idempotent" => Ok(RetryPolicy::Idempotent),
+        _ => Err("not a way to retry".to_owned()),
+    });
     let retry_budget = reader.whole("retry-budget");
     let max_waiting = reader.whole("max-waiting");
     let max_body = reader.value("max-body", units::body);
@@ -159,12 +167,14 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         max_connections,
         trusted_proxies: trusted_proxies.into_iter().map(|(_, net)| net).collect(),
         key,
+        sticky_cookie,
         ring: ring?,
         balance_factor,
         heartbeat,
         ejection,
         times,
         max_in_flight,
+        retry,
         retry_budget,
         max_waiting,
         max_body,
@@ -176,6 +186,19 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
             network: reader.given("docker-network").is_none(),
         },
     })
+}
+
+fn sticky_cookie(reader: &mut Reader<'_>) -> Option<StickyCookie> {
+    let name = reader.optional("sticky-cookie", |text| match is_token(text) {
+        true if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err("not the name of a cookie".to_owned()),
+    });
+    let ttl = reader.optional_duration("sticky-ttl");
+    if reader.given("sticky-cookie").is_none() && ttl.is_some() {
+        let wrong = "there is no --sticky-cookie that it could be of".to_owned();
+        reader.mistake("sticky-ttl", wrong);
+    }
+    name.map(|name| StickyCookie { name, ttl })
 }
 
 /// The runtime that was asked for, in so many words or by what it needs.

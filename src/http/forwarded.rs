@@ -14,8 +14,9 @@ use actix_web::http::{StatusCode, Version};
 use ipnet::IpNet;
 
 use super::address::AddressText;
-use super::headers;
 use super::key::REQUEST_ID;
+use super::{headers, sticky};
+use crate::config::StickyCookie;
 use crate::upstream::{Fields, OutgoingHead, is_name};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -32,6 +33,7 @@ pub fn tell_request(
     request: &HttpRequest,
     trusted: &[IpNet],
     fresh_id: Option<u64>,
+    sticky_cookie: Option<&StickyCookie>,
     address: &Authority,
     to: &mut OutgoingHead,
 ) {
@@ -51,6 +53,12 @@ pub fn tell_request(
             || (!is_trusted && tells_of_the_way(name))
             || (fresh_id.is_some() && name == REQUEST_ID);
         if !is_ours {
+            if let (Some(cookie), true) = (sticky_cookie, name == header::COOKIE) {
+                if let Some(rest) = sticky::strip(cookie, value.as_bytes()) {
+                    to.field(name.as_str(), &rest);
+                }
+                continue;
+            }
             tells_proto |= name == PROTO;
             tells_host |= name == HOST;
             to.field(name.as_str(), value.as_bytes());
@@ -146,6 +154,13 @@ pub fn offers_upgrade(status: StatusCode, fields: &Fields) -> bool {
     status == StatusCode::UPGRADE_REQUIRED && fields.get_all("upgrade").next().is_some()
 }
 
+/// Whether a trusted proxy says that the client speaks TLS with it.
+pub fn is_https(request: &HttpRequest, trusted: &[IpNet]) -> bool {
+    let proto = request.headers().get(&PROTO);
+    proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+        && peer(request).is_some_and(|peer| is_among(trusted, peer))
+}
+
 /// Who a request comes from: the peer, or whom it forwards for as far as proxies are trusted.
 pub fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut client = peer(request)?;
@@ -216,7 +231,18 @@ mod tests {
         let address = Authority::from_static("192.0.2.80:8080");
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
         let request = request.to_http_request();
-        tell_request(&request, &trusted, fresh_id, &address, &mut to);
+        let cookie = StickyCookie {
+            name: "rm".to_owned(),
+            ttl: None,
+        };
+        tell_request(
+            &request,
+            &trusted,
+            fresh_id,
+            Some(&cookie),
+            &address,
+            &mut to,
+        );
         let head = str::from_utf8(to.as_bytes()).unwrap();
         let mut told: Vec<String> = head.lines().skip(1).map(str::to_owned).collect();
         told.sort();

@@ -78,6 +78,8 @@ pub(super) mod tests {
     pub fn by(key: KeySource) -> HttpSettings {
         let any = Duration::from_secs(1);
         HttpSettings {
+            retry: Default::default(),
+            sticky_cookie: None,
             trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),
             key,
             times: RequestTimes {

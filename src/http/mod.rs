@@ -28,6 +28,7 @@ mod request_tag;
 mod response_body;
 mod served;
 mod server;
+mod sticky;
 mod stream;
 mod unread;
 mod upgrade;
@@ -45,7 +46,7 @@ use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
-use crate::config::{KeySource, RequestTimes};
+use crate::config::{KeySource, RequestTimes, RetryPolicy, StickyCookie};
 use crate::repeats::LineLimit;
 use crate::upstream::{Clients, Counters, RetryBudget};
 use connection::ClientConnection;
@@ -75,8 +76,12 @@ pub struct HttpSettings {
     pub trusted_proxies: Arc<[IpNet]>,
     /// What is hashed.
     pub key: KeySource,
+    /// What comes before it.
+    pub sticky_cookie: Option<StickyCookie>,
     /// How long what may take.
     pub times: RequestTimes,
+    /// Which requests may be sent a second time.
+    pub retry: RetryPolicy,
     /// The most bytes that a request's body may have.
     pub max_body: Option<u64>,
 }

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use actix_web::body::BodySize;
 use actix_web::dev::{Payload, RequestHead};
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
+};
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
@@ -21,11 +23,12 @@ use super::request_tag::RequestTag;
 use super::response_body::{NoBody, ResponseBody};
 use super::unread::Unread;
 use super::upgrade::Tunnel;
-use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, upgrade};
-use crate::actors::proxy_worker::{AcquireSlot, Acquired};
+use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgrade};
+use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
 use crate::coarse_clock::CoarseInstant;
+use crate::ring::{Key, SessionKey};
 use crate::upstream::{
     Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, Interruption, OutgoingHead,
     Replay, Verdict, recycle,
@@ -129,12 +132,23 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
         body,
         ..
     } = errand;
+    let cookie = worker.settings.sticky_cookie.as_ref();
+    let session_key = cookie.and_then(|cookie| sticky::value_of(cookie, request.headers()));
+    let (key, session) = match session_key {
+        Some(value) => (Key::from_bytes(value), Session::Known),
+        None => {
+            let key = key::of(request, &worker.settings, errand.fresh_id);
+            let is_new = cookie.is_some() && errand.tunnel.is_none();
+            (key, if is_new { Session::New } else { Session::None })
+        }
+    };
     let mut wanted = AcquireSlot {
-        key: key::of(request, &worker.settings, errand.fresh_id),
+        key,
         tried: Vec::new(),
         refused: Vec::new(),
+        session,
     };
-    let mut attempt = Attempt::default();
+    let mut attempt = Attempt::first(worker.settings.retry);
     loop {
         let grant = acquire(errand, wanted.clone()).await?;
         let wait = ReplyWait {
@@ -288,7 +302,15 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
     let mut head = OutgoingHead::new(request.method().as_str(), &target(request));
     let trusted = &worker.settings.trusted_proxies;
     let address = instance.authority();
-    forwarded::tell_request(request, trusted, errand.fresh_id, address, &mut head);
+    let cookie = worker.settings.sticky_cookie.as_ref();
+    forwarded::tell_request(
+        request,
+        trusted,
+        errand.fresh_id,
+        cookie,
+        address,
+        &mut head,
+    );
     if errand.tunnel.is_some() {
         upgrade::ask_on(request, &mut head);
     } else if errand.body.is_none()
@@ -343,6 +365,7 @@ fn respond(
         && response.status() != StatusCode::NO_CONTENT
         && !not_modified;
     let fields = errand.slot.and_then(|slot| slot.take());
+    let session_key = grant.session_key;
     let length = match &fields {
         Some(fields) if has_body => Some(fields.body_length()),
         Some(fields) => fields.length(),
@@ -380,6 +403,10 @@ fn respond(
         outgoing.body(NoBody(told)).map_into_boxed_body()
     };
     if let (Some(slot), Some(fields)) = (errand.slot, fields) {
+        if let Some(key) = session_key {
+            let is_cacheable = fields.get_all("cache-control").next().is_none();
+            begin_session(errand, key, is_cacheable, outgoing.headers_mut());
+        }
         // The lane takes them from there.
         slot.set(Some(fields));
         recycle(response);
@@ -393,8 +420,26 @@ fn respond(
     if let (Some(length), true) = (length, not_modified) {
         outgoing.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
+    if let Some(key) = session_key {
+        let is_cacheable = !outgoing.headers().contains_key(CACHE_CONTROL);
+        begin_session(errand, key, is_cacheable, outgoing.headers_mut());
+    }
     if is_upgrade {
         upgrade::decline(&mut outgoing);
     }
     outgoing
+}
+
+/// Has the client keep the key of its session, and no cache between give it to another.
+fn begin_session(errand: &Errand<'_>, key: SessionKey, is_cacheable: bool, to: &mut HeaderMap) {
+    let settings = &errand.worker.settings;
+    let is_secure = forwarded::is_https(errand.request, &settings.trusted_proxies);
+    let cookie = settings.sticky_cookie.as_ref();
+    let Some(Ok(cookie)) = cookie.map(|cookie| sticky::set_cookie(cookie, key, is_secure)) else {
+        return;
+    };
+    to.append(SET_COOKIE, cookie);
+    if is_cacheable {
+        to.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
 }

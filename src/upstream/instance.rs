@@ -14,7 +14,7 @@ use super::outlier::{OutlierDesk, Strikes};
 use super::sign::Sign;
 use super::warmth::Warmth;
 use crate::fleet::InstanceId;
-use crate::ring::Slot;
+use crate::ring::{SessionKey, Slot};
 
 /// Requests in flight over all instances and threads, for bounding each one's share. Only
 /// kept while the ring bounds loads.
@@ -224,6 +224,8 @@ pub struct Grant {
     pub slot: Slot,
     /// The epoch of the ring that gave the grant.
     pub epoch: u64,
+    /// For a session that begins with this request: a key that is this replica's.
+    pub session_key: Option<SessionKey>,
     /// Whether it counts in the load of the whole fleet too.
     bounded: bool,
     instance: Arc<Instance>,
@@ -244,6 +246,7 @@ impl Grant {
         Some(Self {
             slot,
             epoch,
+            session_key: None,
             bounded,
             instance: Arc::clone(instance),
         })

@@ -18,6 +18,7 @@ use awc::http::Method;
 use super::body::Break;
 use super::connector::NotConnected;
 use super::guard::Fault;
+use crate::config::RetryPolicy;
 
 /// A request that was not sent is tried on so many replicas before the client is told.
 const MOST_CONNECTS: u32 = 16;
@@ -159,6 +160,8 @@ pub enum Verdict {
 /// What is known about a request when an attempt has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attempt {
+    /// Which requests may be sent a second time at all.
+    pub policy: RetryPolicy,
     /// Attempts that never reached a replica, this one included.
     pub not_connected: u32,
     /// Attempts for which we had no file left, this one included.
@@ -168,9 +171,22 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// The first attempt of a request.
+    pub fn first(policy: RetryPolicy) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
     /// Whether a request that has been sent may be sent once more, if its body is in hand.
     pub fn may_be_sent_again(&self, method: &Method) -> bool {
-        self.sent == 0 && is_idempotent(method)
+        self.policy == RetryPolicy::Idempotent && self.sent == 0 && is_idempotent(method)
+    }
+
+    /// Whether a request that was not sent may go to another replica.
+    fn may_go_on(&self, body_in_hand: bool) -> bool {
+        body_in_hand && self.policy != RetryPolicy::Never
     }
 
     /// Counts a failure in and decides. `spend` takes one re-send from the budget, and is
@@ -185,7 +201,7 @@ impl Attempt {
         match failure {
             Failure::NotConnected { .. } => {
                 self.not_connected += 1;
-                if body_in_hand && self.not_connected < MOST_CONNECTS {
+                if self.may_go_on(body_in_hand) && self.not_connected < MOST_CONNECTS {
                     Verdict::TryNext
                 } else {
                     Verdict::GiveUp
@@ -194,7 +210,7 @@ impl Attempt {
             // Once, after the idle connections have been closed.
             Failure::OutOfFiles => {
                 self.out_of_files += 1;
-                if self.out_of_files == 1 && body_in_hand {
+                if self.out_of_files == 1 && self.may_go_on(body_in_hand) {
                     Verdict::TryNext
                 } else {
                     Verdict::GiveUp
@@ -388,6 +404,32 @@ mod tests {
                 .map(|failure| attempt.judge(failure, &method, in_hand, || true))
                 .last();
             assert_eq!(last, Some(expected), "{story}");
+        }
+    }
+
+    #[test]
+    fn policy_forbids_what_the_rules_allow() {
+        let not_sent = Failure::NotConnected {
+            refused: true,
+            cause: String::new(),
+        };
+        let broken = Failure::Broken(String::new());
+        use RetryPolicy::{Idempotent, Never, Unsent};
+        for (policy, failure, expected) in [
+            (Idempotent, &not_sent, Verdict::TryNext),
+            (Idempotent, &broken, Verdict::TryNext),
+            (Unsent, &not_sent, Verdict::TryNext),
+            (Unsent, &broken, Verdict::GiveUp),
+            (Never, &not_sent, Verdict::GiveUp),
+            (Never, &Failure::OutOfFiles, Verdict::GiveUp),
+            (Never, &broken, Verdict::GiveUp),
+        ] {
+            let mut attempt = Attempt::first(policy);
+            let verdict = attempt.judge(failure, &Method::GET, true, || true);
+            assert_eq!(verdict, expected, "{policy:?} {failure:?}");
+            // One that hangs is waited for, where its request cannot go elsewhere.
+            let fresh = Attempt::first(policy);
+            assert_eq!(fresh.may_be_sent_again(&Method::GET), policy == Idempotent);
         }
     }
 

@@ -30,9 +30,12 @@ pub struct RetryBudget {
 
 impl RetryBudget {
     /// A full bucket. Each request adds `percent` hundredths of a re-send, up to
-    /// `max_in_flight` re-sends.
+    /// `max_in_flight` re-sends. With 0 percent it is empty and stays so.
     pub fn new(percent: u32, max_in_flight: Option<NonZeroU32>, now: Instant) -> Self {
-        let most = ONE * u64::from(max_in_flight.map_or(MOST_WITHOUT_LIMIT, NonZeroU32::get));
+        let most = match percent {
+            0 => 0,
+            _ => ONE * u64::from(max_in_flight.map_or(MOST_WITHOUT_LIMIT, NonZeroU32::get)),
+        };
         Self {
             left: Cell::new(most),
             most,
@@ -105,9 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn budget_of_nothing_is_none_however_long_one_waits() {
+        let now = Instant::now();
+        let budget = RetryBudget::new(0, NonZeroU32::new(100), now);
+        (0..1_000).for_each(|_| budget.earn());
+        assert_eq!(spent(&budget, now + Duration::from_secs(3_600)), 0);
+    }
+
+    #[test]
     fn seconds_add_up_however_often_they_are_asked_for() {
         let begun = Instant::now();
-        let budget = RetryBudget::new(0, NonZeroU32::new(100), begun);
+        let budget = RetryBudget::new(1, NonZeroU32::new(100), begun);
         spent(&budget, begun);
         let asked = (1..=10_000).map(|millis| begun + Duration::from_millis(millis));
         let granted = asked.filter(|now| budget.spend(*now)).count();

@@ -50,6 +50,25 @@ const WRONG: &[Wrong<'_>] = &[
             "replicas = \"true\" (from ringmaster.toml, line 3): not a whole number; allowed is 1 to 1024",
         ],
     ),
+    args(
+        &["--retry", "always"],
+        &[
+            "retry = \"always\" (from --retry): not a way to retry; allowed is never, unsent or idempotent",
+        ],
+    ),
+    args(
+        &["--sticky-cookie", "a b", "--sticky-ttl", "0s"],
+        &[
+            "sticky-cookie = \"a b\" (from --sticky-cookie): not the name of a cookie; allowed is the name of a cookie: letters, digits and !#$%&'*+-.^_`|~",
+            "sticky-ttl = \"0s\" (from --sticky-ttl): too short; allowed is 1s to 1year",
+        ],
+    ),
+    args(
+        &["--sticky-ttl", "1h"],
+        &[
+            "sticky-ttl = \"1h\" (from --sticky-ttl): there is no --sticky-cookie that it could be of",
+        ],
+    ),
     // Bounds.
     args(
         &["--replicas", "0"],

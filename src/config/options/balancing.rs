@@ -1,5 +1,7 @@
 //! Which replica gets a request.
 
+use std::time::Duration;
+
 use super::super::option::{Allowed, Fallback, OptionSpec};
 use super::{BALANCING, PLAIN};
 use crate::ring::RingSpec;
@@ -15,6 +17,26 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
                the header, cookie or parameter goes by its id.",
         fallback: Fallback::Value("id"),
         allowed: Allowed::Text("id, header:NAME, cookie:NAME, query:NAME, path or client-ip"),
+        section: BALANCING,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "sticky-cookie",
+        value_name: "NAME",
+        help: "Keep a session on its replica by a cookie of this name",
+        more: "The first answer sets it; its value is the session's key from then on, before --key \
+               and X-Request-ID, and replicas do not see it. It holds for as long as the replica is \
+               there, for several balancers, and when an instance is replaced.",
+        allowed: Allowed::Text("the name of a cookie: letters, digits and !#$%&'*+-.^_`|~"),
+        section: BALANCING,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "sticky-ttl",
+        value_name: "DURATION",
+        help: "How long a browser keeps that cookie",
+        fallback: Fallback::Derived("until the browser is closed"),
+        allowed: Allowed::Duration(Duration::from_secs(1), Duration::from_secs(31_557_600)),
         section: BALANCING,
         ..PLAIN
     },

@@ -29,11 +29,24 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
+        key: "retry",
+        value_name: "WHEN",
+        help: "Which requests may be sent to a second replica",
+        more: "unsent: only those that the first provably never got. idempotent: also GET, HEAD, \
+               PUT, DELETE, OPTIONS and TRACE that it may have got, once; a request that kills its \
+               replica is then sent to another. never: none.",
+        fallback: Fallback::Value("idempotent"),
+        allowed: Allowed::Choice(&["never", "unsent", "idempotent"]),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
         key: "retry-budget",
         value_name: "PERCENT",
         help: "Of a hundred requests, how many may be sent to a second replica",
-        more: "Three a second may be besides, and as many at once as --max-in-flight. It counts \
-               requests that broke off after they were sent; those that were not are no load.",
+        more: "Three a second may be besides, and a burst as large as --max-in-flight (1024 without \
+               one). It counts requests that broke off after they were sent; those that were not \
+               are no load. 0: none.",
         fallback: Fallback::Value("20"),
         allowed: Allowed::Whole(0, 100),
         section: TIMES,

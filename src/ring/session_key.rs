@@ -1,0 +1,91 @@
+//! Keys that are made for sessions, so that they belong to a certain member.
+
+use std::fmt;
+
+use super::key::Key;
+use super::table::{MemberIndex, SlotTable};
+
+/// How many keys are tried for each that is to be expected before one is found.
+const TRIES: u64 = 64;
+
+/// The key of a session: opaque text for a client to keep, 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionKey(pub u64);
+
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl SessionKey {
+    /// What the text is hashed to when it comes back.
+    pub fn key(self) -> Key {
+        Key::from_bytes(self.to_string().as_bytes())
+    }
+}
+
+impl SlotTable {
+    /// A session key whose slot belongs to a member, of those that `draw` draws. None if that
+    /// takes too long: the member owns hardly a slot, as on a `classic` table, or none.
+    pub fn session_key_of(
+        &self,
+        owner: MemberIndex,
+        mut draw: impl FnMut() -> u64,
+    ) -> Option<SessionKey> {
+        let weight = |index| u64::from(self.member(index).weight.get());
+        let all: u64 = self.indices().map(weight).sum();
+        let tries = TRIES.saturating_mul(all.div_ceil(weight(owner).max(1)));
+        (0..tries)
+            .map(|_| SessionKey(draw()))
+            .find(|session| self.owner(self.slot_of(session.key())) == Some(owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Member, RingSpec, Strategy};
+
+    fn draws() -> impl FnMut() -> u64 {
+        let mut state = 7u64;
+        move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state ^ (state >> 31)
+        }
+    }
+
+    #[test]
+    fn session_key_belongs_to_the_member_it_was_made_for() {
+        for count in [1, 3, 100] {
+            let names = (0..count).map(|n| format!("S{n}").parse().unwrap());
+            let members: Vec<_> = names.map(Member::new).collect();
+            let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
+            let mut draw = draws();
+            for owner in table.indices() {
+                let session = table.session_key_of(owner, &mut draw).unwrap();
+                // As it comes back: as text.
+                let key = Key::from_bytes(session.to_string().as_bytes());
+                assert_eq!(table.owner(table.slot_of(key)), Some(owner));
+            }
+        }
+    }
+
+    #[test]
+    fn member_that_owns_no_slot_gets_no_session_key() {
+        let spec = RingSpec::new(Strategy::Classic, Some(16), Some(4)).unwrap();
+        let names = ["S1", "S2"].map(|name| Member::new(name.parse().unwrap()));
+        let table = SlotTable::build(&spec, &names).unwrap();
+        let owns = |owner| table.slots().any(|slot| table.owner(slot) == Some(owner));
+        for owner in table.indices() {
+            let found = table.session_key_of(owner, draws());
+            assert!(found.is_none() || owns(owner));
+        }
+        let mut same = || 1;
+        let held = table.owner(table.slot_of(SessionKey(1).key()));
+        let other = table.indices().find(|index| Some(*index) != held).unwrap();
+        assert_eq!(table.session_key_of(other, &mut same), None);
+    }
+}
