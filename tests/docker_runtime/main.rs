@@ -7,6 +7,7 @@
 mod docker;
 mod ends;
 mod out_of_reach;
+mod records;
 mod shared;
 mod starts;
 
