@@ -389,8 +389,10 @@ fn what_keeps_a_replica_from_starting_is_told_once_and_shown_until_it_is_over() 
         .await;
         load.go_on_for(100).await;
         assert_eq!(load.stop().await.failures, Vec::<String>::new());
-        eventually("nothing is left of the one with another name", || async {
-            fleet.containers() == [own.clone(), fleet.container("Server2")]
+        // What died stays for its log, under the name that it has, and is no stranger.
+        let left = [own, fleet.container("Server2"), elsewhere];
+        eventually("one dead container is left", || async {
+            fleet.containers() == left
         })
         .await;
         let answer = ask(Method::GET, &status, None).await.body;
@@ -398,6 +400,9 @@ fn what_keeps_a_replica_from_starting_is_told_once_and_shown_until_it_is_over() 
             answer["runtime"],
             json!({"kind": "docker", "trouble": null})
         );
+        let (status, log) = balancer.terminate().await;
+        assert!(status.success(), "{log}");
+        assert_eq!(fleet.containers(), [""; 0]);
     });
 }
 
