@@ -4,6 +4,7 @@
 use super::{RuntimeSettings, Settings};
 use crate::fleet::{Definition, FleetFlags, FleetRecord, RingSettings};
 use crate::ring::Member;
+use crate::runtime::ReplicaTemplate;
 
 /// The port of the default `--listen`.
 const DEFAULT_PORT: u16 = 5000;
@@ -65,8 +66,8 @@ impl Settings {
             ring: record.ring.spec,
             balance_factor: record.ring.balance_factor,
             runtime: match &self.runtime {
-                RuntimeSettings::Process(template) => {
-                    RuntimeSettings::Process(template.following(definition))
+                RuntimeSettings::Process(_) => {
+                    RuntimeSettings::Process(ReplicaTemplate::of(definition))
                 }
                 RuntimeSettings::Docker(docker) => {
                     RuntimeSettings::Docker(docker.following(definition))

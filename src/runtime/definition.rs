@@ -18,8 +18,8 @@ impl ReplicaTemplate {
         }
     }
 
-    /// This template with all that a record defines.
-    pub fn following(&self, definition: &Definition) -> Self {
+    /// What a record defines of it, which is all.
+    pub fn of(definition: &Definition) -> Self {
         let definition = definition.clone();
         Self {
             command: definition.command,
@@ -28,7 +28,6 @@ impl ReplicaTemplate {
             memory: definition.memory,
             nano_cpus: definition.nano_cpus,
             pids: definition.pids,
-            ..self.clone()
         }
     }
 }
@@ -58,7 +57,7 @@ impl DockerSettings {
                 .unwrap_or_else(|| self.image.clone()),
             network: (definition.network.clone()).unwrap_or_else(|| self.network.clone()),
             security: security.unwrap_or(self.security),
-            template: self.template.following(definition),
+            template: ReplicaTemplate::of(definition),
             ..self.clone()
         }
     }
