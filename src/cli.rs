@@ -21,6 +21,7 @@ use clap::error::ErrorKind;
 use crate::analysis::Options;
 use crate::config::{self, CONFIG, Given, Layer, Layers, OPTIONS, Origin, Raw, Settings};
 use crate::ring_cli;
+use crate::runtime::process;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub enum Invocation {
         /// What to ask; `http://HOST:PORT/PATH`.
         url: String,
     },
+    /// Guard the process groups of a balancer's children.
+    Guard,
     /// Measure a balancer.
     Analyze(Box<Options>),
     /// Harm replicas of a running balancer.
@@ -166,6 +169,7 @@ fn invocation(
     match matches.subcommand() {
         Some((command::REPLICA, matches)) => replica(matches, env),
         Some((command::HEALTHCHECK, matches)) => healthcheck(matches, env),
+        Some((process::GUARD_COMMAND, _)) => Ok(Invocation::Guard),
         Some((command::RING, matches)) => ring::request(matches, env),
         Some((analyze::NAME, matches)) => analyze::invocation(matches),
         Some((drill::NAME, matches)) => drill::invocation(matches),

@@ -39,6 +39,7 @@ mod log_report;
 pub mod log_writer;
 mod memory;
 pub mod open_files;
+pub mod orphans;
 pub mod repeats;
 pub mod ring;
 pub mod ring_cli;

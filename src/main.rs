@@ -11,7 +11,7 @@ use ringmaster::cli::{self, Invocation};
 use ringmaster::config::Settings;
 use ringmaster::drill::{self, DrillError};
 use ringmaster::log_writer::{self, LogWriter};
-use ringmaster::{analysis, banner, healthcheck, open_files};
+use ringmaster::{analysis, banner, healthcheck, open_files, orphans};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Wrong use, as shells and getopt(3) have it.
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             warn_early(&warnings);
             return end(request.answer().map(|answer| print(&answer)));
         }
+        Invocation::Guard => return end(ringmaster::runtime::process::guard()),
         Invocation::Healthcheck { url } => return end(healthcheck::run(&url)),
         Invocation::Replica { listen, id } => {
             log = log_to_stderr();
@@ -110,6 +111,9 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
     survive_other_signals()?;
+    if std::process::id() == 1 {
+        actix::spawn(orphans::reap());
+    }
     let balancer = Balancer::start(&settings).await?;
     let banner = banner::text(
         balancer.address(),

@@ -442,3 +442,37 @@ async fn addition_that_fails_tells_what_the_replica_printed() {
     }
     assert_eq!(balancer.replicas().await, ["Server1"]);
 }
+
+#[actix_web::test]
+async fn addition_goes_on_though_ports_are_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    // At its first start a newcomer tells its port, and goes on once that has been taken.
+    let command = format!(
+        "sh -c 'f={folder}/$SERVER_ID; \
+         case $SERVER_ID in Server1) ;; *) if mkdir $f.d 2>/dev/null; then \
+         echo {{port}} > $f.new; mv $f.new $f.port; \
+         while ! test -e $f.taken; do sleep 0.02; done; fi;; esac; \
+         exec {program} replica --listen 127.0.0.1:{{port}} --id {{name}}'",
+        folder = folder.path().display(),
+        program = env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let balancer = Ringmaster::ready(&["--replicas", "1", "--command", &command]).await;
+    let names = ["S4", "S5", "S6"];
+    let url = balancer.url("/add");
+    let body = json!({"n": 3, "hostnames": names});
+    let adding =
+        actix_web::rt::spawn(async move { common::ask(Method::POST, &url, Some(body)).await });
+    let mut holders = Vec::new();
+    for name in names {
+        let file = folder.path().join(format!("{name}.port"));
+        eventually("the newcomer tells its port", || async { file.exists() }).await;
+        let port = std::fs::read_to_string(&file).unwrap();
+        let port: u16 = port.trim().parse().unwrap();
+        holders.push(std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
+        std::fs::write(folder.path().join(format!("{name}.taken")), "").unwrap();
+    }
+    let names = adding.await.unwrap().names();
+    assert_eq!(names, ["Server1", "S4", "S5", "S6"]);
+    assert_eq!(balancer.count_in_log("another program has taken port"), 3);
+    assert_eq!(balancer.count_in_log("off the ring"), 0);
+}

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod dns;
 
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 use awc::http::StatusCode;
 use common::{Load, Ringmaster, eventually, get};
+use dns::{NameServer, Says};
 use serde_json::json;
 
 /// A demo replica that a stranger runs.
@@ -18,11 +21,15 @@ struct Stranger {
 
 impl Stranger {
     fn start(id: &str, port: u16) -> Self {
+        Self::start_at(id, Ipv4Addr::LOCALHOST, port)
+    }
+
+    fn start_at(id: &str, address: Ipv4Addr, port: u16) -> Self {
         let process = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
             .args([
                 "replica",
                 "--listen",
-                &format!("127.0.0.1:{port}"),
+                &format!("{address}:{port}"),
                 "--id",
                 id,
             ])
@@ -119,4 +126,87 @@ async fn an_upstream_that_comes_late_is_waited_for() {
     let waiting = actix_web::rt::spawn(async move { get(&url).await });
     let _late = Stranger::start("late", port);
     assert_eq!(waiting.await.unwrap().message(), "Hello from Server: late");
+}
+
+/// Waits until the name server has had so many questions more.
+async fn asked_again(server: &NameServer, times: usize) {
+    let before = server.asked();
+    eventually("the name is looked up", || async {
+        server.asked() >= before + times
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn the_address_of_a_name_is_followed() {
+    if !dns::is_possible() {
+        return;
+    }
+    let (first, second) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    let port = free_port();
+    // Both answer all the time: whoever has the old address now must not get a request.
+    let _one = Stranger::start_at("one", first, port);
+    let _two = Stranger::start_at("two", second, port);
+    let server = NameServer::start(Says::NoSuchName);
+    let folder = tempfile::tempdir().unwrap();
+    let program = server.only_for(folder.path(), env!("CARGO_BIN_EXE_ringmaster"));
+    let upstream = format!("web=web.test:{port}");
+    let balancer = Ringmaster::start_by(
+        program,
+        &["--upstream", &upstream, "--heartbeat-interval", "100ms"],
+    );
+    let is_served_by = |id: &'static str| {
+        let url = balancer.url("/home");
+        async move { get(&url).await.message() == format!("Hello from Server: {id}") }
+    };
+
+    // It has no address at first.
+    eventually("the trouble is told", || async {
+        balancer.log().contains("the name has no address")
+    })
+    .await;
+    server.say(Says::Address(first));
+    eventually("its first address", || is_served_by("one")).await;
+
+    server.say(Says::Address(second));
+    let since = std::time::Instant::now();
+    eventually("its second address", || is_served_by("two")).await;
+    eprintln!("followed after {:?}", since.elapsed());
+    let load = Load::start(&balancer.url("/home"), 2);
+    for says in [Says::Failure, Says::Nothing] {
+        server.say(says);
+        asked_again(&server, 4).await;
+        for _ in 0..20 {
+            assert!(is_served_by("two").await, "{says:?}");
+        }
+    }
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+
+    server.say(Says::NoSuchName);
+    eventually("off the ring", || async {
+        let lost = format!("is off the ring: web.test:{port} has no address");
+        balancer.log().contains(&lost)
+    })
+    .await;
+    server.say(Says::Address(first));
+    eventually("its first address again", || is_served_by("one")).await;
+}
+
+#[actix_web::test]
+async fn every_address_of_a_name_is_tried() {
+    if !dns::is_possible() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    std::fs::write(&hosts, "::1 localhost\n127.0.0.1 localhost\n").unwrap();
+    let port = free_port();
+    let program = dns::with_file(&hosts, "/etc/hosts", env!("CARGO_BIN_EXE_ringmaster"));
+    let upstream = format!("web=localhost:{port}");
+    let balancer = Ringmaster::start_by(program, &["--upstream", &upstream]);
+    // The server comes after the name has been looked up.
+    let url = balancer.url("/home");
+    let waiting = actix_web::rt::spawn(async move { get(&url).await });
+    let _one = Stranger::start("one", port);
+    assert_eq!(waiting.await.unwrap().message(), "Hello from Server: one");
 }

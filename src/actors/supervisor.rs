@@ -186,6 +186,15 @@ impl StreamHandler<RuntimeEvent> for Supervisor {
             RuntimeEvent::Exited { id, exit } => Event::Exited { id, exit },
             RuntimeEvent::Appeared { order, endpoint } => Event::Appeared { order, endpoint },
             RuntimeEvent::Disowned { id } => Event::Disowned { id },
+            RuntimeEvent::Relocated {
+                replica,
+                endpoint,
+                reason,
+            } => Event::Relocated {
+                replica,
+                endpoint,
+                reason,
+            },
             RuntimeEvent::Recovered => Event::Recovered,
             RuntimeEvent::RecordRemoved { version } => {
                 self.check_record(version, ctx);

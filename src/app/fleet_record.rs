@@ -43,7 +43,7 @@ pub(super) async fn open(
             Some(record) => settings.following(record),
             None => settings.clone(),
         };
-        let runtime = runtime_of(&following.runtime)?;
+        let runtime = runtime_of(&following)?;
         let found = runtime.prepare().await?;
         // Before it is written: flags that cannot hold must not change anything.
         check_room(&opening.outcome(&flags, &found))?;
@@ -89,10 +89,14 @@ async fn store_of(settings: &Settings) -> Result<Box<dyn RecordStore>, RuntimeEr
     })
 }
 
-fn runtime_of(settings: &RuntimeSettings) -> Result<Rc<dyn Runtime>, RuntimeError> {
-    Ok(match settings.clone() {
-        RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::new(template)),
+fn runtime_of(settings: &Settings) -> Result<Rc<dyn Runtime>, RuntimeError> {
+    Ok(match settings.runtime.clone() {
+        RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::guarded(template)),
         RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(settings)?),
-        RuntimeSettings::Static(upstreams) => Rc::new(FixedRuntime::new(upstreams)),
+        RuntimeSettings::Static(upstreams) => {
+            let heartbeat = &settings.heartbeat;
+            let patience = heartbeat.interval.saturating_add(heartbeat.timeout);
+            Rc::new(FixedRuntime::new(upstreams, patience))
+        }
     })
 }

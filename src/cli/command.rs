@@ -7,6 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use crate::config::{self, Allowed, CONFIG, OPTIONS, OptionSpec, Shape};
+use crate::runtime::process::GUARD_COMMAND;
 
 /// Wider lines are hard to read, however wide the terminal is.
 const MAX_WIDTH: usize = 100;
@@ -94,6 +95,12 @@ pub(super) fn command() -> Command {
         .subcommand(super::ring::command())
         .subcommand(replica())
         .subcommand(healthcheck())
+        .subcommand(
+            // Not for people: see `runtime::process::guardian`.
+            Command::new(GUARD_COMMAND)
+                .hide(true)
+                .disable_help_flag(true),
+        )
         .subcommand(super::analyze::command())
         .subcommand(super::drill::command())
 }

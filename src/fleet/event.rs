@@ -86,6 +86,15 @@ pub enum Event {
         /// Which.
         id: InstanceId,
     },
+    /// The address of a replica's instance has changed.
+    Relocated {
+        /// Whose.
+        replica: ReplicaName,
+        /// Where it listens now, or will; none if its name has no address any more.
+        endpoint: Option<SocketAddr>,
+        /// Why, for the log.
+        reason: String,
+    },
     /// The runtime works again after it did not.
     Recovered,
     /// Time has passed: see [`super::Fleet::wakes_at`].

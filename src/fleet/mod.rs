@@ -34,6 +34,7 @@ mod neighbours;
 mod record;
 mod record_definition;
 mod record_merge;
+mod relocation;
 mod reports;
 mod slow_start;
 #[cfg(test)]
@@ -239,6 +240,11 @@ impl Fleet {
             }
             Event::Appeared { order, endpoint } => self.appeared(order, endpoint, now, &mut steps),
             Event::Disowned { id } => self.disowned(&id, now, &mut steps),
+            Event::Relocated {
+                replica,
+                endpoint,
+                reason,
+            } => self.relocated(&replica, endpoint, &reason, now, &mut steps),
             Event::Recovered => self.recovered(&mut steps),
             Event::Tick => self.tick(now, &mut steps),
         }

@@ -1,15 +1,24 @@
 //! Servers that somebody else runs (`--runtime static`; `static` itself is a keyword).
 //!
-//! "Starting" one is looking up its address; nothing is ever stopped.
+//! "Starting" one is looking up its address; nothing is ever stopped. Its name is followed from
+//! then on (`follow`): a container that is recreated has another address.
 
+mod follow;
+mod lookup;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use futures::stream::{LocalBoxStream, StreamExt};
+use futures::stream::{self, LocalBoxStream, StreamExt};
+use tokio::time::Instant;
 
 use super::{Found, InstanceId, LaunchOrder, Running, Runtime, RuntimeError, RuntimeEvent};
 use crate::ring::ReplicaName;
+use follow::{Follower, Watched, WatchedReplicas};
+use lookup::{Lookup, look_up};
 
 /// One server that somebody else runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,12 +34,19 @@ pub struct Upstream {
 #[derive(Debug)]
 pub struct FixedRuntime {
     upstreams: Vec<Upstream>,
+    watched: WatchedReplicas,
+    patience: Duration,
 }
 
 impl FixedRuntime {
-    /// A runtime of just these servers.
-    pub fn new(upstreams: Vec<Upstream>) -> Self {
-        Self { upstreams }
+    /// A runtime of just these servers. If a name has several addresses, one that accepts
+    /// connections gets `patience` for its first good heartbeat before the next is tried.
+    pub fn new(upstreams: Vec<Upstream>, patience: Duration) -> Self {
+        Self {
+            upstreams,
+            watched: WatchedReplicas::default(),
+            patience,
+        }
     }
 }
 
@@ -53,12 +69,16 @@ impl Runtime for FixedRuntime {
         let address = self.upstreams.iter().find(named).map(|u| u.address.clone());
         async move {
             let address = address.ok_or_else(|| RuntimeError("not an upstream".to_owned()))?;
-            let mut addresses = tokio::net::lookup_host(&address)
-                .await
-                .map_err(|error| RuntimeError(format!("cannot resolve {address}: {error}")))?;
-            let endpoint = addresses.next();
-            let endpoint =
-                endpoint.ok_or_else(|| RuntimeError(format!("{address} has no address")))?;
+            let endpoint = match look_up(&address).await {
+                Lookup::Addresses(addresses) => follow::first_choice(&addresses).await,
+                Lookup::NoAddress => None,
+                Lookup::Unknown(error) => {
+                    return Err(RuntimeError(format!("cannot resolve {address}: {error}")));
+                }
+            };
+            let endpoint = endpoint.ok_or_else(|| {
+                RuntimeError(format!("cannot resolve {address}: the name has no address"))
+            })?;
             let id = order.id;
             Ok(Running { id, endpoint })
         }
@@ -73,8 +93,44 @@ impl Runtime for FixedRuntime {
         async { Ok(()) }.boxed_local()
     }
 
+    fn note_watched(&self, id: &InstanceId, endpoint: SocketAddr) {
+        let watched = Watched {
+            endpoint,
+            unready_since: Some(Instant::now()),
+        };
+        let mut all = self.watched.borrow_mut();
+        all.insert(id.replica.clone(), watched);
+    }
+
+    fn note_unwatched(&self, id: &InstanceId) {
+        self.watched.borrow_mut().remove(&id.replica);
+    }
+
+    fn note_admitted(&self, id: &InstanceId) {
+        if let Some(watched) = self.watched.borrow_mut().get_mut(&id.replica) {
+            watched.unready_since = None;
+        }
+    }
+
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
-        futures::stream::pending().boxed_local()
+        let named = self
+            .upstreams
+            .iter()
+            .filter(|upstream| upstream.address.parse::<SocketAddr>().is_err());
+        let followed = named.map(|upstream| {
+            let follower = Follower {
+                upstream: upstream.clone(),
+                watched: Rc::clone(&self.watched),
+                patience: self.patience,
+            };
+            stream::unfold(follower, |follower| async move {
+                Some((follower.next().await, follower))
+            })
+            .boxed_local()
+        });
+        // Addresses alone: nothing ever happens.
+        let followed = stream::select_all(followed);
+        followed.chain(stream::pending()).boxed_local()
     }
 }
 
@@ -89,10 +145,13 @@ mod tests {
             name: ReplicaName::from_address(name),
             address: address.to_owned(),
         };
-        let runtime = FixedRuntime::new(vec![
-            upstream("blue", "127.0.0.1:9002"),
-            upstream("lost", "no-such-host.invalid:80"),
-        ]);
+        let runtime = FixedRuntime::new(
+            vec![
+                upstream("blue", "127.0.0.1:9002"),
+                upstream("lost", "no-such-host.invalid:80"),
+            ],
+            Duration::ZERO,
+        );
         let launch = |name: &str| {
             runtime.launch(LaunchOrder {
                 id: InstanceId {

@@ -19,6 +19,8 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 
+use crate::ring::ReplicaName;
+
 pub use crate::fleet::{Exit, Found, InstanceId, LaunchOrder};
 
 /// What a runtime reports unasked. Only a runtime whose instances several balancers may
@@ -43,6 +45,15 @@ pub enum RuntimeEvent {
     Disowned {
         /// Which one.
         id: InstanceId,
+    },
+    /// The address of a replica's instance has changed.
+    Relocated {
+        /// Whose.
+        replica: ReplicaName,
+        /// Where it listens now, or will; none if its name has no address any more.
+        endpoint: Option<SocketAddr>,
+        /// Why, for the log.
+        reason: String,
     },
     /// The trouble is over: see [`Runtime::trouble`].
     Recovered,
@@ -165,6 +176,15 @@ pub trait Runtime: 'static {
     fn last_words(&self, _: InstanceId) -> LocalBoxFuture<'static, LastWords> {
         Box::pin(async { LastWords::default() })
     }
+
+    /// Heartbeats to the instance at this address begin; none of them has been answered yet.
+    fn note_watched(&self, _: &InstanceId, _: SocketAddr) {}
+
+    /// No more heartbeats go to the instance.
+    fn note_unwatched(&self, _: &InstanceId) {}
+
+    /// The instance answers heartbeats and is on the ring.
+    fn note_admitted(&self, _: &InstanceId) {}
 
     /// What a running instance is to its machine, for people who want to look at it or harm
     /// it. None if it does not run, or if only somebody else knows.

@@ -47,6 +47,11 @@ impl Ringmaster {
         Self::launch(shell, args)
     }
 
+    /// The same, by another program that becomes it.
+    pub fn start_by(program: Command, args: &[&str]) -> Self {
+        Self::launch(program, args)
+    }
+
     /// Starts one at this address, which ends with this thread, however that ends.
     pub fn start_at(address: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_ringmaster"));

@@ -45,6 +45,7 @@ impl Supervisor {
                 }
                 Step::Admit { id, endpoint } => {
                     news.push(Undated::of(&id, "admitted"));
+                    self.runtime.note_admitted(&id);
                     self.graveyard.forget_in_flight(&id);
                     let admit = AdmitReplica { id, endpoint };
                     ring_has_it.push(ring_future(self.ring.admit.send(admit)));
@@ -58,11 +59,13 @@ impl Supervisor {
                     mourning.push(self.mourn(id, &cause, exit, ctx));
                 }
                 Step::Watch { id, endpoint } => {
+                    self.runtime.note_watched(&id, endpoint);
                     if let Some(prober) = &self.prober {
                         prober.watch.do_send(WatchInstance { id, endpoint });
                     }
                 }
                 Step::Unwatch { id } => {
+                    self.runtime.note_unwatched(&id);
                     if let Some(prober) = &self.prober {
                         prober.unwatch.do_send(UnwatchInstance(id));
                     }

@@ -103,6 +103,8 @@ fn every_line_reads_back_as_it_was_written() {
         "appeared Server9/1 running weight=2 ordinal=9",
         "disowned Server1/1",
         "recovered",
+        "relocated blue to 10.9.9.1:80: tried next",
+        "relocated blue to nowhere: no address",
         "add #1 2 S4 seed=7",
         "remove #2 1 S4",
         "shut down",

@@ -230,6 +230,7 @@ impl World {
             Event::Refused { .. }
             | Event::Overtaken { .. }
             | Event::Appeared { .. }
+            | Event::Relocated { .. }
             | Event::Recovered
             | Event::Tick => {}
         }
@@ -288,7 +289,7 @@ pub fn about(event: &Event) -> Option<&InstanceId> {
         | Event::Disowned { id }
         | Event::StopFailed { id, .. } => Some(id),
         Event::Appeared { order, .. } => Some(&order.id),
-        Event::Recovered | Event::Tick => None,
+        Event::Relocated { .. } | Event::Recovered | Event::Tick => None,
     }
 }
 
@@ -305,7 +306,10 @@ fn fits(instance: &Instance, event: &Event) -> bool {
         Event::StopFailed { .. } => instance.stopping > 0 || instance.stop_failures > 0,
         Event::Disowned { .. } => instance.launched,
         // See `World::allows`.
-        Event::Overtaken { .. } | Event::Appeared { .. } | Event::Recovered => false,
+        Event::Overtaken { .. }
+        | Event::Appeared { .. }
+        | Event::Relocated { .. }
+        | Event::Recovered => false,
         Event::Tick => false,
     }
 }

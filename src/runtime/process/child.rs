@@ -5,16 +5,19 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
+use super::guardian::{GuardedGroup, Guardian, GuardianPipe};
 use super::memory::Memory;
 use super::output;
 use crate::fleet::{Exit, InstanceId};
 use crate::open_files;
+use crate::orphans::OwnChild;
 use crate::runtime::RuntimeError;
 
 /// Somebody wants the child to end.
@@ -29,15 +32,19 @@ pub struct StopOrder {
 pub struct Child {
     process: tokio::process::Child,
     group: Pid,
+    _own: OwnChild,
+    _guarded: Option<GuardedGroup>,
 }
 
 impl Child {
-    /// Starts a program as the leader of a process group of its own.
+    /// Starts a program as the leader of a process group of its own, which the guardian ends if
+    /// the balancer cannot.
     pub fn spawn(
         id: InstanceId,
         command_line: &[OsString],
         env: &[(String, String)],
         memory: &Rc<Memory>,
+        guardian: Option<&Rc<Guardian>>,
     ) -> Result<Self, RuntimeError> {
         let Some((program, arguments)) = command_line.split_first() else {
             return Err(RuntimeError("the command is empty".to_owned()));
@@ -51,16 +58,26 @@ impl Child {
             .stderr(Stdio::piped())
             .process_group(0);
         die_with_parent(&mut command);
+        if let Some(pipe) = guardian.and_then(|guardian| guardian.pipe()) {
+            announce(&mut command, pipe);
+        }
 
         let mut process = Command::from(command)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| RuntimeError(format!("cannot run {program:?}: {error}")))?;
+            .map_err(|error| {
+                if let Some(guardian) = guardian {
+                    guardian.forget_failed();
+                }
+                RuntimeError(format!("cannot run {program:?}: {error}"))
+            })?;
         let group = process
             .id()
             .and_then(|pid| i32::try_from(pid).ok())
             .and_then(Pid::from_raw)
             .ok_or_else(|| RuntimeError("ended before it began".to_owned()))?;
+        let own = OwnChild::register(group.as_raw_nonzero().get().unsigned_abs());
+        let guarded = guardian.map(|guardian| guardian.note_group(group));
         if let Some(stdout) = process.stdout.take() {
             let memory = Rc::clone(memory);
             actix::spawn(output::forward(id.replica.clone(), stdout, memory));
@@ -68,7 +85,12 @@ impl Child {
         if let Some(stderr) = process.stderr.take() {
             actix::spawn(output::forward(id.replica, stderr, Rc::clone(memory)));
         }
-        Ok(Self { process, group })
+        Ok(Self {
+            process,
+            group,
+            _own: own,
+            _guarded: guarded,
+        })
     }
 
     /// Its process id: it leads the group that is named after it.
@@ -81,7 +103,7 @@ impl Child {
     /// done so by itself.
     pub async fn live(
         mut self,
-        mut orders: mpsc::UnboundedReceiver<StopOrder>,
+        orders: &mut mpsc::UnboundedReceiver<StopOrder>,
         memory: &Memory,
     ) -> Option<Exit> {
         let order = tokio::select! {
@@ -161,6 +183,18 @@ pub fn die_with_parent(command: &mut std::process::Command) {
             } else {
                 Err(io::Error::other("the balancer has ended"))
             }
+        });
+    }
+}
+
+/// Has the child tell the guardian of its process group before it can start anything itself.
+#[allow(unsafe_code)]
+fn announce(command: &mut std::process::Command, pipe: Arc<GuardianPipe>) {
+    // SAFETY: as above; it is one plain system call.
+    unsafe {
+        command.pre_exec(move || {
+            pipe.announce_own_group();
+            Ok(())
         });
     }
 }

@@ -57,7 +57,7 @@ impl Memory {
     }
 
     /// All of it; of a child that has ended once its output has been read to the end.
-    async fn last_words(&self) -> LastWords {
+    pub async fn last_words(&self) -> LastWords {
         let read = async {
             loop {
                 let closed = self.pipe_closed.notified();

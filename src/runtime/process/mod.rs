@@ -3,16 +3,18 @@
 //! Every child leads a process group of its own, so that Ctrl-C at a terminal reaches
 //! the balancer alone, which can then finish what is in flight, and so that stopping an
 //! instance also ends what it has started. A child is killed by the kernel when the
-//! balancer dies (`PR_SET_PDEATHSIG`, prctl(2)).
+//! balancer dies (`PR_SET_PDEATHSIG`, prctl(2)), and what it has started by the guardian.
 
 mod child;
+mod guardian;
+mod lost_port;
 mod memory;
 mod output;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +22,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::{LocalBoxStream, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use log::{info, warn};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
@@ -28,40 +31,85 @@ use super::{
 };
 pub use child::die_with_parent;
 use child::{Child, StopOrder};
-use memory::Memories;
+use guardian::Guardian;
+pub use guardian::{GUARD_COMMAND, guard};
+use lost_port::{MAX_PORT_LOSSES, PortLoss, free_port};
+use memory::{Memories, Memory};
 
 /// The runtime of child processes.
 ///
 /// Instances must be started from a thread that lives as long as the process: the
 /// kernel takes the death of the thread that forked for the death of the parent.
 pub struct ProcessRuntime {
+    inner: Rc<Inner>,
+    exits_out: Cell<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
+}
+
+struct Inner {
     template: ReplicaTemplate,
-    running: Rc<RefCell<HashMap<InstanceId, Known>>>,
+    running: RefCell<HashMap<InstanceId, Known>>,
     memories: Memories,
     exits: mpsc::UnboundedSender<RuntimeEvent>,
-    exits_out: Cell<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
+    guardian: Option<Rc<Guardian>>,
 }
 
 /// A child, as long as it runs.
 struct Known {
     pid: u32,
+    port: u16,
     orders: mpsc::UnboundedSender<StopOrder>,
+    health: Rc<Health>,
+}
+
+/// How far a child has come.
+#[derive(Default)]
+struct Health {
+    /// Heartbeats go to it.
+    watched: Cell<bool>,
+    watch_began: Notify,
+    /// It has been on the ring.
+    admitted: Cell<bool>,
+}
+
+impl Health {
+    async fn watched(&self) {
+        while !self.watched.get() {
+            self.watch_began.notified().await;
+        }
+    }
 }
 
 impl ProcessRuntime {
     /// A runtime that starts what the template says; without a command, the built-in
     /// demo replica.
     pub fn new(template: ReplicaTemplate) -> Self {
+        Self::with(template, None)
+    }
+
+    /// The same, and a guardian ends what the children have started if this process is killed.
+    /// Not for process 1, with which everything ends. The program must be `ringmaster`.
+    pub fn guarded(template: ReplicaTemplate) -> Self {
+        let guardian = (std::process::id() != 1).then(Rc::default);
+        Self::with(template, guardian)
+    }
+
+    fn with(template: ReplicaTemplate, guardian: Option<Rc<Guardian>>) -> Self {
         let (exits, exits_out) = mpsc::unbounded_channel();
-        Self {
+        let inner = Inner {
             template,
-            running: Rc::default(),
+            running: RefCell::default(),
             memories: Memories::default(),
             exits,
+            guardian,
+        };
+        Self {
+            inner: Rc::new(inner),
             exits_out: Cell::new(Some(exits_out)),
         }
     }
+}
 
+impl Inner {
     /// The program and its arguments for one instance.
     fn command_line(&self, name: &str, port: u16) -> Result<Vec<OsString>, RuntimeError> {
         let Some(words) = &self.template.command else {
@@ -79,7 +127,7 @@ impl ProcessRuntime {
         Ok(words.iter().map(|word| fill(word).into()).collect())
     }
 
-    fn start(&self, id: &InstanceId) -> Result<SocketAddr, RuntimeError> {
+    fn start(self: &Rc<Self>, id: &InstanceId) -> Result<SocketAddr, RuntimeError> {
         let port = match self.template.port {
             Some(port) => match self.running.borrow().keys().next() {
                 Some(other) => {
@@ -90,33 +138,108 @@ impl ProcessRuntime {
                 }
                 None => port,
             },
-            None => free_port()?,
+            None => self.free_port()?,
         };
+        let (child, memory) = self.spawn_child(id, port)?;
+        let (orders, stop_orders) = mpsc::unbounded_channel();
+        let health = Rc::<Health>::default();
+        let known = Known {
+            pid: child.pid(),
+            port,
+            orders,
+            health: Rc::clone(&health),
+        };
+        self.running.borrow_mut().insert(id.clone(), known);
+        let life = Rc::clone(self).live(id.clone(), child, memory, stop_orders, health);
+        actix::spawn(life);
+        Ok((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    fn spawn_child(&self, id: &InstanceId, port: u16) -> Result<(Child, Rc<Memory>), RuntimeError> {
         let name = id.replica.as_str();
         let command = self.command_line(name, port)?;
         let mut env = self.template.env.clone();
         env.push(("PORT".to_owned(), port.to_string()));
         env.push(("SERVER_ID".to_owned(), name.to_owned()));
         let memory = self.memories.begin(id);
-        let child = Child::spawn(id.clone(), &command, &env, &memory);
+        let child = Child::spawn(id.clone(), &command, &env, &memory, self.guardian.as_ref());
         let child = child.inspect_err(|_| memory.ended(None))?;
+        Ok((child, memory))
+    }
 
-        let (orders, stop_orders) = mpsc::unbounded_channel();
-        let pid = child.pid();
-        let known = Known { pid, orders };
-        self.running.borrow_mut().insert(id.clone(), known);
-        let running = Rc::clone(&self.running);
-        let exits = self.exits.clone();
-        let id = id.clone();
-        actix::spawn(async move {
-            let exit = child.live(stop_orders, &memory).await;
-            running.borrow_mut().remove(&id);
-            if let Some(exit) = exit {
-                // Nobody listens any more only when the balancer is ending.
-                let _ = exits.send(RuntimeEvent::Exited { id, exit });
+    /// A free port that no other child has been given.
+    fn free_port(&self) -> Result<u16, RuntimeError> {
+        let running = self.running.borrow();
+        free_port(|port| running.values().any(|known| known.port == port))
+    }
+
+    /// An instance's life: that of one child, or of several if ports are lost.
+    async fn live(
+        self: Rc<Self>,
+        id: InstanceId,
+        mut child: Child,
+        mut memory: Rc<Memory>,
+        mut stop_orders: mpsc::UnboundedReceiver<StopOrder>,
+        health: Rc<Health>,
+    ) {
+        let mut losses = 0;
+        let exit = loop {
+            let Some(exit) = child.live(&mut stop_orders, &memory).await else {
+                break None;
+            };
+            let may_move = self.template.port.is_none() && losses < MAX_PORT_LOSSES;
+            if !may_move || health.admitted.get() {
+                break Some(exit);
             }
+            let port = self.running.borrow().get(&id).map_or(0, |known| known.port);
+            let words = memory.last_words().await;
+            let Some(loss) = PortLoss::of(port, &words.lines) else {
+                break Some(exit);
+            };
+            // The fleet must know the first address before it can be told of another.
+            tokio::select! {
+                () = health.watched() => {}
+                Some(order) = stop_orders.recv() => {
+                    // The one who asked may have gone.
+                    let _ = order.done.send(());
+                    break None;
+                }
+            }
+            losses += 1;
+            match self.start_elsewhere(&id, &loss) {
+                Ok(started) => (child, memory) = started,
+                Err(error) => {
+                    warn!("{id}: {loss}, and it cannot be started again: {error}");
+                    break Some(exit);
+                }
+            }
+        };
+        self.running.borrow_mut().remove(&id);
+        if let Some(exit) = exit {
+            // Nobody listens any more only when the balancer is ending.
+            let _ = self.exits.send(RuntimeEvent::Exited { id, exit });
+        }
+    }
+
+    /// Starts an instance once more, on another port.
+    fn start_elsewhere(
+        &self,
+        id: &InstanceId,
+        loss: &PortLoss,
+    ) -> Result<(Child, Rc<Memory>), RuntimeError> {
+        let port = self.free_port()?;
+        let (child, memory) = self.spawn_child(id, port)?;
+        if let Some(known) = self.running.borrow_mut().get_mut(id) {
+            (known.pid, known.port) = (child.pid(), port);
+        }
+        info!("{id}: {loss}; started again on port {port}");
+        // As above.
+        let _ = self.exits.send(RuntimeEvent::Relocated {
+            replica: id.replica.clone(),
+            endpoint: Some((Ipv4Addr::LOCALHOST, port).into()),
+            reason: loss.to_string(),
         });
-        Ok((Ipv4Addr::LOCALHOST, port).into())
+        Ok((child, memory))
     }
 }
 
@@ -126,7 +249,7 @@ impl Runtime for ProcessRuntime {
     }
 
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
-        let checked = match self.template.command.as_deref() {
+        let checked = match self.inner.template.command.as_deref() {
             Some([program, ..]) if find_program(program).is_none() => Err(RuntimeError(format!(
                 "cannot run --command: there is no program {program:?}"
             ))),
@@ -136,7 +259,7 @@ impl Runtime for ProcessRuntime {
     }
 
     fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
-        let started = self.start(&order.id);
+        let started = self.inner.start(&order.id);
         let id = order.id;
         async { started.map(|endpoint| Running { id, endpoint }) }.boxed_local()
     }
@@ -146,7 +269,7 @@ impl Runtime for ProcessRuntime {
         id: InstanceId,
         grace: Duration,
     ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
-        let running = self.running.borrow();
+        let running = self.inner.running.borrow();
         let child = running.get(&id).map(|child| child.orders.clone());
         async move {
             if let Some(child) = child {
@@ -161,11 +284,24 @@ impl Runtime for ProcessRuntime {
     }
 
     fn last_words(&self, id: InstanceId) -> LocalBoxFuture<'static, LastWords> {
-        self.memories.last_words(&id).boxed_local()
+        self.inner.memories.last_words(&id).boxed_local()
+    }
+
+    fn note_watched(&self, id: &InstanceId, _: SocketAddr) {
+        if let Some(known) = self.inner.running.borrow().get(id) {
+            known.health.watched.set(true);
+            known.health.watch_began.notify_waiters();
+        }
+    }
+
+    fn note_admitted(&self, id: &InstanceId) {
+        if let Some(known) = self.inner.running.borrow().get(id) {
+            known.health.admitted.set(true);
+        }
     }
 
     fn whereabouts(&self, id: &InstanceId) -> Option<Whereabouts> {
-        let running = self.running.borrow();
+        let running = self.inner.running.borrow();
         running.get(id).map(|child| Whereabouts::Process(child.pid))
     }
 
@@ -178,16 +314,6 @@ impl Runtime for ProcessRuntime {
             None => futures::stream::pending().boxed_local(),
         }
     }
-}
-
-/// A port that nobody uses right now. Somebody else may take it before the instance
-/// does; then the instance ends with an error and is started again on another port.
-/// Keeping it reserved would need SO_REUSEADDR on both sides, which not every server sets.
-fn free_port() -> Result<u16, RuntimeError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| RuntimeError(format!("no free port: {error}")))
 }
 
 /// The file that running `program` would run, looked up as execvp(3) does.

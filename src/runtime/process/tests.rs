@@ -39,7 +39,7 @@ async fn a_child_that_ends_by_itself_is_reported_with_the_way_it_ended() {
         };
         assert_eq!(id, order(1).id);
         assert_eq!(exit.to_string(), expected, "{script}");
-        assert!(runtime.running.borrow().is_empty());
+        assert!(runtime.inner.running.borrow().is_empty());
     }
 }
 
@@ -59,7 +59,7 @@ async fn a_stopped_child_is_gone_and_not_reported() {
             .stop(order(1).id, Duration::from_secs(grace))
             .await
             .unwrap();
-        assert!(runtime.running.borrow().is_empty(), "{script}");
+        assert!(runtime.inner.running.borrow().is_empty(), "{script}");
         // A second stop has nothing to do.
         runtime.stop(order(1).id, Duration::ZERO).await.unwrap();
         assert!(events.next().now_or_never().is_none(), "{script}");
@@ -124,7 +124,48 @@ async fn one_port_is_for_one_replica() {
 fn placeholders_are_filled_in_every_word() {
     let runtime = runtime(&["app", "--port={port}", "{name}-{port}"]);
     assert_eq!(
-        runtime.command_line("S4", 8080).unwrap(),
+        runtime.inner.command_line("S4", 8080).unwrap(),
         ["app", "--port=8080", "S4-8080"]
     );
+}
+
+#[actix_web::test]
+async fn a_child_that_loses_its_port_is_started_on_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port_file, go) = (folder.path().join("port"), folder.path().join("go"));
+    // The first one tells its port and ends once the test has taken it.
+    let script = format!(
+        "test -e {go} && exec sleep 60; echo $PORT > {port}.new; mv {port}.new {port}; \
+         while ! test -e {go}; do sleep 0.01; done; exit 1",
+        go = go.display(),
+        port = port_file.display()
+    );
+    let runtime = runtime(&["sh", "-c", &script]);
+    let mut events = runtime.events();
+    let first = runtime.launch(order(1)).await.unwrap().endpoint;
+    while !port_file.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let _holder = std::net::TcpListener::bind(first).unwrap();
+    std::fs::write(&go, "").unwrap();
+    runtime.note_watched(&order(1).id, first);
+    let Some(RuntimeEvent::Relocated {
+        replica,
+        endpoint: Some(second),
+        reason,
+    }) = events.next().await
+    else {
+        panic!("no other port is told");
+    };
+    assert_eq!(replica, order(1).id.replica);
+    assert_ne!(second, first);
+    assert!(reason.contains(&first.port().to_string()), "{reason}");
+    let ports: Vec<u16> = {
+        let running = runtime.inner.running.borrow();
+        running.values().map(|known| known.port).collect()
+    };
+    assert_eq!(ports, [second.port()]);
+    runtime.stop(order(1).id, Duration::ZERO).await.unwrap();
+    assert!(runtime.inner.running.borrow().is_empty());
+    assert!(events.next().now_or_never().is_none());
 }

@@ -12,6 +12,7 @@
 //! stop failed Server1/1: device busy      shut down     hand over
 //! overtaken Server1/2 by 3                appeared Server9/1 running ordinal=9
 //! disowned Server1/1                      recovered
+//! relocated blue to 10.9.9.9:80: why      relocated blue to nowhere: why
 //! add #1 2 S4 S5 seed=7                   remove #2 1 S4
 //! after 2s    (and the fleet is told)     wait 2s    (and it is not)
 //! roster?     wakes?     gone?            deaths Server1?

@@ -128,6 +128,18 @@ fn parse_report(text: &str) -> Option<Event> {
         let (id, reason) = failed(rest)?;
         return Some(Event::LaunchFailed { id, reason });
     }
+    if let Some(rest) = text.strip_prefix("relocated ") {
+        let (replica, rest) = rest.split_once(" to ")?;
+        let (place, reason) = rest.split_once(": ")?;
+        return Some(Event::Relocated {
+            replica: replica.parse().ok()?,
+            endpoint: match place {
+                "nowhere" => None,
+                place => Some(place.parse().ok()?),
+            },
+            reason: reason.to_owned(),
+        });
+    }
     if text == "recovered" {
         return Some(Event::Recovered);
     }

@@ -115,6 +115,14 @@ fn report_words(event: &Event) -> String {
             format!("appeared {}", found_words(&[found]))
         }
         Event::Disowned { id } => format!("disowned {}", id_words(id)),
+        Event::Relocated {
+            replica,
+            endpoint,
+            reason,
+        } => {
+            let place = endpoint.map_or("nowhere".to_owned(), |endpoint| endpoint.to_string());
+            format!("relocated {replica} to {place}: {reason}")
+        }
         Event::Recovered => "recovered".to_owned(),
         Event::Tick => "after 0s".to_owned(),
     }

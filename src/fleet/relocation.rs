@@ -1,0 +1,81 @@
+//! An instance's address changes: the name of an upstream has other addresses, or a child process
+//! lost the race for its port and was started again on another one.
+
+use std::net::SocketAddr;
+
+use super::Fleet;
+use super::event::Step;
+use super::lifecycle::{Phase, Time};
+use crate::ring::ReplicaName;
+
+impl Fleet {
+    /// The runtime knows another address of a replica's instance, or that it has none.
+    pub(super) fn relocated(
+        &mut self,
+        name: &ReplicaName,
+        endpoint: Option<SocketAddr>,
+        reason: &str,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(index) = self.index_of(name).filter(|_| !self.stopping) else {
+            return;
+        };
+        let replica = &self.replicas[index];
+        if replica.leaving {
+            return;
+        }
+        let id = replica.id();
+        match (&replica.phase, endpoint) {
+            (
+                Phase::Probing { endpoint: old, .. } | Phase::Ready { endpoint: old, .. },
+                Some(new),
+            ) if *old == new => {}
+            // A serving process does not move by itself: what serves at its address is not ours.
+            (Phase::Ready { .. }, _) if replica.member && self.policy.spawns => {
+                self.unresponsive(&id, reason, now, steps);
+            }
+            (Phase::Ready { since, .. }, endpoint) if replica.member => {
+                let healthy_for = now.saturating_sub(*since);
+                let reason = reason.to_owned();
+                steps.push(Step::Evict {
+                    id: id.clone(),
+                    reason,
+                });
+                steps.push(Step::Unwatch { id });
+                match endpoint {
+                    Some(endpoint) => self.probe_next_generation(index, endpoint, now, steps),
+                    None => self.start_again(index, healthy_for, now, steps),
+                }
+            }
+            (Phase::Probing { .. } | Phase::Ready { .. }, Some(endpoint)) => {
+                steps.push(Step::Unwatch { id });
+                self.probe(index, endpoint, now, steps);
+            }
+            (Phase::Probing { .. }, None) => {
+                steps.push(Step::Unwatch { id });
+                self.failed_to_start(index, reason.to_owned(), now, steps);
+            }
+            // Its name had no address when it was to be started.
+            (Phase::Waiting { .. }, Some(endpoint)) if !self.policy.spawns => {
+                self.probe_next_generation(index, endpoint, now, steps);
+            }
+            _ => {}
+        }
+    }
+
+    /// Reports about the instance at the old address must change nothing for the new one.
+    fn probe_next_generation(
+        &mut self,
+        index: usize,
+        endpoint: SocketAddr,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let replica = &mut self.replicas[index];
+        replica.generation = self.generations.next(&replica.name);
+        replica.never_ran = false;
+        replica.remains = vec![replica.generation];
+        self.probe(index, endpoint, now, steps);
+    }
+}
