@@ -21,7 +21,7 @@ use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
 use crate::open_files;
 use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
 use crate::runtime::ReplicaTemplate;
-use crate::runtime::docker::{DockerSettings, Security};
+use crate::runtime::docker::{DockerSettings, PullPolicy, Security};
 use crate::runtime::fixed::Upstream;
 
 /// Judges everything, or says all that is wrong.
@@ -357,6 +357,12 @@ fn docker(reader: &mut Reader<'_>, port: u16) -> DockerSettings {
         "baseline" => Ok(Security::Baseline),
         _ => Err("not a level".to_owned()),
     });
+    let pull = reader.value("pull", |text| match text {
+        "always" => Ok(PullPolicy::Always),
+        "missing" => Ok(PullPolicy::Missing),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err("not one of them".to_owned()),
+    });
     let template = template(reader);
     DockerSettings {
         network: network.unwrap_or_else(|| fleet.clone()),
@@ -364,6 +370,7 @@ fn docker(reader: &mut Reader<'_>, port: u16) -> DockerSettings {
         // Absent, it is a mistake that has been remembered.
         image: image.unwrap_or_default(),
         security,
+        pull,
         template: ReplicaTemplate {
             port: template.port.or(Some(PORT)),
             memory: reader.value("memory", units::memory),

@@ -84,6 +84,7 @@ mod tests {
             image: "shop:1".to_owned(),
             network: "zoo-net".to_owned(),
             security: Security::Baseline,
+            pull: Default::default(),
             template: ReplicaTemplate {
                 command: Some(vec!["serve".to_owned()]),
                 port: Some(8080),
@@ -98,6 +99,7 @@ mod tests {
             image: "shop:2".to_owned(),
             network: "other".to_owned(),
             security: Security::Restricted,
+            pull: Default::default(),
             template: ReplicaTemplate::default(),
         };
         let definition = recorded.definition();

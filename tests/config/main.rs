@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use ringmaster::cli::{self, Invocation, UsageError};
 use ringmaster::config::{KeySource, OPTIONS, RuntimeSettings, Settings};
 use ringmaster::ring::{ReplicaName, Strategy};
-use ringmaster::runtime::docker::Security;
+use ringmaster::runtime::docker::{PullPolicy, Security};
 
 /// What is said at each of the three places.
 #[derive(Clone, Copy, Default)]

@@ -41,6 +41,7 @@ fn an_image_is_run_as_containers_with_limits() {
     assert_eq!(docker.fleet, "ringmaster");
     assert_eq!(docker.network, "ringmaster");
     assert_eq!(docker.security, Security::Restricted);
+    assert_eq!(docker.pull, PullPolicy::Missing);
     assert_eq!(docker.template.port, Some(8080));
     assert_eq!(docker.template.memory, Some(512 << 20));
     assert_eq!(docker.template.nano_cpus, None);
@@ -48,13 +49,14 @@ fn an_image_is_run_as_containers_with_limits() {
     assert_eq!(docker.template.command, None);
 
     let line = "--image a --fleet shop --memory none --pids none --cpus 0.5 \
-                --replica-security baseline";
+                --replica-security baseline --pull always";
     let line: Vec<_> = line.split_whitespace().collect();
     let RuntimeSettings::Docker(docker) = flags(&line).runtime else {
         panic!("not docker");
     };
     assert_eq!(docker.network, "shop");
     assert_eq!(docker.security, Security::Baseline);
+    assert_eq!(docker.pull, PullPolicy::Always);
     assert_eq!(docker.template.port, Some(5000));
     assert_eq!(docker.template.memory, None);
     assert_eq!(docker.template.nano_cpus, Some(500_000_000));

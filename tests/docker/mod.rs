@@ -169,6 +169,7 @@ impl TestFleet {
                 fleet,
                 image: test_image().to_owned(),
                 security: Security::Restricted,
+                pull: Default::default(),
                 template: ReplicaTemplate {
                     memory: Some(128 << 20),
                     nano_cpus: Some(1_000_000_000),

@@ -79,4 +79,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         runtimes: CONTAINERS,
         ..PLAIN
     },
+    OptionSpec {
+        key: "pull",
+        value_name: "WHEN",
+        help: "When the image is pulled at start",
+        more: "always: each time the balancer starts. missing: if the engine does not have it. never: \
+               the engine has to have it. A replica that is started again runs what the engine has. \
+               Private registries get the credentials of Docker's configuration (DOCKER_CONFIG, \
+               else ~/.docker), credential helpers included.",
+        fallback: Fallback::Value("missing"),
+        allowed: Allowed::Choice(&["always", "missing", "never"]),
+        section: DOCKER,
+        runtimes: CONTAINERS,
+        ..PLAIN
+    },
 ];

@@ -229,6 +229,7 @@ mod tests {
             image: "shop:1".to_owned(),
             network: "zoo-net".to_owned(),
             security: Security::Restricted,
+            pull: Default::default(),
             template: ReplicaTemplate {
                 command: Some(vec!["app".into(), "--port={port}".into(), "{name}".into()]),
                 port: Some(8080),

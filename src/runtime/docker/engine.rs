@@ -15,6 +15,7 @@ use log::info;
 
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::container::{self, ImageFacts, Record};
+use crate::runtime::docker::{PullPolicy, registry};
 
 /// Docker 20.10, the oldest that we know to work.
 const OLDEST: ClientVersion = ClientVersion {
@@ -97,14 +98,22 @@ impl Engine {
         Ok(info.id.unwrap_or_default())
     }
 
-    /// Makes sure of an image, as `docker run` does: pulls it if it is not there.
-    pub(super) async fn ensure_image(&self, image: &str) -> Result<ImageFacts, RuntimeError> {
+    /// Makes sure of an image, as `docker run` does: pulls it if it is to be pulled.
+    pub(super) async fn ensure_image(
+        &self,
+        image: &str,
+        pull: PullPolicy,
+    ) -> Result<ImageFacts, RuntimeError> {
         let mut found = self.docker.inspect_image(image).await;
-        if found.as_ref().is_err_and(is_missing) {
+        let missing = found.as_ref().is_err_and(is_missing);
+        if missing && pull == PullPolicy::Never {
+            return Err(RuntimeError(format!(
+                "no image {image}: the engine does not have it, and --pull never forbids to pull it"
+            )));
+        }
+        if missing || pull == PullPolicy::Always {
             info!("pulling image {image}");
-            self.pull(image).await.map_err(|error| {
-                RuntimeError(format!("no image {image}: {}", self.explain(error)))
-            })?;
+            self.pull(image).await?;
             found = self.docker.inspect_image(image).await;
         }
         let config = found.map_err(|e| self.explain(e))?.config;
@@ -115,14 +124,24 @@ impl Engine {
         })
     }
 
-    async fn pull(&self, image: &str) -> Result<(), Error> {
+    async fn pull(&self, image: &str) -> Result<(), RuntimeError> {
+        let failed = |reason: String| RuntimeError(format!("no image {image}: {reason}"));
         let (repository, tag) = split_tag(image);
         let options = CreateImageOptionsBuilder::default()
             .from_image(repository)
             .tag(tag)
             .build();
-        let progress = self.docker.create_image(Some(options), None, None);
-        progress.try_for_each(|_| async { Ok(()) }).await
+        let credentials = registry::credentials(image).await.map_err(failed)?;
+        let user = credentials.as_ref().map(|c| c.username.clone());
+        let progress = self.docker.create_image(Some(options), None, credentials);
+        let pulled = progress.try_for_each(|_| async { Ok(()) }).await;
+        pulled.map_err(|error| {
+            let reason = self.explain(error).to_string();
+            failed(match refuses_access(&reason) {
+                true => format!("{reason}; {}", credentials_used(image, user)),
+                false => reason,
+            })
+        })
     }
 
     /// The containers that carry all of the labels, running or not.
@@ -223,6 +242,28 @@ fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
+    }
+}
+
+/// Whether a registry has asked for credentials, or for others.
+fn refuses_access(reason: &str) -> bool {
+    ["denied", "unauthorized", "authentication", "credentials"]
+        .iter()
+        .any(|word| reason.contains(word))
+}
+
+/// What a registry that refuses access was told. The outer `user` is none without credentials, the
+/// inner one with a token.
+fn credentials_used(image: &str, user: Option<Option<String>>) -> String {
+    let registry = registry::registry_of(image);
+    let place = registry::config_path().map_or_else(
+        || "Docker's configuration (neither DOCKER_CONFIG nor HOME is set)".to_owned(),
+        |path| path.display().to_string(),
+    );
+    match user {
+        Some(Some(user)) => format!("{place} has user {user:?} for {registry}"),
+        Some(None) => format!("{place} has a token for {registry}"),
+        None => format!("{place} has no credentials for {registry}: docker login adds them"),
     }
 }
 

@@ -27,6 +27,7 @@ mod network;
 mod own_container;
 mod question;
 mod record_store;
+mod registry;
 mod stop;
 
 use std::cell::{Cell, RefCell};
@@ -69,8 +70,22 @@ pub struct DockerSettings {
     pub network: String,
     /// How much of Docker's hardening applies.
     pub security: Security,
+    /// When the image is pulled at the balancer's start; never when a replica is started again.
+    pub pull: PullPolicy,
     /// What holds for every replica.
     pub template: ReplicaTemplate,
+}
+
+/// When the image is pulled (the names are those of `docker run --pull`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// Whether the engine has it or not.
+    Always,
+    /// If the engine does not have it.
+    #[default]
+    Missing,
+    /// Not at all: the engine has to have it.
+    Never,
 }
 
 /// How far a replica's container is locked in (the names are Kubernetes' Pod Security Standards).
@@ -230,7 +245,8 @@ impl Runtime for DockerRuntime {
 impl Inner {
     async fn prepare(self: Rc<Self>) -> Result<Vec<Found>, RuntimeError> {
         self.engine.handshake().await?;
-        *self.image.borrow_mut() = self.engine.ensure_image(&self.settings.image).await?;
+        let DockerSettings { image, pull, .. } = &self.settings;
+        *self.image.borrow_mut() = self.engine.ensure_image(image, *pull).await?;
         self.ensure_network().await?;
 
         self.answer_all().await;
