@@ -4,6 +4,7 @@
 
 mod common;
 mod dns;
+mod docker;
 
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use awc::http::StatusCode;
 use common::{Load, Ringmaster, eventually, get};
 use dns::{NameServer, Says};
+use docker::{REPLICA_TEST, docker as cli, inspect, quietly, test_image};
 use serde_json::json;
 
 /// A demo replica that a stranger runs.
@@ -209,4 +211,86 @@ async fn every_address_of_a_name_is_tried() {
     let waiting = actix_web::rt::spawn(async move { get(&url).await });
     let _one = Stranger::start("one", port);
     assert_eq!(waiting.await.unwrap().message(), "Hello from Server: one");
+}
+
+/// Not a test: what the containers of the next one run.
+#[test]
+fn be_a_replica() {
+    assert_eq!(REPLICA_TEST, "be_a_replica");
+    docker::be_a_replica_in_a_container();
+}
+
+/// A network, and containers in it that go with it.
+struct ContainerNetwork(String);
+
+impl ContainerNetwork {
+    fn new() -> Self {
+        let name = format!("rmtest-names-{}", std::process::id());
+        cli(&["network", "create", &name]);
+        Self(name)
+    }
+
+    /// Starts a demo replica; its address.
+    fn run(&self, name: &str, aliases: &[&str]) -> String {
+        let container = self.container(name);
+        let id = format!("SERVER_ID={name}");
+        let run = ["run", "-d", "--network", &self.0, "-e", "PORT=5000", "-e"];
+        let aliases = aliases.iter().flat_map(|alias| ["--network-alias", alias]);
+        let more: Vec<&str> = aliases.collect();
+        let last = [id.as_str(), "--name", &container];
+        cli(&[&run[..], &last[..], &more[..], &[test_image()]].concat());
+        let found = inspect(&container);
+        let address = &found["NetworkSettings"]["Networks"][&self.0]["IPAddress"];
+        address.as_str().unwrap().to_owned()
+    }
+
+    fn container(&self, name: &str) -> String {
+        format!("{}-{name}", self.0)
+    }
+}
+
+impl Drop for ContainerNetwork {
+    fn drop(&mut self) {
+        for name in ["one", "two", "stranger", "front"] {
+            quietly(&["rm", "-f", &self.container(name)]);
+        }
+        quietly(&["network", "rm", &self.0]);
+    }
+}
+
+/// Docker's own name server, as a balancer in a container sees it.
+#[actix_web::test]
+async fn a_container_that_is_recreated_at_another_address_is_followed() {
+    if !dns::is_possible() || !docker::engine_answers() {
+        return;
+    }
+    let network = ContainerNetwork::new();
+    network.run("front", &[]);
+    let front = inspect(&network.container("front"));
+    let first = network.run("one", &["web"]);
+
+    // In the network of a container, with its resolv.conf.
+    let mut program = Command::new("nsenter");
+    let pid = format!("--target={}", front["State"]["Pid"]);
+    let resolv = std::path::Path::new(front["ResolvConfPath"].as_str().unwrap());
+    let inner = dns::with_file(resolv, "/etc/resolv.conf", env!("CARGO_BIN_EXE_ringmaster"));
+    program
+        .args([&pid, "--net"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    let balancer = Ringmaster::start_by(program, &["--upstream", "web=web:5000"]);
+    let is_at = |address: &str| {
+        let line = format!("is on the ring at {address}:5000");
+        let found = balancer.log().contains(&line);
+        async move { found }
+    };
+    eventually("on the ring", || is_at(&first)).await;
+
+    cli(&["rm", "-f", &network.container("one")]);
+    // The first free address is the old one.
+    let stranger = network.run("stranger", &[]);
+    let second = network.run("two", &["web"]);
+    assert_ne!(second, first);
+    eprintln!("the stranger is at {stranger}, the first was at {first}");
+    eventually("on the ring at its new address", || is_at(&second)).await;
 }
