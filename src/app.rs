@@ -1,6 +1,7 @@
 //! The composition root: builds the actors, hands out what each may ask for, serves,
 //! and takes everything down again in order.
 
+mod exposure;
 mod fleet_record;
 
 use std::io;
@@ -25,7 +26,8 @@ use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
-    self, ClientTimes, ControlLinks, Departure, HttpSettings, Links, Server, ServerSettings, Worker,
+    self, AdminGuard, ClientTimes, ControlLinks, Departure, HttpSettings, Links, Server,
+    ServerSettings, Worker,
 };
 use crate::log_report;
 use crate::memory;
@@ -163,15 +165,19 @@ impl Balancer {
             departure: Arc::default(),
             tally: Arc::default(),
         };
+        let guard = exposure::admin_guard(&settings, address, admin).await;
         let admin_server = match admin_listener {
-            Some(listener) => Some(serve_admin(&settings, listener, shared.clone()).await?),
+            Some(listener) => {
+                let (shared, guard) = (shared.clone(), guard.clone());
+                Some(serve_admin(&settings, listener, shared, guard).await?)
+            }
             None => None,
         };
         actix::spawn(log_report::run(Arc::clone(&shared.tally)));
         let departure = Arc::clone(&shared.departure);
         let tally = Arc::clone(&shared.tally);
         let clone = listener.try_clone().map_err(AppError::Server)?;
-        let server = serve(&settings, clone, shared).await?;
+        let server = serve(&settings, clone, shared, guard).await?;
         Ok(Self {
             address,
             admin,
@@ -305,6 +311,7 @@ async fn serve(
     settings: &Settings,
     listener: TcpListener,
     shared: Shared,
+    guard: AdminGuard,
 ) -> Result<Server, AppError> {
     let Shared {
         ring,
@@ -319,6 +326,7 @@ async fn serve(
         connect_timeout: settings.times.connect,
     };
     let http_settings = HttpSettings {
+        admin_guard: guard,
         key: settings.key.clone(),
         sticky_cookie: settings.sticky_cookie.clone(),
         trusted_proxies: settings.trusted_proxies.as_slice().into(),
@@ -367,6 +375,7 @@ async fn serve_admin(
     settings: &Settings,
     listener: TcpListener,
     shared: Shared,
+    guard: AdminGuard,
 ) -> Result<Server, AppError> {
     let max_connections = settings.max_connections.get();
     let max_in_flight = settings.max_in_flight;
@@ -381,6 +390,9 @@ async fn serve_admin(
     // Its clients see the balancer to its end.
     let server = http::serve(server_settings, listener, Arc::default(), move || {
         http::control_site(ControlLinks {
+            guard: guard.clone(),
+            list: supervisor.clone().recipient(),
+            change: supervisor.clone().recipient(),
             fleet: supervisor.clone().recipient(),
             deaths: supervisor.clone().recipient(),
             ring: ring.clone().recipient(),

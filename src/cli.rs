@@ -303,8 +303,11 @@ fn healthcheck(
         }
         None => {
             // In a container whose balancer listens elsewhere, the same image's health
-            // check finds it.
-            let listen = variable(env, "RINGMASTER_LISTEN")
+            // check finds it, at the admin listener where the client port has no /rep.
+            let is_off = variable(env, "RINGMASTER_ADMIN_CALLS") == Some("off");
+            let admin = variable(env, "RINGMASTER_ADMIN").filter(|_| is_off);
+            let listen = admin
+                .or_else(|| variable(env, "RINGMASTER_LISTEN"))
                 .and_then(|text| config::listen_address(text).ok())
                 .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 5000).into());
             format!("http://{}/rep", reachable(listen))

@@ -249,11 +249,11 @@ async fn slow_clients_are_shown_out_of_the_admin_listener_too() {
     let admin = admin.strip_prefix("http://").unwrap();
     let half = |path: &str| {
         format!(
-            "PATCH {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
+            "PATCH {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
         )
     };
     let json = "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
-    let whole = "GET /deaths HTTP/1.1\r\nHost: x\r\n\r\n";
+    let whole = "GET /deaths HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (address, said, last) in [
         (admin, String::new(), " 408 Request Timeout\r\n"),
         (admin, "GET /sta".to_owned(), " 408 Request Timeout\r\n"),
@@ -266,12 +266,12 @@ async fn slow_clients_are_shown_out_of_the_admin_listener_too() {
         (admin, half("/ring"), " 408 Request Timeout\r\n"),
         (
             balancer.address(),
-            format!("POST /add HTTP/1.1\r\nHost: x\r\n{json}"),
+            format!("POST /add HTTP/1.1\r\nHost: localhost\r\n{json}"),
             " 408 Request Timeout\r\n",
         ),
         (
             balancer.address(),
-            format!("DELETE /rm HTTP/1.1\r\nHost: x\r\n{json}"),
+            format!("DELETE /rm HTTP/1.1\r\nHost: localhost\r\n{json}"),
             " 408 Request Timeout\r\n",
         ),
     ] {

@@ -41,6 +41,13 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     Ok(network.trunc())
 }
 
+/// Reads a host's name or address, without a port.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let host = host_in_one_form(text.strip_suffix('.').unwrap_or(text));
+    host.ok_or_else(|| "not a host's name".to_owned())
+}
+
 /// Reads `[NAME=]HOST:PORT`.
 pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     let text = text.trim();

@@ -9,6 +9,7 @@
 //! each with its key, its origin and what is allowed. From then on there are types.
 
 mod address;
+mod admin_access;
 mod command;
 mod env_file;
 mod environment;
@@ -28,6 +29,7 @@ mod text;
 mod units;
 mod validate;
 
+pub use admin_access::{AdminAccess, AdminCalls};
 pub use key_source::{InvalidKeySource, KeySource};
 pub use markdown::options_markdown;
 pub use option::{Allowed, Fallback, OptionSpec, RuntimeKind, Shape};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use ipnet::IpNet;
 
-use super::{KeySource, RetryPolicy, StickyCookie};
+use super::{AdminAccess, KeySource, RetryPolicy, StickyCookie};
 use crate::fleet::{EjectionPolicy, Expectation};
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub max_connections: NonZeroUsize,
     /// Proxies that are believed what they say of their clients.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who may list, add and remove replicas.
+    pub admin_access: AdminAccess,
     /// What is hashed for a request.
     pub key: KeySource,
     /// What comes before it: the cookie that keeps a session on its replica.

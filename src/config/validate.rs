@@ -16,7 +16,9 @@ use super::recorded::default_fleet;
 use super::settings::{
     DefaultNames, HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times,
 };
-use super::{KeySource, RetryPolicy, StickyCookie, address, env_file, text, units};
+use super::{
+    AdminAccess, AdminCalls, KeySource, RetryPolicy, StickyCookie, address, env_file, text, units,
+};
 use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
 use crate::open_files;
 use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
@@ -57,6 +59,11 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         .and_then(NonZeroUsize::new)
         .unwrap_or_else(cpus);
     let trusted_proxies = reader.list("trusted-proxy", address::network);
+    let admin_hosts = reader.list("admin-host", address::host_name);
+    let admin_access = AdminAccess {
+        calls: reader.value("admin-calls", AdminCalls::parse),
+        hosts: admin_hosts.into_iter().map(|(_, host)| host).collect(),
+    };
     let key = reader.value("key", |text| {
         text.parse::<KeySource>().map_err(|wrong| wrong.to_string())
     });
@@ -166,6 +173,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         workers,
         max_connections,
         trusted_proxies: trusted_proxies.into_iter().map(|(_, net)| net).collect(),
+        admin_access,
         key,
         sticky_cookie,
         ring: ring?,

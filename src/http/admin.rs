@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use actix::Recipient;
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
@@ -13,7 +14,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::Worker;
 use super::error::{AdminError, Envelope};
 use super::json_error;
 use crate::actors::supervisor::{ChangeReplicas, ListReplicas};
@@ -51,33 +51,47 @@ struct Roster {
     replicas: Vec<String>,
 }
 
+/// Whom admin calls ask.
+pub struct ReplicaLinks<'l> {
+    /// The desired replicas.
+    pub list: &'l Recipient<ListReplicas>,
+    /// A change of the desired replicas.
+    pub change: &'l Recipient<ChangeReplicas>,
+    /// How long a client may pause within a body.
+    pub body_timeout: Duration,
+}
+
 /// Answers an admin call.
-pub async fn answer(worker: &Worker, request: &HttpRequest, body: &mut Payload) -> HttpResponse {
+pub async fn answer(
+    replicas: &ReplicaLinks<'_>,
+    request: &HttpRequest,
+    body: &mut Payload,
+) -> HttpResponse {
     let answered = match (request.uri().path(), request.method()) {
-        ("/rep", &(Method::GET | Method::HEAD)) => list(worker).await,
+        ("/rep", &(Method::GET | Method::HEAD)) => list(replicas).await,
         ("/rep", _) => Err(AdminError::WrongMethod("GET, HEAD")),
-        ("/add", &Method::POST) => add(worker, request, body).await,
+        ("/add", &Method::POST) => add(replicas, request, body).await,
         ("/add", _) => Err(AdminError::WrongMethod("POST")),
-        ("/rm", &Method::DELETE) => remove(worker, request, body).await,
+        ("/rm", &Method::DELETE) => remove(replicas, request, body).await,
         _ => Err(AdminError::WrongMethod("DELETE")),
     };
     answered.unwrap_or_else(|error| error.error_response())
 }
 
 /// `GET /rep`: the desired replicas.
-async fn list(worker: &Worker) -> Result<HttpResponse, AdminError> {
-    let names = worker.links.list.send(ListReplicas).await;
+async fn list(replicas: &ReplicaLinks<'_>) -> Result<HttpResponse, AdminError> {
+    let names = replicas.list.send(ListReplicas).await;
     names.map(roster).map_err(|_| AdminError::Unavailable)
 }
 
 /// `POST /add`: answers once the new replicas are on the ring.
 async fn add(
-    worker: &Worker,
+    replicas: &ReplicaLinks<'_>,
     request: &HttpRequest,
     body: &mut Payload,
 ) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":2,"hostnames":["S4","S5"]}"#;
-    let pause = worker.settings.times.body;
+    let pause = replicas.body_timeout;
     let AddRequest {
         n,
         hostnames,
@@ -88,23 +102,23 @@ async fn add(
         hostnames,
         weights,
     };
-    change(worker, added).await
+    change(replicas, added).await
 }
 
 /// `DELETE /rm`: answers once the replicas are off the ring, drained and stopped.
 async fn remove(
-    worker: &Worker,
+    replicas: &ReplicaLinks<'_>,
     request: &HttpRequest,
     body: &mut Payload,
 ) -> Result<HttpResponse, AdminError> {
     let example = r#"{"n":1,"hostnames":["S4"]}"#;
-    let pause = worker.settings.times.body;
+    let pause = replicas.body_timeout;
     let RemoveRequest { n, hostnames } = read_json(request, body, pause, example).await?;
-    change(worker, Change::Remove { n, hostnames }).await
+    change(replicas, Change::Remove { n, hostnames }).await
 }
 
-async fn change(worker: &Worker, change: Change) -> Result<HttpResponse, AdminError> {
-    let changed = worker.links.change.send(ChangeReplicas(change)).await;
+async fn change(replicas: &ReplicaLinks<'_>, change: Change) -> Result<HttpResponse, AdminError> {
+    let changed = replicas.change.send(ChangeReplicas(change)).await;
     let names = changed
         .map_err(|_| AdminError::Unavailable)?
         .map_err(AdminError::Change)?;

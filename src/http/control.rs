@@ -7,6 +7,7 @@
 //! * `GET /deaths`: what is known of the instances that died lately.
 //! * `PATCH /ring`: another strategy, other slots, virtual servers, weights, balance
 //!   factor; with `?dry_run=true` it only says what would happen.
+//! * `GET /rep`, `POST /add`, `DELETE /rm`: as on the client port.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -21,7 +22,8 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::admin::read_json;
+use super::admin::{self, ReplicaLinks, read_json};
+use super::admin_guard::AdminGuard;
 use super::connection::ClientConnection;
 use super::error::{AdminError, Envelope};
 use super::fleet_status::FleetStatus;
@@ -34,13 +36,21 @@ use crate::actors::post_mortem::LookAtDeaths;
 use crate::actors::reshape::{ReshapeRing, Reshaped};
 use crate::actors::ring_state::LookAtRing;
 use crate::actors::ring_view::RingView;
-use crate::actors::supervisor::{FleetReport, LookAtFleet, RingReshaped};
+use crate::actors::supervisor::{
+    ChangeReplicas, FleetReport, ListReplicas, LookAtFleet, RingReshaped,
+};
 use crate::ring::{BalanceFactor, RingSpec, Weight};
 use crate::runtime::Whereabouts;
 use crate::upstream::{Counts, Tally};
 
 /// What the admin listener's handlers may ask for, and whom.
 pub struct ControlLinks {
+    /// Who may use the calls.
+    pub guard: AdminGuard,
+    /// The desired replicas.
+    pub list: Recipient<ListReplicas>,
+    /// A change of the desired replicas.
+    pub change: Recipient<ChangeReplicas>,
     /// The replicas and their history.
     pub fleet: Recipient<LookAtFleet>,
     /// The post-mortems.
@@ -79,6 +89,17 @@ async fn dispatch(links: Rc<ControlLinks>, request: HttpRequest, mut body: Paylo
 }
 
 async fn route(links: &ControlLinks, request: &HttpRequest, body: &mut Payload) -> HttpResponse {
+    if let Err(refusal) = links.guard.check_admin(request) {
+        return AdminError::Refused(refusal).error_response();
+    }
+    if matches!(request.uri().path(), "/rep" | "/add" | "/rm") {
+        let replicas = ReplicaLinks {
+            list: &links.list,
+            change: &links.change,
+            body_timeout: links.body_pause,
+        };
+        return admin::answer(&replicas, request, body).await;
+    }
     let answered = match (request.uri().path(), request.method()) {
         ("/status", &(Method::GET | Method::HEAD)) => status(links).await,
         ("/status", _) => Err(AdminError::WrongMethod("GET, HEAD")),
@@ -87,7 +108,7 @@ async fn route(links: &ControlLinks, request: &HttpRequest, body: &mut Payload) 
         ("/ring", &Method::PATCH) => reshape(links, request, body).await,
         ("/ring", _) => Err(AdminError::WrongMethod("PATCH")),
         _ => Err(AdminError::UnknownPath(
-            "GET /status, GET /deaths, PATCH /ring",
+            "GET /status, GET /deaths, PATCH /ring, GET /rep, POST /add, DELETE /rm",
         )),
     };
     answered.unwrap_or_else(|error| error.error_response())

@@ -8,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use serde::Serialize;
 
+use super::admin_guard::Refusal;
 use crate::actors::reshape::ReshapeError;
 use crate::fleet::ChangeError;
 use crate::upstream::Failure;
@@ -44,6 +45,8 @@ impl<M> Envelope<M> {
 pub enum AdminError {
     /// The path is right, the method is not; what is allowed.
     WrongMethod(&'static str),
+    /// The client may not ask for it.
+    Refused(Refusal),
     /// The body is not declared as JSON.
     NotJson,
     /// The body is larger than so many bytes.
@@ -70,6 +73,7 @@ impl fmt::Display for AdminError {
         f.write_str("<Error> ")?;
         match self {
             Self::WrongMethod(allowed) => write!(f, "wrong method: allowed is {allowed}"),
+            Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::NotJson => f.write_str("Content-Type must be application/json"),
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Self::Stalled => f.write_str("the body did not come in time"),
@@ -86,6 +90,7 @@ impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,

@@ -81,6 +81,7 @@ pub(super) mod tests {
             retry: Default::default(),
             sticky_cookie: None,
             trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),
+            admin_guard: Default::default(),
             key,
             times: RequestTimes {
                 wait: any,

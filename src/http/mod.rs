@@ -5,6 +5,7 @@
 mod accept;
 mod address;
 mod admin;
+mod admin_guard;
 mod connection;
 mod control;
 mod deferral;
@@ -46,12 +47,15 @@ use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
-use crate::config::{KeySource, RequestTimes, RetryPolicy, StickyCookie};
+use crate::config::{AdminCalls, KeySource, RequestTimes, RetryPolicy, StickyCookie};
 use crate::repeats::LineLimit;
 use crate::upstream::{Clients, Counters, RetryBudget};
+use admin::ReplicaLinks;
+pub use admin_guard::AdminGuard;
 use connection::ClientConnection;
 pub use control::{ControlLinks, control_site};
 pub use departure::Departure;
+use error::AdminError;
 pub use patience::ClientTimes;
 use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
@@ -74,6 +78,8 @@ pub struct Links {
 pub struct HttpSettings {
     /// Proxies that are believed what they say of their clients.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Who may use the admin calls.
+    pub admin_guard: AdminGuard,
     /// What is hashed.
     pub key: KeySource,
     /// What comes before it.
@@ -143,8 +149,18 @@ async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) ->
     }
     let (answered, unread) = match (judged, request.uri().path()) {
         (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
-        (Ok(()), "/rep" | "/add" | "/rm") => {
-            let answer = admin::answer(worker, request, &mut payload).await;
+        (Ok(()), "/rep" | "/add" | "/rm")
+            if worker.settings.admin_guard.calls != AdminCalls::Off =>
+        {
+            let replicas = ReplicaLinks {
+                list: &worker.links.list,
+                change: &worker.links.change,
+                body_timeout: worker.settings.times.body,
+            };
+            let answer = match worker.settings.admin_guard.check_client(request) {
+                Ok(()) => admin::answer(&replicas, request, &mut payload).await,
+                Err(refusal) => AdminError::Refused(refusal).error_response(),
+            };
             (Ok(answer), Some(Unread::Payload(payload)))
         }
         (Ok(()), _) => proxy::forward(worker, request, payload, connection).await,

@@ -69,6 +69,15 @@ const WRONG: &[Wrong<'_>] = &[
             "sticky-ttl = \"1h\" (from --sticky-ttl): there is no --sticky-cookie that it could be of",
         ],
     ),
+    args(
+        &["--admin-calls", "yes", "--admin-host", "lb:80"],
+        &[
+            "admin-host = \"lb:80\" (from --admin-host): not a host's name; allowed is a host's \
+             name without a port, such as lb.example.org",
+            "admin-calls = \"yes\" (from --admin-calls): neither on nor off nor local; allowed is \
+             on, off or local",
+        ],
+    ),
     // Bounds.
     args(
         &["--replicas", "0"],

@@ -66,6 +66,14 @@ fn the_other_subcommands() {
             "healthcheck http://127.0.0.1:8080/rep",
         ),
         (
+            &["healthcheck"],
+            &[
+                ("RINGMASTER_ADMIN", "0.0.0.0:8081"),
+                ("RINGMASTER_ADMIN_CALLS", "off"),
+            ],
+            "healthcheck http://127.0.0.1:8081/rep",
+        ),
+        (
             &["healthcheck", "--url", "http://lb/rep"],
             &[],
             "healthcheck http://lb/rep",

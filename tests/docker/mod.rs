@@ -28,7 +28,7 @@ const REPLICA_MARK: &str = "RINGMASTER_TEST_REPLICA";
 pub const REPLICA_TEST: &str = "be_a_replica";
 
 /// Where the image holds this very program.
-const IN_IMAGE: &str = "/replica-test";
+pub const IN_IMAGE: &str = "/replica-test";
 
 /// One for each checkout: the image holds this very program, and two checkouts
 /// that test at once must not take each other's.
@@ -268,7 +268,7 @@ pub fn request(
     let length = body.len();
     write!(
         socket,
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )?;
     let mut answer = String::new();

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod admin_calls;
 #[path = "../docker/mod.rs"]
 mod docker;
 mod ends;

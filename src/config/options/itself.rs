@@ -8,7 +8,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         key: "listen",
         value_name: "ADDR",
         help: "Where to listen for clients",
-        more: "Who can reach this address can also add and remove replicas.",
+        more: "Whoever can reach it can use the service, and see the replicas' names by GET /rep; \
+               see --admin-calls.",
         fallback: Fallback::Value("127.0.0.1:5000"),
         allowed: Allowed::Text("IP:PORT, such as 127.0.0.1:5000, 0.0.0.0:5000 or [::1]:5000"),
         ..PLAIN
@@ -16,9 +17,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "admin",
         value_name: "ADDR",
-        help: "Where to listen for GET /status, GET /deaths and PATCH /ring",
-        more: "Who can reach this address can change the ring. It carries no secret: keep it on a \
-               loopback or private address.",
+        help: "Where to listen for GET /status, GET /deaths, PATCH /ring, and /rep, /add and /rm",
+        more: "Who can reach this address can change the ring and the replicas. It carries no \
+               secret: keep it on a loopback or private address.",
         fallback: Fallback::Nothing,
         allowed: Allowed::Text("IP:PORT, such as 127.0.0.1:5001"),
         ..PLAIN
@@ -30,6 +31,29 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         more: "It is named in what is printed at the start, and nowhere else.",
         fallback: Fallback::Derived("where it listens"),
         allowed: Allowed::Text("HOST:PORT, such as localhost:8080"),
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "admin-calls",
+        value_name: "WHO",
+        help: "From whom POST /add and DELETE /rm are taken where clients are listened to",
+        more: "local: from loopback, unless a proxy's headers say that it forwards. In a container \
+               the default gateway is local, too, if the engine says that the port is published on \
+               loopback alone. on: from everyone. off: /rep, /add and /rm are paths of the \
+               application; the admin listener has them still. A proxy on this machine that sends \
+               none of X-Forwarded-For, Forwarded and Via makes everyone local: then say off.",
+        fallback: Fallback::Value("local"),
+        allowed: Allowed::Choice(&["on", "off", "local"]),
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "admin-host",
+        value_name: "NAME",
+        help: "A name of this balancer that the Host header of an admin call may have",
+        more: "IP addresses, localhost and *.localhost are fine without. Other names are refused, \
+               since a web page can make any name of its own resolve to this balancer.",
+        allowed: Allowed::Text("a host's name without a port, such as lb.example.org"),
+        shape: Shape::List,
         ..PLAIN
     },
     OptionSpec {

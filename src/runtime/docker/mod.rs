@@ -17,6 +17,7 @@ mod book;
 mod container;
 mod engine;
 mod events;
+mod gateway;
 mod holder;
 mod inventory;
 mod last_words;
@@ -46,6 +47,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::ring::ReplicaName;
 pub(crate) use crate::runtime::docker::container::read_instance;
 pub(crate) use crate::runtime::docker::engine::{Engine, is_missing};
+pub(crate) use crate::runtime::docker::gateway::loopback_gateway;
 pub(crate) use crate::runtime::docker::own_container::compose_service;
 pub use crate::runtime::docker::record_store::DockerRecordStore;
 

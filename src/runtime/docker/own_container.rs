@@ -1,32 +1,33 @@
-//! The container that this balancer runs in, if it is one of the engine's.
+//! The container that this process itself runs in: its id, and what the engine knows of it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
 
-use crate::runtime::docker::engine::Engine;
+use crate::runtime::RuntimeError;
+use crate::runtime::docker::engine::{Engine, is_missing};
 
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
-/// What the engine mounts into each container, from the container's own folder.
+/// How long the engine may take to describe our container.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Files that container engines leave in every container.
+const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
+
+/// Files that an engine mounts into a container from a directory that is named after its id.
 const MOUNTED_FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
-/// The length of a container's id.
-const ID_LEN: usize = 64;
-
-/// What the engine knows of the container that this process runs in. None outside of one, or
-/// in one of another engine.
-pub(crate) async fn own_container(engine: &Engine) -> Option<ContainerInspectResponse> {
-    // From the kernel: no disk is waited for.
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let id = container_id(&mounts)?;
-    engine.handshake().await.ok()?;
-    engine.inspect(id).await.ok()
-}
+/// The lengths of a container's id, and of its first digits, which are its default host name.
+const ID_LENGTH: usize = 64;
+const SHORT_ID_LENGTH: usize = 12;
 
 /// Project and service of compose, if this process runs in a container of one.
 pub(crate) async fn compose_service() -> Option<(String, String)> {
-    let engine = Engine::from_env().ok()?;
-    let mut labels = own_container(&engine).await?.config?.labels?;
+    let mut labels = inspect_own().await.ok()??.config?.labels?;
     let mut label = |key| {
         labels
             .remove(key)
@@ -35,34 +36,152 @@ pub(crate) async fn compose_service() -> Option<(String, String)> {
     Some((label(COMPOSE_PROJECT)?, label(COMPOSE_SERVICE)?))
 }
 
-/// The id in the path of a file that the engine has mounted (proc_pid_mountinfo(5): the root
-/// of the mount is the fourth field, its place the fifth).
-fn container_id(mounts: &str) -> Option<&str> {
-    let is_id = |part: &&str| part.len() == ID_LEN && part.bytes().all(|b| b.is_ascii_hexdigit());
-    mounts.lines().find_map(|line| {
+/// What the engine knows of the container that this process runs in; `None` outside of any.
+///
+/// # Errors
+///
+/// There is a container, but the engine of `DOCKER_HOST` or of the usual socket cannot be
+/// asked, or does not know it.
+pub(crate) async fn inspect_own() -> Result<Option<ContainerInspectResponse>, RuntimeError> {
+    let ids = own_ids();
+    if ids.is_empty() {
+        let is_marked = CONTAINER_MARKS.iter().any(|mark| Path::new(mark).exists());
+        let unknown = RuntimeError("the id of this container cannot be found".to_owned());
+        return if is_marked { Err(unknown) } else { Ok(None) };
+    }
+    inspect(&ids).await.map(Some)
+}
+
+/// What the engine of `DOCKER_HOST`, or of the usual socket, knows of the first of these ids
+/// that it knows.
+pub(super) async fn inspect(ids: &[String]) -> Result<ContainerInspectResponse, RuntimeError> {
+    let asked = tokio::time::timeout(INSPECT_TIMEOUT, async {
+        let engine = Engine::from_env()?;
+        engine.handshake().await?;
+        for id in ids {
+            match engine.inspect(id).await {
+                // A name of another container may look like the first digits of an id.
+                Ok(found) if found.id.as_ref().is_some_and(|own| own.starts_with(id)) => {
+                    return Ok(found);
+                }
+                Err(error) if !is_missing(&error) => return Err(engine.explain(error)),
+                _ => {}
+            }
+        }
+        let host = engine.host();
+        let unknown = format!("the Docker engine at {host} does not know this container");
+        Err(RuntimeError(unknown))
+    });
+    let timed_out = |_| RuntimeError("the Docker engine does not answer in time".to_owned());
+    asked.await.map_err(timed_out)?
+}
+
+/// What may be this container's id, the surest first.
+fn own_ids() -> Vec<String> {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    candidate_ids(
+        &read("/proc/self/mountinfo"),
+        &read("/proc/self/cgroup"),
+        &read("/proc/sys/kernel/hostname"),
+    )
+}
+
+fn candidate_ids(mounts: &str, cgroups: &str, hostname: &str) -> Vec<String> {
+    // proc_pid_mountinfo(5): the fourth field is the directory, the fifth where it is mounted.
+    let mounted = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(3);
-        let (root, place) = (fields.next()?, fields.next()?);
-        let mounted = MOUNTED_FILES.contains(&place);
-        root.split('/').find(is_id).filter(|_| mounted)
-    })
+        let (root, target) = (fields.next()?, fields.next()?);
+        let is_engines = MOUNTED_FILES.contains(&target);
+        is_engines.then(|| last_id(root)).flatten()
+    });
+    let hostname = hostname.trim();
+    let is_short_id = hostname.len() == SHORT_ID_LENGTH && hostname.bytes().all(is_id_digit);
+    let mut ids: Vec<String> = Vec::new();
+    let found = mounted
+        .chain(cgroups.lines().filter_map(last_id))
+        .chain(is_short_id.then_some(hostname));
+    for id in found {
+        if !ids.iter().any(|known| known.starts_with(id)) {
+            ids.push(id.to_owned());
+        }
+    }
+    ids
+}
+
+/// The last id in a path: a container in a container has both in its path.
+fn last_id(path: &str) -> Option<&str> {
+    let words = path.rsplit(|c: char| !c.is_ascii_alphanumeric());
+    let mut ids = words.filter(|word| word.len() == ID_LENGTH && word.bytes().all(is_id_digit));
+    ids.next()
+}
+
+fn is_id_digit(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::container_id;
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const OUTER: &str = "ffff456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     #[test]
-    fn a_container_is_known_by_the_files_that_the_engine_mounts() {
-        let id = "4f1c".repeat(16);
-        let root = format!("/var/lib/docker/containers/{id}");
-        let mounts = format!(
-            "606 566 0:49 / / rw,relatime - overlay overlay rw\n\
-             611 606 254:1 {root}/hostname /etc/hostname rw,relatime - ext4 /dev/vda1 rw\n"
-        );
-        assert_eq!(container_id(&mounts), Some(id.as_str()));
-        // What a host has of its containers.
-        let host = format!("99 25 0:52 {root}/mounts/shm {root}/mounts/shm rw - tmpfs shm rw\n");
-        assert_eq!(container_id(&host), None);
-        assert_eq!(container_id("1 2 3\n"), None);
+    fn the_own_id_is_found_wherever_an_engine_leaves_it() {
+        let mount = |root: &str, target: &str| {
+            format!("1 2 8:1 {root} {target} rw,relatime - ext4 /dev/sda1 rw\n")
+        };
+        let docker = format!("/var/lib/docker/containers/{ID}/hostname");
+        let podman = format!("/containers/overlay-containers/{ID}/userdata/hosts");
+        for (mounts, cgroups, hostname, expected) in [
+            (
+                mount(&docker, "/etc/hostname"),
+                String::new(),
+                "web",
+                vec![ID],
+            ),
+            (mount(&podman, "/etc/hosts"), String::new(), "web", vec![ID]),
+            // Another container's files, mounted by a user.
+            (
+                mount(&docker, "/data/hostname"),
+                String::new(),
+                "web",
+                vec![],
+            ),
+            (
+                String::new(),
+                format!("9:pids:/docker/{ID}\n"),
+                "web",
+                vec![ID],
+            ),
+            (
+                String::new(),
+                format!("0::/system.slice/docker-{ID}.scope\n"),
+                "web",
+                vec![ID],
+            ),
+            (
+                String::new(),
+                format!("9:pids:/docker/{OUTER}/docker/{ID}\n"),
+                "web",
+                vec![ID],
+            ),
+            (
+                String::new(),
+                "0::/\n".to_owned(),
+                &ID[..12],
+                vec![&ID[..12]],
+            ),
+            (
+                mount(&docker, "/etc/hostname"),
+                String::new(),
+                &ID[..12],
+                vec![ID],
+            ),
+            (String::new(), "0::/\n".to_owned(), "ringmaster12", vec![]),
+            (String::new(), String::new(), "", vec![]),
+        ] {
+            assert_eq!(candidate_ids(&mounts, &cgroups, hostname), expected);
+        }
     }
 }
