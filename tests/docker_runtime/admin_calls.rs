@@ -54,6 +54,13 @@ impl Contained {
         ]);
         let program = env!("CARGO_BIN_EXE_ringmaster");
         cli(&["cp", program, &format!("{name}:/ringmaster")]);
+        // The image has the libraries of its own programs only.
+        let listed = std::process::Command::new("ldd").arg(program).output();
+        let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+        let words = listed.split_whitespace();
+        for library in words.filter(|word| word.starts_with('/')) {
+            cli(&["cp", "-L", library, &format!("{name}:{library}")]);
+        }
         cli(&["start", name]);
         until("the balancer serves", || {
             this.log().contains("is on the ring")
