@@ -26,8 +26,8 @@ use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
-    self, AdminGuard, ClientTimes, ControlLinks, Departure, HttpSettings, Links, Server,
-    ServerSettings, Worker,
+    self, AdminGuard, ClientLimit, ClientTimes, ControlLinks, Departure, HttpSettings, Links,
+    Server, ServerSettings, TunnelLimit, Worker,
 };
 use crate::log_report;
 use crate::memory;
@@ -333,8 +333,15 @@ async fn serve(
         times: settings.times.request,
         retry: settings.retry,
         max_body: settings.max_body,
+        min_body_rate: settings.min_body_rate,
     };
-    let server_settings = server_settings(settings, settings.workers);
+    let tunnel_limit = TunnelLimit::new(settings.max_tunnels);
+    let server_settings = ServerSettings {
+        client_limit: settings
+            .max_connections_per_client
+            .map(|most| ClientLimit::new(most, settings.trusted_proxies.as_slice().into())),
+        ..server_settings(settings, settings.workers)
+    };
     let server = http::serve(server_settings, listener, departure, move || {
         let clients = Clients::new(client_settings);
         let room = Arc::clone(&room);
@@ -350,6 +357,7 @@ async fn serve(
             links,
             clients,
             retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
+            tunnel_limit: Arc::clone(&tunnel_limit),
             settings: Rc::new(http_settings.clone()),
             counters: tally.counters(),
         })
@@ -361,9 +369,12 @@ fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings
     ServerSettings {
         workers,
         max_connections: settings.max_connections,
+        client_limit: None,
         client_times: ClientTimes {
             head: settings.times.header,
             keep_alive: settings.times.keep_alive,
+            half_closed: settings.times.half_closed,
+            min_body_rate: settings.min_body_rate,
         },
         idle_timeout: settings.times.request.idle,
         drain_timeout: settings.times.drain,

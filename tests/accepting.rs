@@ -35,9 +35,12 @@ async fn serve(
     let settings = ServerSettings {
         workers: NonZeroUsize::new(workers).unwrap(),
         max_connections: NonZeroUsize::new(max_connections).unwrap(),
+        client_limit: None,
         client_times: ClientTimes {
             head: PATIENCE,
             keep_alive: PATIENCE,
+            half_closed: None,
+            min_body_rate: None,
         },
         idle_timeout: PATIENCE,
         drain_timeout,

@@ -199,3 +199,54 @@ async fn without_a_budget_or_a_retry_every_failure_is_told() {
         assert_eq!(sent, 10, "{args:?}");
     }
 }
+
+#[actix_web::test]
+async fn a_client_has_as_many_connections_as_it_may_and_a_trusted_proxy_any_number() {
+    let limit = "--max-connections-per-client=2";
+    let balancer = Ringmaster::ready(&["--replicas=1", "--workers=2", limit]).await;
+    let told = async || {
+        let mut stream = TcpStream::connect(balancer.address()).await.unwrap();
+        let get = b"GET /home HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(get).await.unwrap();
+        let mut got = Vec::new();
+        while !got.windows(4).any(|end| end == b"\r\n\r\n") {
+            let read = wire::patiently(stream.read_buf(&mut got)).await.unwrap();
+            assert!(read > 0, "{got:?}");
+        }
+        (stream, String::from_utf8(got).unwrap())
+    };
+    // The test's own look whether it is ready had a connection, too.
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        let (stream, got) = told().await;
+        if got.starts_with("HTTP/1.1 200 ") {
+            held.push(stream);
+        }
+    }
+    let (mut refused, got) = told().await;
+    assert!(got.starts_with("HTTP/1.1 429 "), "{got}");
+    assert!(got.contains("connection: close"), "{got}");
+    // With its end.
+    wire::rest(&mut refused).await;
+    drop(held.pop());
+    while !told().await.1.starts_with("HTTP/1.1 200 ") {}
+
+    let balancer = Ringmaster::ready(&[
+        "--replicas=1",
+        "--max-connections-per-client=1",
+        "--trusted-proxy=127.0.0.0/8",
+    ])
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(balancer.address()).await.unwrap();
+        stream
+            .write_all(b"GET /home HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut got = [0; 12];
+        wire::patiently(stream.read_exact(&mut got)).await.unwrap();
+        assert_eq!(&got, b"HTTP/1.1 200");
+        held.push(stream);
+    }
+}

@@ -38,6 +38,15 @@ impl Replica {
         F: Fn(TcpStream) -> S + 'static,
         S: Future<Output = ()> + 'static,
     {
+        Self::telling_with(&[], story).await
+    }
+
+    /// The same, behind a balancer with these options.
+    async fn telling_with<F, S>(args: &[&str], story: F) -> Self
+    where
+        F: Fn(TcpStream) -> S + 'static,
+        S: Future<Output = ()> + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let heads = Arc::<Mutex<Vec<String>>>::default();
@@ -60,7 +69,8 @@ impl Replica {
             }
         });
         let upstream = format!("127.0.0.1:{port}");
-        let balancer = Ringmaster::ready(&["--workers", "1", "--upstream", &upstream]).await;
+        let own = ["--workers", "1", "--upstream", &upstream];
+        let balancer = Ringmaster::ready(&[&own, args].concat()).await;
         Self { balancer, heads }
     }
 
@@ -393,4 +403,41 @@ async fn python_websockets_talk_through_the_balancer() {
         output.status.success() && said.contains("all is well"),
         "{said}{complained}"
     );
+}
+
+#[actix_web::test]
+async fn tunnels_take_no_place_of_requests_and_have_a_limit_of_their_own() {
+    let args = ["--max-in-flight=1", "--max-tunnels=2"];
+    let replica = Replica::telling_with(&args, async |mut stream| {
+        stream.write_all(AGREED).await.unwrap();
+        // Open until the client has gone.
+        rest(&mut stream).await;
+    })
+    .await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(replica.balancer.address())
+            .await
+            .unwrap();
+        client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+        let agreed = patiently(head(&mut client)).await;
+        assert!(agreed.starts_with("HTTP/1.1 101 "), "{agreed}");
+        open.push(client);
+    }
+    let refused = replica.told(HANDSHAKE).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("as many WebSockets"), "{refused}");
+    drop(open.pop());
+    loop {
+        let mut client = TcpStream::connect(replica.balancer.address())
+            .await
+            .unwrap();
+        client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+        if patiently(head(&mut client))
+            .await
+            .starts_with("HTTP/1.1 101 ")
+        {
+            break;
+        }
+    }
 }

@@ -107,6 +107,9 @@ impl Queue {
             // Places that were given up are still in the queue.
             self.waiting.retain(|(_, place)| !place.is_closed());
         }
+        if shortage == Shortage::AllBusy {
+            self.bell.capacity().note_shortage();
+        }
         let (place, grant) = oneshot::channel();
         self.waiting.push_back((wanted, place));
         Some(WaitingPlace {

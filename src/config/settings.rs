@@ -4,7 +4,7 @@
 //! option's help text states holds here.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,10 +49,16 @@ pub struct Settings {
     pub ejection: EjectionPolicy,
     /// How long things may take.
     pub times: Times,
-    /// How many requests a replica may have in flight.
+    /// How many requests a replica may have in flight, tunnels aside.
     pub max_in_flight: Option<NonZeroU32>,
     /// Which requests may be sent a second time.
     pub retry: RetryPolicy,
+    /// How many tunnels may be open at once, over all replicas.
+    pub max_tunnels: Option<NonZeroUsize>,
+    /// How many connections one client may have open at once.
+    pub max_connections_per_client: Option<NonZeroU32>,
+    /// How many bytes a second a client has to send or take of a body.
+    pub min_body_rate: Option<NonZeroU64>,
     /// Of a hundred requests, so many may be sent a second time; see `RetryBudget`.
     pub retry_budget: u32,
     /// How many requests may wait at once for a replica; 0 turns waiting off.
@@ -109,6 +115,8 @@ pub struct Times {
     pub header: Duration,
     /// A client, from a response to its next request.
     pub keep_alive: Duration,
+    /// A client that has closed its side, while nothing can be sent to it; none: any time.
+    pub half_closed: Option<Duration>,
     /// The parts of a request.
     pub request: RequestTimes,
     /// Connecting to a replica.

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
+use std::time::Duration;
 
 use actix_web::http::Method;
 
@@ -112,6 +113,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         hang_mercy: reader.duration("hang-mercy"),
         header: reader.duration("header-timeout"),
         keep_alive: reader.duration("keep-alive-timeout"),
+        half_closed: reader.value("half-closed-timeout", half_closed_timeout),
         request: RequestTimes {
             wait: reader.duration("wait-timeout"),
             body: reader.duration("body-timeout"),
@@ -132,6 +134,11 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         "idempotent" => Ok(RetryPolicy::Idempotent),
         _ => Err("not a way to retry".to_owned()),
     });
+    let max_tunnels = reader.value("max-tunnels", |text| or_none(text, "not a whole number"));
+    let max_connections_per_client = reader.value("max-connections-per-client", |text| {
+        or_none(text, "not a whole number")
+    });
+    let min_body_rate = NonZeroU64::new(reader.whole("min-body-rate"));
     let retry_budget = reader.whole("retry-budget");
     let max_waiting = reader.whole("max-waiting");
     let max_body = reader.value("max-body", units::body);
@@ -183,6 +190,9 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         times,
         max_in_flight,
         retry,
+        max_tunnels,
+        max_connections_per_client,
+        min_body_rate,
         retry_budget,
         max_waiting,
         max_body,
@@ -269,6 +279,20 @@ fn refuse_strangers(reader: &mut Reader<'_>, kind: RuntimeKind, because: &str) {
                 kind.name()
             ),
         );
+    }
+}
+
+/// A duration, or `off`.
+fn half_closed_timeout(text: &str) -> Result<Option<Duration>, String> {
+    const MIN: Duration = Duration::from_millis(10);
+    const MAX: Duration = Duration::from_secs(86_400);
+    if text.trim().eq_ignore_ascii_case("off") || units::is_none(text) {
+        return Ok(None);
+    }
+    match units::duration(text)? {
+        duration if duration < MIN => Err("too short".to_owned()),
+        duration if duration > MAX => Err("too long".to_owned()),
+        duration => Ok(Some(duration)),
     }
 }
 

@@ -31,6 +31,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
 
+use super::client_limit::{self, ClientLimit};
 use super::deferral;
 use super::loads::{Loads, Seat, Seats};
 use super::served::{Accepted, Application, ClientService};
@@ -90,6 +91,7 @@ where
         thread: usize,
         orders: UnboundedReceiver<Order>,
         crew: Arc<Crew>,
+        client_limit: Option<Arc<ClientLimit>>,
     ) -> io::Result<Self> {
         let seats = Seats::of(&crew.loads, thread);
         #[expect(
@@ -99,7 +101,11 @@ where
         )]
         let listener = AsyncFd::with_interest(listener, Interest::READABLE)?;
         Ok(Self {
-            host: Host { service, seats },
+            host: Host {
+                service,
+                seats,
+                client_limit,
+            },
             listener,
             orders,
             crew,
@@ -195,6 +201,7 @@ where
 struct Host<A, S> {
     service: ClientService<A, S>,
     seats: Rc<Seats>,
+    client_limit: Option<Arc<ClientLimit>>,
 }
 
 impl<A, S> Host<A, S>
@@ -211,11 +218,23 @@ where
     }
 
     fn serve(&self, (socket, peer): Client, seat: Seat) {
+        let Some((limit, address)) = self.client_limit.as_ref().zip(peer) else {
+            let served = self.service.serve(socket, peer);
+            actix_web::rt::spawn(async move {
+                // What there is to tell has been told; a panic frees the seat, too.
+                let _ = served.await;
+                drop(seat);
+            });
+            return;
+        };
+        let Some(permit) = limit.try_acquire(address) else {
+            client_limit::refuse(socket, address);
+            return;
+        };
         let served = self.service.serve(socket, peer);
         actix_web::rt::spawn(async move {
-            // What there is to tell has been told; a panic frees the seat, too.
             let _ = served.await;
-            drop(seat);
+            drop((seat, permit));
         });
     }
 }

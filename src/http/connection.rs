@@ -1,6 +1,7 @@
 //! What is known of a client's connection, for as long as it is open.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -15,12 +16,18 @@ use tokio::net::TcpStream;
 
 use super::departure::Departure;
 use super::patience::{ClientTimes, Late, Patience};
+use super::send_queue::unacknowledged;
+use super::slow_reader::SlowReader;
 use super::watch::{Date, Watch};
 use crate::upstream::{FieldSlot, Fields};
 
 /// So long a connection is idle before nothing is kept of it but its socket. Shorter would
 /// cost those that have pauses more, longer would keep more memory after a rush.
 const NAP: Duration = Duration::from_millis(500);
+
+/// How long a request of a client that has closed its side goes on though another one waits for
+/// its replica.
+const HALF_CLOSED_GRACE: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Whose request is being answered, if actix does not know it.
@@ -57,6 +64,14 @@ pub struct ClientConnection {
     /// Left by who had it, for who has it next.
     socket: Cell<Option<TcpStream>>,
     hearing: Cell<Hearing>,
+    /// Since when the client has closed its side and nothing was sent to it.
+    half_closed_since: Cell<Option<Instant>>,
+    /// How many bytes of a response were written when the client took no more, for now.
+    unsent_after: Cell<Option<u64>>,
+    /// What is known of a client that takes its response slowly.
+    slow_reader: RefCell<Option<Box<SlowReader>>>,
+    is_sample_due: Cell<bool>,
+    is_tunnel: Cell<bool>,
     /// Who reads from it.
     reader: RefCell<Option<Waker>>,
     watch: Rc<Watch>,
@@ -92,6 +107,11 @@ impl ClientConnection {
             tells_length: Cell::new(false),
             socket: Cell::new(None),
             hearing: Cell::new(Hearing::Later),
+            half_closed_since: Cell::new(None),
+            unsent_after: Cell::new(None),
+            slow_reader: RefCell::new(None),
+            is_sample_due: Cell::new(false),
+            is_tunnel: Cell::new(false),
             reader: RefCell::new(None),
             watch: Rc::clone(watch),
             place,
@@ -181,6 +201,63 @@ impl ClientConnection {
     pub fn wait(self: &Rc<Self>) -> Waiting {
         self.is_waiting.set(true);
         Waiting(Rc::clone(self))
+    }
+
+    /// Whether that is so.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting.get()
+    }
+
+    /// The client has closed its side, or something could be sent to it since: whether it is
+    /// still there is unknown from now on.
+    pub fn note_half_closed(&self) {
+        self.half_closed_since.set(Some(Instant::now()));
+    }
+
+    /// Whether the client has closed its side.
+    pub fn is_half_closed(&self) -> bool {
+        self.half_closed_since.get().is_some()
+    }
+
+    /// Whether a request of a client that has closed its side has gone on for long enough.
+    /// `was_awaited_since` says whether another request has waited for the replica that has it.
+    pub fn is_abandoned(&self, was_awaited_since: impl FnOnce(Instant) -> bool) -> bool {
+        let Some(since) = self.half_closed_since.get() else {
+            return false;
+        };
+        let quiet = since.elapsed();
+        let timeout = self.watch.times().half_closed;
+        timeout.is_some_and(|timeout| quiet >= timeout)
+            || (quiet >= HALF_CLOSED_GRACE && was_awaited_since(since))
+    }
+
+    /// The client takes no more of its response for now, of which this many bytes are written;
+    /// none: it has taken all that is ready.
+    pub fn note_unsent(&self, written: Option<u64>) {
+        let before = self.unsent_after.replace(written);
+        if before.is_some()
+            && written.is_none()
+            && let Some(reader) = &mut *self.slow_reader.borrow_mut()
+        {
+            reader.caught_up();
+        }
+    }
+
+    /// Whether a client that takes no more for now is too slow altogether. `socket` is asked
+    /// only now and then.
+    pub fn is_too_slow(&self, socket: impl FnOnce() -> Option<(SocketAddr, SocketAddr)>) -> bool {
+        if !self.is_sample_due.take() {
+            return false;
+        }
+        let written = self.unsent_after.get();
+        let unacknowledged = socket().and_then(|(local, peer)| unacknowledged(local, peer));
+        match (&mut *self.slow_reader.borrow_mut(), written, unacknowledged) {
+            (Some(reader), Some(written), Some(queued)) => {
+                reader.sample(Instant::now(), written.saturating_sub(queued))
+            }
+            // Then only the kernel's own limit holds (`--idle-timeout`).
+            _ => false,
+        }
     }
 
     /// Remembers whether an actor of this thread has been asked and not answered yet.
@@ -365,12 +442,33 @@ impl ClientConnection {
         }
     }
 
+    /// Has its task look at what the client has taken, if the client is slow.
+    fn look_at_reader(&self, now: Instant) {
+        if self.unsent_after.get().is_none() || self.is_tunnel.get() {
+            return;
+        }
+        let Some(min_body_rate) = self.watch.times().min_body_rate else {
+            return;
+        };
+        let mut reader = self.slow_reader.borrow_mut();
+        let reader = reader.get_or_insert_with(|| Box::new(SlowReader::new(min_body_rate)));
+        if reader.is_sample_due(now) {
+            self.is_sample_due.set(true);
+            self.wake();
+        }
+    }
+
     /// Looks whether the client is late, or what actix has of an idle one can go.
     pub fn look(&self, now: Instant, times: &ClientTimes) {
         if self.hearing.get() == Hearing::NextLook {
             self.hearing.set(Hearing::Now);
             self.wake();
         }
+        if self.is_half_closed() {
+            // The request's task decides whether it has gone on for long enough.
+            self.wake();
+        }
+        self.look_at_reader(self.watch.now());
         // What is kept back must not make a client late.
         let is_kept_waiting = self.holds_more.get() && !self.is_settled.get();
         if self.late.get().is_some() || is_kept_waiting {
@@ -389,6 +487,18 @@ impl ClientConnection {
 
 /// A request that is in hand.
 pub struct InHand(Rc<ClientConnection>);
+
+impl InHand {
+    /// What is known of its connection.
+    pub fn connection(&self) -> &ClientConnection {
+        &self.0
+    }
+
+    /// It has become a tunnel, which may be as slow as it likes.
+    pub fn becomes_tunnel(&self) {
+        self.0.is_tunnel.set(true);
+    }
+}
 
 impl Drop for InHand {
     fn drop(&mut self) {

@@ -139,6 +139,12 @@ pub enum ProxyError {
     Overloaded,
     /// The request was still waiting for a replica when it had taken as long as it may.
     TookTooLong,
+    /// The client closed its side while its request waited for a replica.
+    ClientClosed,
+    /// As many tunnels are open as may be.
+    TooManyTunnels,
+    /// The client has as many connections open as it may.
+    TooManyConnections,
     /// The last attempt failed like this.
     Upstream(Failure),
     /// The head of a request did not come in time.
@@ -185,6 +191,13 @@ impl fmt::Display for ProxyError {
             }
             Self::Upstream(Failure::ClientGone) => "the request's body broke off",
             Self::Upstream(Failure::ClientStalled) => "the request's body did not come in time",
+            Self::Upstream(Failure::ClientTooSlow) => "the request's body came too slowly",
+            Self::Upstream(Failure::ClientClosed) => {
+                "the client had closed its side, and the replica did not respond soon after"
+            }
+            Self::ClientClosed => "the client had closed its side, and no replica was free",
+            Self::TooManyTunnels => "as many WebSockets are open as may be",
+            Self::TooManyConnections => "this client has as many connections open as it may",
             Self::Upstream(Failure::BodyTooLarge) => {
                 "the request's body is larger than this server allows"
             }
@@ -209,16 +222,22 @@ impl ResponseError for ProxyError {
             Self::NoReplica
             | Self::AllBusy
             | Self::Overloaded
+            | Self::ClientClosed
+            | Self::TooManyTunnels
             | Self::Upstream(Failure::NotConnected { .. } | Failure::OutOfFiles) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Upstream(Failure::Broken(_) | Failure::Lost | Failure::BadResponse(_)) => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::TookTooLong | Self::Upstream(Failure::TimedOut | Failure::TookTooLong) => {
+            Self::TookTooLong
+            | Self::Upstream(Failure::TimedOut | Failure::TookTooLong | Failure::ClientClosed) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
-            Self::SlowHead | Self::Upstream(Failure::ClientStalled) => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowHead | Self::Upstream(Failure::ClientStalled | Failure::ClientTooSlow) => {
+                StatusCode::REQUEST_TIMEOUT
+            }
+            Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
             Self::Upstream(Failure::ClientGone) | Self::Upgrade | Self::Malformed(_) => {
                 StatusCode::BAD_REQUEST
             }

@@ -92,6 +92,7 @@ pub(super) mod tests {
                 request: None,
             },
             max_body: None,
+            min_body_rate: None,
         }
     }
 

@@ -6,6 +6,7 @@ mod accept;
 mod address;
 mod admin;
 mod admin_guard;
+mod client_limit;
 mod connection;
 mod control;
 mod deferral;
@@ -27,15 +28,19 @@ mod proxy;
 mod reply_wait;
 mod request_tag;
 mod response_body;
+mod send_queue;
 mod served;
 mod server;
+mod slow_reader;
 mod sticky;
 mod stream;
+mod tunnel_limit;
 mod unread;
 mod upgrade;
 mod watch;
 mod wellformed;
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,6 +57,7 @@ use crate::repeats::LineLimit;
 use crate::upstream::{Clients, Counters, RetryBudget};
 use admin::ReplicaLinks;
 pub use admin_guard::AdminGuard;
+pub use client_limit::ClientLimit;
 use connection::ClientConnection;
 pub use control::{ControlLinks, control_site};
 pub use departure::Departure;
@@ -59,6 +65,7 @@ use error::AdminError;
 pub use patience::ClientTimes;
 use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
+pub use tunnel_limit::TunnelLimit;
 use unread::Unread;
 
 /// What a worker thread's handlers may ask for, and whom.
@@ -90,6 +97,8 @@ pub struct HttpSettings {
     pub retry: RetryPolicy,
     /// The most bytes that a request's body may have.
     pub max_body: Option<u64>,
+    /// How many bytes a second a client has to send of a body.
+    pub min_body_rate: Option<NonZeroU64>,
 }
 
 /// How many lines about requests that fail are written: there may be thousands a second.
@@ -106,6 +115,8 @@ pub struct Worker {
     pub clients: Rc<Clients>,
     /// How many requests the thread may send a second time.
     pub retry_budget: RetryBudget,
+    /// How many tunnels may be open at once.
+    pub tunnel_limit: Arc<TunnelLimit>,
     /// What holds for every request.
     pub settings: Rc<HttpSettings>,
     /// What the thread counts.

@@ -9,6 +9,7 @@
 //! ```
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 /// How long a client may take.
@@ -19,6 +20,10 @@ pub struct ClientTimes {
     pub head: Duration,
     /// From a response to the next request's first byte.
     pub keep_alive: Duration,
+    /// Once it has closed its side, while nothing can be sent to it; none: any time.
+    pub half_closed: Option<Duration>,
+    /// How many bytes a second it has to take of a response.
+    pub min_body_rate: Option<NonZeroU64>,
 }
 
 impl ClientTimes {
@@ -160,6 +165,8 @@ mod tests {
         let times = ClientTimes {
             head: Duration::from_secs(5),
             keep_alive: Duration::from_secs(20),
+            half_closed: None,
+            min_body_rate: None,
         };
         type Row = (&'static str, &'static [Seen], Option<(u64, Late)>);
         let rows: &[Row] = &[

@@ -1,8 +1,10 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use actix_web::body::BodySize;
 use actix_web::dev::{Payload, RequestHead};
@@ -81,6 +83,17 @@ pub async fn forward(
             return (Err(error), Some(Unread::Payload(payload)));
         }
     };
+    let tunnel = match is_upgrade.then(|| worker.tunnel_limit.try_acquire()) {
+        None => None,
+        Some(Some(permit)) => Some(Tunnel::new(permit)),
+        Some(None) => {
+            worker.counters.failure();
+            return (
+                Err(ProxyError::TooManyTunnels),
+                Some(Unread::Payload(payload)),
+            );
+        }
+    };
     let body = if is_bare {
         None
     } else if is_upgrade {
@@ -96,7 +109,7 @@ pub async fn forward(
         body: body.as_ref(),
         is_bare,
         slot: simple.map(|connection| connection.field_slot()),
-        tunnel: is_upgrade.then(Tunnel::default),
+        tunnel,
         fresh_id: key::fresh_id(request),
         started: CoarseInstant::now(),
         deadline: within.map(|time| Instant::now() + time),
@@ -155,6 +168,7 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
             response: worker.settings.times.response,
             deadline: errand.deadline,
             leaves_the_lost: attempt.may_be_sent_again(request.method()),
+            client: errand.connection.map(Rc::as_ref),
         };
         let failure = match send(errand, &grant, &wait).await {
             Ok(response) => return Ok(pass_on(errand, response, grant)),
@@ -233,6 +247,7 @@ fn body_of(request: &HttpRequest, payload: Payload, settings: &HttpSettings) -> 
         None => return None,
     };
     let body = Replay::new(payload, size, settings.times.body);
+    let body = body.with_min_rate(settings.min_body_rate);
     Some(body.at_most(settings.max_body))
 }
 
@@ -266,22 +281,42 @@ async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<Grant, Prox
                 None => (patience, shortage),
             };
             // In a box: it makes no request larger that need not wait.
-            match Box::pin(tokio::time::timeout_at(until, place.grant())).await {
-                Ok(Some(grant)) => Ok(grant),
-                Ok(None) => Err(ProxyError::NoReplica),
-                Err(_) => Err(late),
-            }
+            let granted = async {
+                tokio::select! {
+                    biased;
+                    grant = tokio::time::timeout_at(until, place.grant()) => match grant {
+                        Ok(Some(grant)) => Ok(grant),
+                        Ok(None) => Err(ProxyError::NoReplica),
+                        Err(_) => Err(late),
+                    },
+                    () = half_closed(errand.connection) => {
+                        let (method, path) = (errand.request.method(), errand.request.path());
+                        debug!("{method} {path}: client closed while it waited for a replica");
+                        Err(ProxyError::ClientClosed)
+                    }
+                }
+            };
+            Box::pin(granted).await
         }
         Ok(Acquired::Full) => Err(ProxyError::Overloaded),
         Err(_) => Err(ProxyError::NoReplica),
     }
 }
 
+/// Waits until the client has closed its side, which wakes the request's task.
+async fn half_closed(client: Option<&Rc<ClientConnection>>) {
+    poll_fn(|_| match client {
+        Some(client) if client.is_half_closed() => Poll::Ready(()),
+        _ => Poll::Pending,
+    })
+    .await;
+}
+
 /// One attempt: the request goes out, the head of the response comes in.
 async fn send(
     errand: &Errand<'_>,
     grant: &Grant,
-    wait: &ReplyWait,
+    wait: &ReplyWait<'_>,
 ) -> Result<ClientResponse, Failure> {
     let (worker, instance) = (errand.worker, grant.instance());
     let sent = pin!(worker.clients.send(instance, exchange(errand, instance)));

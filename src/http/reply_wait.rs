@@ -1,11 +1,13 @@
 //! How long a replica is waited for.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::connection::ClientConnection;
 use crate::upstream::{Failure, Instance, Replay, TICK, Ticks};
 
 /// Who has been out for so long looks at the clock, and whether its replica is still on the
@@ -14,8 +16,8 @@ use crate::upstream::{Failure, Instance, Replay, TICK, Ticks};
 const A_WHILE: Duration = Duration::from_millis(2 * TICK.as_millis() as u64);
 
 /// What one attempt may take.
-#[derive(Debug, Clone, Copy)]
-pub struct ReplyWait {
+#[derive(Clone, Copy)]
+pub struct ReplyWait<'c> {
     /// To the first byte of a response, from the last piece of the request's body.
     pub response: Duration,
     /// Not longer than until then, whatever moves.
@@ -23,9 +25,11 @@ pub struct ReplyWait {
     /// The request can go elsewhere, so that a replica which is taken off the ring for dead
     /// or hung is not waited for.
     pub leaves_the_lost: bool,
+    /// The client, which may close its side meanwhile.
+    pub client: Option<&'c ClientConnection>,
 }
 
-impl ReplyWait {
+impl ReplyWait<'_> {
     /// Waits for the answer of a replica.
     pub async fn wait_for<T>(
         &self,
@@ -64,6 +68,12 @@ impl ReplyWait {
                 false => pending().await,
             }
         });
+        // The sweep of the client's thread wakes the task of one that has closed its side.
+        let mut abandoned = pin!(poll_fn(|_| match self.client {
+            Some(client) if client.is_abandoned(|since| replica.was_awaited_since(since)) =>
+                Poll::Ready(()),
+            _ => Poll::Pending,
+        }));
         loop {
             let now = Instant::now();
             if self.deadline.is_some_and(|deadline| deadline <= now) {
@@ -78,6 +88,7 @@ impl ReplyWait {
                 biased;
                 answer = &mut answer => return Ok(answer),
                 () = &mut timer => {}
+                () = &mut abandoned => return Err(Failure::ClientClosed),
                 () = &mut ended => return Err(Failure::Lost),
                 () = &mut lost, if body.is_none_or(Replay::is_in_hand) => return Err(Failure::Lost),
             }

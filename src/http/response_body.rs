@@ -14,6 +14,7 @@ use actix_web::web::Bytes;
 use awc::error::PayloadError;
 use futures::Stream;
 use futures::future::LocalBoxFuture;
+use log::debug;
 
 use super::BROKEN_RESPONSES;
 use super::connection::InHand;
@@ -28,7 +29,7 @@ pub struct ResponseBody {
     size: BodySize,
     grant: Grant,
     tag: RequestTag,
-    _in_hand: Option<InHand>,
+    in_hand: Option<InHand>,
     /// Its end says that the request was answered well.
     is_good: bool,
     idle: Idle,
@@ -53,7 +54,7 @@ impl ResponseBody {
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
             tag,
-            _in_hand: None,
+            in_hand: None,
             is_good,
             idle,
             ended: None,
@@ -62,7 +63,7 @@ impl ResponseBody {
 
     /// The same, which keeps the client's request in hand.
     pub fn holding(mut self, request: Option<InHand>) -> Self {
-        self._in_hand = request;
+        self.in_hand = request;
         self
     }
 
@@ -102,6 +103,13 @@ impl ResponseBody {
         self.tag.warn(&BROKEN_RESPONSES, what);
     }
 
+    /// Whether the client has closed its side, and the response has paused for long enough.
+    fn is_abandoned(&self) -> bool {
+        let client = self.in_hand.as_ref().map(InHand::connection);
+        let instance = self.grant.instance();
+        client.is_some_and(|client| client.is_abandoned(|since| instance.was_awaited_since(since)))
+    }
+
     fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let instance = self.grant.instance();
         let ended = self.ended.get_or_insert_with(|| {
@@ -124,6 +132,12 @@ impl MessageBody for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, PayloadError>>> {
         let polled = self.poll_in_time(cx);
+        if polled.is_pending() && self.is_abandoned() {
+            let id = self.grant.instance().id();
+            debug!("{id}: client closed, and its response paused");
+            let closed = io::Error::from(io::ErrorKind::ConnectionAborted);
+            return Poll::Ready(Some(Err(PayloadError::Io(closed))));
+        }
         if let Poll::Ready(Some(Err(_))) = &polled {
             let interrupted = || self.tag.interrupted(Interruption::Cut);
             let instance = self.grant.instance();

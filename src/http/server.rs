@@ -26,6 +26,7 @@ use futures::future::{join_all, select_all};
 use tokio::sync::{mpsc, oneshot};
 
 use super::accept::{self, Acceptor, Crew};
+use super::client_limit::ClientLimit;
 use super::departure::Departure;
 use super::expect::{self, Check};
 use super::loads::Loads;
@@ -38,12 +39,14 @@ use super::watch::Watch;
 const DISCONNECT: Duration = Duration::from_secs(1);
 
 /// What holds for the server as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// Worker threads.
     pub workers: NonZeroUsize,
     /// Clients' connections at once.
     pub max_connections: NonZeroUsize,
+    /// How many of them one client may have open, if that is limited.
+    pub client_limit: Option<Arc<ClientLimit>>,
     /// How long a client may take to say what it wants.
     pub client_times: ClientTimes,
     /// How long a client may take nothing of what is sent to it.
@@ -129,6 +132,7 @@ pub async fn serve(
     for (number, orders) in orders.into_iter().enumerate() {
         let listener = listener.try_clone()?;
         let (crew, departure, site) = (Arc::clone(&crew), Arc::clone(&departure), site.clone());
+        let (client_times, client_limit) = (settings.client_times, settings.client_limit.clone());
         let (begins, beginning) = oneshot::channel();
         let (ends, end) = oneshot::channel();
         let arbiter = Arbiter::try_new()?;
@@ -136,10 +140,12 @@ pub async fn serve(
             actix_web::rt::spawn(async move {
                 // Dropped with the task, even by a panic.
                 let _ends = ends;
-                let service = client_service(settings, address, most, departure, site()).await;
+                let service = client_service(client_times, address, most, departure, site()).await;
                 let acceptor = service
                     .map_err(|()| io::Error::other("the service of a thread cannot begin"))
-                    .and_then(|service| Acceptor::new(service, listener, number, orders, crew));
+                    .and_then(|service| {
+                        Acceptor::new(service, listener, number, orders, crew, client_limit)
+                    });
                 match acceptor {
                     Ok(acceptor) => {
                         let _ = begins.send(Ok(()));
@@ -197,7 +203,7 @@ fn ended() -> io::Error {
 
 /// What serves the connections of one worker thread, `most` at once.
 async fn client_service(
-    settings: ServerSettings,
+    client_times: ClientTimes,
     address: SocketAddr,
     most: usize,
     departure: Arc<Departure>,
@@ -213,7 +219,7 @@ async fn client_service(
     let app = Rc::new(app.new_service(()).await?);
     let shared = Rc::clone(&app);
     let shared = move || ready(Ok::<_, ()>(Rc::clone(&shared)));
-    let watch = Watch::start(settings.client_times, most);
+    let watch = Watch::start(client_times, most);
     let over = Rc::clone(&watch);
     let service = HttpService::build()
         .graceful_shutdown_signal(move || {

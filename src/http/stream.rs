@@ -5,8 +5,10 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use actix_web::web::Bytes;
+use log::debug;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -34,6 +36,8 @@ pub struct ClientStream {
     is_answering: bool,
     /// Bytes in a row that were read before it was known what they are.
     in_a_row: usize,
+    /// Bytes that the kernel has been given for the client.
+    written: u64,
     /// The request that comes names another version of HTTP.
     is_other_version: bool,
 }
@@ -48,6 +52,7 @@ impl ClientStream {
             held: first,
             is_answering: false,
             in_a_row: 0,
+            written: 0,
             is_other_version: false,
         }
     }
@@ -55,6 +60,32 @@ impl ClientStream {
     /// What is known of the connection.
     pub fn connection(&self) -> &Rc<ClientConnection> {
         &self.connection
+    }
+
+    /// Watches how fast the client takes what is written to it.
+    fn note_written(
+        &mut self,
+        cx: &Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(count) = &written {
+            self.written += count.as_ref().map_or(0, |count| *count as u64);
+            self.connection.note_unsent(None);
+            return written;
+        }
+        self.connection.note_unsent(Some(self.written));
+        self.connection.awaited_by(cx.waker());
+        let Some(socket) = &self.socket else {
+            return written;
+        };
+        let addresses = || socket.local_addr().ok().zip(socket.peer_addr().ok());
+        if !self.connection.is_too_slow(addresses) {
+            return written;
+        }
+        debug!("a client takes less than --min-body-rate of its response");
+        // The kernel is not to keep what the client does not take.
+        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     fn socket(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -268,7 +299,8 @@ impl AsyncWrite for ClientStream {
                 }
             }
         }
-        self.socket()?.poll_write(cx, bytes)
+        let written = self.socket()?.poll_write(cx, bytes);
+        self.note_written(cx, written)
     }
 
     /// actix flushes when it has written all it has.

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use super::connection::InHand;
 use super::error::ProxyError;
 use super::request_tag::RequestTag;
+use super::tunnel_limit::TunnelPermit;
 use super::{forwarded, headers};
 use crate::human::duration;
 use crate::upstream::{Grant, Instance, Interruption, OutgoingHead, Pause, Replay};
@@ -84,20 +85,29 @@ pub fn decline(response: &mut HttpResponse) {
 /// sends them while the replica is read; so somebody must go on reading even while the
 /// client takes nothing, or a client that first says all it has to say would wait forever.
 /// That is the task that [`Tunnel::join`] spawns.
-#[derive(Default)]
 pub struct Tunnel {
     pause: Pause,
+    permit: Cell<Option<TunnelPermit>>,
 }
 
 impl Tunnel {
+    /// One that has still to be agreed on.
+    pub fn new(permit: TunnelPermit) -> Self {
+        Self {
+            pause: Pause::default(),
+            permit: Cell::new(Some(permit)),
+        }
+    }
+
     /// Stops the reading of the replica, for its [`Exchange`](crate::upstream::Exchange).
     pub fn pause(&self) -> Pause {
         Pause::clone(&self.pause)
     }
 
     /// Joins both ends until the replica closes or the client has gone. A client that
-    /// closes its own side only still gets what the replica has to say. The request counts
-    /// as in flight all the while. If both sides are silent for `silence`, the tunnel ends;
+    /// closes its own side only still gets what the replica has to say. The request is in
+    /// flight all the while, for draining and balancing, but takes none of the places that
+    /// `--max-in-flight` limits. If both sides are silent for `silence`, the tunnel ends;
     /// `client` is what is known of the client's.
     pub fn join(
         &self,
@@ -116,10 +126,14 @@ impl Tunnel {
         let (sender, pieces) = mpsc::channel(0);
         let (open, gone) = oneshot::channel();
         let pause = self.pause();
+        let (grant, permit) = (grant.into_tunnel(), self.permit.take());
+        if let Some(request) = &in_hand {
+            request.becomes_tunnel();
+        }
         let spoken = Cell::new(Instant::now());
         rt::spawn(async move {
             let instance = Arc::clone(grant.instance());
-            let in_flight = (grant, in_hand);
+            let in_flight = (grant, in_hand, permit);
             let replica_ended = tokio::select! {
                 replica_ended = pump(replica, pause, sender, gone, &spoken) => replica_ended,
                 () = silence_of(client, &spoken, silence) => {

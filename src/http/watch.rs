@@ -66,6 +66,11 @@ impl Watch {
         watch
     }
 
+    /// How long clients may take.
+    pub fn times(&self) -> &ClientTimes {
+        &self.times
+    }
+
     /// The time of the last tick.
     pub fn now(&self) -> Instant {
         self.now.get()

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -56,6 +57,8 @@ pub enum Break {
     Broken,
     /// Nothing came for too long.
     Stalled,
+    /// It came more slowly than it may.
+    TooSlow,
     /// It is longer than it may be.
     TooLarge,
 }
@@ -87,6 +90,12 @@ impl Replay {
         self
     }
 
+    /// The same, which breaks off where the client is waited for and sends less than this.
+    pub fn with_min_rate(self, bytes_per_second: Option<NonZeroU64>) -> Self {
+        self.tape.borrow_mut().idle.set_min_rate(bytes_per_second);
+        self
+    }
+
     /// What a client says after an upgrade. It is asked for its first byte only when the
     /// replica has agreed, so that until then the request can go elsewhere.
     pub fn tunnel(source: Payload) -> Self {
@@ -114,7 +123,7 @@ impl Replay {
     /// The body for one attempt. An earlier attempt's must be gone by then.
     pub fn play(&self) -> RequestBody {
         // While the request waited for a replica, it was us who did not listen.
-        self.tape.borrow_mut().idle.moved();
+        self.tape.borrow_mut().idle.restart();
         RequestBody {
             tape: Rc::clone(&self.tape),
             size: self.size,
@@ -157,7 +166,11 @@ impl MessageBody for RequestBody {
         let Poll::Ready(piece) = Pin::new(source).poll_next(cx) else {
             return tape.poll_stalled(cx);
         };
-        tape.idle.moved();
+        let bytes = match &piece {
+            Some(Ok(chunk)) => chunk.len(),
+            _ => 0,
+        };
+        tape.idle.moved_by(bytes);
         tape.moved = Some(Instant::now());
         match piece {
             None => {
@@ -195,7 +208,10 @@ impl Tape {
         if self.tunnel || self.idle.poll_expired(cx).is_pending() {
             return Poll::Pending;
         }
-        self.broken = Some(Break::Stalled);
+        self.broken = Some(match self.idle.is_too_slow() {
+            true => Break::TooSlow,
+            false => Break::Stalled,
+        });
         Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
     }
 

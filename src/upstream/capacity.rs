@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The limit, and the bells of those who may wait for room.
 #[derive(Debug)]
@@ -15,7 +16,14 @@ pub struct Capacity {
     most: u32,
     waiting: AtomicUsize,
     bells: Mutex<Vec<Arc<Bell>>>,
+    created: Instant,
+    /// When a request last began to wait because every instance was full, in milliseconds from
+    /// then on.
+    shortage_at: AtomicU64,
 }
+
+/// No request has waited.
+const NEVER: u64 = u64::MAX;
 
 impl Capacity {
     /// So many requests in flight on each instance; none: no limit.
@@ -24,12 +32,33 @@ impl Capacity {
             most: most.map_or(u32::MAX, NonZeroU32::get),
             waiting: AtomicUsize::new(0),
             bells: Mutex::default(),
+            created: Instant::now(),
+            shortage_at: AtomicU64::new(NEVER),
         })
     }
 
     /// The most requests in flight on one instance.
     pub fn most(&self) -> u32 {
         self.most
+    }
+
+    /// Whether a request waits, for whatever reason.
+    pub fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// A request begins to wait because every instance is full.
+    pub fn note_shortage(&self) {
+        let milliseconds = u64::try_from(self.created.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.shortage_at.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Whether a request has begun to wait for that since then.
+    pub fn was_short_since(&self, time: Instant) -> bool {
+        match self.shortage_at.load(Ordering::Relaxed) {
+            NEVER => false,
+            milliseconds => self.created + Duration::from_millis(milliseconds) >= time,
+        }
     }
 
     /// A bell for somebody who will wait at times. `ring` is called from any thread.
@@ -80,6 +109,11 @@ impl Bell {
     pub fn leave(&self) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.capacity.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The limit whose end it tells of.
+    pub fn capacity(&self) -> &Capacity {
+        &self.capacity
     }
 
     /// The bell was heard: it rings again from now on.

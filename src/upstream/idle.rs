@@ -4,11 +4,14 @@
 //! something moves: when it fires, it looks at when that was.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::body_rate::BodyRate;
 
 /// Watches one direction of one request.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub struct Idle {
     limit: Duration,
     /// Nothing may take longer than until then, whether it moves or not.
     deadline: Option<Instant>,
+    /// How far ahead of its minimum rate the direction is.
+    rate: Option<BodyRate>,
     waited: Option<Waited>,
 }
 
@@ -23,6 +28,8 @@ pub struct Idle {
 #[derive(Debug)]
 struct Waited {
     moved: Instant,
+    /// Since when something has been waited for, if it counts for the rate.
+    waiting_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -32,14 +39,51 @@ impl Idle {
         Self {
             limit,
             deadline,
+            rate: None,
             waited: None,
         }
+    }
+
+    /// From now on nothing may move more slowly than this, either.
+    pub fn set_min_rate(&mut self, bytes_per_second: Option<NonZeroU64>) {
+        self.rate = bytes_per_second.map(BodyRate::new);
     }
 
     /// Something has moved.
     pub fn moved(&mut self) {
         if let Some(waited) = &mut self.waited {
             waited.moved = Instant::now();
+        }
+    }
+
+    /// This many bytes have moved, or the end has come.
+    pub fn moved_by(&mut self, bytes: usize) {
+        self.moved();
+        let Some(rate) = &mut self.rate else {
+            return;
+        };
+        if let Some(waited) = &mut self.waited
+            && let Some(since) = waited.waiting_since.take()
+        {
+            rate.waited(waited.moved.saturating_duration_since(since));
+        }
+        rate.moved(bytes as u64);
+    }
+
+    /// Nothing has been waited for until now.
+    pub fn restart(&mut self) {
+        self.moved();
+        if let Some(waited) = &mut self.waited {
+            waited.waiting_since = None;
+        }
+    }
+
+    /// Whether what is waited for comes more slowly than it may.
+    pub fn is_too_slow(&self) -> bool {
+        let since = self.waited.as_ref().and_then(|waited| waited.waiting_since);
+        match (self.rate, since) {
+            (Some(rate), Some(since)) => since + rate.time_left() <= Instant::now(),
+            _ => false,
         }
     }
 
@@ -52,23 +96,38 @@ impl Idle {
     /// To be asked whenever there is nothing to move: ready once that has been so for too
     /// long.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (limit, deadline) = (self.limit, self.deadline);
-        let end = |moved: Instant| {
+        let (limit, deadline, rate) = (self.limit, self.deadline, self.rate);
+        // What moves puts off both, so the timer is never set for too late a time.
+        let end = |moved: Instant, waiting_since: Option<Instant>| {
             let idle = moved + limit;
-            deadline.map_or(idle, |deadline| deadline.min(idle))
+            let end = deadline.map_or(idle, |deadline| deadline.min(idle));
+            match (rate, waiting_since) {
+                (Some(rate), Some(since)) => end.min(since + rate.time_left()),
+                _ => end,
+            }
         };
-        let Waited { moved, timer } = self.waited.get_or_insert_with(|| {
+        let Waited {
+            moved,
+            waiting_since,
+            timer,
+        } = self.waited.get_or_insert_with(|| {
             let now = Instant::now();
+            let waiting_since = rate.is_some().then_some(now);
             Waited {
                 moved: now,
-                timer: Box::pin(sleep_until(end(now))),
+                waiting_since,
+                timer: Box::pin(sleep_until(end(now, waiting_since))),
             }
         });
+        if rate.is_some() && waiting_since.is_none() {
+            *waiting_since = Some(Instant::now());
+        }
         while timer.as_mut().poll(cx).is_ready() {
-            if end(*moved) <= Instant::now() {
+            let end = end(*moved, *waiting_since);
+            if end <= Instant::now() {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(end(*moved));
+            timer.as_mut().reset(end);
         }
         Poll::Pending
     }
@@ -100,6 +159,39 @@ mod tests {
         idle.moved();
         let waited = expired(&mut idle).await;
         assert!((LIMIT..LIMIT * 11 / 10).contains(&waited), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_drips_expires_and_what_only_waits_for_us_does_not() {
+        let rate = NonZeroU64::new(500);
+        let drip = async |bytes: usize| {
+            let mut idle = Idle::new(LIMIT, None);
+            idle.set_min_rate(rate);
+            let begun = Instant::now();
+            while begun.elapsed() < LIMIT * 60 {
+                let second = Duration::from_secs(1);
+                let expired = poll_fn(|cx| idle.poll_expired(cx));
+                if tokio::time::timeout(second, expired).await.is_ok() {
+                    assert!(idle.is_too_slow());
+                    break;
+                }
+                idle.moved_by(bytes);
+            }
+            begun.elapsed().as_secs()
+        };
+        assert_eq!(drip(1).await, 20);
+        assert_eq!(drip(250).await, 39);
+        assert_eq!(drip(500).await, 600);
+
+        let mut idle = Idle::new(LIMIT * 2, None);
+        idle.set_min_rate(rate);
+        for _ in 0..100 {
+            wait(&mut idle, Duration::from_millis(1)).await;
+            idle.moved_by(1);
+            // The replica takes nothing meanwhile, so nothing is waited for.
+            tokio::time::sleep(LIMIT).await;
+        }
+        assert!(!idle.is_too_slow());
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use awc::http::uri::Authority;
 use tokio::sync::Notify;
@@ -35,7 +35,8 @@ impl FleetLoad {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Instance {
-    in_flight: AtomicU32,
+    /// Requests in flight, in the lower half; how many of them are tunnels, in the upper.
+    load: AtomicU64,
     draining: AtomicBool,
     lost: Sign,
     ended: Sign,
@@ -69,7 +70,7 @@ impl Instance {
             .parse()
             .unwrap_or_else(|_| Authority::from_static("invalid"));
         Arc::new(Self {
-            in_flight: AtomicU32::new(0),
+            load: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             lost: Sign::default(),
             ended: Sign::default(),
@@ -107,14 +108,20 @@ impl Instance {
         &self.authority
     }
 
-    /// Requests in flight, over all worker threads.
+    /// Requests in flight, over all worker threads; tunnels are among them.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::SeqCst)
+        in_flight(self.load.load(Ordering::SeqCst))
     }
 
-    /// Whether it has as many requests in flight as it may.
+    /// Whether it has as many requests in flight as it may. Tunnels do not count: they may
+    /// last for hours.
     pub fn is_full(&self) -> bool {
-        self.in_flight() >= self.most
+        limited(self.load.load(Ordering::SeqCst)) >= self.most
+    }
+
+    /// Whether a request waits for room here, or has begun to since then.
+    pub fn was_awaited_since(&self, time: Instant) -> bool {
+        self.capacity.was_short_since(time) || (self.is_full() && self.capacity.has_waiting())
     }
 
     /// Requests in flight over all instances.
@@ -205,15 +212,33 @@ impl Instance {
         }
     }
 
-    fn release(&self) {
-        let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if before >= self.most {
+    /// Counts one request or one tunnel out.
+    fn release(&self, one: u64) {
+        let before = self.load.fetch_sub(one, Ordering::SeqCst);
+        if one == REQUEST && limited(before) >= self.most {
             self.capacity.freed();
         }
-        if before == 1 && self.draining.load(Ordering::SeqCst) {
+        if in_flight(before) == 1 && self.draining.load(Ordering::SeqCst) {
             self.drained.notify_waiters();
         }
     }
+}
+
+/// One request in an instance's load.
+const REQUEST: u64 = 1;
+/// One tunnel in an instance's load: a request, and a tunnel among those.
+const TUNNEL: u64 = (1 << 32) + REQUEST;
+
+/// All requests of a load.
+fn in_flight(load: u64) -> u32 {
+    let [.., a, b, c, d] = load.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The requests of a load that `--max-in-flight` limits.
+fn limited(load: u64) -> u32 {
+    let [a, b, c, d, ..] = load.to_be_bytes();
+    in_flight(load) - u32::from_be_bytes([a, b, c, d])
 }
 
 /// The right to send one request to one instance. It counts as in flight until this
@@ -228,6 +253,7 @@ pub struct Grant {
     pub session_key: Option<SessionKey>,
     /// Whether it counts in the load of the whole fleet too.
     bounded: bool,
+    is_tunnel: bool,
     instance: Arc<Instance>,
 }
 
@@ -235,9 +261,9 @@ impl Grant {
     /// Counts one request in, if the instance may have one more; in the load of the whole
     /// fleet too if that is `bounded`.
     pub fn claim(instance: &Arc<Instance>, slot: Slot, epoch: u64, bounded: bool) -> Option<Self> {
-        let before = instance.in_flight.fetch_add(1, Ordering::SeqCst);
-        if before >= instance.most {
-            instance.release();
+        let before = instance.load.fetch_add(REQUEST, Ordering::SeqCst);
+        if limited(before) >= instance.most {
+            instance.release(REQUEST);
             return None;
         }
         if bounded {
@@ -248,8 +274,21 @@ impl Grant {
             epoch,
             session_key: None,
             bounded,
+            is_tunnel: false,
             instance: Arc::clone(instance),
         })
+    }
+
+    /// The request has become a tunnel, which `--max-in-flight` does not limit.
+    pub fn into_tunnel(mut self) -> Self {
+        if !std::mem::replace(&mut self.is_tunnel, true) {
+            let instance = &self.instance;
+            let before = instance.load.fetch_add(TUNNEL - REQUEST, Ordering::SeqCst);
+            if limited(before) >= instance.most {
+                instance.capacity.freed();
+            }
+        }
+        self
     }
 
     /// Where to send the request.
@@ -263,7 +302,8 @@ impl Drop for Grant {
         if self.bounded {
             self.instance.fleet.0.fetch_sub(1, Ordering::Relaxed);
         }
-        self.instance.release();
+        let one = if self.is_tunnel { TUNNEL } else { REQUEST };
+        self.instance.release(one);
     }
 }
 
@@ -330,6 +370,24 @@ mod tests {
         assert_eq!(instance.fleet_load().in_flight(), 2);
         drop(first);
         assert!(!instance.is_full() && claim().is_some());
+    }
+
+    #[actix_web::test]
+    async fn tunnels_take_no_place_of_requests_and_are_waited_for_when_draining() {
+        let instance = instance();
+        let claim = || Grant::claim(&instance, some_slot(), 1, true);
+        let tunnels: Vec<Grant> = (0..5).map(|_| claim().unwrap().into_tunnel()).collect();
+        let (first, second) = (claim().unwrap(), claim().unwrap());
+        assert!(instance.is_full() && claim().is_none());
+        let sixth = first.into_tunnel();
+        assert!(!instance.is_full());
+        assert_eq!(instance.in_flight(), 7);
+        assert_eq!(instance.fleet_load().in_flight(), 7);
+        drop(second);
+        drop(tunnels);
+        assert!(instance.drained().now_or_never().is_none());
+        drop(sixth);
+        assert!(instance.drained().now_or_never().is_some());
     }
 
     #[actix_web::test]

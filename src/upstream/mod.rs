@@ -2,6 +2,7 @@
 //! transport, the guard over its sockets, and the rules for sending a request a second time.
 
 mod body;
+mod body_rate;
 mod capacity;
 mod clients;
 mod connector;
@@ -21,6 +22,7 @@ mod transport;
 mod warmth;
 
 pub use body::{Break, Replay, RequestBody};
+pub use body_rate::BodyRate;
 pub use capacity::{Bell, Capacity};
 pub use clients::{ClientSettings, Clients, IDLE_CONNECTION};
 pub use counters::{Counters, Counts, Tally};

@@ -50,6 +50,10 @@ pub enum Failure {
     ClientGone,
     /// The client paused for too long in its own body.
     ClientStalled,
+    /// The client sent its own body too slowly.
+    ClientTooSlow,
+    /// The client closed its side, and the response did not come soon after.
+    ClientClosed,
     /// The client's body is larger than is allowed.
     BodyTooLarge,
 }
@@ -66,6 +70,10 @@ impl fmt::Display for Failure {
             Self::TookTooLong => f.write_str("no response within --request-timeout"),
             Self::ClientGone => f.write_str("the client broke off"),
             Self::ClientStalled => f.write_str("the client's body paused for --body-timeout"),
+            Self::ClientTooSlow => {
+                f.write_str("the client's body came more slowly than --min-body-rate")
+            }
+            Self::ClientClosed => f.write_str("client closed"),
             Self::BodyTooLarge => f.write_str("the client's body is larger than --max-body"),
         }
     }
@@ -81,7 +89,11 @@ impl Failure {
     pub fn is_clients(&self) -> bool {
         matches!(
             self,
-            Self::ClientGone | Self::ClientStalled | Self::BodyTooLarge
+            Self::ClientGone
+                | Self::ClientStalled
+                | Self::ClientTooSlow
+                | Self::ClientClosed
+                | Self::BodyTooLarge
         )
     }
 }
@@ -134,6 +146,7 @@ impl From<Break> for Failure {
         match end {
             Break::Broken => Self::ClientGone,
             Break::Stalled => Self::ClientStalled,
+            Break::TooSlow => Self::ClientTooSlow,
             Break::TooLarge => Self::BodyTooLarge,
         }
     }
@@ -230,6 +243,8 @@ impl Attempt {
             | Failure::TookTooLong
             | Failure::ClientGone
             | Failure::ClientStalled
+            | Failure::ClientTooSlow
+            | Failure::ClientClosed
             | Failure::BodyTooLarge => Verdict::GiveUp,
         }
     }

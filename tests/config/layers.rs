@@ -107,6 +107,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         | "heartbeat-successes"
         | "outlier-failures"
         | "retry-budget"
+        | "min-body-rate"
         | "max-waiting" => (["7", "8", "9"], &[]),
         "pids" => (["7", "8", "9"], DOCKER),
         "cpus" => (["0.5", "1", "1.5"], DOCKER),
@@ -124,7 +125,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "key" => (["path", "client-ip", "query:q"], &[]),
         "listen" | "admin" => (["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"], &[]),
         "request-timeout" => (["0s", "2s", "3s"], &[]),
-        "max-in-flight" => (["7", "none", "9"], &[]),
+        "half-closed-timeout" => (["7s", "off", "9s"], &[]),
+        "max-in-flight" | "max-tunnels" | "max-connections-per-client" => (["7", "none", "9"], &[]),
         "balance-factor" => (["1.1", "2", "3"], &[]),
         "heartbeat-method" => (["HEAD", "POST", "OPTIONS"], &[]),
         "heartbeat-status" => (["200", "201,202", "300-399"], &[]),

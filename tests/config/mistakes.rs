@@ -578,6 +578,8 @@ fn none_and_null_are_the_same() {
     for (key, others) in [
         ("balance-factor", &[][..]),
         ("max-in-flight", &[]),
+        ("max-tunnels", &[]),
+        ("max-connections-per-client", &[]),
         ("max-body", &[]),
         ("memory", &["--image", "x"]),
         ("cpus", &["--image", "x"]),

@@ -24,6 +24,12 @@ fn nothing_said_is_three_demo_replicas() {
     assert_eq!(settings.times.drain, Duration::from_secs(30));
     assert_eq!(settings.times.stop_grace, Duration::from_secs(5));
     assert_eq!(settings.max_waiting, 1024);
+    // Off, as HAProxy's and nginx's limits are: slow clients would keep others out.
+    assert_eq!(settings.max_in_flight, None);
+    assert_eq!(settings.max_tunnels, None);
+    assert_eq!(settings.max_connections_per_client, None);
+    assert_eq!(settings.min_body_rate.map(NonZeroU64::get), Some(500));
+    assert_eq!(settings.times.half_closed, Some(Duration::from_secs(5)));
     assert_eq!(settings.max_body, None);
     let RuntimeSettings::Process(template) = settings.runtime else {
         panic!("{:?}", settings.runtime);

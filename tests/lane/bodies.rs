@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::net::TcpStream as Blocking;
 use std::sync::LazyLock;
 
-use crate::before;
 use crate::client::Client;
 use crate::common::{eventually, resident_kib};
 use crate::conversations::{A, B};
 use crate::replica::{path_of, replica, the_end};
+use crate::{before, with};
 
 const LARGE: usize = 4 << 20;
 
@@ -93,7 +93,8 @@ async fn a_last_answer_arrives_whole_though_more_is_said() {
 async fn many_clients_that_stop_reading_cost_little_memory() {
     const CLIENTS: usize = 200;
     let port = replica(|request, stream| tell_large(path_of(request), stream));
-    let balancer = before(port).await;
+    // However long it takes this test to look at them all.
+    let balancer = with(port, &["--min-body-rate=0"]).await;
     let before = resident_kib(balancer.pid());
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {

@@ -44,6 +44,15 @@ impl Client {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// The head of the next response.
+    pub async fn answer_head(&mut self) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            head += &self.line().await;
+        }
+        head
+    }
+
     /// What the kernel has of this connection.
     pub fn queues(&self) -> Queues {
         Queues::of(&self.stream)
@@ -85,10 +94,7 @@ impl Client {
 
     /// The next response, to a request by this method.
     pub async fn answer(&mut self, method: &str) -> Answer {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            head += &self.line().await;
-        }
+        let head = self.answer_head().await;
         let status = head.split(' ').nth(1).unwrap();
         let mut body = Vec::new();
         if method == "HEAD" || ["204", "304"].contains(&status) {

@@ -8,14 +8,22 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod conversations;
+mod half_closed;
 mod leaving;
 mod replica;
 mod responses;
+mod slow;
 #[path = "../wire/mod.rs"]
 mod wire;
 
 use common::Ringmaster;
 
 pub async fn before(port: u16) -> Ringmaster {
-    Ringmaster::ready(&["--workers", "1", "--upstream", &format!("127.0.0.1:{port}")]).await
+    with(port, &[]).await
+}
+
+/// One with these options.
+pub async fn with(port: u16, args: &[&str]) -> Ringmaster {
+    let upstream = format!("127.0.0.1:{port}");
+    Ringmaster::ready(&[&["--workers", "1", "--upstream", &upstream], args].concat()).await
 }

@@ -21,10 +21,63 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value_name: "N",
         help: "How many requests a replica may have in flight",
         more: "What is over goes to the next in the key's order, and waits if all are busy \
-               (HAProxy's maxconn of a server). Streams and WebSockets count for as long as \
-               they live; none sets no limit.",
-        fallback: Fallback::Value("256"),
+               (HAProxy's maxconn of a server). A limit lets slow clients keep others out: each \
+               counts until its response is there, or --min-body-rate ends it. Streams count for \
+               as long as they live; WebSockets do not count (see --max-tunnels). none sets no \
+               limit.",
+        fallback: Fallback::Value("none"),
         allowed: Allowed::Text("a whole number from 1, or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "max-tunnels",
+        value_name: "N",
+        help: "How many WebSockets may be open at once, over all replicas",
+        more: "A client that asks for one more is answered with 503. Each costs two of the \
+               balancer's open files. none sets no limit.",
+        fallback: Fallback::Value("none"),
+        allowed: Allowed::Text("a whole number from 1, or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "max-connections-per-client",
+        value_name: "N",
+        help: "How many connections one client may have open at once",
+        more: "A connection beyond is answered with 429 and closed (HAProxy closes it silently, \
+               nginx answers the request with 503). A client is an IPv4 address or an IPv6 /64; \
+               the addresses of --trusted-proxy, which speak for many clients, are not limited. \
+               none sets no limit.",
+        fallback: Fallback::Value("none"),
+        allowed: Allowed::Text("a whole number from 1, or none"),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "min-body-rate",
+        value_name: "BYTES",
+        help: "How many bytes a second a client has to send or take of a body; 0: any rate",
+        more: "It begins to count after 20 s, and then only while the client is waited for: for a \
+               request's body while the replica would take more of it, for a response's body \
+               while bytes of it are ready. So neither a slow replica, nor a silent event stream, \
+               nor a WebSocket is too slow. A client that has been faster may pause for 60 s. A \
+               slow upload is answered with 408, a slow download is reset.",
+        fallback: Fallback::Value("500"),
+        allowed: Allowed::Whole(0, 1_000_000_000),
+        section: TIMES,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "half-closed-timeout",
+        value_name: "DURATION",
+        help: "How long a client that has closed its side is served while nothing can be sent to it",
+        more: "Only writing tells whether such a client is still there. So its request goes on for \
+               so long, or for 1 s if another request waits for its replica, and gives up its turn \
+               at once if it waits for a replica itself. off: it goes on until another request \
+               waits.",
+        fallback: Fallback::Value("5s"),
+        allowed: Allowed::Text("10ms to 1day, or off"),
         section: TIMES,
         ..PLAIN
     },

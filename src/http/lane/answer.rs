@@ -50,6 +50,8 @@ pub struct Answer {
     body: Option<BoxBody>,
     framing: Framing,
     is_last: bool,
+    /// Bytes that the kernel has been given.
+    sent: u64,
 }
 
 /// How the end of a body is told (RFC 9112, section 6).
@@ -95,6 +97,7 @@ impl Answer {
             body: if has_none { None } else { Some(body) },
             framing,
             is_last,
+            sent: 0,
         }
     }
 
@@ -103,11 +106,21 @@ impl Answer {
         self.is_last
     }
 
+    /// Bytes of it that the kernel has been given.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether bytes of it are ready for the client.
+    pub fn has_unsent(&self) -> bool {
+        self.written < self.text.len() || !self.piece.is_empty()
+    }
+
     /// Writes it to its end.
     pub fn poll(&mut self, cx: &mut Context<'_>, socket: &ClientSocket) -> Poll<io::Result<()>> {
         loop {
             let gathered = self.gather(cx)?;
-            while self.written < self.text.len() || !self.piece.is_empty() {
+            while self.has_unsent() {
                 let written = ready!(self.poll_write(cx, socket))?;
                 self.advance(written);
             }
@@ -204,6 +217,7 @@ impl Answer {
     }
 
     fn advance(&mut self, written: usize) {
+        self.sent += written as u64;
         let of_text = written.min(self.text.len() - self.written);
         self.written += of_text;
         self.piece.advance(written - of_text);

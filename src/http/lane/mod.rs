@@ -156,6 +156,9 @@ impl<F> Lane<F> {
                     };
                     let terms = simple.terms;
                     connection.tells_length(simple.body.is_some());
+                    if self.socket.is_ended() {
+                        connection.note_half_closed();
+                    }
                     let request = self.with_body(simple, first);
                     self.stage = Stage::Asked(app.call(request), terms, Turn::First);
                 }
@@ -181,14 +184,31 @@ impl<F> Lane<F> {
                     }
                 }
                 Stage::Answered(answer) => {
+                    let sent_before = answer.sent();
                     match answer.poll(cx, &self.socket) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) => {
                             debug!("an answer is broken off: {error}");
                             return Poll::Ready(Left::Over);
                         }
-                        Poll::Pending => return self.poll_listen(cx, connection),
+                        Poll::Pending => {
+                            let (sent, has_unsent) = (answer.sent(), answer.has_unsent());
+                            connection.note_unsent(has_unsent.then_some(sent));
+                            if has_unsent {
+                                connection.awaited_by(cx.waker());
+                            }
+                            if sent > sent_before && connection.is_half_closed() {
+                                connection.note_half_closed();
+                            }
+                            if has_unsent && connection.is_too_slow(|| self.socket.addresses()) {
+                                debug!("a client takes less than --min-body-rate of its response");
+                                self.socket.reset_at_end();
+                                return Poll::Ready(Left::Over);
+                            }
+                            return self.poll_listen(cx, connection);
+                        }
                     }
+                    connection.note_unsent(None);
                     let is_last = answer.is_last();
                     if self.socket.is_ended() && (is_last || self.more.is_empty()) {
                         return Poll::Ready(Left::Over);
@@ -272,13 +292,23 @@ impl<F> Lane<F> {
     /// the watch's next look on. More than a bit of what it says meanwhile is left to the
     /// kernel, as is a body that nobody asks for.
     fn poll_listen(&mut self, cx: &mut Context<'_>, connection: &ClientConnection) -> Poll<Left> {
-        if self.socket.is_unwatched() && connection.is_heard_later(cx.waker()) {
+        if self.socket.is_unwatched()
+            && !connection.is_waiting()
+            && connection.is_heard_later(cx.waker())
+        {
             return Poll::Pending;
         }
         while !self.socket.is_ended() && self.socket.left() == 0 && self.more.len() < ROOM {
             match self.poll_read(cx) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(more)) if more.is_empty() => break,
+                Poll::Ready(Ok(more)) if more.is_empty() => {
+                    connection.note_half_closed();
+                    if connection.is_waiting() {
+                        // It gives up its turn.
+                        cx.waker().wake_by_ref();
+                    }
+                    break;
+                }
                 Poll::Ready(Ok(more)) => {
                     connection.heard();
                     self.more = match self.more.is_empty() {
@@ -287,10 +317,17 @@ impl<F> Lane<F> {
                     };
                 }
                 Poll::Ready(Err(error)) => {
-                    debug!("a client has left: {error}");
+                    debug!("client closed: {error}");
                     return Poll::Ready(Left::Over);
                 }
             }
+        }
+        if self.socket.is_ended() && self.socket.is_reset() {
+            debug!("client closed: the connection was reset");
+            return Poll::Ready(Left::Over);
+        }
+        if self.socket.is_ended() {
+            connection.awaited_by(cx.waker());
         }
         Poll::Pending
     }

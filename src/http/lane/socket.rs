@@ -9,9 +9,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream as Accepted};
+use std::net::{Shutdown, SocketAddr, TcpStream as Accepted};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::web::BufMut;
 use log::debug;
@@ -152,6 +153,41 @@ impl ClientSocket {
             Some(piece) => stream.poll_write(cx, piece),
             None => stream.poll_write_vectored(cx, &both),
         })
+    }
+
+    /// Its own address and the client's.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let addresses = match &*self.stream.borrow() {
+            Stream::Unwatched(stream) => (stream.local_addr(), stream.peer_addr()),
+            Stream::Watched(stream) => (stream.local_addr(), stream.peer_addr()),
+            Stream::Gone => return None,
+        };
+        addresses.0.ok().zip(addresses.1.ok())
+    }
+
+    /// Whether the client has reset the connection, which nobody hears by reading once the
+    /// client has closed its side.
+    pub fn is_reset(&self) -> bool {
+        let error = match &*self.stream.borrow() {
+            Stream::Unwatched(stream) => stream.take_error(),
+            Stream::Watched(stream) => stream.take_error(),
+            Stream::Gone => Ok(None),
+        };
+        !matches!(error, Ok(None))
+    }
+
+    /// Has the connection reset when it ends, so that the kernel does not keep what was written
+    /// for a client that does not take it.
+    pub fn reset_at_end(&self) {
+        let linger = Some(Duration::ZERO);
+        let set = match &*self.stream.borrow() {
+            Stream::Unwatched(stream) => SockRef::from(stream).set_linger(linger),
+            Stream::Watched(stream) => SockRef::from(stream).set_linger(linger),
+            Stream::Gone => Ok(()),
+        };
+        if let Err(error) = set {
+            debug!("a client's socket cannot be reset: {error}");
+        }
     }
 
     /// Tells the client that nothing more comes.
