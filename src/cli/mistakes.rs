@@ -93,7 +93,8 @@ fn unknown(command: &Command, arg: &str) -> String {
     if arg.starts_with('-') || !command.has_subcommands() {
         return format!("unexpected argument '{arg}' found");
     }
-    let names = || command.get_subcommands().map(Command::get_name);
+    let shown = || command.get_subcommands().filter(|c| !c.is_hide_set());
+    let names = || shown().map(Command::get_name);
     match config::meant(arg, names()) {
         Some(name) => format!("'{arg}' is not a command; did you mean {name}?"),
         None => format!(

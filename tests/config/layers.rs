@@ -114,6 +114,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "memory" => (["64m", "65m", "66m"], DOCKER),
         "max-body" => (["1", "8k", "none"], &[]),
         "fleet" | "docker-network" => (["a", "b", "c"], DOCKER),
+        "pull" => (["always", "missing", "never"], DOCKER),
         "replica-security" => (["restricted", "baseline", "restricted"], DOCKER),
         "replica-port" => (["7", "8", "9"], &["--replicas", "1"]),
         "slots" => (["101", "102", "103"], &[]),
