@@ -15,7 +15,7 @@ use actix::{Actor, Addr};
 use futures::future::OptionFuture;
 use log::{info, warn};
 
-use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeSettings};
+use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeKind, ProbeRecipients, ProbeSettings};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
 use crate::actors::outlier_watch::TellEjections;
 use crate::actors::proxy_worker::ProxyWorker;
@@ -113,6 +113,7 @@ impl Balancer {
             settings.balance_factor,
             settings.ejection,
             settings.times.slow_start,
+            settings.panic_threshold,
             Arc::clone(&capacity),
             line.of("ring state"),
         )?
@@ -121,6 +122,8 @@ impl Balancer {
             start_timeout: settings.times.start,
             stop_grace: settings.times.stop_grace,
             hang_mercy: settings.times.hang_mercy,
+            unready_timeout: settings.times.unready,
+            restart_limit: settings.restart_limit,
             spawns: runtime.spawns(),
         };
         let supervisor = Supervisor::new(
@@ -132,6 +135,7 @@ impl Balancer {
                 join: ring.clone().recipient(),
                 leave: ring.clone().recipient(),
                 admit: ring.clone().recipient(),
+                mark_unready: ring.clone().recipient(),
                 evict: ring.clone().recipient(),
                 drain: ring.clone().recipient(),
                 ended: ring.clone().recipient(),
@@ -142,7 +146,10 @@ impl Balancer {
         .start();
         let prober = HeartbeatProber::new(
             probe_settings(&settings),
-            supervisor.clone().recipient(),
+            ProbeRecipients {
+                flips: supervisor.clone().recipient(),
+                failures: supervisor.clone().recipient(),
+            },
             line.of("heartbeat prober"),
         )
         .start();
@@ -286,8 +293,14 @@ fn listen_advice(flag: &str, address: SocketAddr, cause: &io::Error) -> String {
 
 fn probe_settings(settings: &Settings) -> ProbeSettings {
     ProbeSettings {
+        kind: match settings.heartbeat.is_tcp {
+            true => ProbeKind::Tcp,
+            false => ProbeKind::Http,
+        },
         method: settings.heartbeat.method.clone(),
         path: settings.heartbeat.path.clone(),
+        headers: settings.heartbeat.headers.clone(),
+        port: settings.heartbeat.port,
         interval: settings.heartbeat.interval,
         timeout: settings.heartbeat.timeout,
         failures: settings.heartbeat.failures.get(),
@@ -333,6 +346,7 @@ async fn serve(
         times: settings.times.request,
         retry: settings.retry,
         max_body: settings.max_body,
+        outlier_on: settings.ejection.on,
         min_body_rate: settings.min_body_rate,
     };
     let tunnel_limit = TunnelLimit::new(settings.max_tunnels);

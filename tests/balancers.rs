@@ -355,7 +355,7 @@ fn what_keeps_a_replica_from_starting_is_told_once_and_shown_until_it_is_over() 
         let status = balancer.status_url().await;
         let trouble = async || {
             let body = get(&status).await.body;
-            body["replicas"][0]["trouble"].clone()
+            body["replicas"][0]["last_error"].clone()
         };
         let load = Load::start(&balancer.url("/home"), 4);
         load.go_on_for(100).await;

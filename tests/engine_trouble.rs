@@ -88,7 +88,7 @@ impl Scene {
         let status = self.status().await;
         let replicas = status["replicas"].as_array().unwrap();
         let replica = replicas.iter().find(|r| r["name"] == name).unwrap();
-        replica["trouble"].as_str().map(str::to_owned)
+        replica["last_error"].as_str().map(str::to_owned)
     }
 
     /// Waits until a replica is on the ring for another time.

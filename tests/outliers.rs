@@ -19,6 +19,7 @@ const UNAVAILABLE: u8 = 1;
 const BREAKING_OFF: u8 = 2;
 const SILENT: u8 = 3;
 const EMPTY: u8 = 4;
+const FAILING: u8 = 5;
 
 /// A server that is always alive and not always well.
 struct Moody {
@@ -63,6 +64,7 @@ fn answer(mut stream: TcpStream, mood: u8) -> std::io::Result<Option<TcpStream>>
         _ if head.starts_with(b"GET /heartbeat") => "200 OK\r\ncontent-length: 2\r\n\r\nok",
         SILENT => return Ok(Some(stream)),
         UNAVAILABLE => "503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno",
+        FAILING => "500 Internal Server Error\r\ncontent-length: 2\r\n\r\nno",
         EMPTY => "200 OK\r\ncontent-length: 0\r\n\r\n",
         BREAKING_OFF => "200 OK\r\ncontent-length: 100\r\n\r\nnot a hundred",
         _ => "200 OK\r\ncontent-length: 2\r\n\r\nok",
@@ -283,4 +285,22 @@ async fn who_is_ejected_is_marked_and_takes_no_share_of_the_load_from_the_others
     .await;
     // Half as much again as its share, which is one of two, and not of three.
     assert_eq!(held().await, [10, 30]);
+}
+
+#[actix_web::test]
+async fn five_answers_of_500_in_a_row_eject_if_that_is_asked_for() {
+    let (well, sick) = (Moody::start(WELL), Moody::start(FAILING));
+    let ejection = ["--outlier-ejection", "1h"];
+    let balancer = balancer_with(
+        &[&well, &sick],
+        &[&ejection[..], &["--outlier-on", "5xx"]].concat(),
+    )
+    .await;
+    let bad = bad_answers(&balancer).await;
+    assert!((5..20).contains(&bad), "{bad}");
+    assert_eq!(bad_answers(&balancer).await, 0);
+    // Without that they are the application's answers.
+    let balancer = balancer_with(&[&well, &sick], &ejection).await;
+    assert!(bad_answers(&balancer).await >= 10);
+    assert!(bad_answers(&balancer).await >= 10);
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -10,14 +11,16 @@ use actix::{
     Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
     WrapFuture,
 };
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::{Method, Uri};
 use futures::StreamExt;
 use log::{debug, info};
 
 use super::graveyard::Beat;
 use super::lifeline::Lifeline;
-use crate::fleet::{Cadence, Expectation, Flip, HealthTracker, InstanceId};
-use crate::human::duration;
+use crate::fleet::{
+    Cadence, Expectation, Flip, HealthTracker, InstanceId, ProbeFailure, ProbeOutcome,
+};
 use crate::upstream::LoneClient;
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
@@ -50,7 +53,7 @@ const REMEMBERED: usize = 10;
 /// The last heartbeats of one instance.
 type Beats = Rc<RefCell<VecDeque<Beat>>>;
 
-/// An instance has begun or ceased to answer. Sent when that changes, not at each beat.
+/// An instance is ready, unready or silent. Sent when that changes, not at each beat.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct HealthFlipped {
@@ -58,15 +61,44 @@ pub struct HealthFlipped {
     pub id: InstanceId,
     /// How.
     pub flip: Flip,
+    /// What its last bad answer was, for one that is unready.
+    pub reason: String,
+}
+
+/// A heartbeat of an instance that has not been ready yet has failed, and not as the one before.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct ProbeFailed {
+    /// Which.
+    pub id: InstanceId,
+    /// Why.
+    pub reason: String,
+    /// The port on which nothing listens, if it is that.
+    pub refused: Option<u16>,
+}
+
+/// What a heartbeat does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// It sends a request.
+    Http,
+    /// It connects, and no more.
+    Tcp,
 }
 
 /// How replicas are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSettings {
+    /// What a heartbeat does.
+    pub kind: ProbeKind,
     /// How the path is asked for.
     pub method: Method,
     /// The path that is asked for.
     pub path: String,
+    /// Headers that are sent along.
+    pub headers: Vec<(String, String)>,
+    /// The port that is asked, if it is not the replica's own.
+    pub port: Option<u16>,
     /// From one beat to the next.
     pub interval: Duration,
     /// How long an answer may take.
@@ -79,26 +111,43 @@ pub struct ProbeSettings {
     pub expectation: Expectation,
 }
 
+impl ProbeSettings {
+    /// A failure in words.
+    fn describe(&self, failure: &ProbeFailure) -> String {
+        let asked = match self.kind {
+            ProbeKind::Http => format!("{} {}", self.method, self.path),
+            ProbeKind::Tcp => "connecting".to_owned(),
+        };
+        let is_host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");
+        failure.describe(&asked, self.headers.iter().any(is_host))
+    }
+}
+
+/// Who is told.
+#[derive(Clone)]
+pub struct ProbeRecipients {
+    /// Of what has changed.
+    pub flips: Recipient<HealthFlipped>,
+    /// Why an instance is not ready yet.
+    pub failures: Recipient<ProbeFailed>,
+}
+
 /// The actor.
 pub struct HeartbeatProber {
     settings: ProbeSettings,
-    reports: Recipient<HealthFlipped>,
+    recipients: ProbeRecipients,
     watched: HashMap<InstanceId, (SpawnHandle, Beats)>,
     client: LoneClient,
     _lifeline: Lifeline,
 }
 
 impl HeartbeatProber {
-    /// A prober that reports to `reports`.
-    pub fn new(
-        settings: ProbeSettings,
-        reports: Recipient<HealthFlipped>,
-        lifeline: Lifeline,
-    ) -> Self {
+    /// A prober that reports to `recipients`.
+    pub fn new(settings: ProbeSettings, recipients: ProbeRecipients, lifeline: Lifeline) -> Self {
         let client = LoneClient::new(settings.timeout);
         Self {
             settings,
-            reports,
+            recipients,
             watched: HashMap::new(),
             client,
             _lifeline: lifeline,
@@ -109,29 +158,64 @@ impl HeartbeatProber {
     async fn beat(
         client: LoneClient,
         settings: ProbeSettings,
-        reports: Recipient<HealthFlipped>,
+        recipients: ProbeRecipients,
         WatchInstance { id, endpoint }: WatchInstance,
         beats: Beats,
     ) {
         let mut tracker = HealthTracker::new(settings.failures, settings.successes);
         let mut cadence = Cadence::new(settings.interval, settings.timeout);
+        let endpoint = SocketAddr::new(endpoint.ip(), settings.port.unwrap_or(endpoint.port()));
+        // What was told last: of one that has not been up, and of one that is unready.
+        let mut told = String::new();
+        let mut bad_answer = String::new();
         loop {
             let (at, begun) = (SystemTime::now(), tokio::time::Instant::now());
             let timeout = cadence.timeout(&tracker);
             let asked = tokio::time::timeout(timeout, ask(&client, endpoint, &settings));
-            let outcome = match asked.await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(format!("no answer within {}", duration(timeout))),
-            };
-            match &outcome {
-                Err(trouble) if tracker.is_up() => info!("{id} missed a heartbeat: {trouble}"),
-                Err(trouble) => debug!("{id} does not answer heartbeats: {trouble}"),
-                Ok(()) => cadence.note_answer(begun.elapsed()),
+            let failure = asked.await.unwrap_or(Err(ProbeFailure::TimedOut(timeout)));
+            let failure = failure.err();
+            let reason = failure.as_ref().map(|failure| settings.describe(failure));
+            match &reason {
+                Some(reason) if tracker.is_up() => info!("{id} missed a heartbeat: {reason}"),
+                Some(reason) => debug!("{id} does not answer heartbeats: {reason}"),
+                None => {}
             }
-            remember(&beats, at, begun.elapsed(), outcome.as_ref().err());
-            if let Some(flip) = tracker.record(outcome.is_ok()) {
+            remember(&beats, at, begun.elapsed(), reason.as_ref());
+            let outcome = failure
+                .as_ref()
+                .map_or(ProbeOutcome::Good, ProbeFailure::outcome);
+            if outcome != ProbeOutcome::Missed {
+                cadence.note_answer(begun.elapsed());
+            }
+            let before = bad_answer.clone();
+            if let (ProbeOutcome::Bad, Some(reason)) = (outcome, &reason) {
+                bad_answer.clone_from(reason);
+            }
+            let flip = tracker.record(outcome);
+            // Another bad status is news, too.
+            let flip = flip.or_else(|| {
+                let changed = tracker.is_unready() && bad_answer != before;
+                changed.then_some(Flip::Unready)
+            });
+            if let Some(flip) = flip {
+                let (id, reason) = (id.clone(), bad_answer.clone());
+                recipients.flips.do_send(HealthFlipped { id, flip, reason });
+            }
+            if let (false, Some(failure), Some(reason)) = (tracker.was_up(), failure, reason)
+                && reason != told
+            {
+                told.clone_from(&reason);
+                let refused = match failure {
+                    ProbeFailure::Refused(port) => Some(port),
+                    _ => None,
+                };
                 let id = id.clone();
-                reports.do_send(HealthFlipped { id, flip });
+                let failed = ProbeFailed {
+                    id,
+                    reason,
+                    refused,
+                };
+                recipients.failures.do_send(failed);
             }
             // From beat to beat: time spent waiting for an answer counts.
             tokio::time::sleep_until(begun + cadence.pause(&tracker)).await;
@@ -157,15 +241,34 @@ async fn ask(
     client: &LoneClient,
     endpoint: SocketAddr,
     settings: &ProbeSettings,
-) -> Result<(), String> {
+) -> Result<(), ProbeFailure> {
+    let broken = |error: &dyn std::fmt::Display| ProbeFailure::Broken(error.to_string());
+    if settings.kind == ProbeKind::Tcp {
+        let connected = tokio::net::TcpStream::connect(endpoint).await;
+        return connected.map(drop).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => ProbeFailure::Refused(endpoint.port()),
+            _ => broken(&error),
+        });
+    }
     let uri = Uri::builder()
         .scheme("http")
         .authority(endpoint.to_string())
         .path_and_query(settings.path.as_str())
         .build()
-        .map_err(|error| error.to_string())?;
-    let asked = client.ask(settings.method.clone(), uri).await;
-    let mut response = asked.map_err(|error| error.to_string())?;
+        .map_err(|error| broken(&error))?;
+    let (method, headers) = (settings.method.clone(), &settings.headers);
+    let asked = client.ask_with(method, uri, headers).await;
+    let mut response = asked.map_err(|error| match &error {
+        SendRequestError::Connect(ConnectError::Io(cause))
+            if cause.kind() == io::ErrorKind::ConnectionRefused =>
+        {
+            ProbeFailure::Refused(endpoint.port())
+        }
+        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => {
+            ProbeFailure::TimedOut(settings.timeout)
+        }
+        _ => broken(&error),
+    })?;
     let expectation = &settings.expectation;
     expectation.check_status(response.status().as_u16())?;
     if expectation.body.is_none() {
@@ -175,7 +278,7 @@ async fn ask(
     while body.len() < MOST_BODY
         && let Some(piece) = response.next().await
     {
-        body.extend_from_slice(&piece.map_err(|error| error.to_string())?);
+        body.extend_from_slice(&piece.map_err(|error| broken(&error))?);
     }
     expectation.check_body(&body)
 }
@@ -197,7 +300,7 @@ impl Handler<WatchInstance> for HeartbeatProber {
         let beat = Self::beat(
             self.client,
             self.settings.clone(),
-            self.reports.clone(),
+            self.recipients.clone(),
             watch,
             Rc::clone(&beats),
         );

@@ -20,7 +20,7 @@ pub struct HistoryEntry {
     /// Which of its instances; none where the replica as such is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// `launched`, `admitted`, `evicted`, `joined`, `left` or `stopped`; and on the ring
+    /// `launched`, `admitted`, `unready`, `evicted`, `joined`, `left` or `stopped`; and on the ring
     /// `ejected`, which ends when it is `readmitted` or off the ring. A change of the ring is
     /// dated to when every worker thread had it.
     pub event: &'static str,

@@ -101,6 +101,7 @@ impl RingState {
 
 impl StreamHandler<TooManyFailures> for RingState {
     fn handle(&mut self, TooManyFailures(id): TooManyFailures, ctx: &mut Context<Self>) {
+        // Failures of an unready one are what it says that they would be.
         let Some(instance) = self.view.instance_of(&id.replica) else {
             return;
         };
@@ -200,6 +201,7 @@ mod tests {
             tokio::time::pause();
             let policy = EjectionPolicy {
                 failures: 2,
+                on: crate::fleet::OutlierOn::Errors,
                 duration: FIVE_SECONDS,
             };
             let (line, lifeline) = Lifeline::new();
@@ -209,6 +211,7 @@ mod tests {
                 None,
                 policy,
                 Duration::ZERO,
+                crate::ring::PanicThreshold::default(),
                 capacity,
                 line.of("ring state"),
             );

@@ -100,7 +100,7 @@ impl ProxyWorker {
         let ready = self
             .view
             .iter()
-            .flat_map(|view| view.ready.iter().flatten());
+            .flat_map(|view| view.candidates().iter().flatten());
         if ready
             .into_iter()
             .all(|i| wanted.refused.contains(&i.serial()))
@@ -119,12 +119,14 @@ impl ProxyWorker {
     }
 }
 
-/// The first ready instance in the key's own order that the request has not failed on.
+/// The first ready instance in the key's own order that the request has not failed on; the first
+/// ready or unready one while too few are ready.
 fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
     let slot = view.table.slot_of(wanted.key);
     let owner = view.table.owner(slot)?;
+    let candidates = view.candidates();
     let alive = |index: MemberIndex| {
-        let instance = view.ready.get(index.get())?.as_ref()?;
+        let instance = candidates.get(index.get())?.as_ref()?;
         let is_free = !instance.is_full() && !wanted.refused.contains(&instance.serial());
         is_free.then_some(instance)
     };
@@ -182,7 +184,8 @@ impl Handler<PublishRing> for ProxyWorker {
         if self.view.as_ref().is_some_and(|v| v.epoch > view.epoch) {
             return;
         }
-        let present: HashSet<u64> = view.ready.iter().flatten().map(|i| i.serial()).collect();
+        let present = view.ready.iter().chain(&view.unready).flatten();
+        let present: HashSet<u64> = present.map(|instance| instance.serial()).collect();
         self.clients.keep_only(&present);
         self.view = Some(view);
         self.serve_waiting(usize::MAX);
@@ -224,7 +227,7 @@ mod tests {
 
     use super::*;
     use crate::fleet::InstanceId;
-    use crate::ring::{BalanceFactor, Member, RingSpec, SlotTable};
+    use crate::ring::{BalanceFactor, Member, PanicThreshold, RingSpec, SlotTable};
     use crate::upstream::{ClientSettings, Instance};
 
     /// A worker over three ready replicas, and these in the order of `key`.
@@ -239,7 +242,7 @@ mod tests {
     ) -> (ProxyWorker, Vec<Arc<Instance>>) {
         let members = ["S1", "S2", "S3"].map(|name| Member::new(name.parse().unwrap()));
         let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
-        let mut view = RingView::first(table, factor);
+        let mut view = RingView::first(table, factor, PanicThreshold::new(50).unwrap());
         let load = Arc::default();
         let endpoint = SocketAddr::from(([127, 0, 0, 1], 9));
         for index in view.table.indices() {
@@ -336,6 +339,54 @@ mod tests {
         assert_eq!(granted(&[1, 2]), Some(0));
         order[0].readmit();
         assert_eq!(granted(&[]), Some(0));
+    }
+
+    #[actix_web::test]
+    async fn while_too_few_are_ready_the_unready_serve_their_keys_too() {
+        let key = Key(123_456);
+        let (mut worker, order) = worker(key);
+        let granted = |worker: &ProxyWorker| {
+            let wanted = AcquireSlot {
+                key,
+                session: Session::None,
+                tried: Vec::new(),
+                refused: Vec::new(),
+            };
+            let granted = worker.grant(&wanted)?.instance().serial();
+            order.iter().position(|i| i.serial() == granted)
+        };
+        let set = |worker: &mut ProxyWorker, place: usize, ready: bool| {
+            let view = worker.view.as_ref().unwrap();
+            let index = view.table.index_of(&order[place].id().replica).unwrap();
+            let instance = Arc::clone(&order[place]);
+            worker.view = Some(Arc::new(match ready {
+                true => view.with_ready(index.get(), Some(instance)),
+                false => view.with_unready(index.get(), instance),
+            }));
+        };
+        // Two of three are ready: they serve.
+        set(&mut worker, 0, false);
+        assert_eq!(granted(&worker), Some(1));
+        // One of three: the first in order, which is unready.
+        set(&mut worker, 1, false);
+        assert_eq!(granted(&worker), Some(0));
+        set(&mut worker, 1, true);
+        assert_eq!(granted(&worker), Some(1));
+        // One who is ejected is not ready: one of two is left, which is not below one half.
+        order[1].eject();
+        worker.view.as_ref().unwrap().weigh();
+        assert_eq!(granted(&worker), Some(2));
+        order[2].eject();
+        worker.view.as_ref().unwrap().weigh();
+        assert_eq!(granted(&worker), Some(0));
+        order[1].readmit();
+        order[2].readmit();
+        worker.view.as_ref().unwrap().weigh();
+        assert_eq!(granted(&worker), Some(1));
+        // All are unready.
+        set(&mut worker, 1, false);
+        set(&mut worker, 2, false);
+        assert_eq!(granted(&worker), Some(0));
     }
 
     #[actix_web::test]

@@ -6,6 +6,7 @@
 //! So the data path reads without a lock, and whoever took a replica off the ring knows
 //! that no new request reaches it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,9 @@ use super::ring_view::RingView;
 use super::table_queue::{Edit, TableQueue};
 use crate::fleet::{EjectionPolicy, InstanceId};
 use crate::human::duration;
-use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, SlotTable};
+use crate::ring::{
+    BalanceFactor, BuildError, Member, PanicThreshold, ReplicaName, RingSpec, SlotTable,
+};
 use crate::upstream::{Capacity, FleetLoad, Instance, InterruptedRequests};
 
 /// A worker thread that has not taken a new ring in for so long is not waited for.
@@ -49,10 +52,20 @@ pub struct AdmitReplica {
     /// Which instance plays it now.
     pub id: InstanceId,
     /// Where it listens.
-    pub endpoint: std::net::SocketAddr,
+    pub endpoint: SocketAddr,
 }
 
-/// A member is not ready any more. Answers once every worker knows.
+/// A member is alive and not ready. Answers once every worker knows.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct MarkUnready {
+    /// Which instance plays it.
+    pub id: InstanceId,
+    /// Where it listens.
+    pub endpoint: SocketAddr,
+}
+
+/// A member is not ready any more, nor unready. Answers once every worker knows.
 #[derive(Debug, Message)]
 #[rtype(result = "Evicted")]
 pub struct EvictReplica(pub InstanceId);
@@ -122,13 +135,14 @@ impl RingState {
         balance_factor: Option<BalanceFactor>,
         ejection: EjectionPolicy,
         slow_start: Duration,
+        panic_threshold: PanicThreshold,
         capacity: Arc<Capacity>,
         lifeline: Lifeline,
     ) -> Result<Self, BuildError> {
         let table = SlotTable::build(&spec, &[])?;
         Ok(Self {
             spec,
-            view: Arc::new(RingView::first(table, balance_factor)),
+            view: Arc::new(RingView::first(table, balance_factor, panic_threshold)),
             workers: Vec::new(),
             departed: Vec::new(),
             empty_since: None,
@@ -142,9 +156,12 @@ impl RingState {
         })
     }
 
-    /// An instance that was off the ring for a while is still the same.
-    fn instance(&mut self, AdmitReplica { id, endpoint }: AdmitReplica) -> Arc<Instance> {
+    /// An instance that was off the ring for a while, or is unready, is still the same.
+    fn instance(&mut self, id: InstanceId, endpoint: SocketAddr) -> Arc<Instance> {
         let same = |i: &Arc<Instance>| *i.id() == id && i.endpoint() == endpoint;
+        if let Some(instance) = self.view.any_of(&id.replica).filter(same) {
+            return instance;
+        }
         if let Some(place) = self.departed.iter().position(same) {
             let instance = self.departed.swap_remove(place);
             instance.mark_found();
@@ -166,7 +183,9 @@ impl RingState {
             return Box::pin(async {});
         };
         info!("{} is on the ring at {}", admit.id, admit.endpoint);
-        let instance = self.instance(admit);
+        let instance = self.instance(admit.id, admit.endpoint);
+        // What failed while it was not ready is of no account.
+        instance.spare();
         let next = self.view.with_ready(index.get(), Some(instance));
         self.publish(next)
     }
@@ -179,7 +198,7 @@ impl RingState {
             let left = before.table.members().iter().map(|member| &member.name);
             let left = left.filter(|name| self.view.table.index_of(name).is_none());
             self.departed
-                .extend(left.filter_map(|name| before.instance_of(name)));
+                .extend(left.filter_map(|name| before.any_of(name)));
         }
         self.departed.retain(|instance| instance.in_flight() > 0);
         self.outliers.follow(&before, &self.view);
@@ -268,12 +287,27 @@ impl Handler<AdmitReplica> for RingState {
     }
 }
 
+impl Handler<MarkUnready> for RingState {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, unready: MarkUnready, _: &mut Self::Context) -> Self::Result {
+        let MarkUnready { id, endpoint } = unready;
+        self.early.forget(&id);
+        let Some(index) = self.view.table.index_of(&id.replica) else {
+            return Box::pin(async {});
+        };
+        let instance = self.instance(id, endpoint);
+        let next = self.view.with_unready(index.get(), instance);
+        self.publish(next)
+    }
+}
+
 impl Handler<EvictReplica> for RingState {
     type Result = ResponseFuture<Evicted>;
 
     fn handle(&mut self, EvictReplica(id): EvictReplica, _: &mut Self::Context) -> Self::Result {
         self.early.forget(&id);
-        let Some(instance) = self.view.instance_of(&id.replica) else {
+        let Some(instance) = self.view.any_of(&id.replica) else {
             return Box::pin(async { Evicted::default() });
         };
         let (true, Some(index)) = (*instance.id() == id, self.view.table.index_of(&id.replica))
@@ -318,9 +352,9 @@ impl Handler<InstanceEnded> for RingState {
 
     fn handle(&mut self, InstanceEnded(id): InstanceEnded, ctx: &mut Self::Context) {
         // Its end may be known before it is off the ring.
-        let ready = self.view.instance_of(&id.replica);
+        let present = self.view.any_of(&id.replica);
         let departed = self.departed.iter().cloned();
-        if let Some(instance) = departed.chain(ready).find(|i| *i.id() == id) {
+        if let Some(instance) = departed.chain(present).find(|i| *i.id() == id) {
             ctx.run_later(LAST_BYTES, move |_, _| instance.mark_ended());
         }
     }

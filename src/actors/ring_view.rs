@@ -1,10 +1,13 @@
 //! One epoch of the ring, as every worker thread has it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::ring::{BalanceFactor, MemberIndex, ReplicaName, SlotTable};
+use crate::ring::{BalanceFactor, MemberIndex, PanicThreshold, ReplicaName, SlotTable};
 use crate::upstream::Instance;
+
+/// An instance for each member, or none.
+pub type Members = Box<[Option<Arc<Instance>>]>;
 
 /// One epoch of the ring: immutable, but for what follows from ejections, which are no epochs.
 #[derive(Debug)]
@@ -14,7 +17,14 @@ pub struct RingView {
     /// Which slot belongs to which member, ready or not.
     pub table: Arc<SlotTable>,
     /// The ready instance of each member, in the table's order of members.
-    pub ready: Box<[Option<Arc<Instance>>]>,
+    pub ready: Members,
+    /// The unready instance of each member, likewise: it is alive and says that it cannot serve.
+    pub unready: Members,
+    /// The instance of each member that is either; empty while none is unready.
+    ready_or_unready: Members,
+    panic_threshold: PanicThreshold,
+    /// Requests go to unready instances, too. Written as rarely as `sharing_weight`.
+    panic: AtomicBool,
     /// How far above its fair share a replica may be loaded.
     pub balance_factor: Option<BalanceFactor>,
     /// The weights of the ready members that are not ejected, added up: they share the load.
@@ -23,21 +33,20 @@ pub struct RingView {
 }
 
 impl RingView {
-    pub(super) fn first(table: SlotTable, balance_factor: Option<BalanceFactor>) -> Self {
-        let ready = table.members().iter().map(|_| None).collect();
-        Self::new(0, Arc::new(table), ready, balance_factor)
-    }
-
-    fn new(
-        epoch: u64,
-        table: Arc<SlotTable>,
-        ready: Box<[Option<Arc<Instance>>]>,
+    pub(super) fn first(
+        table: SlotTable,
         balance_factor: Option<BalanceFactor>,
+        panic_threshold: PanicThreshold,
     ) -> Self {
+        let none: Members = table.members().iter().map(|_| None).collect();
         let view = Self {
-            epoch,
-            table,
-            ready,
+            epoch: 0,
+            table: Arc::new(table),
+            ready: none.clone(),
+            unready: none,
+            ready_or_unready: Box::default(),
+            panic_threshold,
+            panic: AtomicBool::new(false),
             balance_factor,
             sharing_weight: AtomicU64::new(0),
         };
@@ -45,31 +54,71 @@ impl RingView {
         view
     }
 
-    /// Adds up anew who shares the load. To be called when an instance was ejected or
-    /// readmitted.
+    fn next(&self, table: Arc<SlotTable>, ready: Members, unready: Members) -> Self {
+        let either = ready
+            .iter()
+            .zip(&unready)
+            .map(|(r, u)| r.as_ref().or(u.as_ref()));
+        let ready_or_unready = match unready.iter().any(Option::is_some) {
+            true => either.map(Option::<&Arc<Instance>>::cloned).collect(),
+            false => Box::default(),
+        };
+        let view = Self {
+            epoch: self.epoch + 1,
+            table,
+            ready,
+            unready,
+            ready_or_unready,
+            panic_threshold: self.panic_threshold,
+            panic: AtomicBool::new(false),
+            balance_factor: self.balance_factor,
+            sharing_weight: AtomicU64::new(0),
+        };
+        view.weigh();
+        view
+    }
+
+    /// Adds up anew who shares the load, and whether too few do. To be called when an instance
+    /// was ejected or readmitted.
     pub(super) fn weigh(&self) {
-        let members = self.table.members().iter().zip(&self.ready);
-        let sharing = members.filter(|(_, instance)| {
+        let is_ejected = |instance: &Option<Arc<Instance>>| {
             let instance = instance.as_ref();
-            instance.is_some_and(|instance| !instance.is_ejected())
-        });
-        let weight = sharing.map(|(member, _)| u64::from(member.weight.get()));
-        self.sharing_weight.store(weight.sum(), Ordering::Relaxed);
+            instance.is_some_and(|instance| instance.is_ejected())
+        };
+        let sharing = |members: &Members| {
+            let members = self.table.members().iter().zip(members);
+            let sharing = members.filter(|(_, i)| i.is_some() && !is_ejected(i));
+            let weights = sharing.map(|(member, _)| u64::from(member.weight.get()));
+            weights.fold((0, 0), |(count, sum), weight| (count + 1, sum + weight))
+        };
+        let (ready, ready_weight) = sharing(&self.ready);
+        let (unready, unready_weight) = sharing(&self.unready);
+        let panic = self.panic_threshold.is_panic(ready, unready);
+        self.panic.store(panic, Ordering::Relaxed);
+        let weight = ready_weight + if panic { unready_weight } else { 0 };
+        self.sharing_weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// Who may be given requests: the ready members, or the unready as well while too few are
+    /// ready.
+    pub fn candidates(&self) -> &[Option<Arc<Instance>>] {
+        match self.panic.load(Ordering::Relaxed) {
+            false => &self.ready,
+            true => &self.ready_or_unready,
+        }
     }
 
     /// The next epoch: another table, with everybody who stays as ready as before.
     pub(super) fn with_table(&self, table: SlotTable) -> Self {
-        let ready = table.members().iter().map(|m| self.instance_of(&m.name));
-        let ready = ready.collect();
-        Self::new(self.epoch + 1, Arc::new(table), ready, self.balance_factor)
+        let members = || table.members().iter();
+        let ready = members().map(|m| self.instance_of(&m.name)).collect();
+        let unready = members().map(|m| self.unready_of(&m.name)).collect();
+        self.next(Arc::new(table), ready, unready)
     }
 
-    /// The next epoch: the same table, one member's readiness changed.
+    /// The next epoch: the same table, with another ready instance of a member, or with none.
     pub(super) fn with_ready(&self, index: usize, instance: Option<Arc<Instance>>) -> Self {
-        let mut ready = self.ready.clone();
-        ready[index] = instance;
-        let table = Arc::clone(&self.table);
-        Self::new(self.epoch + 1, table, ready, self.balance_factor)
+        self.with_member(index, instance, None)
     }
 
     /// How many members are ready.
@@ -77,9 +126,38 @@ impl RingView {
         self.ready.iter().flatten().count()
     }
 
+    /// The next epoch: the same table, with an instance of a member that is alive and not ready.
+    pub(super) fn with_unready(&self, index: usize, instance: Arc<Instance>) -> Self {
+        self.with_member(index, None, Some(instance))
+    }
+
+    fn with_member(
+        &self,
+        index: usize,
+        ready: Option<Arc<Instance>>,
+        unready: Option<Arc<Instance>>,
+    ) -> Self {
+        let (mut all_ready, mut all_unready) = (self.ready.clone(), self.unready.clone());
+        all_ready[index] = ready;
+        all_unready[index] = unready;
+        self.next(Arc::clone(&self.table), all_ready, all_unready)
+    }
+
+    /// The ready instance of a replica.
     pub(super) fn instance_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
         let index = self.table.index_of(name)?;
         self.ready.get(index.get()).cloned().flatten()
+    }
+
+    /// The unready instance of a replica.
+    pub(super) fn unready_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
+        let index = self.table.index_of(name)?;
+        self.unready.get(index.get()).cloned().flatten()
+    }
+
+    /// The instance of a replica, ready or unready.
+    pub(super) fn any_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
+        self.instance_of(name).or_else(|| self.unready_of(name))
     }
 
     /// Whether a ready member may take one more request, by the bound of the load.
@@ -113,7 +191,7 @@ mod tests {
         let members = ["S1", "S2", "S3"].map(|name| Member::new(name.parse().unwrap()));
         let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
         let factor = BalanceFactor::new(1.5).unwrap();
-        let mut view = RingView::first(table, Some(factor));
+        let mut view = RingView::first(table, Some(factor), PanicThreshold::default());
         let load = Arc::<FleetLoad>::default();
         for index in view.table.indices() {
             let id = InstanceId {

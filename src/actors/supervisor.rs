@@ -19,7 +19,7 @@ use log::warn;
 use tokio::sync::oneshot;
 
 use super::graveyard::Graveyard;
-use super::heartbeat_prober::HealthFlipped;
+use super::heartbeat_prober::{HealthFlipped, ProbeFailed};
 use super::history::{History, Undated};
 use super::lifeline::Lifeline;
 use super::ring_state::InstanceEnded;
@@ -195,6 +195,10 @@ impl StreamHandler<RuntimeEvent> for Supervisor {
                 endpoint,
                 reason,
             },
+            RuntimeEvent::HealthcheckChanged { id, healthy } => {
+                Event::HealthcheckChanged { id, healthy }
+            }
+            RuntimeEvent::NameFreed { replica } => Event::NameFreed { replica },
             RuntimeEvent::Recovered => Event::Recovered,
             RuntimeEvent::RecordRemoved { version } => {
                 self.check_record(version, ctx);
@@ -221,12 +225,31 @@ impl Handler<Happened> for Supervisor {
 impl Handler<HealthFlipped> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, HealthFlipped { id, flip }: HealthFlipped, ctx: &mut Self::Context) {
+    fn handle(&mut self, flipped: HealthFlipped, ctx: &mut Self::Context) {
+        let HealthFlipped { id, flip, reason } = flipped;
         let event = match flip {
             Flip::Up => Event::Answered { id },
+            Flip::Unready => Event::BecameUnready { id, reason },
             Flip::Down => Event::FellSilent { id },
         };
         self.take_in(event, ctx);
+    }
+}
+
+impl Handler<ProbeFailed> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, failed: ProbeFailed, ctx: &mut Self::Context) {
+        let ProbeFailed {
+            id,
+            mut reason,
+            refused,
+        } = failed;
+        if let Some(hint) = refused.and_then(|port| self.runtime.port_hint(port)) {
+            reason.push_str("; ");
+            reason.push_str(&hint);
+        }
+        self.take_in(Event::ProbeFailed { id, reason }, ctx);
     }
 }
 

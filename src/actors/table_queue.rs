@@ -185,6 +185,7 @@ mod tests {
 
     const NO_EJECTIONS: EjectionPolicy = EjectionPolicy {
         failures: 0,
+        on: crate::fleet::OutlierOn::Errors,
         duration: std::time::Duration::ZERO,
     };
 
@@ -195,6 +196,7 @@ mod tests {
             None,
             NO_EJECTIONS,
             std::time::Duration::ZERO,
+            crate::ring::PanicThreshold::default(),
             crate::upstream::Capacity::new(None),
             line.of("the ring"),
         )

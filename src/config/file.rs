@@ -49,7 +49,12 @@ fn parse(path: &Path, text: &str) -> Result<FileLayer, Vec<String>> {
     for (key, value) in entries {
         let origin = origin(key.span().start);
         let name = key.get_ref().as_ref();
-        match options::find(name).filter(|option| option.key != CONFIG) {
+        let option = options::find(name).filter(|option| option.key != CONFIG);
+        // A table may be of variables; any other is taken for a section.
+        let is_section = |option: &&OptionSpec| {
+            option.shape != Shape::Pairs && flat_key(name, value.get_ref()).is_some()
+        };
+        match option.filter(|option| !is_section(option)) {
             None => mistakes.push(format!("{name} (from {origin}): {}", unknown(name, value))),
             Some(option) => match raw(option, value.get_ref()) {
                 Ok(raw) => {
@@ -74,20 +79,25 @@ fn line(text: &str, offset: usize) -> usize {
         .count()
 }
 
+/// The key that is meant by one in a section: `[heartbeat]`, then `interval = "1s"`. The keys are
+/// flat, as the flags are.
+fn flat_key(section: &str, value: &DeValue<'_>) -> Option<String> {
+    let DeValue::Table(table) = value else {
+        return None;
+    };
+    let mut flat = table
+        .keys()
+        .map(|inner| format!("{section}-{}", inner.get_ref()));
+    flat.find(|flat| options::find(flat).is_some())
+}
+
 /// What to say about a key that is no option's.
 fn unknown(name: &str, value: &Spanned<DeValue<'_>>) -> String {
     if name == CONFIG {
         return "a file cannot name another file".to_owned();
     }
-    // `[heartbeat]`, then `interval = "1s"`: the keys are flat, as the flags are.
-    if let DeValue::Table(table) = value.get_ref() {
-        let flat = table
-            .keys()
-            .map(|inner| format!("{name}-{}", inner.get_ref()))
-            .find(|flat| options::find(flat).is_some());
-        if let Some(flat) = flat {
-            return format!("not a known key; write {flat} = ..., keys have no sections");
-        }
+    if let Some(flat) = flat_key(name, value.get_ref()) {
+        return format!("keys have no sections: write {flat} = ...");
     }
     let known = OPTIONS
         .iter()

@@ -14,6 +14,7 @@ mod command;
 mod env_file;
 mod environment;
 mod file;
+mod heartbeat;
 mod key_source;
 mod layers;
 mod markdown;

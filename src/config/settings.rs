@@ -12,8 +12,8 @@ use actix_web::http::Method;
 use ipnet::IpNet;
 
 use super::{AdminAccess, KeySource, RetryPolicy, StickyCookie};
-use crate::fleet::{EjectionPolicy, Expectation};
-use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
+use crate::fleet::{EjectionPolicy, Expectation, RestartLimit};
+use crate::ring::{BalanceFactor, PanicThreshold, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
 use crate::runtime::fixed::Upstream;
@@ -47,6 +47,10 @@ pub struct Settings {
     pub heartbeat: HeartbeatSettings,
     /// When a replica that fails requests is passed over for a while.
     pub ejection: EjectionPolicy,
+    /// How often a replica may die before it is started rarely.
+    pub restart_limit: RestartLimit,
+    /// Below which share of ready replicas requests go to unready ones, too.
+    pub panic_threshold: PanicThreshold,
     /// How long things may take.
     pub times: Times,
     /// How many requests a replica may have in flight, tunnels aside.
@@ -88,10 +92,16 @@ pub struct DefaultNames {
 /// How replicas are probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatSettings {
+    /// Whether a heartbeat only connects.
+    pub is_tcp: bool,
     /// How it is asked for.
     pub method: Method,
     /// The path that is asked for; starts with `/`.
     pub path: String,
+    /// Headers that are sent along.
+    pub headers: Vec<(String, String)>,
+    /// The port that is asked, if it is not the one that requests go to.
+    pub port: Option<u16>,
     /// From one beat to the next.
     pub interval: Duration,
     /// How long an answer may take.
@@ -123,6 +133,8 @@ pub struct Times {
     pub connect: Duration,
     /// An instance that hangs, before it is replaced.
     pub hang_mercy: Duration,
+    /// An instance that is unready, before it is replaced; none: as long as it likes.
+    pub unready: Option<Duration>,
     /// Requests in flight, when a replica is removed or the balancer stops.
     pub drain: Duration,
     /// An instance, between SIGTERM and SIGKILL.

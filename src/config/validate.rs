@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
-
-use actix_web::http::Method;
 
 use super::key_source::is_token;
 use super::layers::{Layers, Raw};
@@ -14,15 +12,14 @@ use super::option::RuntimeKind;
 use super::options::OPTIONS;
 use super::reader::Reader;
 use super::recorded::default_fleet;
-use super::settings::{
-    DefaultNames, HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times,
-};
+use super::settings::{DefaultNames, RequestTimes, RuntimeSettings, Settings, Times};
 use super::{
-    AdminAccess, AdminCalls, KeySource, RetryPolicy, StickyCookie, address, env_file, text, units,
+    AdminAccess, AdminCalls, KeySource, RetryPolicy, StickyCookie, address, env_file, heartbeat,
+    text, units,
 };
-use crate::fleet::{EjectionPolicy, Expectation, InvalidStatusSet};
+use crate::fleet::{EjectionPolicy, OutlierOn, RestartLimit};
 use crate::open_files;
-use crate::ring::{InvalidSpec, ReplicaName, RingSpec, Strategy};
+use crate::ring::{InvalidSpec, PanicThreshold, ReplicaName, RingSpec, Strategy};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::{DockerSettings, PullPolicy, Security};
 use crate::runtime::fixed::Upstream;
@@ -72,45 +69,21 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     let balance_factor = reader.value("balance-factor", |text| {
         or_none(text, "not a balance factor")
     });
-    let method = reader.value("heartbeat-method", |text| match text {
-        "GET" => Ok(Method::GET),
-        "HEAD" => Ok(Method::HEAD),
-        "OPTIONS" => Ok(Method::OPTIONS),
-        "POST" => Ok(Method::POST),
-        _ => Err("not a method for it".to_owned()),
-    });
-    let expectation = Expectation {
-        statuses: reader.value("heartbeat-status", |text| {
-            text.parse()
-                .map_err(|wrong: InvalidStatusSet| wrong.to_string())
-        }),
-        body: reader.optional("heartbeat-body", |text| match text {
-            "" => Err("empty".to_owned()),
-            text => Ok(text.to_owned()),
-        }),
-    };
-    if method == Method::HEAD && expectation.body.is_some() {
-        let wrong = "the answer to --heartbeat-method HEAD has no body";
-        reader.mistake("heartbeat-body", wrong);
-    }
-    let heartbeat = HeartbeatSettings {
-        method,
-        path: reader.value("heartbeat-path", text::path),
-        interval: reader.duration("heartbeat-interval"),
-        timeout: reader.duration("heartbeat-timeout"),
-        // The table's lower bound is 1.
-        failures: NonZeroU32::new(reader.whole("heartbeat-failures")).unwrap_or(NonZeroU32::MIN),
-        successes: NonZeroU32::new(reader.whole("heartbeat-successes")).unwrap_or(NonZeroU32::MIN),
-        expectation,
-    };
+    let heartbeat = heartbeat::settings(reader);
     let ejection = EjectionPolicy {
         failures: reader.whole("outlier-failures"),
+        on: reader.value("outlier-on", |text| match text {
+            "errors" => Ok(OutlierOn::Errors),
+            "5xx" => Ok(OutlierOn::ServerErrors),
+            _ => Err("not a kind of failure".to_owned()),
+        }),
         duration: reader.duration("outlier-ejection"),
     };
     let times = Times {
         start: reader.duration("start-timeout"),
         slow_start: reader.duration("slow-start"),
         hang_mercy: reader.duration("hang-mercy"),
+        unready: reader.value("unready-timeout", unready_timeout),
         header: reader.duration("header-timeout"),
         keep_alive: reader.duration("keep-alive-timeout"),
         half_closed: reader.value("half-closed-timeout", half_closed_timeout),
@@ -126,6 +99,12 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         drain: reader.duration("drain-timeout"),
         stop_grace: reader.duration("stop-grace"),
     };
+    let restart_limit = RestartLimit {
+        deaths: reader.whole("restart-limit"),
+        window: reader.duration("restart-window"),
+    };
+    // The table's bounds are those of a percentage.
+    let panic_threshold = PanicThreshold::new(reader.whole("panic-threshold")).unwrap_or_default();
     let max_in_flight = reader.value("max-in-flight", |text| or_none(text, "not a whole number"));
     let sticky_cookie = sticky_cookie(reader);
     let retry = reader.value("retry", |text| match text {
@@ -155,6 +134,13 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
                         replicas.len()
                     ),
                 );
+            }
+            if heartbeat.port.is_some() && replicas.len() > 1 {
+                let wrong = format!(
+                    "{} replicas on one machine cannot share a port for heartbeats",
+                    replicas.len()
+                );
+                reader.mistake("heartbeat-port", wrong);
             }
             (RuntimeSettings::Process(template), replicas)
         }
@@ -187,6 +173,8 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         balance_factor,
         heartbeat,
         ejection,
+        restart_limit,
+        panic_threshold,
         times,
         max_in_flight,
         retry,
@@ -304,6 +292,20 @@ fn or_none<T: FromStr>(text: &str, wrong: &str) -> Result<Option<T>, String> {
     text.parse().map(Some).map_err(|_| wrong.to_owned())
 }
 
+/// How long a replica may be unready; none: for ever.
+fn unready_timeout(text: &str) -> Result<Option<Duration>, String> {
+    const MIN: Duration = Duration::from_millis(100);
+    const MAX: Duration = Duration::from_secs(86_400);
+    if text.trim().eq_ignore_ascii_case("off") || units::is_none(text) {
+        return Ok(None);
+    }
+    match units::duration(text)? {
+        timeout if timeout < MIN => Err("too short".to_owned()),
+        timeout if timeout > MAX => Err("too long".to_owned()),
+        timeout => Ok(Some(timeout)),
+    }
+}
+
 /// The CPUs that this process may use; the most that `--workers` allows if there are more.
 fn cpus() -> NonZeroUsize {
     const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
@@ -374,9 +376,6 @@ fn variables(reader: &mut Reader<'_>) -> Vec<(String, String)> {
 }
 
 fn docker(reader: &mut Reader<'_>, port: u16) -> DockerSettings {
-    /// What images that follow the habit of the built-in demo replica listen on.
-    const PORT: u16 = 5000;
-
     let image = reader.optional("image", text::image);
     if reader.given("image").is_none() {
         reader.mistake("image", "missing; runtime docker needs to know what to run");
@@ -404,7 +403,6 @@ fn docker(reader: &mut Reader<'_>, port: u16) -> DockerSettings {
         security,
         pull,
         template: ReplicaTemplate {
-            port: template.port.or(Some(PORT)),
             memory: reader.value("memory", units::memory),
             nano_cpus: reader.value("cpus", units::cpus),
             pids: reader.value("pids", units::pids),

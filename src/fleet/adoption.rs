@@ -168,6 +168,8 @@ mod tests {
             start_timeout: Duration::from_secs(60),
             stop_grace: Duration::from_secs(10),
             hang_mercy: Duration::from_secs(10),
+            unready_timeout: None,
+            restart_limit: crate::fleet::RestartLimit::default(),
             spawns: true,
         };
         let desired = [member("S1", 1), member("S2", 3), member("S3", 1)];

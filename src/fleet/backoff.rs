@@ -1,24 +1,58 @@
 //! How long to wait before a replica that died is started again.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::lifecycle::Time;
+use crate::human::duration;
 
 /// A replica that was healthy for this long starts again with a clean slate.
 pub const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
-/// So many deaths within so long make a replica degraded.
-const CRASH_LOOP: usize = 5;
-const CRASH_LOOP_WITHIN: Duration = Duration::from_secs(300);
+
+/// How many deaths within what time make a replica degraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestartLimit {
+    /// This many deaths, 1 at least.
+    pub deaths: u32,
+    /// All of them within this time.
+    pub window: Duration,
+}
+
+impl Default for RestartLimit {
+    fn default() -> Self {
+        Self {
+            deaths: 5,
+            window: Duration::from_secs(300),
+        }
+    }
+}
+
+impl fmt::Display for RestartLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deaths {
+            1 => f.write_str("once")?,
+            deaths => write!(f, "{deaths} times or more")?,
+        }
+        match (self.window.as_secs(), self.window.subsec_nanos()) {
+            (60, 0) => f.write_str(" within a minute"),
+            (seconds, 0) if seconds > 0 && seconds % 60 == 0 => {
+                write!(f, " within {} minutes", seconds / 60)
+            }
+            _ => write!(f, " within {}", duration(self.window)),
+        }
+    }
+}
+
 /// No wait is longer (before jitter).
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Exponential back-off with jitter: at once, then 1, 2, 4 ... 60 s, each +-25 %, so
 /// that replicas which died together do not come back together.
 ///
-/// A replica that dies five times within five minutes, never healthy for a minute in
+/// A replica that dies as often as [`RestartLimit`] says, never healthy for a minute in
 /// between, is degraded: it is started once a minute, until it has been healthy for one.
 ///
 /// The jitter is a hash of the replica's name and the number of deaths, so that a
@@ -34,19 +68,23 @@ pub struct Backoff {
 impl Backoff {
     /// The wait after one more death; `healthy_for` is how long the replica had been
     /// ready before it.
-    pub fn after_death(&mut self, replica: &str, healthy_for: Duration, now: Time) -> Duration {
+    pub fn after_death(
+        &mut self,
+        replica: &str,
+        healthy_for: Duration,
+        now: Time,
+        limit: RestartLimit,
+    ) -> Duration {
         if healthy_for >= FORGIVEN_AFTER {
             self.forgive();
         }
-        if self.lately.len() == CRASH_LOOP {
+        let most = usize::try_from(limit.deaths).unwrap_or(usize::MAX).max(1);
+        while self.lately.len() >= most {
             self.lately.pop_front();
         }
         self.lately.push_back(now);
-        let oldest = self
-            .lately
-            .front()
-            .filter(|_| self.lately.len() == CRASH_LOOP);
-        self.degraded |= oldest.is_some_and(|at| now.saturating_sub(*at) <= CRASH_LOOP_WITHIN);
+        let oldest = self.lately.front().filter(|_| self.lately.len() == most);
+        self.degraded |= oldest.is_some_and(|at| now.saturating_sub(*at) <= limit.window);
         let deaths = self.deaths_in_a_row;
         self.deaths_in_a_row = deaths.saturating_add(1);
         let pause = match deaths {
@@ -85,13 +123,17 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    const LIMIT: RestartLimit = RestartLimit {
+        deaths: 5,
+        window: Duration::from_secs(300),
+    };
     const RARELY: Duration = Duration::from_secs(100);
 
     /// The waits, in seconds, of a replica that dies so often, each `apart` from the last
     /// and never healthy.
     fn waits(deaths: u32, apart: Duration) -> Vec<f64> {
         let mut backoff = Backoff::default();
-        let wait = |n| backoff.after_death("Server1", Duration::ZERO, apart * n);
+        let wait = |n| backoff.after_death("Server1", Duration::ZERO, apart * n, LIMIT);
         let waits = (0..deaths).map(wait);
         waits.map(|wait| wait.as_secs_f64()).collect()
     }
@@ -126,7 +168,7 @@ mod tests {
         let mut backoff = Backoff::default();
         let mut die = |healthy_for| {
             let healthy_for = Duration::from_secs(healthy_for);
-            backoff.after_death("Server1", healthy_for, Duration::ZERO)
+            backoff.after_death("Server1", healthy_for, Duration::ZERO, LIMIT)
         };
         for _ in 0..5 {
             die(59);
@@ -140,13 +182,13 @@ mod tests {
         let mut backoff = Backoff::default();
         let second = Duration::from_secs(1);
         for n in 0..5 {
-            backoff.after_death("Server1", Duration::ZERO, second * n);
+            backoff.after_death("Server1", Duration::ZERO, second * n, LIMIT);
         }
         assert!(backoff.is_degraded() && backoff.has_record());
         assert!(backoff.forgive());
         assert!(!backoff.is_degraded() && !backoff.has_record());
         assert_eq!(backoff.deaths_in_a_row(), 0);
-        let wait = backoff.after_death("Server1", FORGIVEN_AFTER, second * 120);
+        let wait = backoff.after_death("Server1", FORGIVEN_AFTER, second * 120, LIMIT);
         assert_eq!(wait, Duration::ZERO);
     }
 
@@ -156,10 +198,33 @@ mod tests {
             .map(|i| {
                 let mut backoff = Backoff::default();
                 let name = format!("Server{i}");
-                backoff.after_death(&name, Duration::ZERO, Duration::ZERO);
-                backoff.after_death(&name, Duration::ZERO, Duration::ZERO)
+                backoff.after_death(&name, Duration::ZERO, Duration::ZERO, LIMIT);
+                backoff.after_death(&name, Duration::ZERO, Duration::ZERO, LIMIT)
             })
             .collect();
         assert!(waits.len() > 5, "{waits:?}");
+    }
+
+    #[test]
+    fn the_limit_can_be_set() {
+        let second = Duration::from_secs(1);
+        for (deaths, window, degraded_at) in [(1, 1, 1), (2, 10, 2), (8, 300, 8), (3, 1, 0)] {
+            let limit = RestartLimit {
+                deaths,
+                window: second * window,
+            };
+            let mut backoff = Backoff::default();
+            let first = (1..=10).find(|n| {
+                backoff.after_death("Server1", Duration::ZERO, second * *n, limit);
+                backoff.is_degraded()
+            });
+            assert_eq!(first.unwrap_or(0), degraded_at, "{limit:?}");
+        }
+        assert_eq!(LIMIT.to_string(), "5 times or more within 5 minutes");
+        let once = RestartLimit {
+            deaths: 1,
+            window: Duration::from_secs(90),
+        };
+        assert_eq!(once.to_string(), "once within 90 s");
     }
 }

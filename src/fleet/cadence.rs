@@ -11,7 +11,7 @@ use super::health::HealthTracker;
 /// The first pause between questions to a fresh instance; it doubles up to [`HASTE`].
 const FIRST: Duration = Duration::from_millis(10);
 /// From one question to the next while it matters: before an instance's first good
-/// answer, after a miss, and while it hangs.
+/// answer, after a miss, and while it hangs. (Not while it is unready: that may last.)
 const HASTE: Duration = Duration::from_millis(250);
 /// An instance in doubt may take so many times as long as it lately did.
 const LEEWAY: u32 = 4;
@@ -40,7 +40,8 @@ impl Cadence {
 
     /// How long the next answer may take.
     pub fn timeout(&self, tracker: &HealthTracker) -> Duration {
-        if tracker.was_up() && tracker.in_doubt() {
+        // One that is off the ring already may take the time that it needs to say why.
+        if tracker.is_up() && tracker.in_doubt() {
             // Whoever always takes its time is not to be found guilty of that now.
             HASTE.max(self.usual * LEEWAY).min(self.timeout)
         } else {
@@ -54,7 +55,7 @@ impl Cadence {
             let pause = self.first;
             self.first = (pause * 2).min(HASTE);
             pause
-        } else if tracker.in_doubt() {
+        } else if tracker.in_doubt() && !tracker.is_unready() {
             HASTE
         } else {
             self.interval
@@ -62,7 +63,7 @@ impl Cadence {
         pause.min(self.interval)
     }
 
-    /// Notes how long a good answer took.
+    /// Notes how long an answer took, good or bad.
     pub fn note_answer(&mut self, took: Duration) {
         // The slowest, forgotten by a tenth an answer.
         self.usual = took.max(self.usual * 9 / 10);
@@ -72,6 +73,7 @@ impl Cadence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::ProbeOutcome;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -79,12 +81,12 @@ mod tests {
     fn detection(interval: Duration, timeout: Duration, failures: u32, usual: Duration) -> f64 {
         let mut tracker = HealthTracker::new(failures, 1);
         let mut cadence = Cadence::new(interval, timeout);
-        tracker.record(true);
+        tracker.record(ProbeOutcome::Good);
         cadence.note_answer(usual);
         let mut now = cadence.pause(&tracker);
         loop {
             let asked_for = cadence.timeout(&tracker);
-            if tracker.record(false).is_some() {
+            if tracker.record(ProbeOutcome::Missed).is_some() {
                 return (now + asked_for).as_secs_f64();
             }
             now += asked_for.max(cadence.pause(&tracker));
@@ -104,10 +106,10 @@ mod tests {
         let mut tracker = HealthTracker::new(3, 1);
         let mut cadence = Cadence::new(SECOND, SECOND);
         for took in [200, 20, 20] {
-            tracker.record(true);
+            tracker.record(ProbeOutcome::Good);
             cadence.note_answer(Duration::from_millis(took));
         }
-        tracker.record(false);
+        tracker.record(ProbeOutcome::Missed);
         let patience = cadence.timeout(&tracker);
         assert!(patience > Duration::from_millis(600), "{patience:?}");
         assert!(patience <= SECOND);
@@ -119,11 +121,11 @@ mod tests {
         let mut cadence = Cadence::new(SECOND, SECOND);
         let mut pauses = Vec::new();
         for _ in 0..7 {
-            tracker.record(false);
+            tracker.record(ProbeOutcome::Missed);
             pauses.push(cadence.pause(&tracker).as_millis());
         }
         assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250]);
-        tracker.record(true);
+        tracker.record(ProbeOutcome::Good);
         assert_eq!(cadence.pause(&tracker), SECOND);
         assert_eq!(cadence.timeout(&tracker), SECOND);
     }
@@ -132,8 +134,8 @@ mod tests {
     fn haste_is_never_slower_than_the_interval_that_was_asked_for() {
         let mut tracker = HealthTracker::new(3, 1);
         let mut cadence = Cadence::new(SECOND / 10, SECOND / 20);
-        tracker.record(true);
-        tracker.record(false);
+        tracker.record(ProbeOutcome::Good);
+        tracker.record(ProbeOutcome::Missed);
         assert_eq!(cadence.pause(&tracker), SECOND / 10);
         assert_eq!(cadence.timeout(&tracker), SECOND / 20);
     }

@@ -13,11 +13,33 @@ use super::instance::InstanceId;
 /// No ejection is longer.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// Which requests have failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutlierOn {
+    /// Those that got no answer, or a 502, 503 or 504.
+    #[default]
+    Errors,
+    /// Those that got any answer from 500 on, too.
+    ServerErrors,
+}
+
+impl OutlierOn {
+    /// Whether a response with this status is a failure.
+    pub fn is_failure(self, status: u16) -> bool {
+        match self {
+            Self::Errors => matches!(status, 502..=504),
+            Self::ServerErrors => status >= 500,
+        }
+    }
+}
+
 /// What an ejection is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EjectionPolicy {
     /// So many failures in a row are one; 0: there are none.
     pub failures: u32,
+    /// What a failure is.
+    pub on: OutlierOn,
     /// The first lasts so long, the second twice that, and so on.
     pub duration: Duration,
 }
@@ -134,6 +156,7 @@ mod tests {
     fn five_seconds() -> Ejections {
         Ejections::new(EjectionPolicy {
             failures: 5,
+            on: OutlierOn::Errors,
             duration: Duration::from_secs(5),
         })
     }

@@ -41,6 +41,33 @@ pub enum Event {
         /// Which.
         id: InstanceId,
     },
+    /// An instance that has been ready answers heartbeats with a bad status.
+    BecameUnready {
+        /// Which.
+        id: InstanceId,
+        /// What it answers.
+        reason: String,
+    },
+    /// A heartbeat of an instance that has not been ready yet has failed, and not as the one
+    /// before it.
+    ProbeFailed {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// An image's own HEALTHCHECK has changed its mind about an instance.
+    HealthcheckChanged {
+        /// Which.
+        id: InstanceId,
+        /// What it says now.
+        healthy: bool,
+    },
+    /// Something that is not of this fleet had a replica's name, and is gone.
+    NameFreed {
+        /// Whose.
+        replica: ReplicaName,
+    },
     /// A request's connection to an instance was refused.
     Refused {
         /// Which.
@@ -133,6 +160,16 @@ pub enum Step {
     Evict {
         /// Which.
         id: InstanceId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The member is alive and not ready: others serve its keys, but for requests that are sent
+    /// to unready members when too few are ready.
+    MarkUnready {
+        /// Which.
+        id: InstanceId,
+        /// Where.
+        endpoint: SocketAddr,
         /// Why, for the log.
         reason: String,
     },

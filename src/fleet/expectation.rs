@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use super::probe_failure::ProbeFailure;
+
 /// A set of HTTP statuses: `200-299`, or a list such as `200,204,300-399`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSet(Vec<RangeInclusive<u16>>);
@@ -67,16 +69,16 @@ pub struct Expectation {
 
 impl Expectation {
     /// What is wrong with a status.
-    pub fn check_status(&self, status: u16) -> Result<(), String> {
+    pub fn check_status(&self, status: u16) -> Result<(), ProbeFailure> {
         if self.statuses.contains(status) {
             Ok(())
         } else {
-            Err(format!("status {status}"))
+            Err(ProbeFailure::Status(status))
         }
     }
 
     /// What is wrong with a body, or with its beginning if there is more of it.
-    pub fn check_body(&self, body: &[u8]) -> Result<(), String> {
+    pub fn check_body(&self, body: &[u8]) -> Result<(), ProbeFailure> {
         let Some(expected) = self.body.as_deref().filter(|text| !text.is_empty()) else {
             return Ok(());
         };
@@ -86,7 +88,7 @@ impl Expectation {
         {
             Ok(())
         } else {
-            Err(format!("no {expected:?} in its answer"))
+            Err(ProbeFailure::Body(format!("no {expected:?} in its body")))
         }
     }
 }
@@ -131,7 +133,8 @@ mod tests {
         assert_eq!(expectation(None).check_body(b"anything"), Ok(()));
         assert_eq!(expectation(Some("UP")).check_body(b"{status:UP}"), Ok(()));
         let wrong = expectation(Some("UP")).check_body(b"{status:DOWN}");
-        assert_eq!(wrong, Err("no \"UP\" in its answer".to_owned()));
+        let expected = ProbeFailure::Body("no \"UP\" in its body".to_owned());
+        assert_eq!(wrong, Err(expected));
         assert!(expectation(Some("UP")).check_body(b"").is_err());
     }
 }

@@ -3,6 +3,8 @@
 //! What was paused or is short of memory for a moment keeps its generation, its caches
 //! and the requests that it holds.
 
+use std::time::Duration;
+
 use super::Fleet;
 use super::event::Step;
 use super::instance::InstanceId;
@@ -18,13 +20,27 @@ impl Fleet {
             return;
         };
         let mercy = self.policy.hang_mercy;
+        let spawns = self.policy.spawns;
         let replica = &mut self.replicas[index];
+        replica.answers_well = false;
+        let may_come_back = replica.member && spawns && !mercy.is_zero();
         let reason = SILENT;
         match replica.phase {
             // What nothing can be started in place of is asked until it answers anyway.
-            Phase::Ready { endpoint, since }
-                if replica.member && self.policy.spawns && !mercy.is_zero() =>
-            {
+            Phase::Unready {
+                endpoint,
+                healthy_for,
+                ..
+            } if may_come_back => {
+                replica.phase = Phase::Hung {
+                    endpoint,
+                    healthy_for,
+                    until: now.saturating_add(mercy),
+                };
+                let (id, reason) = (id.clone(), reason.to_owned());
+                steps.push(Step::Evict { id, reason });
+            }
+            Phase::Ready { endpoint, since } if may_come_back => {
                 replica.phase = Phase::Hung {
                     endpoint,
                     healthy_for: now.saturating_sub(since),
@@ -46,7 +62,7 @@ impl Fleet {
             let id = replica.id();
             self.mourn(index, cause, None, steps);
             steps.push(Step::Unwatch { id });
-            self.clear(index, healthy_for, steps);
+            self.clear(index, healthy_for, Duration::ZERO, steps);
         }
     }
 }

@@ -1,23 +1,58 @@
-//! When heartbeats say that an instance is up, and when that it is down.
+//! When heartbeats say that an instance is up, when that it is unready, and when that it is silent.
+//!
+//! ```text
+//!   (fresh) --successes--> Up --failures, the last ones answered--> Unready
+//!                          |                                        |   ^
+//!                          +--failures, none answered--> Silent <---+   | any answer
+//!                          ^                               |            |
+//!                          +----------- successes ---------+------------+
+//! ```
+//!
+//! An answer with a bad status proves that the instance is alive. Only silence (no answer, a
+//! refused or reset connection, an answer that is not HTTP) is a sign of death.
 
-/// Turns single heartbeats into flips: `successes` in a row bring an instance up,
-/// `failures` misses in a row bring it down. What has never been up cannot go down: a fresh
+/// How one heartbeat came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// A good answer.
+    Good,
+    /// An answer, but a bad one: the instance is alive and says that it cannot serve.
+    Bad,
+    /// No answer.
+    Missed,
+}
+
+/// Turns single heartbeats into flips: `successes` good answers in a row bring an instance up,
+/// `failures` others in a row take it down. What has never been up cannot go down: a fresh
 /// instance that does not answer yet is late, not lost.
 #[derive(Debug, Clone)]
 pub struct HealthTracker {
     failures: u32,
     successes: u32,
-    misses: u32,
+    /// Heartbeats in a row without a good answer.
+    failed: u32,
+    /// Heartbeats in a row without any answer.
+    missed: u32,
     answers: u32,
-    up: bool,
-    ever_up: bool,
+    verdict: Verdict,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It has never been up.
+    Fresh,
+    Up,
+    Unready,
+    Silent,
 }
 
 /// A change of mind about an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flip {
-    /// It answers.
+    /// It answers well.
     Up,
+    /// It answers, but not well.
+    Unready,
     /// It has stopped answering.
     Down,
 }
@@ -28,45 +63,75 @@ impl HealthTracker {
         Self {
             failures: failures.max(1),
             successes: successes.max(1),
-            misses: 0,
+            failed: 0,
+            missed: 0,
             answers: 0,
-            up: false,
-            ever_up: false,
+            verdict: Verdict::Fresh,
         }
     }
 
     /// Takes one heartbeat's outcome in; says so if it changes the verdict.
-    pub fn record(&mut self, answered: bool) -> Option<Flip> {
-        if answered {
-            self.misses = 0;
-            self.answers = self.answers.saturating_add(1);
-            let flip = !self.up && self.answers >= self.successes;
-            self.up |= flip;
-            self.ever_up |= flip;
-            return flip.then_some(Flip::Up);
+    pub fn record(&mut self, outcome: ProbeOutcome) -> Option<Flip> {
+        match outcome {
+            ProbeOutcome::Good => {
+                (self.failed, self.missed) = (0, 0);
+                self.answers = self.answers.saturating_add(1);
+            }
+            ProbeOutcome::Bad => {
+                (self.answers, self.missed) = (0, 0);
+                self.failed = self.failed.saturating_add(1);
+            }
+            ProbeOutcome::Missed => {
+                self.answers = 0;
+                self.failed = self.failed.saturating_add(1);
+                self.missed = self.missed.saturating_add(1);
+            }
         }
-        self.answers = 0;
-        self.misses = self.misses.saturating_add(1);
-        if self.up && self.misses >= self.failures {
-            self.up = false;
-            return Some(Flip::Down);
+        let (verdict, flip) = self.judge(outcome)?;
+        self.verdict = verdict;
+        Some(flip)
+    }
+
+    fn judge(&self, outcome: ProbeOutcome) -> Option<(Verdict, Flip)> {
+        let is_silent = self.missed >= self.failures;
+        match (self.verdict, outcome) {
+            (Verdict::Up, ProbeOutcome::Good) => None,
+            (_, ProbeOutcome::Good) => {
+                (self.answers >= self.successes).then_some((Verdict::Up, Flip::Up))
+            }
+            (Verdict::Fresh | Verdict::Silent, ProbeOutcome::Missed)
+            | (Verdict::Fresh | Verdict::Unready, ProbeOutcome::Bad) => None,
+            (Verdict::Up | Verdict::Unready, ProbeOutcome::Missed) if is_silent => {
+                Some((Verdict::Silent, Flip::Down))
+            }
+            (Verdict::Unready, ProbeOutcome::Missed) => None,
+            // It answered at least one of the heartbeats that failed.
+            (Verdict::Up, _) => {
+                (self.failed >= self.failures).then_some((Verdict::Unready, Flip::Unready))
+            }
+            // What hung is alive.
+            (Verdict::Silent, ProbeOutcome::Bad) => Some((Verdict::Unready, Flip::Unready)),
         }
-        None
     }
 
     /// Whether the last verdict was `up`.
     pub fn is_up(&self) -> bool {
-        self.up
+        self.verdict == Verdict::Up
+    }
+
+    /// Whether the last verdict was `unready`.
+    pub fn is_unready(&self) -> bool {
+        self.verdict == Verdict::Unready
     }
 
     /// Whether any verdict has been `up`.
     pub fn was_up(&self) -> bool {
-        self.ever_up
+        self.verdict != Verdict::Fresh
     }
 
-    /// Whether the last heartbeat was missed, or too few have been answered since one was.
+    /// Whether the last heartbeat was not answered well, or too few have been since one was not.
     pub fn in_doubt(&self) -> bool {
-        self.misses > 0 || !self.up
+        self.failed > 0 || !self.is_up()
     }
 }
 
@@ -74,14 +139,21 @@ impl HealthTracker {
 mod tests {
     use super::*;
 
-    /// One letter a beat: `.` answered, `x` missed; a flip is noted behind its beat.
+    /// One letter a beat: `.` answered, `b` answered badly, `x` missed; a flip is noted behind
+    /// its beat.
     fn story(failures: u32, successes: u32, beats: &str) -> String {
         let mut tracker = HealthTracker::new(failures, successes);
         let mut out = String::new();
         for beat in beats.chars() {
             out.push(beat);
-            match tracker.record(beat == '.') {
+            let outcome = match beat {
+                '.' => ProbeOutcome::Good,
+                'b' => ProbeOutcome::Bad,
+                _ => ProbeOutcome::Missed,
+            };
+            match tracker.record(outcome) {
                 Some(Flip::Up) => out.push('U'),
+                Some(Flip::Unready) => out.push('N'),
                 Some(Flip::Down) => out.push('D'),
                 None => {}
             }
@@ -102,6 +174,24 @@ mod tests {
             assert_eq!(story(failures, 1, beats), expected);
         }
     }
+
+    #[test]
+    fn a_bad_answer_makes_unready_and_only_silence_down() {
+        for (beats, expected) in [
+            ("bbbb.", "bbbb.U"),
+            (".bbbbb.", ".UbbbNbb.U"),
+            // A mixture: it answered lately, so it is alive.
+            (".bxxxx", ".UbxxNxDx"),
+            (".xxbxxx", ".UxxbNxxxD"),
+            (".bbbxxbxxx", ".UbbbNxxbxxxD"),
+            // What hung and answers is alive, however badly it answers.
+            (".xxxbb.", ".UxxxDbNb.U"),
+            (".bb.bb", ".Ubb.bb"),
+        ] {
+            assert_eq!(story(3, 1, beats), expected);
+        }
+    }
+
     #[test]
     fn so_many_answers_in_a_row_bring_it_up_first_and_again() {
         for (beats, expected) in [

@@ -12,6 +12,11 @@
 //!                 |  +--------------------------------------------------------+
 //!                 +------------------------ died ------------------------+
 //!
+//!   Ready --answers badly--> Unready --answers well--> Ready, the same instance
+//!                              |
+//!                              +--silent--> Hung (and back if it answers)
+//!                              +--dies, refuses, or its time is over--> Clearing or Waiting
+//!
 //!   Ready --silent--> Hung --answers again--> Ready, the same instance
 //!                      |
 //!                      +--dies, refuses, or mercy is over--> Clearing or Waiting
@@ -46,6 +51,8 @@ pub enum Phase {
         endpoint: SocketAddr,
         /// When it is given up; none where nothing could be started in its place.
         deadline: Option<Time>,
+        /// When the operator is told that it is not ready yet; none once that is done.
+        warn_at: Option<Time>,
     },
     /// It answers heartbeats.
     Ready {
@@ -53,6 +60,15 @@ pub enum Phase {
         endpoint: SocketAddr,
         /// Since when.
         since: Time,
+    },
+    /// It is alive, says that it cannot serve, and is off the ring.
+    Unready {
+        /// Where it listens.
+        endpoint: SocketAddr,
+        /// How long it had been ready.
+        healthy_for: Duration,
+        /// When it may be replaced; none: never.
+        until: Option<Time>,
     },
     /// It has ceased to answer and is off the ring; it may still come back.
     Hung {
@@ -84,14 +100,14 @@ pub struct ReplicaStatus {
     pub id: InstanceId,
     /// Its weight.
     pub weight: Weight,
-    /// `starting`, `ready`, `hung`, `restarting`, `waiting`, `draining` or `stopping`.
+    /// `starting`, `ready`, `unready`, `hung`, `restarting`, `waiting`, `draining` or `stopping`.
     pub state: &'static str,
     /// How often in a row it has died without having been healthy in between.
     pub deaths_in_a_row: u32,
     /// Whether it dies so often that it is only started once a minute.
     pub degraded: bool,
-    /// Why it could not be started when that was tried last.
-    pub trouble: Option<String>,
+    /// Why it could not be started when that was tried last, or is not ready.
+    pub last_error: Option<String>,
 }
 
 /// A replica as the fleet keeps it.
@@ -117,8 +133,19 @@ pub struct Replica {
     pub leaving: bool,
     /// Its record of deaths.
     pub backoff: Backoff,
-    /// Why it could not be started, until it answers.
-    pub trouble: Option<String>,
+    /// Why it could not be started or is not ready, until it is.
+    pub last_error: Option<String>,
+    /// What the operator has been told since it was ready last.
+    pub told: Vec<String>,
+    /// Why its last heartbeat failed, while it has had no good one.
+    pub probe_failure: Option<String>,
+    /// The last verdict of its heartbeats is good.
+    pub answers_well: bool,
+    /// Its image's HEALTHCHECK says unhealthy.
+    pub unhealthy: bool,
+    /// It takes the place of an instance that was unready for too long, and has not been ready
+    /// since.
+    pub replaces_unready: bool,
     /// The runtime could not start it when it was asked last.
     pub never_ran: bool,
 }
@@ -136,7 +163,12 @@ impl Replica {
             member: false,
             leaving: false,
             backoff: Backoff::default(),
-            trouble: None,
+            last_error: None,
+            told: Vec::new(),
+            probe_failure: None,
+            answers_well: false,
+            unhealthy: false,
+            replaces_unready: false,
             never_ran: false,
         }
     }
@@ -157,6 +189,13 @@ impl Replica {
             replica: self.name.clone(),
             generation: self.generation,
         }
+    }
+
+    /// Forgets what is known of the health of the instance before.
+    pub fn forget_health(&mut self) {
+        self.probe_failure = None;
+        self.answers_well = false;
+        self.unhealthy = false;
     }
 
     /// The order that starts that instance.
@@ -183,6 +222,7 @@ impl Replica {
             _ if self.leaving => "stopping",
             Phase::Launching { .. } | Phase::Probing { .. } => "starting",
             Phase::Ready { .. } => "ready",
+            Phase::Unready { .. } => "unready",
             Phase::Hung { .. } => "hung",
             Phase::Clearing { .. } => "restarting",
             Phase::Waiting { .. } => "waiting",
@@ -198,7 +238,10 @@ impl Replica {
     pub fn is_watched(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Probing { .. } | Phase::Ready { .. } | Phase::Hung { .. }
+            Phase::Probing { .. }
+                | Phase::Ready { .. }
+                | Phase::Unready { .. }
+                | Phase::Hung { .. }
         )
     }
 
@@ -211,7 +254,13 @@ impl Replica {
     pub fn wakes_at(&self) -> Option<Time> {
         match self.phase {
             Phase::Waiting { until } | Phase::Hung { until, .. } => Some(until),
-            Phase::Probing { deadline, .. } => deadline,
+            Phase::Probing {
+                deadline, warn_at, ..
+            } => {
+                let warn_at = warn_at.filter(|_| self.probe_failure.is_some());
+                deadline.into_iter().chain(warn_at).min()
+            }
+            Phase::Unready { until, .. } => until,
             Phase::Ready { since, .. } if self.backoff.has_record() => {
                 Some(since.saturating_add(FORGIVEN_AFTER))
             }

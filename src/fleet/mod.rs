@@ -31,28 +31,32 @@ mod membership;
 mod moves;
 mod names;
 mod neighbours;
+mod probe_failure;
 mod record;
 mod record_definition;
 mod record_merge;
 mod relocation;
 mod reports;
 mod slow_start;
+mod slow_to_start;
 #[cfg(test)]
 mod tests;
+mod unready;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, RestartLimit};
 pub use cadence::Cadence;
 pub use change::{Change, ChangeError, Failures, MAX_REPLICAS, Ticket};
 pub use death_hint::death_hint;
-pub use ejections::{Ejection, EjectionPolicy, Ejections, Sentence};
+pub use ejections::{Ejection, EjectionPolicy, Ejections, OutlierOn, Sentence};
 pub use event::{Event, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
-pub use health::{Flip, HealthTracker};
+pub use health::{Flip, HealthTracker, ProbeOutcome};
 pub use instance::{Exit, Found, InstanceId, LaunchOrder};
 pub use lifecycle::{Phase, ReplicaStatus, Time};
+pub use probe_failure::ProbeFailure;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 pub use record_definition::Definition;
 pub use record_merge::{Difference, RecordChange};
@@ -77,6 +81,10 @@ pub struct Policy {
     pub stop_grace: Duration,
     /// How long an instance that hangs may take to come back before it is replaced.
     pub hang_mercy: Duration,
+    /// How long an instance may be unready before it is replaced; none: for ever.
+    pub unready_timeout: Option<Duration>,
+    /// So many deaths make a replica degraded.
+    pub restart_limit: RestartLimit,
     /// Whether the runtime can start and stop instances at all.
     pub spawns: bool,
 }
@@ -142,7 +150,7 @@ impl Fleet {
             state: r.state(),
             deaths_in_a_row: r.backoff.deaths_in_a_row(),
             degraded: r.backoff.is_degraded(),
-            trouble: r.trouble.clone(),
+            last_error: r.last_error.clone(),
         };
         self.replicas.iter().map(status).collect()
     }
@@ -162,7 +170,11 @@ impl Fleet {
 
     /// When [`Event::Tick`] is due, if nothing else happens before.
     pub fn wakes_at(&self) -> Option<Time> {
-        let replicas = self.replicas.iter().filter_map(Replica::wakes_at);
+        let may_replace = self.may_replace_unready();
+        let replicas = self.replicas.iter();
+        let replicas =
+            replicas.filter(|r| may_replace || !matches!(r.phase, Phase::Unready { .. }));
+        let replicas = replicas.filter_map(Replica::wakes_at);
         let departures = self.departures.iter().filter_map(Departure::wakes_at);
         replicas.chain(departures).min()
     }
@@ -231,6 +243,14 @@ impl Fleet {
             Event::Exited { id, exit } => self.exited(&id, exit, now, &mut steps),
             Event::Answered { id } => self.answered(&id, now, &mut steps),
             Event::FellSilent { id } => self.fell_silent(&id, now, &mut steps),
+            Event::BecameUnready { id, reason } => {
+                self.became_unready(&id, reason, now, &mut steps);
+            }
+            Event::ProbeFailed { id, reason } => self.probe_failed(&id, reason, now, &mut steps),
+            Event::HealthcheckChanged { id, healthy } => {
+                self.healthcheck_changed(&id, healthy, now, &mut steps);
+            }
+            Event::NameFreed { replica } => self.name_freed(&replica, &mut steps),
             Event::Refused { id } => self.unresponsive(&id, REFUSES_CONNECTIONS, now, &mut steps),
             Event::Drained { id } => self.drained(&id, &mut steps),
             Event::Stopped { id } => self.stopped(&id, now, &mut steps),
@@ -248,6 +268,7 @@ impl Fleet {
             Event::Recovered => self.recovered(&mut steps),
             Event::Tick => self.tick(now, &mut steps),
         }
+        self.replace_unready(now, &mut steps);
         self.settle(&mut steps);
         steps
     }

@@ -8,6 +8,8 @@ use super::departures::Departure;
 use super::event::Step;
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
+use super::slow_to_start::WARN_AFTER;
+use super::unready::UNHEALTHY;
 use crate::ring::ReplicaName;
 
 /// How a replica that serves requests is sent away.
@@ -48,6 +50,7 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);
         replica.phase = Phase::Launching { exited: None };
+        replica.forget_health();
         steps.push(Step::Launch(replica.order()));
     }
 
@@ -59,25 +62,33 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
+        let deadline = self.start_deadline(now);
         let replica = &mut self.replicas[index];
-        // Where nothing can be started in its place, giving it up leads nowhere.
-        let patience = self.policy.spawns.then_some(self.policy.start_timeout);
+        replica.answers_well = false;
+        replica.probe_failure = replica.unhealthy.then(|| UNHEALTHY.to_owned());
         replica.phase = Phase::Probing {
             endpoint,
-            deadline: patience.map(|patience| now.saturating_add(patience)),
+            deadline,
+            warn_at: Some(now.saturating_add(WARN_AFTER)),
         };
         let id = replica.id();
         steps.push(Step::Watch { id, endpoint });
     }
 
-    /// Stops an instance so that another can take over.
-    pub(super) fn clear(&mut self, index: usize, healthy_for: Duration, steps: &mut Vec<Step>) {
+    /// Stops an instance so that another can take over. No `grace` for one that does not answer
+    /// heartbeats: it will not answer SIGTERM in time either.
+    pub(super) fn clear(
+        &mut self,
+        index: usize,
+        healthy_for: Duration,
+        grace: Duration,
+        steps: &mut Vec<Step>,
+    ) {
         let replica = &mut self.replicas[index];
         replica.phase = Phase::Clearing { healthy_for };
         steps.push(Step::Stop {
             id: replica.id(),
-            // What does not answer a heartbeat will not answer SIGTERM in time either.
-            grace: Duration::ZERO,
+            grace,
         });
     }
 
@@ -89,11 +100,12 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
+        let limit = self.policy.restart_limit;
         let replica = &mut self.replicas[index];
         let was_degraded = replica.backoff.is_degraded();
         let delay = replica
             .backoff
-            .after_death(replica.name.as_str(), healthy_for, now);
+            .after_death(replica.name.as_str(), healthy_for, now, limit);
         if delay.is_zero() {
             self.launch(index, steps);
             return;
@@ -107,7 +119,7 @@ impl Fleet {
             return;
         }
         let deaths = match degraded {
-            true => "is degraded, it died 5 times or more within 5 minutes".to_owned(),
+            true => format!("is degraded, it died {limit}"),
             false => format!("died {} times in a row", replica.backoff.deaths_in_a_row()),
         };
         steps.push(Step::Report {
@@ -125,7 +137,8 @@ impl Fleet {
         steps: &mut Vec<Step>,
     ) {
         if self.replicas[index].member {
-            self.note_trouble(index, format!("cannot start: {reason}"), steps);
+            let error = format!("cannot start: {reason}");
+            self.note_error(index, error.clone(), error, steps);
             self.start_again(index, Duration::ZERO, now, steps);
             return;
         }
@@ -141,16 +154,28 @@ impl Fleet {
         self.retire(index, Duration::ZERO, steps);
     }
 
-    /// Keeps what keeps a replica from starting, and tells of it once: not at each attempt.
-    pub(super) fn note_trouble(&mut self, index: usize, trouble: String, steps: &mut Vec<Step>) {
+    /// Keeps what keeps a replica from being ready, and tells of it once: not at each attempt.
+    pub(super) fn note_error(
+        &mut self,
+        index: usize,
+        message: String,
+        error: String,
+        steps: &mut Vec<Step>,
+    ) {
+        /// What is told beyond so many different messages may be told again.
+        const MAX_TOLD: usize = 16;
         let replica = &mut self.replicas[index];
-        if replica.trouble.as_ref() == Some(&trouble) {
+        replica.last_error = Some(error);
+        if replica.told.contains(&message) {
             return;
         }
-        replica.trouble = Some(trouble.clone());
+        if replica.told.len() == MAX_TOLD {
+            replica.told.clear();
+        }
+        replica.told.push(message.clone());
         steps.push(Step::Report {
             replica: replica.name.clone(),
-            trouble,
+            trouble: message,
         });
     }
 
@@ -166,7 +191,7 @@ impl Fleet {
                 steps.push(Step::Unwatch { id });
                 self.retire(index, grace, steps);
             }
-            Phase::Ready { .. } => {
+            Phase::Ready { .. } | Phase::Unready { .. } => {
                 steps.push(Step::Unwatch { id: id.clone() });
                 match farewell {
                     Farewell::AfterDraining => {

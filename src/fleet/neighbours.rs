@@ -15,6 +15,7 @@ use super::instance::{InstanceId, LaunchOrder};
 use super::lifecycle::{Phase, Time};
 use super::moves::Farewell;
 use super::{Fleet, MAX_REPLICAS, Replica};
+use crate::ring::ReplicaName;
 
 impl Fleet {
     /// Another balancer's instance has the name: it plays the replica.
@@ -151,9 +152,19 @@ impl Fleet {
     pub(super) fn recovered(&mut self, steps: &mut Vec<Step>) {
         for index in 0..self.replicas.len() {
             let replica = &self.replicas[index];
-            if replica.trouble.is_some() && matches!(replica.phase, Phase::Waiting { .. }) {
+            if replica.last_error.is_some() && matches!(replica.phase, Phase::Waiting { .. }) {
                 self.launch(index, steps);
             }
+        }
+    }
+
+    /// A foreign instance that had a replica's name is gone.
+    pub(super) fn name_freed(&mut self, name: &ReplicaName, steps: &mut Vec<Step>) {
+        if let Some(index) = self.index_of(name)
+            && self.replicas[index].never_ran
+            && matches!(self.replicas[index].phase, Phase::Waiting { .. })
+        {
+            self.launch(index, steps);
         }
     }
 
@@ -169,6 +180,7 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.generation = generation;
         replica.never_ran = false;
+        replica.forget_health();
         // What older ones left behind is cleared away by whoever started this one.
         replica.remains = vec![generation];
     }

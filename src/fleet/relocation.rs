@@ -2,6 +2,7 @@
 //! lost the race for its port and was started again on another one.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::Fleet;
 use super::event::Step;
@@ -28,15 +29,23 @@ impl Fleet {
         let id = replica.id();
         match (&replica.phase, endpoint) {
             (
-                Phase::Probing { endpoint: old, .. } | Phase::Ready { endpoint: old, .. },
+                Phase::Probing { endpoint: old, .. }
+                | Phase::Ready { endpoint: old, .. }
+                | Phase::Unready { endpoint: old, .. },
                 Some(new),
             ) if *old == new => {}
             // A serving process does not move by itself: what serves at its address is not ours.
-            (Phase::Ready { .. }, _) if replica.member && self.policy.spawns => {
+            (Phase::Ready { .. } | Phase::Unready { .. }, _)
+                if replica.member && self.policy.spawns =>
+            {
                 self.unresponsive(&id, reason, now, steps);
             }
-            (Phase::Ready { since, .. }, endpoint) if replica.member => {
-                let healthy_for = now.saturating_sub(*since);
+            (Phase::Ready { .. } | Phase::Unready { .. }, endpoint) if replica.member => {
+                let healthy_for = match replica.phase {
+                    Phase::Ready { since, .. } => now.saturating_sub(since),
+                    Phase::Unready { healthy_for, .. } => healthy_for,
+                    _ => Duration::ZERO,
+                };
                 let reason = reason.to_owned();
                 steps.push(Step::Evict {
                     id: id.clone(),
@@ -75,6 +84,7 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);
         replica.never_ran = false;
+        replica.forget_health();
         replica.remains = vec![replica.generation];
         self.probe(index, endpoint, now, steps);
     }

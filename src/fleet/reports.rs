@@ -11,6 +11,7 @@ use super::event::Step;
 use super::hang::SILENT;
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
+use super::unready::UNHEALTHY;
 use crate::human::duration;
 
 impl Fleet {
@@ -89,6 +90,17 @@ impl Fleet {
                 steps.push(Step::Unwatch { id: id.clone() });
                 self.failed_to_start(index, reason, now, steps);
             }
+            Phase::Unready { healthy_for, .. } => {
+                let healthy_for = *healthy_for;
+                replica.last_error = None;
+                steps.push(Step::Evict {
+                    id: id.clone(),
+                    reason: reason.clone(),
+                });
+                self.mourn(index, &reason, Some(exit), steps);
+                steps.push(Step::Unwatch { id: id.clone() });
+                self.start_again(index, healthy_for, now, steps);
+            }
             Phase::Hung { healthy_for, .. } => {
                 let healthy_for = *healthy_for;
                 self.mourn(index, &reason, Some(exit), steps);
@@ -110,17 +122,36 @@ impl Fleet {
             return;
         };
         let replica = &mut self.replicas[index];
-        let (Phase::Probing { endpoint, .. } | Phase::Hung { endpoint, .. }) = replica.phase else {
+        replica.answers_well = true;
+        if !replica.unhealthy {
+            self.become_ready(index, now, steps);
+        } else if let Phase::Probing { .. } = replica.phase {
+            self.probe_failed(id, UNHEALTHY.to_owned(), now, steps);
+        } else if !matches!(replica.phase, Phase::Ready { .. }) {
+            self.make_unready(index, UNHEALTHY.to_owned(), now, steps);
+        }
+    }
+
+    /// The instance is ready: it answers heartbeats well, and nothing else is against it.
+    pub(super) fn become_ready(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
+        let replica = &mut self.replicas[index];
+        let (Phase::Probing { endpoint, .. }
+        | Phase::Unready { endpoint, .. }
+        | Phase::Hung { endpoint, .. }) = replica.phase
+        else {
             return;
         };
         replica.phase = Phase::Ready {
             endpoint,
             since: now,
         };
-        replica.trouble = None;
+        replica.last_error = None;
+        replica.told.clear();
+        replica.probe_failure = None;
+        replica.replaces_unready = false;
         // A newcomer joins together with those it was asked for with: see `settle`.
         if replica.member {
-            let id = id.clone();
+            let id = replica.id();
             steps.push(Step::Admit { id, endpoint });
         } else {
             self.welcome_guest(index, steps);
@@ -143,8 +174,14 @@ impl Fleet {
             self.end_mercy(index, reason, steps);
             return;
         }
-        let Phase::Ready { endpoint, since } = replica.phase else {
-            return;
+        let (endpoint, healthy_for) = match replica.phase {
+            Phase::Ready { endpoint, since } => (endpoint, now.saturating_sub(since)),
+            Phase::Unready {
+                endpoint,
+                healthy_for,
+                ..
+            } => (endpoint, healthy_for),
+            _ => return,
         };
         if !replica.member {
             self.mourn(index, reason, None, steps);
@@ -161,7 +198,7 @@ impl Fleet {
         }
         steps.push(Step::Unwatch { id: id.clone() });
         if self.policy.spawns {
-            self.clear(index, now.saturating_sub(since), steps);
+            self.clear(index, healthy_for, Duration::ZERO, steps);
         } else {
             // Nothing can be started in its place: ask afresh until it answers again.
             self.probe(index, endpoint, now, steps);
@@ -187,7 +224,10 @@ impl Fleet {
             };
             match self.replicas[index].phase {
                 Phase::Waiting { .. } => self.launch(index, steps),
-                Phase::Probing { .. } => self.too_late(index, now, steps),
+                Phase::Probing { deadline, .. } if deadline.is_some_and(|at| at <= now) => {
+                    self.too_late(index, now, steps);
+                }
+                Phase::Probing { .. } => self.warn_of_slow_start(index, steps),
                 Phase::Hung { .. } => self.end_mercy(index, SILENT, steps),
                 Phase::Ready { .. } => self.forgive(index, steps),
                 _ => {}
@@ -210,16 +250,20 @@ impl Fleet {
     /// A fresh instance has not answered a heartbeat in time.
     fn too_late(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
         let replica = &self.replicas[index];
-        let trouble = format!(
+        let mut trouble = format!(
             "no good heartbeat within {} of its start",
             duration(self.policy.start_timeout)
         );
+        if let Some(reason) = &replica.probe_failure {
+            trouble.push_str(": ");
+            trouble.push_str(reason);
+        }
         let (id, member) = (replica.id(), replica.member);
         self.mourn(index, &trouble, None, steps);
         steps.push(Step::Unwatch { id });
         if member {
-            self.note_trouble(index, trouble, steps);
-            self.clear(index, Duration::ZERO, steps);
+            self.note_error(index, trouble.clone(), trouble, steps);
+            self.clear(index, Duration::ZERO, Duration::ZERO, steps);
         } else {
             self.failed_to_start(index, trouble, now, steps);
         }

@@ -156,7 +156,7 @@ struct ReplicaLine {
     weight: u32,
     state: &'static str,
     generation: u64,
-    /// Where its instance listens, while it is ready.
+    /// Where its instance listens, while it is ready or unready.
     endpoint: Option<String>,
     /// Its instance's process, if that is a child of ours.
     pid: Option<u32>,
@@ -174,8 +174,8 @@ struct ReplicaLine {
     /// It died five times within five minutes: it is started once a minute, until it has
     /// been healthy for one.
     degraded: bool,
-    /// Why it could not be started when that was tried last.
-    trouble: Option<String>,
+    /// Why it could not be started when that was tried last, or is not ready.
+    last_error: Option<String>,
 }
 
 async fn status(links: &ControlLinks) -> Result<HttpResponse, AdminError> {
@@ -233,21 +233,23 @@ fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
         };
         let index = view.table.index_of(&status.id.replica);
         let ready = index.and_then(|index| view.ready.get(index.get())?.as_ref());
+        let unready = index.and_then(|index| view.unready.get(index.get())?.as_ref());
+        let present = ready.or(unready);
         ReplicaLine {
             name: status.id.replica.to_string(),
             weight: status.weight.get(),
             state: status.state,
             generation: status.id.generation,
-            endpoint: ready.map(|instance| instance.endpoint().to_string()),
+            endpoint: present.map(|instance| instance.endpoint().to_string()),
             pid,
             container,
-            in_flight: ready.map_or(0, |instance| instance.in_flight()),
+            in_flight: present.map_or(0, |instance| instance.in_flight()),
             ejected: ready.is_some_and(|instance| instance.is_ejected()),
             warmth: ready.map(|instance| instance.warmth()),
             outdated: *outdated,
             deaths_in_a_row: status.deaths_in_a_row,
             degraded: status.degraded,
-            trouble: status.trouble.clone(),
+            last_error: status.last_error.clone(),
         }
     };
     let replicas = fleet.replicas.iter().zip(&fleet.whereabouts);

@@ -93,6 +93,7 @@ pub(super) mod tests {
             },
             max_body: None,
             min_body_rate: None,
+            outlier_on: Default::default(),
         }
     }
 

@@ -53,6 +53,7 @@ use ipnet::IpNet;
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
 use crate::config::{AdminCalls, KeySource, RequestTimes, RetryPolicy, StickyCookie};
+use crate::fleet::OutlierOn;
 use crate::repeats::LineLimit;
 use crate::upstream::{Clients, Counters, RetryBudget};
 use admin::ReplicaLinks;
@@ -99,6 +100,8 @@ pub struct HttpSettings {
     pub max_body: Option<u64>,
     /// How many bytes a second a client has to send of a body.
     pub min_body_rate: Option<NonZeroU64>,
+    /// Which answers of a replica are failures.
+    pub outlier_on: OutlierOn,
 }
 
 /// How many lines about requests that fail are written: there may be thousands a second.

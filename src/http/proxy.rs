@@ -410,10 +410,11 @@ fn respond(
         // Without chunks only the end of the connection can end the body.
         outgoing.force_close();
     }
-    let failed = matches!(
-        response.status(),
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    );
+    let failed = errand
+        .worker
+        .settings
+        .outlier_on
+        .is_failure(response.status().as_u16());
     if failed {
         grant.instance().note_failure();
     } else if !has_body || length == Some(0) {

@@ -55,6 +55,18 @@ pub enum RuntimeEvent {
         /// Why, for the log.
         reason: String,
     },
+    /// What the instance's own image says of its health has changed.
+    HealthcheckChanged {
+        /// Which one.
+        id: InstanceId,
+        /// What it says now.
+        healthy: bool,
+    },
+    /// What had a replica's name, and was none of ours, is gone: the replica can be started.
+    NameFreed {
+        /// Whose name.
+        replica: ReplicaName,
+    },
     /// The trouble is over: see [`Runtime::trouble`].
     Recovered,
     /// A version of the fleet record has been removed, by a newer one or by hand.
@@ -195,6 +207,11 @@ pub trait Runtime: 'static {
     /// What keeps the runtime from doing its work, if anything does; instances that run may
     /// go on all the same.
     fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// What to do about an instance that runs while nothing listens on its port, if that is known.
+    fn port_hint(&self, _port: u16) -> Option<String> {
         None
     }
 

@@ -33,6 +33,17 @@ impl LoneClient {
 
     /// Sends a request without a body. The connection ends with the response.
     pub async fn ask(&self, method: Method, uri: Uri) -> Result<ClientResponse, SendRequestError> {
+        self.ask_with(method, uri, &[]).await
+    }
+
+    /// The same with these headers, which are valid ones that do not concern the connection. A
+    /// Host or User-Agent among them takes the place of ours.
+    pub async fn ask_with(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: &[(String, String)],
+    ) -> Result<ClientResponse, SendRequestError> {
         let (server, patience) = (uri.clone(), self.timeout);
         let pool = Pool::new(move || connect(server.clone(), patience).boxed_local());
         let client = Client::builder()
@@ -43,8 +54,20 @@ impl LoneClient {
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut head = OutgoingHead::new(method.as_str(), target);
         let host = uri.authority().map_or("", |authority| authority.as_str());
-        head.field("host", host.as_bytes());
-        head.field("user-agent", b"ringmaster");
+        let is_given = |ours: &str| {
+            headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case(ours))
+        };
+        if !is_given("host") {
+            head.field("host", host.as_bytes());
+        }
+        if !is_given("user-agent") {
+            head.field("user-agent", b"ringmaster");
+        }
+        for (name, value) in headers {
+            head.field(name, value.as_bytes());
+        }
         head.field("connection", b"close");
         let exchange = Exchange::new(&method, head, None);
         let request = client.request(method, uri).no_decompress();

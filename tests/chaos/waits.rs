@@ -33,7 +33,7 @@ impl Scene {
     pub async fn in_trouble(&self, name: &str, trouble: &str) {
         eventually("what keeps it from starting is told", || async {
             let status = self.status().await;
-            let told = line(&status, name).and_then(|line| line["trouble"].as_str());
+            let told = line(&status, name).and_then(|line| line["last_error"].as_str());
             told.is_some_and(|told| told.contains(trouble))
         })
         .await;

@@ -106,6 +106,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         | "heartbeat-failures"
         | "heartbeat-successes"
         | "outlier-failures"
+        | "panic-threshold"
+        | "restart-limit"
         | "retry-budget"
         | "min-body-rate"
         | "max-waiting" => (["7", "8", "9"], &[]),
@@ -116,7 +118,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "fleet" | "docker-network" => (["a", "b", "c"], DOCKER),
         "pull" => (["always", "missing", "never"], DOCKER),
         "replica-security" => (["restricted", "baseline", "restricted"], DOCKER),
-        "replica-port" => (["7", "8", "9"], &["--replicas", "1"]),
+        "replica-port" | "heartbeat-port" => (["7", "8", "9"], &["--replicas", "1"]),
         "slots" => (["101", "102", "103"], &[]),
         "virtual-servers" => (["7", "8", "9"], &["--strategy", "ring"]),
         "strategy" => (["classic", "ring", "maglev"], &[]),
@@ -129,6 +131,9 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "half-closed-timeout" => (["7s", "off", "9s"], &[]),
         "max-in-flight" | "max-tunnels" | "max-connections-per-client" => (["7", "none", "9"], &[]),
         "balance-factor" => (["1.1", "2", "3"], &[]),
+        "heartbeat" => (["http", "tcp", "http"], &[]),
+        "heartbeat-header" => (["a: 1", "b: 2", "c: 3"], &[]),
+        "outlier-on" => (["errors", "5xx", "errors"], &[]),
         "heartbeat-method" => (["HEAD", "POST", "OPTIONS"], &[]),
         "heartbeat-status" => (["200", "201,202", "300-399"], &[]),
         "heartbeat-body" => (["a", "b", "c"], &[]),
@@ -151,7 +156,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
             || key.ends_with("-interval")
             || matches!(
                 key,
-                "stop-grace" | "hang-mercy" | "slow-start" | "outlier-ejection"
+                "restart-window" | "stop-grace" | "hang-mercy" | "slow-start" | "outlier-ejection"
             ) =>
         {
             (["7s", "8s", "9s"], &[])

@@ -133,6 +133,50 @@ const WRONG: &[Wrong<'_>] = &[
         ],
     ),
     args(
+        &["--heartbeat", "tcp", "--heartbeat-body", "up"],
+        &[
+            "heartbeat-body = \"up\" (from --heartbeat-body): is for --heartbeat http, but --heartbeat is tcp",
+        ],
+    ),
+    args(
+        &[
+            "--heartbeat-header",
+            "Host",
+            "--heartbeat-header",
+            "Transfer-Encoding: chunked",
+            "--heartbeat-header",
+            "X-A: 1",
+            "--heartbeat-header",
+            "x-a: 2",
+        ],
+        &[
+            "heartbeat-header = \"Host\" (from --heartbeat-header): has no ':'; allowed is 'NAME: VALUE', but for headers of the connection and the body",
+            "heartbeat-header = \"Transfer-Encoding: chunked\" (from --heartbeat-header): transfer-encoding is set by the balancer alone; allowed is 'NAME: VALUE', but for headers of the connection and the body",
+            "heartbeat-header = \"x-a: 2\" (from --heartbeat-header): x-a is given twice",
+        ],
+    ),
+    args(
+        &["--heartbeat-port", "5001"],
+        &[
+            "heartbeat-port = \"5001\" (from --heartbeat-port): 3 replicas on one machine cannot share a port for heartbeats",
+        ],
+    ),
+    args(
+        &[
+            "--unready-timeout",
+            "1ms",
+            "--panic-threshold",
+            "101",
+            "--restart-limit",
+            "0",
+        ],
+        &[
+            "unready-timeout = \"1ms\" (from --unready-timeout): too short; allowed is a duration from 100ms to 1day, or off",
+            "restart-limit = \"0\" (from --restart-limit): too small; allowed is 1 to 1000",
+            "panic-threshold = \"101\" (from --panic-threshold): too large; allowed is 0 to 100",
+        ],
+    ),
+    args(
         &["--heartbeat-path", "healthz"],
         &[
             "heartbeat-path = \"healthz\" (from --heartbeat-path): does not start with '/'; allowed is a path that starts with '/', without spaces",
@@ -326,7 +370,7 @@ const WRONG: &[Wrong<'_>] = &[
             "heartbeat_interval (from ringmaster.toml, line 2): not a known key; did you mean heartbeat-interval?",
             "colour (from ringmaster.toml, line 3): not a known key; see 'ringmaster --help'",
             "config (from ringmaster.toml, line 4): a file cannot name another file",
-            "heartbeat (from ringmaster.toml, line 5): not a known key; write heartbeat-interval = ..., keys have no sections",
+            "heartbeat (from ringmaster.toml, line 5): keys have no sections: write heartbeat-interval = ...",
         ],
     ),
     toml(

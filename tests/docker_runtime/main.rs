@@ -7,6 +7,7 @@ mod admin_calls;
 #[path = "../docker/mod.rs"]
 mod docker;
 mod ends;
+mod health;
 mod out_of_reach;
 mod records;
 mod shared;

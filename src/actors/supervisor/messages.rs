@@ -5,7 +5,7 @@ use actix::{Message, Recipient};
 use crate::actors::heartbeat_prober::{LookAtBeats, UnwatchInstance, WatchInstance};
 use crate::actors::history::HistoryEntry;
 use crate::actors::ring_state::{
-    AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing,
+    AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing, MarkUnready,
 };
 use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus};
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec, Weight};
@@ -82,6 +82,8 @@ pub struct RingLinks {
     pub leave: Recipient<LeaveRing>,
     /// A member is ready.
     pub admit: Recipient<AdmitReplica>,
+    /// A member is alive and not ready.
+    pub mark_unready: Recipient<MarkUnready>,
     /// A member is not ready any more.
     pub evict: Recipient<EvictReplica>,
     /// Tells when nothing is in flight.

@@ -14,7 +14,7 @@ use super::Supervisor;
 use super::recording::recorded;
 use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
 use crate::actors::history::Undated;
-use crate::actors::ring_state::{AdmitReplica, DrainInstance, JoinRing, LeaveRing};
+use crate::actors::ring_state::{AdmitReplica, DrainInstance, JoinRing, LeaveRing, MarkUnready};
 use crate::fleet::{ChangeError, Event, Failures, LaunchOrder, Step};
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
@@ -54,6 +54,16 @@ impl Supervisor {
                     warn!("{id} is off the ring: {reason}");
                     news.push(Undated::of(&id, "evicted").because(reason));
                     ring_has_it.push(self.evict(id, ctx));
+                }
+                Step::MarkUnready {
+                    id,
+                    endpoint,
+                    reason,
+                } => {
+                    warn!("{id} is unready and off the ring: {reason}");
+                    news.push(Undated::of(&id, "unready").because(reason));
+                    let unready = MarkUnready { id, endpoint };
+                    ring_has_it.push(ring_future(self.ring.mark_unready.send(unready)));
                 }
                 Step::Mourn { id, cause, exit } => {
                     mourning.push(self.mourn(id, &cause, exit, ctx));

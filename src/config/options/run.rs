@@ -55,7 +55,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         key: "replica-port",
         value_name: "PORT",
         help: "The port that a replica listens on",
-        fallback: Fallback::Derived("5000 in a container, else a free one"),
+        fallback: Fallback::Derived(
+            "the one that the image exposes, else 5000 in a container; a free one for a process",
+        ),
         allowed: Allowed::Whole(1, 65535),
         section: RUN,
         runtimes: SPAWNING,

@@ -7,7 +7,9 @@ use fastrand::Rng;
 use super::script::{Line, POLICY, endpoint_of};
 use super::simulation::Run;
 use super::world::{Debt, World};
-use crate::fleet::{Change, Event, Exit, Found, InstanceId, LaunchOrder, Policy, Ticket};
+use crate::fleet::{
+    Change, Event, Exit, Found, InstanceId, LaunchOrder, Policy, RestartLimit, Ticket,
+};
 use crate::ring::{ReplicaName, Weight};
 
 /// Makes up what happens next. What is likely differs from history to history, so that
@@ -53,6 +55,12 @@ impl Chance {
             spawns: self.rng.u32(..10) > 0,
             start_timeout: Duration::from_secs(*choose(&mut self.rng, &[1, 10, 120])),
             hang_mercy: Duration::from_secs(*choose(&mut self.rng, &[0, 1, 10])),
+            unready_timeout: choose(&mut self.rng, &[None, Some(1), Some(20), Some(300)])
+                .map(Duration::from_secs),
+            restart_limit: RestartLimit {
+                deaths: *choose(&mut self.rng, &[1, 3, 5]),
+                window: Duration::from_secs(*choose(&mut self.rng, &[10, 300])),
+            },
             ..POLICY
         };
         let set_up = Line::Policy {
@@ -152,7 +160,7 @@ impl Chance {
         // The youngest are the interesting ones.
         let youngest = ids.len().saturating_sub(12);
         let id = (*self.rng.choice(ids.get(youngest..)?.iter())?).clone();
-        let event = match self.rng.u32(..4) {
+        let event = match self.rng.u32(..8) {
             0 | 1 if world.policy.spawns => {
                 let exit = Exit {
                     signal: Some(9),
@@ -161,6 +169,18 @@ impl Chance {
                 Event::Exited { id, exit }
             }
             2 => Event::Refused { id },
+            3 | 4 => Event::BecameUnready {
+                id,
+                reason: "status 503".to_owned(),
+            },
+            5 => Event::ProbeFailed {
+                id,
+                reason: "status 404".to_owned(),
+            },
+            6 => Event::HealthcheckChanged {
+                id,
+                healthy: self.of_100(20),
+            },
             _ => Event::FellSilent { id },
         };
         let possible = world.allows(&Line::Report(event.clone()));
@@ -170,8 +190,11 @@ impl Chance {
     /// What another balancer does, or the engine.
     fn neighbour(&mut self, world: &World) -> Event {
         let ids: Vec<_> = world.instances.keys().collect();
-        match (self.rng.u32(..4), self.rng.choice(ids)) {
+        match (self.rng.u32(..5), self.rng.choice(ids)) {
             (0, _) => Event::Recovered,
+            (4, _) => Event::NameFreed {
+                replica: self.name(),
+            },
             (1, Some(id)) => Event::Disowned { id: id.clone() },
             _ => {
                 let Found { mut order, .. } = self.found();

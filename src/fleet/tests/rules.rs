@@ -57,7 +57,9 @@ impl World {
             }
             Step::Answer { ticket, outcome } => self.answer(*ticket, outcome),
             Step::Report { .. } => Ok(()),
-            Step::Watch { id, endpoint } | Step::Admit { id, endpoint } => {
+            Step::Watch { id, endpoint }
+            | Step::Admit { id, endpoint }
+            | Step::MarkUnready { id, endpoint, .. } => {
                 let right = *endpoint == endpoint_of(id);
                 hold(right, "an instance is where it was started", || {
                     format!("{id} is not at {endpoint}")
@@ -111,10 +113,12 @@ impl World {
             self.members.retain(|member| member != name);
         }
         for (id, instance) in &mut self.instances {
-            if names.contains(&id.replica) && std::mem::take(&mut instance.admitted) {
-                instance.left = true;
+            if names.contains(&id.replica) {
+                instance.left |= instance.admitted || instance.unready;
+                (instance.admitted, instance.unready) = (false, false);
             }
         }
+        self.replacing_unready.retain(|name| !names.contains(name));
         Ok(())
     }
 
@@ -126,6 +130,10 @@ impl World {
         let of_name = || self.instances_of(&id.replica);
         let other_admitted = of_name().any(|(other, i)| other != id && i.admitted);
         let other_watched = of_name().any(|(other, i)| other != id && i.watched);
+        let others_unready = self.instances.iter();
+        let others_unready = others_unready.filter(|(other, i)| *other != id && i.unready);
+        let others_unready = others_unready.count();
+        let replacing = &mut self.replacing_unready;
         let instance = self.instances.get_mut(id);
         let Some(instance) = instance.filter(|instance| instance.launched) else {
             return hold(false, "no step is about an unknown instance", how);
@@ -150,19 +158,41 @@ impl World {
                 hold(is_member, "only members are admitted", how)?;
                 let serves = instance.runs() && instance.watched;
                 hold(serves, "the admitted runs and is watched", how)?;
+                hold(instance.up, "only who answers is admitted", how)?;
+                hold(!instance.unhealthy, "no unhealthy one is admitted", how)?;
                 instance.admitted = true;
                 instance.ever_admitted = true;
+                instance.unready = false;
+                replacing.remove(&id.replica);
+            }
+            Step::MarkUnready { .. } => {
+                let how = || format!("{step:?} {instance:?}");
+                hold(is_member, "only members are unready", how)?;
+                hold(!instance.unready, "an instance is marked once", how)?;
+                let was_ready = instance.ever_admitted;
+                hold(was_ready, "only who has been ready is unready", how)?;
+                instance.admitted = false;
+                instance.unready = true;
             }
             Step::Evict { .. } => {
-                hold(instance.admitted, "only the admitted is evicted", how)?;
+                let serves = instance.admitted || instance.unready;
+                hold(serves, "only who serves is evicted", how)?;
                 instance.admitted = false;
+                instance.unready = false;
             }
-            Step::Mourn { exit, .. } => {
+            Step::Mourn { exit, cause, .. } => {
                 hold(!instance.mourned, "an instance is mourned once", how)?;
                 hold(spawns, "what somebody else runs is not mourned", how)?;
                 let known = exit.is_none() || instance.exited;
                 hold(known, "an end is told as it was reported", how)?;
                 instance.mourned = true;
+                if cause.starts_with("unready for") {
+                    let others = others_unready > 0 && !replacing.is_empty();
+                    hold(!others, "one unready replica is replaced at a time", || {
+                        format!("{step:?} while {replacing:?} are")
+                    })?;
+                    replacing.insert(id.replica.clone());
+                }
             }
             Step::Disown { .. } => hold(!stopping, "the end disowns nobody", how)?,
             Step::Drain { .. } => {
@@ -174,7 +204,7 @@ impl World {
                 hold(spawns, "what somebody else runs is not stopped", how)?;
                 hold(!instance.watched, "what is watched is not stopped", how)?;
                 hold(
-                    !instance.admitted || stopping,
+                    !(instance.admitted || instance.unready) || stopping,
                     "evicted first, stopped second",
                     how,
                 )?;
@@ -189,6 +219,7 @@ impl World {
                 let tries = instance.stop_failures;
                 hold(tries < STOP_ATTEMPTS, "no stop is tried for ever", how)?;
                 instance.admitted = false;
+                instance.unready = false;
                 instance.draining = false;
                 instance.stopping += 1;
             }
@@ -266,6 +297,7 @@ impl World {
             })?;
         }
         let patience = LONGEST_WAIT.max(self.policy.start_timeout);
+        let patience = patience.max(self.policy.unready_timeout.unwrap_or_default());
         let soon = wakes_at.is_none_or(|at| at <= self.now + patience);
         hold(soon, "no wait is longer than a minute or so", || {
             format!("{wakes_at:?}")
@@ -315,7 +347,8 @@ impl World {
             let launched = steps
                 .iter()
                 .any(|step| matches!(step, Step::Launch(order) if order.id.replica == name));
-            let reported = matches!(line, Line::Report(event) if *event != Event::Recovered);
+            let reported = matches!(line, Line::Report(event)
+                if !matches!(event, Event::Recovered | Event::NameFreed { .. }));
             let at_once = launched && reported;
             hold(
                 !at_once || in_a_row <= 1,

@@ -2,7 +2,7 @@
 //! and the callers, kept up to date from the reports that go in and the steps that come
 //! out, and from nothing else. So any part of a history can be played again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::script::{Line, endpoint_of};
 use crate::fleet::{Change, Event, Found, InstanceId, Policy, Ticket, Time};
@@ -30,6 +30,10 @@ pub struct Instance {
     /// Whether the prober has reported that it answers.
     pub up: bool,
     pub admitted: bool,
+    /// Off the ring, and still asked when too few are ready.
+    pub unready: bool,
+    /// Its image's HEALTHCHECK says so.
+    pub unhealthy: bool,
     pub ever_admitted: bool,
     /// Its replica left the ring while it was admitted.
     pub left: bool,
@@ -82,6 +86,8 @@ pub struct World {
     /// Requests that have not been answered.
     pub requests: VecDeque<(Ticket, Change)>,
     pub deaths: BTreeMap<ReplicaName, Deaths>,
+    /// Replicas of which an unready instance is being replaced.
+    pub replacing_unready: BTreeSet<ReplicaName>,
 }
 
 /// Something that the world owes the fleet an answer to.
@@ -89,6 +95,7 @@ pub struct World {
 pub enum Debt {
     Launch(InstanceId),
     FirstAnswer(InstanceId),
+    Healthy(InstanceId),
     Drain(InstanceId),
     Stop(InstanceId),
 }
@@ -102,6 +109,7 @@ impl Debt {
                 Event::Launched { id, endpoint }
             }
             Self::FirstAnswer(id) => Event::Answered { id },
+            Self::Healthy(id) => Event::HealthcheckChanged { id, healthy: true },
             Self::Drain(id) => Event::Drained { id },
             Self::Stop(id) => Event::Stopped { id },
         }
@@ -120,6 +128,7 @@ impl World {
             roster: Vec::new(),
             requests: VecDeque::new(),
             deaths: BTreeMap::new(),
+            replacing_unready: BTreeSet::new(),
         }
     }
 
@@ -127,6 +136,7 @@ impl World {
     pub fn allows(&self, line: &Line) -> bool {
         match line {
             Line::Report(Event::Recovered) => true,
+            Line::Report(Event::NameFreed { .. }) => self.policy.spawns,
             // Other balancers' instances are news only once.
             Line::Report(Event::Appeared { order, .. }) => {
                 self.policy.spawns && !self.instances.contains_key(&order.id)
@@ -209,7 +219,8 @@ impl World {
             }
             Event::Exited { .. } => instance.exited = true,
             Event::Answered { .. } => instance.up = instance.watched,
-            Event::FellSilent { .. } => instance.up = false,
+            Event::FellSilent { .. } | Event::BecameUnready { .. } => instance.up = false,
+            Event::HealthcheckChanged { healthy, .. } => instance.unhealthy = !healthy,
             Event::Drained { .. } => {
                 instance.draining = false;
                 instance.drained = true;
@@ -231,6 +242,8 @@ impl World {
             | Event::Overtaken { .. }
             | Event::Appeared { .. }
             | Event::Relocated { .. }
+            | Event::ProbeFailed { .. }
+            | Event::NameFreed { .. }
             | Event::Recovered
             | Event::Tick => {}
         }
@@ -254,6 +267,9 @@ impl World {
             // The prober reports flips: what is up already is not reported again.
             if instance.watched && !instance.up {
                 debts.push(Debt::FirstAnswer(id.clone()));
+            }
+            if instance.watched && instance.unhealthy {
+                debts.push(Debt::Healthy(id.clone()));
             }
             if instance.draining {
                 debts.push(Debt::Drain(id.clone()));
@@ -282,6 +298,9 @@ pub fn about(event: &Event) -> Option<&InstanceId> {
         | Event::Exited { id, .. }
         | Event::Answered { id }
         | Event::FellSilent { id }
+        | Event::BecameUnready { id, .. }
+        | Event::ProbeFailed { id, .. }
+        | Event::HealthcheckChanged { id, .. }
         | Event::Refused { id }
         | Event::Drained { id }
         | Event::Stopped { id }
@@ -289,7 +308,7 @@ pub fn about(event: &Event) -> Option<&InstanceId> {
         | Event::Disowned { id }
         | Event::StopFailed { id, .. } => Some(id),
         Event::Appeared { order, .. } => Some(&order.id),
-        Event::Relocated { .. } | Event::Recovered | Event::Tick => None,
+        Event::Relocated { .. } | Event::NameFreed { .. } | Event::Recovered | Event::Tick => None,
     }
 }
 
@@ -299,7 +318,11 @@ fn fits(instance: &Instance, event: &Event) -> bool {
         Event::Launched { .. } => instance.launching || instance.launched,
         Event::LaunchFailed { .. } => instance.launching || instance.launch_failed,
         Event::Exited { .. } => instance.launching || instance.launched || instance.exited,
-        Event::Answered { .. } | Event::FellSilent { .. } => instance.ever_watched,
+        Event::Answered { .. }
+        | Event::FellSilent { .. }
+        | Event::BecameUnready { .. }
+        | Event::ProbeFailed { .. } => instance.ever_watched,
+        Event::HealthcheckChanged { .. } => instance.launched,
         Event::Refused { .. } => instance.ever_admitted,
         Event::Drained { .. } => instance.draining || instance.drained,
         Event::Stopped { .. } => instance.stopping > 0 || instance.stopped,
@@ -309,6 +332,7 @@ fn fits(instance: &Instance, event: &Event) -> bool {
         Event::Overtaken { .. }
         | Event::Appeared { .. }
         | Event::Relocated { .. }
+        | Event::NameFreed { .. }
         | Event::Recovered => false,
         Event::Tick => false,
     }

@@ -40,9 +40,42 @@ const NOBODY: &str = "65534:65534";
 /// A writable place for programs that need one, in memory and so within the memory limit.
 const TMPFS: (&str, &str) = ("/tmp", "rw,nosuid,nodev,noexec,mode=1777");
 
-/// The port that replicas are told to listen on.
-pub(super) fn port(settings: &DockerSettings) -> u16 {
-    settings.template.port.unwrap_or(DEFAULT_PORT)
+/// The port that replicas are told to listen on: the one that was asked for, else the one that
+/// the image exposes if it names one.
+pub(super) fn port(settings: &DockerSettings, image: &ImageFacts) -> u16 {
+    let exposed = match image.exposed[..] {
+        [port] => Some(port),
+        _ => None,
+    };
+    settings.template.port.or(exposed).unwrap_or(DEFAULT_PORT)
+}
+
+/// What to do about a container in which nothing listens on `port`.
+pub(super) fn port_hint(port: u16, image: &ImageFacts) -> String {
+    match image.exposed[..] {
+        [exposed] if exposed != port => {
+            format!("the image exposes {exposed}: --replica-port {exposed}")
+        }
+        [_, _, ..] if !image.exposed.contains(&port) => {
+            let ports: Vec<_> = image.exposed.iter().map(u16::to_string).collect();
+            format!(
+                "the image exposes {}: --replica-port takes one",
+                ports.join(", ")
+            )
+        }
+        _ => format!("the program has to listen on 0.0.0.0:{port}, as PORT says"),
+    }
+}
+
+/// The TCP ports that an image exposes, from `80/tcp` and the like.
+pub(super) fn exposed(ports: &[String]) -> Vec<u16> {
+    let port = |text: &String| {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        port.parse().ok().filter(|_| protocol == "tcp")
+    };
+    let mut ports: Vec<u16> = ports.iter().filter_map(port).collect();
+    ports.sort_unstable();
+    ports
 }
 
 /// What an image says about its containers.
@@ -51,6 +84,8 @@ pub(super) struct ImageFacts {
     /// Its `USER`.
     pub(super) user: String,
     pub(super) labels: HashMap<String, String>,
+    /// The TCP ports of its `EXPOSE`, in order.
+    pub(super) exposed: Vec<u16>,
 }
 
 /// The labels that make a container no service of a compose project, whoever built its image:
@@ -68,7 +103,7 @@ pub(super) fn describe(
 ) -> ContainerCreateBody {
     let template = &settings.template;
     let replica = &order.id.replica;
-    let port = port(settings).to_string();
+    let port = port(settings, image).to_string();
 
     let fill_in = |argument: &String| {
         let argument = argument.replace("{port}", &port);
@@ -153,6 +188,8 @@ pub(super) struct Record {
     pub(super) running: bool,
     /// It was created and never ran: somebody is about to start it, or never got that far.
     pub(super) starting: bool,
+    /// Its image's own HEALTHCHECK says unhealthy.
+    pub(super) unhealthy: bool,
     /// Where it listens, if it runs and is attached to our network.
     pub(super) endpoint: Option<SocketAddr>,
     /// The hash of the definition that it was started by; none if somebody else started it.
@@ -190,6 +227,9 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
         },
         running,
         starting: summary.state == Some(State::CREATED),
+        unhealthy: summary
+            .status
+            .is_some_and(|text| text.contains("(unhealthy)")),
         endpoint: (address.filter(|_| running)).map(|address| SocketAddr::new(address, port)),
         definition: labels.get(DEFINITION).cloned(),
     })
@@ -271,6 +311,46 @@ mod tests {
             body.env.unwrap(),
             ["PORT=8080", "SERVER_ID=S1", "COLOUR=blue"]
         );
+    }
+
+    #[test]
+    fn an_image_that_exposes_one_port_says_where_it_listens() {
+        let image = |ports: &[&str]| ImageFacts {
+            exposed: exposed(
+                &ports
+                    .iter()
+                    .map(|&port| port.to_owned())
+                    .collect::<Vec<_>>(),
+            ),
+            ..Default::default()
+        };
+        let mut settings = settings();
+        assert_eq!(port(&settings, &image(&["80/tcp"])), 8080);
+        settings.template.port = None;
+        for (ports, expected) in [
+            (&["80/tcp"][..], 80),
+            (&["80/tcp", "53/udp"], 80),
+            (&["443/tcp", "80/tcp"], 5000),
+            (&["53/udp"], 5000),
+            (&[], 5000),
+        ] {
+            assert_eq!(port(&settings, &image(ports)), expected, "{ports:?}");
+        }
+        let body = describe(&settings, &order(), &image(&["80/tcp"]));
+        assert_eq!(body.env.unwrap()[0], "PORT=80");
+        for (ports, hint) in [
+            (&["80/tcp"][..], "the image exposes 80: --replica-port 80"),
+            (
+                &["443/tcp", "80/tcp"],
+                "the image exposes 80, 443: --replica-port takes one",
+            ),
+            (
+                &["5000/tcp"],
+                "the program has to listen on 0.0.0.0:5000, as PORT says",
+            ),
+        ] {
+            assert_eq!(port_hint(5000, &image(ports)), hint);
+        }
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Engine {
         Ok(ImageFacts {
             user: config.user.unwrap_or_default(),
             labels: config.labels.unwrap_or_default(),
+            exposed: container::exposed(&config.exposed_ports.unwrap_or_default()),
         })
     }
 

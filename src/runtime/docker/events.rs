@@ -50,6 +50,7 @@ pub(super) type News = UnboundedSender<RuntimeEvent>;
 /// Every unasked-for death from now on.
 pub(super) fn watch(inner: Rc<Inner>) -> LocalBoxStream<'static, RuntimeEvent> {
     let (news, heard) = unbounded();
+    inner.news.replace(Some(news.clone()));
     // The listening rides along with the stream: polled with it, dropped with it.
     let listening = listen(inner, news).into_stream();
     stream::select(heard, listening.filter_map(|()| async { None })).boxed_local()
@@ -141,7 +142,12 @@ impl Inner {
         // Before anything newer is heard.
         for record in listed {
             match self.role(&record) {
-                Role::Holder => self.appeared(record, news),
+                Role::Holder => {
+                    if record.running {
+                        self.report_health(record.order.id.clone(), !record.unhealthy, news);
+                    }
+                    self.appeared(record, news);
+                }
                 Role::Leaving => self.disowned(&record.container, record.order.id, news),
                 Role::Dead | Role::Stranger => {}
             }
@@ -222,7 +228,15 @@ impl Inner {
             ("type".to_owned(), own(&["container"])),
             (
                 "event".to_owned(),
-                own(&["create", "start", "rename", "die", "oom", "destroy"]),
+                own(&[
+                    "create",
+                    "start",
+                    "rename",
+                    "die",
+                    "oom",
+                    "destroy",
+                    "health_status",
+                ]),
             ),
             (
                 "label".to_owned(),
@@ -254,6 +268,8 @@ impl Inner {
                     let _ = news.unbounded_send(RuntimeEvent::RecordRemoved { version });
                 }
             }
+            (Some("health_status: unhealthy"), Some(id)) => self.report_health(id, false, news),
+            (Some("health_status: healthy"), Some(id)) => self.report_health(id, true, news),
             (Some("oom"), _) => self.book.borrow_mut().ran_out_of_memory(&container),
             (Some("rename"), Some(id)) if leaves(&id) => self.disowned(&container, id, news),
             // Its new name has gone unheard.
@@ -273,6 +289,11 @@ impl Inner {
         }
     }
 
+    /// Tells what the image's own HEALTHCHECK says, which may be known.
+    fn report_health(&self, id: InstanceId, healthy: bool, news: &News) {
+        let _ = news.unbounded_send(RuntimeEvent::HealthcheckChanged { id, healthy });
+    }
+
     fn report(&self, news: &News, container: &str, exit: Exit) {
         if let Some(event) = self.book.borrow_mut().died(container, exit) {
             let _ = news.unbounded_send(event);
@@ -281,7 +302,7 @@ impl Inner {
 }
 
 /// How the engine takes a time.
-fn seconds(time: SystemTime) -> String {
+pub(super) fn seconds(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     let since = since.unwrap_or_default();
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())

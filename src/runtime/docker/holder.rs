@@ -6,7 +6,10 @@
 //! up (it hangs, and would not stop), and from what cannot be reached.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::SystemTime;
 
+use actix::spawn;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status};
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder};
 use log::{debug, info, warn};
@@ -29,11 +32,12 @@ impl Inner {
     /// Deals with whoever holds the name. With patience, one that was created and does not
     /// run yet is waited for: another balancer is about to start it.
     pub(super) async fn make_way(
-        &self,
+        self: &Rc<Self>,
         name: &str,
         order: &LaunchOrder,
         patient: bool,
     ) -> Result<Holder, RuntimeError> {
+        let asked_at = SystemTime::now();
         let lock = self.lock(&order.id.replica);
         let _held = lock.lock().await;
         let holder = match self.engine.inspect(name).await {
@@ -52,6 +56,10 @@ impl Inner {
             read_instance(labels).filter(|i| ours && i.replica == order.id.replica)
         });
         let (Some(id), Some(container)) = (instance, holder.id.clone()) else {
+            if let Some(foreigner) = holder.id {
+                let replica = order.id.replica.clone();
+                spawn(Rc::clone(self).await_removal(foreigner, replica, asked_at));
+            }
             return Err(RuntimeError(format!(
                 "the container name {name} is taken by a container that is not of fleet {fleet}"
             )));

@@ -105,6 +105,7 @@ mod tests {
             name: String::new(),
             running: false,
             starting: false,
+            unhealthy: false,
             endpoint: None,
             definition: None,
         }

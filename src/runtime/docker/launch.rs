@@ -95,7 +95,7 @@ impl Inner {
     }
 
     async fn try_launch(
-        &self,
+        self: &Rc<Self>,
         launch: &Launch,
         order: &LaunchOrder,
     ) -> Result<Running, RuntimeError> {
@@ -130,7 +130,7 @@ impl Inner {
     }
 
     /// Creates the container, moving a dead predecessor out of its name.
-    async fn create(&self, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
+    async fn create(self: &Rc<Self>, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
         let name = container_name(&self.settings.fleet, &order.id.replica);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let body = describe(&self.settings, order, &self.image.borrow());
@@ -179,7 +179,7 @@ impl Inner {
         let network = &settings.network;
         let ip =
             ip.ok_or_else(|| RuntimeError(format!("it has no address in network {network}")))?;
-        Ok(SocketAddr::new(ip, port(settings)))
+        Ok(SocketAddr::new(ip, port(settings, &self.image.borrow())))
     }
 
     /// Why a container that has ended at its start did so.

@@ -17,6 +17,7 @@ mod book;
 mod container;
 mod engine;
 mod events;
+mod foreign_holder;
 mod gateway;
 mod holder;
 mod inventory;
@@ -53,6 +54,7 @@ pub use crate::runtime::docker::record_store::DockerRecordStore;
 
 use crate::runtime::docker::book::{Book, ContainerId};
 use crate::runtime::docker::container::{ImageFacts, Record};
+use crate::runtime::docker::events::News;
 use crate::runtime::docker::inventory::{newest_of_each, outdated};
 use crate::runtime::docker::names::Role;
 use crate::runtime::{
@@ -129,6 +131,10 @@ struct Inner {
     strangers: RefCell<HashSet<ContainerId>>,
     /// Instances that an earlier balancer started by another definition.
     outdated: RefCell<HashSet<InstanceId>>,
+    /// Where news is told; none before somebody listens.
+    news: RefCell<Option<News>>,
+    /// Foreign containers that have a name of ours, and whose end is waited for.
+    watched_foreigners: RefCell<HashSet<ContainerId>>,
     /// This balancer is about to end: see `question`.
     ending: Cell<bool>,
     /// What keeps the engine from answering.
@@ -160,6 +166,8 @@ impl DockerRuntime {
             networks_made: Cell::new(0),
             strangers: RefCell::default(),
             outdated: RefCell::default(),
+            news: RefCell::default(),
+            watched_foreigners: RefCell::default(),
             ending: Cell::new(false),
             trouble: RefCell::default(),
         };
@@ -215,6 +223,10 @@ impl Runtime for DockerRuntime {
 
     fn last_words(&self, id: InstanceId) -> LocalBoxFuture<'static, LastWords> {
         Rc::clone(&self.inner).last_words(id).boxed_local()
+    }
+
+    fn port_hint(&self, port: u16) -> Option<String> {
+        Some(container::port_hint(port, &self.inner.image.borrow()))
     }
 
     fn whereabouts(&self, id: &InstanceId) -> Option<Whereabouts> {

@@ -258,6 +258,14 @@ impl Runtime for ProcessRuntime {
         async { checked }.boxed_local()
     }
 
+    fn port_hint(&self, _: u16) -> Option<String> {
+        let hint = match self.inner.template.port {
+            Some(_) => "--replica-port says where the program listens",
+            None => "the program has to listen on $PORT, or on {port} in --command",
+        };
+        Some(hint.to_owned())
+    }
+
     fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
         let started = self.inner.start(&order.id);
         let id = order.id;

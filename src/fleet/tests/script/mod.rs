@@ -4,9 +4,13 @@
 //! ```text
 //! # A comment.
 //! policy start-timeout=10s grace=5s mercy=10s static ordinals       (all of them optional)
+//! policy unready-timeout=5m | off   restart-limit=5/5m
 //! start Server1 Server2                   adopt Server1/2 running, Server2/1 ended weight=5
 //! launched Server1/1                      launch failed Server1/1: no such image
 //! answered Server1/1                      silent Server1/1
+//! unready Server1/1: status 503           probe failed Server1/1: status 404
+//! unhealthy Server1/1                     healthy Server1/1
+//! name freed Server1
 //! refused Server1/1                       exited Server1/1 signal 9 | code 1 | oom | gone
 //! drained Server1/1                       stopped Server1/1
 //! stop failed Server1/1: device busy      shut down     hand over
@@ -26,7 +30,9 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::fleet::{Change, Event, Fleet, Found, InstanceId, Policy, Step, Ticket, Time};
+use crate::fleet::{
+    Change, Event, Fleet, Found, InstanceId, Policy, RestartLimit, Step, Ticket, Time,
+};
 use crate::ring::{Member, ReplicaName};
 use write::{duration, step_words, words};
 
@@ -69,6 +75,11 @@ pub const POLICY: Policy = Policy {
     start_timeout: Duration::from_secs(10),
     stop_grace: Duration::from_secs(5),
     hang_mercy: Duration::ZERO,
+    unready_timeout: Some(Duration::from_secs(300)),
+    restart_limit: RestartLimit {
+        deaths: 5,
+        window: Duration::from_secs(300),
+    },
     spawns: true,
 };
 

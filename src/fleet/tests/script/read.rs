@@ -1,7 +1,7 @@
 //! From text to [`Line`]s.
 
 use super::{Line, POLICY, Question, endpoint_of};
-use crate::fleet::{Change, Event, Exit, Found, InstanceId, LaunchOrder, Ticket};
+use crate::fleet::{Change, Event, Exit, Found, InstanceId, LaunchOrder, RestartLimit, Ticket};
 use crate::ring::{ReplicaName, Weight};
 
 impl Line {
@@ -51,6 +51,17 @@ fn parse_policy(text: &str) -> Option<Line> {
             }
             Some(("grace", time)) => policy.stop_grace = humantime::parse_duration(time).ok()?,
             Some(("mercy", time)) => policy.hang_mercy = humantime::parse_duration(time).ok()?,
+            Some(("unready-timeout", "off")) => policy.unready_timeout = None,
+            Some(("unready-timeout", time)) => {
+                policy.unready_timeout = Some(humantime::parse_duration(time).ok()?);
+            }
+            Some(("restart-limit", limit)) => {
+                let (deaths, window) = limit.split_once('/')?;
+                policy.restart_limit = RestartLimit {
+                    deaths: deaths.parse().ok()?,
+                    window: humantime::parse_duration(window).ok()?,
+                };
+            }
             None if word == "static" => policy.spawns = false,
             None if word == "ordinals" => ordinals = true,
             _ => return None,
@@ -148,6 +159,18 @@ fn parse_report(text: &str) -> Option<Event> {
         let endpoint = endpoint?;
         return Some(Event::Appeared { order, endpoint });
     }
+    if let Some(name) = text.strip_prefix("name freed ") {
+        let replica = name.parse().ok()?;
+        return Some(Event::NameFreed { replica });
+    }
+    if let Some(rest) = text.strip_prefix("unready ") {
+        let (id, reason) = failed(rest)?;
+        return Some(Event::BecameUnready { id, reason });
+    }
+    if let Some(rest) = text.strip_prefix("probe failed ") {
+        let (id, reason) = failed(rest)?;
+        return Some(Event::ProbeFailed { id, reason });
+    }
     if let Some(rest) = text.strip_prefix("stop failed ") {
         let (id, reason) = failed(rest)?;
         return Some(Event::StopFailed { id, reason });
@@ -173,6 +196,8 @@ fn parse_report(text: &str) -> Option<Event> {
             Event::Launched { id, endpoint }
         }
         ("answered", "") => Event::Answered { id },
+        ("healthy", "") => Event::HealthcheckChanged { id, healthy: true },
+        ("unhealthy", "") => Event::HealthcheckChanged { id, healthy: false },
         ("silent", "") => Event::FellSilent { id },
         ("refused", "") => Event::Refused { id },
         ("drained", "") => Event::Drained { id },

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Line, POLICY, Question, endpoint_of};
-use crate::fleet::{Change, Event, Found, InstanceId, Step, Ticket};
+use crate::fleet::{Change, Event, Found, InstanceId, RestartLimit, Step, Ticket};
 use crate::ring::Weight;
 
 impl Display for Line {
@@ -22,6 +22,14 @@ impl Display for Line {
                 }
                 if policy.hang_mercy != POLICY.hang_mercy {
                     write!(f, " mercy={}", compact(policy.hang_mercy))?;
+                }
+                if policy.unready_timeout != POLICY.unready_timeout {
+                    let timeout = policy.unready_timeout.map_or("off".to_owned(), compact);
+                    write!(f, " unready-timeout={timeout}")?;
+                }
+                if policy.restart_limit != POLICY.restart_limit {
+                    let RestartLimit { deaths, window } = policy.restart_limit;
+                    write!(f, " restart-limit={deaths}/{}", compact(window))?;
                 }
                 f.write_str(if policy.spawns { "" } else { " static" })?;
                 f.write_str(if *ordinals { " ordinals" } else { "" })
@@ -102,6 +110,13 @@ fn report_words(event: &Event) -> String {
         }
         Event::Answered { id } => format!("answered {}", id_words(id)),
         Event::FellSilent { id } => format!("silent {}", id_words(id)),
+        Event::BecameUnready { id, reason } => format!("unready {}: {reason}", id_words(id)),
+        Event::ProbeFailed { id, reason } => format!("probe failed {}: {reason}", id_words(id)),
+        Event::HealthcheckChanged { id, healthy } => {
+            let says = if *healthy { "healthy" } else { "unhealthy" };
+            format!("{says} {}", id_words(id))
+        }
+        Event::NameFreed { replica } => format!("name freed {replica}"),
         Event::Refused { id } => format!("refused {}", id_words(id)),
         Event::Drained { id } => format!("drained {}", id_words(id)),
         Event::Stopped { id } => format!("stopped {}", id_words(id)),
@@ -157,6 +172,11 @@ pub(super) fn step_words(step: &Step, ordinals: bool) -> String {
         }
         Step::Admit { id, endpoint } => format!("admit {}", place(id, endpoint)),
         Step::Evict { id, reason } => format!("evict {} ({reason})", id_words(id)),
+        Step::MarkUnready {
+            id,
+            endpoint,
+            reason,
+        } => format!("mark unready {} ({reason})", place(id, endpoint)),
         Step::Mourn { id, cause, .. } => format!("mourn {} ({cause})", id_words(id)),
         Step::Leave(names) => format!("leave {}", words(names)),
         Step::Drain { id } => format!("drain {}", id_words(id)),

@@ -1,0 +1,165 @@
+//! A replica that is alive and not ready: it answers heartbeats with a bad status, or its image's
+//! own HEALTHCHECK says that it is unhealthy.
+//!
+//! It is off the ring and stays as it is, since a restart mends no database that is down. It is
+//! replaced after `--unready-timeout`, and never more than one at a time while others are
+//! unready: the instance that still shows its error page is better than none.
+
+use std::net::SocketAddr;
+
+use super::Fleet;
+use super::event::Step;
+use super::instance::InstanceId;
+use super::lifecycle::{Phase, Time};
+use crate::human::duration;
+
+/// Why a replica is unready whose heartbeats are well.
+pub(super) const UNHEALTHY: &str = "the image's HEALTHCHECK says unhealthy";
+
+impl Fleet {
+    /// An instance that has been ready answers heartbeats with a bad status.
+    pub(super) fn became_unready(
+        &mut self,
+        id: &InstanceId,
+        reason: String,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        self.replicas[index].answers_well = false;
+        self.make_unready(index, reason, now, steps);
+    }
+
+    /// An image's own HEALTHCHECK has changed its mind about an instance.
+    pub(super) fn healthcheck_changed(
+        &mut self,
+        id: &InstanceId,
+        healthy: bool,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let Some(index) = self.current(id) else {
+            return;
+        };
+        let replica = &mut self.replicas[index];
+        let changed = replica.unhealthy == healthy;
+        replica.unhealthy = !healthy;
+        match (healthy, &replica.phase) {
+            (false, Phase::Probing { .. }) => {
+                self.probe_failed(id, UNHEALTHY.to_owned(), now, steps);
+            }
+            (false, Phase::Ready { .. }) => {
+                self.make_unready(index, UNHEALTHY.to_owned(), now, steps);
+            }
+            (true, Phase::Probing { .. } | Phase::Unready { .. })
+                if changed && replica.answers_well =>
+            {
+                self.become_ready(index, now, steps);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a replica off the ring that is alive, from wherever it is.
+    pub(super) fn make_unready(
+        &mut self,
+        index: usize,
+        reason: String,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let timeout = self.policy.unready_timeout.filter(|_| self.policy.spawns);
+        let start_deadline = self.start_deadline(now);
+        let replica = &mut self.replicas[index];
+        let (endpoint, healthy_for): (SocketAddr, _) = match replica.phase {
+            Phase::Ready { endpoint, .. } if !replica.member => {
+                // Its siblings are still starting: it goes back to them.
+                replica.probe_failure = Some(reason);
+                replica.phase = Phase::Probing {
+                    endpoint,
+                    deadline: start_deadline,
+                    warn_at: None,
+                };
+                return;
+            }
+            Phase::Ready { endpoint, since } => (endpoint, now.saturating_sub(since)),
+            Phase::Hung {
+                endpoint,
+                healthy_for,
+                ..
+            } => (endpoint, healthy_for),
+            Phase::Unready { .. } => {
+                replica.last_error = Some(reason);
+                return;
+            }
+            _ => return,
+        };
+        replica.phase = Phase::Unready {
+            endpoint,
+            healthy_for,
+            until: timeout.map(|timeout| now.saturating_add(timeout)),
+        };
+        replica.last_error = Some(reason.clone());
+        let id = replica.id();
+        steps.push(Step::MarkUnready {
+            id,
+            endpoint,
+            reason,
+        });
+    }
+
+    /// Whether an unready replica may be replaced now.
+    pub(super) fn may_replace_unready(&self) -> bool {
+        let members = || self.replicas.iter().filter(|r| r.is_desired());
+        let is_unready = |r: &&super::Replica| matches!(r.phase, Phase::Unready { .. });
+        let is_starting = |r: &super::Replica| {
+            !matches!(
+                r.phase,
+                Phase::Ready { .. } | Phase::Unready { .. } | Phase::Hung { .. }
+            )
+        };
+        let others_are_unready = members().filter(is_unready).count() > 1;
+        !members().any(|r| r.replaces_unready)
+            && !(others_are_unready && members().any(is_starting))
+    }
+
+    /// Replaces the replica whose time as an unready one was over first, if that is allowed.
+    pub(super) fn replace_unready(&mut self, now: Time, steps: &mut Vec<Step>) {
+        let (Some(timeout), false) = (self.policy.unready_timeout, self.stopping) else {
+            return;
+        };
+        let due = self.replicas.iter().enumerate();
+        let due = due.filter_map(|(index, replica)| match replica.phase {
+            Phase::Unready {
+                until: Some(until),
+                healthy_for,
+                ..
+            } if until <= now => Some((until, index, healthy_for)),
+            _ => None,
+        });
+        let Some((_, index, healthy_for)) = due.min() else {
+            return;
+        };
+        if !self.may_replace_unready() {
+            return;
+        }
+        let replica = &mut self.replicas[index];
+        replica.replaces_unready = true;
+        let id = replica.id();
+        let cause = match &replica.last_error {
+            Some(reason) => format!("unready for {}: {reason}", duration(timeout)),
+            None => format!("unready for {}", duration(timeout)),
+        };
+        steps.push(Step::Evict {
+            id: id.clone(),
+            reason: cause.clone(),
+        });
+        self.mourn(index, &cause, None, steps);
+        steps.push(Step::Unwatch { id });
+        // It is alive, and may finish what it holds.
+        let grace = self.policy.stop_grace;
+        self.clear(index, healthy_for, grace, steps);
+    }
+}

@@ -1,0 +1,61 @@
+//! Panic: when too few members are ready, requests go to unready ones, too.
+//!
+//! A member that is alive and says that it cannot serve is off the ring, as long as enough others
+//! are left. If nearly all of them say so, the cause is what they share (a database that is down),
+//! and a client is served best by the application's own error page. Envoy calls it the panic
+//! threshold.
+
+/// The percentage of ready members below which unready ones get requests; 0: never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PanicThreshold(u8);
+
+impl PanicThreshold {
+    /// A threshold from 0 to 100 percent.
+    pub fn new(percent: u8) -> Option<Self> {
+        (percent <= 100).then_some(Self(percent))
+    }
+
+    /// The percentage.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
+    /// Whether requests go to the unready, too: `ready / (ready + unready)` is below the
+    /// threshold. Not while none is unready, whatever the threshold.
+    pub fn is_panic(self, ready: usize, unready: usize) -> bool {
+        unready > 0
+            && ready.saturating_mul(100)
+                < ready.saturating_add(unready).saturating_mul(self.0.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_begins_below_the_threshold_and_needs_somebody_unready() {
+        for (percent, ready, unready, expected) in [
+            (50, 3, 0, false),
+            (50, 0, 0, false),
+            (50, 2, 1, false),
+            // Exactly the threshold is not below it.
+            (50, 1, 1, false),
+            (50, 1, 2, true),
+            (50, 0, 1, true),
+            (100, 99, 1, true),
+            (100, 99, 0, false),
+            (0, 0, 5, false),
+            (34, 1, 2, true),
+            (33, 1, 2, false),
+        ] {
+            let threshold = PanicThreshold::new(percent).unwrap();
+            assert_eq!(
+                threshold.is_panic(ready, unready),
+                expected,
+                "{percent} % with {ready} ready and {unready} unready"
+            );
+        }
+        assert_eq!(PanicThreshold::new(101), None);
+    }
+}
