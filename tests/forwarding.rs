@@ -421,7 +421,7 @@ async fn session_cookie_is_secure_behind_tls_and_keeps_what_the_replica_says_of_
     let args = ["--upstream", &upstream, "--sticky-cookie", "rm"];
     let balancer =
         Ringmaster::ready(&[&args[..], &["--trusted-proxy", "127.0.0.1/32"]].concat()).await;
-    for (proto, is_secure) in [("https", true), ("http", false)] {
+    for (proto, is_secure) in [("https", true), ("https, http", true), ("http", false)] {
         let request = client().get(balancer.url("/"));
         let request = request.insert_header(("x-forwarded-proto", proto));
         let response = request.send().await.unwrap();

@@ -39,7 +39,7 @@ pub enum Session {
     None,
     /// It begins one, which needs a key that the replica's slots are found by.
     New,
-    /// It has a key. The bound of the others' loads does not send it elsewhere.
+    /// It has a key. Neither the bound of loads nor a slow start sends it elsewhere.
     Known,
 }
 
@@ -138,7 +138,9 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
     let with_room = |index: MemberIndex| {
         usable(index).filter(|instance| !is_bound || view.has_room(index, instance))
     };
-    let willing = |index: MemberIndex| with_room(index).filter(|i| !i.hands_over(slot));
+    // Nor does a session leave a fresh replica that it has begun on.
+    let willing =
+        |index: MemberIndex| with_room(index).filter(|i| !is_bound || !i.hands_over(slot));
     let bounded = view.balance_factor.is_some();
     let choose = || {
         willing(owner).or_else(|| {

@@ -156,8 +156,10 @@ pub fn offers_upgrade(status: StatusCode, fields: &Fields) -> bool {
 
 /// Whether a trusted proxy says that the client speaks TLS with it.
 pub fn is_https(request: &HttpRequest, trusted: &[IpNet]) -> bool {
+    // The first of several proxies speaks with the client.
     let proto = request.headers().get(&PROTO);
-    proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    let first = proto.and_then(|proto| proto.as_bytes().split(|byte| *byte == b',').next());
+    first.is_some_and(|proto| proto.trim_ascii().eq_ignore_ascii_case(b"https"))
         && peer(request).is_some_and(|peer| is_among(trusted, peer))
 }
 

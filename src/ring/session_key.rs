@@ -8,6 +8,9 @@ use super::table::{MemberIndex, SlotTable};
 /// How many keys are tried for each that is to be expected before one is found.
 const TRIES: u64 = 64;
 
+/// How many keys are tried at the most: a member of hardly any weight must not keep a thread busy.
+const MAX_TRIES: u64 = 65_536;
+
 /// The key of a session: opaque text for a client to keep, 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionKey(pub u64);
@@ -36,6 +39,7 @@ impl SlotTable {
         let weight = |index| u64::from(self.member(index).weight.get());
         let all: u64 = self.indices().map(weight).sum();
         let tries = TRIES.saturating_mul(all.div_ceil(weight(owner).max(1)));
+        let tries = tries.min(MAX_TRIES);
         (0..tries)
             .map(|_| SessionKey(draw()))
             .find(|session| self.owner(self.slot_of(session.key())) == Some(owner))
