@@ -13,6 +13,7 @@
 //!
 //! What is not installed is said and left out; `benches/peers/get` installs it.
 
+mod chart;
 mod idle;
 mod load;
 mod network;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let options = Options::from_args()?;
+    if let Some(folder) = &options.redraw {
+        return chart::redraw(folder);
+    }
     network::enter();
     let folder = PathBuf::from("target/peers");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;

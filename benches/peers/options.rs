@@ -16,11 +16,13 @@ pub struct Options {
     pub ringmaster: PathBuf,
     /// Where `results.json` and the chart go.
     pub out: PathBuf,
+    /// Measure nothing; draw the chart of that folder's `results.json` anew.
+    pub redraw: Option<PathBuf>,
 }
 
 const USAGE: &str = "options: --rounds N (5), --seconds N (2), --only SCENARIO,... , \
                      --proxies NAME,... , --ringmaster PATH (target/peers/ringmaster), \
-                     --out FOLDER (target/peers/report)";
+                     --out FOLDER (target/peers/report), --redraw FOLDER";
 
 impl Options {
     pub fn from_args() -> Result<Self, String> {
@@ -31,6 +33,7 @@ impl Options {
             proxies: Vec::new(),
             ringmaster: "target/peers/ringmaster".into(),
             out: "target/peers/report".into(),
+            redraw: None,
         };
         // `cargo bench` adds --bench.
         let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
@@ -48,6 +51,7 @@ impl Options {
                 "--proxies" => options.proxies = list(value()?),
                 "--ringmaster" => options.ringmaster = value()?.into(),
                 "--out" => options.out = value()?.into(),
+                "--redraw" => options.redraw = Some(value()?.into()),
                 _ => return Err(format!("{name} is not known; {USAGE}")),
             }
         }

@@ -5,16 +5,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use plotters::prelude::*;
-use plotters::style::register_font;
 use serde_json::{Value, json};
 
+use crate::chart;
 use crate::load::Sample;
 use crate::network;
 use crate::pauses::Pauses;
 use crate::scenario::Scenario;
 
-const FONT: &str = "sans-serif";
 const OURS: &str = "ringmaster";
 
 #[derive(Default)]
@@ -201,83 +199,6 @@ impl Figures {
             format!("{:#}\n", self.json(scenarios, versions)),
         )?;
         save("report.md", self.table(scenarios, versions))?;
-        self.chart(&folder.join("cpu.svg"), scenarios, versions)
-            .map_err(|e| format!("cpu.svg: {e}"))
-    }
-
-    /// CPU per request of every proxy, for the loads of small requests.
-    fn chart(
-        &self,
-        path: &Path,
-        scenarios: &[Scenario],
-        versions: &[(&'static str, String)],
-    ) -> Result<(), Box<dyn std::error::Error>> {
-        const COLOURS: [RGBColor; 5] = [
-            RGBColor(0, 114, 178),
-            RGBColor(213, 94, 0),
-            RGBColor(0, 158, 115),
-            RGBColor(204, 121, 167),
-            RGBColor(120, 120, 120),
-        ];
-        let small: Vec<&Scenario> = scenarios.iter().filter(|s| s.bytes == 0).collect();
-        let cpu = |scenario: &Scenario, proxy: &str| {
-            let samples = self.of(scenario.name, proxy);
-            (!samples.is_empty()).then(|| median(samples, |sample| sample.cpu_us))
-        };
-        let highest = small
-            .iter()
-            .flat_map(|scenario| {
-                versions
-                    .iter()
-                    .filter_map(|(proxy, _)| cpu(scenario, proxy))
-            })
-            .fold(1.0, f64::max);
-        // Text is measured with this font; a picture's reader has one of its own.
-        let _ = register_font(FONT, FontStyle::Normal, notosans::REGULAR_TTF);
-        let root = SVGBackend::new(path, (900, 420)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&root)
-            .caption("CPU time of the proxy per request", (FONT, 20))
-            .margin(12)
-            .x_label_area_size(36)
-            .y_label_area_size(56)
-            .build_cartesian_2d(0.0..small.len() as f64, 0.0..highest * 1.1)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .disable_x_axis()
-            .y_desc("microseconds, less is better")
-            .draw()?;
-        let width = 0.8 / versions.len().max(1) as f64;
-        for (index, (proxy, version)) in versions.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            let bars = small.iter().enumerate().filter_map(|(at, scenario)| {
-                let left = at as f64 + 0.1 + width * index as f64;
-                let corners = [(left, 0.0), (left + width * 0.92, cpu(scenario, proxy)?)];
-                Some(Rectangle::new(corners, colour.filled()))
-            });
-            chart
-                .draw_series(bars)?
-                .label(format!("{proxy} {version}"))
-                .legend(move |(x, y)| {
-                    Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled())
-                });
-        }
-        let area = chart.plotting_area().strip_coord_spec();
-        let (wide, high) = area.dim_in_pixel();
-        for (at, scenario) in small.iter().enumerate() {
-            let x = (at as f64 + 0.5) / small.len() as f64 * f64::from(wide);
-            let style = (FONT, 13).into_text_style(&root);
-            let size = root.estimate_text_size(scenario.name, &style)?;
-            let place = (x as i32 + 68 - size.0 as i32 / 2, high as i32 + 52);
-            root.draw_text(scenario.name, &style, place)?;
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .draw()?;
-        root.present()?;
-        Ok(())
+        chart::redraw(folder)
     }
 }

@@ -20,7 +20,7 @@ const REPLICAS: usize = 3;
 const QUIET: Duration = Duration::from_millis(800);
 /// The timeline begins so long before the kill.
 const BEFORE_MS: i64 = 300;
-/// It ends so long after the kill, or after the return if that takes longer.
+/// It ends so long after the kill, or some time after the latest return if that takes longer.
 const AFTER_MS: i64 = 700;
 /// The length of its bins.
 const BIN_MS: i64 = 25;
@@ -53,13 +53,17 @@ pub async fn run(target: &Target, options: &Options) -> Result<FailureRun, Analy
     let seconds = begun.elapsed().as_secs_f64();
 
     let known = Names::new(&names);
+    // The same for all, so that they can be compared.
+    let last = observed.iter().filter_map(|(kill, _)| kill.back_ms);
+    let after_ms = last.fold(0.0, f64::max) as i64 + BEFORE_MS;
+    let after_ms = AFTER_MS.max(after_ms);
     let (failed, failures) = load::failures(&answers);
     let run = FailureRun {
         offered_per_second: RATE,
         answered_per_second: (answers.len() as f64 / seconds).round(),
         kills: observed
             .into_iter()
-            .map(|kill| describe(kill, &answers, &known))
+            .map(|kill| describe(kill, &answers, &known, after_ms))
             .collect(),
         requests: answers.len() as u64,
         failed,
@@ -92,11 +96,10 @@ async fn retried(target: &Target) -> Result<Option<u64>, AnalysisError> {
 }
 
 /// What clients saw of a kill.
-fn describe((observed, method): Killed, answers: &[Answer], known: &Names) -> Kill {
+fn describe((observed, method): Killed, answers: &[Answer], known: &Names, after_ms: i64) -> Kill {
     let at = observed.at;
     let silent = silence(answers, known, &observed);
-    let last = observed.back_ms.unwrap_or_default() as i64 + BEFORE_MS;
-    let timeline = timeline(answers, known, at, AFTER_MS.max(last));
+    let timeline = timeline(answers, known, at, after_ms);
     let answered = timeline.answers.values().flatten();
     let failed: u64 = timeline.failed.iter().map(|&n| u64::from(n)).sum();
     Kill {

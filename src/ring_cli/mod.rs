@@ -37,6 +37,8 @@ pub use explain::Explained;
 pub(crate) use member_list::items;
 pub use member_list::{InvalidMember, member, members, weight};
 pub use picture::picture;
+#[cfg(test)]
+pub(crate) use picture::replica_colour;
 pub use show::Shown;
 
 use crate::ring::{Key, MemberIndex, SlotTable};

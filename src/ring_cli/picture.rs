@@ -10,6 +10,9 @@ mod colour;
 
 use std::fmt::Write as _;
 
+#[cfg(test)]
+pub(crate) use colour::of as replica_colour;
+
 use arcs::{Arcs, CENTRE};
 
 use super::{Ring, in_order, text};

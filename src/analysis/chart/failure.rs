@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, Drawn, FAINT_INK, GRID, INK, Pen, Picture, REPLICA_COLOURS, VERMILLION, anchored,
+    Area, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS, VERMILLION, anchored,
 };
 use crate::analysis::results::{FailureRun, Kill};
 use crate::human::milliseconds;
@@ -37,18 +37,19 @@ impl Picture for Failure<'_> {
             &subtitle,
         )?;
         let (panels, below) = area.split_vertically(pen.px(PANEL as i32 * run.kills.len() as i32));
-        let top = run
-            .kills
-            .iter()
-            .map(highest)
-            .fold(f64::from(run.offered_per_second), f64::max)
-            * 1.04;
+        let offered = f64::from(run.offered_per_second);
+        let top = run.kills.iter().map(highest).fold(offered, f64::max);
+        let ends = run.kills.iter().map(end);
+        let scale = Scale {
+            until: ends.max().unwrap_or(1) as f64,
+            top: round_up(top),
+        };
         for (panel, kill) in panels
             .split_evenly((run.kills.len().max(1), 1))
             .iter()
             .zip(&run.kills)
         {
-            draw_kill(panel, pen, kill, top)?;
+            draw_kill(panel, pen, kill, &scale)?;
         }
         self.legend(&below, pen)
     }
@@ -69,17 +70,30 @@ impl Failure<'_> {
             .first()
             .map(|kill| kill.timeline.answers.keys());
         let names = names.into_iter().flatten().zip(REPLICA_COLOURS);
-        let entries = names.map(|(name, colour)| (name.as_str(), colour));
-        let y = pen.px(40);
-        for (place, (name, colour)) in entries.chain([("failed", VERMILLION)]).enumerate() {
-            let x = pen.px(90 + 150 * place as i32);
-            let corners = [(x, y - pen.px(7)), (x + pen.px(22), y + pen.px(7))];
-            area.draw(&Rectangle::new(corners, colour.filled()))?;
-            let style = anchored(pen.text(15, INK), HPos::Left, VPos::Center);
-            area.draw_text(name, &style, (x + pen.px(30), y))?;
-        }
-        Ok(())
+        let entries = names.map(|(name, colour)| (Mark::Box(colour), name.as_str()));
+        let entries: Vec<_> = entries.chain([(Mark::Box(VERMILLION), "failed")]).collect();
+        pen.legend(area, (86, 40), &entries)
     }
+}
+
+/// What all panels have in common, so that they can be compared.
+struct Scale {
+    /// The last millisecond.
+    until: f64,
+    /// The highest rate.
+    top: f64,
+}
+
+/// Where a kill's timeline ends.
+fn end(kill: &Kill) -> i64 {
+    let timeline = &kill.timeline;
+    timeline.from_ms + timeline.bin_ms * timeline.failed.len() as i64
+}
+
+/// The next number of one or two digits and zeros that steps of a quarter divide well.
+fn round_up(number: f64) -> f64 {
+    let step = 10f64.powf(number.max(1.0).log10().floor()) / 2.0;
+    (number / step).ceil() * step
 }
 
 /// The most answers per second of any bin.
@@ -98,7 +112,15 @@ fn per_second(kill: &Kill) -> f64 {
     1_000.0 / kill.timeline.bin_ms as f64
 }
 
-fn draw_kill<DB: DrawingBackend>(area: &Area<DB>, pen: Pen, kill: &Kill, top: f64) -> Drawn<DB> {
+fn draw_kill<DB: DrawingBackend>(
+    area: &Area<DB>,
+    pen: Pen,
+    kill: &Kill,
+    scale: &Scale,
+) -> Drawn<DB> {
+    /// Above the highest rate, for what the lines are called.
+    const HEADROOM: f64 = 1.16;
+
     let timeline = &kill.timeline;
     let bins = timeline.failed.len();
     let time = |bin: usize| (timeline.from_ms + bin as i64 * timeline.bin_ms) as f64;
@@ -126,19 +148,24 @@ fn draw_kill<DB: DrawingBackend>(area: &Area<DB>, pen: Pen, kill: &Kill, top: f6
         .margin_top(pen.size(30))
         .x_label_area_size(pen.size(28))
         .y_label_area_size(pen.size(72))
-        .build_cartesian_2d(time(0)..time(bins), 0.0..top)?;
+        .build_cartesian_2d(time(0)..scale.until, 0.0..scale.top * HEADROOM)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID.stroke_width(pen.size(1)))
         .axis_style(pen.line(FAINT_INK, 1))
+        .set_all_tick_mark_size(pen.size(4))
         .y_desc("answers/s")
-        .y_labels(4)
+        .y_labels(6)
         .x_labels(11)
         .axis_desc_style(pen.text(15, INK))
         .label_style(pen.text(15, INK))
-        .y_label_formatter(&|y| super::thousands(*y as u64))
+        // Below it stands the first time.
+        .y_label_formatter(&|y| match *y as u64 {
+            0 => String::new(),
+            y => super::thousands(y),
+        })
         .x_label_formatter(&|x| format!("{x:.0}"))
         .draw()?;
     let mut base = vec![0.0; bins];
@@ -155,11 +182,20 @@ fn draw_kill<DB: DrawingBackend>(area: &Area<DB>, pen: Pen, kill: &Kill, top: f6
         }
         chart.draw_series(boxes)?;
     }
-    let marks = [Some(0.0), kill.evicted_ms, kill.back_ms];
-    for x in marks.into_iter().flatten() {
-        let ends = [(x, 0.0), (x, top)];
+    let highest = scale.top * HEADROOM;
+    let marks = [
+        (Some(0.0), "killed", HPos::Right, -1.0),
+        (kill.evicted_ms, "off the ring", HPos::Left, 1.0),
+        (kill.back_ms, "back", HPos::Left, 1.0),
+    ];
+    for (x, called, side, direction) in marks {
+        let Some(x) = x else { continue };
+        let ends = [(x, 0.0), (x, highest)];
         let dashes = DashedLineSeries::new(ends, pen.px(5), pen.px(3), pen.line(INK, 2));
         chart.draw_series(dashes)?;
+        let style = anchored(pen.text(13, INK), side, VPos::Top);
+        let beside = x + direction * (scale.until - time(0)) * 0.006;
+        chart.draw_series([Text::new(called, (beside, highest), style)])?;
     }
     Ok(())
 }

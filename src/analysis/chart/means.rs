@@ -4,7 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BLUE, Drawn, FAINT_INK, GRID, INK, ORANGE, Pen, Picture, SKY, anchored, thousands,
+    Area, BAND, CHANCE_BAND, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS,
+    anchored, thousands,
 };
 use crate::analysis::results::Distribution;
 
@@ -17,7 +18,7 @@ impl Picture for Means<'_> {
     const NAME: &'static str = super::MEANS;
 
     fn size(&self) -> (u32, u32) {
-        (1_000, 680)
+        (1_000, 740)
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
@@ -29,12 +30,9 @@ impl Picture for Means<'_> {
         );
         let strategy = measured.iter().find_map(|one| one.strategy.as_deref());
         let failed: u64 = measured.iter().map(|one| one.failed).sum();
-        let subtitle = format!(
-            "{} ring; the band goes from the least to the most loaded replica; {failed} failed",
-            strategy.unwrap_or("unknown")
-        );
+        let subtitle = format!("{} ring; {failed} failed", strategy.unwrap_or("unknown"));
         let area = pen.titles(area, &title, &subtitle)?;
-        let (upper, lower) = area.split_vertically(pen.px(350));
+        let (upper, lower) = area.split_vertically(pen.px(370));
         self.means(&upper, pen)?;
         self.deviations(&lower, pen)
     }
@@ -48,6 +46,8 @@ impl Means<'_> {
 
     fn means<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
         let Self(measured) = self;
+        let (keys, area) = area.split_vertically(pen.px(28));
+        let area = &area;
         let top = measured.iter().map(|one| one.spread.max).max().unwrap_or(1) as f64 * 1.18;
         let mut chart = ChartBuilder::on(area)
             .margin_right(pen.size(24))
@@ -61,6 +61,7 @@ impl Means<'_> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.stroke_width(pen.size(1)))
             .axis_style(pen.line(FAINT_INK, 1))
+            .set_all_tick_mark_size(pen.size(4))
             .y_desc("requests per replica")
             .axis_desc_style(pen.text(15, INK))
             .label_style(pen.text(15, INK))
@@ -75,17 +76,19 @@ impl Means<'_> {
             .rev()
             .map(|one| at(one, one.spread.min as f64));
         let band: Vec<(f64, f64)> = high.chain(low).collect();
-        chart
-            .draw_series([Polygon::new(band, SKY.mix(0.45))])?
-            .label("from the least to the most loaded replica")
-            .legend(move |(x, y)| swatch(pen, x, y, SKY.mix(0.45)));
+        chart.draw_series([Polygon::new(band, BAND.filled())])?;
+        // Most bands are a few pixels: the line must not cover them.
         let line = measured.iter().map(|one| at(one, one.spread.mean));
-        chart
-            .draw_series(LineSeries::new(line, pen.line(BLUE, 3)).point_size(pen.size(4)))?
-            .label("mean load")
-            .legend(move |(x, y)| {
-                PathElement::new([(x, y), (x + pen.px(22), y)], pen.line(BLUE, 3))
-            });
+        chart.draw_series(LineSeries::new(line, pen.line(INK, 1)))?;
+        // So each N has its own range beside it, between two strokes.
+        let ranges = measured.iter().flat_map(|one| {
+            let x = |dx: f64| one.replicas as f64 + dx;
+            [one.spread.min, one.spread.max].map(|y| {
+                let ends = [(x(-0.07), y as f64), (x(0.07), y as f64)];
+                PathElement::new(ends, pen.line(INK, 1))
+            })
+        });
+        chart.draw_series(ranges)?;
         let style = anchored(pen.bold(15, INK), HPos::Center, VPos::Bottom);
         let labels = measured.iter().map(|one| {
             let label = thousands(one.spread.mean.round() as u64);
@@ -93,20 +96,18 @@ impl Means<'_> {
             Text::new(label, (one.replicas as f64, above), style.clone())
         });
         chart.draw_series(labels)?;
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .margin(pen.size(4))
-            .legend_area_size(pen.size(30))
-            .label_font(pen.text(15, INK))
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
-            .draw()
+        let entries = [
+            (Mark::Line(INK), "mean load"),
+            (Mark::Box(BAND), "from the least to the most loaded replica"),
+        ];
+        pen.legend(&keys, (86, 12), &entries)
     }
 
     /// The same in percent of the mean, where the spread can be seen.
     fn deviations<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
         let Self(measured) = self;
+        let (keys, area) = area.split_vertically(pen.px(56));
+        let area = &area;
         let percent = |one: &Distribution, count: f64| 100.0 * (count / one.spread.mean - 1.0);
         let chance = |one: &Distribution| {
             let mean = one.spread.mean.max(1.0);
@@ -114,16 +115,18 @@ impl Means<'_> {
         };
         let counts = measured.iter().flat_map(|one| {
             let counts = one.counts.values();
-            counts.map(move |&count| (one.replicas as f64, percent(one, count as f64)))
+            counts.zip(REPLICA_COLOURS).map(move |(&count, colour)| {
+                (one.replicas as f64, percent(one, count as f64), colour)
+            })
         });
-        let counts: Vec<(f64, f64)> = counts.filter(|(_, y)| y.is_finite()).collect();
-        let reach = counts.iter().map(|(_, y)| y.abs());
-        let reach = reach.chain(measured.iter().map(chance)).fold(1.0, f64::max) * 1.6;
+        let counts: Vec<(f64, f64, RGBColor)> = counts.filter(|(_, y, _)| y.is_finite()).collect();
+        let reach = counts.iter().map(|(_, y, _)| y.abs());
+        let reach = reach.chain(measured.iter().map(chance)).fold(1.0, f64::max) * 1.15;
 
         let mut chart = ChartBuilder::on(area)
             .margin_right(pen.size(24))
             .margin_left(pen.size(14))
-            .margin_top(pen.size(14))
+            .margin_top(pen.size(4))
             .margin_bottom(pen.size(12))
             .x_label_area_size(pen.size(30))
             .y_label_area_size(pen.size(72))
@@ -140,6 +143,7 @@ impl Means<'_> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.stroke_width(pen.size(1)))
             .axis_style(pen.line(FAINT_INK, 1))
+            .set_all_tick_mark_size(pen.size(4))
             .y_desc("% off the mean")
             .y_labels(5)
             .axis_desc_style(pen.text(15, INK))
@@ -151,39 +155,32 @@ impl Means<'_> {
         let high = measured.iter().map(|one| at(one, chance(one)));
         let low = measured.iter().rev().map(|one| at(one, -chance(one)));
         let band: Vec<(f64, f64)> = high.chain(low).collect();
-        chart
-            .draw_series([Polygon::new(band, GRID.mix(0.7))])?
-            .label("chance alone (2 standard deviations)")
-            .legend(move |(x, y)| swatch(pen, x, y, GRID.mix(0.9)));
+        chart.draw_series([Polygon::new(band, CHANCE_BAND.filled())])?;
         // Beside the dots, lest they hide it.
         let bars = measured.iter().map(|one| {
             let off = 100.0 * one.spread.standard_deviation / one.spread.mean.max(1.0);
             let x = one.replicas as f64 - 0.09;
             PathElement::new([(x, -off), (x, off)], pen.line(INK, 3))
         });
-        chart
-            .draw_series(bars)?
-            .label("standard deviation")
-            .legend(move |(x, y)| {
-                let middle = x + pen.px(11);
-                let ends = [(middle, y - pen.px(7)), (middle, y + pen.px(7))];
-                PathElement::new(ends, pen.line(INK, 3))
-            });
+        chart.draw_series(bars)?;
         let dots = counts
             .iter()
-            .map(|&dot| Circle::new(dot, pen.px(5), ORANGE.filled()));
-        chart
-            .draw_series(dots)?
-            .label("one replica")
-            .legend(move |(x, y)| Circle::new((x + pen.px(11), y), pen.px(5), ORANGE.filled()));
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .margin(pen.size(2))
-            .legend_area_size(pen.size(30))
-            .label_font(pen.text(14, INK))
-            .background_style(WHITE.mix(0.8))
-            .draw()
+            .map(|&(x, y, colour)| Circle::new((x, y), pen.px(5), colour.filled()));
+        chart.draw_series(dots)?;
+        let names = measured.last().map(|one| one.counts.keys());
+        let names = names.into_iter().flatten().zip(REPLICA_COLOURS);
+        let dots: Vec<_> = names
+            .map(|(name, colour)| (Mark::Dot(colour), name.as_str()))
+            .collect();
+        pen.legend(&keys, (86, 16), &dots)?;
+        let entries = [
+            (Mark::Upright(INK), "standard deviation"),
+            (
+                Mark::Box(CHANCE_BAND),
+                "what chance alone stays within, 19 times out of 20",
+            ),
+        ];
+        pen.legend(&keys, (86, 42), &entries)
     }
 }
 
@@ -207,14 +204,4 @@ fn signed(percent: f64) -> String {
     } else {
         format!("{percent:+} %")
     }
-}
-
-fn swatch<DB: DrawingBackend>(
-    pen: Pen,
-    x: i32,
-    y: i32,
-    colour: RGBAColor,
-) -> DynElement<'static, DB, (i32, i32)> {
-    let corners = [(x, y - pen.px(6)), (x + pen.px(22), y + pen.px(6))];
-    Rectangle::new(corners, colour.filled()).into_dyn()
 }

@@ -1,8 +1,10 @@
 //! The charts, each as SVG and as PNG.
 //!
 //! A [`Picture`] draws itself on any plotters backend, so that both files show the same. The
-//! PNG has twice the pixels, for screens that have them. Colours are those of Okabe and Ito,
-//! which people with any kind of colour vision can tell apart.
+//! PNG has twice the pixels, for screens that have them, and is drawn larger still and then
+//! averaged, so that marks have smooth edges and letters stand where they belong. Colours are
+//! those of Okabe and Ito, which people with any kind of colour vision can tell apart; a replica
+//! has the same one in every chart, and nothing else has it.
 
 mod failure;
 mod means;
@@ -29,18 +31,26 @@ use crate::human::thousands;
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const FAINT_INK: RGBColor = RGBColor(0x59, 0x59, 0x59);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+/// From the least to the most loaded replica.
+const BAND: RGBColor = RGBColor(0xa9, 0xa9, 0xa9);
+/// What chance alone does.
+const CHANCE_BAND: RGBColor = RGBColor(0xe8, 0xe8, 0xe8);
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
 const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
 const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 const SKY: RGBColor = RGBColor(0x56, 0xb4, 0xe9);
 const PURPLE: RGBColor = RGBColor(0xcc, 0x79, 0xa7);
+const YELLOW: RGBColor = RGBColor(0xf0, 0xe4, 0x42);
 
-/// The colours of replicas, in the order of their names.
-const REPLICA_COLOURS: [RGBColor; 6] = [BLUE, ORANGE, GREEN, SKY, PURPLE, VERMILLION];
+/// The colours of replicas, in the order of their names. Vermillion is for what failed.
+const REPLICA_COLOURS: [RGBColor; 6] = [BLUE, ORANGE, GREEN, SKY, PURPLE, YELLOW];
 
-/// A PNG has so many pixels for each of the picture's units.
+/// A PNG has this many pixels for each of the picture's units.
 const PNG_SCALE: u32 = 2;
+
+/// Each of its pixels is the average of this many squared.
+const OVERSAMPLING: u32 = 3;
 
 /// plotters gives SVG texts less than the size that was asked for.
 const LARGER: f64 = 1.14;
@@ -112,6 +122,64 @@ impl Pen {
         area.draw_text(subtitle, &self.text(14, FAINT_INK), (left, self.px(43)))?;
         Ok(area.margin(self.px(68), 0, 0, 0))
     }
+
+    /// A row of marks and what they mean, from `x` on; `y` is its middle.
+    fn legend<DB: DrawingBackend>(
+        self,
+        area: &Area<DB>,
+        (mut x, y): (i32, i32),
+        entries: &[(Mark, &str)],
+    ) -> Drawn<DB> {
+        const MARK: i32 = 22;
+        let style = anchored(self.text(14, INK), HPos::Left, VPos::Center);
+        for (mark, text) in entries {
+            let at = |dx: i32, dy: i32| (self.px(x + dx), self.px(y + dy));
+            match *mark {
+                Mark::Box(colour) => {
+                    area.draw(&Rectangle::new([at(0, -7), at(MARK, 7)], colour.filled()))?;
+                }
+                Mark::Dot(colour) => {
+                    area.draw(&Circle::new(at(11, 0), self.px(5), colour.filled()))?;
+                }
+                Mark::Ring(colour) => {
+                    area.draw(&Circle::new(at(11, 0), self.px(6), self.line(colour, 2)))?;
+                }
+                Mark::Dashes(colour) => {
+                    for dx in [0, 13] {
+                        let ends = [at(dx, 0), at(dx + 9, 0)];
+                        area.draw(&PathElement::new(ends, self.line(colour, 2)))?;
+                    }
+                }
+                Mark::Line(colour) => {
+                    area.draw(&PathElement::new(
+                        [at(0, 0), at(MARK, 0)],
+                        self.line(colour, 2),
+                    ))?;
+                }
+                Mark::Upright(colour) => {
+                    area.draw(&PathElement::new(
+                        [at(11, -9), at(11, 9)],
+                        self.line(colour, 2),
+                    ))?;
+                }
+            }
+            area.draw_text(text, &style, at(MARK + 7, 0))?;
+            let width = area.estimate_text_size(text, &style)?.0 as i32 / self.px(1);
+            x += MARK + 7 + width + 24;
+        }
+        Ok(())
+    }
+}
+
+/// What stands beside a text in a legend.
+#[derive(Clone, Copy)]
+enum Mark {
+    Box(RGBColor),
+    Dot(RGBColor),
+    Ring(RGBColor),
+    Line(RGBColor),
+    Dashes(RGBColor),
+    Upright(RGBColor),
 }
 
 /// A text around a point.
@@ -176,17 +244,18 @@ fn svg<P: Picture>(picture: &P) -> Result<String, AnalysisError> {
 fn png<P: Picture>(picture: &P) -> Result<Vec<u8>, AnalysisError> {
     let (width, height) = picture.size();
     let (width, height) = (width * PNG_SCALE, height * PNG_SCALE);
-    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let large = (width * OVERSAMPLING, height * OVERSAMPLING);
+    let mut pixels = vec![0; large.0 as usize * large.1 as usize * 3];
     {
-        let backend =
-            BitMapBackend::<RGBPixel>::with_buffer_and_format(&mut pixels, (width, height));
+        let backend = BitMapBackend::<RGBPixel>::with_buffer_and_format(&mut pixels, large);
         let area = Pixels(backend.map_err(failed::<P>)?).into_drawing_area();
         let pen = Pen {
-            scale: PNG_SCALE,
+            scale: PNG_SCALE * OVERSAMPLING,
             font: LARGER * pixels::ENLARGED,
         };
         render(picture, &area, pen)?;
     }
+    let pixels = pixels::averaged(&pixels, large.0 as usize, OVERSAMPLING as usize);
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(png::ColorType::Rgb);
@@ -214,5 +283,19 @@ fn failed<P: Picture>(cause: impl std::fmt::Display) -> AnalysisError {
     AnalysisError::Chart {
         chart: P::NAME,
         cause: cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ringmaster ring show --svg` gives a replica the same colour.
+    #[test]
+    fn replicas_have_the_colours_that_pictures_of_rings_give_them() {
+        for (place, RGBColor(red, green, blue)) in REPLICA_COLOURS.into_iter().enumerate() {
+            let colour = crate::ring_cli::replica_colour(place, REPLICA_COLOURS.len());
+            assert_eq!(colour, format!("#{red:02x}{green:02x}{blue:02x}"));
+        }
     }
 }

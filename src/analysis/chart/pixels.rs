@@ -21,6 +21,29 @@ pub(super) const CAPITALS: f64 = 0.714 / 1.24;
 /// is 1.362 em high, plotters takes 1.24.
 pub(super) const ENLARGED: f64 = 1.362 / 1.24;
 
+/// The averages of squares of `side` pixels in a picture of three bytes a pixel.
+pub(super) fn averaged(pixels: &[u8], width: usize, side: usize) -> Vec<u8> {
+    let row = width * 3;
+    let small_row = width / side * 3;
+    let mut averaged = Vec::with_capacity(pixels.len() / (side * side));
+    let mut sums = vec![0u32; small_row];
+    for rows in pixels.chunks_exact(row * side) {
+        sums.fill(0);
+        for row in rows.chunks_exact(row) {
+            for (square, sum) in row.chunks_exact(side * 3).zip(sums.chunks_exact_mut(3)) {
+                for pixel in square.chunks_exact(3) {
+                    for (sum, &byte) in sum.iter_mut().zip(pixel) {
+                        *sum += u32::from(byte);
+                    }
+                }
+            }
+        }
+        let count = (side * side) as u32;
+        averaged.extend(sums.iter().map(|sum| ((sum + count / 2) / count) as u8));
+    }
+    averaged
+}
+
 /// A [`BitMapBackend`] that puts texts elsewhere.
 pub(super) struct Pixels<'a>(pub Inner<'a>);
 
@@ -95,5 +118,22 @@ impl<'a> DrawingBackend for Pixels<'a> {
             }
         });
         drawn.map_err(failed)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::averaged;
+
+    #[test]
+    fn a_pixel_is_the_average_of_a_square() {
+        let white = [255; 3];
+        let (black, red) = ([0; 3], [255, 0, 0]);
+        let large = [
+            [white, white, black, red].concat(),
+            [white, white, black, red].concat(),
+        ]
+        .concat();
+        assert_eq!(averaged(&large, 4, 2), [255, 255, 255, 128, 0, 0]);
     }
 }

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BLUE, Drawn, FAINT_INK, GRID, INK, Pen, Picture, REPLICA_COLOURS, VERMILLION, anchored,
+    Area, BLUE, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS, anchored,
     thousands,
 };
 use crate::analysis::results::Distribution;
@@ -19,7 +19,7 @@ impl Picture for Shares<'_> {
     const NAME: &'static str = super::SHARES;
 
     fn size(&self) -> (u32, u32) {
-        (1_000, 560)
+        (1_000, 580)
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
@@ -36,10 +36,11 @@ impl Picture for Shares<'_> {
             measured.spread.peak_to_mean
         );
         let area = pen.titles(area, &title, &subtitle)?;
+        let (keys, area) = area.split_vertically(pen.px(30));
         let names: Vec<&String> = measured.counts.keys().collect();
         let claimed = measured.requests == CLAIM_OF && names.len() == CLAIM.len();
         let fair = measured.spread.mean;
-        let top = measured.spread.max.max(1) as f64 * 1.25;
+        let top = measured.spread.max.max(1) as f64 * 1.08;
 
         let mut chart = ChartBuilder::on(&area)
             .margin_right(pen.size(24))
@@ -54,6 +55,7 @@ impl Picture for Shares<'_> {
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID.stroke_width(pen.size(1)))
             .axis_style(pen.line(FAINT_INK, 1))
+            .set_all_tick_mark_size(pen.size(4))
             .y_desc("requests")
             .axis_desc_style(pen.text(15, INK))
             .label_style(pen.text(15, INK))
@@ -83,33 +85,19 @@ impl Picture for Shares<'_> {
         }
         let ends = [(-0.5, fair), (names.len() as f64 - 0.5, fair)];
         let dashes = DashedLineSeries::new(ends, pen.px(8), pen.px(5), pen.line(INK, 2));
-        chart
-            .draw_series(dashes)?
-            .label(format!("fair share: {}", thousands(fair.round() as u64)))
-            .legend(move |(x, y)| {
-                PathElement::new([(x, y), (x + pen.px(22), y)], pen.line(INK, 2))
-            });
+        chart.draw_series(dashes)?;
+        let fair = format!("fair share: {}", thousands(fair.round() as u64));
+        let [a, b, c] = CLAIM.map(thousands);
+        let claim = format!("the original's claim: {a} / {b} / {c}");
+        let mut entries = vec![(Mark::Dashes(INK), fair.as_str())];
         if claimed {
             let marks = CLAIM.iter().enumerate().map(|(place, &claim)| {
                 let centre = (place as f64, claim as f64);
-                Circle::new(centre, pen.px(6), pen.line(VERMILLION, 3))
+                Circle::new(centre, pen.px(6), pen.line(INK, 2))
             });
-            let [a, b, c] = CLAIM.map(thousands);
-            chart
-                .draw_series(marks)?
-                .label(format!("the original's claim: {a} / {b} / {c}"))
-                .legend(move |(x, y)| {
-                    Circle::new((x + pen.px(11), y), pen.px(6), pen.line(VERMILLION, 3))
-                });
+            chart.draw_series(marks)?;
+            entries.push((Mark::Ring(INK), claim.as_str()));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .margin(pen.size(4))
-            .legend_area_size(pen.size(30))
-            .label_font(pen.text(15, INK))
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
-            .draw()
+        pen.legend(&keys, (86, 12), &entries)
     }
 }

@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BLUE, Drawn, FAINT_INK, GRID, INK, Pen, Picture, REPLICA_COLOURS, VERMILLION, anchored,
+    Area, BLUE, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS, anchored,
 };
 use crate::analysis::distribution::FEW;
 use crate::analysis::results::StrategyRun;
@@ -20,7 +20,7 @@ const SHARES: (i32, i32) = (298, 618);
 const PEAKS: (i32, i32) = (672, 950);
 /// Above and below the rows.
 const HEAD: i32 = 34;
-const FOOT: i32 = 70;
+const FOOT: i32 = 96;
 
 pub(super) struct Strategies<'a>(pub &'a [StrategyRun]);
 
@@ -114,15 +114,21 @@ impl Strategies<'_> {
 
     fn legend<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
         let y = HEAD + ROW * (self.rows() + 1) + 26;
+        let few = self.0.first().and_then(|run| {
+            let mut all = run.by_replicas.iter();
+            all.find(|one| one.replicas == FEW)
+        });
+        let names = few.into_iter().flat_map(|one| one.counts.keys());
+        let boxes: Vec<_> = names
+            .zip(REPLICA_COLOURS)
+            .map(|(name, colour)| (Mark::Box(colour), name.as_str()))
+            .collect();
+        pen.legend(area, (SHARES.0, y), &boxes)?;
+        let lines = [(Mark::Upright(INK), "where fair shares would meet")];
+        pen.legend(area, (SHARES.0, y + 26), &lines)?;
+        let lines = [(Mark::Upright(INK), "a perfectly even load")];
+        pen.legend(area, (PEAKS.0 - 5, y + 26), &lines)?;
         let style = anchored(pen.text(14, INK), HPos::Left, VPos::Center);
-        let mut x = SHARES.0;
-        for (place, colour) in REPLICA_COLOURS.iter().take(FEW).enumerate() {
-            let corners = [(x, y - 6), (x + 18, y + 6)].map(|(x, y)| (pen.px(x), pen.px(y)));
-            area.draw(&Rectangle::new(corners, colour.filled()))?;
-            let text = format!("Server{}", place + 1);
-            area.draw_text(&text, &style, (pen.px(x + 24), pen.px(y)))?;
-            x += 104;
-        }
         let counts = self.0.first().map(|run| run.by_replicas.as_slice());
         let mut x = PEAKS.0;
         for one in counts.unwrap_or_default() {
@@ -216,12 +222,10 @@ fn bars<DB: DrawingBackend>(
 
 /// One N's dot: the more replicas, the darker.
 fn dot<DB: DrawingBackend>(area: &Area<DB>, pen: Pen, at: (i32, i32), n: usize) -> Drawn<DB> {
-    let strength = (n as f64 / 6.0).clamp(0.2, 1.0);
+    // From 2 to 6, from nearly white to nearly black.
+    let shade = 0xee_u8.saturating_sub(48 * (n as u8).saturating_sub(2));
+    let colour = RGBColor(shade, shade, shade);
     let centre = (pen.px(at.0), pen.px(at.1));
-    area.draw(&Circle::new(
-        centre,
-        pen.px(6),
-        VERMILLION.mix(strength).filled(),
-    ))?;
-    area.draw(&Circle::new(centre, pen.px(6), pen.line(INK, 1)))
+    area.draw(&Circle::new(centre, pen.px(6), INK.filled()))?;
+    area.draw(&Circle::new(centre, pen.px(5), colour.filled()))
 }

@@ -1,14 +1,14 @@
 //! A colour for every replica.
 
-/// Apart from each other also for most who see red and green alike: Paul Tol's "bright" and
-/// "muted" schemes, put in an order in which neighbours differ.
+/// Apart from each other also for most who see red and green alike: those of Okabe and Ito, which
+/// the charts of `ringmaster analyze` give the same replicas, then some of Paul Tol's "muted" ones.
 const FEW: [&str; 12] = [
-    "#4477aa", "#ee6677", "#ccbb44", "#228833", "#aa3377", "#66ccee", "#ee8833", "#332288",
-    "#88ccaa", "#882255", "#999933", "#bbbbbb",
+    "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#f0e442", "#882255", "#332288",
+    "#88ccaa", "#999933", "#aa4499", "#bbbbbb",
 ];
 
 /// The colour of one of so many.
-pub(super) fn of(index: usize, all: usize) -> String {
+pub(crate) fn of(index: usize, all: usize) -> String {
     if all <= FEW.len() {
         return FEW[index].to_owned();
     }
