@@ -29,7 +29,7 @@ use crate::http::{
     self, AdminGuard, ClientLimit, ClientTimes, ControlLinks, Departure, HttpSettings, Links,
     Server, ServerSettings, TunnelLimit, Worker,
 };
-use crate::log_report;
+use crate::log_report::LogReport;
 use crate::memory;
 use crate::ring::BuildError;
 use crate::runtime::record::RecordKeeper;
@@ -83,6 +83,7 @@ pub struct Balancer {
     listener: TcpListener,
     departure: Arc<Departure>,
     tally: Arc<Tally>,
+    log_report: Rc<LogReport>,
     server: Server,
     /// It ends with the process: whoever watches wants to see the stop too.
     admin_server: Option<Server>,
@@ -180,7 +181,7 @@ impl Balancer {
             }
             None => None,
         };
-        actix::spawn(log_report::run(Arc::clone(&shared.tally)));
+        let log_report = LogReport::start(Arc::clone(&shared.tally));
         let departure = Arc::clone(&shared.departure);
         let tally = Arc::clone(&shared.tally);
         let clone = listener.try_clone().map_err(AppError::Server)?;
@@ -195,6 +196,7 @@ impl Balancer {
             listener,
             departure,
             tally,
+            log_report,
             server,
             admin_server,
             lifeline,
@@ -227,11 +229,12 @@ impl Balancer {
             }
         }
         info!("stopping: finishing the requests in flight");
-        let requests = || self.tally.counts().requests;
-        let departing = self.departure.begin(&self.listener, requests);
+        let activity = || (self.tally.counts().requests, self.server.open());
+        let departing = self.departure.begin(&self.listener, activity);
         let (hand_over, ()) = tokio::join!(self.runtime.is_shared(), departing);
         drop(self.listener);
         self.server.stop().await;
+        self.log_report.finish();
         match hand_over {
             true => info!("stopping: leaving the replicas to the other balancer"),
             false => info!("stopping: ending the replicas"),

@@ -4,17 +4,27 @@
 //! buffer, and a thread of its own writes them. What does not fit is dropped, counted, and told
 //! once there is room again.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::human::thousands;
 
 /// How many bytes wait to be written before lines are dropped.
 const MAX_BUFFERED: usize = 1024 * 1024;
 
-/// How long the end of the process waits for the last lines.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
+/// How many bytes are written at once: progress is seen from one such chunk to the next.
+const CHUNK: usize = 16 * 1024;
+
+/// How long the end of the process waits for a reader that takes nothing of the last lines.
+const STALL_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// How long it waits for a slow one.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes lines and never blocks on where they go.
 #[derive(Clone)]
@@ -33,6 +43,8 @@ struct Buffer {
     dropped: u64,
     /// The thread has taken bytes that are not written yet.
     is_writing: bool,
+    /// How many chunks have been written.
+    chunks: u64,
 }
 
 impl LogWriter {
@@ -59,7 +71,10 @@ impl LogWriter {
     ///
     /// The kernel's, if the thread cannot be started.
     pub fn to_stderr() -> io::Result<Self> {
-        Self::start(io::stderr())
+        // A descriptor of its own: the lock of `io::Stderr` would be held for as long as a write
+        // takes.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Self::start(Blocking(stderr))
     }
 
     /// Writes a line, or counts it as dropped.
@@ -67,12 +82,17 @@ impl LogWriter {
         self.0.push(format!("{text}\n").as_bytes());
     }
 
-    /// Waits until everything is written, but not for long: the reader may be stuck.
+    /// Waits until everything is written, but not for a reader that is stuck.
     pub fn flush_for_exit(&self) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
         let mut buffer = self.0.lock();
+        let (mut chunks, mut moved) = (buffer.chunks, Instant::now());
         while buffer.is_writing || !buffer.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            if buffer.chunks != chunks {
+                (chunks, moved) = (buffer.chunks, Instant::now());
+            }
+            let due = deadline.min(moved + STALL_TIMEOUT);
+            let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
@@ -118,6 +138,8 @@ impl Shared {
 
     fn write_all_to(&self, mut output: impl Write) {
         let mut bytes = Vec::new();
+        // Lines that could not be written; told when others can.
+        let mut lost = 0;
         loop {
             let mut buffer = self.lock();
             buffer.is_writing = false;
@@ -131,12 +153,64 @@ impl Shared {
             let dropped = std::mem::take(&mut buffer.dropped);
             buffer.is_writing = true;
             drop(buffer);
+            let told = if lost > 0 {
+                let line = dropped_line(lost, SystemTime::now());
+                output.write_all(line.as_bytes()).is_ok()
+            } else {
+                true
+            };
+            if told {
+                lost = 0;
+            }
             if dropped > 0 {
                 bytes.extend_from_slice(dropped_line(dropped, SystemTime::now()).as_bytes());
             }
-            // If stderr is closed the lines are lost, and there is nowhere to say so.
-            let _ = output.write_all(&bytes).and_then(|()| output.flush());
+            let written = self.write(&mut output, &bytes);
+            // The disk is full, or the reader has gone; another may come for a named pipe.
+            lost += lines_in(&bytes[written..]);
+            if written < bytes.len() {
+                lost += dropped.saturating_sub(u64::from(dropped > 0));
+            }
         }
+    }
+
+    /// Writes chunk by chunk until one fails; how many bytes were written.
+    fn write(&self, output: &mut impl Write, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        for chunk in bytes.chunks(CHUNK) {
+            if output.write_all(chunk).is_err() {
+                return written;
+            }
+            written += chunk.len();
+            self.lock().chunks += 1;
+            self.changed.notify_all();
+        }
+        written
+    }
+}
+
+fn lines_in(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// A file that is waited for, even where another program that shares it (a terminal, say) has
+/// made it non-blocking.
+struct Blocking(File);
+
+impl Write for Blocking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -220,5 +294,56 @@ mod tests {
             lines[fits + 1]
         );
         assert_eq!(lines[fits + 2], "last");
+    }
+
+    #[test]
+    fn non_blocking_pipe_loses_nothing_and_a_slow_reader_is_waited_for() {
+        use std::io::Read;
+        let (mut reader, pipe) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&pipe, true).unwrap();
+        let writer = LogWriter::start(Blocking(File::from(std::os::fd::OwnedFd::from(pipe))));
+        let writer = writer.unwrap();
+        let line = "x".repeat(1023);
+        let lines = MAX_BUFFERED / 2 / 1024;
+        for _ in 0..lines {
+            writer.line(&line);
+        }
+        let read = std::thread::spawn(move || {
+            let mut text = vec![0; lines * 1024];
+            reader.read_exact(&mut text).map(|()| text)
+        });
+        writer.flush_for_exit();
+        let text = read.join().unwrap().unwrap();
+        assert_eq!(lines_in(&text), lines as u64);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_until_others_can() {
+        /// A disk that is full for the first writes.
+        struct Full(u32, Arc<Mutex<Vec<u8>>>);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.0 > 0 {
+                    self.0 -= 1;
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.1.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let writer = LogWriter::start(Full(1, Arc::clone(&written))).unwrap();
+        writer.line("lost");
+        writer.flush_for_exit();
+        writer.line("kept");
+        writer.flush_for_exit();
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert!(
+            text.contains("1 line dropped") && text.ends_with("kept\n"),
+            "{text}"
+        );
     }
 }

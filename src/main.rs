@@ -61,8 +61,12 @@ fn main() -> ExitCode {
             for warning in warnings {
                 warn!("{warning}");
             }
-            let balanced = actix::System::new().block_on(balance(*settings, log.as_ref()));
-            return end_logged(balanced, &log);
+            let system = actix::System::new();
+            let balanced = system.block_on(balance(*settings, log.as_ref()));
+            let code = end_logged(balanced, &log);
+            // Dropping the runtime would wait for look-ups of names and for files that hang.
+            std::mem::forget(system);
+            return code;
         }
     }
     ExitCode::SUCCESS
@@ -121,7 +125,10 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
         balancer.settings(),
     );
     // On a thread of its own: stdout may be a pipe that is not read.
-    std::thread::spawn(move || print(&banner));
+    let printing = std::thread::Builder::new().spawn(move || print(&banner));
+    if let Err(error) = printing {
+        warn!("cannot print what to try next: {error}");
+    }
 
     let log = log.cloned();
     balancer

@@ -23,6 +23,11 @@ struct Window {
     began: Option<Instant>,
     written: u32,
     suppressed: u64,
+    /// Lines were suppressed and told as a count; the end is to be told.
+    is_told: bool,
+    /// Since the first line of them all: how many there were, and when the first and the last.
+    all: u64,
+    span: Option<(Instant, Instant)>,
 }
 
 impl LineLimit {
@@ -32,6 +37,9 @@ impl LineLimit {
             began: None,
             written: 0,
             suppressed: 0,
+            is_told: false,
+            all: 0,
+            span: None,
         }))
     }
 
@@ -43,7 +51,14 @@ impl LineLimit {
         if window.suppressed == 0 && window.began.is_none_or(is_over) {
             window.began = Some(now);
             window.written = 0;
+            if !window.is_told {
+                window.all = 0;
+                window.span = None;
+            }
         }
+        window.all += 1;
+        let (first, _) = window.span.unwrap_or((now, now));
+        window.span = Some((first, now));
         if window.written < MAX_LINES {
             window.written += 1;
             return true;
@@ -52,16 +67,40 @@ impl LineLimit {
         false
     }
 
-    /// How many lines were suppressed, once it is time to tell.
-    pub fn suppressed(&self, now: Instant) -> Option<u64> {
+    /// How many lines were suppressed, or of how many that was the end, once it is time to tell.
+    pub fn report(&self, now: Instant) -> Option<ConditionReport> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let began = window.began?;
-        if window.suppressed == 0 || now.saturating_duration_since(began) < REPORT_INTERVAL {
+        if now.saturating_duration_since(began) < REPORT_INTERVAL {
             return None;
+        }
+        if window.suppressed == 0 {
+            return window.end();
         }
         // What goes on is told as a count: only a quiet interval lets lines through again.
         window.began = Some(now);
-        Some(std::mem::take(&mut window.suppressed))
+        window.is_told = true;
+        Some(ConditionReport::GoesOn(std::mem::take(
+            &mut window.suppressed,
+        )))
+    }
+
+    /// What is left to tell when the process ends.
+    pub fn finish(&self) -> Option<ConditionReport> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        window.is_told |= window.suppressed > 0;
+        window.suppressed = 0;
+        window.end()
+    }
+}
+
+impl Window {
+    fn end(&mut self) -> Option<ConditionReport> {
+        let (first, last) = self.span.filter(|_| self.is_told)?;
+        self.is_told = false;
+        self.began = None;
+        let lasted = last.saturating_duration_since(first);
+        Some(ConditionReport::Ends(self.all, lasted))
     }
 }
 
@@ -123,9 +162,7 @@ impl Condition {
         if grows {
             lasting.grew = now;
         } else if now.saturating_duration_since(lasting.grew) >= REPORT_INTERVAL {
-            let (all, lasted) = (count - lasting.first_count, lasting.grew - lasting.began);
-            self.lasts = None;
-            return Some(ConditionReport::Ends(all, lasted));
+            return self.finish(count);
         }
         if grows && now.saturating_duration_since(lasting.told) >= REPORT_INTERVAL {
             let since = count - lasting.told_count;
@@ -133,6 +170,15 @@ impl Condition {
             return Some(ConditionReport::GoesOn(since));
         }
         None
+    }
+}
+
+impl Condition {
+    /// The end of what lasts, if only because the process ends.
+    pub fn finish(&mut self, count: u64) -> Option<ConditionReport> {
+        let lasting = self.lasts.take()?;
+        let lasted = lasting.grew.saturating_duration_since(lasting.began);
+        Some(ConditionReport::Ends(count - lasting.first_count, lasted))
     }
 }
 
@@ -171,15 +217,26 @@ mod tests {
             admitted.count()
         };
         assert_eq!(written(0, 35_000), 10);
-        assert_eq!(limit.suppressed(at(9)), None);
-        assert_eq!(limit.suppressed(at(10)), Some(34_990));
+        assert_eq!(limit.report(at(9)), None);
+        let goes_on = |count| Some(ConditionReport::GoesOn(count));
+        let ends = |count, lasted| {
+            let lasted = Duration::from_secs(lasted);
+            Some(ConditionReport::Ends(count, lasted))
+        };
+        assert_eq!(limit.report(at(10)), goes_on(34_990));
         // It goes on: a count only.
         assert_eq!(written(11, 100), 0);
-        assert_eq!(limit.suppressed(at(20)), Some(100));
-        assert_eq!(limit.suppressed(at(30)), None);
-        // After a quiet interval lines are written again.
+        assert_eq!(limit.report(at(20)), goes_on(100));
+        // The end is told once, and lines are written again.
+        assert_eq!(limit.report(at(29)), None);
+        assert_eq!(limit.report(at(30)), ends(35_100, 11));
+        assert_eq!(limit.report(at(30)), None);
         assert_eq!(written(31, 3), 3);
-        assert_eq!(limit.suppressed(at(60)), None);
+        assert_eq!(limit.report(at(60)), None);
+        // What is not told when the process ends is told then.
+        assert_eq!(limit.finish(), None);
+        assert_eq!(written(61, 12), 10);
+        assert_eq!(limit.finish(), ends(12, 0));
     }
 
     #[test]

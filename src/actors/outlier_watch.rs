@@ -6,7 +6,7 @@
 //! who is off the ring is not ejected any more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Handler, Message, Recipient, StreamHandler};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -18,7 +18,11 @@ use super::ring_view::RingView;
 use super::supervisor::Supervisor;
 use crate::fleet::{Ejection, EjectionPolicy, Ejections, InstanceId, Sentence};
 use crate::human::duration;
+use crate::repeats::LineLimit;
 use crate::upstream::OutlierDesk;
+
+/// Lines about instances that fail and are not ejected: as many as there are failures otherwise.
+pub static SPARED_REPLICAS: LineLimit = LineLimit::new();
 
 /// An instance is passed over from now on, or has its requests again.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -124,7 +128,11 @@ impl StreamHandler<TooManyFailures> for RingState {
                 });
             }
             Sentence::Spared => {
-                warn!("{id} fails one request after the other, but half of the ready are ejected");
+                if SPARED_REPLICAS.admits(Instant::now()) {
+                    warn!(
+                        "{id} fails one request after the other, but half of the ready are ejected"
+                    );
+                }
                 instance.spare();
             }
             Sentence::OldNews => {}

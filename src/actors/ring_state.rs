@@ -231,6 +231,10 @@ impl RingState {
             && let Some(since) = self.empty_since.take()
         {
             let lasted = duration(since.elapsed());
+            if ready == 0 {
+                info!("no replica is wanted any more, {lasted} after the last one was ready");
+                return;
+            }
             info!("{ready} of {members} replicas are ready again after {lasted}");
         }
     }

@@ -35,6 +35,7 @@ use super::client_limit::{self, ClientLimit};
 use super::deferral;
 use super::loads::{Loads, Seat, Seats};
 use super::served::{Accepted, Application, ClientService};
+use crate::human::duration;
 
 /// At least so many connections are accepted before those that are open have their turn, and
 /// at most so many. (The runtime ends a task's turn when it has done 128 things.)
@@ -268,7 +269,8 @@ impl Crew {
 
     fn stuck(&self, error: &io::Error) {
         if !self.is_stuck.swap(true, Ordering::Relaxed) {
-            warn!("cannot accept connections: {error}; trying again every {PAUSE:?}");
+            let pause = duration(PAUSE);
+            warn!("cannot accept connections: {error}; trying again every {pause}");
         }
     }
 

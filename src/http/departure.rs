@@ -15,7 +15,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::debug;
 
@@ -30,6 +30,10 @@ const LAST_CALL: Duration = deferral::AT_MOST;
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const QUIET_LOOKS: u32 = 3;
 
+/// A look that comes later than this says nothing: where this thread has to wait for a
+/// processor, clients have to, as well.
+const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(75);
+
 /// Whether the balancer is leaving.
 #[derive(Debug, Default)]
 pub struct Departure {
@@ -42,10 +46,10 @@ impl Departure {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Begins, and gives clients their time; less if nothing goes on: no request comes, by the
-    /// count that `requests` tells, and the kernel holds no connection back. What is in flight
-    /// then is for the server to finish.
-    pub async fn begin(&self, listener: &TcpListener, requests: impl Fn() -> u64) {
+    /// Begins, and gives clients their time; less if nothing goes on: what `activity` counts,
+    /// requests and connections, stays as it is, and the kernel holds no connection back. What is
+    /// in flight then is for the server to finish.
+    pub async fn begin<A: PartialEq>(&self, listener: &TcpListener, activity: impl Fn() -> A) {
         if let Err(error) = refuse_newcomers(listener) {
             debug!("new connections cannot be kept out: {error}");
         }
@@ -53,7 +57,7 @@ impl Departure {
             debug!("silent connections stay with the kernel: {error}");
         }
         self.begun.store(true, Ordering::Relaxed);
-        if tokio::time::timeout(LAST_CALL, quiet(listener, requests))
+        if tokio::time::timeout(LAST_CALL, quiet(listener, activity))
             .await
             .is_ok()
         {
@@ -63,15 +67,18 @@ impl Departure {
 }
 
 /// Waits until nothing has gone on for a while.
-async fn quiet(listener: &TcpListener, requests: impl Fn() -> u64) {
+async fn quiet<A: PartialEq>(listener: &TcpListener, activity: impl Fn() -> A) {
+    // What the kernel does not tell may be there.
+    let is_held_back = || kernel_queue::has_connections(listener).unwrap_or(true);
     let mut quiet_looks = 0;
-    let mut seen = requests();
+    let mut seen = activity();
     while quiet_looks < QUIET_LOOKS {
+        let looked = Instant::now();
         tokio::time::sleep(LOOK_INTERVAL).await;
-        let now = requests();
-        // What the kernel does not tell may be there.
-        let held_back = kernel_queue::has_connections(listener).unwrap_or(true);
-        quiet_looks = if now == seen && !held_back {
+        let is_punctual = looked.elapsed() <= MAX_LOOK_INTERVAL;
+        let now = activity();
+        // The kernel's table is read last: it may be long.
+        quiet_looks = if now == seen && is_punctual && !is_held_back() {
             quiet_looks + 1
         } else {
             0

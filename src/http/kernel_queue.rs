@@ -13,9 +13,6 @@ const SYN_RECV: &str = "03";
 ///
 /// Where the kernel does not tell.
 pub fn has_connections(listener: &TcpListener) -> io::Result<bool> {
-    if can_accept(listener)? {
-        return Ok(true);
-    }
     let address = listener.local_addr()?;
     // A listener on [::] takes IPv4, too, and the kernel lists such handshakes as IPv4's.
     let files: &[&str] = match address {
@@ -27,7 +24,8 @@ pub fn has_connections(listener: &TcpListener) -> io::Result<bool> {
             return Ok(true);
         }
     }
-    Ok(false)
+    // Last, because that is the way of a connection: one that went on meanwhile is seen here.
+    can_accept(listener)
 }
 
 /// Whether something can be accepted at once.

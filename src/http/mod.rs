@@ -110,6 +110,9 @@ pub static FAILED_REQUESTS: LineLimit = LineLimit::new();
 /// The same for responses that break off.
 pub static BROKEN_RESPONSES: LineLimit = LineLimit::new();
 
+/// Lines about tunnels that ended for want of a replica, or of anything said.
+pub static ENDED_TUNNELS: LineLimit = LineLimit::new();
+
 /// Everything that a worker thread's handlers use.
 pub struct Worker {
     /// Whom to ask.

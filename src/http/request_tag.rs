@@ -1,11 +1,11 @@
 //! What log lines and post-mortems say of a request.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
-use log::warn;
+use log::{info, warn};
 
 use super::key::REQUEST_ID;
 use super::{HttpSettings, forwarded};
@@ -63,6 +63,13 @@ impl RequestTag {
         }
     }
 
+    /// The same for what is nothing to be warned of.
+    pub fn info(&self, limit: &LineLimit, what: fmt::Arguments<'_>) {
+        if limit.admits(Instant::now()) {
+            info!("{self}: {what}");
+        }
+    }
+
     /// For the post-mortem of the replica that had it.
     pub fn interrupted(&self, outcome: Interruption) -> InterruptedRequest {
         InterruptedRequest {
@@ -79,13 +86,33 @@ impl RequestTag {
 /// what is secret.
 impl fmt::Display for RequestTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (method, path) = (self.request.method(), self.request.path());
-        write!(f, "{method} {path} (id {}, client ", self.id())?;
+        let method = self.request.method();
+        let (path, id) = (Readable(self.request.path()), self.id());
+        write!(f, "{method} {path} (id {}, client ", Readable(&id))?;
         match forwarded::client(&self.request, &self.settings.trusted_proxies) {
             Some(client) => write!(f, "{client}")?,
             None => f.write_str("unknown")?,
         }
         write!(f, ", {})", duration(self.elapsed()))
+    }
+}
+
+/// How many characters of what a client chooses stand in a line.
+const MAX_CHARS: usize = 200;
+
+/// A client's text without anything that could play tricks on a terminal, and not too long.
+struct Readable<'t>(&'t str);
+
+impl fmt::Display for Readable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        for c in chars.by_ref().take(MAX_CHARS) {
+            f.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
+        }
+        match chars.next() {
+            Some(_) => f.write_str("..."),
+            None => Ok(()),
+        }
     }
 }
 
@@ -110,6 +137,9 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with(" ms)"), "{text}");
+        // An id that clears the screen where U+009B begins a command, and does not end.
+        let id = Readable("a\u{9b}2Jb").to_string() + &Readable(&"x".repeat(8_000)).to_string();
+        assert_eq!(id, format!("a\u{fffd}2Jb{}...", "x".repeat(200)));
         let tag = RequestTag::new(&request, &settings, Some(123_456), CoarseInstant::now());
         assert_eq!(tag.interrupted(Interruption::Cut).id, "123456");
     }

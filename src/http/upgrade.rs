@@ -20,7 +20,6 @@ use awc::ClientResponse;
 use awc::error::PayloadError;
 use futures::channel::{mpsc, oneshot};
 use futures::{Future, Stream};
-use log::info;
 use std::future::poll_fn;
 use tokio::time::Instant;
 
@@ -28,7 +27,7 @@ use super::connection::InHand;
 use super::error::ProxyError;
 use super::request_tag::RequestTag;
 use super::tunnel_limit::TunnelPermit;
-use super::{forwarded, headers};
+use super::{ENDED_TUNNELS, forwarded, headers};
 use crate::human::duration;
 use crate::upstream::{Grant, Instance, Interruption, OutgoingHead, Pause, Replay};
 
@@ -138,11 +137,13 @@ impl Tunnel {
                 replica_ended = pump(replica, pause, sender, gone, &spoken) => replica_ended,
                 () = silence_of(client, &spoken, silence) => {
                     let silence = duration(silence);
-                    info!("{tag}: the tunnel to {} ends, silent for {silence}", instance.id());
+                    let what = format_args!("the tunnel to {} ends, silent for {silence}", instance.id());
+                    tag.info(&ENDED_TUNNELS, what);
                     false
                 }
                 () = instance.ended() => {
-                    info!("{tag}: the tunnel to {} ends with its replica", instance.id());
+                    let what = format_args!("the tunnel to {} ends with its replica", instance.id());
+                    tag.info(&ENDED_TUNNELS, what);
                     true
                 }
             };
