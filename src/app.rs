@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
 use futures::future::OptionFuture;
@@ -38,6 +38,9 @@ use crate::upstream::{Capacity, ClientSettings, Clients, RetryBudget, Tally};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// How long the stop waits for the fleet record's removal: its file system, or the engine, may hang.
+const RECORD_END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the balancer could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -244,7 +247,10 @@ impl Balancer {
         }
         if !hand_over {
             // The fleet has ended, and with it what was wanted of it.
-            self.record.end().await;
+            let ending = tokio::time::timeout(RECORD_END_TIMEOUT, self.record.end());
+            if ending.await.is_err() {
+                warn!("the fleet record is left behind: it could not be removed in time");
+            }
             self.runtime.close().await;
         }
         self.lifeline.expect_ends();

@@ -152,6 +152,13 @@ async fn who_waits_too_long_or_finds_no_seat_is_told_to_come_back() {
     .await;
     replica.let_go.add_permits(1);
     assert_eq!(served.await.unwrap(), [200]);
+    // The end is told at the stop, if not before.
+    let (status, log) = balancer.terminate().await;
+    assert!(status.success(), "{log}");
+    assert!(
+        log.contains("overload is over: 5 requests got 503"),
+        "{log}"
+    );
 }
 
 #[actix_web::test]
