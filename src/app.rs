@@ -27,7 +27,7 @@ use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
     self, AdminGuard, ClientLimit, ClientTimes, ControlLinks, Departure, HttpSettings, Links,
-    Server, ServerSettings, TunnelLimit, Worker,
+    Server, ServerSettings, TunnelLimit, Via, Worker,
 };
 use crate::log_report::LogReport;
 use crate::memory;
@@ -357,6 +357,8 @@ async fn serve(
         max_body: settings.max_body,
         outlier_on: settings.ejection.on,
         min_body_rate: settings.min_body_rate,
+        // Settings hold only names that can stand in a header.
+        via: settings.via.as_deref().and_then(|name| Via::new(name).ok()),
     };
     let tunnel_limit = TunnelLimit::new(settings.max_tunnels);
     let server_settings = ServerSettings {

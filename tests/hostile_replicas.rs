@@ -68,10 +68,12 @@ const CASES: &[Case] = &[
     // No body, whatever they claim.
     case("GET", "HTTP/1.1 204 No Content\r\n\r\n", Stay, true, Whole(204, "")),
     case("GET", "HTTP/1.1 204 No Content\r\ncontent-length: 3\r\n\r\n", Stay, false, Whole(204, "")),
-    case("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n", Stay, true, Whole(304, "")),
-    case("GET", "HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", Stay, true, Whole(304, "")),
-    case("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", Stay, true, Whole(200, "")),
-    case("HEAD", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", Stay, true, Whole(200, "")),
+    case("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n", Stay, false, Whole(304, "")),
+    case("GET", "HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n", Stay, false, Whole(304, "")),
+    case("GET", "HTTP/1.1 304 Not Modified\r\n\r\n", Stay, true, Whole(304, "")),
+    case("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Stay, true, Whole(200, "")),
+    case("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n", Stay, false, Whole(200, "")),
+    case("HEAD", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", Stay, false, Whole(200, "")),
     case("HEAD", "HTTP/1.1 200 OK\r\n\r\n", Stay, true, Whole(200, "")),
     // Bytes where none belong.
     case("GET", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcd", Stay, false, Whole(200, "abc")),
@@ -82,6 +84,9 @@ const CASES: &[Case] = &[
     case("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\nabc", Stay, false, Whole(304, "")),
     case("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 44\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nstolen", Stay, false, Whole(200, "")),
     case("HEAD", "HTTP/1.1 200 OK\r\n\r\nx", Stay, false, Whole(200, "")),
+    // The same length twice is one (RFC 9112, section 6.3).
+    case("GET", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nContent-Length: 3\r\n\r\nabc", Stay, true, Whole(200, "abc")),
+    case("GET", "HTTP/1.1 200 OK\r\ncontent-length: 3, 3\r\n\r\nabc", Stay, true, Whole(200, "abc")),
     // What is not HTTP, or says two things.
     case("GET", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", Stay, false, Refused),
     case("GET", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd", Stay, false, Refused),
@@ -237,5 +242,27 @@ async fn heads_beyond_the_limits_are_refused() {
             .await;
         assert_eq!(answer.status(), Some(502), "{answer:?}");
         assert_eq!(balancer.count_in_log("panicked"), 0);
+    }
+}
+
+/// A body behind the head of a response to HEAD may come long after it. The connection does not
+/// wait for it, and ends by a reset: a port in TIME_WAIT for each HEAD would use them all up.
+#[actix_web::test]
+async fn a_response_without_a_body_that_claims_one_ends_its_connection_by_a_reset() {
+    let claims = |case: &&(usize, &Case)| {
+        let has_none = case.1.method == "HEAD" || case.1.response.contains("304 ");
+        has_none && case.1.response.ends_with("\r\n\r\n") && !case.1.reusable
+    };
+    let replica = Replica::start(CASES).await;
+    let balancer = replica.balancer_alone().await;
+    let cases: Vec<_> = CASES.iter().enumerate().collect();
+    let claiming: Vec<_> = cases.iter().filter(claims).collect();
+    assert_eq!(claiming.len(), 4);
+    for (index, case) in claiming {
+        let id = replica.expect(*index, Delivery::Whole);
+        let mut client = Client::connect(&balancer).await;
+        client.ask(case.method, &format!("/case/{id}")).await;
+        common::eventually("the connection ends", || async { replica.has_ended(id) }).await;
+        assert!(replica.was_reset(id), "{:?}", case.response);
     }
 }

@@ -55,6 +55,8 @@ pub struct Settings {
     pub times: Times,
     /// How many requests a replica may have in flight, tunnels aside.
     pub max_in_flight: Option<NonZeroU32>,
+    /// The name in the Via fields that the balancer adds; none: it adds none.
+    pub via: Option<String>,
     /// Which requests may be sent a second time.
     pub retry: RetryPolicy,
     /// How many tunnels may be open at once, over all replicas.

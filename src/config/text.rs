@@ -44,6 +44,18 @@ pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Reads the name in Via (RFC 9110, section 7.6.3), or that there is none.
+pub(super) fn via(text: &str) -> Result<Option<String>, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text == "off" || super::units::is_none(text) {
+        Ok(None)
+    } else if !text.is_empty() && text.len() <= 64 && text.chars().all(good) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err("not a name".to_owned())
+    }
+}
+
 /// Reads the name of a network in which every container has an address of its own.
 pub(super) fn network(text: &str) -> Result<String, String> {
     match text {

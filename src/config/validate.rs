@@ -107,6 +107,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     let panic_threshold = PanicThreshold::new(reader.whole("panic-threshold")).unwrap_or_default();
     let max_in_flight = reader.value("max-in-flight", |text| or_none(text, "not a whole number"));
     let sticky_cookie = sticky_cookie(reader);
+    let via = reader.value("via", text::via);
     let retry = reader.value("retry", |text| match text {
         "never" => Ok(RetryPolicy::Never),
         "unsent" => Ok(RetryPolicy::Unsent),
@@ -177,6 +178,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         panic_threshold,
         times,
         max_in_flight,
+        via,
         retry,
         max_tunnels,
         max_connections_per_client,

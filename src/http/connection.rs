@@ -15,6 +15,7 @@ use log::debug;
 use tokio::net::TcpStream;
 
 use super::departure::Departure;
+use super::forwarded;
 use super::patience::{ClientTimes, Late, Patience};
 use super::send_queue::unacknowledged;
 use super::slow_reader::SlowReader;
@@ -166,6 +167,13 @@ impl ClientConnection {
         self.fields.take()
     }
 
+    /// Writes the interim responses that have been left there.
+    pub fn relay_interim(&self, to: &mut Vec<u8>) {
+        if let Some(heads) = self.fields.take_interim() {
+            forwarded::relay_interim(&heads, self.fields.added(), to);
+        }
+    }
+
     /// The time, to the second, as a header field tells it.
     pub fn date(&self) -> Date {
         self.watch.date()
@@ -181,7 +189,7 @@ impl ClientConnection {
                 || fields.contains_key(TRANSFER_ENCODING)
                 || fields.contains_key(UPGRADE)
                 || request.method == Method::CONNECT);
-        self.fields.set(None);
+        self.fields.clear();
         self.has_more.set(false);
         self.is_settled.set(false);
         self.is_asking.set(false);

@@ -11,10 +11,12 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web::http::{StatusCode, Version};
+use httparse::{EMPTY_HEADER, Response, Status};
 use ipnet::IpNet;
 
 use super::address::AddressText;
 use super::key::REQUEST_ID;
+use super::via::Via;
 use super::{headers, sticky};
 use crate::config::StickyCookie;
 use crate::upstream::{Fields, OutgoingHead, is_name};
@@ -23,15 +25,28 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// RFC 9110, section 7.6.3: the protocol as it was received, and a name.
-const VIA: HeaderValue = HeaderValue::from_static("1.1 ringmaster");
-const VIA_LINE: &[u8] = b"via: 1.1 ringmaster\r\n";
-const VIA_HTTP10_LINE: &[u8] = b"via: 1.0 ringmaster\r\n";
+/// Names like ours that an application may take for them: CGI and WSGI make the same variable of
+/// `X_Forwarded_For` and of `X-Forwarded-For`.
+const OURS: [&[u8]; 7] = [
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-request-id",
+    b"x-real-ip",
+    b"true-client-ip",
+    b"content-length",
+];
+
+const FORWARDED: &[u8] = b"x-forwarded-";
+
+/// Interim responses may have as many header fields as others (`guard::head`).
+const MAX_INTERIM_FIELDS: usize = 96;
 
 /// A client's fields for a replica, whose own address stands for a Host that is not told.
 pub fn tell_request(
     request: &HttpRequest,
     trusted: &[IpNet],
+    via: Option<&Via>,
     fresh_id: Option<u64>,
     sticky_cookie: Option<&StickyCookie>,
     address: &Authority,
@@ -46,23 +61,32 @@ pub fn tell_request(
     let host = told.or_else(|| from.get(header::HOST).map(HeaderValue::as_bytes));
     to.field("host", host.unwrap_or_else(|| authority_of(address)));
     let (mut tells_proto, mut tells_host) = (false, false);
+    // An id that the balancer gives comes last.
+    let mut has_id = fresh_id.is_some();
     for (name, value) in headers::end_to_end(from) {
-        // What is kept of a trusted proxy's X-Forwarded-For goes into one field with ours.
-        let is_ours = name == header::HOST
-            || name == FOR
-            || (!is_trusted && tells_of_the_way(name))
-            || (fresh_id.is_some() && name == REQUEST_ID);
-        if !is_ours {
-            if let (Some(cookie), true) = (sticky_cookie, name == header::COOKIE) {
-                if let Some(rest) = sticky::strip(cookie, value.as_bytes()) {
-                    to.field(name.as_str(), &rest);
+        match Role::of(name.as_str().as_bytes()) {
+            Role::Plain => {}
+            Role::Refused => continue,
+            Role::Way if is_trusted => {
+                // What is kept of a trusted proxy's X-Forwarded-For goes into one field with ours.
+                if name == FOR {
+                    continue;
                 }
-                continue;
+                tells_proto |= name == PROTO;
+                tells_host |= name == HOST;
             }
-            tells_proto |= name == PROTO;
-            tells_host |= name == HOST;
-            to.field(name.as_str(), value.as_bytes());
+            Role::Way => continue,
+            // The first one is the key.
+            Role::Id if has_id => continue,
+            Role::Id => has_id = true,
         }
+        if let (Some(cookie), true) = (sticky_cookie, name == header::COOKIE) {
+            if let Some(rest) = sticky::strip(cookie, value.as_bytes()) {
+                to.field(name.as_str(), &rest);
+            }
+            continue;
+        }
+        to.field(name.as_str(), value.as_bytes());
     }
     if let Some(peer) = peer {
         let before = from.get_all(&FOR).filter(|_| is_trusted);
@@ -80,10 +104,64 @@ pub fn tell_request(
     if let Some(id) = fresh_id {
         let mut digits = itoa::Buffer::new();
         to.field(REQUEST_ID.as_str(), digits.format(id).as_bytes());
+    } else if !has_id && let Some(id) = from.get(&REQUEST_ID) {
+        // Connection names it, but it is what the request was routed by.
+        to.field(REQUEST_ID.as_str(), id.as_bytes());
     }
     // Several fields of one name are one list (RFC 9110, section 5.3).
-    let http10 = request.version() < Version::HTTP_11;
-    to.line(if http10 { VIA_HTTP10_LINE } else { VIA_LINE });
+    if let Some(via) = via {
+        to.line(via.line(request.version() < Version::HTTP_11));
+    }
+}
+
+/// What a request's header field is for the balancer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Nothing of its concern.
+    Plain,
+    /// It tells of the client and of the request's way, which a trusted proxy may.
+    Way,
+    /// The request's id.
+    Id,
+    /// Nobody may send it on: the balancer writes it itself, or an application would take it for
+    /// what it is not.
+    Refused,
+}
+
+impl Role {
+    /// That of a name, in lower case.
+    fn of(name: &[u8]) -> Self {
+        // The first letter and the length tell nearly all names apart.
+        match (name, name.len()) {
+            ([b'h', ..], 4) if name == b"host" => Self::Refused,
+            // A script's HTTP_PROXY, by which programs choose whom to ask (httpoxy).
+            ([b'p', ..], 5) if name == b"proxy" => Self::Refused,
+            ([b'f', ..], 9) if name == b"forwarded" => Self::Way,
+            ([b'x', ..], 12) if name == REQUEST_ID.as_str().as_bytes() => Self::Id,
+            ([b'x', ..], 9 | 12..) if name == b"x-real-ip" => Self::Way,
+            ([b'x', ..], 12..) if name.starts_with(FORWARDED) => Self::Way,
+            ([b't', ..], 14) if name == b"true-client-ip" => Self::Way,
+            ([b'x', ..], 9 | 12..) | ([b't' | b'c', ..], 14) | ([b't', ..], 17)
+                if is_ours_misspelt(name) =>
+            {
+                Self::Refused
+            }
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// Whether a name, in lower case, is one of ours but for `_` where that has `-`.
+fn is_ours_misspelt(name: &[u8]) -> bool {
+    let spelt = |ours: &[u8]| {
+        let mut letters = name.iter().zip(ours);
+        letters.all(|(letter, ours)| letter == ours || (*letter, *ours) == (b'_', b'-'))
+    };
+    let is = |ours: &[u8]| name.len() == ours.len() && spelt(ours);
+    name.contains(&b'_')
+        && (OURS.iter().any(|ours| is(ours))
+            || is(b"transfer-encoding")
+            || (name.len() >= FORWARDED.len() && spelt(FORWARDED)))
 }
 
 fn authority_of(authority: &Authority) -> &[u8] {
@@ -92,7 +170,7 @@ fn authority_of(authority: &Authority) -> &[u8] {
 
 /// Makes a replica's fields a client's. Who switches protocols, or asks for it with a 426,
 /// says to which (RFC 9110, section 7.8 and 15.5.22).
-pub fn tell_response(status: StatusCode, fields: &mut HeaderMap) {
+pub fn tell_response(status: StatusCode, via: Option<&Via>, fields: &mut HeaderMap) {
     let asks = [
         StatusCode::SWITCHING_PROTOCOLS,
         StatusCode::UPGRADE_REQUIRED,
@@ -105,7 +183,9 @@ pub fn tell_response(status: StatusCode, fields: &mut HeaderMap) {
     for value in upgrade {
         fields.append(header::UPGRADE, value);
     }
-    fields.append(header::VIA, VIA);
+    if let Some(via) = via {
+        fields.append(header::VIA, via.value());
+    }
 }
 
 /// The same, of fields as they came, which are written as lines of a head: those that lie side
@@ -132,15 +212,62 @@ pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> 
         }
     }
     to.extend_from_slice(fields.part(&lines));
-    to.extend_from_slice(VIA_LINE);
+    // A 304 may tell the length that the body would have had (RFC 9110, section 8.6).
+    if status == StatusCode::NOT_MODIFIED
+        && let Some(length) = fields.length()
+    {
+        to.extend_from_slice(b"content-length: ");
+        to.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        to.extend_from_slice(b"\r\n");
+    }
+    to.extend_from_slice(fields.added());
     has_date
+}
+
+/// Writes the interim responses whose heads lie in `heads`, one behind the other, as the client
+/// gets them. 100 is left out: what the client waits for has been said to it before.
+pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
+    loop {
+        let mut fields = [EMPTY_HEADER; MAX_INTERIM_FIELDS];
+        let mut head = Response::new(&mut fields);
+        // The guard has read them, so they are whole.
+        let Ok(Status::Complete(length)) = head.parse(heads) else {
+            return;
+        };
+        heads = heads.get(length..).unwrap_or_default();
+        let status = head.code.unwrap_or_default();
+        if status == StatusCode::CONTINUE {
+            continue;
+        }
+        to.extend_from_slice(b"HTTP/1.1 ");
+        to.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+        to.push(b' ');
+        to.extend_from_slice(head.reason.unwrap_or_default().as_bytes());
+        to.extend_from_slice(b"\r\n");
+        let named: Vec<_> = head
+            .headers
+            .iter()
+            .filter(|field| is_name(field.name.as_bytes(), b"connection"))
+            .flat_map(|field| headers::named_by(field.value))
+            .collect();
+        for field in &*head.headers {
+            let name = field.name.as_bytes();
+            if !headers::is_hop_by_hop(name) && !named.iter().any(|n| n.eq_ignore_ascii_case(name))
+            {
+                for part in [name, b": ", field.value, b"\r\n"] {
+                    to.extend_from_slice(part);
+                }
+            }
+        }
+        to.extend_from_slice(via);
+        to.extend_from_slice(b"\r\n");
+    }
 }
 
 /// Whether a field of a replica's response is for the client, too.
 fn goes_on(status: StatusCode, name: &[u8], fields: &Fields) -> bool {
     if headers::is_hop_by_hop(name) {
-        return (status == StatusCode::UPGRADE_REQUIRED && is_name(name, b"upgrade"))
-            || (status == StatusCode::NOT_MODIFIED && is_name(name, b"content-length"));
+        return status == StatusCode::UPGRADE_REQUIRED && is_name(name, b"upgrade");
     }
     let is_named = || {
         let mut named = fields.get_all("connection").flat_map(headers::named_by);
@@ -201,10 +328,6 @@ fn is_among(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
 }
 
-fn tells_of_the_way(name: &HeaderName) -> bool {
-    *name == header::FORWARDED || name.as_str().starts_with("x-forwarded-")
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
@@ -237,9 +360,11 @@ mod tests {
             name: "rm".to_owned(),
             ttl: None,
         };
+        let via = Via::new("ringmaster").unwrap();
         tell_request(
             &request,
             &trusted,
+            Some(&via),
             fresh_id,
             Some(&cookie),
             &address,
@@ -298,6 +423,91 @@ mod tests {
         let empty = told("192.0.2.9:1", &[("x-request-id", "")], Some(7));
         assert_eq!(empty.iter().filter(|f| f.contains("request-id")).count(), 1);
         assert!(empty.contains(&"x-request-id: 7".to_owned()));
+    }
+
+    #[test]
+    fn what_an_application_would_take_for_ours_is_dropped() {
+        let spoofs = [
+            "X_Forwarded_For",
+            "x-forwarded_proto",
+            "X_FORWARDED-Host",
+            "x_forwarded_port",
+            "x_forwarded_",
+            "X_Request-Id",
+            "X_Real_IP",
+            "true_client_ip",
+            "Content_Length",
+            "transfer_encoding",
+            "Proxy",
+        ];
+        // Not even a trusted proxy means them: it may pass on what its client says.
+        for peer in ["192.0.2.9:1", "10.9.9.9:1"] {
+            let silent = told(peer, &[], Some(7));
+            for name in spoofs {
+                assert_eq!(told(peer, &[(name, "6.6.6.6")], Some(7)), silent, "{name}");
+            }
+            for name in [
+                "x_forwarded",
+                "x_user",
+                "x-y_z-forwarded-for",
+                "proxy-x",
+                "a_b",
+            ] {
+                let told = told(peer, &[(name, "6.6.6.6")], Some(7));
+                assert!(told.contains(&format!("{name}: 6.6.6.6")), "{told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_who_the_client_is() {
+        for name in ["x-real-ip", "true-client-ip", "forwarded", "x-forwarded-x"] {
+            let said = [(name, "6.6.6.6")];
+            let line = format!("{name}: 6.6.6.6");
+            assert!(!told("192.0.2.9:1", &said, None).contains(&line), "{name}");
+            assert!(told("10.9.9.9:1", &said, None).contains(&line), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_id_that_routes_is_forwarded_once() {
+        let ids = |fields: &[(&str, &str)], fresh_id| {
+            let mut told = told("192.0.2.9:1", fields, fresh_id);
+            told.retain(|field| field.starts_with("x-request-id"));
+            told
+        };
+        let two = [("x-request-id", "abc"), ("x-request-id", "def")];
+        assert_eq!(ids(&two, None), ["x-request-id: abc"]);
+        assert_eq!(ids(&two, Some(7)), ["x-request-id: 7"]);
+        let named = [("x-request-id", "abc"), ("connection", "x-request-id")];
+        assert_eq!(ids(&named, None), ["x-request-id: abc"]);
+    }
+
+    #[test]
+    fn via_can_be_left_out() {
+        let request = TestRequest::default().to_http_request();
+        let mut to = OutgoingHead::new("GET", "/");
+        let address = Authority::from_static("192.0.2.80:8080");
+        tell_request(&request, &[], None, None, None, &address, &mut to);
+        assert!(!str::from_utf8(to.as_bytes()).unwrap().contains("via"));
+        let mut fields = HeaderMap::new();
+        tell_response(StatusCode::OK, None, &mut fields);
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn interim_responses_go_on_without_what_concerns_one_connection() {
+        let heads = "HTTP/1.1 100 Continue\r\n\r\n\
+             HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x-a\r\nX-A: 1\r\n\
+             Content-Length: 3\r\n\r\n\
+             HTTP/1.1 102 Working\r\n\r\n";
+        let mut to = Vec::new();
+        relay_interim(heads.as_bytes(), b"via: 1.1 x\r\n", &mut to);
+        assert_eq!(
+            String::from_utf8(to).unwrap(),
+            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nvia: 1.1 x\r\n\r\n\
+             HTTP/1.1 102 Working\r\nvia: 1.1 x\r\n\r\n"
+        );
     }
 
     /// A word in any case.
@@ -412,7 +622,7 @@ mod tests {
 
             let mut map = HeaderMap::new();
             fields.fill(&mut map).unwrap();
-            tell_response(status, &mut map);
+            tell_response(status, None, &mut map);
             if status == StatusCode::NOT_MODIFIED {
                 map.insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
             }

@@ -94,6 +94,7 @@ pub(super) mod tests {
             max_body: None,
             min_body_rate: None,
             outlier_on: Default::default(),
+            via: None,
         }
     }
 

@@ -37,6 +37,7 @@ mod stream;
 mod tunnel_limit;
 mod unread;
 mod upgrade;
+mod via;
 mod watch;
 mod wellformed;
 
@@ -68,6 +69,7 @@ use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
 pub use tunnel_limit::TunnelLimit;
 use unread::Unread;
+pub use via::Via;
 
 /// What a worker thread's handlers may ask for, and whom.
 pub struct Links {
@@ -102,6 +104,8 @@ pub struct HttpSettings {
     pub min_body_rate: Option<NonZeroU64>,
     /// Which answers of a replica are failures.
     pub outlier_on: OutlierOn,
+    /// What requests and responses are given as Via; none: they are given none.
+    pub via: Option<Via>,
 }
 
 /// How many lines about requests that fail are written: there may be thousands a second.

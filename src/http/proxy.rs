@@ -338,9 +338,11 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
     let trusted = &worker.settings.trusted_proxies;
     let address = instance.authority();
     let cookie = worker.settings.sticky_cookie.as_ref();
+    let via = worker.settings.via.as_ref();
     forwarded::tell_request(
         request,
         trusted,
+        via,
         errand.fresh_id,
         cookie,
         address,
@@ -358,7 +360,10 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
     let exchange = Exchange::new(request.method(), head, errand.body.map(Replay::play));
     match (&errand.tunnel, errand.slot) {
         (Some(tunnel), _) => exchange.for_tunnel(tunnel.pause()),
-        (None, Some(slot)) => exchange.leaving_fields_in(slot),
+        (None, Some(slot)) => {
+            slot.add(via.map_or(&[], |via| via.line(false)));
+            exchange.leaving_fields_in(slot)
+        }
         (None, None) => exchange,
     }
 }
@@ -402,7 +407,7 @@ fn respond(
     let fields = errand.slot.and_then(|slot| slot.take());
     let session_key = grant.session_key;
     let length = match &fields {
-        Some(fields) if has_body => Some(fields.body_length()),
+        Some(fields) if has_body => fields.body_length(),
         Some(fields) => fields.length(),
         None => content_length(response.headers()),
     };
@@ -452,7 +457,8 @@ fn respond(
         std::mem::swap(&mut head.headers, outgoing.headers_mut());
         payload
     }));
-    forwarded::tell_response(outgoing.status(), outgoing.headers_mut());
+    let via = errand.worker.settings.via.as_ref();
+    forwarded::tell_response(outgoing.status(), via, outgoing.headers_mut());
     if let (Some(length), true) = (length, not_modified) {
         outgoing.headers_mut().insert(CONTENT_LENGTH, length.into());
     }

@@ -120,7 +120,8 @@ impl Tunnel {
         let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
         response.upgrade("");
         let mut fields = replica.headers().clone();
-        forwarded::tell_response(StatusCode::SWITCHING_PROTOCOLS, &mut fields);
+        let via = tag.settings().via.as_ref();
+        forwarded::tell_response(StatusCode::SWITCHING_PROTOCOLS, via, &mut fields);
         // A capacity of none is one piece for the one sender.
         let (sender, pieces) = mpsc::channel(0);
         let (open, gone) = oneshot::channel();

@@ -36,4 +36,4 @@ pub use outlier::OutlierDesk;
 pub use retry::{Attempt, Failure, Verdict};
 pub use retry_budget::RetryBudget;
 pub use tick::{TICK, Ticks};
-pub use transport::{FieldSlot, Fields, recycle};
+pub use transport::{FieldSlot, Fields, ResponseSlot, recycle};

@@ -122,6 +122,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "slots" => (["101", "102", "103"], &[]),
         "virtual-servers" => (["7", "8", "9"], &["--strategy", "ring"]),
         "strategy" => (["classic", "ring", "maglev"], &[]),
+        "via" => (["off", "edge", "a-b.c"], &[]),
         "retry" => (["never", "unsent", "idempotent"], &[]),
         "sticky-cookie" => (["a", "b", "c"], &[]),
         "sticky-ttl" => (["7s", "8s", "9s"], &["--sticky-cookie", "rm"]),

@@ -78,6 +78,12 @@ const WRONG: &[Wrong<'_>] = &[
              on, off or local",
         ],
     ),
+    args(
+        &["--via", "two words"],
+        &[
+            "via = \"two words\" (from --via): not a name; allowed is up to 64 letters, digits and -._, or off",
+        ],
+    ),
     // Bounds.
     args(
         &["--replicas", "0"],

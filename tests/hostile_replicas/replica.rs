@@ -53,6 +53,7 @@ struct Run {
     said_all: bool,
     reused: bool,
     ended: bool,
+    reset: bool,
 }
 
 pub struct Replica {
@@ -67,12 +68,12 @@ impl Replica {
         let runs = Rc::new(RefCell::new(HashMap::new()));
         let shared = Rc::clone(&runs);
         actix_web::rt::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((mut stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
                 let runs = Rc::clone(&shared);
                 actix_web::rt::spawn(async move {
                     let mut last = None;
-                    connection(stream, cases, &runs, &mut last).await;
+                    connection(&mut stream, cases, &runs, &mut last).await;
                     if let Some(id) = last {
                         runs.borrow_mut().get_mut(&id).unwrap().ended = true;
                     }
@@ -133,18 +134,23 @@ impl Replica {
         self.runs.borrow()[&id].reused
     }
 
+    /// The balancer ended it by a reset.
+    pub fn was_reset(&self, id: usize) -> bool {
+        self.runs.borrow()[&id].reset
+    }
+
     pub fn has_ended(&self, id: usize) -> bool {
         self.runs.borrow()[&id].ended
     }
 }
 
 async fn connection(
-    mut stream: TcpStream,
+    stream: &mut TcpStream,
     cases: &[Case],
     runs: &RefCell<HashMap<usize, Run>>,
     last: &mut Option<usize>,
 ) {
-    while let Some(head) = read_head(&mut stream).await {
+    while let Some(head) = next_head(stream, runs, *last).await {
         let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
         if let Some(id) = *last {
             runs.borrow_mut().get_mut(&id).unwrap().reused = true;
@@ -169,11 +175,28 @@ async fn connection(
             run.requests += 1;
             (cases[run.index], run.how.unwrap())
         };
-        say(&mut stream, case.response.as_bytes(), how).await;
+        say(stream, case.response.as_bytes(), how).await;
         runs.borrow_mut().get_mut(&id).unwrap().said_all = true;
         if case.then == Then::Close {
             return;
         }
+    }
+}
+
+/// The next request's head; of a connection that ends, it is noted whether by a reset.
+async fn next_head(
+    stream: &mut TcpStream,
+    runs: &RefCell<HashMap<usize, Run>>,
+    last: Option<usize>,
+) -> Option<String> {
+    let mut first = [0];
+    match (stream.peek(&mut first).await, last) {
+        (Err(error), Some(id)) => {
+            let reset = error.kind() == std::io::ErrorKind::ConnectionReset;
+            runs.borrow_mut().get_mut(&id).unwrap().reset = reset;
+            None
+        }
+        _ => read_head(stream).await,
     }
 }
 
@@ -266,7 +289,11 @@ impl Client {
     }
 
     async fn read(&mut self, method: &str) -> Option<Got> {
-        let head = read_head(&mut self.stream).await?.to_ascii_lowercase();
+        let mut head = read_head(&mut self.stream).await?.to_ascii_lowercase();
+        while head.starts_with("http/1.1 10") && !head.starts_with("http/1.1 101") {
+            assert!(head.contains("\r\nvia: 1.1 ringmaster\r\n"), "{head}");
+            head = read_head(&mut self.stream).await?.to_ascii_lowercase();
+        }
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let field = |name: &str| {
             let line = head.lines().find_map(|line| line.strip_prefix(name))?;

@@ -97,7 +97,7 @@ impl Client {
         let head = self.answer_head().await;
         let status = head.split(' ').nth(1).unwrap();
         let mut body = Vec::new();
-        if method == "HEAD" || ["204", "304"].contains(&status) {
+        if method == "HEAD" || status.starts_with('1') || ["204", "304"].contains(&status) {
             return Answer { head, body };
         }
         if let Some(length) = values(&head, "content-length").first() {

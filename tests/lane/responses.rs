@@ -48,6 +48,9 @@ const RESPONSES: &[(&str, &str, &str, &[Told], &str)] = &[
     ("its own way", "GET", "HTTP/1.1 200 OK\r\nVia: 1.1 other\r\nContent-Length: 2\r\n\r\nok", &[("via", &["1.1 other", "1.1 ringmaster"])], "ok"),
     ("a status of its own", "GET", "HTTP/1.1 799 Hm\r\nContent-Length: 2\r\n\r\nok", &[("content-length", &["2"])], "ok"),
     ("a word in between", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", &[("link", &[]), ("content-length", &["2"])], "ok"),
+    ("a length twice", "GET", "HTTP/1.1 200 Well\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", &[("content-length", &["2"])], "ok"),
+    ("a list of lengths, not modified", "GET", "HTTP/1.1 304 Same\r\nContent-Length: 2, 2\r\n\r\n", &[("content-length", &["2"])], ""),
+    ("chunks and a reason", "GET", "HTTP/1.1 404 Not here\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", &[], "no"),
     ("an error", "GET", "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno", &[("connection", &[])], "no"),
 ];
 
@@ -75,10 +78,18 @@ async fn what_a_replica_says_arrives_as_it_is_but_for_what_concerns_its_connecti
         println!("{story}");
         let request = format!("{method} /case/{case} HTTP/1.1\r\nHost: x\r\n\r\n");
         client.say(&request).await;
-        let answer = client.answer(method).await;
-        let status = said.split(' ').nth(1).filter(|status| *status != "103");
-        let status = format!("HTTP/1.1 {} ", status.unwrap_or("200"));
-        assert!(answer.head.starts_with(&status), "{story}: {answer:?}");
+        let mut answer = client.answer(method).await;
+        let mut said = *said;
+        if said.starts_with("HTTP/1.1 103") {
+            let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nvia: 1.1 ringmaster\r\n\r\n";
+            assert_eq!(answer.head, interim, "{story}");
+            answer = client.answer(method).await;
+            said = said.split_once("\r\n\r\n").unwrap().1;
+        }
+        // The reason is the replica's, too.
+        let status = said.lines().next().unwrap().replace("1.0", "1.1");
+        let line = answer.head.lines().next();
+        assert_eq!(line, Some(&*status), "{story}: {answer:?}");
         for (name, expected) in *told {
             assert_eq!(values(&answer.head, name), *expected, "{story}: {answer:?}");
         }
@@ -163,4 +174,69 @@ async fn a_reset_is_no_end_of_a_body() {
     client.until(ends).await;
     gate.open();
     assert_eq!(client.rest().await, "part\r\n");
+}
+
+/// An interim response comes when the replica says it, not with the response.
+#[actix_web::test]
+async fn an_interim_response_does_not_wait_for_the_response() {
+    let gate = Gate::default();
+    let at_replica = gate.clone();
+    let port = replica(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+        at_replica.pass();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    client.say(A).await;
+    let interim = client.answer("GET").await;
+    assert!(interim.head.starts_with("HTTP/1.1 103 "), "{interim:?}");
+    assert_eq!(values(&interim.head, "link"), ["</a>"]);
+    gate.open();
+    assert_eq!(client.answer("GET").await.body, b"ok");
+}
+
+/// Chunks that are there at once are one for the client.
+#[actix_web::test]
+async fn many_small_chunks_at_once_are_one_chunk() {
+    let port = replica(|_, stream| {
+        let chunks = "1\r\nx\r\n".repeat(500);
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}{chunks}0\r\n\r\n").as_bytes())
+    });
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    client.say(A).await;
+    let head = client.until(|bytes| Some(bytes.windows(4).position(|end| end == b"\r\n\r\n")? + 4));
+    head.await;
+    let whole = format!("1F4\r\n{}\r\n0\r\n\r\n", "x".repeat(500));
+    let body = client.until(|bytes| bytes.ends_with(b"\r\n0\r\n\r\n").then_some(bytes.len()));
+    assert_eq!(String::from_utf8(body.await).unwrap(), whole);
+}
+
+/// A chunk that comes alone does not wait for another.
+#[actix_web::test]
+async fn a_chunk_that_comes_alone_goes_out_alone() {
+    let gate = Gate::default();
+    let at_replica = gate.clone();
+    let port = replica(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        for _ in 0..3 {
+            stream.write_all(b"1\r\nx\r\n")?;
+            at_replica.pass();
+        }
+        stream.write_all(b"0\r\n\r\n")
+    });
+    let balancer = before(port).await;
+    let mut client = Client::of(&balancer).await;
+    client.say(A).await;
+    client
+        .until(|bytes| Some(bytes.windows(4).position(|end| end == b"\r\n\r\n")? + 4))
+        .await;
+    for _ in 0..3 {
+        assert_eq!(client.line().await, "1\r\n");
+        assert_eq!(client.line().await, "x\r\n");
+        gate.open();
+    }
+    assert_eq!(client.line().await, "0\r\n");
 }

@@ -88,11 +88,22 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         key: "trusted-proxy",
         value_name: "CIDR",
         help: "Believe what a proxy in this network says of its clients",
-        more: "Its X-Forwarded-For, -Proto, -Host and Forwarded are passed on, its own address \
-               appended, and --key client-ip is whom it forwards for. What anybody else says in them \
-               is dropped, and they are set anew.",
+        more: "Its X-Forwarded-*, Forwarded, X-Real-IP and True-Client-IP are passed on, its own \
+               address appended to X-Forwarded-For, and --key client-ip is whom it forwards for. \
+               What anybody else says in them is dropped, and X-Forwarded-For, -Proto and -Host \
+               are set anew.",
         allowed: Allowed::Text("a network or an address, such as 10.0.0.0/8, 10.1.2.3 or fd00::/8"),
         shape: Shape::List,
+        ..PLAIN
+    },
+    OptionSpec {
+        key: "via",
+        value_name: "NAME",
+        help: "The name in the Via header that requests and responses get; off: they get none",
+        more: "nginx, for one, does not compress responses to requests with a Via header \
+               (gzip_proxied).",
+        fallback: Fallback::Value("ringmaster"),
+        allowed: Allowed::Text("up to 64 letters, digits and -._, or off"),
         ..PLAIN
     },
 ];

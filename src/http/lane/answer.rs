@@ -52,6 +52,20 @@ pub struct Answer {
     is_last: bool,
     /// Bytes that the kernel has been given.
     sent: u64,
+    terms: Terms,
+    /// So much of `text` is interim responses.
+    interim: usize,
+    /// The body has broken off, or something has been written.
+    fate: Fate,
+}
+
+/// Whether another answer can still be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Unwritten,
+    /// The body broke off before anything was written.
+    BrokenOffUnwritten,
+    Begun,
 }
 
 /// How the end of a body is told (RFC 9112, section 6).
@@ -98,7 +112,28 @@ impl Answer {
             framing,
             is_last,
             sent: 0,
+            terms,
+            interim: 0,
+            fate: Fate::Unwritten,
         }
+    }
+
+    /// The same, which begins with interim responses.
+    pub fn behind_interim(mut self, interim: &[u8]) -> Self {
+        self.text.splice(0..0, interim.iter().copied());
+        self.interim = interim.len();
+        self
+    }
+
+    /// Whether another one can take its place: its body broke off before anything was written.
+    pub fn is_replaceable(&self) -> bool {
+        self.fate == Fate::BrokenOffUnwritten
+    }
+
+    /// What takes the place of one that [can be replaced](Self::is_replaceable).
+    pub fn replaced_by(&self, response: Response<BoxBody>, date: &[u8]) -> Self {
+        let interim = self.text.get(..self.interim).unwrap_or_default();
+        Self::new(response, None, self.terms, date).behind_interim(interim)
     }
 
     /// Whether the connection ends with it.
@@ -121,6 +156,7 @@ impl Answer {
         loop {
             let gathered = self.gather(cx)?;
             while self.has_unsent() {
+                self.fate = Fate::Begun;
                 let written = ready!(self.poll_write(cx, socket))?;
                 self.advance(written);
             }
@@ -148,10 +184,13 @@ impl Answer {
                     return Ok(Poll::Pending);
                 }
                 Poll::Ready(Some(Ok(piece))) => self.frame(piece),
-                Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error.to_string())),
+                Poll::Ready(Some(Err(error))) => {
+                    self.break_off();
+                    return Err(io::Error::other(error.to_string()));
+                }
                 Poll::Ready(None) => {
                     self.body = None;
-                    self.end()?;
+                    self.end().inspect_err(|_| self.break_off())?;
                 }
             }
         }
@@ -187,6 +226,12 @@ impl Answer {
             if is_chunk {
                 self.text.extend_from_slice(b"\r\n");
             }
+        }
+    }
+
+    fn break_off(&mut self) {
+        if self.fate == Fate::Unwritten {
+            self.fate = Fate::BrokenOffUnwritten;
         }
     }
 
@@ -265,7 +310,10 @@ fn write_head(
     text.extend_from_slice(b"HTTP/1.1 ");
     text.extend_from_slice(head.status.as_str().as_bytes());
     text.push(b' ');
-    text.extend_from_slice(head.reason().as_bytes());
+    let reason = fields.map(Fields::reason);
+    // What cannot be read of a replica's is as if there were none.
+    let reason = reason.filter(|reason| !reason.is_empty());
+    text.extend_from_slice(reason.unwrap_or_else(|| head.reason().as_bytes()));
     text.extend_from_slice(b"\r\n");
     match size {
         _ if is_bodiless(head.status) => {}

@@ -33,6 +33,7 @@ use std::time::Duration;
 use actix_http::body::BoxBody;
 use actix_http::{Payload, Request, Response};
 use actix_service::Service;
+use actix_web::ResponseError;
 use actix_web::web::Bytes;
 use log::debug;
 use tokio::io::ReadBuf;
@@ -43,6 +44,7 @@ use super::connection::ClientConnection;
 use super::error::ProxyError;
 use super::patience::Late;
 use super::stream::say;
+use crate::upstream::Failure;
 use answer::Answer;
 use body::RequestBody;
 use request::{Simple, Terms};
@@ -65,6 +67,8 @@ pub struct Lane<F> {
     stage: Stage<F>,
     /// What has come behind the request that is being answered.
     more: Bytes,
+    /// Interim responses that the socket has not taken yet.
+    interim: Vec<u8>,
 }
 
 enum Stage<F> {
@@ -109,6 +113,7 @@ impl<F> Lane<F> {
             socket: Rc::new(socket),
             stage: Stage::Idle,
             more: Bytes::new(),
+            interim: Vec::new(),
         }
     }
 
@@ -168,6 +173,7 @@ impl<F> Lane<F> {
                         Turn::First => connection.during(|| answer.poll(cx)),
                         Turn::Next => answer.poll(cx),
                     };
+                    connection.relay_interim(&mut self.interim);
                     match polled {
                         Poll::Ready(response) => {
                             let mut terms = *terms;
@@ -177,7 +183,17 @@ impl<F> Lane<F> {
                             let response = response.map_or_else(Into::into, Into::into);
                             let date = connection.date();
                             let answer = Answer::new(response, connection.fields(), terms, &date);
-                            self.stage = Stage::Answered(answer);
+                            self.stage = Stage::Answered(match self.interim.is_empty() {
+                                true => answer,
+                                false => answer.behind_interim(&std::mem::take(&mut self.interim)),
+                            });
+                        }
+                        Poll::Pending if !self.interim.is_empty() => {
+                            if let Err(error) = write_some(cx, &self.socket, &mut self.interim) {
+                                debug!("a client does not take an interim response: {error}");
+                                return Poll::Ready(Left::Over);
+                            }
+                            return self.poll_listen(cx, connection);
                         }
                         Poll::Pending if connection.is_asking() => return Poll::Pending,
                         Poll::Pending => return self.poll_listen(cx, connection),
@@ -187,6 +203,13 @@ impl<F> Lane<F> {
                     let sent_before = answer.sent();
                     match answer.poll(cx, &self.socket) {
                         Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) if answer.is_replaceable() => {
+                            debug!("a response breaks off before any of it has gone: {error}");
+                            let failure = Failure::BadResponse(error.to_string());
+                            let response = ProxyError::Upstream(failure).error_response();
+                            *answer = answer.replaced_by(response.into(), &connection.date());
+                            continue;
+                        }
                         Poll::Ready(Err(error)) => {
                             debug!("an answer is broken off: {error}");
                             return Poll::Ready(Left::Over);
@@ -339,4 +362,17 @@ impl<F> Lane<F> {
             read.map_ok(|_| Bytes::copy_from_slice(room.filled()))
         })
     }
+}
+
+/// Writes what the socket takes now, and keeps the rest.
+fn write_some(cx: &mut Context<'_>, socket: &ClientSocket, text: &mut Vec<u8>) -> io::Result<()> {
+    while !text.is_empty() {
+        match socket.poll_write(cx, text, &[]) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(written)) => drop(text.drain(..written)),
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+    }
+    Ok(())
 }

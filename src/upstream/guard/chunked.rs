@@ -1,9 +1,11 @@
 //! The chunked transfer coding (RFC 9112, section 7.1), followed byte by byte.
 //!
-//! awc's codec decodes the chunks of responses, and actix's those of requests that the lane does
-//! not take; what is needed here is where they end. So that both find the same end, everything
-//! that this machine accepts means the same to them: lines end in CRLF and in nothing else, and
-//! lengths are bounded.
+//! The guard needs to know where the chunks of a response end, the transport what is in them, and
+//! actix decodes those of requests that the lane does not take. So that all find the same end,
+//! everything that this machine accepts means the same to actix: lines end in CRLF and in nothing
+//! else, and lengths are bounded.
+
+use std::ops::Range;
 
 use super::fault::Fault;
 
@@ -32,6 +34,15 @@ enum State {
     End,
 }
 
+/// What [`Chunked::next`] has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Where data lies; mostly nowhere, in an empty range.
+    pub data: Range<usize>,
+    /// Where to go on.
+    pub end: usize,
+}
+
 /// Follows one chunked body, from before its first chunk on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chunked {
@@ -51,20 +62,43 @@ impl Chunked {
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let mut at = 0;
         while at < bytes.len() && !self.is_complete() {
-            if self.state == State::Data {
-                let here = usize::try_from(self.left).unwrap_or(usize::MAX);
-                let here = here.min(bytes.len() - at);
-                self.left -= here as u64;
-                at += here;
-                if self.left == 0 {
-                    self.state = State::DataCr;
-                }
-            } else {
-                self.state = self.step(bytes[at])?;
-                at += 1;
-            }
+            at = self.next(bytes, at)?.end;
         }
         Ok(at)
+    }
+
+    /// Goes on at one of these bytes, in a body that is not complete. Returns which of them are
+    /// data, and where to go on. A chunk that is small and lies here whole is one step.
+    pub fn next(&mut self, bytes: &[u8], at: usize) -> Result<Step, Fault> {
+        let rest = bytes.get(at..).unwrap_or_default();
+        if self.state == State::SizeFirst
+            && let [size, b'\r', b'\n', rest @ ..] = rest
+            && let Some(size @ 1..) = hex(*size).map(usize::from)
+            && let Some([b'\r', b'\n']) = rest.get(size..size + 2)
+        {
+            let begin = at + 3;
+            self.left = 0;
+            return Ok(Step {
+                data: begin..begin + size,
+                end: begin + size + 2,
+            });
+        }
+        if self.state != State::Data {
+            if let Some(byte) = rest.first() {
+                self.state = self.step(*byte)?;
+            }
+            return Ok(Step {
+                data: at..at,
+                end: at + 1,
+            });
+        }
+        let here = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let end = at + here.min(rest.len());
+        self.left -= (end - at) as u64;
+        if self.left == 0 {
+            self.state = State::DataCr;
+        }
+        Ok(Step { data: at..end, end })
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Fault> {

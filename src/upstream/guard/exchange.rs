@@ -33,7 +33,7 @@ pub struct Exchange {
     pub(super) head: OutgoingHead,
     pub(super) body: Option<RequestBody>,
     pub(super) pause: Option<Pause>,
-    fields: Option<FieldSlot>,
+    pub(super) slot: Option<FieldSlot>,
 }
 
 /// Stops the reading of a replica while it is set, but not what is sent to it. In a tunnel
@@ -52,20 +52,20 @@ impl Exchange {
             // A length of zero is in the head.
             body: body.filter(|body| body.size() != BodySize::Sized(0)),
             pause: None,
-            fields: None,
+            slot: None,
         }
     }
 
-    /// The same, whose response's fields are left in `slot` as they come, where its body's
-    /// length is told, and not put into the response itself.
+    /// The same, whose response's fields are left in `slot` as they come, and not put into the
+    /// response itself. Interim responses are left there, too.
     pub fn leaving_fields_in(mut self, slot: &FieldSlot) -> Self {
-        self.fields = Some(FieldSlot::clone(slot));
+        self.slot = Some(FieldSlot::clone(slot));
         self
     }
 
     /// Where the response's fields are to be left.
-    pub(in crate::upstream) fn take_slot(&mut self) -> Option<FieldSlot> {
-        self.fields.take()
+    pub(in crate::upstream) fn slot(&self) -> Option<FieldSlot> {
+        self.slot.clone()
     }
 
     /// The same, which asks for another protocol; the reading of the response can be

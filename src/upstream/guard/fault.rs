@@ -29,7 +29,7 @@ pub enum Fault {
     /// More than 96, which is what awc's codec can read.
     #[error("the response has too many header fields")]
     ManyFields,
-    /// A Content-Length that is no number, or several of them (RFC 9112, section 6.3).
+    /// A Content-Length that is no number, or several that differ (RFC 9112, section 6.3).
     #[error("the response's Content-Length is invalid")]
     BadLength,
     /// A Transfer-Encoding other than `chunked`, or one where none may be (section 6.1).
@@ -44,10 +44,6 @@ pub enum Fault {
     /// 101 although no upgrade was asked for (RFC 9110, section 15.2.2).
     #[error("the replica switched protocols unasked")]
     UnaskedUpgrade,
-    /// 101 with a Content-Length or a Transfer-Encoding, where neither may be (RFC 9110,
-    /// section 8.6; RFC 9112, section 6.1).
-    #[error("the replica's switch of protocols claims a body")]
-    FramedUpgrade,
     /// More interim responses than anybody needs.
     #[error("the replica sent too many interim responses")]
     ManyInterim,

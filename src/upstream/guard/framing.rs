@@ -20,7 +20,7 @@ const MOST_INTERIM: u8 = 32;
 pub enum Verdict {
     /// The head is not whole: come again with these and more.
     Hold,
-    /// So many first bytes are an interim response: drop them, come again with the rest.
+    /// So many first bytes are an interim response: take them away, come again with the rest.
     Swallow(usize),
     /// So many first bytes are the response's. Any more belong nowhere, and the
     /// connection is over.

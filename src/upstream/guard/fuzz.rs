@@ -92,6 +92,13 @@ fn read_by_index(index: &Index, passed: &[u8]) -> Head {
     (index.status, fields)
 }
 
+fn repeats_length(index: &Index, passed: &[u8]) -> bool {
+    let (_, fields) = read_by_index(index, passed);
+    let lengths = fields.iter().filter(|(name, _)| name == "content-length");
+    let is_list = lengths.clone().any(|(_, value)| value.contains(&b','));
+    index.status == 101 || is_list || lengths.count() > 1
+}
+
 fn read_by_awc(asked: Asked, passed: &[u8]) -> Result<Read, String> {
     // The codec keeps a clock, which is a task.
     let tasks = tokio::task::LocalSet::new();
@@ -164,6 +171,8 @@ pub fn fuzz(bytes: &[u8]) {
             }
             let read = match read_by_awc(asked, &passed) {
                 Ok(read) => read,
+                // It takes no list of lengths, even where they are the same.
+                Err(_) if repeats_length(index, &passed) => return,
                 Err(error) => panic!("awc does not read what the guard passes: {error}"),
             };
             if index.body.is_some() {

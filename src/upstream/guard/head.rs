@@ -1,10 +1,9 @@
 //! A response's head: what it says about the body that follows (RFC 9112, section 6.3),
 //! and what awc would make of it.
 //!
-//! awc's codec is given the bytes of those whose length is not told, and frames them by rules
-//! of its own. Where these differ from the RFC's, [`Head`] says what keeps it right:
-//! `as_http10` makes it read until the end of the stream, which the guard then gives it in the
-//! right place.
+//! awc's codec frames bodies by rules of its own, which `fuzz` compares with these. Where they
+//! differ from the RFC's, [`Head`] says what keeps it right: `as_http10` makes it read until the
+//! end of the stream, which the guard then gives it in the right place.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -70,8 +69,16 @@ pub struct Index {
     pub status: u16,
     /// The head's bytes.
     pub length: usize,
+    /// The reason phrase; empty if there is none.
+    pub reason: Range<usize>,
     /// The body's bytes, where the head tells how many.
     pub body: Option<u64>,
+    /// The body comes in chunks.
+    pub is_chunked: bool,
+    /// What Content-Length declares, whether such a body follows or not.
+    pub declared_length: Option<u64>,
+    /// The head declares a body where none may follow.
+    pub claims_body: bool,
     /// Whether Connection names fields that concern this connection only.
     pub names_fields: bool,
     /// Names and values of its fields.
@@ -79,7 +86,7 @@ pub struct Index {
 }
 
 impl Index {
-    fn note(&mut self, bytes: &[u8], status: u16, fields: &[Header<'_>], head: &Head) {
+    fn note(&mut self, bytes: &[u8], status: u16, response: &Response<'_, '_>, head: &Head) {
         self.fields.clear();
         self.status = status;
         let Head::Final { length, body, .. } = head else {
@@ -90,15 +97,17 @@ impl Index {
             Body::Length(length) => Some(*length),
             Body::Chunked(_) | Body::UntilEnd | Body::Tunnel => None,
         };
-        if self.body.is_some() {
-            let place = |part: &[u8]| {
-                let begin = part.as_ptr() as usize - bytes.as_ptr() as usize;
-                begin..begin + part.len()
-            };
-            let fields = fields.iter();
-            self.fields
-                .extend(fields.map(|field| (place(field.name.as_bytes()), place(field.value))));
-        }
+        self.is_chunked = matches!(body, Body::Chunked(_));
+        let place = |part: &[u8]| {
+            let begin = part.as_ptr() as usize - bytes.as_ptr() as usize;
+            begin..begin + part.len()
+        };
+        // An empty one lies nowhere.
+        let reason = response.reason.filter(|reason| !reason.is_empty());
+        self.reason = reason.map_or(0..0, |reason| place(reason.as_bytes()));
+        let fields = response.headers.iter();
+        self.fields
+            .extend(fields.map(|field| (place(field.name.as_bytes()), place(field.value))));
     }
 }
 
@@ -127,12 +136,14 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
     };
     let status = response.code.unwrap_or_default();
     let http10 = response.version == Some(0);
-    let said = Said::by(response.headers, http10)?;
+    let said = match status {
+        // It ends at its blank line, whatever it declares (RFC 9112, section 6.3).
+        101 => Said::default(),
+        _ => Said::by(response.headers, http10)?,
+    };
     let head = match status {
         0..=99 => Err(Fault::BadHead),
         101 if !asked.upgrade || asked.head || http10 => Err(Fault::UnaskedUpgrade),
-        // awc would look for that body in what the other protocol says.
-        101 if said.chunked || said.length.is_some() => Err(Fault::FramedUpgrade),
         101 => Ok(Head::Final {
             length,
             body: Body::Tunnel,
@@ -142,20 +153,25 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
         100..=199 => Ok(Head::Interim { length }),
         _ => Ok(frame(length, status, http10, said, asked)),
     }?;
-    index.note(bytes, status, response.headers, &head);
+    index.note(bytes, status, &response, &head);
     index.names_fields = said.names_fields;
+    index.declared_length = said.length;
+    index.claims_body = has_no_body(status, asked) && said.claims_body();
     Ok(Some(head))
+}
+
+/// Whether a response ends with its head, whatever that declares (RFC 9112, section 6.3).
+fn has_no_body(status: u16, asked: Asked) -> bool {
+    asked.head || status == 204 || status == 304
 }
 
 fn frame(length: usize, status: u16, http10: bool, said: Said, asked: Asked) -> Head {
     let persistent = !said.close && (!http10 || said.keep_alive);
-    let (body, reusable) = if asked.head || status == 304 {
-        // What they tell of a body is what a GET would have got (RFC 9110, section 8.6).
-        (Body::Length(0), persistent)
-    } else if status == 204 {
-        // Who claims a body where none may be might send it, too.
-        let claims_body = said.chunked || said.length.unwrap_or(0) > 0;
-        (Body::Length(0), persistent && !claims_body)
+    let (body, reusable) = if has_no_body(status, asked) {
+        // What HEAD and 304 declare is the body that a GET would have got (RFC 9110, section
+        // 8.6); but some replicas send it, and it would answer the next request. It may come
+        // long after the head, so looking whether it has come is not enough.
+        (Body::Length(0), persistent && !said.claims_body())
     } else if said.chunked {
         (Body::Chunked(Chunked::default()), persistent)
     } else if let Some(count) = said.length {
@@ -184,14 +200,22 @@ struct Said {
 }
 
 impl Said {
+    fn claims_body(self) -> bool {
+        self.chunked || self.length.is_some_and(|length| length > 0)
+    }
+
     fn by(fields: &[Header<'_>], http10: bool) -> Result<Self, Fault> {
         let mut said = Self::default();
         for field in fields {
             // The length alone tells most names apart.
             match field.name.len() {
                 14 if is_name(field.name.as_bytes(), b"content-length") => {
-                    let length = number(field.value).ok_or(Fault::BadLength)?;
-                    if said.length.replace(length).is_some() {
+                    let length = length_of(field.value).ok_or(Fault::BadLength)?;
+                    if said
+                        .length
+                        .replace(length)
+                        .is_some_and(|other| other != length)
+                    {
                         return Err(Fault::BadLength);
                     }
                 }
@@ -220,6 +244,15 @@ impl Said {
         }
         Ok(said)
     }
+}
+
+/// A length, or a list that repeats one (RFC 9112, section 6.3).
+fn length_of(value: &[u8]) -> Option<u64> {
+    number(value).or_else(|| {
+        let mut lengths = value.split(|byte| *byte == b',').map(number);
+        let first = lengths.next()??;
+        lengths.all(|other| other == Some(first)).then_some(first)
+    })
 }
 
 /// Digits and nothing else (RFC 9110, section 8.6).

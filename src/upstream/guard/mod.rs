@@ -4,15 +4,13 @@
 //! to the next client, and so does who looks for the body of a 304. The guard follows the
 //! framing as bytes pass (RFC 9112), and lets only that through which belongs to the response:
 //!
-//! * interim responses are swallowed, a broken or malformed response is an error
+//! * interim responses are set aside for the client, a broken or malformed response is an error
 //!   ([`Fault`]), and where a byte comes that belongs nowhere the connection is closed;
 //! * requests are sent by it ([`Exchange`]): the head at once, and the body from
 //!   [`poll_read`](AsyncRead::poll_read), while the response is awaited and read. So an early
 //!   response is seen, a body's first byte leaves at once, and both directions flow at the
 //!   same time;
-//! * it notes where the parts of a response's head lie ([`Index`]). Bodies whose length is not
-//!   told are read by awc's codec: where that would frame one wrongly, the head is made to say
-//!   HTTP/1.0, and the stream ends in the right place.
+//! * it notes where the parts of a response's head lie ([`Index`]).
 //!
 //! Bodies are not copied. The common response, which comes in one piece, is read straight
 //! into its reader's buffer and looked at there, once.
@@ -46,6 +44,8 @@ pub use head::Index;
 pub use head::{Asked, read as read_head};
 use upload::Upload;
 
+use crate::upstream::FieldSlot;
+
 /// A connection to a replica.
 pub struct Guarded<S> {
     /// Gone as soon as the connection is good for nothing more.
@@ -58,6 +58,10 @@ pub struct Guarded<S> {
     held: BytesMut,
     /// So many of `held` are judged and the reader's.
     cleared: usize,
+    /// Where interim responses are left, if the client is to have them.
+    slot: Option<FieldSlot>,
+    /// Makes the end of the stream a reset.
+    reset: fn(&S),
 }
 
 impl<S> Guarded<S> {
@@ -70,7 +74,15 @@ impl<S> Guarded<S> {
             pause: None,
             held: BytesMut::new(),
             cleared: 0,
+            slot: None,
+            reset: |_| {},
         }
+    }
+
+    /// The same, on which `reset` is called before a connection is closed that may not be used
+    /// again only because its last response declared a body where none may follow.
+    pub fn resetting_by(self, reset: fn(&S)) -> Self {
+        Self { reset, ..self }
     }
 
     /// Where the parts of a response's head lie, in the bytes that have been read of it.
@@ -124,7 +136,19 @@ impl<S> Guarded<S> {
             self.framing.retire();
         }
         if self.framing.is_over() {
+            // Nearly every response to HEAD declares a body. An ordinary close would leave a port
+            // in TIME_WAIT for each, until none is left to connect from.
+            if let (true, Some(stream)) = (self.framing.index().claims_body, &self.stream) {
+                (self.reset)(stream);
+            }
             self.close();
+        }
+    }
+
+    /// Leaves an interim response for the client.
+    fn set_aside(slot: Option<&FieldSlot>, interim: &[u8]) {
+        if let Some(slot) = slot {
+            slot.push_interim(interim);
         }
     }
 
@@ -134,7 +158,8 @@ impl<S> Guarded<S> {
             match self.framing.advance(&mut self.held)? {
                 Verdict::Hold => return Ok(false),
                 Verdict::Swallow(count) => {
-                    let _ = self.held.split_to(count);
+                    let interim = self.held.split_to(count);
+                    Self::set_aside(self.slot.as_ref(), &interim);
                     if self.held.is_empty() {
                         return Ok(false);
                     }
@@ -200,7 +225,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
                         return Poll::Ready(Ok(()));
                     }
                     Ok(Verdict::Hold) => this.held.extend_from_slice(news),
-                    Ok(Verdict::Swallow(count)) => this.held.extend_from_slice(&news[count..]),
+                    Ok(Verdict::Swallow(count)) => {
+                        Self::set_aside(this.slot.as_ref(), &news[..count]);
+                        this.held.extend_from_slice(&news[count..]);
+                    }
                     Err(fault) => {
                         buf.set_filled(before);
                         return this.fail(fault);
@@ -222,12 +250,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     /// Sends a request, as much as the socket takes at once; the rest goes out while the
     /// response is awaited.
-    pub fn ask(&mut self, cx: &mut Context<'_>, exchange: Exchange) -> io::Result<()> {
+    pub fn ask(&mut self, cx: &mut Context<'_>, mut exchange: Exchange) -> io::Result<()> {
         let begun = match &self.stream {
             Some(_) => self.framing.begin(exchange.asked),
             None => Err(Fault::NoResponse),
         };
         self.pause.clone_from(&exchange.pause);
+        self.slot = exchange.slot.take();
         let sent = match (&mut self.stream, begun) {
             (Some(stream), Ok(())) => self.upload.start(stream, cx, exchange),
             (_, begun) => begun.map_err(io::Error::from),

@@ -5,15 +5,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use actix_http::h1::ClientPayloadCodec;
-use actix_web::web::{Bytes, BytesMut};
-use awc::error::PayloadError;
-use futures::Stream;
-use tokio_util::codec::Decoder;
-
 use super::large;
 use super::link::Link;
 use super::pool::Pool;
+use crate::upstream::guard::{Chunked, Fault};
+use actix_web::web::{Bytes, BytesMut};
+use awc::error::PayloadError;
+use futures::Stream;
+
+/// A chunk of so many bytes goes on from where it lies; smaller ones that are there at once are
+/// moved together and go on as one piece. (Thousands of pieces of a byte would cost a thousand
+/// times what their bytes do, and be that many chunks again.)
+const MIN_PIECE: usize = 8 * 1024;
 
 /// Who asks for the next piece before that has got rid of the last one quickly: the client has it,
 /// or the kernel for the client.
@@ -33,8 +36,10 @@ pub struct Body {
 enum Coding {
     /// So many bytes are left.
     Counted(u64),
-    /// In chunks, or until the end of the connection.
-    Coded(Box<ClientPayloadCodec>),
+    /// In chunks.
+    Chunked(Chunked),
+    /// Until the end of the connection, which the guard tells.
+    UntilEnd,
 }
 
 impl Coding {
@@ -53,27 +58,68 @@ impl Coding {
                 *left = left.saturating_sub(unread.len() as u64);
                 Ok(Poll::Ready(Some(unread.split().freeze())))
             }
-            Self::Coded(codec) => Ok(codec.decode(unread)?.map_or(Poll::Pending, Poll::Ready)),
+            Self::Chunked(chunks) => {
+                next_piece(chunks, unread).map_err(|fault| PayloadError::Io(fault.into()))
+            }
+            Self::UntilEnd if unread.is_empty() => Ok(Poll::Pending),
+            Self::UntilEnd => Ok(Poll::Ready(Some(unread.split().freeze()))),
         }
     }
+}
+
+/// The data of the chunks that begin `unread`, as far as it is there.
+fn next_piece(chunks: &mut Chunked, unread: &mut BytesMut) -> Result<Poll<Option<Bytes>>, Fault> {
+    let (mut at, mut moved) = (0, 0);
+    while at < unread.len() && !chunks.is_complete() {
+        let before = *chunks;
+        let step = chunks.next(unread, at)?;
+        if step.data.len() < MIN_PIECE {
+            let length = step.data.len();
+            if length > 0 {
+                unread.copy_within(step.data, moved);
+                moved += length;
+            }
+            at = step.end;
+        } else if moved == 0 {
+            let _framing = unread.split_to(step.data.start);
+            return Ok(Poll::Ready(Some(unread.split_to(step.data.len()).freeze())));
+        } else {
+            // What was moved goes first.
+            *chunks = before;
+            break;
+        }
+    }
+    let mut piece = unread.split_to(at);
+    if moved > 0 {
+        piece.truncate(moved);
+        return Ok(Poll::Ready(Some(piece.freeze())));
+    }
+    Ok(match chunks.is_complete() {
+        true => Poll::Ready(None),
+        false => Poll::Pending,
+    })
 }
 
 impl Body {
     /// A body of so many bytes.
     pub fn counted(link: Box<Link>, length: u64, pool: Rc<Pool>) -> Self {
-        Self {
-            link: Some(link),
-            coding: Coding::Counted(length),
-            given: None,
-            pool,
-        }
+        Self::of(link, Coding::Counted(length), pool)
     }
 
-    /// A body that `codec` reads.
-    pub fn coded(link: Box<Link>, codec: ClientPayloadCodec, pool: Rc<Pool>) -> Self {
+    /// A body in chunks.
+    pub fn chunked(link: Box<Link>, pool: Rc<Pool>) -> Self {
+        Self::of(link, Coding::Chunked(Chunked::default()), pool)
+    }
+
+    /// A body, or another protocol, that goes on until the connection ends.
+    pub fn until_end(link: Box<Link>, pool: Rc<Pool>) -> Self {
+        Self::of(link, Coding::UntilEnd, pool)
+    }
+
+    fn of(link: Box<Link>, coding: Coding, pool: Rc<Pool>) -> Self {
         Self {
             link: Some(link),
-            coding: Coding::Coded(Box::new(codec)),
+            coding,
             given: None,
             pool,
         }

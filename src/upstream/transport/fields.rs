@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use actix_web::error::HttpError;
 use actix_web::web::Bytes;
 
@@ -19,7 +19,62 @@ use crate::upstream::is_name;
 pub type Places = Vec<(Range<usize>, Range<usize>)>;
 
 /// Where the fields of a response are left.
-pub type FieldSlot = Rc<Cell<Option<Fields>>>;
+pub type FieldSlot = Rc<ResponseSlot>;
+
+/// So many bytes of interim responses wait for a client to take them; more are dropped.
+const MAX_INTERIM_BYTES: usize = 64 * 1024;
+
+/// What the transport leaves beside a response.
+#[derive(Default)]
+pub struct ResponseSlot {
+    fields: Cell<Option<Fields>>,
+    added: Cell<&'static [u8]>,
+    interim: Cell<Option<Box<Vec<u8>>>>,
+}
+
+impl ResponseSlot {
+    /// Leaves the fields of a response.
+    pub fn set(&self, fields: Option<Fields>) {
+        self.fields.set(fields);
+    }
+
+    /// Takes what was left, with the lines that are added to it.
+    pub fn take(&self) -> Option<Fields> {
+        let mut fields = self.fields.take()?;
+        fields.added = self.added.get();
+        Some(fields)
+    }
+
+    /// Adds these lines to the heads of responses.
+    pub fn add(&self, lines: &'static [u8]) {
+        self.added.set(lines);
+    }
+
+    /// What was added.
+    pub fn added(&self) -> &'static [u8] {
+        self.added.get()
+    }
+
+    /// Leaves the head of an interim response, behind others.
+    pub fn push_interim(&self, head: &[u8]) {
+        let mut heads = self.interim.take().unwrap_or_default();
+        if heads.len() + head.len() <= MAX_INTERIM_BYTES {
+            heads.extend_from_slice(head);
+        }
+        self.interim.set(Some(heads));
+    }
+
+    /// Takes the heads of interim responses, one behind the other.
+    pub fn take_interim(&self) -> Option<Box<Vec<u8>>> {
+        self.interim.take()
+    }
+
+    /// Forgets what was left.
+    pub fn clear(&self) {
+        self.fields.set(None);
+        self.interim.set(None);
+    }
+}
 
 thread_local! {
     /// Room for the places in the next head.
@@ -44,22 +99,30 @@ pub struct Fields {
     head: Bytes,
     places: Places,
     names_fields: bool,
-    body: u64,
+    reason: Range<usize>,
+    body: Option<u64>,
+    declared_length: Option<u64>,
+    /// Lines that are added.
+    added: &'static [u8],
 }
 
 impl Fields {
     /// Takes the head from what has been read, and the places that the guard has found in it.
     pub(super) fn split_from(link: &mut Link) -> Self {
-        let (length, body) = (link.index().length, link.index().body);
+        let index = link.index();
+        let length = index.length;
         Self {
-            body: body.unwrap_or_default(),
-            names_fields: link.index().names_fields,
+            body: index.body,
+            names_fields: index.names_fields,
+            reason: index.reason.clone(),
+            declared_length: index.declared_length,
+            added: &[],
             head: link.unread.split_to(length).freeze(),
             places: link.replace_places(ROOM.take()),
         }
     }
 
-    /// Those of a head whose body's length is told, as the guard reads it.
+    /// Those of a head as the guard reads it.
     #[cfg(test)]
     pub fn of(head: &[u8]) -> Self {
         use crate::upstream::guard::{Asked, Index, read_head};
@@ -69,8 +132,11 @@ impl Fields {
             .unwrap()
             .unwrap();
         Self {
-            body: index.body.unwrap(),
+            body: index.body,
             names_fields: index.names_fields,
+            reason: index.reason,
+            declared_length: index.declared_length,
+            added: &[],
             head: Bytes::copy_from_slice(head),
             places: index.fields,
         }
@@ -109,23 +175,38 @@ impl Fields {
         self.names_fields
     }
 
-    /// The bytes that follow the head.
-    pub fn body_length(&self) -> u64 {
+    /// The reason phrase; empty if there is none.
+    pub fn reason(&self) -> &[u8] {
+        self.part(&self.reason)
+    }
+
+    /// The bytes that follow the head, if it declares how many.
+    pub fn body_length(&self) -> Option<u64> {
         self.body
     }
 
-    /// What Content-Length says, if it is a number.
+    /// What Content-Length declares.
     pub fn length(&self) -> Option<u64> {
-        let value = self.get_all("content-length").next()?;
-        str::from_utf8(value).ok()?.parse().ok()
+        self.declared_length
     }
 
-    /// Puts them into a map.
+    /// Whole lines of a head that belong to them, too.
+    pub fn added(&self) -> &'static [u8] {
+        self.added
+    }
+
+    /// Puts them into a map, a length that is declared several times once.
     pub fn fill(&self, map: &mut HeaderMap) -> Result<(), HttpError> {
         for (name, value) in &self.places {
-            let name = self.head.get(name.clone()).unwrap_or_default();
+            let name = HeaderName::from_bytes(self.part(name))?;
+            if name == CONTENT_LENGTH
+                && let Some(length) = self.declared_length
+            {
+                map.insert(name, length.into());
+                continue;
+            }
             let value = HeaderValue::from_maybe_shared(self.head.slice(value.clone()))?;
-            map.append(HeaderName::from_bytes(name)?, value);
+            map.append(name, value);
         }
         Ok(())
     }

@@ -3,12 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use actix_http::h1::{ClientCodec, MessageType};
-use actix_http::{HttpMessage, Payload, ResponseHead, ServiceConfig, StatusCode};
+use actix_http::{HttpMessage, Payload, ResponseHead, StatusCode};
 use awc::error::SendRequestError;
 use awc::test::TestResponse;
 use awc::{ClientResponse, ConnectResponse};
-use tokio_util::codec::Decoder;
 
 use super::body::Body;
 use super::fields::{FieldSlot, Fields};
@@ -22,8 +20,7 @@ pub fn is_whole(link: &Link) -> bool {
     !link.unread.is_empty() && link.unread.len() >= link.index().length
 }
 
-/// The response whose head has been read. Its fields are left in the slot, if there
-/// is one and the body's length is told.
+/// The response whose head has been read. Its fields are left in the slot, if there is one.
 pub fn respond(
     mut link: Box<Link>,
     pool: &Rc<Pool>,
@@ -33,15 +30,12 @@ pub fn respond(
     // Only awc's builder for tests makes a response from its parts.
     let response: ClientResponse = spare.unwrap_or_else(|| TestResponse::default().finish());
     let mut read = Ok(());
-    let response = response.map_body(|head, _| {
-        let payload = match link.index().body {
-            Some(length) => take_head(&mut link, head, slot).map(|()| counted(link, length, pool)),
-            None => decode(link, head, pool),
-        };
-        payload.unwrap_or_else(|error| {
+    let response = response.map_body(|head, _| match take_head(&mut link, head, slot) {
+        Ok(()) => payload(link, pool),
+        Err(error) => {
             read = Err(error);
             Payload::None
-        })
+        }
     });
     read.map(|()| ConnectResponse::Client(response))
 }
@@ -83,37 +77,22 @@ fn bad_head() -> SendRequestError {
     SendRequestError::Response(actix_http::error::ParseError::Io(Fault::BadHead.into()))
 }
 
-fn counted(link: Box<Link>, length: u64, pool: &Rc<Pool>) -> Payload {
-    if length == 0 {
-        pool.release(link);
-        return Payload::None;
-    }
-    Payload::Stream {
-        payload: Box::pin(Body::counted(link, length, Rc::clone(pool))),
-    }
-}
-
-/// Has awc's codec read the head, and after it the body.
-fn decode(
-    mut link: Box<Link>,
-    head: &mut ResponseHead,
-    pool: &Rc<Pool>,
-) -> Result<Payload, SendRequestError> {
-    let mut codec = ClientCodec::new(CONFIG.with(ServiceConfig::clone));
-    *head = codec.decode(&mut link.unread)?.ok_or_else(bad_head)?;
-    Ok(match codec.message_type() {
-        MessageType::None => {
+/// What follows a head that has been taken.
+fn payload(link: Box<Link>, pool: &Rc<Pool>) -> Payload {
+    let pool = Rc::clone(pool);
+    let index = link.index();
+    let body = match index.body {
+        Some(0) => {
             pool.release(link);
-            Payload::None
+            return Payload::None;
         }
-        MessageType::Payload | MessageType::Stream => Payload::Stream {
-            payload: Box::pin(Body::coded(
-                link,
-                codec.into_payload_codec(),
-                Rc::clone(pool),
-            )),
-        },
-    })
+        Some(length) => Body::counted(link, length, pool),
+        None if index.is_chunked => Body::chunked(link, pool),
+        None => Body::until_end(link, pool),
+    };
+    Payload::Stream {
+        payload: Box::pin(body),
+    }
 }
 
 /// Responses are made and taken apart one after the other.
@@ -121,6 +100,4 @@ const MOST_SPARE: usize = 16;
 
 thread_local! {
     static SPARE: RefCell<Vec<ClientResponse>> = RefCell::default();
-    /// awc's codec asks for one, and making one starts a clock.
-    static CONFIG: ServiceConfig = ServiceConfig::default();
 }

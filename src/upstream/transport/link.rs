@@ -5,16 +5,18 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::web::BytesMut;
+use log::debug;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::fields::Places;
 use crate::upstream::guard::{Exchange, Guarded, Index};
 
-/// Room for the first bytes of a response: most are shorter as a whole. awc's codec makes
-/// 32 KiB of it once less than 2 KiB are left.
+/// Room for the first bytes of a response: most are shorter as a whole.
 const FIRST_ROOM: usize = 4 * 1024;
 /// Room for the rest of a body that did not fit.
 const BODY_ROOM: usize = 64 * 1024;
@@ -42,12 +44,19 @@ pub struct Link {
     is_large: bool,
 }
 
+/// Has the socket end by a reset: the port is free at once, and what is on its way is lost.
+fn reset_on_close(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        debug!("a connection to a replica cannot be reset: {error}");
+    }
+}
+
 impl Link {
     /// A connection on which nothing has been sent. It goes from hand to hand with each
     /// request, and is large: in a box for as long as it is open.
     pub fn new(stream: TcpStream) -> Box<Self> {
         Box::new(Self {
-            stream: Guarded::new(stream),
+            stream: Guarded::new(stream).resetting_by(reset_on_close),
             unread: BytesMut::new(),
             is_large: false,
         })

@@ -5,8 +5,7 @@
 //! buffers of 8 KiB, asks a semaphore and a map for a connection, and copies the head field by
 //! field into a map and out of it. awc's clients take middleware between them and their
 //! connector; [`Transport`] is one that never asks the connector. What awc would have written
-//! and read comes from and goes to the guard (`upstream::guard`); bodies whose length is not
-//! told are still taken apart by awc's codec.
+//! and read comes from and goes to the guard (`upstream::guard`).
 
 mod body;
 mod fields;
@@ -23,7 +22,7 @@ use awc::error::SendRequestError;
 use awc::middleware::Transform;
 use awc::{ConnectRequest, ConnectResponse};
 
-pub use fields::{FieldSlot, Fields};
+pub use fields::{FieldSlot, Fields, ResponseSlot};
 pub use head::recycle;
 pub use pool::Pool;
 use sending::Sending;

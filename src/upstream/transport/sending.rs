@@ -29,10 +29,10 @@ pub struct Sending {
 
 impl Sending {
     /// A request to be sent on a connection of this pool.
-    pub(super) fn new(pool: Rc<Pool>, mut exchange: Option<Exchange>) -> Self {
+    pub(super) fn new(pool: Rc<Pool>, exchange: Option<Exchange>) -> Self {
         Self {
             pool,
-            fields: exchange.as_mut().and_then(Exchange::take_slot),
+            fields: exchange.as_ref().and_then(Exchange::slot),
             exchange,
             opened: None,
             link: None,

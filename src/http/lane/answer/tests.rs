@@ -350,3 +350,36 @@ async fn a_chunk_is_whole_before_the_next_is_there() {
         }
     }
 }
+
+/// Before anything has gone out, a body that breaks off can still become an error; an interim
+/// response goes out first all the same.
+#[actix_web::test]
+async fn only_an_answer_of_which_nothing_has_gone_can_be_replaced() {
+    let (socket, mut client) = connection().await;
+    let broken = [Gives(Bytes::from_static(b"part")), BreaksOff];
+    for size in [BodySize::Sized(9), BodySize::Stream] {
+        let mut first = answer(response(size, &broken), GET).behind_interim(b"interim ");
+        let done = poll_fn(|cx| first.poll(cx, &socket)).await;
+        assert!(done.is_err() && first.is_replaceable());
+        let bad = Response::new(StatusCode::BAD_GATEWAY);
+        let mut second = first.replaced_by(bad.set_body(BoxBody::new("no")), b"today");
+        poll_fn(|cx| second.poll(cx, &socket)).await.unwrap();
+        assert!(!second.is_replaceable());
+        let mut got = vec![0; 256];
+        let length = client.read(&mut got).await.unwrap();
+        let got = std::str::from_utf8(&got[..length]).unwrap();
+        assert!(
+            got.starts_with("interim HTTP/1.1 502 Bad Gateway\r\n"),
+            "{got}"
+        );
+        assert!(got.ends_with("\r\n\r\nno"), "{got}");
+    }
+    // A body that ends before its length does is broken off, too.
+    let mut short = answer(response(BodySize::Sized(9), &broken[..1]), GET);
+    assert!(poll_fn(|cx| short.poll(cx, &socket)).await.is_err());
+    assert!(short.is_replaceable());
+    let late = [Gives(Bytes::from_static(b"part")), Pauses, BreaksOff];
+    let mut begun = answer(response(BodySize::Sized(9), &late), GET);
+    assert!(poll_fn(|cx| begun.poll(cx, &socket)).await.is_err());
+    assert!(!begun.is_replaceable());
+}
