@@ -121,8 +121,8 @@ impl Fleet {
             )
         };
         let others_are_unready = members().filter(is_unready).count() > 1;
-        !members().any(|r| r.replaces_unready)
-            && !(others_are_unready && members().any(is_starting))
+        let is_replacing = members().any(|r| r.replaces_unready);
+        !(is_replacing || others_are_unready && members().any(is_starting))
     }
 
     /// Replaces the replica whose time as an unready one was over first, if that is allowed.
