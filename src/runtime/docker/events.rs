@@ -137,16 +137,21 @@ impl Inner {
         let listed = self.list_fleet().await?;
         let is_listed = |id: &str| listed.iter().any(|r| r.container == id);
         self.book.borrow_mut().retain_given_up(is_listed);
+        let is_there = |id: &InstanceId| listed.iter().any(|r| r.running && r.order.id == *id);
+        self.unhealthy.borrow_mut().retain(is_there);
         let runs = |id: &str| listed.iter().any(|r| r.running && r.container == id);
         let missing: Vec<_> = live.into_iter().filter(|id| !runs(id)).collect();
         // Before anything newer is heard.
         for record in listed {
             match self.role(&record) {
                 Role::Holder => {
-                    if record.running {
-                        self.report_health(record.order.id.clone(), !record.unhealthy, news);
-                    }
+                    let health =
+                        (record.running).then(|| (record.order.id.clone(), !record.unhealthy));
+                    // First of all it has to be known.
                     self.appeared(record, news);
+                    if let Some((id, healthy)) = health {
+                        self.report_health(id, healthy, news);
+                    }
                 }
                 Role::Leaving => self.disowned(&record.container, record.order.id, news),
                 Role::Dead | Role::Stranger => {}
@@ -289,8 +294,16 @@ impl Inner {
         }
     }
 
-    /// Tells what the image's own HEALTHCHECK says, which may be known.
+    /// Tells what the image's own HEALTHCHECK says, if that is news.
     fn report_health(&self, id: InstanceId, healthy: bool, news: &News) {
+        let mut unhealthy = self.unhealthy.borrow_mut();
+        let is_news = match healthy {
+            true => unhealthy.remove(&id),
+            false => unhealthy.insert(id.clone()),
+        };
+        if !is_news {
+            return;
+        }
         let _ = news.unbounded_send(RuntimeEvent::HealthcheckChanged { id, healthy });
     }
 

@@ -133,6 +133,8 @@ struct Inner {
     outdated: RefCell<HashSet<InstanceId>>,
     /// Where news is told; none before somebody listens.
     news: RefCell<Option<News>>,
+    /// Instances whose image's own HEALTHCHECK says unhealthy.
+    unhealthy: RefCell<HashSet<InstanceId>>,
     /// Foreign containers that have a name of ours, and whose end is waited for.
     watched_foreigners: RefCell<HashSet<ContainerId>>,
     /// This balancer is about to end: see `question`.
@@ -167,6 +169,7 @@ impl DockerRuntime {
             strangers: RefCell::default(),
             outdated: RefCell::default(),
             news: RefCell::default(),
+            unhealthy: RefCell::default(),
             watched_foreigners: RefCell::default(),
             ending: Cell::new(false),
             trouble: RefCell::default(),
