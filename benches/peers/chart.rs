@@ -33,6 +33,9 @@ const FOOT: i32 = 52;
 /// Where the scale begins and ends.
 const SCALE: (i32, i32) = (300, WIDTH - 30);
 
+/// A bar: its value, its place in the row, its colour.
+type Bar = (f64, i32, RGBColor);
+
 /// Draws the chart of a folder's `results.json` into that folder.
 pub fn redraw(folder: &Path) -> Result<(), String> {
     let path = folder.join("results.json");
@@ -52,7 +55,7 @@ fn cpu_us(results: &Value, scenario: &str, proxy: &str) -> Option<f64> {
 
 fn draw(path: &Path, results: &Value) -> Result<(), Box<dyn std::error::Error>> {
     let all = scenario::all();
-    let rows: Vec<(&str, Vec<(f64, i32, RGBColor)>)> = all
+    let rows: Vec<(&str, Vec<Bar>)> = all
         .iter()
         // That load is about memory.
         .filter(|scenario| !scenario.idle)

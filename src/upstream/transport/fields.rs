@@ -29,7 +29,7 @@ const MAX_INTERIM_BYTES: usize = 64 * 1024;
 pub struct ResponseSlot {
     fields: Cell<Option<Fields>>,
     added: Cell<&'static [u8]>,
-    interim: Cell<Option<Box<Vec<u8>>>>,
+    interim: Cell<Option<Vec<u8>>>,
 }
 
 impl ResponseSlot {
@@ -65,7 +65,7 @@ impl ResponseSlot {
     }
 
     /// Takes the heads of interim responses, one behind the other.
-    pub fn take_interim(&self) -> Option<Box<Vec<u8>>> {
+    pub fn take_interim(&self) -> Option<Vec<u8>> {
         self.interim.take()
     }
 
