@@ -28,7 +28,6 @@ pub mod analysis;
 pub mod app;
 pub mod banner;
 pub mod cli;
-mod coarse_clock;
 pub mod config;
 pub mod drill;
 pub mod fleet;

@@ -29,7 +29,6 @@ use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgra
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
-use crate::coarse_clock::CoarseInstant;
 use crate::ring::{Key, SessionKey};
 use crate::upstream::{
     Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, Interruption, OutgoingHead,
@@ -52,7 +51,7 @@ struct Errand<'r> {
     tunnel: Option<Tunnel>,
     /// The id that it is given for want of one.
     fresh_id: Option<u64>,
-    started: CoarseInstant,
+    started: std::time::Instant,
     /// When it has taken too long.
     deadline: Option<Instant>,
 }
@@ -111,7 +110,7 @@ pub async fn forward(
         slot: simple.map(|connection| connection.field_slot()),
         tunnel,
         fresh_id: key::fresh_id(request),
-        started: CoarseInstant::now(),
+        started: std::time::Instant::now(),
         deadline: within.map(|time| Instant::now() + time),
     };
     let answered = attempt_until_answered(&errand).await;

@@ -9,7 +9,6 @@ use log::{info, warn};
 
 use super::key::REQUEST_ID;
 use super::{HttpSettings, forwarded};
-use crate::coarse_clock::CoarseInstant;
 use crate::human::duration;
 use crate::repeats::LineLimit;
 use crate::upstream::{InterruptedRequest, Interruption};
@@ -21,7 +20,7 @@ pub struct RequestTag {
     settings: Rc<HttpSettings>,
     /// The id that it was given for want of one.
     fresh_id: Option<u64>,
-    started: CoarseInstant,
+    started: Instant,
 }
 
 impl RequestTag {
@@ -30,7 +29,7 @@ impl RequestTag {
         request: &HttpRequest,
         settings: &Rc<HttpSettings>,
         fresh_id: Option<u64>,
-        started: CoarseInstant,
+        started: Instant,
     ) -> Self {
         Self {
             request: request.clone(),
@@ -56,7 +55,7 @@ impl RequestTag {
         }
     }
 
-    /// How long ago it came, to some milliseconds.
+    /// How long ago it came.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
@@ -135,7 +134,7 @@ mod tests {
             .insert_header(("x-request-id", "abc"))
             .to_http_request();
         let settings = Rc::new(super::super::key::tests::by(crate::config::KeySource::Id));
-        let tag = RequestTag::new(&request, &settings, None, CoarseInstant::now());
+        let tag = RequestTag::new(&request, &settings, None, Instant::now());
         let text = tag.to_string();
         assert!(
             text.starts_with("GET /cart (id abc, client 192.0.2.7, "),
@@ -145,7 +144,7 @@ mod tests {
         // An id that clears the screen where U+009B begins a command, and does not end.
         let id = Readable("a\u{9b}2Jb").to_string() + &Readable(&"x".repeat(8_000)).to_string();
         assert_eq!(id, format!("a\u{fffd}2Jb{}...", "x".repeat(200)));
-        let tag = RequestTag::new(&request, &settings, Some(123_456), CoarseInstant::now());
+        let tag = RequestTag::new(&request, &settings, Some(123_456), Instant::now());
         assert_eq!(tag.interrupted(Interruption::Cut).id, "123456");
     }
 }
