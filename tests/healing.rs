@@ -229,7 +229,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 def die():
     server.socket.close()
-    time.sleep(0.2)
+    time.sleep(0.4)
     os.kill(os.getpid(), 9)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 server.serve_forever()
@@ -246,9 +246,13 @@ async fn death_that_a_request_noticed_first_names_its_signal() {
     let balancer = Ringmaster::ready(&args).await;
     let url = admin_url(&balancer, "/deaths");
     assert_eq!(get(&balancer.url("/die")).await.status, StatusCode::OK);
-    // It is asked by whoever comes, and refuses.
-    let asked = get(&balancer.url("/home")).await;
-    assert_eq!(asked.status, StatusCode::OK, "{}", balancer.log());
+    // It is asked again and again, until it refuses.
+    eventually("a request finds it out", || async {
+        let asked = get(&balancer.url("/home")).await;
+        assert_eq!(asked.status, StatusCode::OK, "{}", balancer.log());
+        balancer.count_in_log("Server1 (generation 1) is off the ring") == 1
+    })
+    .await;
     eventually("its record is complete", || async {
         balancer.count_in_log("post-mortem: Server1 (generation 1)") == 1
     })
