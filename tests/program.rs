@@ -5,7 +5,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use awc::http::StatusCode;
 use common::{Ringmaster, eventually, get, signal};
@@ -108,23 +108,11 @@ async fn signals_of_other_daemons_are_survived_and_sighup_is_answered_in_the_log
     assert_eq!(balancer.exited().await.code(), Some(0));
 }
 
-/// A log that is not read for as long as it lasts.
-#[actix_web::test]
-async fn log_that_is_not_read_stops_nothing_and_tells_what_it_dropped() {
-    // Each start prints 2 MiB, more than pipe and buffer hold.
-    let command = format!(
-        "sh -c 'yes $(printf %0500d 0) | head -c 2097152; exec {} replica --listen 127.0.0.1:{{port}}'",
-        env!("CARGO_BIN_EXE_ringmaster")
-    );
+/// A balancer whose stderr is left unread, and its URL.
+fn start_unread(replicas: &str, command: &str) -> (Child, String) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--replicas",
-            "2",
-            "--command",
-            &command,
-        ])
+        .args(["--listen", "127.0.0.1:0", "--replicas", replicas])
+        .args(["--command", command])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -132,7 +120,18 @@ async fn log_that_is_not_read_stops_nothing_and_tells_what_it_dropped() {
     let mut first_line = String::new();
     let stdout = process.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut first_line).unwrap();
-    let url = first_line.split_whitespace().last().unwrap().to_owned();
+    let url = first_line.split_whitespace().last().unwrap();
+    (process, url.to_owned())
+}
+
+#[actix_web::test]
+async fn log_that_is_not_read_stops_nothing() {
+    // Each start prints 2 MiB, more than pipe and buffer hold.
+    let command = format!(
+        "sh -c 'yes $(printf %0500d 0) | head -c 2097152; exec {} replica --listen 127.0.0.1:{{port}}'",
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let (mut process, url) = start_unread("2", &command);
     let mut stderr = process.stderr.take().unwrap();
     eventually("it serves", || async {
         get(&format!("{url}/home")).await.status == StatusCode::OK
@@ -175,23 +174,7 @@ async fn log_that_is_read_late_has_a_line_for_what_was_dropped() {
         "sh -c 'yes $(printf %0500d 0) | head -c 4194304; exec {} replica --listen 127.0.0.1:{{port}}'",
         env!("CARGO_BIN_EXE_ringmaster")
     );
-    let mut process = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
-        .args([
-            "--listen",
-            "127.0.0.1:0",
-            "--replicas",
-            "1",
-            "--command",
-            &command,
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut first_line = String::new();
-    let stdout = process.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut first_line).unwrap();
-    let url = first_line.split_whitespace().last().unwrap().to_owned();
+    let (mut process, url) = start_unread("1", &command);
     eventually("it serves", || async {
         get(&format!("{url}/home")).await.status == StatusCode::OK
     })

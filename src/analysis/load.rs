@@ -26,7 +26,7 @@ pub struct Answer {
     pub begun: Instant,
     /// When the last byte of the answer was there.
     pub ended: Instant,
-    /// Whether nothing came, or a status of 400 or more: nobody was served. What is not the demo
+    /// Whether nothing came, or a status of 400 or more: a failure. What is not the demo
     /// server's answer may still be a good one.
     pub lost: bool,
     /// How the replica that answered calls itself, or what went wrong.

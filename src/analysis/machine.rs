@@ -32,7 +32,7 @@ pub struct Machine {
 impl Machine {
     /// Asks the machine.
     pub fn look() -> Self {
-        // Where the program lay matters to nobody else.
+        // The report leaves out the program's folder.
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let words = std::iter::once("ringmaster").chain(arguments.iter().map(String::as_str));
         let command = shlex::try_join(words);

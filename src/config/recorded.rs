@@ -12,7 +12,7 @@ const DEFAULT_PORT: u16 = 5000;
 /// The longest name of a fleet.
 const MAX_NAME_LEN: usize = 63;
 
-/// What a fleet is called if nobody says: balancers on one machine have ports of their own, so
+/// The default name of a fleet: balancers on one machine have ports of their own, so
 /// their fleets have names of their own.
 pub(super) fn default_fleet(port: u16) -> String {
     match port {

@@ -1,5 +1,5 @@
 //! What the Supervisor has written to the fleet record: who joins and leaves, weights, the
-//! ring. Whoever asked for a change is answered once the record has it.
+//! ring. A change is answered once the record has it.
 
 use std::rc::Rc;
 use std::time::Duration;

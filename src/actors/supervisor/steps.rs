@@ -158,7 +158,7 @@ impl Supervisor {
                             Ok(replicas) => recorded(record).await.map(|()| replicas),
                             refused => refused,
                         };
-                        // Whoever asked may have hung up; what was done stays done.
+                        // The caller may have hung up; the change stays.
                         let _ = answer.send(outcome);
                     };
                     ctx.spawn(answered.into_actor(self));
