@@ -30,10 +30,10 @@ use crate::http::{
     Server, ServerSettings, TunnelLimit, Via, Worker,
 };
 use crate::log_report::LogReport;
-use crate::memory;
 use crate::ring::BuildError;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeError};
+use crate::sys::malloc;
 use crate::upstream::{Capacity, ClientSettings, Clients, RetryBudget, Tally};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
@@ -96,7 +96,7 @@ pub struct Balancer {
 impl Balancer {
     /// Starts a balancer. It listens when this returns; its replicas are starting.
     pub async fn start(settings: &Settings) -> Result<Self, AppError> {
-        memory::keep_at_hand();
+        malloc::tune();
         // The address first: a port that is taken must not cost the start of N replicas.
         let listener = listen("--listen", settings.listen)?;
         let admin_listener = settings.admin.map(|at| listen("--admin", at)).transpose()?;

@@ -11,7 +11,8 @@ use ringmaster::cli::{self, Invocation};
 use ringmaster::config::Settings;
 use ringmaster::drill::{self, DrillError};
 use ringmaster::log_writer::{self, LogWriter};
-use ringmaster::{analysis, banner, healthcheck, open_files, orphans};
+use ringmaster::sys::{open_files, orphans};
+use ringmaster::{analysis, banner, healthcheck};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Wrong use, as shells and getopt(3) have it.

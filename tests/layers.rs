@@ -66,10 +66,9 @@ fn the_ring_command_knows_the_ring_alone() {
 fn the_analysis_is_a_client_like_any_other() {
     let allowed = [
         "analysis",
-        "open_files",
+        "sys",
         "human",
         "ring",
-        "runtime::process::die_with_parent",
         // The way to an engine: replicas are harmed there.
         "runtime::docker::{Engine,",
     ];

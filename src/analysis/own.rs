@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::error::AnalysisError;
-use crate::runtime::process::die_with_parent;
+use crate::sys::child::die_with_parent;
 
 /// It listens within milliseconds; a debug build on a busy machine takes longer.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::results::{Memory, ScaleRun};
 use super::target::Target;
 use super::{Options, api};
-use crate::open_files;
+use crate::sys::open_files;
 
 /// N.
 const REPLICAS: usize = 3;

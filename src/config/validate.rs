@@ -18,11 +18,11 @@ use super::{
     text, units,
 };
 use crate::fleet::{EjectionPolicy, OutlierOn, RestartLimit};
-use crate::open_files;
 use crate::ring::{InvalidSpec, PanicThreshold, ReplicaName, RingSpec, Strategy};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::{DockerSettings, PullPolicy, Security};
 use crate::runtime::fixed::Upstream;
+use crate::sys::open_files;
 
 /// Judges everything, or says all that is wrong.
 pub(crate) fn settings(layers: &Layers) -> Result<Settings, Vec<String>> {

@@ -20,10 +20,6 @@ use std::time::Duration;
 
 use actix_service::Service;
 use log::{debug, info, warn};
-#[cfg(target_os = "linux")]
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-#[cfg(target_os = "linux")]
-use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -32,10 +28,10 @@ use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
 
 use super::client_limit::{self, ClientLimit};
-use super::deferral;
 use super::loads::{Loads, Seat, Seats};
 use super::served::{Accepted, Application, ClientService};
 use crate::human::duration;
+use crate::sys::tcp;
 
 /// At least so many connections are accepted before those that are open have their turn, and
 /// at most so many. (The runtime ends a task's turn when it has done 128 things.)
@@ -153,7 +149,7 @@ where
             };
             let seat = ready!(self.host.seats.poll_take(cx));
             let is_sure = std::mem::take(&mut self.is_sure);
-            match ready.try_io(|listener| accept(listener.get_ref(), is_sure)) {
+            match ready.try_io(|listener| tcp::accept(listener.get_ref(), is_sure)) {
                 Ok(Ok(client)) => match seat.give() {
                     Err(seat) => return Poll::Ready(Some((client, seat))),
                     Ok(other) => self.crew.hand_over(client, other),
@@ -177,7 +173,7 @@ where
             ..
         } = self;
         while let Some(seat) = host.seats.take() {
-            match accept(listener.get_ref(), false) {
+            match tcp::accept(listener.get_ref(), false) {
                 Ok(client) => host.serve(client, seat),
                 Err(error) if is_of_one(&error) => {}
                 Err(_) => break,
@@ -294,36 +290,10 @@ pub fn prepare(listener: &TcpListener, idle: Duration) -> io::Result<()> {
     // counts, too.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(idle))?;
-    if let Err(error) = deferral::begin(listener) {
+    if let Err(error) = tcp::enable_defer_accept(listener) {
         debug!("connections are accepted before they say anything: {error}");
     }
     Ok(())
-}
-
-/// The next in the queue; an error of the kind `WouldBlock` if there is none. Whether there is one
-/// is asked, unless that is for certain.
-#[cfg(target_os = "linux")]
-fn accept(listener: &TcpListener, is_sure: bool) -> io::Result<Client> {
-    if !is_sure {
-        let mut watched = [PollFd::new(listener, PollFlags::IN)];
-        if poll(&mut watched, Some(&Timespec::default()))? == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-    }
-    // All that `prepare` has not done in one call.
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let (socket, peer) = acceptfrom_with(listener, flags)?;
-    let peer = peer.and_then(|peer| peer.try_into().ok());
-    Ok((socket.into(), peer))
-}
-
-/// The same where sockets inherit nothing.
-#[cfg(not(target_os = "linux"))]
-fn accept(listener: &TcpListener, _: bool) -> io::Result<Client> {
-    let (socket, peer) = listener.accept()?;
-    socket.set_nonblocking(true)?;
-    socket.set_nodelay(true)?;
-    Ok((socket, Some(peer)))
 }
 
 /// Whether an error is that of one connection, so that the next may be accepted.
@@ -348,14 +318,17 @@ mod tests {
     fn what_is_accepted_is_set_up_as_the_listener_and_says_where_it_comes_from() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         prepare(&listener, Duration::from_secs(7)).unwrap();
-        let none = accept(&listener, false).unwrap_err();
+        let none = tcp::accept(&listener, false).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
 
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         #[cfg(target_os = "linux")]
-        assert!(accept(&listener, false).is_err(), "it has said nothing");
+        assert!(
+            tcp::accept(&listener, false).is_err(),
+            "it has said nothing"
+        );
         client.write_all(b"G").unwrap();
-        let (accepted, peer) = accept(&listener, false).unwrap();
+        let (accepted, peer) = tcp::accept(&listener, false).unwrap();
         assert_eq!(peer, Some(client.local_addr().unwrap()));
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().unwrap());

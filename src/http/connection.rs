@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use super::departure::Departure;
 use super::forwarded;
 use super::patience::{ClientTimes, Late, Patience};
-use super::send_queue::unacknowledged;
 use super::slow_reader::SlowReader;
 use super::watch::{Date, Watch};
+use crate::sys::send_queue::unacknowledged;
 use crate::upstream::{FieldSlot, Fields};
 
 /// So long a connection is idle before nothing is kept of it but its socket. Shorter would

@@ -6,25 +6,24 @@
 //! 1. the listener takes no new connection: a filter drops segments with SYN, and a client
 //!    tries again a second later, when nobody listens or the successor does. Handshakes that
 //!    have begun end, and all that is established is accepted, even if nothing has been said on
-//!    it, which the kernel keeps back otherwise (`deferral.rs`);
+//!    it, which the kernel keeps back otherwise (`sys/tcp.rs`);
 //! 2. every answer says `Connection: close`, so that keep-alive clients do not begin a
 //!    request on a connection that is about to end (RFC 9112, section 9.6).
 //!
 //! Where nothing goes on, that is over at once.
 
-use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::debug;
 
-use super::{deferral, kernel_queue};
+use crate::sys::{handshakes, tcp};
 
 /// So long keep-alive clients have for one more request, which tells them, and the kernel for
 /// handing over what it has kept back. Who is idle for longer finds the connection closed, as at
 /// the end of any idle time.
-const LAST_CALL: Duration = deferral::AT_MOST;
+const LAST_CALL: Duration = tcp::MAX_DEFERRAL;
 
 /// How often it is looked whether anything goes on, and how often in a row nothing must.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -50,10 +49,10 @@ impl Departure {
     /// requests and connections, stays as it is, and the kernel holds no connection back. What is
     /// in flight then is for the server to finish.
     pub async fn begin<A: PartialEq>(&self, listener: &TcpListener, activity: impl Fn() -> A) {
-        if let Err(error) = refuse_newcomers(listener) {
+        if let Err(error) = tcp::drop_syns(listener) {
             debug!("new connections cannot be kept out: {error}");
         }
-        if let Err(error) = deferral::end(listener) {
+        if let Err(error) = tcp::disable_defer_accept(listener) {
             debug!("silent connections stay with the kernel: {error}");
         }
         self.begun.store(true, Ordering::Relaxed);
@@ -69,7 +68,7 @@ impl Departure {
 /// Waits until nothing has gone on for a while.
 async fn quiet<A: PartialEq>(listener: &TcpListener, activity: impl Fn() -> A) {
     // What the kernel does not tell may be there.
-    let is_held_back = || kernel_queue::has_connections(listener).unwrap_or(true);
+    let is_held_back = || handshakes::has_pending(listener).unwrap_or(true);
     let mut quiet_looks = 0;
     let mut seen = activity();
     while quiet_looks < QUIET_LOOKS {
@@ -85,29 +84,4 @@ async fn quiet<A: PartialEq>(listener: &TcpListener, activity: impl Fn() -> A) {
         };
         seen = now;
     }
-}
-
-/// Lets the kernel drop every segment that would begin a connection.
-#[cfg(target_os = "linux")]
-fn refuse_newcomers(listener: &TcpListener) -> io::Result<()> {
-    use socket2::{SockFilter, SockRef};
-
-    // Classic BPF (bpf(4)); a TCP socket's filter sees a segment from its TCP header on.
-    const LOAD_BYTE: u16 = 0x30;
-    const JUMP_IF_SET: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    const FLAGS_AT: u32 = 13;
-    const SYN: u32 = 0x02;
-    SockRef::from(listener).attach_filter(&[
-        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
-        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ])
-}
-
-/// Elsewhere clients that come in the last moment are reset.
-#[cfg(not(target_os = "linux"))]
-fn refuse_newcomers(_: &TcpListener) -> io::Result<()> {
-    Ok(())
 }

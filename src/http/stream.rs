@@ -5,7 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use actix_web::web::Bytes;
 use log::debug;
@@ -19,6 +18,7 @@ use super::expect::GO_ON;
 use super::framing::{BadChunk, Framing};
 use super::last_words;
 use super::patience::Late;
+use crate::sys::tcp;
 
 /// So much is read before actix looks what it is.
 const A_BIT: usize = 8 * 1024;
@@ -84,7 +84,7 @@ impl ClientStream {
         }
         debug!("a client takes less than --min-body-rate of its response");
         // The kernel is not to keep what the client does not take.
-        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        let _ = tcp::reset_on_close(socket);
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 

@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::connection::ClientConnection;
 use super::patience::ClientTimes;
-use crate::memory;
+use crate::sys::malloc;
 
 /// So many connections that fell asleep leave some 10 MiB.
 const WORTH_GIVING_BACK: usize = 640;
@@ -139,7 +139,7 @@ impl Watch {
     fn give_back(&self) {
         if self.asleep.get() >= WORTH_GIVING_BACK {
             self.asleep.set(0);
-            memory::give_back();
+            malloc::trim();
         }
     }
 }

@@ -56,7 +56,7 @@ impl Ringmaster {
     pub fn start_at(address: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_ringmaster"));
         program.envs(env.iter().copied());
-        ringmaster::runtime::process::die_with_parent(&mut program);
+        ringmaster::sys::child::die_with_parent(&mut program);
         Self::launch_at(program, address, args)
     }
 

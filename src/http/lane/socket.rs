@@ -12,8 +12,8 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream as Accepted};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use crate::sys::tcp;
 use actix_web::web::BufMut;
 use log::debug;
 use socket2::SockRef;
@@ -93,8 +93,8 @@ impl ClientSocket {
     /// the answer away from the client.
     pub fn has_unread(&self) -> bool {
         let unread = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => rustix::io::ioctl_fionread(stream),
-            Stream::Watched(stream) => rustix::io::ioctl_fionread(stream),
+            Stream::Unwatched(stream) => tcp::unread_bytes(stream),
+            Stream::Watched(stream) => tcp::unread_bytes(stream),
             Stream::Gone => Ok(0),
         };
         unread.is_ok_and(|unread| unread > 0)
@@ -179,10 +179,9 @@ impl ClientSocket {
     /// Has the connection reset when it ends, so that the kernel does not keep what was written
     /// for a client that does not take it.
     pub fn reset_at_end(&self) {
-        let linger = Some(Duration::ZERO);
         let set = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => SockRef::from(stream).set_linger(linger),
-            Stream::Watched(stream) => SockRef::from(stream).set_linger(linger),
+            Stream::Unwatched(stream) => tcp::reset_on_close(stream),
+            Stream::Watched(stream) => tcp::reset_on_close(stream),
             Stream::Gone => Ok(()),
         };
         if let Err(error) = set {

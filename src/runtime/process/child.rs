@@ -5,20 +5,19 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
-use super::guardian::{GuardedGroup, Guardian, GuardianPipe};
+use super::guardian::{GuardedGroup, Guardian};
 use super::memory::Memory;
 use super::output;
 use crate::fleet::{Exit, InstanceId};
-use crate::open_files;
-use crate::orphans::OwnChild;
 use crate::runtime::RuntimeError;
+use crate::sys::child::die_with_parent;
+use crate::sys::orphans::OwnChild;
 
 /// Somebody wants the child to end.
 pub struct StopOrder {
@@ -59,7 +58,7 @@ impl Child {
             .process_group(0);
         die_with_parent(&mut command);
         if let Some(pipe) = guardian.and_then(|guardian| guardian.pipe()) {
-            announce(&mut command, pipe);
+            pipe.announce_group_of(&mut command);
         }
 
         let mut process = Command::from(command)
@@ -160,42 +159,6 @@ impl Child {
     /// What the child has started does not outlive it.
     fn end_the_rest(&self) {
         self.signal(Signal::KILL);
-    }
-}
-
-/// Has the kernel kill the child when the process that starts it ends, however it ends; and
-/// gives it the limit on open files that we began with.
-///
-/// Only for a child that is started from the process's first thread: the kernel goes by the
-/// end of the thread.
-#[allow(unsafe_code)]
-pub fn die_with_parent(command: &mut std::process::Command) {
-    let parent = rustix::process::getpid();
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed
-    // (signal-safety(7)); these three are plain system calls.
-    unsafe {
-        command.pre_exec(move || {
-            open_files::lower_again()?;
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The parent may have ended before that call.
-            if rustix::process::getppid() == Some(parent) {
-                Ok(())
-            } else {
-                Err(io::Error::other("the balancer has ended"))
-            }
-        });
-    }
-}
-
-/// Has the child tell the guardian of its process group before it can start anything itself.
-#[allow(unsafe_code)]
-fn announce(command: &mut std::process::Command, pipe: Arc<GuardianPipe>) {
-    // SAFETY: as above; it is one plain system call.
-    unsafe {
-        command.pre_exec(move || {
-            pipe.announce_own_group();
-            Ok(())
-        });
     }
 }
 

@@ -17,7 +17,8 @@ use log::{debug, warn};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::orphans::OwnChild;
+use crate::sys::child::write_pid;
+use crate::sys::orphans::OwnChild;
 
 /// The hidden subcommand that runs [`guard`].
 pub const GUARD_COMMAND: &str = "guard";
@@ -36,22 +37,24 @@ const ENDED: u8 = b'e';
 const FAILED: u8 = b'f';
 
 /// The pipe to the guardian.
-#[derive(Debug)]
-pub struct GuardianPipe(PipeWriter);
+#[derive(Debug, Clone)]
+pub struct GuardianPipe(Arc<PipeWriter>);
 
 impl GuardianPipe {
-    /// Has the group guarded that the calling process leads. Only a system call: also between
-    /// fork and exec. If the guardian is gone or does not read, the child starts all the same.
-    pub fn announce_own_group(&self) {
-        let own_group = rustix::process::getpid().as_raw_nonzero().get();
-        self.write(BEGINS, own_group);
+    /// Makes a child announce its own process group between fork and exec. If the guardian is
+    /// gone or does not read, the child starts all the same.
+    pub fn announce_group_of(&self, command: &mut std::process::Command) {
+        write_pid(command, Arc::clone(&self.0), |pid| record(BEGINS, pid));
     }
 
     fn write(&self, kind: u8, group: i32) {
-        let [a, b, c, d] = group.to_ne_bytes();
-        let record: Record = [kind, a, b, c, d];
-        let _ = rustix::io::write(&self.0, &record);
+        let _ = rustix::io::write(&*self.0, &record(kind, group));
     }
+}
+
+fn record(kind: u8, group: i32) -> Record {
+    let [a, b, c, d] = group.to_ne_bytes();
+    [kind, a, b, c, d]
 }
 
 /// The guardian, as the balancer sees it.
@@ -65,18 +68,18 @@ pub struct Guardian {
 struct GuardianProcess {
     child: tokio::process::Child,
     _own: Option<OwnChild>,
-    pipe: Arc<GuardianPipe>,
+    pipe: GuardianPipe,
 }
 
 impl Guardian {
     /// The pipe to a guardian that runs; started if there is none, or if it has ended. None if it
     /// cannot be started, which is told.
-    pub fn pipe(&self) -> Option<Arc<GuardianPipe>> {
+    pub fn pipe(&self) -> Option<GuardianPipe> {
         let mut process = self.process.borrow_mut();
         if let Some(running) = process.as_mut()
             && matches!(running.child.try_wait(), Ok(None))
         {
-            return Some(Arc::clone(&running.pipe));
+            return Some(running.pipe.clone());
         }
         *process = match start() {
             Ok(started) => Some(started),
@@ -88,7 +91,7 @@ impl Guardian {
                 None
             }
         };
-        let pipe = Arc::clone(&process.as_ref()?.pipe);
+        let pipe = process.as_ref()?.pipe.clone();
         for group in self.groups.borrow().iter() {
             pipe.write(RUNS, *group);
         }
@@ -151,7 +154,7 @@ fn start() -> io::Result<GuardianProcess> {
     Ok(GuardianProcess {
         _own: child.id().map(OwnChild::register),
         child,
-        pipe: Arc::new(GuardianPipe(write)),
+        pipe: GuardianPipe(Arc::new(write)),
     })
 }
 

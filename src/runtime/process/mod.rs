@@ -29,7 +29,6 @@ use super::{
     Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
     RuntimeEvent, Whereabouts,
 };
-pub use child::die_with_parent;
 use child::{Child, StopOrder};
 use guardian::Guardian;
 pub use guardian::{GUARD_COMMAND, guard};

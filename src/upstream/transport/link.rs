@@ -5,15 +5,14 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix_web::web::BytesMut;
 use log::debug;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::fields::Places;
+use crate::sys::tcp;
 use crate::upstream::guard::{Exchange, Guarded, Index};
 
 /// Room for the first bytes of a response: most are shorter as a whole.
@@ -46,7 +45,7 @@ pub struct Link {
 
 /// Has the socket end by a reset: the port is free at once, and what is on its way is lost.
 fn reset_on_close(stream: &TcpStream) {
-    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+    if let Err(error) = tcp::reset_on_close(stream) {
         debug!("a connection to a replica cannot be reset: {error}");
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use super::tcp;
+
 /// TCP_SYN_RECV, as /proc/net/tcp writes it (proc(5)).
 const SYN_RECV: &str = "03";
 
@@ -12,7 +14,7 @@ const SYN_RECV: &str = "03";
 /// # Errors
 ///
 /// Where the kernel does not tell.
-pub fn has_connections(listener: &TcpListener) -> io::Result<bool> {
+pub fn has_pending(listener: &TcpListener) -> io::Result<bool> {
     let address = listener.local_addr()?;
     // A listener on [::] takes IPv4, too, and the kernel lists such handshakes as IPv4's.
     let files: &[&str] = match address {
@@ -25,18 +27,7 @@ pub fn has_connections(listener: &TcpListener) -> io::Result<bool> {
         }
     }
     // Last, because that is the way of a connection: one that went on meanwhile is seen here.
-    can_accept(listener)
-}
-
-/// Whether something can be accepted at once.
-fn can_accept(listener: &TcpListener) -> io::Result<bool> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut fds = [PollFd::new(listener, PollFlags::IN)];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    Ok(poll(&mut fds, Some(&now))? > 0)
+    tcp::is_readable(listener)
 }
 
 /// Whether a table of sockets has one to this port whose handshake is not over.
@@ -68,20 +59,20 @@ mod tests {
     #[test]
     fn connection_in_the_accept_queue_is_seen_until_it_is_accepted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(!has_connections(&listener).unwrap());
+        assert!(!has_pending(&listener).unwrap());
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(has_connections(&listener).unwrap());
+        assert!(has_pending(&listener).unwrap());
         let accepted = listener.accept().unwrap();
-        assert!(!has_connections(&listener).unwrap());
+        assert!(!has_pending(&listener).unwrap());
         drop((client, accepted));
     }
 
     #[test]
     fn connection_that_waits_for_its_first_bytes_is_seen() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        super::super::deferral::begin(&listener).unwrap();
+        tcp::enable_defer_accept(&listener).unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(has_connections(&listener).unwrap());
+        assert!(has_pending(&listener).unwrap());
         drop(client);
     }
 }

@@ -17,7 +17,7 @@ const OTHERS: u64 = 128;
 /// What each replica takes: its pipes, the handle of its process, its heartbeat.
 const PER_REPLICA: u64 = 8;
 /// Connections of clients at once, if nothing limits the open files.
-const MOST_CONNECTIONS: u64 = 1_000_000;
+const MAX_CONNECTIONS: u64 = 1_000_000;
 
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
@@ -46,8 +46,8 @@ pub fn connections(replicas: usize) -> NonZeroUsize {
 
 fn connections_of(files: Option<u64>, replicas: usize) -> NonZeroUsize {
     let others = OTHERS + PER_REPLICA * replicas as u64;
-    let most = files.map_or(MOST_CONNECTIONS, |files| files.saturating_sub(others) / 2);
-    let most = usize::try_from(most.min(MOST_CONNECTIONS)).unwrap_or(usize::MAX);
+    let most = files.map_or(MAX_CONNECTIONS, |files| files.saturating_sub(others) / 2);
+    let most = usize::try_from(most.min(MAX_CONNECTIONS)).unwrap_or(usize::MAX);
     NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN)
 }
 
@@ -56,7 +56,7 @@ fn connections_of(files: Option<u64>, replicas: usize) -> NonZeroUsize {
 /// # Errors
 ///
 /// The kernel's; it has no reason for one.
-pub fn lower_again() -> io::Result<()> {
+pub fn restore() -> io::Result<()> {
     match BEFORE.get() {
         Some(&before) => Ok(setrlimit(Resource::Nofile, before)?),
         None => Ok(()),
