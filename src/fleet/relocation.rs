@@ -1,5 +1,5 @@
-//! An instance's address changes: the name of an upstream has other addresses, or a child process
-//! lost the race for its port and was started again on another one.
+//! An instance's address changes: the name of an upstream has other addresses, a child process lost
+//! the race for its port and was started again on another one, or a container left its network.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,14 +31,18 @@ impl Fleet {
             (
                 Phase::Probing { endpoint: old, .. }
                 | Phase::Ready { endpoint: old, .. }
-                | Phase::Unready { endpoint: old, .. },
+                | Phase::Unready { endpoint: old, .. }
+                | Phase::Hung { endpoint: old, .. },
                 Some(new),
             ) if *old == new => {}
-            // A serving process does not move by itself: what serves at its address is not ours.
-            (Phase::Ready { .. } | Phase::Unready { .. }, _)
+            // A serving instance does not move by itself: what serves at its address is not ours.
+            (Phase::Ready { .. } | Phase::Unready { .. } | Phase::Hung { .. }, _)
                 if replica.member && self.policy.spawns =>
             {
                 self.unresponsive(&id, reason, now, steps);
+            }
+            (Phase::Probing { .. }, None) if self.policy.spawns => {
+                self.give_up_start(index, reason.to_owned(), now, steps);
             }
             (Phase::Ready { .. } | Phase::Unready { .. }, endpoint) if replica.member => {
                 let healthy_for = match replica.phase {

@@ -258,6 +258,19 @@ impl Fleet {
             trouble.push_str(": ");
             trouble.push_str(reason);
         }
+        self.give_up_start(index, trouble, now, steps);
+    }
+
+    /// An instance that runs will not get ready: a member is started again, a newcomer's change
+    /// fails.
+    pub(super) fn give_up_start(
+        &mut self,
+        index: usize,
+        trouble: String,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
+        let replica = &self.replicas[index];
         let (id, member) = (replica.id(), replica.member);
         self.mourn(index, &trouble, None, steps);
         steps.push(Step::Unwatch { id });

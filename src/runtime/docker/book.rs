@@ -208,6 +208,12 @@ impl Book {
         }
     }
 
+    /// Whether this container's end would be news.
+    pub(super) fn is_live(&self, container: &str) -> bool {
+        let entry = self.containers.get(container);
+        entry.is_some_and(|entry| matches!(entry.phase, Phase::Live))
+    }
+
     /// The containers whose end would be news.
     pub(super) fn live(&self) -> HashSet<ContainerId> {
         let live = |(id, entry): (&ContainerId, &Entry)| {

@@ -152,7 +152,17 @@ impl Engine {
         labels: &[(&str, &str)],
     ) -> Result<Vec<Record>, RuntimeError> {
         let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
-        let filters = [("label".to_owned(), labels.collect::<Vec<_>>())].into();
+        self.list_by(network, [("label".to_owned(), labels.collect())])
+            .await
+    }
+
+    /// The replicas' containers that one of the engine's filters selects, running or not.
+    pub(super) async fn list_by(
+        &self,
+        network: &str,
+        filter: [(String, Vec<String>); 1],
+    ) -> Result<Vec<Record>, RuntimeError> {
+        let filters = filter.into();
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&filters)

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::spawn;
-use bollard::models::EventMessage;
+use bollard::models::{EventMessage, EventMessageTypeEnum};
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::stream::{self, LocalBoxStream};
@@ -21,8 +21,8 @@ use log::{debug, info, warn};
 use tokio::time::sleep;
 
 use crate::runtime::docker::Inner;
-use crate::runtime::docker::book::read_exit;
-use crate::runtime::docker::container::{FLEET, read_instance};
+use crate::runtime::docker::book::{ContainerId, read_exit};
+use crate::runtime::docker::container::{FLEET, Record, read_instance};
 use crate::runtime::docker::engine::is_missing;
 use crate::runtime::docker::names::{Role, leaving_name};
 use crate::runtime::docker::question::QUESTION;
@@ -148,6 +148,7 @@ impl Inner {
                     let health =
                         (record.running).then(|| (record.order.id.clone(), !record.unhealthy));
                     // First of all it has to be known.
+                    self.report_address(&record, news);
                     self.appeared(record, news);
                     if let Some((id, healthy)) = health {
                         self.report_health(id, healthy, news);
@@ -183,11 +184,10 @@ impl Inner {
         heard: &Cell<SystemTime>,
         news: &News,
     ) -> Result<(), RuntimeError> {
-        let mut events = self
-            .engine
-            .docker
-            .events(Some(self.subscription(from)))
-            .boxed();
+        let docker = &self.engine.docker;
+        let containers = docker.events(Some(self.subscription(from)));
+        let network = docker.events(Some(self.network_subscription(from)));
+        let mut events = stream::select(containers, network).boxed();
         let hearing = async {
             loop {
                 match events.next().await {
@@ -254,8 +254,29 @@ impl Inner {
             .build()
     }
 
+    /// Containers that leave our network. Such events carry no labels, so
+    /// [`Self::subscription`] misses them.
+    fn network_subscription(&self, from: SystemTime) -> EventsOptions {
+        let filters = HashMap::from([
+            ("type", vec!["network"]),
+            ("event", vec!["disconnect"]),
+            ("network", vec![self.settings.network.as_str()]),
+        ]);
+        EventsOptionsBuilder::default()
+            .since(&seconds(from))
+            .filters(&filters)
+            .build()
+    }
+
     fn note(self: &Rc<Self>, event: EventMessage, news: &News) {
         let actor = event.actor.unwrap_or_default();
+        if event.typ == Some(EventMessageTypeEnum::NETWORK) {
+            let container = actor.attributes.unwrap_or_default().remove("container");
+            if let Some(container) = container.filter(|id| self.book.borrow().is_live(id)) {
+                spawn(Rc::clone(self).check_address(container, news.clone()));
+            }
+            return;
+        }
         let Some(container) = actor.id else { return };
         // They tell its labels and its name.
         let attributes = actor.attributes.unwrap_or_default();
@@ -292,6 +313,38 @@ impl Inner {
             }
             _ => {}
         }
+    }
+
+    /// Finds out whether a container has lost its address or is about to be reported dead.
+    async fn check_address(self: Rc<Self>, container: ContainerId, news: News) {
+        let filter = [("id".to_owned(), vec![container])];
+        // A list that fails is made good by the next one.
+        for record in self
+            .engine
+            .list_by(&self.settings.network, filter)
+            .await
+            .unwrap_or_default()
+        {
+            self.report_address(&record, &news);
+        }
+    }
+
+    /// Reports where a running replica listens now: another program may answer at an address that
+    /// its container has lost.
+    fn report_address(&self, record: &Record, news: &News) {
+        if !record.running || !self.book.borrow().is_live(&record.container) {
+            return;
+        }
+        let network = &self.settings.network;
+        let reason = match record.endpoint {
+            Some(_) => format!("its address in network {network} has changed"),
+            None => format!("it is not in network {network} any more"),
+        };
+        let _ = news.unbounded_send(RuntimeEvent::Relocated {
+            replica: record.order.id.replica.clone(),
+            endpoint: record.endpoint,
+            reason,
+        });
     }
 
     /// Tells what the image's own HEALTHCHECK says, if that is news.
