@@ -68,7 +68,7 @@ pub(super) async fn open(
 fn check_room(record: &FleetRecord) -> Result<(), BuildError> {
     let members = record.members();
     let total_weight = members.iter().map(|m| u64::from(m.weight.get())).sum();
-    record.ring.spec.room_for(members.len(), total_weight)
+    record.ring.spec.check_limits(members.len(), total_weight)
 }
 
 /// Project and service of compose, if this is a container of one and that makes a difference.

@@ -131,7 +131,7 @@ impl Fleet {
                 let total_weight = present.chain(names.iter().map(weight_of));
                 let total_weight = total_weight.map(|weight| u64::from(weight.get())).sum();
                 self.ring
-                    .room_for(self.replicas.len() + names.len(), total_weight)?;
+                    .check_limits(self.replicas.len() + names.len(), total_weight)?;
                 for name in &names {
                     self.enlist(name.clone(), weight_of(name));
                     self.launch(self.replicas.len() - 1, steps);

@@ -192,7 +192,9 @@ impl Fleet {
         let weights = self.replicas.iter().map(|replica| replica.weight);
         let weights = weights.chain([order.weight]);
         let total_weight = weights.map(|weight| u64::from(weight.get())).sum();
-        let room = self.ring.room_for(self.replicas.len() + 1, total_weight);
+        let room = self
+            .ring
+            .check_limits(self.replicas.len() + 1, total_weight);
         room.err().map(|error| error.to_string())
     }
 }

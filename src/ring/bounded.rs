@@ -1,21 +1,21 @@
-//! Bounded load: how many requests a replica may hold before the next in the key's order
-//! is asked.
+//! Bounded load: how many requests a replica may hold before a key goes to the next replica
+//! in its order.
 //!
 //! Consistent hashing spreads keys evenly, but a few keys can be most of the traffic.
 //! Mirrokni, Thorup and Zadimoghaddam ("Consistent hashing with bounded loads", SODA 2018)
-//! let no server hold more than c times the mean, rounded up, and pass what is over to the
-//! next server of the key. HAProxy has it as `hash-balance-factor`. This file has only the
-//! bound; who counts requests in flight has the counts.
+//! let no server hold more than c times the mean, rounded up, and pass the excess to the
+//! next server of the key. HAProxy has it as `hash-balance-factor`. This file computes the
+//! bound only; `actors::ring_view` compares it with the requests in flight.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How far above its fair share of the requests in flight a replica may be: the paper's
-/// c = 1 + epsilon. Near 1 loads are even and keys wander; a large factor keeps keys at
-/// home and lets a hot one overload it.
+/// How far a replica may exceed its fair share of the requests in flight: the paper's
+/// c = 1 + epsilon. Near 1 loads are even and keys leave their owners often; a large factor
+/// keeps keys at their owners, which a hot key can then overload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BalanceFactor {
-    /// Thousandths, so that every balancer computes the same bound to the last request.
+    /// Thousandths: every balancer computes the same bound.
     thousandths: u32,
 }
 
@@ -25,16 +25,16 @@ pub struct BalanceFactor {
 pub struct InvalidBalanceFactor(pub String);
 
 impl BalanceFactor {
-    /// So many requests a replica may hold whatever the factor says. When few are in
-    /// flight the mean is below one or two, and a bound that low would send keys away from
-    /// their homes for no relief.
+    /// The number of requests a replica may always hold. When few are in flight the mean is
+    /// below one or two, and a bound that low would send keys away from their owners without
+    /// relieving any.
     pub const FLOOR: u64 = 8;
 
     /// A factor from 1.001 to 100. Thousandths count, smaller parts are rounded.
     ///
     /// # Errors
     ///
-    /// Any other number. At 1 the paper's guarantees are void: a request could have to try
+    /// Any other number. At 1 the paper's guarantees do not hold: a request might have to try
     /// every replica.
     pub fn new(factor: f64) -> Result<Self, InvalidBalanceFactor> {
         let thousandths = (factor * 1_000.0).round();
@@ -52,12 +52,12 @@ impl BalanceFactor {
         f64::from(self.thousandths) / 1_000.0
     }
 
-    /// The most requests that a replica of `weight` may hold, the one that asks included,
-    /// while `in_flight` others are held by a fleet whose weights add up to `total_weight`:
-    /// ceil(c * weight / total_weight * (in_flight + 1)), but [`Self::FLOOR`] at least.
+    /// The most requests that a replica of `weight` may hold, the new one included, while the
+    /// fleet, whose weights add up to `total_weight`, holds `in_flight` others:
+    /// ceil(c * weight / total_weight * (in_flight + 1)), but at least [`Self::FLOOR`].
     ///
-    /// The bounds of all replicas add up to more than what is in flight, so some replica
-    /// always has room.
+    /// The bounds of all replicas add up to more than `in_flight`, so some replica is always
+    /// below its bound.
     pub fn bound(self, weight: u32, total_weight: u64, in_flight: u64) -> u64 {
         let allowed = in_flight
             .saturating_add(1)
@@ -100,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn small_loads_stay_home() {
+    fn small_loads_stay_at_their_owner() {
         let c = BalanceFactor::new(1.001).unwrap();
         assert_eq!(c.bound(1, 100, 0), 8);
         assert_eq!(c.bound(1, 100, 799), 9);
     }
 
     #[test]
-    fn some_replica_always_has_room() {
+    fn some_replica_is_always_below_its_bound() {
         for thousandths in [1_001, 1_250, 2_000] {
             let c = BalanceFactor { thousandths };
             let weights = [1u32, 2, 4, 7, 1_000];

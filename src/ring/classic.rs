@@ -10,24 +10,25 @@
 //! | `quadratic`, as most likely meant | i^2 + 2i + 17 | i^2 + j^2 + 2j + 25 |
 //! | `modulo`, of the write-up's last experiment | i | as `classic` |
 //!
-//! The printed formulas do not balance, whatever the write-up says: Phi puts the virtual
+//! The printed formulas do not balance, although the write-up claims it: Phi puts the virtual
 //! servers of neighbouring numbers side by side, so that with three servers the first one
-//! owns the whole way around the ring and serves 96.5 % of the requests; with `quadratic`
-//! it is 84.4 %. They are here to be compared with.
+//! owns the whole way around the ring and serves 96.5 % of the requests (84.4 % with
+//! `quadratic`). They are here for comparison.
 //!
 //! # Which number a server has
 //!
 //! The original numbers its servers 1, 2, 3; ours have names. The number of a server is
 //! the one at the end of its name: `Server3` and `S3` are number 3. A name without digits
-//! at its end has 31 bits of its hash for a number. So a name alone decides the
-//! number, and a server that leaves renumbers nobody, as in the original. Servers take
-//! their slots in the order of their numbers, then of their names; where two compete for a
-//! slot the lower number has it, so a leaver can still move a virtual server of another.
+//! at its end gets 31 bits of its hash as its number. So the name alone decides the
+//! number, and a server that leaves does not renumber the others, as in the original. Servers
+//! take their slots in the order of their numbers, then of their names. Where two compete for a
+//! slot the lower number gets it, so a server that leaves can still move a virtual server of
+//! another.
 
-use super::hash::Stream;
+use super::hash::HashRng;
 use super::member::{Member, ReplicaName};
+use super::slot::NO_OWNER;
 use super::spec::Strategy;
-use super::table::NO_OWNER;
 
 /// H of a number below 2^31, over the integers.
 #[inline]
@@ -49,8 +50,8 @@ pub(super) fn slot(strategy: Strategy, number: u64, slots: u32) -> u32 {
     (h(strategy, number % m) % m) as u32
 }
 
-/// Phi: the slot where virtual server `j` of server `i` would like to be. Overflows for no
-/// i and j below 2^31.
+/// Phi: the preferred slot of virtual server `j` of server `i`. Cannot overflow for i and j
+/// below 2^31.
 fn place(strategy: Strategy, i: u64, j: u64, slots: u32) -> u32 {
     let phi = match strategy {
         Strategy::Quadratic => i * i + j * j + 2 * j + 25,
@@ -65,30 +66,31 @@ pub(super) fn number(name: &ReplicaName) -> u64 {
     let start = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     match text[start..].parse::<u64>() {
         Ok(number) if number < 1 << 31 => number,
-        _ => Stream::of(name).draw() >> 33,
+        _ => HashRng::of(name).draw() >> 33,
     }
 }
 
-/// A virtual server where it stands.
+/// A virtual server and its slot.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct PlacedServer {
     /// Its member's index.
     pub(super) member: u16,
     /// Its number among its member's.
     pub(super) j: u32,
-    /// Where Phi wanted it.
+    /// The slot that Phi gives.
     pub(super) wanted: u32,
-    /// Where it found room.
+    /// The slot that it got: the first free one from there on.
     pub(super) slot: u32,
 }
 
-/// All virtual servers, in the order in which they took their slots. There must be room.
+/// All virtual servers, in the order in which they take their slots. There must be enough
+/// slots: see `RingSpec::check_limits`.
 pub(super) fn virtual_servers_of(
     strategy: Strategy,
     slots: u32,
     virtual_servers: u32,
     members: &[Member],
-) -> Vec<Standing> {
+) -> Vec<PlacedServer> {
     let mut by_number: Vec<(u64, u16)> = (0..)
         .zip(members)
         .map(|(m, member)| (number(&member.name), m))
@@ -96,7 +98,7 @@ pub(super) fn virtual_servers_of(
     by_number.sort_unstable();
 
     let mut taken = vec![false; slots as usize];
-    let mut standing = Vec::new();
+    let mut placed = Vec::new();
     for (i, member) in by_number {
         for j in 0..virtual_servers * members[usize::from(member)].weight.get() {
             let wanted = place(strategy, i, u64::from(j), slots);
@@ -105,7 +107,7 @@ pub(super) fn virtual_servers_of(
                 slot = if slot + 1 == slots { 0 } else { slot + 1 };
             }
             taken[slot as usize] = true;
-            standing.push(Standing {
+            placed.push(PlacedServer {
                 member,
                 j,
                 wanted,
@@ -113,10 +115,10 @@ pub(super) fn virtual_servers_of(
             });
         }
     }
-    standing
+    placed
 }
 
-/// The owner of every slot. There is room: see `RingSpec::room_for`.
+/// The owner of every slot. There must be enough slots: see `RingSpec::check_limits`.
 pub(super) fn build(
     strategy: Strategy,
     slots: u32,
@@ -127,13 +129,13 @@ pub(super) fn build(
     for server in virtual_servers_of(strategy, slots, virtual_servers, members) {
         owners[server.slot as usize] = server.member;
     }
-    reach_clockwise(&mut owners);
+    fill_free_slots(&mut owners);
     owners
 }
 
-/// Gives every free slot to the nearest virtual server clockwise. Going counter-clockwise
-/// twice around carries each owner back to the slots before it.
-fn reach_clockwise(owners: &mut [u16]) {
+/// Gives every free slot to the nearest virtual server clockwise. Two counter-clockwise
+/// rounds carry each owner back to the slots before it.
+fn fill_free_slots(owners: &mut [u16]) {
     let mut nearest = NO_OWNER;
     for _ in 0..2 {
         for owner in owners.iter_mut().rev() {
@@ -225,7 +227,7 @@ mod tests {
         assert_ne!(number("api"), number("web"));
     }
 
-    /// A leaver renumbers nobody, and numbers are compared as numbers.
+    /// A member that leaves renumbers no other, and numbers are compared as numbers.
     #[test]
     fn others_keep_their_virtual_servers_when_one_leaves() {
         let names = ["Server2", "Server10", "Server40"];

@@ -1,25 +1,26 @@
-//! Why a key belongs to whom: the numbers behind one look-up, for people to follow.
+//! Why a key belongs to its owner: the numbers behind one look-up.
 //!
-//! A look-up is one index into the table; what put the owner there is computed anew here,
-//! by the same code that built the table.
+//! A look-up is one index into the table; the reason for the owner is computed anew here, by
+//! the same code that built the table.
 
+use super::bounded_assignment::Capacities;
+use super::ketama;
 use super::key::Key;
-use super::matching::Capacities;
-use super::points;
+use super::slot::{MemberIndex, Slot};
 use super::spec::Strategy;
-use super::table::{MemberIndex, Slot, SlotTable};
+use super::table::SlotTable;
 use super::{classic, hash, maglev};
 
-/// How a key comes to its owner.
+/// The way from a key to its owner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
     /// How the key finds its slot.
     pub hashing: Hashing,
     /// The slot.
     pub slot: Slot,
-    /// Who owns the slot.
+    /// The member that owns the slot.
     pub owner: MemberIndex,
-    /// What made it the owner.
+    /// Why it is the owner.
     pub reason: Reason,
 }
 
@@ -28,8 +29,8 @@ pub struct Explanation {
 pub enum Hashing {
     /// By a formula: the slot is `h` mod M.
     Formula {
-        /// The number in the formula: the key, or its remainder if it has more than 31
-        /// bits, which leads to the same slot.
+        /// The number in the formula: the key, or its remainder mod M if it has more than 31
+        /// bits, which gives the same slot.
         i: u64,
         /// H(i).
         h: u64,
@@ -41,10 +42,10 @@ pub enum Hashing {
     },
 }
 
-/// What made a member the owner of a slot.
+/// Why a member owns a slot.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
-    /// `classic` and its like: it has the nearest virtual server clockwise.
+    /// `classic`, `quadratic`, `modulo`: it has the nearest virtual server clockwise.
     VirtualServer {
         /// The nearest.
         nearest: VirtualServer,
@@ -55,54 +56,55 @@ pub enum Reason {
     },
     /// `ring`: it has the next point clockwise.
     Point {
-        /// Where the slot stands on the circle of 2^64 places.
+        /// The place of the slot on the circle of 2^64 places.
         place: u64,
-        /// Where the point is.
+        /// The place of the point.
         point: u64,
         /// The point's number among its member's.
         j: u32,
     },
-    /// `maglev`: it came by the slot first. The wishes of all members, the earliest first.
-    Wishes(Vec<Wish>),
-    /// `rendezvous`: it asks least of those that have room for the slot. What all members
-    /// ask, the least first; those before the owner are full of slots they ask less for.
-    Asks(Vec<Ask>),
+    /// `maglev`: it claimed the slot first. The place of the slot in all members' preference
+    /// lists, the earliest first.
+    Preferences(Vec<Preference>),
+    /// `rendezvous`: it has the lowest score of the members below their capacity. The scores of
+    /// all members, the lowest first; those before the owner are full of slots with lower scores.
+    Scores(Vec<MemberScore>),
 }
 
 /// A virtual server of a `classic`, `quadratic` or `modulo` table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VirtualServer {
-    /// Whose it is.
+    /// The member it belongs to.
     pub member: MemberIndex,
-    /// Its number j among its member's.
+    /// Its number j among the member's.
     pub j: u32,
-    /// Phi(i, j) mod M, where it should be.
+    /// Phi(i, j) mod M.
     pub wanted: Slot,
-    /// Where it is: on the first slot from there on that was free.
+    /// Its slot: the first free one from there on.
     pub slot: Slot,
 }
 
-/// Where a slot stands in a member's permutation of a `maglev` table: the slot is
+/// The place of a slot in a member's preference list on a `maglev` table: the slot is
 /// `offset` + `nth` * `skip` mod M.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
-    /// Whose permutation.
+pub struct Preference {
+    /// The member.
     pub member: MemberIndex,
-    /// Where it begins.
+    /// The first slot of the list.
     pub offset: u32,
-    /// How far apart its slots are.
+    /// The distance between the slots of the list.
     pub skip: u32,
-    /// So many others come before the slot.
+    /// How many slots come before this one.
     pub nth: u32,
 }
 
-/// What a member of a `rendezvous` table asks for a slot.
+/// A member's score for a slot of a `rendezvous` table.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ask {
-    /// Who asks.
+pub struct MemberScore {
+    /// The member.
     pub member: MemberIndex,
-    /// An exponential draw over the member's weight; the least wins.
-    pub price: f64,
+    /// An exponential draw over the member's weight; the lowest wins.
+    pub score: f64,
     /// The most slots that the member may own.
     pub capacity: u64,
 }
@@ -118,8 +120,8 @@ impl SlotTable {
                 (self.formula(key), self.nearest(slot)?)
             }
             Strategy::Ring => (mixed(key), self.next_point(slot)?),
-            Strategy::Maglev => (mixed(key), self.wishes(slot)),
-            Strategy::Rendezvous => (mixed(key), self.asks(slot)?),
+            Strategy::Maglev => (mixed(key), self.preferences(slot)),
+            Strategy::Rendezvous => (mixed(key), self.member_scores(slot)?),
         };
         Some(Explanation {
             hashing,
@@ -130,7 +132,7 @@ impl SlotTable {
     }
 
     /// The virtual servers of a `classic`, `quadratic` or `modulo` table, in the order in
-    /// which they took their slots; the others have none that stand on slots.
+    /// which they took their slots; empty for the other strategies.
     pub fn virtual_servers(&self) -> Vec<VirtualServer> {
         let (spec, strategy) = (self.spec(), self.spec().strategy());
         let (true, Some(k)) = (strategy.is_formula(), spec.virtual_servers()) else {
@@ -138,11 +140,11 @@ impl SlotTable {
         };
         classic::virtual_servers_of(strategy, spec.slots(), k, self.members())
             .into_iter()
-            .map(|standing| VirtualServer {
-                member: MemberIndex(standing.member),
-                j: standing.j,
-                wanted: Slot(standing.wanted),
-                slot: Slot(standing.slot),
+            .map(|placed| VirtualServer {
+                member: MemberIndex(placed.member),
+                j: placed.j,
+                wanted: Slot(placed.wanted),
+                slot: Slot(placed.slot),
             })
             .collect()
     }
@@ -172,38 +174,38 @@ impl SlotTable {
 
     fn next_point(&self, slot: Slot) -> Option<Reason> {
         let spec = self.spec();
-        let place = points::place(slot.get(), spec.slots());
-        let (point, _, j) = points::all(spec.virtual_servers()?, self.members())
+        let place = ketama::place(slot.get(), spec.slots());
+        let (point, _, j) = ketama::all(spec.virtual_servers()?, self.members())
             .min_by_key(|&(point, member, _)| (point.wrapping_sub(place), member))?;
         Some(Reason::Point { place, point, j })
     }
 
-    fn wishes(&self, slot: Slot) -> Reason {
+    fn preferences(&self, slot: Slot) -> Reason {
         let slots = self.spec().slots();
-        let wish = |member: MemberIndex| {
+        let preference = |member: MemberIndex| {
             let (offset, skip) = maglev::permutation(&self.member(member).name, slots);
-            Wish {
+            Preference {
                 member,
                 offset,
                 skip,
                 nth: maglev::place_of(slot.get(), offset, skip, slots),
             }
         };
-        let mut wishes: Vec<Wish> = self.indices().map(wish).collect();
-        wishes.sort_by_key(|wish| wish.nth);
-        Reason::Wishes(wishes)
+        let mut preferences: Vec<Preference> = self.indices().map(preference).collect();
+        preferences.sort_by_key(|preference| preference.nth);
+        Reason::Preferences(preferences)
     }
 
-    fn asks(&self, slot: Slot) -> Option<Reason> {
+    fn member_scores(&self, slot: Slot) -> Option<Reason> {
         let capacities = Capacities::new(self.spec().slots(), self.members());
-        let mut bids: Vec<_> = self.bids()?.all(slot.get()).collect();
-        bids.sort_unstable();
-        let asks = bids.into_iter().map(|bid| Ask {
-            member: bid.member(),
-            price: bid.price() as f64 / (1u64 << 40) as f64,
-            capacity: capacities.of(self.member(bid.member())) as u64,
+        let mut scores: Vec<_> = self.scores()?.all(slot.get()).collect();
+        scores.sort_unstable();
+        let scores = scores.into_iter().map(|score| MemberScore {
+            member: score.member(),
+            score: score.value() as f64 / (1u64 << 40) as f64,
+            capacity: capacities.of(self.member(score.member())) as u64,
         });
-        Some(Reason::Asks(asks.collect()))
+        Some(Reason::Scores(scores.collect()))
     }
 }
 
@@ -273,24 +275,24 @@ mod tests {
                 let Reason::Point { point, j, .. } = why.reason else {
                     panic!()
                 };
-                let mut all = points::all(8, table.members());
+                let mut all = ketama::all(8, table.members());
                 assert!(all.any(|p| p == (point, why.owner.0, j)));
             }
-            Reason::Wishes(wishes) => {
-                assert_eq!(wishes.len(), 4);
-                for wish in wishes {
-                    let from = Slot(wish.offset);
-                    assert_eq!(from.ahead(wish.nth, wish.skip, slots), why.slot);
+            Reason::Preferences(preferences) => {
+                assert_eq!(preferences.len(), 4);
+                for preference in preferences {
+                    let from = Slot(preference.offset);
+                    assert_eq!(from.ahead(preference.nth, preference.skip, slots), why.slot);
                 }
             }
-            Reason::Asks(asks) => {
+            Reason::Scores(scores) => {
                 let ownership = Ownership::by_slots(table);
-                let place = asks.iter().position(|ask| ask.member == why.owner);
-                // Who bumped the slot is full.
-                for ask in &asks[..place.unwrap()] {
-                    assert_eq!(ownership.owned(ask.member), ask.capacity);
+                let place = scores.iter().position(|score| score.member == why.owner);
+                // A member that bumped the slot is full.
+                for score in &scores[..place.unwrap()] {
+                    assert_eq!(ownership.owned(score.member), score.capacity);
                 }
-                assert!(asks.is_sorted_by(|a, b| a.price <= b.price));
+                assert!(scores.is_sorted_by(|a, b| a.score <= b.score));
             }
         }
     }

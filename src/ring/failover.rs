@@ -1,81 +1,93 @@
 //! The order in which members serve a key when those before them cannot.
 
 use super::hash;
-use super::rendezvous::{Bid, Bids};
+use super::key::Key;
+use super::rendezvous::{Score, Scores};
+use super::slot::{MemberIndex, Slot};
 use super::spec::Strategy;
-use super::table::{MemberIndex, Slot, SlotTable};
+use super::table::SlotTable;
 
 /// The members in the order in which they serve a key: the owner first, then the one that
-/// steps in for it, and so on. Every member comes exactly once. Made by
-/// [`SlotTable::failover`].
+/// replaces it, and so on. Every member comes exactly once. Made by [`SlotTable::failover`].
 ///
-/// On a `rendezvous` table the others follow by their bids for the slot, which is also
-/// where the slot would go if the owner were removed (but for capacities). On a
-/// `maglev` table they follow as a walk over its slots in a stride of the slot's own names
-/// them, on the others as the slots clockwise do. On all but `classic` and its like, the
-/// keys of a dead replica so spread over all the others.
+/// On a `rendezvous` table the others follow by their scores for the slot, which is also
+/// where the slot would go if the owner were removed (but for capacities). On a `maglev` table
+/// they follow in the order in which a walk over its slots meets them, in a stride that depends
+/// on the slot; on the others the walk goes slot by slot clockwise. So the keys of a dead
+/// replica spread over all the others, but for `classic`, `quadratic` and `modulo`.
 ///
-/// The order is found as it is asked for. The first three members of a `rendezvous` table
-/// cost no allocation, nor do any of another table of up to 256 members.
+/// The order is computed lazily. The first three members of a `rendezvous` table need no
+/// allocation, nor do the members of another table with up to 256 of them.
 #[derive(Debug, Clone)]
 pub struct Failover<'a> {
     table: &'a SlotTable,
     slot: Slot,
-    stage: Stage<'a>,
+    cursor: Cursor<'a>,
 }
 
 #[derive(Debug, Clone)]
-enum Stage<'a> {
-    /// By bids: each the least of those above the last one, looked for among all.
-    Ask {
-        bids: &'a Bids,
+enum Cursor<'a> {
+    /// By score: each the lowest above the last one, searched among all.
+    ByScore {
+        scores: &'a Scores,
         owner: MemberIndex,
-        last: Option<Bid>,
+        last: Option<Score>,
         named: usize,
     },
-    /// The bids that are left, in order.
-    Sorted(std::vec::IntoIter<Bid>),
-    /// Along the table: so many strides from the key's slot, and from M on the members
+    /// The remaining scores, in order.
+    Sorted(std::vec::IntoIter<Score>),
+    /// Along the table: `step` strides from the key's slot, and from step M on the members
     /// that own no slot, by name.
     Walk {
         step: u32,
         stride: u32,
         left: usize,
-        seen: Seen,
+        seen: MemberSet,
     },
 }
 
-/// From this many members on, sorting what is left is cheaper than looking for the least
-/// again. Hardly a request gets this far.
-const ASKED: usize = 3;
+/// After this many members, sorting the rest is cheaper than searching for the lowest again.
+/// Hardly any request gets this far.
+const MAX_SEARCHED: usize = 3;
+
+impl SlotTable {
+    /// The members in the order in which they serve a key: its owner, then its replacements.
+    /// Complete, and computed only as far as the caller iterates.
+    pub fn failover(&self, key: Key) -> Failover<'_> {
+        Failover::new(self, self.slot_of(key))
+    }
+}
 
 impl<'a> Failover<'a> {
-    pub(super) fn new(table: &'a SlotTable, slot: Slot) -> Self {
-        let stage = match (table.bids(), table.owner(slot)) {
-            (Some(bids), Some(owner)) => Stage::Ask {
-                bids,
+    fn new(table: &'a SlotTable, slot: Slot) -> Self {
+        let cursor = match (table.scores(), table.owner(slot)) {
+            (Some(scores), Some(owner)) => Cursor::ByScore {
+                scores,
                 owner,
                 last: None,
                 named: 0,
             },
-            _ => Stage::Walk {
+            _ => Cursor::Walk {
                 step: 0,
                 stride: stride(table, slot),
                 left: table.members().len(),
-                seen: Seen::none_of(table.members().len()),
+                seen: MemberSet::empty(table.members().len()),
             },
         };
-        Self { table, slot, stage }
+        Self {
+            table,
+            slot,
+            cursor,
+        }
     }
 }
 
-/// How far apart the slots are that a walk from this slot looks at.
+/// The distance between the slots that a walk from this slot visits.
 ///
-/// A ring is walked slot by slot, as its virtual servers stand. On a Maglev table the
-/// neighbours of one member's slots are always the same few others, because its
-/// permutations are straight lines; so there each slot has a stride of its own (double
-/// hashing: Knuth, "The Art of Computer Programming", volume 3, section 6.4), which comes
-/// by all slots as their number is prime.
+/// A ring is walked slot by slot. On a Maglev table the neighbours of one member's slots are
+/// always the same few others, because its permutations are straight lines; so there each slot
+/// has its own stride (double hashing: Knuth, "The Art of Computer Programming", volume 3,
+/// section 6.4). As the number of slots is prime, every stride visits all of them.
 fn stride(table: &SlotTable, slot: Slot) -> u32 {
     match table.spec().strategy() {
         Strategy::Maglev => {
@@ -92,33 +104,33 @@ impl Iterator for Failover<'_> {
     type Item = MemberIndex;
 
     fn next(&mut self) -> Option<MemberIndex> {
-        match &mut self.stage {
-            Stage::Ask {
-                bids,
+        match &mut self.cursor {
+            Cursor::ByScore {
+                scores,
                 owner,
                 last,
                 named,
             } => {
-                let (bids, owner, after) = (*bids, *owner, *last);
+                let (scores, owner, after) = (*scores, *owner, *last);
                 *named += 1;
                 if *named == 1 {
                     return Some(owner);
                 }
-                let others = bids
+                let others = scores
                     .all(self.slot.get())
-                    .filter(|bid| Some(*bid) > after && bid.member() != owner);
-                if *named <= ASKED {
-                    let least = others.min()?;
-                    *last = Some(least);
-                    return Some(least.member());
+                    .filter(|score| Some(*score) > after && score.member() != owner);
+                if *named <= MAX_SEARCHED {
+                    let lowest = others.min()?;
+                    *last = Some(lowest);
+                    return Some(lowest.member());
                 }
-                let mut sorted: Vec<Bid> = others.collect();
+                let mut sorted: Vec<Score> = others.collect();
                 sorted.sort_unstable();
-                self.stage = Stage::Sorted(sorted.into_iter());
+                self.cursor = Cursor::Sorted(sorted.into_iter());
                 self.next()
             }
-            Stage::Sorted(bids) => bids.next().map(Bid::member),
-            Stage::Walk {
+            Cursor::Sorted(scores) => scores.next().map(Score::member),
+            Cursor::Walk {
                 step,
                 stride,
                 left,
@@ -144,10 +156,10 @@ impl Iterator for Failover<'_> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = match &self.stage {
-            Stage::Ask { named, .. } => self.table.members().len() - named,
-            Stage::Sorted(bids) => bids.len(),
-            Stage::Walk { left, .. } => *left,
+        let left = match &self.cursor {
+            Cursor::ByScore { named, .. } => self.table.members().len() - named,
+            Cursor::Sorted(scores) => scores.len(),
+            Cursor::Walk { left, .. } => *left,
         };
         (left, Some(left))
     }
@@ -155,15 +167,15 @@ impl Iterator for Failover<'_> {
 
 impl ExactSizeIterator for Failover<'_> {}
 
-/// A set of members: without allocation as long as there are few.
+/// A set of members, without allocation up to 256 members.
 #[derive(Debug, Clone)]
-struct Seen {
+struct MemberSet {
     few: [u64; 4],
     many: Box<[u64]>,
 }
 
-impl Seen {
-    fn none_of(members: usize) -> Self {
+impl MemberSet {
+    fn empty(members: usize) -> Self {
         let words = members.div_ceil(64);
         Self {
             few: [0; 4],
@@ -175,7 +187,7 @@ impl Seen {
         }
     }
 
-    /// Puts a member in; true if it was not.
+    /// Adds a member; true if it is new.
     fn insert(&mut self, member: MemberIndex) -> bool {
         let words = if self.many.is_empty() {
             &mut self.few[..]
@@ -192,7 +204,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Key, Member, RingSpec};
+    use crate::ring::{Member, RingSpec};
 
     fn table(strategy: Strategy, slots: u32, members: usize) -> SlotTable {
         let k = (strategy == Strategy::Ring).then_some(8);
@@ -203,16 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn on_a_rendezvous_table_those_who_step_in_follow_by_their_bids() {
+    fn failover_on_a_rendezvous_table_follows_the_scores() {
         let table = table(Strategy::Rendezvous, 1_024, 10);
-        let bids = table.bids().unwrap();
+        let scores = table.scores().unwrap();
         for key in (0..200).map(Key) {
             let slot = table.slot_of(key);
             let mut expected: Vec<MemberIndex> = table.indices().collect();
             expected.sort_by_key(|m| {
                 (
                     Some(*m) != table.owner(slot),
-                    bids.all(slot.get()).nth(m.get()),
+                    scores.all(slot.get()).nth(m.get()),
                 )
             });
             assert!(table.failover(key).eq(expected));
@@ -230,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_counted_right() {
+    fn remaining_members_are_counted() {
         for (strategy, slots, members) in [
             (Strategy::Rendezvous, 64, 8),
             (Strategy::Classic, 512, 8),
@@ -246,24 +258,23 @@ mod tests {
         }
     }
 
-    /// The keys of one dead member go to all others alike.
     #[test]
-    fn a_dead_members_keys_spread_over_the_others() {
+    fn keys_of_a_dead_member_spread_evenly_over_the_others() {
         for (strategy, slots) in [(Strategy::Rendezvous, 16_384), (Strategy::Maglev, 16_381)] {
             let table = table(strategy, slots, 8);
-            let mut heirs = [0u32; 8];
+            let mut taken = [0u32; 8];
             for slot in table.slots() {
                 let mut order = Failover::new(&table, slot);
                 if order.next().map(MemberIndex::get) == Some(3) {
-                    heirs[order.next().unwrap().get()] += 1;
+                    taken[order.next().unwrap().get()] += 1;
                 }
             }
-            // 2048 slots over seven heirs: 292 each, with a standard deviation of 16.
-            assert_eq!(heirs[3], 0);
-            for (heir, &slots) in heirs.iter().enumerate().filter(|(heir, _)| *heir != 3) {
+            // 2048 slots over seven members: 292 each, with a standard deviation of 16.
+            assert_eq!(taken[3], 0);
+            for (member, &slots) in taken.iter().enumerate().filter(|(member, _)| *member != 3) {
                 assert!(
                     (212..=372).contains(&slots),
-                    "{strategy}: {slots} to {heir}"
+                    "{strategy}: {slots} to {member}"
                 );
             }
         }

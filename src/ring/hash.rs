@@ -1,7 +1,7 @@
 //! The hashes that the strategies share.
 //!
 //! Everything here is integer arithmetic, so that a table comes out the same on every
-//! machine and in every release. The golden tables in `tests/golden` would notice.
+//! machine and in every release. The golden tables in `tests/golden` hold that.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -22,8 +22,8 @@ pub(super) const fn mix(mut x: u64) -> u64 {
 /// Two multiplications with a shift between them, as in MurmurHash3's finalizer: spreads a
 /// number of few bits over the 32 bits that come out, if `multiplier` is random and odd.
 ///
-/// Folding a single 128-bit product is not enough here: if only a few low bits of `x` vary,
-/// both halves of the product are nearly linear in them, and a test of independence shows it.
+/// Folding a single 128-bit product is not enough: if only a few low bits of `x` vary, both
+/// halves of the product are nearly linear in them, and a test of independence fails.
 #[inline]
 pub(super) const fn scramble(x: u64, multiplier: u64) -> u32 {
     let x = x.wrapping_mul(multiplier);
@@ -37,12 +37,12 @@ pub(super) const fn reduce(x: u64, n: u32) -> u32 {
     ((x as u128 * n as u128) >> 64) as u32
 }
 
-/// SplitMix64: as many well-spread numbers as anybody wants from one seed.
+/// SplitMix64: an endless sequence of well-spread numbers from one seed.
 #[derive(Debug, Clone)]
-pub(super) struct Stream(u64);
+pub(super) struct HashRng(u64);
 
-impl Stream {
-    /// The numbers that a replica's name decides: nothing else about it counts.
+impl HashRng {
+    /// A generator seeded by a replica's name alone.
     pub(super) fn of(name: &ReplicaName) -> Self {
         Self(xxh3_64_with_seed(name.as_str().as_bytes(), 0))
     }
@@ -60,11 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_is_the_published_splitmix64() {
+    fn hash_rng_is_the_published_splitmix64() {
         // The first outputs of Vigna's reference implementation for this seed.
-        let mut stream = Stream(1_234_567);
-        assert_eq!(stream.draw(), 6_457_827_717_110_365_317);
-        assert_eq!(stream.draw(), 3_203_168_211_198_807_973);
+        let mut rng = HashRng(1_234_567);
+        assert_eq!(rng.draw(), 6_457_827_717_110_365_317);
+        assert_eq!(rng.draw(), 3_203_168_211_198_807_973);
     }
 
     #[test]

@@ -2,16 +2,16 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A request's key as a number: what a request id, header, cookie or path comes down to.
+/// A request's key (its id, a header, a cookie, the path) as a number.
 ///
 /// A text of one to eighteen decimal digits is that number, so that the request ids of
 /// the original write-up (six digits) reach the original formulas unchanged. Any other
-/// text is its XXH3 hash. Strategies that want well-spread bits mix the number once more.
+/// text is its XXH3 hash. Strategies that need well-spread bits mix the number once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u64);
 
 impl Key {
-    /// The key that a text comes down to.
+    /// The key of a text.
     pub fn from_bytes(text: &[u8]) -> Self {
         decimal(text).unwrap_or_else(|| Self(xxh3_64(text)))
     }

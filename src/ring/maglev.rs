@@ -2,28 +2,28 @@
 //!
 //! Eisenbud and others, "Maglev: a fast and reliable software network load balancer",
 //! NSDI 2016, section 3.4: every member has its own permutation of the slots, and members
-//! take turns in claiming the next slot of theirs that is still free. Shares are equal to
-//! within a slot; the price is that slots move between members who both stay.
+//! take turns in claiming their next slot that is still free. Shares differ by at most one
+//! slot; in return slots move between members that both stay.
 //!
 //! Weights follow Envoy: in turn t a member claims a slot only if t * weight has reached
-//! what it has claimed already, so the heaviest claims in every turn and one of half its
+//! what it has claimed already. The heaviest member claims in every turn, one of half its
 //! weight in every other.
 
-use super::hash::{self, Stream};
+use super::hash::{self, HashRng};
 use super::member::{Member, ReplicaName};
-use super::table::NO_OWNER;
+use super::slot::NO_OWNER;
 
-/// The permutation in which the member of this name wishes for slots, as the paper's offset
-/// and skip: its n-th wish is slot (offset + n * skip) mod M.
+/// The preference list of the member of this name, as the paper's offset and skip: its n-th
+/// preference is slot (offset + n * skip) mod M.
 pub(super) fn permutation(name: &ReplicaName, slots: u32) -> (u32, u32) {
-    let mut stream = Stream::of(name);
-    let offset = hash::reduce(stream.draw(), slots);
+    let mut rng = HashRng::of(name);
+    let offset = hash::reduce(rng.draw(), slots);
     // 1 to M - 1: the least prime is 2.
-    (offset, hash::reduce(stream.draw(), slots - 1) + 1)
+    (offset, hash::reduce(rng.draw(), slots - 1) + 1)
 }
 
-/// Which wish a slot is, from 0 on: n = (slot - offset) / skip mod M. As M is prime,
-/// dividing is multiplying by skip^(M - 2), says Fermat.
+/// The place n of a slot in a preference list, from 0 on: (slot - offset) / skip mod M. As M
+/// is prime, dividing by skip is multiplying by skip^(M - 2) (Fermat's little theorem).
 pub(super) fn place_of(slot: u32, offset: u32, skip: u32, slots: u32) -> u32 {
     let m = u64::from(slots);
     let mut n = (u64::from(slot) + m - u64::from(offset)) % m;
@@ -44,7 +44,7 @@ pub(super) fn build(slots: u32, members: &[Member]) -> Box<[u16]> {
         next: u32,
         skip: u32,
         weight: u64,
-        /// The turn, times the weight, from which on it may claim again.
+        /// The turn times the weight at which it may claim again.
         due: u64,
     }
 

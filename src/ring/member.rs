@@ -1,4 +1,4 @@
-//! Who stands on the ring: a replica's name and its weight.
+//! A member of the ring: a replica's name and its weight.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,9 +9,8 @@ use std::sync::Arc;
 ///
 /// A name doubles as a host name and as part of a container's name, so it is 1 to
 /// 63 letters, digits, `-`, `_` and `.`, starts with a letter or a digit, does not end with `.`
-/// and is not `localhost`. Two replicas have names that DNS can tell apart
-/// ([`Self::is_same_in_dns`]); whoever makes up a member set sees to that.
-/// Cloning is cheap.
+/// and is not `localhost`. Two names of one member set must differ for DNS, too
+/// ([`Self::is_same_in_dns`]), which the code that makes up the set checks. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaName(Arc<str>);
 
@@ -37,17 +36,17 @@ fn is_plain(text: &str) -> bool {
     first_is_plain && text.len() <= ReplicaName::MAX_LEN && text.chars().all(allowed)
 }
 
-/// Whether resolvers answer a name with the loopback address, whoever bears it (RFC 6761, 6.3).
+/// Whether resolvers answer a name with the loopback address (RFC 6761, 6.3).
 fn is_localhost(text: &str) -> bool {
     let last_label = text.rsplit('.').next();
     last_label.is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
 }
 
 impl ReplicaName {
-    /// The longest name, in bytes: that of a DNS label (RFC 1035, section 2.3.4).
+    /// The longest name, in bytes: the limit of a DNS label (RFC 1035, section 2.3.4).
     pub const MAX_LEN: usize = 63;
 
-    /// A name for a server that is known by its address alone (`127.0.0.1:9001`).
+    /// The name of a server that is known by its address only (`127.0.0.1:9001`).
     pub fn from_address(address: &str) -> Self {
         Self(address.into())
     }
@@ -117,7 +116,7 @@ impl Default for Weight {
 /// A replica as the ring sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
-    /// The replica's name: all that its place on the ring depends on, beside the weight.
+    /// The replica's name. Its place on the ring depends on it and on the weight only.
     pub name: ReplicaName,
     /// Its share relative to the others.
     pub weight: Weight,

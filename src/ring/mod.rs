@@ -20,37 +20,44 @@
 //! assert_eq!(order.len(), 3);
 //! ```
 //!
-//! Whether a replica is alive is none of the table's business: the caller walks
-//! [`SlotTable::failover`] and skips whom it knows to be down. A replica that dies and
-//! comes back therefore finds its own keys again, and nobody else's have moved.
+//! The table does not know which replicas are alive: the caller walks
+//! [`SlotTable::failover`] and skips the replicas that are down. So a replica that dies and
+//! comes back finds its own keys again, and no other replica's keys have moved.
+//!
+//! The files, from the bottom up: `slot`, `key`, `member`, `spec` and `hash`; the strategies
+//! (`classic`, `ketama`, `maglev`, `rendezvous` with `permutation` and `bounded_assignment`);
+//! `table`; what works on a table: `build`, `failover`, `explain`, `stats`, `session_key`.
 
 mod bounded;
+mod bounded_assignment;
+mod build;
 mod classic;
 mod explain;
 mod failover;
-mod fit;
 mod hash;
+mod ketama;
 mod key;
+mod limits;
 mod maglev;
-mod matching;
 mod member;
 mod panic;
 mod permutation;
-mod points;
 mod rendezvous;
 mod session_key;
+mod slot;
 mod spec;
 mod stats;
 mod table;
 
 pub use bounded::{BalanceFactor, InvalidBalanceFactor};
-pub use explain::{Ask, Explanation, Hashing, Reason, VirtualServer, Wish};
+pub use explain::{Explanation, Hashing, MemberScore, Preference, Reason, VirtualServer};
 pub use failover::Failover;
-pub use fit::BuildError;
 pub use key::Key;
+pub use limits::BuildError;
 pub use member::{InvalidName, Member, ReplicaName, Weight};
 pub use panic::PanicThreshold;
 pub use session_key::SessionKey;
+pub use slot::{MemberIndex, Slot};
 pub use spec::{InvalidSpec, RingSpec, Strategy};
 pub use stats::{Moved, Ownership};
-pub use table::{MemberIndex, Slot, SlotTable};
+pub use table::SlotTable;

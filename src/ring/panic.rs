@@ -1,8 +1,8 @@
 //! Panic: when too few members are ready, requests go to unready ones, too.
 //!
-//! A member that is alive and says that it cannot serve is off the ring, as long as enough others
-//! are left. If nearly all of them say so, the cause is what they share (a database that is down),
-//! and a client is served best by the application's own error page. Envoy calls it the panic
+//! A member that is alive and reports that it cannot serve is off the ring while enough others
+//! are left. If nearly all report it, the cause is something they share (a database that is down),
+//! and the application's own error page serves a client best. The term is Envoy's panic
 //! threshold.
 
 /// The percentage of ready members below which unready ones get requests; 0: never.
@@ -20,8 +20,8 @@ impl PanicThreshold {
         self.0
     }
 
-    /// Whether requests go to the unready, too: `ready / (ready + unready)` is below the
-    /// threshold. Not while none is unready, whatever the threshold.
+    /// Whether requests go to unready members, too: at least one is unready, and
+    /// `ready / (ready + unready)` is below the threshold.
     pub fn is_panic(self, ready: usize, unready: usize) -> bool {
         unready > 0
             && ready.saturating_mul(100)
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn panic_begins_below_the_threshold_and_needs_somebody_unready() {
+    fn panic_begins_below_the_threshold_if_a_member_is_unready() {
         for (percent, ready, unready, expected) in [
             (50, 3, 0, false),
             (50, 0, 0, false),

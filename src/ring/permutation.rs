@@ -4,13 +4,12 @@
 //! power of two (Luby, Rackoff: "How to construct pseudorandom permutations from
 //! pseudorandom functions", 1988). Walking its cycles until a number is below M makes it a
 //! permutation of the numbers below M (Black, Rogaway: "Ciphers with arbitrary finite
-//! domains", 2002). Nobody is to be kept from guessing it, so the round function is a fast
-//! hash and no cipher.
+//! domains", 2002). It need not be secret, so the round function is a fast hash, not a cipher.
 
-use super::hash::{self, Stream};
+use super::hash::{self, HashRng};
 
-/// The numbers 0 to M - 1, and how to halve them. Every domain has its own permutations:
-/// what one tells about a name's order, another does not.
+/// The numbers 0 to M - 1, and how to halve them. A name has an independent permutation in
+/// every domain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Domain {
     size: u32,
@@ -26,12 +25,12 @@ impl Domain {
     /// Domain `number` of those that have the numbers below `size`, which is from 1 to 2^30.
     #[inline]
     pub(super) fn new(number: u32, size: u32) -> Self {
-        // Two bits at least, or there would be nothing to halve.
+        // At least two bits, or there would be nothing to halve.
         let bits = (u32::BITS - (size - 1).leading_zeros()).max(2);
         let low_bits = bits / 2;
         Self {
             size,
-            // Out of the way of the halves' bits.
+            // Above the bits of the halves.
             tweak: u64::from(number) << 16,
             low_bits,
             low_mask: (1 << low_bits) - 1,
@@ -39,7 +38,7 @@ impl Domain {
         }
     }
 
-    /// What sets this domain apart from others: a number above the bits of its own numbers.
+    /// A number that is unique to this domain, above the bits of its own numbers.
     #[inline]
     pub(super) fn tweak(&self) -> u64 {
         self.tweak
@@ -64,15 +63,15 @@ pub(super) struct Permutation {
 }
 
 impl Permutation {
-    /// The permutation that the next numbers of a stream decide.
-    pub(super) fn new(stream: &mut Stream) -> Self {
+    /// The permutation that the next numbers of a generator decide.
+    pub(super) fn new(rng: &mut HashRng) -> Self {
         Self {
-            keys: std::array::from_fn(|_| stream.draw()),
-            multiplier: stream.draw() | 1,
+            keys: std::array::from_fn(|_| rng.draw()),
+            multiplier: rng.draw() | 1,
         }
     }
 
-    /// A random odd number, for whoever else needs one that belongs to this permutation.
+    /// A random odd number that belongs to this permutation.
     #[inline]
     pub(super) fn multiplier(&self) -> u64 {
         self.multiplier
@@ -97,7 +96,7 @@ impl Permutation {
             high ^= self.round(domain, 2, low) & domain.high_mask;
             low ^= self.round(domain, 3, high) & domain.low_mask;
             walk = domain.join(high, low);
-            // The cycle of a number below M leads back to one, its own if need be.
+            // The cycle of a number below M always leads back to a number below M.
             if walk < domain.size {
                 return walk;
             }
@@ -127,7 +126,7 @@ mod tests {
     use super::*;
 
     fn permutation(name: &str) -> Permutation {
-        Permutation::new(&mut Stream::of(&name.parse().unwrap()))
+        Permutation::new(&mut HashRng::of(&name.parse().unwrap()))
     }
 
     #[test]
@@ -144,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Where one order puts a slot must tell nothing about where another puts it, be it of
+    /// The place of a slot in one order is independent of its place in another, be it of
     /// another name or of another domain: the joint distribution over a grid of 16 x 16 is
     /// flat. (Chi-squared with both margins fixed: 225 degrees of freedom, so a mean of 225
     /// and a standard deviation of 21.)

@@ -1,4 +1,4 @@
-//! `rendezvous`, the default: every slot goes to the member that bids least for it.
+//! `rendezvous`, the default: every slot goes to the member with the lowest score for it.
 //!
 //! Thaler and Ravishankar ("Using name-based mappings to increase hit rates", IEEE/ACM
 //! Transactions on Networking, 1998) let each member draw a number for each object and
@@ -7,67 +7,66 @@
 //! -ln(u) / w belongs to each member with a probability proportional to its w
 //! (Schindelhauer, Schomaker: "Weighted distributed hash tables", SPAA 2005).
 //!
-//! Here a bid is such a draw, with three changes:
+//! Here a score is such a draw, with three changes:
 //!
 //! * **u comes from a rank.** Each member orders the slots of each block of 4,096 by a
 //!   permutation of its own (as in Maglev), and u is the place of the slot in it, with a
-//!   jitter below one place. So a member's draws are spread evenly over (0, 1) instead of
-//!   just on average, which makes its share vary less. And the permutation can be inverted:
-//!   a member can name the slots it bids least for without trying all of them, so that a
-//!   table costs about M ln N steps where comparing all bids costs M times N.
-//! * **The logarithm is a table of whole numbers.** `f64::ln` is the platform's, and two
-//!   platforms may differ in the last bit, which is enough for two balancers to disagree
-//!   about a slot. Whole numbers can't.
-//! * **Nobody wins more than a capacity**: see [`super::matching`].
+//!   jitter below one place. So a member's draws are spread evenly over (0, 1), not only on
+//!   average, and its share varies less. And the permutation can be inverted: a member can list
+//!   the slots with its lowest scores without trying all of them, so that a table costs about
+//!   M ln N steps where comparing all scores costs M times N.
+//! * **The logarithm is a table of whole numbers.** `f64::ln` depends on the platform, and a
+//!   difference in the last bit is enough for two balancers to disagree about a slot.
+//! * **No member owns more than its capacity**: see [`super::bounded_assignment`].
 
-use super::hash::Stream;
+use super::hash::HashRng;
 use super::member::Member;
 use super::permutation::{Domain, Permutation};
-use super::table::MemberIndex;
+use super::slot::MemberIndex;
 
-/// What a member asks for a slot; the least bid wins. The member is part of it, so that no
-/// two bids for a slot are equal: a tie goes to the first by name.
+/// A member's score for a slot; the lowest wins. The member is part of it, so that no two scores
+/// for a slot are equal: of two equal values the first member by name wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Bid(u64);
+pub(super) struct Score(u64);
 
-impl Bid {
-    /// Above every bid.
+impl Score {
+    /// Above every score.
     const NONE: Self = Self(u64::MAX);
 
     #[inline]
-    fn new(price: u64, member: MemberIndex) -> Self {
-        Self((price << 16) | u64::from(member.0))
+    fn new(value: u64, member: MemberIndex) -> Self {
+        Self((value << 16) | u64::from(member.0))
     }
 
-    /// What is asked for the slot.
-    pub(super) fn price(self) -> u64 {
+    /// The score as a number, in units of 2^-40.
+    pub(super) fn value(self) -> u64 {
         self.0 >> 16
     }
 
-    /// Whose bid it is.
+    /// The member that has this score.
     #[inline]
     pub(super) fn member(self) -> MemberIndex {
         MemberIndex(self.0 as u16)
     }
 }
 
-/// How many slots have their ranks among themselves. Small enough for the level 1 cache to
-/// hold a bid for each while the members name their slots, which come in no order: with
-/// one order for all slots, nearly all the time went into waiting for memory.
+/// The number of slots that are ranked together. Small enough for the level 1 cache to hold a
+/// score for each while the members list their slots, which come in random order: with one
+/// ranking of all slots, nearly all the time went into waiting for memory.
 const BLOCK: u32 = 1 << 12;
 
 /// A rank below [`BLOCK`] and a jitter have 32 bits together.
 const JITTER_BITS: u32 = 20;
 
-/// All bids of a member set for M slots.
+/// All scores of a member set for M slots.
 #[derive(Debug)]
-pub(super) struct Bids {
+pub(super) struct Scores {
     slots: u32,
-    bidders: Box<[Bidder]>,
+    scorers: Box<[Scorer]>,
 }
 
 #[derive(Debug)]
-struct Bidder {
+struct Scorer {
     order: Permutation,
     jitter: u64,
     weight: u32,
@@ -84,21 +83,21 @@ struct Block {
     scale: u64,
 }
 
-impl Bids {
-    /// The bids of these members for slots 0 to `slots` - 1.
+impl Scores {
+    /// The scores of these members for slots 0 to `slots` - 1.
     pub(super) fn new(slots: u32, members: &[Member]) -> Self {
-        let bidder = |member: &Member| {
-            let mut stream = Stream::of(&member.name);
-            Bidder {
-                order: Permutation::new(&mut stream),
-                jitter: stream.draw(),
+        let scorer = |member: &Member| {
+            let mut rng = HashRng::of(&member.name);
+            Scorer {
+                order: Permutation::new(&mut rng),
+                jitter: rng.draw(),
                 weight: member.weight.get(),
                 per_weight: (1 << 32) / u64::from(member.weight.get()),
             }
         };
         Self {
             slots,
-            bidders: members.iter().map(bidder).collect(),
+            scorers: members.iter().map(scorer).collect(),
         }
     }
 
@@ -119,83 +118,83 @@ impl Bids {
         }
     }
 
-    /// All bids for a slot, in the order of the members.
+    /// All scores for a slot, in the order of the members.
     #[inline]
-    pub(super) fn all(&self, slot: u32) -> impl Iterator<Item = Bid> {
+    pub(super) fn all(&self, slot: u32) -> impl Iterator<Item = Score> {
         let block = self.block(slot / BLOCK);
-        (0..).zip(&self.bidders).map(move |(member, bidder)| {
-            let rank = bidder.order.rank_of(&block.domain, slot - block.first);
-            bidder.bid(&block, MemberIndex(member), rank)
+        (0..).zip(&self.scorers).map(move |(member, scorer)| {
+            let rank = scorer.order.rank_of(&block.domain, slot - block.first);
+            scorer.score(&block, MemberIndex(member), rank)
         })
     }
 
-    /// The least bid for a slot that is above another; `None` if there is none.
-    pub(super) fn next_above(&self, slot: u32, bid: Bid) -> Option<Bid> {
-        self.all(slot).filter(|next| *next > bid).min()
+    /// The lowest score for a slot that is above `score`; `None` if there is none.
+    pub(super) fn next_above(&self, slot: u32, score: Score) -> Option<Score> {
+        self.all(slot).filter(|next| *next > score).min()
     }
 
-    /// Tells the least bid for every slot, slot by slot. There must be members.
-    pub(super) fn least(&self, mut tell: impl FnMut(u32, Bid)) {
-        let mut least = Vec::with_capacity(BLOCK as usize);
+    /// Calls `visit` with the lowest score for every slot, slot by slot. There must be members.
+    pub(super) fn lowest(&self, mut visit: impl FnMut(u32, Score)) {
+        let mut lowest = Vec::with_capacity(BLOCK as usize);
         for number in 0..self.slots.div_ceil(BLOCK) {
             let block = self.block(number);
-            self.least_in(&block, &mut least);
-            for (slot, bid) in (block.first..).zip(&least) {
-                tell(slot, *bid);
+            self.lowest_in(&block, &mut lowest);
+            for (slot, score) in (block.first..).zip(&lowest) {
+                visit(slot, *score);
             }
         }
     }
 
-    /// Puts the least bid for every slot of a block into `least`.
+    /// Puts the lowest score for every slot of a block into `lowest`.
     ///
-    /// Each member names the slots it bids least for, a few times its share of them, and
-    /// most slots are named by several: the least of those bids wins if it is below all
-    /// bids that have not been looked at. The few other slots ask every member.
-    fn least_in(&self, block: &Block, least: &mut Vec<Bid>) {
-        least.clear();
-        least.resize(block.size as usize, Bid::NONE);
+    /// Each member lists the slots with its lowest scores, a few times its share of them, and
+    /// most slots are listed by several members: the lowest of those scores wins if it is below
+    /// all scores that have not been computed. For the few other slots every member is asked.
+    fn lowest_in(&self, block: &Block, lowest: &mut Vec<Score>) {
+        lowest.clear();
+        lowest.resize(block.size as usize, Score::NONE);
         let size = u64::from(block.size);
-        let total: u64 = self.bidders.iter().map(|b| u64::from(b.weight)).sum();
-        // A slot stays unnamed with probability e^-depth and then costs N steps, so the
+        let total: u64 = self.scorers.iter().map(|b| u64::from(b.weight)).sum();
+        // A slot stays unlisted with probability e^-depth and then costs N steps, so the
         // best depth is near ln N.
-        let depth = 2 + u64::from(self.bidders.len().ilog2()) / 2;
-        let mut unseen = Bid::NONE;
-        for (member, bidder) in (0..).zip(&self.bidders) {
-            let named = (depth * size * u64::from(bidder.weight)).div_ceil(total);
-            let named = named.min(size) as u32;
-            for rank in 0..named {
-                let slot = bidder.order.at_rank(&block.domain, rank) as usize;
-                least[slot] = least[slot].min(bidder.bid(block, MemberIndex(member), rank));
+        let depth = 2 + u64::from(self.scorers.len().ilog2()) / 2;
+        let mut unseen = Score::NONE;
+        for (member, scorer) in (0..).zip(&self.scorers) {
+            let listed = (depth * size * u64::from(scorer.weight)).div_ceil(total);
+            let listed = listed.min(size) as u32;
+            for rank in 0..listed {
+                let slot = scorer.order.at_rank(&block.domain, rank) as usize;
+                lowest[slot] = lowest[slot].min(scorer.score(block, MemberIndex(member), rank));
             }
-            if named < block.size {
-                let next = Bid::new(bidder.price(block, named, 0), MemberIndex(0));
+            if listed < block.size {
+                let next = Score::new(scorer.value(block, listed, 0), MemberIndex(0));
                 unseen = unseen.min(next);
             }
         }
-        for (slot, bid) in (block.first..).zip(least) {
-            if *bid >= unseen {
-                *bid = self.all(slot).min().unwrap_or(Bid::NONE);
+        for (slot, score) in (block.first..).zip(lowest) {
+            if *score >= unseen {
+                *score = self.all(slot).min().unwrap_or(Score::NONE);
             }
         }
     }
 }
 
-impl Bidder {
-    /// The bid for the slot of a block that has this rank.
+impl Scorer {
+    /// The score for the slot of this rank in a block.
     #[inline]
-    fn bid(&self, block: &Block, member: MemberIndex, rank: u32) -> Bid {
+    fn score(&self, block: &Block, member: MemberIndex, rank: u32) -> Score {
         let place = u64::from(rank) | block.domain.tweak();
-        // Multiply-shift (Dietzfelbinger and others, 1997) is spread well enough for what
-        // only decides between equal ranks.
+        // Multiply-shift (Dietzfelbinger and others, 1997) spreads well enough to decide
+        // between equal ranks.
         let jitter = (place ^ self.jitter).wrapping_mul(self.order.multiplier());
         let jitter = (jitter >> (64 - JITTER_BITS)) as u32;
-        Bid::new(self.price(block, rank, jitter), member)
+        Score::new(self.value(block, rank, jitter), member)
     }
 
     #[inline]
-    fn price(&self, block: &Block, rank: u32, jitter: u32) -> u64 {
+    fn value(&self, block: &Block, rank: u32, jitter: u32) -> u64 {
         let place = (u64::from(rank) << JITTER_BITS) | u64::from(jitter);
-        // Of 44 bits at most, so that a bid has sixteen left for the member.
+        // At most 44 bits, so that a score has sixteen left for the member.
         let draw = exponential(((place * block.scale) >> 32) as u32);
         ((u128::from(draw) * u128::from(self.per_weight)) >> 32) as u64
     }
@@ -213,8 +212,8 @@ fn exponential(t: u32) -> u64 {
 }
 
 /// -ln(1 - i / 1024) in units of 2^-40. It is the integral of 1 / (1 - t), summed up here
-/// by the midpoint rule, whose relative error is below a millionth but near t = 1. There it
-/// is finite where the logarithm is not, which does no harm: nobody wins with such a bid.
+/// by the midpoint rule, whose relative error is below a millionth except near t = 1. There it
+/// is finite where the logarithm is not, which does no harm: such a score never wins.
 static KNOTS: [u64; 1025] = {
     let mut knots = [0; 1025];
     let mut i = 0;
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_logarithms_is_one() {
+    fn exponential_is_close_to_the_logarithm() {
         for i in 0..1_000 {
             let t = i * 4_211_111u32;
             let exact = -(-f64::from(t) / 2f64.powi(32)).ln_1p();
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortcut_to_the_least_bids_finds_the_least_bids() {
+    fn lowest_finds_the_lowest_of_all_scores() {
         for (slots, weights) in [
             (1, &[1][..]),
             (997, &[1, 1, 1]),
@@ -261,24 +260,28 @@ mod tests {
             (4_096, &[1; 64]),
             (100, &[3; 100]),
         ] {
-            let bids = Bids::new(slots, &members(weights));
-            let mut told = 0;
-            bids.least(|slot, least| {
-                assert_eq!(Some(least), bids.all(slot).min(), "slot {slot} of {slots}");
-                assert_eq!(slot, told);
-                told += 1;
+            let scores = Scores::new(slots, &members(weights));
+            let mut visited = 0;
+            scores.lowest(|slot, lowest| {
+                assert_eq!(
+                    Some(lowest),
+                    scores.all(slot).min(),
+                    "slot {slot} of {slots}"
+                );
+                assert_eq!(slot, visited);
+                visited += 1;
             });
-            assert_eq!(told, slots);
+            assert_eq!(visited, slots);
         }
     }
 
     /// Without capacities, every member wins its share but for chance.
     #[test]
-    fn the_least_bids_are_spread_by_weight() {
+    fn lowest_scores_are_spread_by_weight() {
         let weights = [1, 2, 4, 1, 2, 4, 10];
-        let bids = Bids::new(1 << 16, &members(&weights));
+        let scores = Scores::new(1 << 16, &members(&weights));
         let mut wins = [0u32; 7];
-        bids.least(|_, bid| wins[bid.member().get()] += 1);
+        scores.lowest(|_, score| wins[score.member().get()] += 1);
         for (won, weight) in wins.into_iter().zip(weights) {
             let expected = 65_536.0 * f64::from(weight) / 24.0;
             let off = (f64::from(won) - expected) / expected.sqrt();

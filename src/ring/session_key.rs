@@ -1,14 +1,15 @@
-//! Keys that are made for sessions, so that they belong to a certain member.
+//! Keys for sessions, made to belong to a given member.
 
 use std::fmt;
 
 use super::key::Key;
-use super::table::{MemberIndex, SlotTable};
+use super::slot::MemberIndex;
+use super::table::SlotTable;
 
-/// How many keys are tried for each that is to be expected before one is found.
+/// How many times the expected number of tries are made before giving up.
 const TRIES: u64 = 64;
 
-/// How many keys are tried at the most: a member of hardly any weight must not keep a thread busy.
+/// The most tries: a member of very little weight must not keep a thread busy.
 const MAX_TRIES: u64 = 65_536;
 
 /// The key of a session: opaque text for a client to keep, 16 hexadecimal digits.
@@ -22,15 +23,15 @@ impl fmt::Display for SessionKey {
 }
 
 impl SessionKey {
-    /// What the text is hashed to when it comes back.
+    /// The key that this text hashes to when a client sends it.
     pub fn key(self) -> Key {
         Key::from_bytes(self.to_string().as_bytes())
     }
 }
 
 impl SlotTable {
-    /// A session key whose slot belongs to a member, of those that `draw` draws. None if that
-    /// takes too long: the member owns hardly a slot, as on a `classic` table, or none.
+    /// The first session key from `draw` whose slot belongs to `owner`. `None` after too many
+    /// tries: the member owns hardly a slot, as on a `classic` table, or none.
     pub fn session_key_of(
         &self,
         owner: MemberIndex,
@@ -70,7 +71,7 @@ mod tests {
             let mut draw = draws();
             for owner in table.indices() {
                 let session = table.session_key_of(owner, &mut draw).unwrap();
-                // As it comes back: as text.
+                // As a client sends it: as text.
                 let key = Key::from_bytes(session.to_string().as_bytes());
                 assert_eq!(table.owner(table.slot_of(key)), Some(owner));
             }

@@ -14,7 +14,7 @@ pub enum Strategy {
     Quadratic,
     /// H(i) = i mod M over the `classic` virtual servers.
     Modulo,
-    /// Virtual servers placed by a strong hash (ketama's idea).
+    /// Virtual servers placed by a strong hash, as ketama does.
     Ring,
     /// Google's Maglev table.
     Maglev,
@@ -94,8 +94,8 @@ pub struct RingSpec {
 }
 
 impl RingSpec {
-    /// The most slots of any table. Two bytes a slot make that 2 MiB, which is what a
-    /// core's own cache still holds; more would buy no balance that shows.
+    /// The most slots of any table. At two bytes a slot that is 2 MiB, which a core's own
+    /// cache still holds; more would not improve the balance visibly.
     pub const MAX_SLOTS: u32 = 1 << 20;
 
     /// The most virtual servers a replica of weight 1 may have.
@@ -129,7 +129,7 @@ impl RingSpec {
         if strategy == Strategy::Maglev && !is_prime(slots) {
             return Err(InvalidSpec::Slots(
                 slots,
-                "maglev wants a prime number, such as 251, 1021, 4093, 65537 or 655373",
+                "maglev needs a prime number, such as 251, 1021, 4093, 65537 or 655373",
             ));
         }
         match (virtual_servers, default_virtual_servers) {
@@ -178,7 +178,7 @@ impl Default for RingSpec {
     }
 }
 
-/// The slots and virtual servers of a strategy when nobody says otherwise.
+/// The default slots and virtual servers of a strategy.
 const fn defaults(strategy: Strategy) -> (u32, Option<u32>) {
     match strategy {
         Strategy::Classic | Strategy::Quadratic | Strategy::Modulo => (512, Some(9)),
@@ -251,7 +251,7 @@ mod tests {
         );
         assert_eq!(
             refusal(Strategy::Maglev, Some(65_536), None),
-            "65536 slots: maglev wants a prime number, such as 251, 1021, 4093, 65537 or 655373"
+            "65536 slots: maglev needs a prime number, such as 251, 1021, 4093, 65537 or 655373"
         );
         assert_eq!(
             refusal(Strategy::Ring, None, Some(0)),

@@ -1,13 +1,14 @@
-//! How good a table is: who owns how much of it, and what moves between two of them.
+//! How good a table is: how much of it each member owns, and what moves between two tables.
 
 use super::key::Key;
-use super::table::{MemberIndex, SlotTable};
+use super::slot::MemberIndex;
+use super::table::SlotTable;
 
 /// How many slots or keys each member of a table has.
 ///
-/// By slots is exact for strategies that spread keys evenly over the slots. The formulas
-/// of `classic` and its like need not, so for them the share of the keys is the one that
-/// clients feel: [`Ownership::by_keys`].
+/// Slots are exact for strategies that spread keys evenly over the slots. The formulas of
+/// `classic`, `quadratic` and `modulo` do not, so for them the share of the keys is the one that
+/// replicas feel: [`Ownership::by_keys`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ownership {
     counts: Box<[u64]>,
@@ -55,14 +56,14 @@ impl Ownership {
         self.fair[member.get()]
     }
 
-    /// The share of the member that has most for its weight, over its fair share: 1 is
-    /// perfect, and 1.25 means that some replica works a quarter more than it should.
+    /// The largest ratio of a member's share to its fair share: 1 is perfect, and 1.25 means
+    /// that some replica gets a quarter more than it should.
     /// 1 for a table without members.
     pub fn peak_to_mean(&self) -> f64 {
         self.ratios().reduce(f64::max).unwrap_or(1.0)
     }
 
-    /// The share of the member that has least for its weight, over its fair share.
+    /// The smallest ratio of a member's share to its fair share.
     pub fn least_to_mean(&self) -> f64 {
         self.ratios().reduce(f64::min).unwrap_or(1.0)
     }
@@ -74,15 +75,15 @@ impl Ownership {
     }
 }
 
-/// What changes hands between two tables.
+/// What changes its owner between two tables.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moved {
     /// How many slots or keys have another owner.
     pub moved: u64,
-    /// How many there are.
+    /// How many slots or keys there are.
     pub total: u64,
-    /// The share that no strategy could keep where it is: what the members' fair shares
-    /// grow by, newcomers' included. That is 1 / N if one of N equal members leaves.
+    /// The share that has to move under any strategy: the sum by which fair shares grow, those
+    /// of new members included. That is 1 / N if one of N equal members leaves.
     pub unavoidable: f64,
 }
 
@@ -119,7 +120,7 @@ impl Moved {
         after: &SlotTable,
         owners: impl Iterator<Item = (Option<MemberIndex>, Option<MemberIndex>)>,
     ) -> Self {
-        let heirs: Vec<Option<MemberIndex>> = before
+        let same_name: Vec<Option<MemberIndex>> = before
             .members()
             .iter()
             .map(|member| after.index_of(&member.name))
@@ -128,7 +129,7 @@ impl Moved {
         for (old, new) in owners {
             total += 1;
             let stays = match old {
-                Some(old) => new.is_some() && heirs[old.get()] == new,
+                Some(old) => new.is_some() && same_name[old.get()] == new,
                 None => new.is_none(),
             };
             moved += u64::from(!stays);
@@ -162,7 +163,7 @@ fn fair_shares(table: &SlotTable) -> Box<[f64]> {
 
 fn unavoidable(before: &SlotTable, after: &SlotTable) -> f64 {
     if before.members().is_empty() || after.members().is_empty() {
-        // Everything gets an owner or loses it, unless there was and is none.
+        // Everything gets or loses its owner, unless neither table has members.
         return f64::from(u8::from(before.members().len() != after.members().len()));
     }
     let old = fair_shares(before);

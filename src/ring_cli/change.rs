@@ -1,27 +1,27 @@
-//! Who joins, who leaves, who changes weight.
+//! A change of a member set: replicas that join, leave or change weight.
 
 use crate::ring::{Member, Weight};
 
-/// A change of a member set. Names that leave or change weight are texts, since members may
-/// have names that nobody could be given (those of servers known by their address).
+/// A change of a member set. Names that leave or change weight are texts, because members may
+/// have names that are not valid for new ones (those of servers known by their address).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Who joins.
+    /// The members that join.
     pub join: Vec<Member>,
-    /// Who leaves.
+    /// The names of members that leave.
     pub leave: Vec<String>,
-    /// Who gets another weight.
+    /// The names of members that get another weight, and the weight.
     pub weight: Vec<(String, Weight)>,
 }
 
-/// What cannot be done.
+/// A part of a change that cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The part of the change: `join`, `leave` or `weight`.
     pub part: &'static str,
     /// The name it is about.
     pub name: String,
-    /// Why not.
+    /// The reason.
     pub wrong: String,
 }
 
@@ -35,7 +35,7 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// Everything that cannot be done.
+    /// Every part that cannot be made.
     pub fn apply(&self, before: &[Member]) -> Result<Vec<Member>, Vec<Mistake>> {
         let mut after = before.to_vec();
         let mut mistakes = Vec::new();
@@ -50,7 +50,7 @@ impl Change {
         for (name, weight) in &self.weight {
             match after.iter_mut().find(|m| m.name.as_str() == name) {
                 Some(member) => member.weight = *weight,
-                None => mistake("weight", name, nobody(before)),
+                None => mistake("weight", name, unknown_name(before)),
             }
         }
         for name in &self.leave {
@@ -59,7 +59,7 @@ impl Change {
                 None if before.iter().any(|m| m.name.as_str() == name) => {
                     mistake("leave", name, "leaves twice".to_owned());
                 }
-                None => mistake("leave", name, nobody(before)),
+                None => mistake("leave", name, unknown_name(before)),
             }
         }
         for member in &self.join {
@@ -88,12 +88,12 @@ impl Change {
     }
 }
 
-fn nobody(members: &[Member]) -> String {
-    const ENOUGH: usize = 8;
+fn unknown_name(members: &[Member]) -> String {
+    const MAX_NAMES: usize = 8;
     let mut names: Vec<&str> = members.iter().map(|m| m.name.as_str()).collect();
     names.sort_unstable();
-    let more = if names.len() > ENOUGH { ", ..." } else { "" };
-    names.truncate(ENOUGH);
+    let more = if names.len() > MAX_NAMES { ", ..." } else { "" };
+    names.truncate(MAX_NAMES);
     format!(
         "no replica has that name; there are {}{more}",
         names.join(", ")
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_cannot_be_done_is_told() {
+    fn every_mistake_of_a_change_is_reported() {
         let change = Change {
             join: ["A", "D", "D", "c"]
                 .map(|name| member(name).unwrap())

@@ -15,7 +15,7 @@ pub struct Diff {
     /// The ring as it would be.
     pub after: Ring,
     /// What `total`, `moved` and every share count: slots, or six-digit request ids where
-    /// slots do not say it exactly or the two rings have different ones.
+    /// slots are not exact or the two rings differ in them.
     pub measure: Measure,
     /// How many there are.
     pub total: u64,
@@ -23,13 +23,13 @@ pub struct Diff {
     pub moved: u64,
     /// The share of those, from 0 to 1.
     pub moved_share: f64,
-    /// The share that no strategy could have left where it is.
+    /// The share that has to move under any strategy.
     pub unavoidable_share: f64,
     /// The moved share over the unavoidable one; null if nothing had to move.
     pub moved_to_unavoidable: Option<f64>,
     /// A row for every replica of either ring, by name.
     pub replicas: Vec<ReplicaChange>,
-    /// Who gives how much to whom, the most first.
+    /// How much each replica gives to each other one, the largest first.
     pub flows: Vec<Flow>,
 }
 
@@ -60,9 +60,9 @@ pub struct Side {
 /// What one replica gives to another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Flow {
-    /// Who owned it.
+    /// The owner before.
     pub from: String,
-    /// Who would own it.
+    /// The owner after.
     pub to: String,
     /// How many.
     pub count: u64,
@@ -212,16 +212,16 @@ impl Diff {
     }
 
     fn top_flows(&self) -> String {
-        const ENOUGH: usize = 12;
+        const MAX_ROWS: usize = 12;
         let mut grid = Grid::new(&["Giver and taker", "Moved", "Share"]);
-        for flow in self.flows.iter().take(ENOUGH) {
+        for flow in self.flows.iter().take(MAX_ROWS) {
             grid.row([
                 format!("{} -> {}", flow.from, flow.to),
                 text::count(flow.count),
                 text::percent(flow.share),
             ]);
         }
-        if let Some(more @ [_, ..]) = self.flows.get(ENOUGH..) {
+        if let Some(more @ [_, ..]) = self.flows.get(MAX_ROWS..) {
             let count = more.iter().map(|flow| flow.count).sum();
             let share = more.iter().map(|flow| flow.share).sum();
             grid.row([

@@ -1,4 +1,4 @@
-//! `ringmaster ring explain`: who serves a key, and why.
+//! `ringmaster ring explain`: which replica serves a key, and why.
 
 use serde::Serialize;
 
@@ -6,42 +6,42 @@ use super::reason::Why;
 use super::{Ring, text};
 use crate::ring::{Hashing, Key, MemberIndex, SlotTable, Strategy};
 
-/// How a key comes to its replica.
+/// The way from a key to its replica.
 ///
 /// Numbers of 64 bits are texts in JSON, since many readers would round them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explained {
     /// The ring.
     pub ring: Ring,
-    /// The key as it was given; what is not UTF-8 in it is replaced.
+    /// The key as given, with bytes that are not UTF-8 replaced.
     pub key: String,
-    /// The number that it comes down to, in decimal.
+    /// Its number, in decimal.
     pub number: String,
     /// True if the number is the key's XXH3 hash, false if the key is that number itself.
     pub hashed: bool,
-    /// How the number leads to the slot.
+    /// How the number gives the slot.
     pub hash: Hash,
     /// The slot.
     pub slot: u32,
-    /// Who owns the slot; null if the ring has no replicas.
+    /// The replica that owns the slot; null if the ring has no replicas.
     pub owner: Option<String>,
     /// All replicas in the order in which they serve the key, the owner first.
     pub failover: Vec<String>,
-    /// Why it is the owner.
+    /// Why that replica is the owner.
     pub why: Option<Why>,
 }
 
-/// How a number leads to a slot.
+/// How a number gives a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Hash {
     /// The slot is `h` mod M.
     Formula {
-        /// The formula, in words.
+        /// The formula, as text.
         formula: &'static str,
-        /// What was put in: the number, or, if that is 2^31 or more, its remainder mod M.
+        /// The number, or its remainder mod M if it is 2^31 or more.
         i: u64,
-        /// What came out.
+        /// H(i).
         h: String,
     },
     /// The slot is `mixed` * M / 2^64, rounded down.
@@ -127,7 +127,7 @@ impl Explained {
             ("Hash", hash),
             ("Slot", slot),
         ];
-        let owner = self.owner.as_deref().unwrap_or("nobody");
+        let owner = self.owner.as_deref().unwrap_or("none");
         rows.push(("Owner", owner.to_owned()));
         let mut grid = String::new();
         if let Some(why) = &self.why {
@@ -136,12 +136,12 @@ impl Explained {
         }
         let order = match self.why {
             None => "",
-            Some(Why::Asks { .. }) => " (the owner, then by price)",
-            Some(Why::Wishes { .. }) => {
-                " (as a walk over the slots, in strides of this slot's own, meets them)"
+            Some(Why::Scores { .. }) => " (the owner, then by score)",
+            Some(Why::Preferences { .. }) => {
+                " (in the order of a walk over the slots, in this slot's own stride)"
             }
             Some(Why::VirtualServer { .. } | Why::Point { .. }) => {
-                " (as the slots clockwise name them)"
+                " (in the order of the slots clockwise)"
             }
         };
         rows.push(("Failover", text::names(&self.failover) + order));

@@ -1,4 +1,4 @@
-//! Who gives how much to whom.
+//! How much each owner gives to each other one.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// What suits one table.
+    /// The measure for one table.
     pub(super) fn of(table: &SlotTable) -> Self {
         if table.spec().strategy().is_formula() {
             Self::RequestIds
@@ -26,7 +26,7 @@ impl Measure {
         }
     }
 
-    /// What suits two. Slots compare only with slots that keys find in the same way.
+    /// The measure for two tables. Slots are comparable only if keys hash to them in the same way.
     pub(super) fn of_both(before: &SlotTable, after: &SlotTable) -> Self {
         let alike = before.spec().slots() == after.spec().slots();
         match (Self::of(before), Self::of(after)) {
@@ -35,7 +35,7 @@ impl Measure {
         }
     }
 
-    /// The word for it.
+    /// Its name in reports.
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Slots => "slots",
@@ -44,8 +44,8 @@ impl Measure {
     }
 }
 
-/// For every pair of owners before and after who are not the same by name, how much went
-/// from one to the other; largest first.
+/// For every pair of owners before and after that differ by name, how much went from one to the
+/// other; the largest first.
 pub(super) fn flows(
     before: &SlotTable,
     after: &SlotTable,

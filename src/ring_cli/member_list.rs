@@ -1,19 +1,19 @@
-//! Members as people write them: `S1`, `S2=3`, `S1,S2=3`.
+//! Parses members: `S1`, `S2=3`, `S1,S2=3`.
 
 use crate::ring::{InvalidName, Member, Weight};
 
-/// A text that names no member.
+/// A text that is not a member.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMember {
-    /// It is no name.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidName),
-    /// What stands behind the `=` is no weight.
+    /// The weight is invalid.
     #[error("{0:?} is not a weight from 1 to 1000")]
     Weight(String),
 }
 
-/// Reads `NAME` or `NAME=WEIGHT`.
+/// Parses `NAME` or `NAME=WEIGHT`.
 ///
 /// # Errors
 ///
@@ -29,11 +29,11 @@ pub fn member(text: &str) -> Result<Member, InvalidMember> {
     })
 }
 
-/// Reads members separated by commas. Items without text are passed over.
+/// Parses members separated by commas. Empty items are ignored.
 ///
 /// # Errors
 ///
-/// The first that is wrong.
+/// The first invalid member.
 pub fn members(text: &str) -> Result<Vec<Member>, InvalidMember> {
     items(text).map(member).collect()
 }
@@ -45,7 +45,7 @@ pub(crate) fn items(text: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
-/// Reads a weight. Digits alone, as everywhere among the options: `+2` parses but nobody means it.
+/// Parses a weight. Digits only, as in all options: `+2` would parse but is a mistake.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub fn weight(text: &str) -> Result<Weight, InvalidMember> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let number = text.parse().ok().filter(|_| digits);
     number.and_then(Weight::new).ok_or_else(|| {
-        // As much as says which one it was.
+        // Enough to identify it.
         InvalidMember::Weight(text.chars().take(80).collect())
     })
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_read_as_people_write_it() {
+    fn list_of_members_is_parsed() {
         let read = |text| {
             let members = members(text).unwrap();
             let shown = members
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_member_is_told() {
+    fn invalid_member_is_refused_with_the_reason() {
         let refusal = |text: &str| members(text).unwrap_err().to_string();
         for weight in ["0", "1001", "", "+2", "-1", "1.5", "99999999999999999999"] {
             assert_eq!(

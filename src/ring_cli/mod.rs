@@ -1,9 +1,9 @@
 //! `ringmaster ring`: looks at rings without running one.
 //!
-//! Everything is computed by [`crate::ring`], the code that balances, so that what is shown
-//! is what would happen. `show` says who owns how much and can draw it, `explain` follows
-//! one key, and `diff` says what a change would move. Each makes a report, a plain value
-//! that serde writes for machines and that writes itself for people.
+//! [`crate::ring`], the code that balances, computes everything, so that reports are true of a
+//! running balancer. `show` says how much each replica owns and can draw it, `explain` follows
+//! one key, and `diff` says what a change would move. Each makes a report: a plain value that
+//! serde writes for machines and whose `text` is for people.
 //!
 //! ```
 //! use ringmaster::ring::{RingSpec, SlotTable};
@@ -43,33 +43,33 @@ pub use show::Shown;
 
 use crate::ring::{Key, MemberIndex, SlotTable};
 
-/// What is asked, with everything that was given checked.
+/// A question whose input has been checked.
 #[derive(Debug)]
 pub struct Request {
-    /// What to answer.
+    /// The question.
     pub question: Question,
-    /// For machines.
+    /// Answer in JSON.
     pub json: bool,
 }
 
-/// What can be asked about rings.
+/// A question about rings.
 #[derive(Debug)]
 pub enum Question {
-    /// Who owns how much?
+    /// How much does each replica own?
     Show {
         /// The ring.
         table: SlotTable,
-        /// Where to draw it.
+        /// The file to draw it to.
         picture: Option<PathBuf>,
     },
-    /// Who serves this key, and why?
+    /// Which replica serves this key, and why?
     Explain {
         /// The ring.
         table: SlotTable,
         /// The key, as a request would bring it.
         key: OsString,
     },
-    /// What moves if the one ring becomes the other?
+    /// What moves if one ring becomes the other?
     Diff {
         /// The ring as it is.
         before: SlotTable,
@@ -87,7 +87,7 @@ pub struct Unwritable {
 }
 
 impl Request {
-    /// The answer, ending in a line break. A picture that was asked for is written.
+    /// The answer, ending in a line break. Writes the picture if there is to be one.
     ///
     /// # Errors
     ///
@@ -117,21 +117,20 @@ impl Request {
         if !self.json {
             return text(report);
         }
-        // Reports are structs of texts and finite numbers, which JSON can always say.
+        // Cannot fail: reports are structs of texts and finite numbers.
         let json = serde_json::to_string_pretty(report);
         json.unwrap_or_else(|wrong| format!("{{\"error\":\"{wrong}\"}}")) + "\n"
     }
 }
 
-/// The members in the order in which people count them.
+/// The members, sorted as people count them.
 fn in_order(table: &SlotTable) -> Vec<MemberIndex> {
     let mut order: Vec<MemberIndex> = table.indices().collect();
     order.sort_by_key(|&m| text::sort_key(table.member(m).name.as_str()));
     order
 }
 
-/// The keys that random request ids are: all numbers of six digits, as in the original
-/// write-up.
+/// All request ids: the numbers of six digits, as in the original write-up.
 fn request_ids() -> impl Iterator<Item = Key> {
     (100_000..1_000_000).map(Key)
 }

@@ -1,9 +1,9 @@
-//! The ring as a picture: the slots around, the shares within, a legend beside.
+//! Draws a ring: the slots around, the shares inside, a legend beside.
 //!
-//! A table of a few hundred arcs is drawn as it is. A rendezvous or Maglev table changes
-//! its owner at nearly every slot, and 262,144 arcs are neither small nor seen; of such a
-//! table slots are drawn at even distances, as the picture itself says. The shares are
-//! always exact.
+//! A table of a few hundred arcs is drawn completely. The owner of a rendezvous or Maglev table
+//! changes at nearly every slot, and 262,144 arcs are neither small nor visible; of such a table
+//! the picture shows a sample of slots at even distances, and says so. The shares are always
+//! exact.
 
 mod arcs;
 mod colour;
@@ -162,7 +162,7 @@ fn shortened(name: &str) -> String {
     name.chars().take(NAME - 1).chain(['\u{2026}']).collect()
 }
 
-/// Text as XML wants it.
+/// Text escaped for XML.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

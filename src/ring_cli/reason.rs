@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Ring;
 use super::text::{self, Grid};
-use crate::ring::{Explanation, Ownership, Reason, SlotTable, Strategy};
+use crate::ring::{Explanation, MemberScore, Ownership, Preference, Reason, SlotTable, Strategy};
 
 /// Why a slot belongs to its owner.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,68 +20,68 @@ pub enum Why {
         j: u32,
         /// Phi(i, j) mod M.
         wanted: u32,
-        /// Where it stands: on the first slot from there on that was free.
+        /// Its slot: the first free one from there on.
         stands_on: u32,
-        /// So many slots clockwise.
+        /// How many slots clockwise it is.
         distance: u32,
     },
     /// `ring`: the owner has the next point clockwise.
     Point {
-        /// Where the slot stands on the circle of 2^64 places.
+        /// The place of the slot on the circle of 2^64 places.
         place: String,
-        /// Where the point stands.
+        /// The place of the point.
         point: String,
         /// The point's number among the owner's.
         j: u32,
         /// How far it is, in slots.
         distance: f64,
     },
-    /// `maglev`: the owner came by the slot first.
-    Wishes {
-        /// Those of all replicas, the earliest first.
-        wishes: Vec<Wished>,
+    /// `maglev`: the owner claimed the slot first.
+    Preferences {
+        /// The place of the slot in all replicas' preference lists, the earliest first.
+        preferences: Vec<PreferenceRow>,
     },
-    /// `rendezvous`: the owner asks least of those that have room for the slot.
-    Asks {
-        /// True if another asks less, but is full of slots that it asks less for.
+    /// `rendezvous`: the owner has the lowest score of the replicas below their capacity.
+    Scores {
+        /// True if another replica has a lower score, but is full of slots with still lower ones.
         bumped: bool,
-        /// What all replicas ask, the least first.
-        asks: Vec<Asked>,
+        /// The scores of all replicas, the lowest first.
+        scores: Vec<ScoreRow>,
     },
 }
 
-/// A replica's wish for the slot: slot = (`offset` + `nth` * `skip`) mod M.
+/// The place of the slot in a replica's preference list: slot = (`offset` + `nth` * `skip`) mod M.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Wished {
+pub struct PreferenceRow {
     /// The replica.
     pub replica: String,
     /// Its weight.
     pub weight: u32,
-    /// Its first wish.
+    /// The first slot of its list.
     pub offset: u32,
-    /// From one wish to the next.
+    /// The distance between the slots of its list.
     pub skip: u32,
-    /// So many wishes come before this one.
+    /// How many slots of its list come before this one.
     pub nth: u32,
 }
 
-/// What a replica asks for the slot.
+/// A replica's score for the slot.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Asked {
+pub struct ScoreRow {
     /// The replica.
     pub replica: String,
     /// Its weight.
     pub weight: u32,
     /// An exponential draw over the weight.
-    pub price: f64,
+    pub score: f64,
     /// How many slots it owns.
     pub owns: u64,
     /// The most it may own.
     pub capacity: u64,
 }
 
-/// More replicas than these are summed up, for people.
-const ENOUGH: usize = 12;
+/// The most rows of the table for people.
+const MAX_ROWS: usize = 12;
 
 impl Why {
     pub(super) fn new(table: &SlotTable, explanation: &Explanation) -> Self {
@@ -114,36 +114,38 @@ impl Why {
                     distance: point.wrapping_sub(*place) as f64 / slot,
                 }
             }
-            Reason::Wishes(wishes) => {
-                let wished = |wish: &crate::ring::Wish| {
-                    let (replica, weight) = member(wish.member);
-                    Wished {
+            Reason::Preferences(preferences) => {
+                let row = |preference: &Preference| {
+                    let (replica, weight) = member(preference.member);
+                    PreferenceRow {
                         replica,
                         weight,
-                        offset: wish.offset,
-                        skip: wish.skip,
-                        nth: wish.nth,
+                        offset: preference.offset,
+                        skip: preference.skip,
+                        nth: preference.nth,
                     }
                 };
-                Self::Wishes {
-                    wishes: wishes.iter().map(wished).collect(),
+                Self::Preferences {
+                    preferences: preferences.iter().map(row).collect(),
                 }
             }
-            Reason::Asks(asks) => {
+            Reason::Scores(scores) => {
                 let ownership = Ownership::by_slots(table);
-                let asked = |ask: &crate::ring::Ask| {
-                    let (replica, weight) = member(ask.member);
-                    Asked {
+                let row = |score: &MemberScore| {
+                    let (replica, weight) = member(score.member);
+                    ScoreRow {
                         replica,
                         weight,
-                        price: ask.price,
-                        owns: ownership.owned(ask.member),
-                        capacity: ask.capacity,
+                        score: score.score,
+                        owns: ownership.owned(score.member),
+                        capacity: score.capacity,
                     }
                 };
-                Self::Asks {
-                    bumped: asks.first().is_some_and(|a| a.member != explanation.owner),
-                    asks: asks.iter().map(asked).collect(),
+                Self::Scores {
+                    bumped: scores
+                        .first()
+                        .is_some_and(|lowest| lowest.member != explanation.owner),
+                    scores: scores.iter().map(row).collect(),
                 }
             }
         }
@@ -186,27 +188,27 @@ impl Why {
                 "The slot stands at {place} on a circle of 2^64 places, and the next point \
                  clockwise is number {j} of {owner}, at {point}, {distance:.1} slots on"
             ),
-            Self::Wishes { .. } => format!(
-                "Each replica wishes for the slots in an order of its own, wish n being slot \
-                 (offset + n * skip) mod {slots}; they take turns in claiming the next wish that \
-                 is still free, and {owner} came by this slot first"
+            Self::Preferences { .. } => format!(
+                "Each replica has a preference list of its own, entry n being slot \
+                 (offset + n * skip) mod {slots}; they take turns in claiming the next slot of \
+                 their lists that is still free, and {owner} claimed this one first"
             ),
-            Self::Asks { bumped: false, .. } => format!(
-                "{owner} asks least for the slot and has room for it (a price is an exponential \
-                 draw over the weight)"
+            Self::Scores { bumped: false, .. } => format!(
+                "{owner} has the lowest score for the slot and is below its capacity (a score is \
+                 an exponential draw over the weight)"
             ),
-            Self::Asks { asks, .. } => {
-                let cheaper = asks.iter().take_while(|ask| ask.replica != owner);
-                let cheaper: Vec<String> = cheaper.map(|ask| ask.replica.clone()).collect();
-                let (ask, are) = match cheaper.len() {
-                    1 => ("asks", "is"),
-                    _ => ("ask", "are"),
+            Self::Scores { scores, .. } => {
+                let lower = scores.iter().take_while(|score| score.replica != owner);
+                let lower: Vec<String> = lower.map(|score| score.replica.clone()).collect();
+                let (has, is) = match lower.len() {
+                    1 => ("has a lower score", "is"),
+                    _ => ("have lower scores", "are"),
                 };
                 format!(
-                    "Bumped: {} {ask} less for the slot (a price is an exponential draw over the \
-                     weight) but {are} full, with slots of still lower prices; {owner} is the \
-                     next and has room",
-                    text::names(&cheaper)
+                    "Bumped: {} {has} for the slot (a score is an exponential draw over the \
+                     weight) but {is} full, with slots of still lower scores; {owner} has the \
+                     next score and is below its capacity",
+                    text::names(&lower)
                 )
             }
         }
@@ -221,38 +223,38 @@ impl Why {
         };
         let (mut grid, rest) = match self {
             Self::VirtualServer { .. } | Self::Point { .. } => return None,
-            Self::Wishes { wishes } => {
+            Self::Preferences { preferences } => {
                 let mut grid =
-                    Grid::new(&["Replica", "Weight", "Offset", "Skip", "Wish n", "Outcome"]);
-                for wish in wishes.iter().take(ENOUGH) {
+                    Grid::new(&["Replica", "Weight", "Offset", "Skip", "Entry n", "Outcome"]);
+                for preference in preferences.iter().take(MAX_ROWS) {
                     grid.row([
-                        wish.replica.clone(),
-                        text::count(wish.weight.into()),
-                        text::count(wish.offset.into()),
-                        text::count(wish.skip.into()),
-                        text::count(wish.nth.into()),
-                        outcome(&wish.replica, true),
+                        preference.replica.clone(),
+                        text::count(preference.weight.into()),
+                        text::count(preference.offset.into()),
+                        text::count(preference.skip.into()),
+                        text::count(preference.nth.into()),
+                        outcome(&preference.replica, true),
                     ]);
                 }
-                (grid, wishes.len().saturating_sub(ENOUGH))
+                (grid, preferences.len().saturating_sub(MAX_ROWS))
             }
-            Self::Asks { asks, .. } => {
-                let place = asks.iter().position(|ask| ask.replica == owner);
+            Self::Scores { scores, .. } => {
+                let place = scores.iter().position(|score| score.replica == owner);
                 let place = place.unwrap_or_default();
-                let shown = ENOUGH.max(place + 1);
+                let shown = MAX_ROWS.max(place + 1);
                 let mut grid =
-                    Grid::new(&["Replica", "Weight", "Price", "Owns", "May own", "Outcome"]);
-                for (n, ask) in asks.iter().take(shown).enumerate() {
+                    Grid::new(&["Replica", "Weight", "Score", "Owns", "Capacity", "Outcome"]);
+                for (n, score) in scores.iter().take(shown).enumerate() {
                     grid.row([
-                        ask.replica.clone(),
-                        text::count(ask.weight.into()),
-                        format!("{:.6}", ask.price),
-                        text::count(ask.owns),
-                        text::count(ask.capacity),
-                        outcome(&ask.replica, n > place),
+                        score.replica.clone(),
+                        text::count(score.weight.into()),
+                        format!("{:.6}", score.score),
+                        text::count(score.owns),
+                        text::count(score.capacity),
+                        outcome(&score.replica, n > place),
                     ]);
                 }
-                (grid, asks.len().saturating_sub(shown))
+                (grid, scores.len().saturating_sub(shown))
             }
         };
         if rest > 0 {

@@ -1,4 +1,4 @@
-//! `ringmaster ring show`: who owns how much.
+//! `ringmaster ring show`: how much each replica owns.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::text::{self, Grid};
 use super::{Ring, in_order, request_ids};
 use crate::ring::{MemberIndex, Ownership, SlotTable};
 
-/// Who owns how much of a ring.
+/// How much of a ring each replica owns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Shown {
     /// The ring.
@@ -16,8 +16,8 @@ pub struct Shown {
     pub replicas: Vec<ReplicaRow>,
     /// How even the slots are.
     pub slots: Evenness,
-    /// How even the six-digit request ids are, where their hash does not spread them evenly
-    /// over the slots; null where it does, because then slots say it exactly.
+    /// How even the six-digit request ids are, where the hash does not spread them evenly over
+    /// the slots; null where it does, because slots are exact then.
     pub request_ids: Option<Evenness>,
 }
 
@@ -30,18 +30,18 @@ pub struct ReplicaRow {
     pub weight: u32,
     /// Its weight over the sum of all weights.
     pub fair_share: f64,
-    /// What it owns of the slots.
+    /// Its slots.
     pub slots: Owned,
-    /// What it gets of the six-digit request ids.
+    /// Its six-digit request ids.
     pub request_ids: Option<Owned>,
 }
 
-/// What a replica has.
+/// How many slots or request ids a replica owns.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Owned {
     /// How many.
     pub count: u64,
-    /// Of how many, from 0 to 1.
+    /// The share of all, from 0 to 1.
     pub share: f64,
     /// The share over the fair share; 1 is perfect.
     pub of_fair: f64,
@@ -59,7 +59,7 @@ pub struct Evenness {
 }
 
 impl Shown {
-    /// Looks at a table.
+    /// The report on a table.
     pub fn new(table: &SlotTable) -> Self {
         let slots = Ownership::by_slots(table);
         let ids = (Measure::of(table) == Measure::RequestIds)

@@ -40,11 +40,11 @@ pub(super) fn ratio(ratio: f64) -> String {
     format!("{ratio:.3}")
 }
 
-/// What sorts names as people do: `Server2` before `Server10`.
+/// A key that sorts names as people do: `Server2` before `Server10`.
 pub(super) fn sort_key(name: &str) -> (&str, usize, &str, &str) {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = name[stem.len()..].trim_start_matches('0');
-    // Of two numbers the one with more digits is larger. The name tells 1 from 01.
+    // Of two numbers the one with more digits is larger. The name distinguishes 1 from 01.
     (stem, number.len(), number, name)
 }
 
@@ -54,26 +54,26 @@ pub(super) fn replicas(number: usize) -> String {
     format!("{} replica{s}", count(number as u64))
 }
 
-/// Part of a key that may hold anything, in one line and without what a terminal would obey.
+/// The beginning of a key, in one line, with control characters escaped.
 pub(super) fn shown(key: &str) -> String {
-    const ENOUGH: usize = 200;
+    const MAX_CHARS: usize = 200;
     let mut shown: String = key
         .chars()
-        .take(ENOUGH)
+        .take(MAX_CHARS)
         .flat_map(char::escape_debug)
         .collect();
-    if key.chars().nth(ENOUGH).is_some() {
+    if key.chars().nth(MAX_CHARS).is_some() {
         shown.push_str("...");
     }
     format!("\"{shown}\"")
 }
 
-/// The first names of a list and how many there are beside them.
+/// The first names of a list and the number of the others.
 pub(super) fn names(names: &[String]) -> String {
-    const ENOUGH: usize = 12;
-    match names.get(ENOUGH..) {
+    const MAX_NAMES: usize = 12;
+    match names.get(MAX_NAMES..) {
         Some(more @ [_, _, ..]) => {
-            let few = names[..ENOUGH].join(", ");
+            let few = names[..MAX_NAMES].join(", ");
             format!("{few} and {} more", count(more.len() as u64))
         }
         _ => names.join(", "),
@@ -93,10 +93,10 @@ impl Grid {
             .set_width(WIDTH)
             .set_header(header.iter().map(AsRef::as_ref));
         for (place, column) in table.column_iter_mut().enumerate() {
-            // The outer edges of a report are its left margin and nothing.
+            // No padding at the left edge.
             column.set_padding((u16::from(place > 0), 0));
             if place > 0 {
-                // A name may be broken into lines, a number may not.
+                // Names may be wrapped, numbers may not.
                 column.set_cell_alignment(CellAlignment::Right);
                 column.set_constraint(ColumnConstraint::ContentWidth);
             } else {
@@ -115,7 +115,7 @@ impl Grid {
     }
 }
 
-/// Paragraphs with a word before each, such as `Owner     Server1`.
+/// Paragraphs with a label before each, such as `Owner     Server1`.
 pub(super) fn paragraphs<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut table = Table::new();
     table
@@ -154,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_as_people_do() {
+    fn names_are_sorted_by_their_numbers() {
         let mut names = ["S10", "S2", "b", "S1", "S", "S02", "a9", "S100"];
         names.sort_by_key(|name| sort_key(name));
         assert_eq!(names, ["S", "S1", "S02", "S2", "S10", "S100", "a9", "b"]);
     }
 
     #[test]
-    fn a_key_cannot_speak_to_the_terminal() {
+    fn control_characters_of_a_key_are_escaped() {
         assert_eq!(shown("a\u{1b}[2J\n\"é"), "\"a\\u{1b}[2J\\n\\\"é\"");
         assert_eq!(shown(&"x".repeat(201)).len(), 205);
     }

@@ -14,9 +14,9 @@ const SHARES: (f64, f64) = (124.0, 18.0);
 /// Where the dots of virtual servers are.
 const DOTS: f64 = 199.0;
 
-/// More arcs than these are not drawn one by one.
+/// The most arcs that are drawn one by one.
 const MANY: usize = 1_200;
-/// How many slots of such a table are drawn.
+/// The number of slots drawn of a table with more arcs.
 const SAMPLE: u32 = 360;
 
 /// A stretch of the ring that one member owns, in turns around it.
@@ -25,7 +25,7 @@ type Arc = (Option<MemberIndex>, f64, f64);
 /// What is drawn of the slots.
 pub(super) struct Arcs {
     arcs: Vec<Arc>,
-    /// One slot of so many is drawn; `None` if all are.
+    /// Every n-th slot is drawn; `None` if all are.
     one_in: Option<u32>,
     dotted: bool,
 }
@@ -90,7 +90,7 @@ impl Arcs {
         self.dots(svg, table);
     }
 
-    /// A dot for every virtual server that stands on a slot.
+    /// A dot for every virtual server.
     fn dots(&self, svg: &mut String, table: &SlotTable) {
         let m = f64::from(table.spec().slots());
         let all = table.members().len();
@@ -151,7 +151,7 @@ fn arc(path: &mut String, radius: f64, from: f64, to: f64) {
     );
 }
 
-/// So far around the ring, clockwise from the top.
+/// A point on the ring, clockwise from the top.
 fn point(radius: f64, turn: f64) -> (f64, f64) {
     let (sin, cos) = (turn * TAU).sin_cos();
     (CENTRE.0 + radius * sin, CENTRE.1 - radius * cos)

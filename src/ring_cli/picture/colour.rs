@@ -1,13 +1,13 @@
 //! A colour for every replica.
 
-/// Apart from each other also for most who see red and green alike: those of Okabe and Ito, which
-/// the charts of `ringmaster analyze` give the same replicas, then some of Paul Tol's "muted" ones.
+/// Colours that people with red-green blindness can distinguish: those of Okabe and Ito, which the
+/// charts of `ringmaster analyze` use for the same replicas, then some of Paul Tol's "muted" ones.
 const FEW: [&str; 12] = [
     "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#cc79a7", "#f0e442", "#882255", "#332288",
     "#88ccaa", "#999933", "#aa4499", "#bbbbbb",
 ];
 
-/// The colour of one of so many.
+/// The colour of one of `all` replicas.
 pub(crate) fn of(index: usize, all: usize) -> String {
     if all <= FEW.len() {
         return FEW[index].to_owned();

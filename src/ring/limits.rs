@@ -1,46 +1,46 @@
-//! Which member sets a recipe has room for.
+//! Which member sets a table of a given recipe can hold.
 
 use super::member::ReplicaName;
 use super::spec::{RingSpec, Strategy};
 use super::table::SlotTable;
 
-/// The most points on a circle; at sixteen bytes a point that is 64 MiB while it is built.
+/// The most points on a circle. At 16 bytes a point, building takes 64 MiB.
 const MAX_POINTS: u64 = 1 << 22;
 
 /// Why no table can be built from a member set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// Two members share a name.
-    #[error("replica {0} is there twice")]
+    #[error("duplicate replica name {0}")]
     DuplicateName(ReplicaName),
     /// There are more members than slots, or than any table takes.
-    #[error("{members} replicas are too many: this ring takes {allowed} at most")]
+    #[error("too many replicas: {members}; this ring takes at most {allowed}")]
     TooManyMembers {
-        /// How many there are.
+        /// Their number.
         members: usize,
-        /// How many there may be.
+        /// The most that the ring takes.
         allowed: usize,
     },
-    /// The members' weights ask for more virtual servers than there is room for.
+    /// The members' weights need more virtual servers than the ring takes.
     #[error(
-        "{needed} virtual servers (virtual servers times the sum of all weights) are too many: this ring takes {allowed} at most"
+        "too many virtual servers: {needed} (virtual servers times the sum of all weights); this ring takes at most {allowed}"
     )]
     TooManyVirtualServers {
-        /// How many the members would have.
+        /// The number that the members would have.
         needed: u64,
-        /// How many there may be.
+        /// The most that the ring takes.
         allowed: u64,
     },
 }
 
 impl RingSpec {
-    /// Whether a table of this recipe has room for so many members of so much weight in
-    /// all, found out without building it.
+    /// Checks without building a table that one of this recipe can hold `members` members
+    /// whose weights add up to `total_weight`.
     ///
     /// # Errors
     ///
-    /// What there is too much of.
-    pub fn room_for(&self, members: usize, total_weight: u64) -> Result<(), BuildError> {
+    /// The limit that is exceeded.
+    pub fn check_limits(&self, members: usize, total_weight: u64) -> Result<(), BuildError> {
         let allowed = SlotTable::MAX_MEMBERS.min(self.slots() as usize);
         if members > allowed {
             return Err(BuildError::TooManyMembers { members, allowed });
@@ -63,31 +63,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_strategy_says_what_it_has_too_little_room_for() {
-        let room = |strategy, slots, virtual_servers, members, weight| {
+    fn limits_of_each_strategy_name_what_exceeds_them() {
+        let check = |strategy, slots, virtual_servers, members, weight| {
             let spec = RingSpec::new(strategy, slots, virtual_servers).unwrap();
-            spec.room_for(members, weight)
+            spec.check_limits(members, weight)
         };
         let points = |needed, allowed| Err(BuildError::TooManyVirtualServers { needed, allowed });
         let many = |members, allowed| Err(BuildError::TooManyMembers { members, allowed });
         for (found, expected) in [
-            (room(Strategy::Classic, None, None, 56, 56), Ok(())),
+            (check(Strategy::Classic, None, None, 56, 56), Ok(())),
             (
-                room(Strategy::Classic, None, None, 57, 57),
+                check(Strategy::Classic, None, None, 57, 57),
                 points(513, 512),
             ),
-            (room(Strategy::Modulo, None, None, 1, 57), points(513, 512)),
+            (check(Strategy::Modulo, None, None, 1, 57), points(513, 512)),
             (
-                room(Strategy::Ring, None, None, 30, 30_000),
+                check(Strategy::Ring, None, None, 30, 30_000),
                 points(4_800_000, 1 << 22),
             ),
-            (room(Strategy::Maglev, Some(2), None, 3, 3), many(3, 2)),
+            (check(Strategy::Maglev, Some(2), None, 3, 3), many(3, 2)),
             (
-                room(Strategy::Rendezvous, None, None, 4_096, 4_096_000),
+                check(Strategy::Rendezvous, None, None, 4_096, 4_096_000),
                 Ok(()),
             ),
             (
-                room(Strategy::Rendezvous, None, None, 4_097, 4_097),
+                check(Strategy::Rendezvous, None, None, 4_097, 4_097),
                 many(4_097, 4_096),
             ),
         ] {

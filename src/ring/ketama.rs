@@ -2,38 +2,38 @@
 //!
 //! Karger and others ("Consistent hashing and random trees", STOC 1997) hash servers and
 //! keys onto a circle; a key belongs to the next server clockwise. Ketama (Last.fm, 2007)
-//! gives each server many points, 160 by custom, to even out the arcs. Here the circle has
-//! 2^64 places, and slot s stands at place s / M of the way around: a table of who is next
-//! clockwise replaces the binary search of the usual implementations.
+//! gives each server many points, by custom 160, to even out the arcs. Here the circle has
+//! 2^64 places, and slot s is at place s / M of the way around: a table of the next points
+//! replaces the binary search of the usual implementations.
 //!
-//! A member that leaves hands its slots to the next ones clockwise and moves no other. The
-//! arcs of K points differ by about 1 / sqrt(K), which is what this strategy pays for it.
-//! With fewer slots than points, a member may own no slot at all.
+//! The slots of a member that leaves go to the next points clockwise, and no other slot moves.
+//! In return the shares of members with K points differ by about 1 / sqrt(K). With fewer slots
+//! than points, a member may own no slot at all.
 
-use super::hash::Stream;
+use super::hash::HashRng;
 use super::member::Member;
-use super::table::NO_OWNER;
+use super::slot::NO_OWNER;
 
-/// Where on the circle a slot stands.
+/// The place of a slot on the circle.
 #[inline]
 pub(super) fn place(slot: u32, slots: u32) -> u64 {
     ((u128::from(slot) << 64) / u128::from(slots)) as u64
 }
 
-/// Every point, with its member's index and its number among its member's.
+/// Every point: its place, its member's index and its number among the points of that member.
 pub(super) fn all(
     virtual_servers: u32,
     members: &[Member],
 ) -> impl Iterator<Item = (u64, u16, u32)> {
     (0..).zip(members).flat_map(move |(m, member)| {
-        let mut stream = Stream::of(&member.name);
-        (0..virtual_servers * member.weight.get()).map(move |j| (stream.draw(), m, j))
+        let mut rng = HashRng::of(&member.name);
+        (0..virtual_servers * member.weight.get()).map(move |j| (rng.draw(), m, j))
     })
 }
 
 /// The owner of every slot.
 pub(super) fn build(slots: u32, virtual_servers: u32, members: &[Member]) -> Box<[u16]> {
-    // Two points on one place are next to impossible; the lower index has it then.
+    // Two points on one place are next to impossible; the lower index would win.
     let points = all(virtual_servers, members).map(|(point, m, _)| (point, m));
     let mut points: Vec<(u64, u16)> = points.collect();
     points.sort_unstable();
@@ -63,8 +63,8 @@ mod tests {
         let owners = build(1_000, 3, &members);
         let mut points: Vec<(u64, u16)> = Vec::new();
         for (m, member) in (0..).zip(&members) {
-            let mut stream = Stream::of(&member.name);
-            points.extend([(); 3].map(|()| (stream.draw(), m)));
+            let mut rng = HashRng::of(&member.name);
+            points.extend([(); 3].map(|()| (rng.draw(), m)));
         }
         for (slot, owner) in (0u64..).zip(owners) {
             let place = ((u128::from(slot) << 64) / 1_000) as u64;

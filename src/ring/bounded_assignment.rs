@@ -1,19 +1,20 @@
-//! Bids under a capacity: who gets which slot when nobody may have more than its share.
+//! Assigns slots to members by score, none above its capacity.
 //!
-//! By bids alone the shares of N members vary by sqrt(N / M), and the luckiest of a
+//! By scores alone the shares of N members vary by sqrt(N / M), and the largest of a
 //! hundred is many per cent above the mean. So each member has a capacity, one per cent
 //! above its fair share, and slots and members are matched by deferred acceptance (Gale,
 //! Shapley: "College admissions and the stability of marriage", 1962): each slot goes to
-//! the member with the least bid for it; a member with too many keeps those it bid least
-//! for and bumps the rest; those go to the next least bid, and may bump others in turn.
+//! the member with the lowest score for it; a member above its capacity keeps the slots with
+//! its lowest scores and bumps the rest; a bumped slot goes to the member with the next lowest
+//! score, which may bump another in turn.
 //!
-//! The outcome is the one stable matching: no slot and member would both rather have each
-//! other than what they have. It is unique, since both sides order their pairs by the same
-//! bids, and does not depend on who moves first (McVitie, Wilson: "The stable marriage
-//! problem", 1971). So it is a function of the member set alone, without any history.
+//! The outcome is the one stable matching: no slot and member would both prefer each other to
+//! what they have. It is unique, since both sides order their pairs by the same scores, and
+//! does not depend on the order of the steps (McVitie, Wilson: "The stable marriage problem",
+//! 1971). So it is a function of the member set alone, without any history.
 //!
-//! When a member leaves, its slots go to their next bids and the capacities of the others
-//! grow a little, so some bumped slots come home: those are the only other moves.
+//! When a member leaves, its slots go to the members with the next scores, and the capacities
+//! of the others grow a little, so some bumped slots return: those are the only other moves.
 //!
 //! # Why one per cent, twenty slots, and 262,144 of them
 //!
@@ -29,34 +30,35 @@
 //! | **262,144 slots** | 1.010, 1.010, 1.048 | 1.00 | 1.05 | 1.27 | 20 ms | 512 KiB |
 //! | 1,048,576 slots | 1.007, 1.010, 1.019 | 1.00 | 1.01 | 1.16 | 100 ms | 2 MiB |
 //!
-//! One per cent of imbalance is far below the chance variation of any real load, while a
-//! key that moves is a cold cache or a lost session; so the cap is the widest that still
+//! One per cent of imbalance is far below the random variation of any real load, while a
+//! key that moves is a cold cache or a lost session; so the capacity is the widest that still
 //! counts as balanced. 262,144 slots are the most that build within 30 ms at N = 100 and
-//! leave room in a core's level 2 cache.
+//! leave space in a core's level 2 cache.
 //!
-//! With many members one per cent is a few slots, too few: at N = 1,000 two or three, and 3.8
-//! times the unavoidable moved. So the slack is twenty slots of the mean share at least (from
-//! 132 members on), up to 4.5 per cent. And capacities are whole slots, which would all grow by
-//! one at the same departure, and call a slot home each: so each is rounded at a place of its own.
+//! With many members one per cent is too few slots: two or three at N = 1,000, where 3.8 times
+//! the unavoidable moved. So the slack is at least twenty slots of the mean share (from 132
+//! members on), up to 4.5 per cent. Capacities are whole slots, so all would grow by one at
+//! the same removal, and each would take a slot back: so each member's is rounded at an offset
+//! that its name decides.
 
 use std::collections::BinaryHeap;
 
-use super::hash::{self, Stream};
+use super::hash::{self, HashRng};
 use super::member::Member;
-use super::rendezvous::{Bid, Bids};
+use super::rendezvous::{Score, Scores};
 
-/// How far above its fair share a member may own, in millionths: one per cent ...
+/// How far a member may exceed its fair share, in millionths: one per cent, ...
 const MIN_SLACK: u64 = 10_000;
 
-/// ... or, where that is less than this many slots of the mean share, those ...
+/// ... or this many slots of the mean share, where that is more, ...
 const SLACK_SLOTS: u64 = 20;
 
-/// ... but no more than 4.5 per cent, which rounding up keeps below five.
+/// ... but at most 4.5 per cent, which stays below five when rounded up.
 const MAX_SLACK: u64 = 45_000;
 
 const MILLION: u64 = 1_000_000;
 
-/// The most slots that members may own: a function of the member set.
+/// The most slots that each member may own: a function of the member set.
 #[derive(Debug)]
 pub(super) struct Capacities {
     slots: u64,
@@ -66,7 +68,7 @@ pub(super) struct Capacities {
 }
 
 impl Capacities {
-    /// Those of a table's members.
+    /// The capacities of a table's members.
     pub(super) fn new(slots: u32, members: &[Member]) -> Self {
         let slots = u64::from(slots);
         let of_mean_share = SLACK_SLOTS * members.len() as u64 * MILLION / slots;
@@ -79,9 +81,9 @@ impl Capacities {
 
     /// The most slots that a member may own.
     ///
-    /// Without any room to spare, matching would shift slots through all the members, in time
-    /// (seconds, for thousands) and on every change. So very small shares get half a slot and
-    /// what rounding up adds to it.
+    /// Without spare capacity, bumping would pass through all members: slow (seconds, for
+    /// thousands of them) and moving slots at every change. So very small shares get half a slot
+    /// more, rounded up.
     pub(super) fn of(&self, member: &Member) -> usize {
         // Below 2^30, and in millionths below 2^51.
         let fair = self.slots * u64::from(member.weight.get());
@@ -95,41 +97,41 @@ impl Capacities {
     }
 }
 
-/// What a member's capacity is rounded with, in millionths of a slot. It goes by the name: the
-/// capacities of a thousand members do not all grow by a slot at once when one of them leaves.
+/// The offset at which a member's capacity is rounded, in millionths of a slot. The name decides
+/// it, so that the capacities of a thousand members do not all grow by a slot when one leaves.
 fn rounding(member: &Member) -> u64 {
-    // The permutation is made of the same number, unmixed.
-    let number = hash::mix(Stream::of(&member.name).draw());
+    // The permutation uses the same number, unmixed.
+    let number = hash::mix(HashRng::of(&member.name).draw());
     u64::from(hash::reduce(number, MILLION as u32))
 }
 
 /// The owner of every slot. There must be members.
-pub(super) fn build(bids: &Bids, members: &[Member]) -> Box<[u16]> {
-    let slots = bids.slots();
+pub(super) fn build(scores: &Scores, members: &[Member]) -> Box<[u16]> {
+    let slots = scores.slots();
     let capacities = Capacities::new(slots, members);
     let capacities: Vec<usize> = members.iter().map(|m| capacities.of(m)).collect();
 
     let mut owners = vec![0; slots as usize].into_boxed_slice();
-    let mut held: Vec<Vec<(Bid, u32)>> = capacities
+    let mut held: Vec<Vec<(Score, u32)>> = capacities
         .iter()
         .map(|capacity| Vec::with_capacity(capacity + capacity / 8))
         .collect();
-    bids.least(|slot, bid| {
-        owners[slot as usize] = bid.member().0;
-        held[bid.member().get()].push((bid, slot));
+    scores.lowest(|slot, score| {
+        owners[slot as usize] = score.member().0;
+        held[score.member().get()].push((score, slot));
     });
-    // On top of each heap is the slot to bump next.
-    let mut held: Vec<BinaryHeap<(Bid, u32)>> = held.into_iter().map(BinaryHeap::from).collect();
-    let mut bumped: Vec<(Bid, u32)> = Vec::new();
+    // The top of each heap is the slot to bump next.
+    let mut held: Vec<BinaryHeap<(Score, u32)>> = held.into_iter().map(BinaryHeap::from).collect();
+    let mut bumped: Vec<(Score, u32)> = Vec::new();
     for (heap, &capacity) in held.iter_mut().zip(&capacities) {
         while heap.len() > capacity {
             bumped.extend(heap.pop());
         }
     }
-    while let Some((bid, slot)) = bumped.pop() {
-        // There is a next bid: who bumps is full, and if all were full there would be no
-        // slot left to bump, since there is room for all.
-        let Some(next) = bids.next_above(slot, bid) else {
+    while let Some((score, slot)) = bumped.pop() {
+        // There is a next score: a member that bumps is full, and were all full there would be
+        // no slot left to bump, since the capacities add up to more than all slots.
+        let Some(next) = scores.next_above(slot, score) else {
             continue;
         };
         owners[slot as usize] = next.member().0;
@@ -155,20 +157,20 @@ mod tests {
         weights.iter().enumerate().map(member).collect()
     }
 
-    /// Going through all bids from the least up and granting each whose slot is free and
-    /// whose member has room gives the stable matching by definition, at M * N log(M * N).
-    fn by_definition(bids: &Bids, members: &[Member]) -> Vec<u16> {
-        let capacities = Capacities::new(bids.slots(), members);
-        let mut room: Vec<usize> = members.iter().map(|m| capacities.of(m)).collect();
-        let mut all: Vec<(Bid, u32)> = (0..bids.slots())
-            .flat_map(|slot| bids.all(slot).map(move |bid| (bid, slot)))
+    /// The stable matching by definition, in M * N log(M * N) steps: from the lowest score up,
+    /// a slot that is free goes to a member that is below its capacity.
+    fn by_definition(scores: &Scores, members: &[Member]) -> Vec<u16> {
+        let capacities = Capacities::new(scores.slots(), members);
+        let mut free: Vec<usize> = members.iter().map(|m| capacities.of(m)).collect();
+        let mut all: Vec<(Score, u32)> = (0..scores.slots())
+            .flat_map(|slot| scores.all(slot).map(move |score| (score, slot)))
             .collect();
         all.sort_unstable();
-        let mut owners = vec![u16::MAX; bids.slots() as usize];
-        for (bid, slot) in all {
-            let m = bid.member();
-            if owners[slot as usize] == u16::MAX && room[m.get()] > 0 {
-                room[m.get()] -= 1;
+        let mut owners = vec![u16::MAX; scores.slots() as usize];
+        for (score, slot) in all {
+            let m = score.member();
+            if owners[slot as usize] == u16::MAX && free[m.get()] > 0 {
+                free[m.get()] -= 1;
                 owners[slot as usize] = m.0;
             }
         }
@@ -185,10 +187,10 @@ mod tests {
             (50, &[1; 50]),
         ] {
             let members = members(weights);
-            let bids = Bids::new(slots, &members);
-            let expected = by_definition(&bids, &members);
+            let scores = Scores::new(slots, &members);
+            let expected = by_definition(&scores, &members);
             assert_eq!(
-                *build(&bids, &members),
+                *build(&scores, &members),
                 *expected,
                 "{slots} slots, {weights:?}"
             );
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn capacities_leave_room_for_all_and_too_much_for_none() {
+    fn capacities_hold_all_slots_and_stay_near_the_fair_share() {
         for (slots, weights) in [
             (512, &[1; 20][..]),
             (65_536, &[1, 2, 4]),
@@ -225,7 +227,7 @@ mod tests {
     /// The peak over the fair share, and the moved slots over those that have to, when one of
     /// `n` members leaves.
     fn peak_and_moved(slots: u32, n: usize) -> (f64, f64) {
-        let owners = |members: &[Member]| build(&Bids::new(slots, members), members);
+        let owners = |members: &[Member]| build(&Scores::new(slots, members), members);
         let all = members(&vec![1; n]);
         let (before, after) = (owners(&all), owners(&all[..n - 1]));
         let most = |owners: &[u16]| {
