@@ -125,7 +125,7 @@ impl Balancer {
         let policy = Policy {
             start_timeout: settings.times.start,
             stop_grace: settings.times.stop_grace,
-            hang_mercy: settings.times.hang_mercy,
+            hang_timeout: settings.times.hang_mercy,
             unready_timeout: settings.times.unready,
             restart_limit: settings.restart_limit,
             spawns: runtime.spawns(),
@@ -151,7 +151,7 @@ impl Balancer {
         let prober = HeartbeatProber::new(
             probe_settings(&settings),
             ProbeRecipients {
-                flips: supervisor.clone().recipient(),
+                health_changes: supervisor.clone().recipient(),
                 failures: supervisor.clone().recipient(),
             },
             line.of("heartbeat prober"),

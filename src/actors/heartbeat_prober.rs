@@ -1,4 +1,4 @@
-//! HeartbeatProber: asks every instance whether it is well, and reports the flips.
+//! HeartbeatProber: asks every instance whether it is well, and reports the health_changes.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -19,7 +19,8 @@ use log::{debug, info};
 use super::graveyard::Beat;
 use super::lifeline::Lifeline;
 use crate::fleet::{
-    Cadence, Expectation, Flip, HealthTracker, InstanceId, ProbeFailure, ProbeOutcome,
+    Expectation, HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome,
+    ProbeSchedule,
 };
 use crate::upstream::LoneClient;
 
@@ -56,11 +57,11 @@ type Beats = Rc<RefCell<VecDeque<Beat>>>;
 /// An instance is ready, unready or silent. Sent when that changes, not at each beat.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct HealthFlipped {
+pub struct HealthChanged {
     /// Which.
     pub id: InstanceId,
     /// How.
-    pub flip: Flip,
+    pub transition: HealthTransition,
     /// What its last bad answer was, for one that is unready.
     pub reason: String,
 }
@@ -103,7 +104,7 @@ pub struct ProbeSettings {
     pub interval: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// So many misses in a row are a flip.
+    /// So many misses in a row are a transition.
     pub failures: u32,
     /// So many good answers in a row are the other.
     pub successes: u32,
@@ -127,7 +128,7 @@ impl ProbeSettings {
 #[derive(Clone)]
 pub struct ProbeRecipients {
     /// Of what has changed.
-    pub flips: Recipient<HealthFlipped>,
+    pub health_changes: Recipient<HealthChanged>,
     /// Why an instance is not ready yet.
     pub failures: Recipient<ProbeFailed>,
 }
@@ -163,14 +164,14 @@ impl HeartbeatProber {
         beats: Beats,
     ) {
         let mut tracker = HealthTracker::new(settings.failures, settings.successes);
-        let mut cadence = Cadence::new(settings.interval, settings.timeout);
+        let mut schedule = ProbeSchedule::new(settings.interval, settings.timeout);
         let endpoint = SocketAddr::new(endpoint.ip(), settings.port.unwrap_or(endpoint.port()));
         // What was told last: of one that has not been up, and of one that is unready.
         let mut told = String::new();
         let mut bad_answer = String::new();
         loop {
             let (at, begun) = (SystemTime::now(), tokio::time::Instant::now());
-            let timeout = cadence.timeout(&tracker);
+            let timeout = schedule.timeout(&tracker);
             let asked = tokio::time::timeout(timeout, ask(&client, endpoint, &settings));
             let failure = asked.await.unwrap_or(Err(ProbeFailure::TimedOut(timeout)));
             let failure = failure.err();
@@ -185,21 +186,25 @@ impl HeartbeatProber {
                 .as_ref()
                 .map_or(ProbeOutcome::Good, ProbeFailure::outcome);
             if outcome != ProbeOutcome::Missed {
-                cadence.note_answer(begun.elapsed());
+                schedule.record_latency(begun.elapsed());
             }
             let before = bad_answer.clone();
             if let (ProbeOutcome::Bad, Some(reason)) = (outcome, &reason) {
                 bad_answer.clone_from(reason);
             }
-            let flip = tracker.record(outcome);
+            let transition = tracker.record(outcome);
             // Another bad status is news, too.
-            let flip = flip.or_else(|| {
+            let transition = transition.or_else(|| {
                 let changed = tracker.is_unready() && bad_answer != before;
-                changed.then_some(Flip::Unready)
+                changed.then_some(HealthTransition::Unready)
             });
-            if let Some(flip) = flip {
+            if let Some(transition) = transition {
                 let (id, reason) = (id.clone(), bad_answer.clone());
-                recipients.flips.do_send(HealthFlipped { id, flip, reason });
+                recipients.health_changes.do_send(HealthChanged {
+                    id,
+                    transition,
+                    reason,
+                });
             }
             if let (false, Some(failure), Some(reason)) = (tracker.was_up(), failure, reason)
                 && reason != told
@@ -218,7 +223,7 @@ impl HeartbeatProber {
                 recipients.failures.do_send(failed);
             }
             // From beat to beat: time spent waiting for an answer counts.
-            tokio::time::sleep_until(begun + cadence.pause(&tracker)).await;
+            tokio::time::sleep_until(begun + schedule.pause(&tracker)).await;
         }
     }
 }

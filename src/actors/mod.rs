@@ -7,7 +7,7 @@
 //!                                 RingState  <--AdmitReplica, EvictReplica, ...-- Supervisor
 //!                                                                                  |   ^
 //!                                             HeartbeatProber <--WatchInstance-----+   |
-//!                                                    +-----HealthFlipped---------------+
+//!                                                    +-----HealthChanged---------------+
 //! ```
 //!
 //! RingState, Supervisor and HeartbeatProber live on the control thread, the process's

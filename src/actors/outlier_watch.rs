@@ -16,7 +16,7 @@ use super::history::Undated;
 use super::ring_state::RingState;
 use super::ring_view::RingView;
 use super::supervisor::Supervisor;
-use crate::fleet::{Ejection, EjectionPolicy, Ejections, InstanceId, Sentence};
+use crate::fleet::{Ejection, EjectionDecision, EjectionPolicy, Ejections, InstanceId};
 use crate::human::duration;
 use crate::repeats::LineLimit;
 use crate::upstream::OutlierDesk;
@@ -27,7 +27,7 @@ pub static SPARED_REPLICAS: LineLimit = LineLimit::new();
 /// An instance is passed over from now on, or has its requests again.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct EjectionFlipped {
+pub struct EjectionChanged {
     /// Which.
     pub id: InstanceId,
     /// What it is passed over for, and for how long; none: its time is up.
@@ -37,13 +37,13 @@ pub struct EjectionFlipped {
 /// Who wants to hear of every ejection and of its end. Set once that one exists.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct TellEjections(pub Recipient<EjectionFlipped>);
+pub struct TellEjections(pub Recipient<EjectionChanged>);
 
 /// Who is ejected, and where reports come in.
 pub(super) struct OutlierWatch {
     failures: u32,
     ejections: Ejections,
-    listener: Option<Recipient<EjectionFlipped>>,
+    listener: Option<Recipient<EjectionChanged>>,
     desk: Arc<OutlierDesk>,
     /// None once it is being listened to.
     reports: Option<UnboundedReceiver<TooManyFailures>>,
@@ -90,7 +90,7 @@ impl OutlierWatch {
     fn tell(&self, id: InstanceId, ejected: Option<Duration>) {
         if let Some(listener) = &self.listener {
             let ejected = ejected.map(|lasts| (self.failures, lasts));
-            listener.do_send(EjectionFlipped { id, ejected });
+            listener.do_send(EjectionChanged { id, ejected });
         }
     }
 }
@@ -111,8 +111,8 @@ impl StreamHandler<TooManyFailures> for RingState {
         };
         let ready = self.view.ready.iter().flatten();
         let ready: Vec<InstanceId> = ready.map(|instance| instance.id().clone()).collect();
-        match self.outliers.ejections.judge(&id, &ready) {
-            Sentence::Ejected(Ejection { number, lasts }) => {
+        match self.outliers.ejections.decide(&id, &ready) {
+            EjectionDecision::Ejected(Ejection { number, lasts }) => {
                 let time = duration(lasts);
                 warn!("{id} is ejected for {time}: it fails one request after the other");
                 instance.eject();
@@ -127,7 +127,7 @@ impl StreamHandler<TooManyFailures> for RingState {
                     }
                 });
             }
-            Sentence::Spared => {
+            EjectionDecision::MaxEjected => {
                 if SPARED_REPLICAS.admits(Instant::now()) {
                     warn!(
                         "{id} fails one request after the other, but half of the ready are ejected"
@@ -135,7 +135,7 @@ impl StreamHandler<TooManyFailures> for RingState {
                 }
                 instance.spare();
             }
-            Sentence::OldNews => {}
+            EjectionDecision::Stale => {}
         }
     }
 
@@ -152,11 +152,11 @@ impl Handler<TellEjections> for RingState {
     }
 }
 
-impl Handler<EjectionFlipped> for Supervisor {
+impl Handler<EjectionChanged> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, flipped: EjectionFlipped, _: &mut Context<Self>) {
-        let EjectionFlipped { id, ejected } = flipped;
+    fn handle(&mut self, flipped: EjectionChanged, _: &mut Context<Self>) {
+        let EjectionChanged { id, ejected } = flipped;
         self.note(match ejected {
             Some((failures, lasts)) => {
                 let reason = format!(
@@ -183,15 +183,15 @@ mod tests {
 
     const FIVE_SECONDS: Duration = Duration::from_secs(5);
 
-    struct Listener(UnboundedSender<EjectionFlipped>);
+    struct Listener(UnboundedSender<EjectionChanged>);
 
     impl Actor for Listener {
         type Context = Context<Self>;
     }
 
-    impl Handler<EjectionFlipped> for Listener {
+    impl Handler<EjectionChanged> for Listener {
         type Result = ();
-        fn handle(&mut self, flipped: EjectionFlipped, _: &mut Self::Context) {
+        fn handle(&mut self, flipped: EjectionChanged, _: &mut Self::Context) {
             self.0.unbounded_send(flipped).unwrap();
         }
     }
@@ -200,7 +200,7 @@ mod tests {
     /// clock.
     struct Scene {
         ring: Addr<RingState>,
-        told: UnboundedReceiver<EjectionFlipped>,
+        told: UnboundedReceiver<EjectionChanged>,
         _lifeline: super::super::lifeline::LifelineWatch,
     }
 
@@ -257,7 +257,7 @@ mod tests {
             instance.note_failure();
         }
 
-        async fn told(&mut self) -> EjectionFlipped {
+        async fn told(&mut self) -> EjectionChanged {
             self.told.next().await.unwrap()
         }
     }
@@ -269,15 +269,15 @@ mod tests {
         }
     }
 
-    fn ejected(number: u8) -> EjectionFlipped {
-        EjectionFlipped {
+    fn ejected(number: u8) -> EjectionChanged {
+        EjectionChanged {
             id: id(number),
             ejected: Some((2, FIVE_SECONDS)),
         }
     }
 
-    fn readmitted(number: u8) -> EjectionFlipped {
-        EjectionFlipped {
+    fn readmitted(number: u8) -> EjectionChanged {
+        EjectionChanged {
             id: id(number),
             ejected: None,
         }

@@ -19,12 +19,13 @@ use log::warn;
 use tokio::sync::oneshot;
 
 use super::graveyard::Graveyard;
-use super::heartbeat_prober::{HealthFlipped, ProbeFailed};
+use super::heartbeat_prober::{HealthChanged, ProbeFailed};
 use super::history::{History, Undated};
 use super::lifeline::Lifeline;
 use super::ring_state::InstanceEnded;
 use crate::fleet::{
-    ChangeError, Event, Fleet, Flip, Found, InstanceId, Policy, ReplicaStatus, Step, Ticket, Time,
+    ChangeError, ChangeId, Event, Fleet, Found, HealthTransition, InstanceId, Policy,
+    ReplicaStatus, Step, Time,
 };
 use crate::ring::ReplicaName;
 use crate::runtime::record::RecordKeeper;
@@ -55,8 +56,8 @@ pub struct Supervisor {
     drain_deadline: Duration,
     started: Instant,
     alarm: Option<SpawnHandle>,
-    next_ticket: u64,
-    answers: HashMap<Ticket, oneshot::Sender<Answer>>,
+    next_change_id: u64,
+    answers: HashMap<ChangeId, oneshot::Sender<Answer>>,
     gone: Vec<oneshot::Sender<()>>,
     history: History,
     pub(super) graveyard: Graveyard,
@@ -90,7 +91,7 @@ impl Supervisor {
             drain_deadline,
             started: Instant::now(),
             alarm: None,
-            next_ticket: 0,
+            next_change_id: 0,
             answers: HashMap::new(),
             gone: Vec::new(),
             history: History::default(),
@@ -129,7 +130,7 @@ impl Supervisor {
         }
         // Another balancer removes it, and writes that.
         let removed_elsewhere = match &event {
-            Event::Disowned { id } => Some(id.replica.clone()),
+            Event::RemovedElsewhere { id } => Some(id.replica.clone()),
             _ => None,
         };
         let steps = self.fleet.apply(event, self.now());
@@ -184,8 +185,8 @@ impl StreamHandler<RuntimeEvent> for Supervisor {
     fn handle(&mut self, event: RuntimeEvent, ctx: &mut Self::Context) {
         let event = match event {
             RuntimeEvent::Exited { id, exit } => Event::Exited { id, exit },
-            RuntimeEvent::Appeared { order, endpoint } => Event::Appeared { order, endpoint },
-            RuntimeEvent::Disowned { id } => Event::Disowned { id },
+            RuntimeEvent::Appeared { order, endpoint } => Event::Discovered { order, endpoint },
+            RuntimeEvent::Disowned { id } => Event::RemovedElsewhere { id },
             RuntimeEvent::Relocated {
                 replica,
                 endpoint,
@@ -222,15 +223,19 @@ impl Handler<Happened> for Supervisor {
     }
 }
 
-impl Handler<HealthFlipped> for Supervisor {
+impl Handler<HealthChanged> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, flipped: HealthFlipped, ctx: &mut Self::Context) {
-        let HealthFlipped { id, flip, reason } = flipped;
-        let event = match flip {
-            Flip::Up => Event::Answered { id },
-            Flip::Unready => Event::BecameUnready { id, reason },
-            Flip::Down => Event::FellSilent { id },
+    fn handle(&mut self, flipped: HealthChanged, ctx: &mut Self::Context) {
+        let HealthChanged {
+            id,
+            transition,
+            reason,
+        } = flipped;
+        let event = match transition {
+            HealthTransition::Up => Event::BecameHealthy { id },
+            HealthTransition::Unready => Event::BecameUnready { id, reason },
+            HealthTransition::Down => Event::BecameUnresponsive { id },
         };
         self.take_in(event, ctx);
     }
@@ -257,7 +262,7 @@ impl Handler<ConnectionRefused> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, ConnectionRefused(id): ConnectionRefused, ctx: &mut Self::Context) {
-        self.take_in(Event::Refused { id }, ctx);
+        self.take_in(Event::ConnectionRefused { id }, ctx);
     }
 }
 
@@ -265,7 +270,7 @@ impl Handler<ListReplicas> for Supervisor {
     type Result = MessageResult<ListReplicas>;
 
     fn handle(&mut self, _: ListReplicas, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.fleet.roster())
+        MessageResult(self.fleet.desired())
     }
 }
 
@@ -311,11 +316,11 @@ impl Handler<ChangeReplicas> for Supervisor {
         ChangeReplicas(change): ChangeReplicas,
         ctx: &mut Self::Context,
     ) -> Self::Result {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
+        self.next_change_id += 1;
+        let change_id = ChangeId(self.next_change_id);
         let (answer, answered) = oneshot::channel();
-        self.answers.insert(ticket, answer);
-        let steps = self.fleet.request(ticket, change, fastrand::u64(..));
+        self.answers.insert(change_id, answer);
+        let steps = self.fleet.request(change_id, change, fastrand::u64(..));
         self.record_membership(&steps, None, ctx);
         self.carry_out(steps, ctx);
         Box::pin(async move { answered.await.unwrap_or(Err(ChangeError::ShuttingDown)) })

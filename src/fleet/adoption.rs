@@ -10,9 +10,9 @@ use super::{Fleet, Replica};
 use crate::ring::{Member, ReplicaName};
 
 /// What was found of one replica.
-struct Estate {
+struct ReplicaInstances {
     /// The instance that is to play it, or whose successor is.
-    heir: Found,
+    newest: Found,
     /// The rest.
     others: Vec<Found>,
 }
@@ -29,25 +29,25 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
-        let estates = divide(found);
-        for Estate { heir, others } in &estates {
-            for Found { order, .. } in others.iter().chain([heir]) {
+        let by_replica = divide(found);
+        for ReplicaInstances { newest, others } in &by_replica {
+            for Found { order, .. } in others.iter().chain([newest]) {
                 self.generations.saw(&order.id.replica, order.id.generation);
                 self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
             }
         }
-        let (wanted, unwanted): (Vec<_>, Vec<_>) = estates
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = by_replica
             .into_iter()
-            .partition(|estate| desired.is_empty() || estate.place_in(desired).is_some());
-        for estate in &wanted {
-            self.replicas.push(estate.replica());
+            .partition(|instances| desired.is_empty() || instances.place_in(desired).is_some());
+        for instances in &wanted {
+            self.replicas.push(instances.replica());
         }
         for Member { name, weight } in desired {
             match self.replicas.iter_mut().find(|r| r.name == *name) {
                 // It goes with the next instance.
                 Some(replica) => replica.weight = *weight,
                 None => {
-                    self.enlist(name.clone(), *weight);
+                    self.add_replica(name.clone(), *weight);
                     if let Some(missing) = self.replicas.last_mut() {
                         missing.member = true;
                     }
@@ -59,60 +59,62 @@ impl Fleet {
         steps.push(Step::Join(self.members()));
         let mut wanted: HashMap<_, _> = wanted
             .into_iter()
-            .map(|estate| (estate.heir.order.id.replica.clone(), estate))
+            .map(|instances| (instances.newest.order.id.replica.clone(), instances))
             .collect();
         for index in 0..self.replicas.len() {
-            let estate = wanted.remove(&self.replicas[index].name);
-            let Some((endpoint, others)) =
-                estate.and_then(|estate| Some((estate.heir.endpoint?, estate.others)))
+            let instances = wanted.remove(&self.replicas[index].name);
+            let Some((endpoint, others)) = instances
+                .and_then(|instances| Some((instances.newest.endpoint?, instances.others)))
             else {
                 self.launch(index, steps);
                 continue;
             };
             self.probe(index, endpoint, now, steps);
             for Found { order, .. } in others {
-                self.depart(order.id, self.policy.stop_grace, steps);
+                self.stop_instance(order.id, self.policy.stop_grace, steps);
             }
         }
-        for Estate { heir, others } in unwanted {
-            match heir.endpoint {
-                Some(endpoint) => self.appeared(heir.order, endpoint, now, steps),
-                None => self.depart(heir.order.id, Duration::ZERO, steps),
+        for ReplicaInstances { newest, others } in unwanted {
+            match newest.endpoint {
+                Some(endpoint) => self.discovered(newest.order, endpoint, now, steps),
+                None => self.stop_instance(newest.order.id, Duration::ZERO, steps),
             }
             for Found { order, .. } in others {
-                self.depart(order.id, self.policy.stop_grace, steps);
+                self.stop_instance(order.id, self.policy.stop_grace, steps);
             }
         }
     }
 }
 
-impl Estate {
+impl ReplicaInstances {
     fn place_in(&self, desired: &[Member]) -> Option<usize> {
-        let name = &self.heir.order.id.replica;
+        let name = &self.newest.order.id.replica;
         desired.iter().position(|member| member.name == *name)
     }
 
     /// The replica that is played by what was found, or by its successor.
     fn replica(&self) -> Replica {
-        let heir = &self.heir;
-        let mut replica = Replica::adopted(&heir.order);
-        replica.remains.push(heir.order.id.generation);
-        if heir.endpoint.is_none() {
+        let newest = &self.newest;
+        let mut replica = Replica::adopted(&newest.order);
+        replica
+            .leftover_generations
+            .push(newest.order.id.generation);
+        if newest.endpoint.is_none() {
             // All of it has ended, and the start of the next clears it away.
             let older = self.others.iter().map(|found| found.order.id.generation);
-            replica.remains.extend(older);
+            replica.leftover_generations.extend(older);
         }
         replica
     }
 }
 
-/// One estate a name, in the order of joining.
-fn divide(mut found: Vec<Found>) -> Vec<Estate> {
+/// One instances a name, in the order of joining.
+fn divide(mut found: Vec<Found>) -> Vec<ReplicaInstances> {
     // Of several instances of one replica the newest that runs is the one to keep, and
     // what it was started as is what counts: an older one may date from before the name
     // was removed and added again.
     found.sort_by_key(|f| (f.endpoint.is_some(), f.order.id.generation));
-    let mut by_name: BTreeMap<ReplicaName, Estate> = BTreeMap::new();
+    let mut by_name: BTreeMap<ReplicaName, ReplicaInstances> = BTreeMap::new();
     let mut seen = HashSet::new();
     for found in found.into_iter().rev() {
         // A list that names an instance twice does not make it two.
@@ -120,17 +122,17 @@ fn divide(mut found: Vec<Found>) -> Vec<Estate> {
             continue;
         }
         match by_name.get_mut(&found.order.id.replica) {
-            Some(estate) => estate.others.push(found),
+            Some(instances) => instances.others.push(found),
             None => {
-                let (name, heir) = (found.order.id.replica.clone(), found);
+                let (name, newest) = (found.order.id.replica.clone(), found);
                 let others = Vec::new();
-                by_name.insert(name, Estate { heir, others });
+                by_name.insert(name, ReplicaInstances { newest, others });
             }
         }
     }
-    let mut estates: Vec<Estate> = by_name.into_values().collect();
-    estates.sort_by_key(|estate| estate.heir.order.ordinal);
-    estates
+    let mut by_replica: Vec<ReplicaInstances> = by_name.into_values().collect();
+    by_replica.sort_by_key(|instances| instances.newest.order.ordinal);
+    by_replica
 }
 
 #[cfg(test)]
@@ -167,7 +169,7 @@ mod tests {
         let policy = Policy {
             start_timeout: Duration::from_secs(60),
             stop_grace: Duration::from_secs(10),
-            hang_mercy: Duration::from_secs(10),
+            hang_timeout: Duration::from_secs(10),
             unready_timeout: None,
             restart_limit: crate::fleet::RestartLimit::default(),
             spawns: true,
@@ -181,7 +183,7 @@ mod tests {
         ];
         let (fleet, steps) = Fleet::new(policy, &desired, there, Time::ZERO);
         let names: Vec<_> = desired.iter().map(|member| member.name.clone()).collect();
-        assert_eq!(fleet.roster(), names);
+        assert_eq!(fleet.desired(), names);
         // The weight is what is desired, whatever the instance was started with.
         assert_eq!(steps[0], Step::Join(desired.to_vec()));
         let told: Vec<_> = steps[1..]

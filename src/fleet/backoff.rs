@@ -10,7 +10,7 @@ use super::lifecycle::Time;
 use crate::human::duration;
 
 /// A replica that was healthy for this long starts again with a clean slate.
-pub const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
+pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// How many deaths within what time make a replica degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl fmt::Display for RestartLimit {
 }
 
 /// No wait is longer (before jitter).
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Exponential back-off with jitter: at once, then 1, 2, 4 ... 60 s, each +-25 %, so
 /// that replicas which died together do not come back together.
@@ -61,7 +61,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub struct Backoff {
     deaths_in_a_row: u32,
     /// When it died since it was last forgiven; as many as make it degraded.
-    lately: VecDeque<Time>,
+    recent_deaths: VecDeque<Time>,
     degraded: bool,
 }
 
@@ -75,31 +75,34 @@ impl Backoff {
         now: Time,
         limit: RestartLimit,
     ) -> Duration {
-        if healthy_for >= FORGIVEN_AFTER {
-            self.forgive();
+        if healthy_for >= BACKOFF_RESET_AFTER {
+            self.reset();
         }
         let most = usize::try_from(limit.deaths).unwrap_or(usize::MAX).max(1);
-        while self.lately.len() >= most {
-            self.lately.pop_front();
+        while self.recent_deaths.len() >= most {
+            self.recent_deaths.pop_front();
         }
-        self.lately.push_back(now);
-        let oldest = self.lately.front().filter(|_| self.lately.len() == most);
+        self.recent_deaths.push_back(now);
+        let oldest = self
+            .recent_deaths
+            .front()
+            .filter(|_| self.recent_deaths.len() == most);
         self.degraded |= oldest.is_some_and(|at| now.saturating_sub(*at) <= limit.window);
         let deaths = self.deaths_in_a_row;
         self.deaths_in_a_row = deaths.saturating_add(1);
         let pause = match deaths {
-            _ if self.degraded => LONGEST,
+            _ if self.degraded => MAX_PAUSE,
             0 => return Duration::ZERO,
-            _ => Duration::from_secs(1u64 << (deaths - 1).min(6)).min(LONGEST),
+            _ => Duration::from_secs(1u64 << (deaths - 1).min(6)).min(MAX_PAUSE),
         };
         let percent = 75 + xxh3_64_with_seed(replica.as_bytes(), u64::from(deaths)) % 51;
         pause * u32::try_from(percent).unwrap_or(100) / 100
     }
 
     /// The replica has been healthy for a minute. Whether it was degraded.
-    pub fn forgive(&mut self) -> bool {
+    pub fn reset(&mut self) -> bool {
         self.deaths_in_a_row = 0;
-        self.lately.clear();
+        self.recent_deaths.clear();
         std::mem::take(&mut self.degraded)
     }
 
@@ -185,10 +188,10 @@ mod tests {
             backoff.after_death("Server1", Duration::ZERO, second * n, LIMIT);
         }
         assert!(backoff.is_degraded() && backoff.has_record());
-        assert!(backoff.forgive());
+        assert!(backoff.reset());
         assert!(!backoff.is_degraded() && !backoff.has_record());
         assert_eq!(backoff.deaths_in_a_row(), 0);
-        let wait = backoff.after_death("Server1", FORGIVEN_AFTER, second * 120, LIMIT);
+        let wait = backoff.after_death("Server1", BACKOFF_RESET_AFTER, second * 120, LIMIT);
         assert_eq!(wait, Duration::ZERO);
     }
 

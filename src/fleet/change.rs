@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use super::names::Dice;
+use super::random_names::SeededRng;
 use crate::ring::{BuildError, ReplicaName, Weight};
 
 /// No fleet is larger.
@@ -11,7 +11,7 @@ pub const MAX_REPLICAS: usize = 1024;
 
 /// Identifies a request for a change, so that its answer finds the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub struct ChangeId(pub u64);
 
 /// A change of the desired membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub fn choose_newcomers(
     n: usize,
     hostnames: &[String],
     present: &HashSet<ReplicaName>,
-    dice: &mut Dice,
+    rng: &mut SeededRng,
 ) -> Result<Vec<ReplicaName>, ChangeError> {
     if hostnames.len() > n {
         return Err(ChangeError::TooManyNamesToAdd);
@@ -149,7 +149,7 @@ pub fn choose_newcomers(
     let mut taken = present.clone();
     taken.extend(names.iter().cloned());
     while names.len() < n {
-        let name = dice.fresh_name(&taken);
+        let name = rng.fresh_name(&taken);
         taken.insert(name.clone());
         names.push(name);
     }
@@ -173,31 +173,31 @@ fn refuse_same_in_dns(
     Ok(())
 }
 
-/// The names of the replicas to remove, if the request is sound. `roster` are the
+/// The names of the replicas to remove, if the request is sound. `desired` are the
 /// desired replicas.
 pub fn choose_leavers(
     n: usize,
     hostnames: &[String],
-    roster: &[ReplicaName],
-    dice: &mut Dice,
+    desired: &[ReplicaName],
+    rng: &mut SeededRng,
 ) -> Result<Vec<ReplicaName>, ChangeError> {
     if hostnames.len() > n {
         return Err(ChangeError::TooManyNamesToRemove);
     }
-    if n == 0 || n > roster.len() {
-        let allowed = match roster.len() {
+    if n == 0 || n > desired.len() {
+        let allowed = match desired.len() {
             0 => "there is no replica to remove".to_owned(),
             size => format!("from 1 to {size} replicas can be removed"),
         };
         return Err(ChangeError::CountOutOfRange { n, allowed });
     }
     let mut names = parse_names(hostnames)?;
-    if let Some(unknown) = names.iter().find(|name| !roster.contains(name)) {
+    if let Some(unknown) = names.iter().find(|name| !desired.contains(name)) {
         return Err(ChangeError::Unknown(unknown.clone()));
     }
-    let mut others: Vec<&ReplicaName> = roster.iter().filter(|r| !names.contains(r)).collect();
+    let mut others: Vec<&ReplicaName> = desired.iter().filter(|r| !names.contains(r)).collect();
     while names.len() < n {
-        let chosen = dice.below(others.len() as u64) as usize;
+        let chosen = rng.below(others.len() as u64) as usize;
         names.push(others.swap_remove(chosen).clone());
     }
     Ok(names)
@@ -244,20 +244,21 @@ mod tests {
         list.iter().map(|s| (*s).to_owned()).collect()
     }
 
-    fn roster(list: &[&str]) -> Vec<ReplicaName> {
+    fn desired(list: &[&str]) -> Vec<ReplicaName> {
         list.iter().map(|s| s.parse().unwrap()).collect()
     }
 
     #[test]
     fn unsound_requests_are_refused_with_what_is_allowed() {
-        let three = roster(&["Server1", "Server2", "Server3"]);
+        let three = desired(&["Server1", "Server2", "Server3"]);
         let present: HashSet<_> = three.iter().cloned().collect();
         let add = |n, list: &[&str]| {
-            choose_newcomers(n, &names(list), &present, &mut Dice::new(1))
+            choose_newcomers(n, &names(list), &present, &mut SeededRng::new(1))
                 .map_err(|e| e.to_string())
         };
         let remove = |n, list: &[&str]| {
-            choose_leavers(n, &names(list), &three, &mut Dice::new(1)).map_err(|e| e.to_string())
+            choose_leavers(n, &names(list), &three, &mut SeededRng::new(1))
+                .map_err(|e| e.to_string())
         };
         for (result, expected) in [
             (
@@ -304,14 +305,15 @@ mod tests {
 
     #[test]
     fn what_is_not_named_is_chosen() {
-        let three = roster(&["Server1", "Server2", "Server3"]);
+        let three = desired(&["Server1", "Server2", "Server3"]);
         let present: HashSet<_> = three.iter().cloned().collect();
-        let added = choose_newcomers(3, &names(&["S4"]), &present, &mut Dice::new(1)).unwrap();
+        let added = choose_newcomers(3, &names(&["S4"]), &present, &mut SeededRng::new(1)).unwrap();
         assert_eq!(added[0].as_str(), "S4");
         assert_eq!(added.iter().collect::<HashSet<_>>().len(), 3);
         assert!(added.iter().all(|name| !present.contains(name)));
 
-        let removed = choose_leavers(2, &names(&["Server2"]), &three, &mut Dice::new(1)).unwrap();
+        let removed =
+            choose_leavers(2, &names(&["Server2"]), &three, &mut SeededRng::new(1)).unwrap();
         assert_eq!(removed[0].as_str(), "Server2");
         assert!(removed[1].as_str() == "Server1" || removed[1].as_str() == "Server3");
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::instance::InstanceId;
 
 /// No ejection is longer.
-const LONGEST: Duration = Duration::from_secs(300);
+const MAX_DURATION: Duration = Duration::from_secs(300);
 
 /// Which requests have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,13 +70,13 @@ pub struct Ejection {
 
 /// What becomes of an instance that fails too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sentence {
+pub enum EjectionDecision {
     /// It is passed over for a while.
     Ejected(Ejection),
     /// It stays, for half of the ready ones are ejected already.
-    Spared,
+    MaxEjected,
     /// It is ejected already, or not ready any more.
-    OldNews,
+    Stale,
 }
 
 impl Ejections {
@@ -91,9 +91,9 @@ impl Ejections {
 
     /// An instance has failed so often in a row that it should be ejected. `ready` are
     /// all instances that are on the ring, ejected or not.
-    pub fn judge(&mut self, id: &InstanceId, ready: &[InstanceId]) -> Sentence {
+    pub fn decide(&mut self, id: &InstanceId, ready: &[InstanceId]) -> EjectionDecision {
         if !ready.contains(id) {
-            return Sentence::OldNews;
+            return EjectionDecision::Stale;
         }
         let ejected = self
             .records
@@ -102,19 +102,19 @@ impl Ejections {
             .count();
         let record = self.records.entry(id.clone()).or_default();
         if record.ejected.is_some() {
-            return Sentence::OldNews;
+            return EjectionDecision::Stale;
         }
         if ejected >= ready.len() / 2 {
-            return Sentence::Spared;
+            return EjectionDecision::MaxEjected;
         }
         self.numbers += 1;
         record.ejected = Some(self.numbers);
         record.times = record.times.saturating_add(1);
         let time = self.policy.duration.saturating_mul(record.times);
         // Who asks for a longer one from the first is given it.
-        Sentence::Ejected(Ejection {
+        EjectionDecision::Ejected(Ejection {
             number: self.numbers,
-            lasts: time.min(LONGEST.max(self.policy.duration)),
+            lasts: time.min(MAX_DURATION.max(self.policy.duration)),
         })
     }
 
@@ -167,11 +167,11 @@ mod tests {
         let mut ejections = five_seconds();
         let mut seconds = Vec::new();
         for _ in 0..70 {
-            let Sentence::Ejected(ejection) = ejections.judge(&ready[0], &ready) else {
+            let EjectionDecision::Ejected(ejection) = ejections.decide(&ready[0], &ready) else {
                 panic!("not ejected after {seconds:?}");
             };
             seconds.push(ejection.lasts.as_secs());
-            assert_eq!(ejections.judge(&ready[0], &ready), Sentence::OldNews);
+            assert_eq!(ejections.decide(&ready[0], &ready), EjectionDecision::Stale);
             assert!(ejections.end(ejection.number));
             assert!(!ejections.end(ejection.number));
         }
@@ -181,23 +181,26 @@ mod tests {
 
     #[test]
     fn never_are_more_than_half_of_the_ready_ones_ejected() {
-        for (replicas, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3)] {
+        for (replicas, max) in [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3)] {
             let names: Vec<String> = (0..replicas).map(|n| format!("S{n}")).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let ready = ids(&names);
             let mut ejections = five_seconds();
-            let sentences = ready.iter().map(|id| ejections.judge(id, &ready));
-            let ejected = sentences.filter_map(|sentence| match sentence {
-                Sentence::Ejected(ejection) => Some(ejection.number),
+            let decisions = ready.iter().map(|id| ejections.decide(id, &ready));
+            let ejected = decisions.filter_map(|decision| match decision {
+                EjectionDecision::Ejected(ejection) => Some(ejection.number),
                 _ => None,
             });
             let ejected: Vec<u64> = ejected.collect();
-            assert_eq!(ejected.len(), most, "of {replicas}");
+            assert_eq!(ejected.len(), max, "of {replicas}");
             // A place that is free again goes to the next who fails.
-            if most > 0 {
+            if max > 0 {
                 assert!(ejections.end(ejected[0]));
-                let next = ejections.judge(&ready[replicas - 1], &ready);
-                assert!(matches!(next, Sentence::Ejected(_)), "of {replicas}");
+                let next = ejections.decide(&ready[replicas - 1], &ready);
+                assert!(
+                    matches!(next, EjectionDecision::Ejected(_)),
+                    "of {replicas}"
+                );
             }
         }
     }
@@ -206,9 +209,12 @@ mod tests {
     fn who_has_left_frees_its_place_and_its_successor_starts_afresh() {
         let ready = ids(&["S1", "S2", "S3"]);
         let mut ejections = five_seconds();
-        let first = ejections.judge(&ready[0], &ready);
+        let first = ejections.decide(&ready[0], &ready);
         assert_eq!(first, ejected(1, 5));
-        assert_eq!(ejections.judge(&ready[1], &ready), Sentence::Spared);
+        assert_eq!(
+            ejections.decide(&ready[1], &ready),
+            EjectionDecision::MaxEjected
+        );
         let successor = InstanceId {
             generation: 2,
             ..ready[0].clone()
@@ -216,25 +222,25 @@ mod tests {
         let now = [successor.clone(), ready[1].clone(), ready[2].clone()];
         let freed = ejections.forget_all_but(|id| now.contains(id));
         assert_eq!(freed, [ready[0].clone()]);
-        assert_eq!(ejections.judge(&ready[0], &now), Sentence::OldNews);
-        assert_eq!(ejections.judge(&successor, &now), ejected(2, 5));
+        assert_eq!(ejections.decide(&ready[0], &now), EjectionDecision::Stale);
+        assert_eq!(ejections.decide(&successor, &now), ejected(2, 5));
         // The end of the first ejection is not the second one's.
         assert!(!ejections.end(1));
-        assert_eq!(ejections.judge(&successor, &now), Sentence::OldNews);
+        assert_eq!(ejections.decide(&successor, &now), EjectionDecision::Stale);
     }
 
     #[test]
     fn who_was_off_the_ring_for_a_while_is_not_ejected_any_more() {
         let ready = ids(&["S1", "S2"]);
         let mut ejections = five_seconds();
-        assert_eq!(ejections.judge(&ready[0], &ready), ejected(1, 5));
+        assert_eq!(ejections.decide(&ready[0], &ready), ejected(1, 5));
         ejections.forget_all_but(|id| *id == ready[1]);
         assert!(!ejections.end(1));
-        assert_eq!(ejections.judge(&ready[0], &ready), ejected(2, 5));
+        assert_eq!(ejections.decide(&ready[0], &ready), ejected(2, 5));
     }
 
-    fn ejected(number: u64, seconds: u64) -> Sentence {
-        Sentence::Ejected(Ejection {
+    fn ejected(number: u64, seconds: u64) -> EjectionDecision {
+        EjectionDecision::Ejected(Ejection {
             number,
             lasts: Duration::from_secs(seconds),
         })

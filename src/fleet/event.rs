@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::change::{ChangeError, Ticket};
+use super::change::{ChangeError, ChangeId};
 use super::instance::{Exit, InstanceId, LaunchOrder};
 use crate::ring::{Member, ReplicaName};
 
@@ -32,12 +32,12 @@ pub enum Event {
         exit: Exit,
     },
     /// An instance answers heartbeats (a flip, not a beat).
-    Answered {
+    BecameHealthy {
         /// Which.
         id: InstanceId,
     },
     /// An instance has missed so many heartbeats that it counts as hung.
-    FellSilent {
+    BecameUnresponsive {
         /// Which.
         id: InstanceId,
     },
@@ -69,7 +69,7 @@ pub enum Event {
         replica: ReplicaName,
     },
     /// A request's connection to an instance was refused.
-    Refused {
+    ConnectionRefused {
         /// Which.
         id: InstanceId,
     },
@@ -92,7 +92,7 @@ pub enum Event {
     },
     /// Another balancer was first: its instance has the name that ours was to have. The
     /// launch is over.
-    Overtaken {
+    LaunchPreempted {
         /// What was to be started.
         id: InstanceId,
         /// The generation of what runs.
@@ -102,14 +102,14 @@ pub enum Event {
     },
     /// An instance that nobody here asked for plays a replica: another balancer has
     /// started it.
-    Appeared {
+    Discovered {
         /// What it was started as.
         order: LaunchOrder,
         /// Where it listens, or will.
         endpoint: SocketAddr,
     },
     /// Another balancer removes the replica that this instance plays, and stops it.
-    Disowned {
+    RemovedElsewhere {
         /// Which.
         id: InstanceId,
     },
@@ -175,7 +175,7 @@ pub enum Step {
     },
     /// An instance has died, or is given up and about to be killed: keep what is known of
     /// it. Comes before it is unwatched, stopped or succeeded, and once an instance.
-    Mourn {
+    RecordDeath {
         /// Which.
         id: InstanceId,
         /// The first sign of it.
@@ -193,7 +193,7 @@ pub enum Step {
     },
     /// Let other balancers know that the replica is removed, before its instance ends: they
     /// would take its end for a death, and start it again.
-    Disown {
+    AnnounceRemoval {
         /// Which.
         id: InstanceId,
     },
@@ -206,17 +206,17 @@ pub enum Step {
         grace: Duration,
     },
     /// Answer a request for a change.
-    Answer {
+    Reply {
         /// Whose.
-        ticket: Ticket,
+        change_id: ChangeId,
         /// The desired replicas after the change, or why there was none.
         outcome: Result<Vec<ReplicaName>, ChangeError>,
     },
     /// Tell the operator.
-    Report {
+    Warn {
         /// About whom.
         replica: ReplicaName,
         /// What is the matter.
-        trouble: String,
+        message: String,
     },
 }

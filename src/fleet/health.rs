@@ -34,11 +34,11 @@ pub struct HealthTracker {
     /// Heartbeats in a row without any answer.
     missed: u32,
     answers: u32,
-    verdict: Verdict,
+    state: HealthState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum HealthState {
     /// It has never been up.
     Fresh,
     Up,
@@ -48,7 +48,7 @@ enum Verdict {
 
 /// A change of mind about an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flip {
+pub enum HealthTransition {
     /// It answers well.
     Up,
     /// It answers, but not well.
@@ -66,12 +66,12 @@ impl HealthTracker {
             failed: 0,
             missed: 0,
             answers: 0,
-            verdict: Verdict::Fresh,
+            state: HealthState::Fresh,
         }
     }
 
-    /// Takes one heartbeat's outcome in; says so if it changes the verdict.
-    pub fn record(&mut self, outcome: ProbeOutcome) -> Option<Flip> {
+    /// Takes one heartbeat's outcome in; says so if it changes the state.
+    pub fn record(&mut self, outcome: ProbeOutcome) -> Option<HealthTransition> {
         match outcome {
             ProbeOutcome::Good => {
                 (self.failed, self.missed) = (0, 0);
@@ -87,46 +87,47 @@ impl HealthTracker {
                 self.missed = self.missed.saturating_add(1);
             }
         }
-        let (verdict, flip) = self.judge(outcome)?;
-        self.verdict = verdict;
-        Some(flip)
+        let (state, transition) = self.next_state(outcome)?;
+        self.state = state;
+        Some(transition)
     }
 
-    fn judge(&self, outcome: ProbeOutcome) -> Option<(Verdict, Flip)> {
+    fn next_state(&self, outcome: ProbeOutcome) -> Option<(HealthState, HealthTransition)> {
         let is_silent = self.missed >= self.failures;
-        match (self.verdict, outcome) {
-            (Verdict::Up, ProbeOutcome::Good) => None,
+        match (self.state, outcome) {
+            (HealthState::Up, ProbeOutcome::Good) => None,
             (_, ProbeOutcome::Good) => {
-                (self.answers >= self.successes).then_some((Verdict::Up, Flip::Up))
+                (self.answers >= self.successes).then_some((HealthState::Up, HealthTransition::Up))
             }
-            (Verdict::Fresh | Verdict::Silent, ProbeOutcome::Missed)
-            | (Verdict::Fresh | Verdict::Unready, ProbeOutcome::Bad) => None,
-            (Verdict::Up | Verdict::Unready, ProbeOutcome::Missed) if is_silent => {
-                Some((Verdict::Silent, Flip::Down))
+            (HealthState::Fresh | HealthState::Silent, ProbeOutcome::Missed)
+            | (HealthState::Fresh | HealthState::Unready, ProbeOutcome::Bad) => None,
+            (HealthState::Up | HealthState::Unready, ProbeOutcome::Missed) if is_silent => {
+                Some((HealthState::Silent, HealthTransition::Down))
             }
-            (Verdict::Unready, ProbeOutcome::Missed) => None,
+            (HealthState::Unready, ProbeOutcome::Missed) => None,
             // It answered at least one of the heartbeats that failed.
-            (Verdict::Up, _) => {
-                (self.failed >= self.failures).then_some((Verdict::Unready, Flip::Unready))
-            }
+            (HealthState::Up, _) => (self.failed >= self.failures)
+                .then_some((HealthState::Unready, HealthTransition::Unready)),
             // What hung is alive.
-            (Verdict::Silent, ProbeOutcome::Bad) => Some((Verdict::Unready, Flip::Unready)),
+            (HealthState::Silent, ProbeOutcome::Bad) => {
+                Some((HealthState::Unready, HealthTransition::Unready))
+            }
         }
     }
 
-    /// Whether the last verdict was `up`.
+    /// Whether the last state was `up`.
     pub fn is_up(&self) -> bool {
-        self.verdict == Verdict::Up
+        self.state == HealthState::Up
     }
 
-    /// Whether the last verdict was `unready`.
+    /// Whether the last state was `unready`.
     pub fn is_unready(&self) -> bool {
-        self.verdict == Verdict::Unready
+        self.state == HealthState::Unready
     }
 
-    /// Whether any verdict has been `up`.
+    /// Whether any state has been `up`.
     pub fn was_up(&self) -> bool {
-        self.verdict != Verdict::Fresh
+        self.state != HealthState::Fresh
     }
 
     /// Whether the last heartbeat was not answered well, or too few have been since one was not.
@@ -139,7 +140,7 @@ impl HealthTracker {
 mod tests {
     use super::*;
 
-    /// One letter a beat: `.` answered, `b` answered badly, `x` missed; a flip is noted behind
+    /// One letter a beat: `.` answered, `b` answered badly, `x` missed; a transition is noted behind
     /// its beat.
     fn story(failures: u32, successes: u32, beats: &str) -> String {
         let mut tracker = HealthTracker::new(failures, successes);
@@ -152,9 +153,9 @@ mod tests {
                 _ => ProbeOutcome::Missed,
             };
             match tracker.record(outcome) {
-                Some(Flip::Up) => out.push('U'),
-                Some(Flip::Unready) => out.push('N'),
-                Some(Flip::Down) => out.push('D'),
+                Some(HealthTransition::Up) => out.push('U'),
+                Some(HealthTransition::Unready) => out.push('N'),
+                Some(HealthTransition::Down) => out.push('D'),
                 None => {}
             }
         }

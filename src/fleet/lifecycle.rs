@@ -1,35 +1,35 @@
 //! The life of one replica.
 //!
 //! ```text
-//!                 +------------------------- back-off over -------------------+
-//!                 v                                                           |
-//!   desired -> Launching --started--> Probing --first good heartbeat--> Ready |
-//!                 |                      |                                |   |
-//!                 | failed               | died, or too late              |   |
-//!                 v                      v                                |   |
-//!              Waiting <------------ Clearing <--- silent, refused -------+   |
-//!                 ^  |                   (evicted first, stopped second)  |   |
-//!                 |  +--------------------------------------------------------+
-//!                 +------------------------ died ------------------------+
+//!                  +------------------------- back-off over -------------------+
+//!                  v                                                           |
+//!   desired -> Launching --started--> Probing --first good heartbeat--> Ready  |
+//!                  |                     |                                |    |
+//!                  | failed              | died, or too late              |    |
+//!                  v                     v                                |    |
+//!              BackingOff <---------- Stopping <--- hung, refused --------+    |
+//!                  ^  |                  (evicted first, stopped second)  |    |
+//!                  |  +---------------------------------------------------|----+
+//!                  +------------------------ died ------------------------+
 //!
 //!   Ready --answers badly--> Unready --answers well--> Ready, the same instance
 //!                              |
-//!                              +--silent--> Hung (and back if it answers)
-//!                              +--dies, refuses, or its time is over--> Clearing or Waiting
+//!                              +--does not answer--> Hung (and back if it answers)
+//!                              +--dies, refuses, or times out--> Stopping or BackingOff
 //!
-//!   Ready --silent--> Hung --answers again--> Ready, the same instance
-//!                      |
-//!                      +--dies, refuses, or mercy is over--> Clearing or Waiting
+//!   Ready --does not answer--> Hung --answers again--> Ready, the same instance
+//!                                |
+//!                                +--dies, refuses, or times out--> Stopping or BackingOff
 //!
-//!   removed on request:  Ready -> Draining -> forgotten, its instance departs
+//!   removed on request:  Ready -> Draining -> forgotten, its instance is stopped
 //! ```
 //!
-//! What is left of a replica that is gone is a matter of [`super::departures`].
+//! What is left of a replica that is gone is a matter of [`super::stopping_instances`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::backoff::{Backoff, FORGIVEN_AFTER};
+use super::backoff::{BACKOFF_RESET_AFTER, Backoff};
 use super::instance::{Exit, InstanceId, LaunchOrder};
 use crate::ring::{Member, ReplicaName, Weight};
 
@@ -80,12 +80,12 @@ pub enum Phase {
         until: Time,
     },
     /// It is off the ring, and its instance is being stopped so that another can take over.
-    Clearing {
+    Stopping {
         /// How long it had been ready.
         healthy_for: Duration,
     },
     /// It is started again at `until`.
-    Waiting {
+    BackingOff {
         /// When.
         until: Time,
     },
@@ -123,7 +123,7 @@ pub struct Replica {
     pub generation: u64,
     /// The generations that the runtime has started and not cleared away since: the one
     /// above, if it got that far, or what an older one left behind.
-    pub remains: Vec<u64>,
+    pub leftover_generations: Vec<u64>,
     /// Where it is in its life.
     pub phase: Phase,
     /// Whether it is on the ring's member list (not: whether it is ready).
@@ -136,7 +136,7 @@ pub struct Replica {
     /// Why it could not be started or is not ready, until it is.
     pub last_error: Option<String>,
     /// What the operator has been told since it was ready last.
-    pub told: Vec<String>,
+    pub reported: Vec<String>,
     /// Why its last heartbeat failed, while it has had no good one.
     pub probe_failure: Option<String>,
     /// The last verdict of its heartbeats is good.
@@ -147,7 +147,7 @@ pub struct Replica {
     /// since.
     pub replaces_unready: bool,
     /// The runtime could not start it when it was asked last.
-    pub never_ran: bool,
+    pub last_launch_failed: bool,
 }
 
 impl Replica {
@@ -158,18 +158,18 @@ impl Replica {
             weight: Weight::default(),
             ordinal,
             generation: 0,
-            remains: Vec::new(),
+            leftover_generations: Vec::new(),
             phase: Phase::Launching { exited: None },
             member: false,
             leaving: false,
             backoff: Backoff::default(),
             last_error: None,
-            told: Vec::new(),
+            reported: Vec::new(),
             probe_failure: None,
             answers_well: false,
             unhealthy: false,
             replaces_unready: false,
-            never_ran: false,
+            last_launch_failed: false,
         }
     }
 
@@ -224,8 +224,8 @@ impl Replica {
             Phase::Ready { .. } => "ready",
             Phase::Unready { .. } => "unready",
             Phase::Hung { .. } => "hung",
-            Phase::Clearing { .. } => "restarting",
-            Phase::Waiting { .. } => "waiting",
+            Phase::Stopping { .. } => "restarting",
+            Phase::BackingOff { .. } => "waiting",
         }
     }
 
@@ -253,7 +253,7 @@ impl Replica {
     /// When this replica wants to be looked at again, if time alone moves it on.
     pub fn wakes_at(&self) -> Option<Time> {
         match self.phase {
-            Phase::Waiting { until } | Phase::Hung { until, .. } => Some(until),
+            Phase::BackingOff { until } | Phase::Hung { until, .. } => Some(until),
             Phase::Probing {
                 deadline, warn_at, ..
             } => {
@@ -262,11 +262,11 @@ impl Replica {
             }
             Phase::Unready { until, .. } => until,
             Phase::Ready { since, .. } if self.backoff.has_record() => {
-                Some(since.saturating_add(FORGIVEN_AFTER))
+                Some(since.saturating_add(BACKOFF_RESET_AFTER))
             }
             Phase::Launching { .. }
             | Phase::Ready { .. }
-            | Phase::Clearing { .. }
+            | Phase::Stopping { .. }
             | Phase::Draining => None,
         }
     }

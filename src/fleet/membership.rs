@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::change::{self, Change, ChangeError, Failures, Ticket};
+use super::change::{self, Change, ChangeError, ChangeId, Failures};
 use super::event::Step;
 use super::lifecycle::Phase;
-use super::moves::Farewell;
-use super::names::Dice;
+use super::random_names::SeededRng;
+use super::transitions::StopMode;
 use super::{Fleet, Replica};
 use crate::ring::{ReplicaName, Weight};
 
@@ -16,7 +16,7 @@ const MAX_WAITING: usize = 64;
 /// A change that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub ticket: Ticket,
+    pub change_id: ChangeId,
     pub change: Change,
     pub seed: u64,
 }
@@ -24,7 +24,7 @@ pub(super) struct Request {
 /// The change that is being carried out.
 #[derive(Debug)]
 pub(super) struct Active {
-    ticket: Ticket,
+    change_id: ChangeId,
     kind: Kind,
     /// Whose replicas it is about.
     names: Vec<ReplicaName>,
@@ -35,7 +35,7 @@ pub(super) struct Active {
 enum Kind {
     Adding,
     /// A start failed, and the newcomers are being taken back.
-    TakingBack,
+    RollingBack,
     Removing,
 }
 
@@ -44,7 +44,7 @@ impl Fleet {
     pub(super) fn refusal(&self) -> Option<ChangeError> {
         if !self.policy.spawns {
             Some(ChangeError::FixedFleet)
-        } else if self.stopping {
+        } else if self.shutting_down {
             Some(ChangeError::ShuttingDown)
         } else if self.waiting.len() >= MAX_WAITING {
             Some(ChangeError::Busy(self.waiting.len()))
@@ -55,17 +55,17 @@ impl Fleet {
 
     /// Answers every change that waits or is under way: the balancer stops.
     pub(super) fn refuse_all(&mut self, steps: &mut Vec<Step>) {
-        let under_way = self.active.take().map(|active| active.ticket);
-        let waiting = self.waiting.drain(..).map(|request| request.ticket);
-        let tickets = under_way.into_iter().chain(waiting);
-        steps.extend(tickets.map(|ticket| Step::Answer {
-            ticket,
+        let under_way = self.active.take().map(|active| active.change_id);
+        let waiting = self.waiting.drain(..).map(|request| request.change_id);
+        let change_ids = under_way.into_iter().chain(waiting);
+        steps.extend(change_ids.map(|change_id| Step::Reply {
+            change_id,
             outcome: Err(ChangeError::ShuttingDown),
         }));
     }
 
     /// Brings the change under way to its end if it has got there, and begins the next.
-    pub(super) fn settle(&mut self, steps: &mut Vec<Step>) {
+    pub(super) fn advance_changes(&mut self, steps: &mut Vec<Step>) {
         loop {
             if let Some(active) = self.active.take() {
                 self.active = self.advance(active, steps);
@@ -76,11 +76,11 @@ impl Fleet {
             let Some(request) = self.waiting.pop_front() else {
                 return;
             };
-            let ticket = request.ticket;
+            let change_id = request.change_id;
             match self.begin(request, steps) {
                 Ok(active) => self.active = Some(active),
-                Err(error) => steps.push(Step::Answer {
-                    ticket,
+                Err(error) => steps.push(Step::Reply {
+                    change_id,
                     outcome: Err(error),
                 }),
             }
@@ -88,10 +88,10 @@ impl Fleet {
     }
 
     /// A newcomer could not be started: its change comes to nothing.
-    pub(super) fn blame_start(&mut self, name: ReplicaName, reason: String) {
+    pub(super) fn note_start_failure(&mut self, name: ReplicaName, reason: String) {
         if let Some(active) = &mut self.active {
             active.failures.0.push((name, reason));
-            active.kind = Kind::TakingBack;
+            active.kind = Kind::RollingBack;
         }
     }
 
@@ -102,20 +102,20 @@ impl Fleet {
     }
 
     /// An instance could not be stopped, which whoever asked for that should know.
-    pub(super) fn blame_stop(&mut self, name: &ReplicaName, reason: &str) {
+    pub(super) fn note_stop_failure(&mut self, name: &ReplicaName, reason: &str) {
         if let Some(active) = &mut self.active
             && active.names.contains(name)
         {
             let reason = match active.kind {
                 Kind::Removing => reason.to_owned(),
-                Kind::Adding | Kind::TakingBack => format!("cannot be stopped again: {reason}"),
+                Kind::Adding | Kind::RollingBack => format!("cannot be stopped again: {reason}"),
             };
             active.failures.0.push((name.clone(), reason));
         }
     }
 
     fn begin(&mut self, request: Request, steps: &mut Vec<Step>) -> Result<Active, ChangeError> {
-        let mut dice = Dice::new(request.seed);
+        let mut rng = SeededRng::new(request.seed);
         let (kind, names) = match request.change {
             Change::Add {
                 n,
@@ -123,7 +123,7 @@ impl Fleet {
                 weights,
             } => {
                 let present: HashSet<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
-                let names = change::choose_newcomers(n, &hostnames, &present, &mut dice)?;
+                let names = change::choose_newcomers(n, &hostnames, &present, &mut rng)?;
                 let weights = change::read_weights(&weights, &hostnames)?;
                 let weight_of =
                     |name: &ReplicaName| weights.get(name.as_str()).copied().unwrap_or_default();
@@ -133,20 +133,20 @@ impl Fleet {
                 self.ring
                     .check_limits(self.replicas.len() + names.len(), total_weight)?;
                 for name in &names {
-                    self.enlist(name.clone(), weight_of(name));
+                    self.add_replica(name.clone(), weight_of(name));
                     self.launch(self.replicas.len() - 1, steps);
                 }
                 (Kind::Adding, names)
             }
             Change::Remove { n, hostnames } => {
-                let names = change::choose_leavers(n, &hostnames, &self.roster(), &mut dice)?;
+                let names = change::choose_leavers(n, &hostnames, &self.desired(), &mut rng)?;
                 steps.push(Step::Leave(names.clone()));
-                self.dismiss_all(&names, Farewell::AfterDraining, steps);
+                self.remove_all(&names, StopMode::AfterDraining, steps);
                 (Kind::Removing, names)
             }
         };
         Ok(Active {
-            ticket: request.ticket,
+            change_id: request.change_id,
             kind,
             names,
             failures: Failures::default(),
@@ -155,43 +155,45 @@ impl Fleet {
 
     /// Gives the change back if it has not come to its end, and answers it otherwise.
     fn advance(&mut self, active: Active, steps: &mut Vec<Step>) -> Option<Active> {
-        if active.kind == Kind::TakingBack {
-            self.dismiss_all(&active.names, Farewell::AtOnce, steps);
+        if active.kind == Kind::RollingBack {
+            self.remove_all(&active.names, StopMode::AtOnce, steps);
         }
         let done = match active.kind {
             Kind::Adding => active.names.iter().all(|name| self.is_ready(name)),
-            Kind::TakingBack | Kind::Removing => active.names.iter().all(|name| self.is_gone(name)),
+            Kind::RollingBack | Kind::Removing => {
+                active.names.iter().all(|name| self.is_gone(name))
+            }
         };
         if !done {
             return Some(active);
         }
         let outcome = match active.kind {
             Kind::Adding => {
-                self.welcome(&active.names, steps);
-                Ok(self.roster())
+                self.admit_newcomers(&active.names, steps);
+                Ok(self.desired())
             }
-            Kind::TakingBack => Err(ChangeError::StartFailed(active.failures)),
+            Kind::RollingBack => Err(ChangeError::StartFailed(active.failures)),
             Kind::Removing if !active.failures.0.is_empty() => {
                 Err(ChangeError::StopFailed(active.failures))
             }
-            Kind::Removing => Ok(self.roster()),
+            Kind::Removing => Ok(self.desired()),
         };
-        steps.push(Step::Answer {
-            ticket: active.ticket,
+        steps.push(Step::Reply {
+            change_id: active.change_id,
             outcome,
         });
         None
     }
 
-    pub(super) fn dismiss_all(
+    pub(super) fn remove_all(
         &mut self,
         names: &[ReplicaName],
-        farewell: Farewell,
+        mode: StopMode,
         steps: &mut Vec<Step>,
     ) {
         for name in names {
             if let Some(index) = self.index_of(name) {
-                self.dismiss(index, farewell, steps);
+                self.begin_removal(index, mode, steps);
             }
         }
     }
@@ -203,11 +205,11 @@ impl Fleet {
 
     /// Whether nothing is left of a replica, its instances included.
     fn is_gone(&self, name: &ReplicaName) -> bool {
-        self.index_of(name).is_none() && !self.departures.iter().any(|d| d.is_of(name))
+        self.index_of(name).is_none() && !self.stopping_instances.iter().any(|d| d.is_of(name))
     }
 
     /// The newcomers are ready: they join the ring, all at once.
-    fn welcome(&mut self, names: &[ReplicaName], steps: &mut Vec<Step>) {
+    fn admit_newcomers(&mut self, names: &[ReplicaName], steps: &mut Vec<Step>) {
         let mut members = Vec::new();
         let mut admissions = Vec::new();
         for replica in &mut self.replicas {
@@ -225,7 +227,7 @@ impl Fleet {
     }
 
     /// Puts a newcomer on the list of replicas.
-    pub(super) fn enlist(&mut self, name: ReplicaName, weight: Weight) {
+    pub(super) fn add_replica(&mut self, name: ReplicaName, weight: Weight) {
         self.replicas.push(Replica {
             weight,
             ..Replica::newcomer(name, self.next_ordinal)

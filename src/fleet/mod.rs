@@ -15,59 +15,59 @@
 
 mod adoption;
 mod backoff;
-mod cadence;
 mod change;
 mod death_hint;
-mod departures;
 mod ejections;
 mod event;
 mod expectation;
 mod generations;
-mod hang;
+mod handlers;
 mod health;
 mod instance;
 mod lifecycle;
 mod membership;
-mod moves;
-mod names;
-mod neighbours;
 mod probe_failure;
+mod probe_schedule;
+mod random_names;
 mod record;
 mod record_definition;
 mod record_merge;
 mod relocation;
-mod reports;
+mod shared_fleet;
 mod slow_start;
-mod slow_to_start;
+mod start_warning;
+mod stopping;
 #[cfg(test)]
 mod tests;
+mod transitions;
 mod unready;
+mod unresponsive;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use backoff::{Backoff, RestartLimit};
-pub use cadence::Cadence;
-pub use change::{Change, ChangeError, Failures, MAX_REPLICAS, Ticket};
+pub use change::{Change, ChangeError, ChangeId, Failures, MAX_REPLICAS};
 pub use death_hint::death_hint;
-pub use ejections::{Ejection, EjectionPolicy, Ejections, OutlierOn, Sentence};
+pub use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 pub use event::{Event, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
-pub use health::{Flip, HealthTracker, ProbeOutcome};
+pub use health::{HealthTracker, HealthTransition, ProbeOutcome};
 pub use instance::{Exit, Found, InstanceId, LaunchOrder};
 pub use lifecycle::{Phase, ReplicaStatus, Time};
 pub use probe_failure::ProbeFailure;
+pub use probe_schedule::ProbeSchedule;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 pub use record_definition::Definition;
 pub use record_merge::{Difference, RecordChange};
 pub use slow_start::{serves as serves_slot, share as share_served};
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
-use departures::Departure;
 use generations::Generations;
 use lifecycle::Replica;
 use membership::{Active, Request};
-use moves::Farewell;
+use stopping::StoppingInstance;
+use transitions::StopMode;
 
 /// The first sign of a death that a request finds.
 pub const REFUSES_CONNECTIONS: &str = "refuses connections";
@@ -80,7 +80,7 @@ pub struct Policy {
     /// The time between SIGTERM and SIGKILL for an instance that is asked to go.
     pub stop_grace: Duration,
     /// How long an instance that hangs may take to come back before it is replaced.
-    pub hang_mercy: Duration,
+    pub hang_timeout: Duration,
     /// How long an instance may be unready before it is replaced; none: for ever.
     pub unready_timeout: Option<Duration>,
     /// So many deaths make a replica degraded.
@@ -97,12 +97,12 @@ pub struct Fleet {
     ring: RingSpec,
     /// In the order of joining.
     replicas: Vec<Replica>,
-    departures: Vec<Departure>,
+    stopping_instances: Vec<StoppingInstance>,
     generations: Generations,
     next_ordinal: u64,
     active: Option<Active>,
     waiting: VecDeque<Request>,
-    stopping: bool,
+    shutting_down: bool,
 }
 
 impl Fleet {
@@ -120,16 +120,16 @@ impl Fleet {
             policy,
             ring: RingSpec::default(),
             replicas: Vec::new(),
-            departures: Vec::new(),
+            stopping_instances: Vec::new(),
             generations: Generations::default(),
             next_ordinal: 1,
             active: None,
             waiting: VecDeque::new(),
-            stopping: false,
+            shutting_down: false,
         };
         let mut steps = Vec::new();
         if found.is_empty() {
-            fleet.found(desired, &mut steps);
+            fleet.bootstrap(desired, &mut steps);
         } else {
             fleet.adopt(desired, found, now, &mut steps);
         }
@@ -137,7 +137,7 @@ impl Fleet {
     }
 
     /// The desired replicas, in the order of joining.
-    pub fn roster(&self) -> Vec<ReplicaName> {
+    pub fn desired(&self) -> Vec<ReplicaName> {
         let desired = self.replicas.iter().filter(|r| r.is_desired());
         desired.map(|r| r.name.clone()).collect()
     }
@@ -175,21 +175,24 @@ impl Fleet {
         let replicas =
             replicas.filter(|r| may_replace || !matches!(r.phase, Phase::Unready { .. }));
         let replicas = replicas.filter_map(Replica::wakes_at);
-        let departures = self.departures.iter().filter_map(Departure::wakes_at);
-        replicas.chain(departures).min()
+        let stopping_instances = self
+            .stopping_instances
+            .iter()
+            .filter_map(StoppingInstance::wakes_at);
+        replicas.chain(stopping_instances).min()
     }
 
     /// Whether [`Fleet::shut_down`] or [`Fleet::hand_over`] has been asked for, and nothing is
     /// left to be stopped.
     pub fn is_shut_down(&self) -> bool {
-        self.stopping && self.replicas.is_empty() && self.departures.is_empty()
+        self.shutting_down && self.replicas.is_empty() && self.stopping_instances.is_empty()
     }
 
     /// Whether the runtime could not start a replica when it was asked last: then there is
     /// nothing new in its being asked again.
-    pub fn could_not_start(&self, name: &ReplicaName) -> bool {
+    pub fn last_launch_failed(&self, name: &ReplicaName) -> bool {
         let replica = self.replicas.iter().find(|r| r.name == *name);
-        replica.is_some_and(|r| r.never_ran)
+        replica.is_some_and(|r| r.last_launch_failed)
     }
 
     /// How often in a row a replica has died without having been healthy in between.
@@ -198,34 +201,34 @@ impl Fleet {
         replica.map_or(0, |r| r.backoff.deaths_in_a_row())
     }
 
-    /// Asks for a change of membership. Exactly one [`Step::Answer`] with this ticket
+    /// Asks for a change of membership. Exactly one [`Step::Reply`] with this change_id
     /// follows, now or after later events. `seed` decides what the request leaves to
     /// chance.
-    pub fn request(&mut self, ticket: Ticket, change: Change, seed: u64) -> Vec<Step> {
+    pub fn request(&mut self, change_id: ChangeId, change: Change, seed: u64) -> Vec<Step> {
         let mut steps = Vec::new();
         match self.refusal() {
-            Some(error) => steps.push(Step::Answer {
-                ticket,
+            Some(error) => steps.push(Step::Reply {
+                change_id,
                 outcome: Err(error),
             }),
             None => self.waiting.push_back(Request {
-                ticket,
+                change_id,
                 change,
                 seed,
             }),
         }
-        self.settle(&mut steps);
+        self.advance_changes(&mut steps);
         steps
     }
 
     /// Stops every instance. Changes that wait or are under way are answered with an error.
     pub fn shut_down(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
-        self.stopping = true;
+        self.shutting_down = true;
         self.refuse_all(&mut steps);
         if self.policy.spawns {
             let names: Vec<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
-            self.dismiss_all(&names, Farewell::AtOnce, &mut steps);
+            self.remove_all(&names, StopMode::AtOnce, &mut steps);
         } else {
             // Servers that somebody else runs go on without us.
             let watched = self.replicas.drain(..).filter(Replica::is_watched);
@@ -241,8 +244,8 @@ impl Fleet {
             Event::Launched { id, endpoint } => self.launched(&id, endpoint, now, &mut steps),
             Event::LaunchFailed { id, reason } => self.launch_failed(&id, reason, now, &mut steps),
             Event::Exited { id, exit } => self.exited(&id, exit, now, &mut steps),
-            Event::Answered { id } => self.answered(&id, now, &mut steps),
-            Event::FellSilent { id } => self.fell_silent(&id, now, &mut steps),
+            Event::BecameHealthy { id } => self.became_healthy(&id, now, &mut steps),
+            Event::BecameUnresponsive { id } => self.became_unresponsive(&id, now, &mut steps),
             Event::BecameUnready { id, reason } => {
                 self.became_unready(&id, reason, now, &mut steps);
             }
@@ -251,15 +254,19 @@ impl Fleet {
                 self.healthcheck_changed(&id, healthy, now, &mut steps);
             }
             Event::NameFreed { replica } => self.name_freed(&replica, &mut steps),
-            Event::Refused { id } => self.unresponsive(&id, REFUSES_CONNECTIONS, now, &mut steps),
+            Event::ConnectionRefused { id } => {
+                self.unresponsive(&id, REFUSES_CONNECTIONS, now, &mut steps)
+            }
             Event::Drained { id } => self.drained(&id, &mut steps),
             Event::Stopped { id } => self.stopped(&id, now, &mut steps),
             Event::StopFailed { id, reason } => self.stop_failed(&id, &reason, now, &mut steps),
-            Event::Overtaken { id, by, endpoint } => {
-                self.overtaken(&id, by, endpoint, now, &mut steps);
+            Event::LaunchPreempted { id, by, endpoint } => {
+                self.launch_preempted(&id, by, endpoint, now, &mut steps);
             }
-            Event::Appeared { order, endpoint } => self.appeared(order, endpoint, now, &mut steps),
-            Event::Disowned { id } => self.disowned(&id, now, &mut steps),
+            Event::Discovered { order, endpoint } => {
+                self.discovered(order, endpoint, now, &mut steps)
+            }
+            Event::RemovedElsewhere { id } => self.removed_elsewhere(&id, now, &mut steps),
             Event::Relocated {
                 replica,
                 endpoint,
@@ -269,16 +276,16 @@ impl Fleet {
             Event::Tick => self.tick(now, &mut steps),
         }
         self.replace_unready(now, &mut steps);
-        self.settle(&mut steps);
+        self.advance_changes(&mut steps);
         steps
     }
 
     /// Starts from nothing.
-    fn found(&mut self, desired: &[Member], steps: &mut Vec<Step>) {
+    fn bootstrap(&mut self, desired: &[Member], steps: &mut Vec<Step>) {
         for Member { name, weight } in desired {
             // A name given twice is one replica.
             if self.index_of(name).is_none() {
-                self.enlist(name.clone(), *weight);
+                self.add_replica(name.clone(), *weight);
             }
         }
         for replica in &mut self.replicas {

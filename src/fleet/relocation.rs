@@ -19,7 +19,7 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
-        let Some(index) = self.index_of(name).filter(|_| !self.stopping) else {
+        let Some(index) = self.index_of(name).filter(|_| !self.shutting_down) else {
             return;
         };
         let replica = &self.replicas[index];
@@ -58,7 +58,7 @@ impl Fleet {
                 steps.push(Step::Unwatch { id });
                 match endpoint {
                     Some(endpoint) => self.probe_next_generation(index, endpoint, now, steps),
-                    None => self.start_again(index, healthy_for, now, steps),
+                    None => self.restart(index, healthy_for, now, steps),
                 }
             }
             (Phase::Probing { .. } | Phase::Ready { .. }, Some(endpoint)) => {
@@ -70,7 +70,7 @@ impl Fleet {
                 self.failed_to_start(index, reason.to_owned(), now, steps);
             }
             // Its name had no address when it was to be started.
-            (Phase::Waiting { .. }, Some(endpoint)) if !self.policy.spawns => {
+            (Phase::BackingOff { .. }, Some(endpoint)) if !self.policy.spawns => {
                 self.probe_next_generation(index, endpoint, now, steps);
             }
             _ => {}
@@ -87,9 +87,9 @@ impl Fleet {
     ) {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);
-        replica.never_ran = false;
+        replica.last_launch_failed = false;
         replica.forget_health();
-        replica.remains = vec![replica.generation];
+        replica.leftover_generations = vec![replica.generation];
         self.probe(index, endpoint, now, steps);
     }
 }

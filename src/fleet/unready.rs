@@ -127,7 +127,7 @@ impl Fleet {
 
     /// Replaces the replica whose time as an unready one was over first, if that is allowed.
     pub(super) fn replace_unready(&mut self, now: Time, steps: &mut Vec<Step>) {
-        let (Some(timeout), false) = (self.policy.unready_timeout, self.stopping) else {
+        let (Some(timeout), false) = (self.policy.unready_timeout, self.shutting_down) else {
             return;
         };
         let due = self.replicas.iter().enumerate();
@@ -156,10 +156,10 @@ impl Fleet {
             id: id.clone(),
             reason: cause.clone(),
         });
-        self.mourn(index, &cause, None, steps);
+        self.record_death(index, &cause, None, steps);
         steps.push(Step::Unwatch { id });
         // It is alive, and may finish what it holds.
         let grace = self.policy.stop_grace;
-        self.clear(index, healthy_for, grace, steps);
+        self.stop_for_restart(index, healthy_for, grace, steps);
     }
 }

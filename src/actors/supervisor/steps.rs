@@ -65,7 +65,7 @@ impl Supervisor {
                     let unready = MarkUnready { id, endpoint };
                     ring_has_it.push(ring_future(self.ring.mark_unready.send(unready)));
                 }
-                Step::Mourn { id, cause, exit } => {
+                Step::RecordDeath { id, cause, exit } => {
                     mourning.push(self.mourn(id, &cause, exit, ctx));
                 }
                 Step::Watch { id, endpoint } => {
@@ -80,12 +80,12 @@ impl Supervisor {
                         prober.unwatch.do_send(UnwatchInstance(id));
                     }
                 }
-                Step::Report { replica, trouble } => warn!("{replica}: {trouble}"),
+                Step::Warn { replica, message } => warn!("{replica}: {message}"),
                 Step::Launch(_)
-                | Step::Disown { .. }
+                | Step::AnnounceRemoval { .. }
                 | Step::Drain { .. }
                 | Step::Stop { .. }
-                | Step::Answer { .. } => {
+                | Step::Reply { .. } => {
                     later.push(step);
                 }
             }
@@ -132,7 +132,7 @@ impl Supervisor {
                     Event::Drained { id }
                 });
             }
-            Step::Disown { id } => {
+            Step::AnnounceRemoval { id } => {
                 ctx.spawn(self.runtime.disown(id).into_actor(self));
             }
             Step::Stop { id, grace } => {
@@ -149,9 +149,9 @@ impl Supervisor {
                     }
                 });
             }
-            Step::Answer { ticket, outcome } => {
+            Step::Reply { change_id, outcome } => {
                 let outcome = outcome.map_err(|error| self.explain(error));
-                if let Some(answer) = self.answers.remove(&ticket) {
+                if let Some(answer) = self.answers.remove(&change_id) {
                     let record = Rc::clone(&self.record);
                     let answered = async move {
                         let outcome = match outcome {
@@ -182,7 +182,7 @@ impl Supervisor {
     fn launch(&mut self, order: LaunchOrder, ctx: &mut Context<Self>) {
         if self.runtime.spawns() {
             // Who could not be started is tried again and again: said once.
-            let again = self.fleet.could_not_start(&order.id.replica);
+            let again = self.fleet.last_launch_failed(&order.id.replica);
             let level = if again { Level::Debug } else { Level::Info };
             log!(level, "starting {}", order.id);
         }
@@ -200,7 +200,7 @@ impl Supervisor {
                     endpoint,
                 }) => {
                     let by = theirs.generation;
-                    Event::Overtaken { id, by, endpoint }
+                    Event::LaunchPreempted { id, by, endpoint }
                 }
                 Err(error) => {
                     let reason = error.to_string();

@@ -8,7 +8,7 @@ use super::script::{Line, POLICY, endpoint_of};
 use super::simulation::Run;
 use super::world::{Debt, World};
 use crate::fleet::{
-    Change, Event, Exit, Found, InstanceId, LaunchOrder, Policy, RestartLimit, Ticket,
+    Change, ChangeId, Event, Exit, Found, InstanceId, LaunchOrder, Policy, RestartLimit,
 };
 use crate::ring::{ReplicaName, Weight};
 
@@ -23,7 +23,7 @@ pub struct Chance {
     requests: u32,
     pauses: u32,
     neighbours: u32,
-    tickets: u64,
+    change_ids: u64,
 }
 
 impl Chance {
@@ -36,7 +36,7 @@ impl Chance {
             requests: *choose(&mut rng, &[0, 2, 10, 80]),
             pauses: *choose(&mut rng, &[2, 10, 30]),
             neighbours: *choose(&mut rng, &[0, 0, 5, 40]),
-            tickets: 0,
+            change_ids: 0,
             rng,
         }
     }
@@ -54,7 +54,7 @@ impl Chance {
         let policy = Policy {
             spawns: self.rng.u32(..10) > 0,
             start_timeout: Duration::from_secs(*choose(&mut self.rng, &[1, 10, 120])),
-            hang_mercy: Duration::from_secs(*choose(&mut self.rng, &[0, 1, 10])),
+            hang_timeout: Duration::from_secs(*choose(&mut self.rng, &[0, 1, 10])),
             unready_timeout: choose(&mut self.rng, &[None, Some(1), Some(20), Some(300)])
                 .map(Duration::from_secs),
             restart_limit: RestartLimit {
@@ -108,7 +108,7 @@ impl Chance {
             }
         }
         if self.of_100(self.troubles)
-            && let Some(event) = self.trouble(&run.world)
+            && let Some(event) = self.interference(&run.world)
         {
             return Line::Report(event);
         }
@@ -141,13 +141,13 @@ impl Chance {
                     ..id.clone()
                 };
                 let endpoint = endpoint_of(&theirs);
-                let overtaken = Event::Overtaken {
+                let preempted = Event::LaunchPreempted {
                     id: id.clone(),
                     by,
                     endpoint,
                 };
-                match run.world.allows(&Line::Report(overtaken.clone())) {
-                    true => overtaken,
+                match run.world.allows(&Line::Report(preempted.clone())) {
+                    true => preempted,
                     false => Debt::Launch(id).settled(),
                 }
             }
@@ -155,7 +155,7 @@ impl Chance {
         })
     }
 
-    fn trouble(&mut self, world: &World) -> Option<Event> {
+    fn interference(&mut self, world: &World) -> Option<Event> {
         let ids: Vec<_> = world.instances.keys().collect();
         // The youngest are the interesting ones.
         let youngest = ids.len().saturating_sub(12);
@@ -168,7 +168,7 @@ impl Chance {
                 };
                 Event::Exited { id, exit }
             }
-            2 => Event::Refused { id },
+            2 => Event::ConnectionRefused { id },
             3 | 4 => Event::BecameUnready {
                 id,
                 reason: "status 503".to_owned(),
@@ -181,7 +181,7 @@ impl Chance {
                 id,
                 healthy: self.of_100(20),
             },
-            _ => Event::FellSilent { id },
+            _ => Event::BecameUnresponsive { id },
         };
         let possible = world.allows(&Line::Report(event.clone()));
         possible.then_some(event)
@@ -195,12 +195,12 @@ impl Chance {
             (4, _) => Event::NameFreed {
                 replica: self.name(),
             },
-            (1, Some(id)) => Event::Disowned { id: id.clone() },
+            (1, Some(id)) => Event::RemovedElsewhere { id: id.clone() },
             _ => {
                 let Found { mut order, .. } = self.found();
                 order.id.generation += self.rng.u64(..20);
                 let endpoint = endpoint_of(&order.id);
-                Event::Appeared { order, endpoint }
+                Event::Discovered { order, endpoint }
             }
         }
     }
@@ -226,7 +226,7 @@ impl Chance {
                 false => Line::ShutDown,
             };
         }
-        self.tickets += 1;
+        self.change_ids += 1;
         let n = self.rng.usize(..4);
         let named = self.rng.usize(..=n.max(1));
         let hostnames = (0..named).map(|_| self.name().to_string()).collect();
@@ -239,7 +239,7 @@ impl Chance {
             },
             false => Change::Remove { n, hostnames },
         };
-        Line::Request(Ticket(self.tickets), change, self.rng.u64(1..1000))
+        Line::Request(ChangeId(self.change_ids), change, self.rng.u64(1..1000))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::{Line, endpoint_of};
 use super::world::{Deaths, STOP_ATTEMPTS, World};
-use crate::fleet::{Change, ChangeError, Event, Fleet, InstanceId, LaunchOrder, Step, Ticket};
+use crate::fleet::{Change, ChangeError, ChangeId, Event, Fleet, InstanceId, LaunchOrder, Step};
 use crate::ring::ReplicaName;
 
 /// A rule that was broken, and how.
@@ -38,25 +38,25 @@ impl World {
                     hold(new, "a member joins once", || format!("{member:?}"))?;
                     self.members.push(member.name.clone());
                     // A guest is asked for by nobody here.
-                    if let Line::Report(Event::Answered { id }) = line
+                    if let Line::Report(Event::BecameHealthy { id }) = line
                         && id.replica == member.name
                         && let Some(guest) = self.instances.get_mut(id).filter(|i| i.guest)
                     {
                         guest.guest = false;
-                        self.roster.push(member.name.clone());
+                        self.desired.push(member.name.clone());
                     }
                 }
                 Ok(())
             }
             Step::Leave(names) => {
                 self.leave(names)?;
-                if let Line::Report(Event::Disowned { .. }) = line {
-                    self.roster.retain(|name| !names.contains(name));
+                if let Line::Report(Event::RemovedElsewhere { .. }) = line {
+                    self.desired.retain(|name| !names.contains(name));
                 }
                 Ok(())
             }
-            Step::Answer { ticket, outcome } => self.answer(*ticket, outcome),
-            Step::Report { .. } => Ok(()),
+            Step::Reply { change_id, outcome } => self.answer(*change_id, outcome),
+            Step::Warn { .. } => Ok(()),
             Step::Watch { id, endpoint }
             | Step::Admit { id, endpoint }
             | Step::MarkUnready { id, endpoint, .. } => {
@@ -68,9 +68,9 @@ impl World {
             }
             Step::Unwatch { id }
             | Step::Evict { id, .. }
-            | Step::Mourn { id, .. }
+            | Step::RecordDeath { id, .. }
             | Step::Drain { id }
-            | Step::Disown { id }
+            | Step::AnnounceRemoval { id }
             | Step::Stop { id, .. } => self.carry_out_on(id, step),
         }
     }
@@ -78,7 +78,7 @@ impl World {
     fn launch(&mut self, order: &LaunchOrder, line: &Line) -> Result<(), Broken> {
         let id = &order.id;
         let how = || format!("launch of {id}");
-        hold(!self.stopping, "nothing is started at the end", how)?;
+        hold(!self.shutting_down, "nothing is started at the end", how)?;
         for (other, instance) in self.instances_of(&id.replica) {
             let higher = other.generation < id.generation;
             hold(higher, "no generation comes twice", how)?;
@@ -124,7 +124,7 @@ impl World {
 
     fn carry_out_on(&mut self, id: &InstanceId, step: &Step) -> Result<(), Broken> {
         let how = || format!("{step:?}");
-        let stopping = self.stopping;
+        let stopping = self.shutting_down;
         let spawns = self.policy.spawns;
         let is_member = self.members.contains(&id.replica);
         let of_name = || self.instances_of(&id.replica);
@@ -180,7 +180,7 @@ impl World {
                 instance.admitted = false;
                 instance.unready = false;
             }
-            Step::Mourn { exit, cause, .. } => {
+            Step::RecordDeath { exit, cause, .. } => {
                 hold(!instance.mourned, "an instance is mourned once", how)?;
                 hold(spawns, "what somebody else runs is not mourned", how)?;
                 let known = exit.is_none() || instance.exited;
@@ -194,7 +194,7 @@ impl World {
                     replacing.insert(id.replica.clone());
                 }
             }
-            Step::Disown { .. } => hold(!stopping, "the end disowns nobody", how)?,
+            Step::AnnounceRemoval { .. } => hold(!stopping, "the end announces no removal", how)?,
             Step::Drain { .. } => {
                 let once = instance.left && !instance.draining && !instance.drained;
                 hold(once, "what left while it served is drained, once", how)?;
@@ -230,11 +230,11 @@ impl World {
 
     fn answer(
         &mut self,
-        ticket: Ticket,
+        change_id: ChangeId,
         outcome: &Result<Vec<ReplicaName>, ChangeError>,
     ) -> Result<(), Broken> {
-        let how = || format!("answer to {ticket:?}: {outcome:?}");
-        let place = self.requests.iter().position(|(t, _)| *t == ticket);
+        let how = || format!("answer to {change_id:?}: {outcome:?}");
+        let place = self.requests.iter().position(|(t, _)| *t == change_id);
         let Some((_, change)) = place.and_then(|place| self.requests.remove(place)) else {
             return hold(false, "a request is answered once", how);
         };
@@ -247,10 +247,10 @@ impl World {
             how,
         )?;
         if let Err(ChangeError::ShuttingDown) = outcome {
-            return hold(self.stopping, "only the end refuses for good", how);
+            return hold(self.shutting_down, "only the end refuses for good", how);
         }
-        let before = std::mem::replace(&mut self.roster, self.members.clone());
-        let after = &self.roster;
+        let before = std::mem::replace(&mut self.desired, self.members.clone());
+        let after = &self.desired;
         let stays = |name: &&ReplicaName| after.contains(name);
         let (n, named, right) = match (&change, outcome) {
             (Change::Add { n, hostnames, .. }, Ok(_)) => {
@@ -271,9 +271,17 @@ impl World {
             _ => (0, true, before == *after),
         };
         let tell = || format!("{} for {n}: {before:?} becomes {after:?}", how());
-        hold(right && named, "the roster is the sum of the changes", tell)?;
-        if let Ok(roster) = outcome {
-            hold(roster == after, "an answer tells the roster", how)?;
+        hold(
+            right && named,
+            "the desired replicas are the sum of the changes",
+            tell,
+        )?;
+        if let Ok(desired) = outcome {
+            hold(
+                desired == after,
+                "an answer lists the desired replicas",
+                how,
+            )?;
         }
         let left_over = self
             .instances
@@ -309,7 +317,7 @@ impl World {
         if self.handed_over {
             return Ok(());
         }
-        if self.stopping {
+        if self.shutting_down {
             let over = !self.policy.spawns || self.instances.values().all(|i| i.is_over());
             return hold(
                 fleet.is_shut_down() == over,
@@ -318,17 +326,17 @@ impl World {
             );
         }
         if let Line::Start(_) | Line::Adopt(_) = line {
-            self.roster = self.members.clone();
+            self.desired = self.members.clone();
         }
-        let same = fleet.roster() == self.members;
-        hold(same, "the roster is who is on the ring", || {
-            format!("{:?} {:?}", fleet.roster(), self.members)
+        let same = fleet.desired() == self.members;
+        hold(same, "the desired replicas are those on the ring", || {
+            format!("{:?} {:?}", fleet.desired(), self.members)
         })?;
         if self.requests.is_empty() {
             hold(
-                self.members == self.roster,
-                "the roster is the sum of the changes",
-                || format!("{:?} {:?}", self.members, self.roster),
+                self.members == self.desired,
+                "the desired replicas are the sum of the changes",
+                || format!("{:?} {:?}", self.members, self.desired),
             )?;
         }
         self.count_deaths(fleet, line, steps)
@@ -367,7 +375,7 @@ impl World {
             "every request is answered",
             || format!("{:?}", self.requests),
         )?;
-        if self.stopping {
+        if self.shutting_down {
             return hold(fleet.is_shut_down(), "the end comes", || {
                 format!("{self:?}")
             });

@@ -89,7 +89,7 @@ fn the_fleet_does_what_the_stories_tell() {
 #[test]
 fn every_line_reads_back_as_it_was_written() {
     for text in [
-        "policy start-timeout=7s grace=1s500ms mercy=10s static ordinals",
+        "policy start-timeout=7s grace=1s500ms hang-timeout=10s static ordinals",
         "start Server1 Server2",
         "adopt Server1/2 running ordinal=1, Server2/1 ended weight=5 ordinal=9",
         "launch failed Server1/1: no such image: shop:1.4",
@@ -103,12 +103,13 @@ fn every_line_reads_back_as_it_was_written() {
         "unready Server1/1: status 503",
         "probe failed Server1/1: status 404",
         "healthy Server1/1",
-        "unhealthy Server1/1",
+        "healthcheck healthy Server1/1",
+        "healthcheck unhealthy Server1/1",
         "name freed Server1",
         "refused Server1/1",
-        "overtaken Server1/2 by 3",
-        "appeared Server9/1 running weight=2 ordinal=9",
-        "disowned Server1/1",
+        "launch preempted Server1/2 by 3",
+        "discovered Server9/1 running weight=2 ordinal=9",
+        "removed elsewhere Server1/1",
         "recovered",
         "relocated blue to 10.9.9.1:80: tried next",
         "relocated blue to nowhere: no address",

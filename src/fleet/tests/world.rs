@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::script::{Line, endpoint_of};
-use crate::fleet::{Change, Event, Found, InstanceId, Policy, Ticket, Time};
+use crate::fleet::{Change, ChangeId, Event, Found, InstanceId, Policy, Time};
 use crate::ring::ReplicaName;
 
 /// So often may the runtime fail to stop an instance before it is left behind.
@@ -75,16 +75,16 @@ pub struct Deaths {
 pub struct World {
     pub policy: Policy,
     pub now: Time,
-    pub stopping: bool,
+    pub shutting_down: bool,
     /// What is left at the end is another balancer's.
     pub handed_over: bool,
     pub instances: BTreeMap<InstanceId, Instance>,
     /// On the ring, in the order of joining.
     pub members: Vec<ReplicaName>,
     /// What the members are according to the answers.
-    pub roster: Vec<ReplicaName>,
+    pub desired: Vec<ReplicaName>,
     /// Requests that have not been answered.
-    pub requests: VecDeque<(Ticket, Change)>,
+    pub requests: VecDeque<(ChangeId, Change)>,
     pub deaths: BTreeMap<ReplicaName, Deaths>,
     /// Replicas of which an unready instance is being replaced.
     pub replacing_unready: BTreeSet<ReplicaName>,
@@ -108,7 +108,7 @@ impl Debt {
                 let endpoint = endpoint_of(&id);
                 Event::Launched { id, endpoint }
             }
-            Self::FirstAnswer(id) => Event::Answered { id },
+            Self::FirstAnswer(id) => Event::BecameHealthy { id },
             Self::Healthy(id) => Event::HealthcheckChanged { id, healthy: true },
             Self::Drain(id) => Event::Drained { id },
             Self::Stop(id) => Event::Stopped { id },
@@ -121,11 +121,11 @@ impl World {
         Self {
             policy,
             now: Time::ZERO,
-            stopping: false,
+            shutting_down: false,
             handed_over: false,
             instances: BTreeMap::new(),
             members: Vec::new(),
-            roster: Vec::new(),
+            desired: Vec::new(),
             requests: VecDeque::new(),
             deaths: BTreeMap::new(),
             replacing_unready: BTreeSet::new(),
@@ -138,10 +138,10 @@ impl World {
             Line::Report(Event::Recovered) => true,
             Line::Report(Event::NameFreed { .. }) => self.policy.spawns,
             // Other balancers' instances are news only once.
-            Line::Report(Event::Appeared { order, .. }) => {
+            Line::Report(Event::Discovered { order, .. }) => {
                 self.policy.spawns && !self.instances.contains_key(&order.id)
             }
-            Line::Report(Event::Overtaken { id, by, .. }) => {
+            Line::Report(Event::LaunchPreempted { id, by, .. }) => {
                 let theirs = InstanceId {
                     generation: *by,
                     ..id.clone()
@@ -159,7 +159,7 @@ impl World {
     pub fn take_in(&mut self, line: &Line) {
         match line {
             Line::Policy { policy, .. } => self.policy = *policy,
-            Line::Start(names) => self.roster = names.clone(),
+            Line::Start(names) => self.desired = names.clone(),
             Line::Adopt(found) => {
                 for Found { order, endpoint } in found {
                     let instance = self.instances.entry(order.id.clone()).or_default();
@@ -169,10 +169,12 @@ impl World {
                 }
             }
             Line::Report(event) => self.take_in_report(event),
-            Line::Request(ticket, change, _) => self.requests.push_back((*ticket, change.clone())),
-            Line::ShutDown => self.stopping = true,
+            Line::Request(change_id, change, _) => {
+                self.requests.push_back((*change_id, change.clone()))
+            }
+            Line::ShutDown => self.shutting_down = true,
             Line::HandOver => {
-                self.stopping = true;
+                self.shutting_down = true;
                 self.handed_over = true;
             }
             Line::After(time) | Line::Wait(time) => self.now += *time,
@@ -182,13 +184,13 @@ impl World {
 
     fn take_in_report(&mut self, event: &Event) {
         match event {
-            Event::Appeared { order, .. } => {
+            Event::Discovered { order, .. } => {
                 let guest = self.instances.entry(order.id.clone()).or_default();
                 guest.launched = true;
                 guest.guest = true;
                 self.clear_ended_but(&order.id);
             }
-            Event::Overtaken { id, by, .. } => {
+            Event::LaunchPreempted { id, by, .. } => {
                 if let Some(ours) = self.instances.get_mut(id) {
                     ours.launching = false;
                     ours.launch_failed = true;
@@ -218,8 +220,8 @@ impl World {
                 instance.launch_failed = true;
             }
             Event::Exited { .. } => instance.exited = true,
-            Event::Answered { .. } => instance.up = instance.watched,
-            Event::FellSilent { .. } | Event::BecameUnready { .. } => instance.up = false,
+            Event::BecameHealthy { .. } => instance.up = instance.watched,
+            Event::BecameUnresponsive { .. } | Event::BecameUnready { .. } => instance.up = false,
             Event::HealthcheckChanged { healthy, .. } => instance.unhealthy = !healthy,
             Event::Drained { .. } => {
                 instance.draining = false;
@@ -237,10 +239,10 @@ impl World {
                     instance.stop_failures += 1;
                 }
             }
-            Event::Disowned { .. } => instance.disowned = true,
-            Event::Refused { .. }
-            | Event::Overtaken { .. }
-            | Event::Appeared { .. }
+            Event::RemovedElsewhere { .. } => instance.disowned = true,
+            Event::ConnectionRefused { .. }
+            | Event::LaunchPreempted { .. }
+            | Event::Discovered { .. }
             | Event::Relocated { .. }
             | Event::ProbeFailed { .. }
             | Event::NameFreed { .. }
@@ -296,18 +298,18 @@ pub fn about(event: &Event) -> Option<&InstanceId> {
         Event::Launched { id, .. }
         | Event::LaunchFailed { id, .. }
         | Event::Exited { id, .. }
-        | Event::Answered { id }
-        | Event::FellSilent { id }
+        | Event::BecameHealthy { id }
+        | Event::BecameUnresponsive { id }
         | Event::BecameUnready { id, .. }
         | Event::ProbeFailed { id, .. }
         | Event::HealthcheckChanged { id, .. }
-        | Event::Refused { id }
+        | Event::ConnectionRefused { id }
         | Event::Drained { id }
         | Event::Stopped { id }
-        | Event::Overtaken { id, .. }
-        | Event::Disowned { id }
+        | Event::LaunchPreempted { id, .. }
+        | Event::RemovedElsewhere { id }
         | Event::StopFailed { id, .. } => Some(id),
-        Event::Appeared { order, .. } => Some(&order.id),
+        Event::Discovered { order, .. } => Some(&order.id),
         Event::Relocated { .. } | Event::NameFreed { .. } | Event::Recovered | Event::Tick => None,
     }
 }
@@ -318,19 +320,19 @@ fn fits(instance: &Instance, event: &Event) -> bool {
         Event::Launched { .. } => instance.launching || instance.launched,
         Event::LaunchFailed { .. } => instance.launching || instance.launch_failed,
         Event::Exited { .. } => instance.launching || instance.launched || instance.exited,
-        Event::Answered { .. }
-        | Event::FellSilent { .. }
+        Event::BecameHealthy { .. }
+        | Event::BecameUnresponsive { .. }
         | Event::BecameUnready { .. }
         | Event::ProbeFailed { .. } => instance.ever_watched,
         Event::HealthcheckChanged { .. } => instance.launched,
-        Event::Refused { .. } => instance.ever_admitted,
+        Event::ConnectionRefused { .. } => instance.ever_admitted,
         Event::Drained { .. } => instance.draining || instance.drained,
         Event::Stopped { .. } => instance.stopping > 0 || instance.stopped,
         Event::StopFailed { .. } => instance.stopping > 0 || instance.stop_failures > 0,
-        Event::Disowned { .. } => instance.launched,
+        Event::RemovedElsewhere { .. } => instance.launched,
         // See `World::allows`.
-        Event::Overtaken { .. }
-        | Event::Appeared { .. }
+        Event::LaunchPreempted { .. }
+        | Event::Discovered { .. }
         | Event::Relocated { .. }
         | Event::NameFreed { .. }
         | Event::Recovered => false,

@@ -3,23 +3,23 @@
 //!
 //! ```text
 //! # A comment.
-//! policy start-timeout=10s grace=5s mercy=10s static ordinals       (all of them optional)
+//! policy start-timeout=10s grace=5s hang-timeout=10s static ordinals       (all of them optional)
 //! policy unready-timeout=5m | off   restart-limit=5/5m
 //! start Server1 Server2                   adopt Server1/2 running, Server2/1 ended weight=5
 //! launched Server1/1                      launch failed Server1/1: no such image
-//! answered Server1/1                      silent Server1/1
+//! healthy Server1/1                       unresponsive Server1/1
 //! unready Server1/1: status 503           probe failed Server1/1: status 404
-//! unhealthy Server1/1                     healthy Server1/1
+//! healthcheck healthy Server1/1           healthcheck unhealthy Server1/1
 //! name freed Server1
 //! refused Server1/1                       exited Server1/1 signal 9 | code 1 | oom | gone
 //! drained Server1/1                       stopped Server1/1
 //! stop failed Server1/1: device busy      shut down     hand over
-//! overtaken Server1/2 by 3                appeared Server9/1 running ordinal=9
-//! disowned Server1/1                      recovered
+//! launch preempted Server1/2 by 3         discovered Server9/1 running ordinal=9
+//! removed elsewhere Server1/1             recovered
 //! relocated blue to 10.9.9.9:80: why      relocated blue to nowhere: why
 //! add #1 2 S4 S5 seed=7                   remove #2 1 S4
 //! after 2s    (and the fleet is told)     wait 2s    (and it is not)
-//! roster?     wakes?     gone?            deaths Server1?
+//! desired?     wakes?     gone?            deaths Server1?
 //! ```
 
 mod read;
@@ -31,7 +31,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::fleet::{
-    Change, Event, Fleet, Found, InstanceId, Policy, RestartLimit, Step, Ticket, Time,
+    Change, ChangeId, Event, Fleet, Found, InstanceId, Policy, RestartLimit, Step, Time,
 };
 use crate::ring::{Member, ReplicaName};
 use write::{duration, step_words, words};
@@ -48,7 +48,7 @@ pub enum Line {
     /// A report.
     Report(Event),
     /// A request.
-    Request(Ticket, Change, u64),
+    Request(ChangeId, Change, u64),
     /// The end.
     ShutDown,
     /// The end of this balancer, and not of the replicas.
@@ -64,7 +64,7 @@ pub enum Line {
 /// What the fleet can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    Roster,
+    Desired,
     Wakes,
     Gone,
     Deaths(ReplicaName),
@@ -74,7 +74,7 @@ pub enum Question {
 pub const POLICY: Policy = Policy {
     start_timeout: Duration::from_secs(10),
     stop_grace: Duration::from_secs(5),
-    hang_mercy: Duration::ZERO,
+    hang_timeout: Duration::ZERO,
     unready_timeout: Some(Duration::from_secs(300)),
     restart_limit: RestartLimit {
         deaths: 5,
@@ -133,7 +133,9 @@ impl Player {
         let fleet = self.fleet.as_mut().expect("a story starts with `start`");
         match line {
             Line::Report(event) => fleet.apply(event.clone(), self.now),
-            Line::Request(ticket, change, seed) => fleet.request(*ticket, change.clone(), *seed),
+            Line::Request(change_id, change, seed) => {
+                fleet.request(*change_id, change.clone(), *seed)
+            }
             Line::ShutDown => fleet.shut_down(),
             Line::HandOver => fleet.hand_over(),
             Line::After(_) => fleet.apply(Event::Tick, self.now),
@@ -163,7 +165,7 @@ impl Player {
     fn reply(&self, question: &Question) -> String {
         let fleet = self.fleet.as_ref().expect("a story starts with `start`");
         match question {
-            Question::Roster => words(fleet.roster()),
+            Question::Desired => words(fleet.desired()),
             Question::Wakes => match fleet.wakes_at() {
                 None => "never".to_owned(),
                 Some(at) if at < self.now => "overdue".to_owned(),

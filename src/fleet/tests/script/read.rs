@@ -1,7 +1,7 @@
 //! From text to [`Line`]s.
 
 use super::{Line, POLICY, Question, endpoint_of};
-use crate::fleet::{Change, Event, Exit, Found, InstanceId, LaunchOrder, RestartLimit, Ticket};
+use crate::fleet::{Change, ChangeId, Event, Exit, Found, InstanceId, LaunchOrder, RestartLimit};
 use crate::ring::{ReplicaName, Weight};
 
 impl Line {
@@ -13,7 +13,7 @@ impl Line {
     fn parse_known(text: &str) -> Option<Self> {
         if let Some(rest) = text.strip_suffix('?') {
             return Some(Self::Ask(match rest {
-                "roster" => Question::Roster,
+                "desired" => Question::Desired,
                 "wakes" => Question::Wakes,
                 "gone" => Question::Gone,
                 _ => Question::Deaths(rest.strip_prefix("deaths ")?.parse().ok()?),
@@ -50,7 +50,9 @@ fn parse_policy(text: &str) -> Option<Line> {
                 policy.start_timeout = humantime::parse_duration(time).ok()?;
             }
             Some(("grace", time)) => policy.stop_grace = humantime::parse_duration(time).ok()?,
-            Some(("mercy", time)) => policy.hang_mercy = humantime::parse_duration(time).ok()?,
+            Some(("hang-timeout", time)) => {
+                policy.hang_timeout = humantime::parse_duration(time).ok()?
+            }
             Some(("unready-timeout", "off")) => policy.unready_timeout = None,
             Some(("unready-timeout", time)) => {
                 policy.unready_timeout = Some(humantime::parse_duration(time).ok()?);
@@ -110,7 +112,7 @@ fn parse_found(place: usize, text: &str) -> Option<Found> {
 
 fn parse_request(verb: &str, text: &str) -> Option<Line> {
     let mut words = text.split_whitespace();
-    let ticket = Ticket(words.next()?.strip_prefix('#')?.parse().ok()?);
+    let change_id = ChangeId(words.next()?.strip_prefix('#')?.parse().ok()?);
     let n = words.next()?.parse().ok()?;
     let (mut hostnames, mut seed) = (Vec::new(), 0);
     for word in words {
@@ -127,7 +129,7 @@ fn parse_request(verb: &str, text: &str) -> Option<Line> {
         },
         _ => Change::Remove { n, hostnames },
     };
-    Some(Line::Request(ticket, change, seed))
+    Some(Line::Request(change_id, change, seed))
 }
 
 fn parse_report(text: &str) -> Option<Event> {
@@ -154,10 +156,29 @@ fn parse_report(text: &str) -> Option<Event> {
     if text == "recovered" {
         return Some(Event::Recovered);
     }
-    if let Some(rest) = text.strip_prefix("appeared ") {
+    if let Some(rest) = text.strip_prefix("discovered ") {
         let Found { order, endpoint } = parse_found(0, rest)?;
         let endpoint = endpoint?;
-        return Some(Event::Appeared { order, endpoint });
+        return Some(Event::Discovered { order, endpoint });
+    }
+    if let Some(rest) = text.strip_prefix("launch preempted ") {
+        let (id, by) = rest.split_once(" by ")?;
+        let (id, by) = (parse_id(id)?, by.parse().ok()?);
+        let endpoint = endpoint_of(&InstanceId {
+            generation: by,
+            ..id.clone()
+        });
+        return Some(Event::LaunchPreempted { id, by, endpoint });
+    }
+    if let Some(id) = text.strip_prefix("removed elsewhere ") {
+        let id = parse_id(id)?;
+        return Some(Event::RemovedElsewhere { id });
+    }
+    if let Some(rest) = text.strip_prefix("healthcheck ") {
+        let (verdict, id) = rest.split_once(' ')?;
+        let (id, healthy) = (parse_id(id)?, verdict == "healthy");
+        return (healthy || verdict == "unhealthy")
+            .then_some(Event::HealthcheckChanged { id, healthy });
     }
     if let Some(name) = text.strip_prefix("name freed ") {
         let replica = name.parse().ok()?;
@@ -178,14 +199,6 @@ fn parse_report(text: &str) -> Option<Event> {
     let (verb, rest) = text.split_once(' ')?;
     let (id, how) = rest.split_once(' ').unwrap_or((rest, ""));
     let id = parse_id(id)?;
-    if let ("overtaken", Some(by)) = (verb, how.strip_prefix("by ")) {
-        let by = by.parse().ok()?;
-        let endpoint = endpoint_of(&InstanceId {
-            generation: by,
-            ..id.clone()
-        });
-        return Some(Event::Overtaken { id, by, endpoint });
-    }
     Some(match (verb, how) {
         ("exited", how) => {
             let exit = parse_exit(how)?;
@@ -195,14 +208,11 @@ fn parse_report(text: &str) -> Option<Event> {
             let endpoint = endpoint_of(&id);
             Event::Launched { id, endpoint }
         }
-        ("answered", "") => Event::Answered { id },
-        ("healthy", "") => Event::HealthcheckChanged { id, healthy: true },
-        ("unhealthy", "") => Event::HealthcheckChanged { id, healthy: false },
-        ("silent", "") => Event::FellSilent { id },
-        ("refused", "") => Event::Refused { id },
+        ("healthy", "") => Event::BecameHealthy { id },
+        ("unresponsive", "") => Event::BecameUnresponsive { id },
+        ("refused", "") => Event::ConnectionRefused { id },
         ("drained", "") => Event::Drained { id },
         ("stopped", "") => Event::Stopped { id },
-        ("disowned", "") => Event::Disowned { id },
         _ => return None,
     })
 }

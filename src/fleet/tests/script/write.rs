@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Line, POLICY, Question, endpoint_of};
-use crate::fleet::{Change, Event, Found, InstanceId, RestartLimit, Step, Ticket};
+use crate::fleet::{Change, ChangeId, Event, Found, InstanceId, RestartLimit, Step};
 use crate::ring::Weight;
 
 impl Display for Line {
@@ -20,8 +20,8 @@ impl Display for Line {
                 if policy.stop_grace != POLICY.stop_grace {
                     write!(f, " grace={}", compact(policy.stop_grace))?;
                 }
-                if policy.hang_mercy != POLICY.hang_mercy {
-                    write!(f, " mercy={}", compact(policy.hang_mercy))?;
+                if policy.hang_timeout != POLICY.hang_timeout {
+                    write!(f, " hang-timeout={}", compact(policy.hang_timeout))?;
                 }
                 if policy.unready_timeout != POLICY.unready_timeout {
                     let timeout = policy.unready_timeout.map_or("off".to_owned(), compact);
@@ -37,12 +37,12 @@ impl Display for Line {
             Self::Start(names) => write!(f, "start {}", words(names)),
             Self::Adopt(found) => write!(f, "adopt {}", found_words(found)),
             Self::Report(event) => f.write_str(&report_words(event)),
-            Self::Request(Ticket(ticket), change, seed) => {
+            Self::Request(ChangeId(change_id), change, seed) => {
                 let (verb, n, hostnames) = match change {
                     Change::Add { n, hostnames, .. } => ("add", n, hostnames),
                     Change::Remove { n, hostnames } => ("remove", n, hostnames),
                 };
-                write!(f, "{verb} #{ticket} {n}")?;
+                write!(f, "{verb} #{change_id} {n}")?;
                 hostnames.iter().try_for_each(|name| write!(f, " {name}"))?;
                 match seed {
                     0 => Ok(()),
@@ -53,7 +53,7 @@ impl Display for Line {
             Self::HandOver => f.write_str("hand over"),
             Self::After(time) => write!(f, "after {}", duration(*time)),
             Self::Wait(time) => write!(f, "wait {}", duration(*time)),
-            Self::Ask(Question::Roster) => f.write_str("roster?"),
+            Self::Ask(Question::Desired) => f.write_str("desired?"),
             Self::Ask(Question::Wakes) => f.write_str("wakes?"),
             Self::Ask(Question::Gone) => f.write_str("gone?"),
             Self::Ask(Question::Deaths(name)) => write!(f, "deaths {name}?"),
@@ -68,7 +68,7 @@ pub(super) fn duration(time: Duration) -> String {
 pub(super) fn words<T: Display>(list: impl IntoIterator<Item = T>) -> String {
     let words: Vec<String> = list.into_iter().map(|item| item.to_string()).collect();
     if words.is_empty() {
-        "nobody".to_owned()
+        "none".to_owned()
     } else {
         words.join(" ")
     }
@@ -108,28 +108,30 @@ fn report_words(event: &Event) -> String {
             };
             format!("exited {} {how}", id_words(id))
         }
-        Event::Answered { id } => format!("answered {}", id_words(id)),
-        Event::FellSilent { id } => format!("silent {}", id_words(id)),
+        Event::BecameHealthy { id } => format!("healthy {}", id_words(id)),
+        Event::BecameUnresponsive { id } => format!("unresponsive {}", id_words(id)),
         Event::BecameUnready { id, reason } => format!("unready {}: {reason}", id_words(id)),
         Event::ProbeFailed { id, reason } => format!("probe failed {}: {reason}", id_words(id)),
         Event::HealthcheckChanged { id, healthy } => {
             let says = if *healthy { "healthy" } else { "unhealthy" };
-            format!("{says} {}", id_words(id))
+            format!("healthcheck {says} {}", id_words(id))
         }
         Event::NameFreed { replica } => format!("name freed {replica}"),
-        Event::Refused { id } => format!("refused {}", id_words(id)),
+        Event::ConnectionRefused { id } => format!("refused {}", id_words(id)),
         Event::Drained { id } => format!("drained {}", id_words(id)),
         Event::Stopped { id } => format!("stopped {}", id_words(id)),
         Event::StopFailed { id, reason } => format!("stop failed {}: {reason}", id_words(id)),
-        Event::Overtaken { id, by, .. } => format!("overtaken {} by {by}", id_words(id)),
-        Event::Appeared { order, endpoint } => {
+        Event::LaunchPreempted { id, by, .. } => {
+            format!("launch preempted {} by {by}", id_words(id))
+        }
+        Event::Discovered { order, endpoint } => {
             let found = Found {
                 order: order.clone(),
                 endpoint: Some(*endpoint),
             };
-            format!("appeared {}", found_words(&[found]))
+            format!("discovered {}", found_words(&[found]))
         }
-        Event::Disowned { id } => format!("disowned {}", id_words(id)),
+        Event::RemovedElsewhere { id } => format!("removed elsewhere {}", id_words(id)),
         Event::Relocated {
             replica,
             endpoint,
@@ -177,16 +179,16 @@ pub(super) fn step_words(step: &Step, ordinals: bool) -> String {
             endpoint,
             reason,
         } => format!("mark unready {} ({reason})", place(id, endpoint)),
-        Step::Mourn { id, cause, .. } => format!("mourn {} ({cause})", id_words(id)),
+        Step::RecordDeath { id, cause, .. } => format!("record death {} ({cause})", id_words(id)),
         Step::Leave(names) => format!("leave {}", words(names)),
         Step::Drain { id } => format!("drain {}", id_words(id)),
-        Step::Disown { id } => format!("disown {}", id_words(id)),
+        Step::AnnounceRemoval { id } => format!("announce removal {}", id_words(id)),
         Step::Stop { id, grace } if grace.is_zero() => format!("kill {}", id_words(id)),
         Step::Stop { id, grace } => format!("stop {} within {}", id_words(id), duration(*grace)),
-        Step::Answer { ticket, outcome } => match outcome {
-            Ok(roster) => format!("answer #{} {}", ticket.0, words(roster)),
-            Err(error) => format!("refuse #{} ({error})", ticket.0),
+        Step::Reply { change_id, outcome } => match outcome {
+            Ok(desired) => format!("answer #{} {}", change_id.0, words(desired)),
+            Err(error) => format!("refuse #{} ({error})", change_id.0),
         },
-        Step::Report { replica, trouble } => format!("report {replica} ({trouble})"),
+        Step::Warn { replica, message } => format!("warn {replica} ({message})"),
     }
 }

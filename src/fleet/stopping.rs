@@ -18,7 +18,7 @@ const STOP_ATTEMPTS: u32 = 5;
 
 /// An instance on its way out.
 #[derive(Debug)]
-pub(super) struct Departure {
+pub(super) struct StoppingInstance {
     id: InstanceId,
     /// How often stopping it has failed.
     failures: u32,
@@ -26,7 +26,7 @@ pub(super) struct Departure {
     retry_at: Option<Time>,
 }
 
-impl Departure {
+impl StoppingInstance {
     /// One that is being stopped already.
     pub(super) fn under_way(id: InstanceId) -> Self {
         Self {
@@ -47,17 +47,18 @@ impl Departure {
 
 impl Fleet {
     /// Stops an instance that plays nobody.
-    pub(super) fn depart(&mut self, id: InstanceId, grace: Duration, steps: &mut Vec<Step>) {
-        self.departures.push(Departure::under_way(id.clone()));
+    pub(super) fn stop_instance(&mut self, id: InstanceId, grace: Duration, steps: &mut Vec<Step>) {
+        self.stopping_instances
+            .push(StoppingInstance::under_way(id.clone()));
         steps.push(Step::Stop { id, grace });
     }
 
     pub(super) fn stopped(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
-        if let Some(place) = self.departures.iter().position(|d| d.id == *id) {
-            self.departures.remove(place);
-        } else if let Some((index, healthy_for)) = self.being_cleared(id) {
-            self.replicas[index].remains.clear();
-            self.start_again(index, healthy_for, now, steps);
+        if let Some(place) = self.stopping_instances.iter().position(|d| d.id == *id) {
+            self.stopping_instances.remove(place);
+        } else if let Some((index, healthy_for)) = self.stopping_for_restart(id) {
+            self.replicas[index].leftover_generations.clear();
+            self.restart(index, healthy_for, now, steps);
         }
     }
 
@@ -68,63 +69,64 @@ impl Fleet {
         now: Time,
         steps: &mut Vec<Step>,
     ) {
-        if let Some(place) = self.departures.iter().position(|d| d.id == *id) {
+        if let Some(place) = self.stopping_instances.iter().position(|d| d.id == *id) {
             self.try_again_later(place, reason, now, steps);
-        } else if let Some((index, healthy_for)) = self.being_cleared(id) {
+        } else if let Some((index, healthy_for)) = self.stopping_for_restart(id) {
             // Its successor need not wait: what hangs here is off the ring already.
-            self.replicas[index].remains.clear();
-            self.departures.push(Departure::under_way(id.clone()));
-            self.try_again_later(self.departures.len() - 1, reason, now, steps);
-            self.start_again(index, healthy_for, now, steps);
+            self.replicas[index].leftover_generations.clear();
+            self.stopping_instances
+                .push(StoppingInstance::under_way(id.clone()));
+            self.try_again_later(self.stopping_instances.len() - 1, reason, now, steps);
+            self.restart(index, healthy_for, now, steps);
         }
     }
 
     /// Tries again to stop what could not be stopped.
-    pub(super) fn retry_departures(&mut self, now: Time, steps: &mut Vec<Step>) {
-        for departure in &mut self.departures {
-            if departure.retry_at.is_some_and(|at| at <= now) {
-                departure.retry_at = None;
+    pub(super) fn retry_stops(&mut self, now: Time, steps: &mut Vec<Step>) {
+        for stopping in &mut self.stopping_instances {
+            if stopping.retry_at.is_some_and(|at| at <= now) {
+                stopping.retry_at = None;
                 steps.push(Step::Stop {
-                    id: departure.id.clone(),
+                    id: stopping.id.clone(),
                     grace: Duration::ZERO,
                 });
             }
         }
     }
 
-    fn being_cleared(&self, id: &InstanceId) -> Option<(usize, Duration)> {
+    fn stopping_for_restart(&self, id: &InstanceId) -> Option<(usize, Duration)> {
         let index = self.current(id)?;
         match self.replicas[index].phase {
-            Phase::Clearing { healthy_for } => Some((index, healthy_for)),
+            Phase::Stopping { healthy_for } => Some((index, healthy_for)),
             _ => None,
         }
     }
 
     fn try_again_later(&mut self, place: usize, reason: &str, now: Time, steps: &mut Vec<Step>) {
-        let departure = &mut self.departures[place];
-        if departure.retry_at.is_some() {
+        let stopping = &mut self.stopping_instances[place];
+        if stopping.retry_at.is_some() {
             // Said already.
             return;
         }
-        departure.failures += 1;
-        let generation = departure.id.generation;
-        // One line for the trouble and one for its end, none for what lies between.
-        let trouble = match departure.failures {
+        stopping.failures += 1;
+        let generation = stopping.id.generation;
+        // One line for the message and one for its end, none for what lies between.
+        let message = match stopping.failures {
             1 => Some(format!("cannot stop generation {generation}: {reason}")),
             STOP_ATTEMPTS.. => Some(format!(
                 "generation {generation} is left behind, it cannot be stopped: {reason}"
             )),
             _ => None,
         };
-        steps.extend(trouble.map(|trouble| Step::Report {
-            replica: departure.id.replica.clone(),
-            trouble,
+        steps.extend(message.map(|message| Step::Warn {
+            replica: stopping.id.replica.clone(),
+            message,
         }));
-        if departure.failures < STOP_ATTEMPTS {
-            departure.retry_at = Some(now.saturating_add(STOP_RETRY));
+        if stopping.failures < STOP_ATTEMPTS {
+            stopping.retry_at = Some(now.saturating_add(STOP_RETRY));
         } else {
-            let given_up = self.departures.remove(place);
-            self.blame_stop(&given_up.id.replica, reason);
+            let given_up = self.stopping_instances.remove(place);
+            self.note_stop_failure(&given_up.id.replica, reason);
         }
     }
 }

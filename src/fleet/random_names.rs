@@ -7,21 +7,21 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::ring::ReplicaName;
 
 /// Pseudo-random numbers out of a seed, so that `fleet` stays a function of its input.
-pub struct Dice {
+pub struct SeededRng {
     seed: u64,
-    throws: u64,
+    draws: u64,
 }
 
-impl Dice {
-    /// Dice that always fall the same way for the same seed.
+impl SeededRng {
+    /// SeededRng that always fall the same way for the same seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed, throws: 0 }
+        Self { seed, draws: 0 }
     }
 
     /// A number below `bound`; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.throws += 1;
-        xxh3_64_with_seed(&self.throws.to_le_bytes(), self.seed)
+        self.draws += 1;
+        xxh3_64_with_seed(&self.draws.to_le_bytes(), self.seed)
             .checked_rem(bound)
             .unwrap_or(0)
     }
@@ -49,10 +49,10 @@ mod tests {
     #[test]
     fn fresh_names_are_valid_distinct_and_repeatable() {
         let draw = |seed| {
-            let mut dice = Dice::new(seed);
+            let mut rng = SeededRng::new(seed);
             let mut taken = HashSet::new();
             for _ in 0..500 {
-                let name = dice.fresh_name(&taken);
+                let name = rng.fresh_name(&taken);
                 assert!(name.as_str().parse::<ReplicaName>().is_ok());
                 assert!(taken.insert(name));
             }

@@ -8,33 +8,33 @@ use std::time::Duration;
 
 use super::health::HealthTracker;
 
-/// The first pause between questions to a fresh instance; it doubles up to [`HASTE`].
-const FIRST: Duration = Duration::from_millis(10);
+/// The first pause between questions to a fresh instance; it doubles up to [`FAST_INTERVAL`].
+const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 /// From one question to the next while it matters: before an instance's first good
 /// answer, after a miss, and while it hangs. (Not while it is unready: that may last.)
-const HASTE: Duration = Duration::from_millis(250);
+const FAST_INTERVAL: Duration = Duration::from_millis(250);
 /// An instance in doubt may take so many times as long as it lately did.
-const LEEWAY: u32 = 4;
+const TIMEOUT_FACTOR: u32 = 4;
 
 /// The rhythm of one instance's heartbeats.
 #[derive(Debug, Clone)]
-pub struct Cadence {
+pub struct ProbeSchedule {
     interval: Duration,
     timeout: Duration,
     /// How long its good answers lately took, at most.
-    usual: Duration,
+    recent_latency: Duration,
     /// The pause while nothing is known of it.
     first: Duration,
 }
 
-impl Cadence {
+impl ProbeSchedule {
     /// The rhythm for an instance of which nothing is known.
     pub fn new(interval: Duration, timeout: Duration) -> Self {
         Self {
             interval,
             timeout,
-            usual: Duration::ZERO,
-            first: FIRST,
+            recent_latency: Duration::ZERO,
+            first: FIRST_INTERVAL,
         }
     }
 
@@ -43,7 +43,9 @@ impl Cadence {
         // One that is off the ring already may take the time that it needs to say why.
         if tracker.is_up() && tracker.in_doubt() {
             // Whoever always takes its time is not to be found guilty of that now.
-            HASTE.max(self.usual * LEEWAY).min(self.timeout)
+            FAST_INTERVAL
+                .max(self.recent_latency * TIMEOUT_FACTOR)
+                .min(self.timeout)
         } else {
             self.timeout
         }
@@ -53,10 +55,10 @@ impl Cadence {
     pub fn pause(&mut self, tracker: &HealthTracker) -> Duration {
         let pause = if !tracker.was_up() {
             let pause = self.first;
-            self.first = (pause * 2).min(HASTE);
+            self.first = (pause * 2).min(FAST_INTERVAL);
             pause
         } else if tracker.in_doubt() && !tracker.is_unready() {
-            HASTE
+            FAST_INTERVAL
         } else {
             self.interval
         };
@@ -64,9 +66,9 @@ impl Cadence {
     }
 
     /// Notes how long an answer took, good or bad.
-    pub fn note_answer(&mut self, took: Duration) {
+    pub fn record_latency(&mut self, took: Duration) {
         // The slowest, forgotten by a tenth an answer.
-        self.usual = took.max(self.usual * 9 / 10);
+        self.recent_latency = took.max(self.recent_latency * 9 / 10);
     }
 }
 
@@ -78,18 +80,23 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// How long a hang lasts until it is noticed if it begins right after a good answer.
-    fn detection(interval: Duration, timeout: Duration, failures: u32, usual: Duration) -> f64 {
+    fn detection(
+        interval: Duration,
+        timeout: Duration,
+        failures: u32,
+        recent_latency: Duration,
+    ) -> f64 {
         let mut tracker = HealthTracker::new(failures, 1);
-        let mut cadence = Cadence::new(interval, timeout);
+        let mut schedule = ProbeSchedule::new(interval, timeout);
         tracker.record(ProbeOutcome::Good);
-        cadence.note_answer(usual);
-        let mut now = cadence.pause(&tracker);
+        schedule.record_latency(recent_latency);
+        let mut now = schedule.pause(&tracker);
         loop {
-            let asked_for = cadence.timeout(&tracker);
+            let asked_for = schedule.timeout(&tracker);
             if tracker.record(ProbeOutcome::Missed).is_some() {
                 return (now + asked_for).as_secs_f64();
             }
-            now += asked_for.max(cadence.pause(&tracker));
+            now += asked_for.max(schedule.pause(&tracker));
         }
     }
 
@@ -104,13 +111,13 @@ mod tests {
     #[test]
     fn who_is_always_slow_is_not_taken_for_hung_when_it_is_asked_in_haste() {
         let mut tracker = HealthTracker::new(3, 1);
-        let mut cadence = Cadence::new(SECOND, SECOND);
+        let mut schedule = ProbeSchedule::new(SECOND, SECOND);
         for took in [200, 20, 20] {
             tracker.record(ProbeOutcome::Good);
-            cadence.note_answer(Duration::from_millis(took));
+            schedule.record_latency(Duration::from_millis(took));
         }
         tracker.record(ProbeOutcome::Missed);
-        let patience = cadence.timeout(&tracker);
+        let patience = schedule.timeout(&tracker);
         assert!(patience > Duration::from_millis(600), "{patience:?}");
         assert!(patience <= SECOND);
     }
@@ -118,25 +125,25 @@ mod tests {
     #[test]
     fn a_fresh_instance_is_asked_ever_less_often_and_a_well_one_at_the_interval() {
         let mut tracker = HealthTracker::new(3, 1);
-        let mut cadence = Cadence::new(SECOND, SECOND);
+        let mut schedule = ProbeSchedule::new(SECOND, SECOND);
         let mut pauses = Vec::new();
         for _ in 0..7 {
             tracker.record(ProbeOutcome::Missed);
-            pauses.push(cadence.pause(&tracker).as_millis());
+            pauses.push(schedule.pause(&tracker).as_millis());
         }
         assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250]);
         tracker.record(ProbeOutcome::Good);
-        assert_eq!(cadence.pause(&tracker), SECOND);
-        assert_eq!(cadence.timeout(&tracker), SECOND);
+        assert_eq!(schedule.pause(&tracker), SECOND);
+        assert_eq!(schedule.timeout(&tracker), SECOND);
     }
 
     #[test]
     fn haste_is_never_slower_than_the_interval_that_was_asked_for() {
         let mut tracker = HealthTracker::new(3, 1);
-        let mut cadence = Cadence::new(SECOND / 10, SECOND / 20);
+        let mut schedule = ProbeSchedule::new(SECOND / 10, SECOND / 20);
         tracker.record(ProbeOutcome::Good);
         tracker.record(ProbeOutcome::Missed);
-        assert_eq!(cadence.pause(&tracker), SECOND / 10);
-        assert_eq!(cadence.timeout(&tracker), SECOND / 20);
+        assert_eq!(schedule.pause(&tracker), SECOND / 10);
+        assert_eq!(schedule.timeout(&tracker), SECOND / 20);
     }
 }

@@ -11,20 +11,25 @@ use super::instance::InstanceId;
 use super::lifecycle::{Phase, Time};
 
 /// Why a hung replica is taken off the ring.
-pub(super) const SILENT: &str = "no answer to heartbeats";
+pub(super) const UNRESPONSIVE: &str = "no answer to heartbeats";
 
 impl Fleet {
     /// An instance has missed so many heartbeats that it counts as hung.
-    pub(super) fn fell_silent(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn became_unresponsive(
+        &mut self,
+        id: &InstanceId,
+        now: Time,
+        steps: &mut Vec<Step>,
+    ) {
         let Some(index) = self.current(id) else {
             return;
         };
-        let mercy = self.policy.hang_mercy;
+        let hang_timeout = self.policy.hang_timeout;
         let spawns = self.policy.spawns;
         let replica = &mut self.replicas[index];
         replica.answers_well = false;
-        let may_come_back = replica.member && spawns && !mercy.is_zero();
-        let reason = SILENT;
+        let may_come_back = replica.member && spawns && !hang_timeout.is_zero();
+        let reason = UNRESPONSIVE;
         match replica.phase {
             // What nothing can be started in place of is asked until it answers anyway.
             Phase::Unready {
@@ -35,7 +40,7 @@ impl Fleet {
                 replica.phase = Phase::Hung {
                     endpoint,
                     healthy_for,
-                    until: now.saturating_add(mercy),
+                    until: now.saturating_add(hang_timeout),
                 };
                 let (id, reason) = (id.clone(), reason.to_owned());
                 steps.push(Step::Evict { id, reason });
@@ -44,7 +49,7 @@ impl Fleet {
                 replica.phase = Phase::Hung {
                     endpoint,
                     healthy_for: now.saturating_sub(since),
-                    until: now.saturating_add(mercy),
+                    until: now.saturating_add(hang_timeout),
                 };
                 let (id, reason) = (id.clone(), reason.to_owned());
                 steps.push(Step::Evict { id, reason });
@@ -56,13 +61,13 @@ impl Fleet {
     }
 
     /// A hung instance has not come back in time, or has lost its last chance.
-    pub(super) fn end_mercy(&mut self, index: usize, cause: &str, steps: &mut Vec<Step>) {
+    pub(super) fn replace_hung(&mut self, index: usize, cause: &str, steps: &mut Vec<Step>) {
         let replica = &self.replicas[index];
         if let Phase::Hung { healthy_for, .. } = replica.phase {
             let id = replica.id();
-            self.mourn(index, cause, None, steps);
+            self.record_death(index, cause, None, steps);
             steps.push(Step::Unwatch { id });
-            self.clear(index, healthy_for, Duration::ZERO, steps);
+            self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         }
     }
 }

@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Fleet;
-use super::departures::Departure;
 use super::event::Step;
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
-use super::slow_to_start::WARN_AFTER;
+use super::start_warning::WARN_AFTER;
+use super::stopping::StoppingInstance;
 use super::unready::UNHEALTHY;
 use crate::ring::ReplicaName;
 
 /// How a replica that serves requests is sent away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Farewell {
+pub(super) enum StopMode {
     AfterDraining,
     AtOnce,
 }
@@ -31,14 +31,14 @@ impl Fleet {
     }
 
     /// Has what is known of the instance that plays a replica kept: it has died.
-    pub(super) fn mourn(
+    pub(super) fn record_death(
         &self,
         index: usize,
         cause: &str,
         exit: Option<Exit>,
         steps: &mut Vec<Step>,
     ) {
-        steps.push(Step::Mourn {
+        steps.push(Step::RecordDeath {
             id: self.replicas[index].id(),
             cause: cause.to_owned(),
             exit,
@@ -77,7 +77,7 @@ impl Fleet {
 
     /// Stops an instance so that another can take over. No `grace` for one that does not answer
     /// heartbeats: it will not answer SIGTERM in time either.
-    pub(super) fn clear(
+    pub(super) fn stop_for_restart(
         &mut self,
         index: usize,
         healthy_for: Duration,
@@ -85,7 +85,7 @@ impl Fleet {
         steps: &mut Vec<Step>,
     ) {
         let replica = &mut self.replicas[index];
-        replica.phase = Phase::Clearing { healthy_for };
+        replica.phase = Phase::Stopping { healthy_for };
         steps.push(Step::Stop {
             id: replica.id(),
             grace,
@@ -93,7 +93,7 @@ impl Fleet {
     }
 
     /// Back under the same name, at once or after a pause.
-    pub(super) fn start_again(
+    pub(super) fn restart(
         &mut self,
         index: usize,
         healthy_for: Duration,
@@ -110,11 +110,11 @@ impl Fleet {
             self.launch(index, steps);
             return;
         }
-        replica.phase = Phase::Waiting {
+        replica.phase = Phase::BackingOff {
             until: now.saturating_add(delay),
         };
         let degraded = replica.backoff.is_degraded();
-        if replica.never_ran && degraded == was_degraded {
+        if replica.last_launch_failed && degraded == was_degraded {
             // Nothing has died, and why it cannot be started has been said.
             return;
         }
@@ -122,9 +122,9 @@ impl Fleet {
             true => format!("is degraded, it died {limit}"),
             false => format!("died {} times in a row", replica.backoff.deaths_in_a_row()),
         };
-        steps.push(Step::Report {
+        steps.push(Step::Warn {
             replica: replica.name.clone(),
-            trouble: format!("{deaths}, next start in {:.1} s", delay.as_secs_f64()),
+            message: format!("{deaths}, next start in {:.1} s", delay.as_secs_f64()),
         });
     }
 
@@ -139,19 +139,19 @@ impl Fleet {
         if self.replicas[index].member {
             let error = format!("cannot start: {reason}");
             self.note_error(index, error.clone(), error, steps);
-            self.start_again(index, Duration::ZERO, now, steps);
+            self.restart(index, Duration::ZERO, now, steps);
             return;
         }
         let replica = &self.replicas[index];
         let name = replica.name.clone();
-        steps.push(Step::Report {
+        steps.push(Step::Warn {
             replica: name.clone(),
-            trouble: format!("cannot start: {reason}"),
+            message: format!("cannot start: {reason}"),
         });
         if self.is_being_changed(&name) {
-            self.blame_start(name, reason);
+            self.note_start_failure(name, reason);
         }
-        self.retire(index, Duration::ZERO, steps);
+        self.forget_replica(index, Duration::ZERO, steps);
     }
 
     /// Keeps what keeps a replica from being ready, and tells of it once: not at each attempt.
@@ -163,24 +163,24 @@ impl Fleet {
         steps: &mut Vec<Step>,
     ) {
         /// What is told beyond so many different messages may be told again.
-        const MAX_TOLD: usize = 16;
+        const MAX_REPORTED: usize = 16;
         let replica = &mut self.replicas[index];
         replica.last_error = Some(error);
-        if replica.told.contains(&message) {
+        if replica.reported.contains(&message) {
             return;
         }
-        if replica.told.len() == MAX_TOLD {
-            replica.told.clear();
+        if replica.reported.len() == MAX_REPORTED {
+            replica.reported.clear();
         }
-        replica.told.push(message.clone());
-        steps.push(Step::Report {
+        replica.reported.push(message.clone());
+        steps.push(Step::Warn {
             replica: replica.name.clone(),
-            trouble: message,
+            message: message,
         });
     }
 
     /// Sends a replica on its way out, from wherever it is.
-    pub(super) fn dismiss(&mut self, index: usize, farewell: Farewell, steps: &mut Vec<Step>) {
+    pub(super) fn begin_removal(&mut self, index: usize, mode: StopMode, steps: &mut Vec<Step>) {
         let grace = self.policy.stop_grace;
         let replica = &mut self.replicas[index];
         let id = replica.id();
@@ -189,52 +189,53 @@ impl Fleet {
             Phase::Launching { .. } => replica.leaving = true,
             Phase::Probing { .. } => {
                 steps.push(Step::Unwatch { id });
-                self.retire(index, grace, steps);
+                self.forget_replica(index, grace, steps);
             }
             Phase::Ready { .. } | Phase::Unready { .. } => {
                 steps.push(Step::Unwatch { id: id.clone() });
-                match farewell {
-                    Farewell::AfterDraining => {
+                match mode {
+                    StopMode::AfterDraining => {
                         replica.leaving = true;
                         replica.phase = Phase::Draining;
-                        self.disown(&id, steps);
+                        self.announce_removal(&id, steps);
                         steps.push(Step::Drain { id });
                     }
-                    Farewell::AtOnce => self.retire(index, grace, steps),
+                    StopMode::AtOnce => self.forget_replica(index, grace, steps),
                 }
             }
             Phase::Hung { .. } => {
                 steps.push(Step::Unwatch { id });
-                self.retire(index, Duration::ZERO, steps);
+                self.forget_replica(index, Duration::ZERO, steps);
             }
-            Phase::Clearing { .. } => {
+            Phase::Stopping { .. } => {
                 self.replicas.remove(index);
-                self.disown(&id, steps);
-                self.departures.push(Departure::under_way(id));
+                self.announce_removal(&id, steps);
+                self.stopping_instances
+                    .push(StoppingInstance::under_way(id));
             }
             // Clears away the remains of the instance that died.
-            Phase::Waiting { .. } => self.retire(index, Duration::ZERO, steps),
-            Phase::Draining => match farewell {
-                Farewell::AfterDraining => {}
-                Farewell::AtOnce => self.retire(index, grace, steps),
+            Phase::BackingOff { .. } => self.forget_replica(index, Duration::ZERO, steps),
+            Phase::Draining => match mode {
+                StopMode::AfterDraining => {}
+                StopMode::AtOnce => self.forget_replica(index, grace, steps),
             },
         }
     }
 
     /// Forgets a replica; what the runtime has of it departs.
-    pub(super) fn retire(&mut self, index: usize, grace: Duration, steps: &mut Vec<Step>) {
+    pub(super) fn forget_replica(&mut self, index: usize, grace: Duration, steps: &mut Vec<Step>) {
         let replica = self.replicas.remove(index);
         let is_disowned = replica.phase == Phase::Draining;
-        for generation in replica.remains {
+        for generation in replica.leftover_generations {
             let replica = replica.name.clone();
             let id = InstanceId {
                 replica,
                 generation,
             };
             if !is_disowned {
-                self.disown(&id, steps);
+                self.announce_removal(&id, steps);
             }
-            self.depart(id, grace, steps);
+            self.stop_instance(id, grace, steps);
         }
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::Fleet;
 use super::event::Step;
-use super::hang::SILENT;
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
 use super::unready::UNHEALTHY;
+use super::unresponsive::UNRESPONSIVE;
 use crate::human::duration;
 
 impl Fleet {
@@ -30,14 +30,14 @@ impl Fleet {
             return;
         };
         let exited = exited.take();
-        replica.never_ran = false;
+        replica.last_launch_failed = false;
         // What older generations left behind went with the start.
-        replica.remains = vec![id.generation];
+        replica.leftover_generations = vec![id.generation];
         if replica.leaving {
-            self.retire(index, self.policy.stop_grace, steps);
+            self.forget_replica(index, self.policy.stop_grace, steps);
         } else if let Some(exit) = exited {
             let cause = exit.to_string();
-            self.mourn(index, &cause, Some(exit), steps);
+            self.record_death(index, &cause, Some(exit), steps);
             self.failed_to_start(index, cause, now, steps);
         } else {
             self.probe(index, endpoint, now, steps);
@@ -58,9 +58,9 @@ impl Fleet {
         if !matches!(replica.phase, Phase::Launching { .. }) {
             return;
         }
-        replica.never_ran = true;
+        replica.last_launch_failed = true;
         if replica.leaving {
-            self.retire(index, Duration::ZERO, steps);
+            self.forget_replica(index, Duration::ZERO, steps);
         } else {
             self.failed_to_start(index, reason, now, steps);
         }
@@ -81,12 +81,12 @@ impl Fleet {
                     id: id.clone(),
                     reason: reason.clone(),
                 });
-                self.mourn(index, &reason, Some(exit), steps);
+                self.record_death(index, &reason, Some(exit), steps);
                 steps.push(Step::Unwatch { id: id.clone() });
-                self.start_again(index, healthy_for, now, steps);
+                self.restart(index, healthy_for, now, steps);
             }
             Phase::Probing { .. } | Phase::Ready { .. } => {
-                self.mourn(index, &reason, Some(exit), steps);
+                self.record_death(index, &reason, Some(exit), steps);
                 steps.push(Step::Unwatch { id: id.clone() });
                 self.failed_to_start(index, reason, now, steps);
             }
@@ -97,27 +97,27 @@ impl Fleet {
                     id: id.clone(),
                     reason: reason.clone(),
                 });
-                self.mourn(index, &reason, Some(exit), steps);
+                self.record_death(index, &reason, Some(exit), steps);
                 steps.push(Step::Unwatch { id: id.clone() });
-                self.start_again(index, healthy_for, now, steps);
+                self.restart(index, healthy_for, now, steps);
             }
             Phase::Hung { healthy_for, .. } => {
                 let healthy_for = *healthy_for;
-                self.mourn(index, &reason, Some(exit), steps);
+                self.record_death(index, &reason, Some(exit), steps);
                 steps.push(Step::Unwatch { id: id.clone() });
-                self.start_again(index, healthy_for, now, steps);
+                self.restart(index, healthy_for, now, steps);
             }
             // Nobody is left to finish a request.
             Phase::Draining => {
-                self.mourn(index, &reason, Some(exit), steps);
-                self.retire(index, Duration::ZERO, steps);
+                self.record_death(index, &reason, Some(exit), steps);
+                self.forget_replica(index, Duration::ZERO, steps);
             }
             // `Stopped` follows, or what there was to end has ended.
-            Phase::Clearing { .. } | Phase::Waiting { .. } => {}
+            Phase::Stopping { .. } | Phase::BackingOff { .. } => {}
         }
     }
 
-    pub(super) fn answered(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn became_healthy(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
         let Some(index) = self.current(id) else {
             return;
         };
@@ -146,15 +146,15 @@ impl Fleet {
             since: now,
         };
         replica.last_error = None;
-        replica.told.clear();
+        replica.reported.clear();
         replica.probe_failure = None;
         replica.replaces_unready = false;
-        // A newcomer joins together with those it was asked for with: see `settle`.
+        // A newcomer joins together with those it was asked for with: see `advance_changes`.
         if replica.member {
             let id = replica.id();
             steps.push(Step::Admit { id, endpoint });
         } else {
-            self.welcome_guest(index, steps);
+            self.admit_foreign(index, steps);
         }
     }
 
@@ -171,7 +171,7 @@ impl Fleet {
         };
         let replica = &self.replicas[index];
         if let Phase::Hung { .. } = replica.phase {
-            self.end_mercy(index, reason, steps);
+            self.replace_hung(index, reason, steps);
             return;
         }
         let (endpoint, healthy_for) = match replica.phase {
@@ -184,7 +184,7 @@ impl Fleet {
             _ => return,
         };
         if !replica.member {
-            self.mourn(index, reason, None, steps);
+            self.record_death(index, reason, None, steps);
             steps.push(Step::Unwatch { id: id.clone() });
             self.failed_to_start(index, reason.to_owned(), now, steps);
             return;
@@ -194,11 +194,11 @@ impl Fleet {
             reason: reason.to_owned(),
         });
         if self.policy.spawns {
-            self.mourn(index, reason, None, steps);
+            self.record_death(index, reason, None, steps);
         }
         steps.push(Step::Unwatch { id: id.clone() });
         if self.policy.spawns {
-            self.clear(index, healthy_for, Duration::ZERO, steps);
+            self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         } else {
             // Nothing can be started in its place: ask afresh until it answers again.
             self.probe(index, endpoint, now, steps);
@@ -209,7 +209,7 @@ impl Fleet {
         if let Some(index) = self.current(id)
             && self.replicas[index].phase == Phase::Draining
         {
-            self.retire(index, self.policy.stop_grace, steps);
+            self.forget_replica(index, self.policy.stop_grace, steps);
         }
     }
 
@@ -223,42 +223,42 @@ impl Fleet {
                 continue;
             };
             match self.replicas[index].phase {
-                Phase::Waiting { .. } => self.launch(index, steps),
+                Phase::BackingOff { .. } => self.launch(index, steps),
                 Phase::Probing { deadline, .. } if deadline.is_some_and(|at| at <= now) => {
-                    self.too_late(index, now, steps);
+                    self.start_timed_out(index, now, steps);
                 }
                 Phase::Probing { .. } => self.warn_of_slow_start(index, steps),
-                Phase::Hung { .. } => self.end_mercy(index, SILENT, steps),
-                Phase::Ready { .. } => self.forgive(index, steps),
+                Phase::Hung { .. } => self.replace_hung(index, UNRESPONSIVE, steps),
+                Phase::Ready { .. } => self.reset_backoff(index, steps),
                 _ => {}
             }
         }
-        self.retry_departures(now, steps);
+        self.retry_stops(now, steps);
     }
 
     /// A replica that died has been healthy for long enough.
-    fn forgive(&mut self, index: usize, steps: &mut Vec<Step>) {
+    fn reset_backoff(&mut self, index: usize, steps: &mut Vec<Step>) {
         let replica = &mut self.replicas[index];
-        if replica.backoff.forgive() {
-            steps.push(Step::Report {
+        if replica.backoff.reset() {
+            steps.push(Step::Warn {
                 replica: replica.name.clone(),
-                trouble: "has been healthy for a minute and is no longer degraded".to_owned(),
+                message: "has been healthy for a minute and is no longer degraded".to_owned(),
             });
         }
     }
 
     /// A fresh instance has not answered a heartbeat in time.
-    fn too_late(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
+    fn start_timed_out(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
         let replica = &self.replicas[index];
-        let mut trouble = format!(
+        let mut message = format!(
             "no good heartbeat within {} of its start",
             duration(self.policy.start_timeout)
         );
         if let Some(reason) = &replica.probe_failure {
-            trouble.push_str(": ");
-            trouble.push_str(reason);
+            message.push_str(": ");
+            message.push_str(reason);
         }
-        self.give_up_start(index, trouble, now, steps);
+        self.give_up_start(index, message, now, steps);
     }
 
     /// An instance that runs will not get ready: a member is started again, a newcomer's change
@@ -266,19 +266,19 @@ impl Fleet {
     pub(super) fn give_up_start(
         &mut self,
         index: usize,
-        trouble: String,
+        message: String,
         now: Time,
         steps: &mut Vec<Step>,
     ) {
         let replica = &self.replicas[index];
         let (id, member) = (replica.id(), replica.member);
-        self.mourn(index, &trouble, None, steps);
+        self.record_death(index, &message, None, steps);
         steps.push(Step::Unwatch { id });
         if member {
-            self.note_error(index, trouble.clone(), trouble, steps);
-            self.clear(index, Duration::ZERO, Duration::ZERO, steps);
+            self.note_error(index, message.clone(), message, steps);
+            self.stop_for_restart(index, Duration::ZERO, Duration::ZERO, steps);
         } else {
-            self.failed_to_start(index, trouble, now, steps);
+            self.failed_to_start(index, message, now, steps);
         }
     }
 }

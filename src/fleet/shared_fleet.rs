@@ -9,17 +9,17 @@
 
 use std::net::SocketAddr;
 
-use super::departures::Departure;
 use super::event::Step;
 use super::instance::{InstanceId, LaunchOrder};
 use super::lifecycle::{Phase, Time};
-use super::moves::Farewell;
+use super::stopping::StoppingInstance;
+use super::transitions::StopMode;
 use super::{Fleet, MAX_REPLICAS, Replica};
 use crate::ring::ReplicaName;
 
 impl Fleet {
     /// Another balancer's instance has the name: it plays the replica.
-    pub(super) fn overtaken(
+    pub(super) fn launch_preempted(
         &mut self,
         id: &InstanceId,
         by: u64,
@@ -34,16 +34,16 @@ impl Fleet {
         if !matches!(self.replicas[index].phase, Phase::Launching { .. }) {
             return;
         }
-        self.now_played_by(index, by);
+        self.take_over_generation(index, by);
         if self.replicas[index].leaving {
-            self.retire(index, self.policy.stop_grace, steps);
+            self.forget_replica(index, self.policy.stop_grace, steps);
         } else {
             self.probe(index, endpoint, now, steps);
         }
     }
 
     /// Another balancer has started an instance.
-    pub(super) fn appeared(
+    pub(super) fn discovered(
         &mut self,
         order: LaunchOrder,
         endpoint: SocketAddr,
@@ -52,22 +52,22 @@ impl Fleet {
     ) {
         let name = &order.id.replica;
         self.generations.saw(name, order.id.generation);
-        let departs = self.departures.iter().any(|d| d.is_of(name));
-        if self.stopping || departs || self.is_being_changed(name) {
+        let departs = self.stopping_instances.iter().any(|d| d.is_of(name));
+        if self.shutting_down || departs || self.is_being_changed(name) {
             return;
         }
         match self.index_of(name) {
             Some(index) => {
                 // In any other phase there is one, or what we start finds this one.
-                if let Phase::Waiting { .. } = self.replicas[index].phase {
-                    self.now_played_by(index, order.id.generation);
+                if let Phase::BackingOff { .. } = self.replicas[index].phase {
+                    self.take_over_generation(index, order.id.generation);
                     self.probe(index, endpoint, now, steps);
                 }
             }
-            None => match self.refusal_of_guest(&order) {
-                Some(reason) => steps.push(Step::Report {
+            None => match self.refusal_of_foreign(&order) {
+                Some(reason) => steps.push(Step::Warn {
                     replica: name.clone(),
-                    trouble: format!(
+                    message: format!(
                         "another balancer has added it, and here is no room: {reason}"
                     ),
                 }),
@@ -85,7 +85,7 @@ impl Fleet {
     }
 
     /// A replica that is ready and no newcomer of ours joins.
-    pub(super) fn welcome_guest(&mut self, index: usize, steps: &mut Vec<Step>) {
+    pub(super) fn admit_foreign(&mut self, index: usize, steps: &mut Vec<Step>) {
         if self.is_being_changed(&self.replicas[index].name) {
             return;
         }
@@ -94,7 +94,7 @@ impl Fleet {
         };
         let mut guest = self.replicas.remove(index);
         guest.member = true;
-        guest.remains = vec![guest.generation];
+        guest.leftover_generations = vec![guest.generation];
         let id = guest.id();
         steps.push(Step::Join(vec![guest.as_member()]));
         steps.push(Step::Admit { id, endpoint });
@@ -105,8 +105,8 @@ impl Fleet {
     }
 
     /// Another balancer removes a replica.
-    pub(super) fn disowned(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
-        let Some(index) = self.current(id).filter(|_| !self.stopping) else {
+    pub(super) fn removed_elsewhere(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+        let Some(index) = self.current(id).filter(|_| !self.shutting_down) else {
             return;
         };
         let replica = &mut self.replicas[index];
@@ -115,7 +115,7 @@ impl Fleet {
             return;
         }
         // Whoever removes it stops it.
-        replica.remains.clear();
+        replica.leftover_generations.clear();
         if replica.is_watched() {
             steps.push(Step::Unwatch { id: id.clone() });
         }
@@ -125,8 +125,9 @@ impl Fleet {
             self.failed_to_start(index, reason, now, steps);
             return;
         }
-        if let Phase::Clearing { .. } = replica.phase {
-            self.departures.push(Departure::under_way(id.clone()));
+        if let Phase::Stopping { .. } = replica.phase {
+            self.stopping_instances
+                .push(StoppingInstance::under_way(id.clone()));
         }
         self.replicas.remove(index);
         steps.push(Step::Leave(vec![name]));
@@ -139,9 +140,9 @@ impl Fleet {
         let ours = |r: &&Replica| r.leaving || (!r.member && self.is_being_changed(&r.name));
         let ours = self.replicas.iter().filter(ours);
         let ours: Vec<_> = ours.map(|replica| replica.name.clone()).collect();
-        self.stopping = true;
+        self.shutting_down = true;
         self.refuse_all(&mut steps);
-        self.dismiss_all(&ours, Farewell::AtOnce, &mut steps);
+        self.remove_all(&ours, StopMode::AtOnce, &mut steps);
         let kept = self.replicas.extract_if(.., |replica| !replica.leaving);
         let watched = kept.filter(Replica::is_watched);
         steps.extend(watched.map(|replica| Step::Unwatch { id: replica.id() }));
@@ -152,7 +153,7 @@ impl Fleet {
     pub(super) fn recovered(&mut self, steps: &mut Vec<Step>) {
         for index in 0..self.replicas.len() {
             let replica = &self.replicas[index];
-            if replica.last_error.is_some() && matches!(replica.phase, Phase::Waiting { .. }) {
+            if replica.last_error.is_some() && matches!(replica.phase, Phase::BackingOff { .. }) {
                 self.launch(index, steps);
             }
         }
@@ -161,8 +162,8 @@ impl Fleet {
     /// A foreign instance that had a replica's name is gone.
     pub(super) fn name_freed(&mut self, name: &ReplicaName, steps: &mut Vec<Step>) {
         if let Some(index) = self.index_of(name)
-            && self.replicas[index].never_ran
-            && matches!(self.replicas[index].phase, Phase::Waiting { .. })
+            && self.replicas[index].last_launch_failed
+            && matches!(self.replicas[index].phase, Phase::BackingOff { .. })
         {
             self.launch(index, steps);
         }
@@ -170,22 +171,22 @@ impl Fleet {
 
     /// Has other balancers told that a replica is removed. Not when this one stops: the
     /// replicas are still theirs.
-    pub(super) fn disown(&self, id: &InstanceId, steps: &mut Vec<Step>) {
-        if !self.stopping {
-            steps.push(Step::Disown { id: id.clone() });
+    pub(super) fn announce_removal(&self, id: &InstanceId, steps: &mut Vec<Step>) {
+        if !self.shutting_down {
+            steps.push(Step::AnnounceRemoval { id: id.clone() });
         }
     }
 
-    fn now_played_by(&mut self, index: usize, generation: u64) {
+    fn take_over_generation(&mut self, index: usize, generation: u64) {
         let replica = &mut self.replicas[index];
         replica.generation = generation;
-        replica.never_ran = false;
+        replica.last_launch_failed = false;
         replica.forget_health();
         // What older ones left behind is cleared away by whoever started this one.
-        replica.remains = vec![generation];
+        replica.leftover_generations = vec![generation];
     }
 
-    fn refusal_of_guest(&self, order: &LaunchOrder) -> Option<String> {
+    fn refusal_of_foreign(&self, order: &LaunchOrder) -> Option<String> {
         if self.replicas.len() >= MAX_REPLICAS {
             return Some(format!("{MAX_REPLICAS} replicas are the most"));
         }
