@@ -8,13 +8,15 @@
 //! (`tests/layers.rs` holds the direction):
 //!
 //! ```text
-//! ring  <-  fleet  <-  runtime  <-  actors  <-  http  <-  app
+//! ring  <-  fleet  <-  runtime  <-  config  <-  h1  <-  upstream  <-  actors  <-  http  <-  app
 //! ```
 //!
 //! * [`ring`] and [`fleet`] decide. They are pure: no actix, no async, no clock,
 //!   no I/O, no log.
 //! * [`runtime`] carries out: instances are started and stopped as child processes,
 //!   as containers, or are somebody else's.
+//! * [`h1`] is HTTP/1.1 as bytes, for both sides: where messages end. It is pure, too.
+//! * [`upstream`] is the way to a replica: connections, retries, what an instance may hold.
 //! * `actors` pass messages between the two, `http` is what clients see, and `app`
 //!   puts it all together.
 //! * [`cli`] and [`config`] turn what an operator says into the typed settings that
@@ -31,6 +33,7 @@ pub mod cli;
 pub mod config;
 pub mod drill;
 pub mod fleet;
+pub mod h1;
 pub mod healthcheck;
 pub mod http;
 mod human;

@@ -1,13 +1,13 @@
 //! The house keeps its direction: each layer knows only those to its left.
 //!
-//! ring <- fleet <- runtime <- config <- upstream <- actors <- http <- app
+//! ring <- fleet <- runtime <- config <- h1 <- upstream <- actors <- http <- app
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
 
-const LAYERS: [&str; 8] = [
-    "ring", "fleet", "runtime", "config", "upstream", "actors", "http", "app",
+const LAYERS: [&str; 9] = [
+    "ring", "fleet", "runtime", "config", "h1", "upstream", "actors", "http", "app",
 ];
 
 fn sources(place: &Path) -> Vec<(PathBuf, String)> {
@@ -54,6 +54,18 @@ fn each_layer_uses_only_those_to_its_left() {
 fn the_ring_command_knows_the_ring_alone() {
     for (file, text) in layer("ring_cli") {
         for other in &LAYERS[1..] {
+            let forbidden = format!("crate::{other}");
+            let line = code(&text).find(|line| line.contains(&forbidden));
+            assert_eq!(line, None, "{} uses {other}", file.display());
+        }
+    }
+}
+
+/// Both sides of the balancer stand on the framing of HTTP/1.1, which needs nothing but bytes.
+#[test]
+fn h1_knows_no_other_layer() {
+    for (file, text) in layer("h1") {
+        for other in LAYERS.iter().filter(|other| **other != "h1") {
             let forbidden = format!("crate::{other}");
             let line = code(&text).find(|line| line.contains(&forbidden));
             assert_eq!(line, None, "{} uses {other}", file.display());

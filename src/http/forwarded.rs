@@ -19,7 +19,8 @@ use super::key::REQUEST_ID;
 use super::via::Via;
 use super::{headers, sticky};
 use crate::config::StickyCookie;
-use crate::upstream::{Fields, OutgoingHead, is_name};
+use crate::h1::{MAX_HEADERS, connection, header_name};
+use crate::upstream::{Fields, OutgoingHead};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -38,9 +39,6 @@ const OURS: [&[u8]; 7] = [
 ];
 
 const FORWARDED: &[u8] = b"x-forwarded-";
-
-/// Interim responses may have as many header fields as others (`guard::head`).
-const MAX_INTERIM_FIELDS: usize = 96;
 
 /// A client's fields for a replica, whose own address stands for a Host that is not told.
 pub fn tell_request(
@@ -197,7 +195,7 @@ pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> 
         if !goes_on(status, field.name, fields) {
             continue;
         }
-        has_date |= is_name(field.name, b"date");
+        has_date |= header_name::eq_ignore_case(field.name, b"date");
         match field.line {
             Some(line) if line.start == lines.end => lines.end = line.end,
             line => {
@@ -228,7 +226,7 @@ pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> 
 /// gets them. 100 is left out: what the client waits for has been said to it before.
 pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
     loop {
-        let mut fields = [EMPTY_HEADER; MAX_INTERIM_FIELDS];
+        let mut fields = [EMPTY_HEADER; MAX_HEADERS];
         let mut head = Response::new(&mut fields);
         // The guard has read them, so they are whole.
         let Ok(Status::Complete(length)) = head.parse(heads) else {
@@ -247,8 +245,8 @@ pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
         let named: Vec<_> = head
             .headers
             .iter()
-            .filter(|field| is_name(field.name.as_bytes(), b"connection"))
-            .flat_map(|field| headers::named_by(field.value))
+            .filter(|field| header_name::eq_ignore_case(field.name.as_bytes(), b"connection"))
+            .flat_map(|field| connection::header_names(field.value))
             .collect();
         for field in &*head.headers {
             let name = field.name.as_bytes();
@@ -267,10 +265,13 @@ pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
 /// Whether a field of a replica's response is for the client, too.
 fn goes_on(status: StatusCode, name: &[u8], fields: &Fields) -> bool {
     if headers::is_hop_by_hop(name) {
-        return status == StatusCode::UPGRADE_REQUIRED && is_name(name, b"upgrade");
+        return status == StatusCode::UPGRADE_REQUIRED
+            && header_name::eq_ignore_case(name, b"upgrade");
     }
     let is_named = || {
-        let mut named = fields.get_all("connection").flat_map(headers::named_by);
+        let mut named = fields
+            .get_all("connection")
+            .flat_map(connection::header_names);
         named.any(|other| other.eq_ignore_ascii_case(name))
     };
     !fields.names_fields() || !is_named()

@@ -7,13 +7,10 @@
 //! and so is refused (`wellformed::check_framing`), nothing is passed. Behind one that may begin a
 //! tunnel everything is.
 
-use crate::upstream::Chunked;
+use crate::h1::{self, ChunkDecoder, Rules};
 
 /// So much of a line is looked at: the names and values that count are shorter.
 const LINE: usize = 64;
-
-/// Nobody's body has a length of more digits, but for zeros in front.
-const MOST_DIGITS: usize = 32;
 
 /// A client's request, as far as it has come.
 #[derive(Debug)]
@@ -23,7 +20,7 @@ pub enum Framing {
     /// So many bytes of its body are to come.
     Length(u64),
     /// Chunks are to come.
-    Chunks(Chunked),
+    Chunks(ChunkDecoder),
     /// All of it has come.
     Whole,
     /// There may be a tunnel, which has no end that is seen.
@@ -122,7 +119,7 @@ impl Framing {
     fn behind(head: &Head) -> Self {
         match head.body {
             Body::Odd => Self::Whole,
-            Body::Chunks => Self::Chunks(Chunked::default()),
+            Body::Chunks => Self::Chunks(ChunkDecoder::new(Rules::Request)),
             // To actix this means more than a length.
             _ if head.asks_for_websocket => Self::Open,
             Body::Unsaid | Body::Length(0) => Self::Whole,
@@ -188,7 +185,7 @@ impl Body {
         let (name, value) = line.split_at(colon);
         let value = value[1..].trim_ascii();
         let said = if name.eq_ignore_ascii_case(b"content-length") {
-            length_of(value).map_or(Self::Odd, Self::Length)
+            h1::parse_content_length(value).map_or(Self::Odd, Self::Length)
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             match value.eq_ignore_ascii_case(b"chunked") {
                 true => Self::Chunks,
@@ -202,15 +199,6 @@ impl Body {
             _ => Self::Odd,
         }
     }
-}
-
-/// `1*DIGIT` (RFC 9110, section 8.6), as far as it fits and is not mostly zeros.
-pub fn length_of(value: &[u8]) -> Option<u64> {
-    let is_number = value.iter().all(u8::is_ascii_digit);
-    if value.is_empty() || value.len() > MOST_DIGITS || !is_number {
-        return None;
-    }
-    str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]

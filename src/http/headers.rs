@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::upstream::is_name;
+use crate::h1::{connection, header_name};
 
 /// The fields that concern the other end, several of one name included. The length goes
 /// separately: whoever writes the message knows it.
@@ -35,21 +35,14 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
         _ => return false,
     };
     let mut candidates = candidates.iter();
-    candidates.any(|other| is_name(name, other.as_bytes()))
-}
-
-/// What a value of Connection names that is a field: mostly nothing.
-pub fn named_by(connection: &[u8]) -> impl Iterator<Item = &[u8]> {
-    options(connection).filter(|option| {
-        !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close")
-    })
+    candidates.any(|other| header_name::eq_ignore_case(name, other.as_bytes()))
 }
 
 /// Takes all other fields away.
 pub fn keep_end_to_end(headers: &mut HeaderMap) {
-    let connection = headers.get_all(header::CONNECTION);
-    let named: Vec<HeaderName> = connection
-        .flat_map(|value| named_by(value.as_bytes()))
+    let values = headers.get_all(header::CONNECTION);
+    let named: Vec<HeaderName> = values
+        .flat_map(|value| connection::header_names(value.as_bytes()))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect();
     headers.retain(|name, _| !concerns_one_connection(name) && !named.contains(name));
@@ -65,13 +58,7 @@ pub fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     let mut values = headers
         .get_all(header::CONNECTION)
         .map(HeaderValue::as_bytes);
-    values.any(|value| options(value).any(|option| option.eq_ignore_ascii_case(name)))
-}
-
-/// What a value of Connection lists. (One that is no text may list names all the same.)
-pub fn options(connection: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let options = connection.split(|byte| *byte == b',');
-    options.map(<[u8]>::trim_ascii)
+    values.any(|value| connection::options(value).any(|option| option.eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]

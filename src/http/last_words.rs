@@ -11,7 +11,7 @@ use actix_web::http::header::HttpDate;
 
 use super::error::ProxyError;
 use super::expect::GO_ON;
-use super::headers;
+use crate::h1::connection;
 
 /// An answer that ends its connection, as [`ProxyError`] gives it.
 pub fn answer(error: &ProxyError) -> String {
@@ -51,7 +51,7 @@ pub fn is_last(answer: &[u8]) -> bool {
             let (name, value) = line.split_at_checked(b"connection:".len())?;
             name.eq_ignore_ascii_case(b"connection:").then_some(value)
         })
-        .flat_map(headers::options);
+        .flat_map(connection::options);
     if answer.starts_with(b"HTTP/1.0 ") {
         !options.any(|option| option.eq_ignore_ascii_case(b"keep-alive"))
     } else {

@@ -29,6 +29,7 @@ use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgra
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
 use crate::actors::supervisor::ConnectionRefused;
 use crate::actors::waiting_room::Shortage;
+use crate::h1::{self, is_bodiless};
 use crate::ring::{Key, SessionKey};
 use crate::upstream::{
     Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, Interruption, OutgoingHead,
@@ -251,7 +252,7 @@ fn body_of(request: &HttpRequest, payload: Payload, settings: &HttpSettings) -> 
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    h1::parse_content_length(headers.get(CONTENT_LENGTH)?.as_bytes())
 }
 
 /// A replica for the request: at once, or as soon as one is ready.
@@ -400,9 +401,7 @@ fn respond(
     let is_upgrade = errand.tunnel.is_some();
     let mut outgoing = HttpResponse::build(response.status());
     let not_modified = response.status() == StatusCode::NOT_MODIFIED;
-    let has_body = request.method() != Method::HEAD
-        && response.status() != StatusCode::NO_CONTENT
-        && !not_modified;
+    let has_body = request.method() != Method::HEAD && !is_bodiless(response.status().as_u16());
     let fields = errand.slot.and_then(|slot| slot.take());
     let session_key = grant.session_key;
     let length = match &fields {

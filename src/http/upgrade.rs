@@ -28,6 +28,7 @@ use super::error::ProxyError;
 use super::request_tag::RequestTag;
 use super::tunnel_limit::TunnelPermit;
 use super::{ENDED_TUNNELS, forwarded, headers};
+use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK};
 use crate::human::duration;
 use crate::upstream::{Grant, Instance, Interruption, OutgoingHead, Pause, Replay};
 
@@ -209,14 +210,13 @@ impl<B: MessageBody + Unpin> MessageBody for Chunks<B> {
                 // An empty chunk would be the last one.
                 Some(Ok(piece)) if piece.is_empty() => {}
                 Some(Ok(piece)) => {
-                    let size = format!("{:x}\r\n", piece.len());
-                    let chunk = [size.as_bytes(), &piece, b"\r\n"].concat();
+                    let chunk = [&*ChunkSizeLine::new(piece.len()), &piece, CHUNK_END].concat();
                     return Poll::Ready(Some(Ok(chunk.into())));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => {
                     self.ended = true;
-                    return Poll::Ready(Some(Ok(Bytes::from_static(b"0\r\n\r\n"))));
+                    return Poll::Ready(Some(Ok(Bytes::from_static(LAST_CHUNK))));
                 }
             }
         }

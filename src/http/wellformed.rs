@@ -9,7 +9,7 @@ use actix_web::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use actix_web::http::{Method, Version};
 
 use super::error::ProxyError;
-use super::framing::length_of;
+use crate::h1;
 
 /// Judges a request's target and Host.
 pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
@@ -45,7 +45,7 @@ pub fn check_framing(request: &RequestHead) -> Result<(), ProxyError> {
         coding.eq_ignore_ascii_case(b"chunked") && request.version == Version::HTTP_11
     };
     if told <= 1
-        && lengths().all(|length| length_of(length.as_bytes().trim_ascii()).is_some())
+        && lengths().all(|length| h1::parse_content_length(length.as_bytes()).is_some())
         && codings().all(|coding| is_chunked(coding.as_bytes().trim_ascii()))
     {
         Ok(())

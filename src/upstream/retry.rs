@@ -275,7 +275,11 @@ mod tests {
                 actix_http::error::ParseError::Io(error),
             ))
         };
-        for fault in [Fault::BrokenHead, Fault::NotHttp, Fault::TwoFramings] {
+        for fault in [
+            Fault::BrokenHead,
+            Fault::NotHttp,
+            Fault::Framing(crate::h1::FramingError::Both),
+        ] {
             let failure = read(fault.into());
             assert!(matches!(failure, Failure::BadResponse(_)), "{failure:?}");
         }

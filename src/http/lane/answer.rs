@@ -6,7 +6,7 @@
 //! the replica down.
 
 use std::cell::Cell;
-use std::io::{self, Write};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,6 +18,7 @@ use actix_web::web::{Buf, Bytes};
 
 use super::request::Terms;
 use super::socket::ClientSocket;
+use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, is_bodiless, write_header};
 use crate::http::forwarded;
 use crate::upstream::Fields;
 
@@ -97,7 +98,8 @@ impl Answer {
             BodySize::Stream if head.chunked() => Framing::Chunked,
             BodySize::Stream => Framing::UntilClose,
         };
-        let has_none = terms.is_head || is_bodiless(head.status) || framing == Framing::Counted(0);
+        let has_none =
+            terms.is_head || is_bodiless(head.status.as_u16()) || framing == Framing::Counted(0);
         let is_last = terms.closes
             || head.connection_type() == ConnectionType::Close
             || (framing == Framing::UntilClose && !has_none);
@@ -213,8 +215,9 @@ impl Answer {
                 piece.truncate(taken);
                 *left -= taken as u64;
             }
-            // Writing to a vector cannot fail.
-            Framing::Chunked => drop(write!(self.text, "{:X}\r\n", piece.len())),
+            Framing::Chunked => self
+                .text
+                .extend_from_slice(&ChunkSizeLine::new(piece.len())),
             Framing::UntilClose => {}
         }
         let is_chunk = self.framing == Framing::Chunked;
@@ -224,7 +227,7 @@ impl Answer {
         } else {
             self.text.extend_from_slice(&piece);
             if is_chunk {
-                self.text.extend_from_slice(b"\r\n");
+                self.text.extend_from_slice(CHUNK_END);
             }
         }
     }
@@ -237,7 +240,7 @@ impl Answer {
 
     fn end_chunk(&mut self) {
         if std::mem::take(&mut self.owes_line_end) {
-            self.text.extend_from_slice(b"\r\n");
+            self.text.extend_from_slice(CHUNK_END);
         }
     }
 
@@ -247,7 +250,7 @@ impl Answer {
             Framing::Counted(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Framing::Chunked => {
                 self.end_chunk();
-                self.text.extend_from_slice(b"0\r\n\r\n");
+                self.text.extend_from_slice(LAST_CHUNK);
             }
         }
         Ok(())
@@ -291,13 +294,6 @@ impl Drop for Answer {
     }
 }
 
-/// RFC 9112, section 6.3: these end with their heads.
-fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED
-}
-
 /// Writes a head in HTTP/1.1 as actix's encoder does.
 fn write_head(
     text: &mut Vec<u8>,
@@ -316,14 +312,13 @@ fn write_head(
     text.extend_from_slice(reason.unwrap_or_else(|| head.reason().as_bytes()));
     text.extend_from_slice(b"\r\n");
     match size {
-        _ if is_bodiless(head.status) => {}
+        _ if is_bodiless(head.status.as_u16()) => {}
         BodySize::None => {}
         BodySize::Sized(length) => {
-            text.extend_from_slice(b"content-length: ");
-            text.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-            text.extend_from_slice(b"\r\n");
+            let mut digits = itoa::Buffer::new();
+            write_header(text, "content-length", digits.format(length).as_bytes());
         }
-        BodySize::Stream if head.chunked() => field(text, "transfer-encoding", b"chunked"),
+        BodySize::Stream if head.chunked() => write_header(text, "transfer-encoding", b"chunked"),
         BodySize::Stream => {}
     }
     // Who offers an upgrade names it here, too (RFC 9110, section 7.8).
@@ -332,9 +327,9 @@ fn write_head(
         None => head.headers.contains_key(UPGRADE),
     };
     match (is_last, offers_upgrade) {
-        (true, true) => field(text, "connection", b"close, upgrade"),
-        (true, false) => field(text, "connection", b"close"),
-        (false, true) => field(text, "connection", b"upgrade"),
+        (true, true) => write_header(text, "connection", b"close, upgrade"),
+        (true, false) => write_header(text, "connection", b"close"),
+        (false, true) => write_header(text, "connection", b"upgrade"),
         (false, false) => {}
     }
     // A 304 may tell the length that the body would have had (RFC 9110, section 8.6).
@@ -347,19 +342,13 @@ fn write_head(
             DATE => has_date = true,
             _ => {}
         }
-        field(text, name.as_str(), value.as_bytes());
+        write_header(text, name.as_str(), value.as_bytes());
     }
     if let Some(fields) = fields {
         has_date |= forwarded::relay_response(head.status, fields, text);
     }
     if !has_date {
-        field(text, "date", date);
+        write_header(text, "date", date);
     }
     text.extend_from_slice(b"\r\n");
-}
-
-fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        text.extend_from_slice(part);
-    }
 }

@@ -9,11 +9,7 @@ use actix_web::http::{Method, Uri, Version};
 use actix_web::web::Bytes;
 use httparse::Status;
 
-use crate::http::framing::length_of;
-use crate::http::headers;
-
-/// A request may have so many fields, here and with actix.
-const MOST_FIELDS: usize = 96;
+use crate::h1::{self, MAX_HEADERS, connection};
 
 /// actix makes a map with room for so many fields for each request beyond the 128 heads that it
 /// keeps for others: 6.6 KiB for as long as the request takes.
@@ -46,7 +42,7 @@ impl Simple {
     /// The request that `bytes` begin with, if it is a simple one. What is wrong, and what is
     /// only unusual, is not for this place to tell apart.
     pub fn of(bytes: &Bytes, peer: Option<SocketAddr>) -> Option<Self> {
-        let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut read = httparse::Request::new(&mut []);
         let Ok(Status::Complete(length)) = read.parse_with_uninit_headers(bytes, &mut fields)
         else {
@@ -78,7 +74,7 @@ impl Simple {
                 // An offer of any other protocol is not taken.
                 header::UPGRADE if !field.value.eq_ignore_ascii_case(b"websocket") => {}
                 header::CONTENT_LENGTH if body.is_none() => {
-                    body = Some(length_of(field.value)?);
+                    body = Some(h1::parse_content_length(field.value)?);
                 }
                 header::CONTENT_LENGTH
                 | header::TRANSFER_ENCODING
@@ -114,7 +110,7 @@ impl Simple {
 
 /// What a Connection field says of the connection itself (RFC 9112, section 9.3).
 fn connection_of(value: &[u8]) -> ConnectionType {
-    match headers::options(value).any(|option| option.eq_ignore_ascii_case(b"close")) {
+    match connection::options(value).any(|option| option.eq_ignore_ascii_case(b"close")) {
         true => ConnectionType::Close,
         false => ConnectionType::KeepAlive,
     }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::h1::FramingError;
+
 /// Why a connection to a replica ended before its response did, or what of the response
 /// is not HTTP. It travels through awc inside an [`io::Error`] and is found again by
 /// [`Fault::of`], so that `retry` knows exactly what happened.
@@ -29,18 +31,9 @@ pub enum Fault {
     /// More than 96, which is what awc's codec can read.
     #[error("the response has too many header fields")]
     ManyFields,
-    /// A Content-Length that is no number, or several that differ (RFC 9112, section 6.3).
-    #[error("the response's Content-Length is invalid")]
-    BadLength,
-    /// A Transfer-Encoding other than `chunked`, or one where none may be (section 6.1).
-    #[error("the response's Transfer-Encoding is invalid")]
-    BadEncoding,
-    /// Both at once: what smuggles responses (section 6.3).
-    #[error("the response has both Content-Length and Transfer-Encoding")]
-    TwoFramings,
-    /// A chunk that is none (section 7.1).
-    #[error("the response's chunks are malformed")]
-    BadChunk,
+    /// Where the response ends cannot be known.
+    #[error("invalid message framing of the response: {0}")]
+    Framing(#[from] FramingError),
     /// 101 although no upgrade was asked for (RFC 9110, section 15.2.2).
     #[error("the replica switched protocols unasked")]
     UnaskedUpgrade,

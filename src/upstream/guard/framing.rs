@@ -11,6 +11,7 @@
 
 use super::fault::Fault;
 use super::head::{self, Asked, Body, Head, Index};
+use crate::h1::{BodyDecoder, MAX_RESPONSE_HEAD_BYTES};
 
 /// Nobody needs more interim responses to one request.
 const MOST_INTERIM: u8 = 32;
@@ -126,7 +127,7 @@ impl Framing {
                 self.begun = true;
                 // A head ends with a line, so most of a dribbled one needs no look.
                 let news = &bytes[seen.min(bytes.len())..];
-                if seen >= 7 && bytes.len() < head::MOST_HEAD_BYTES && !news.contains(&b'\n') {
+                if seen >= 7 && bytes.len() < MAX_RESPONSE_HEAD_BYTES && !news.contains(&b'\n') {
                     self.state = State::Head { seen: bytes.len() };
                     return Ok(Verdict::Hold);
                 }
@@ -172,21 +173,11 @@ impl Framing {
         let State::Body(body) = &mut self.state else {
             return Ok(0);
         };
-        let (taken, complete) = match body {
-            Body::UntilEnd | Body::Tunnel => (bytes.len(), false),
-            Body::Length(left) => {
-                let taken = bytes
-                    .len()
-                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= taken as u64;
-                (taken, *left == 0)
-            }
-            Body::Chunked(chunks) => {
-                let taken = chunks.advance(bytes)?;
-                (taken, chunks.is_complete())
-            }
+        let Body::Framed(body) = body else {
+            return Ok(bytes.len());
         };
-        if complete {
+        let taken = body.advance(bytes)?;
+        if body.is_complete() {
             self.state = State::Idle;
         }
         Ok(taken)
@@ -197,7 +188,7 @@ impl Framing {
         let state = std::mem::replace(&mut self.state, State::Over);
         match state {
             State::Idle | State::Over => Ok(()),
-            State::Body(Body::UntilEnd | Body::Tunnel) if in_order => Ok(()),
+            State::Body(Body::Framed(BodyDecoder::UntilClose) | Body::Tunnel) if in_order => Ok(()),
             State::Head { .. } if !self.begun => Err(Fault::NoResponse),
             State::Head { .. } => Err(Fault::BrokenHead),
             State::Body(_) => Err(Fault::BrokenBody),

@@ -14,6 +14,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::fault::Fault;
 use super::framing::{Framing, Verdict};
 use super::head::{Asked, Index};
+use crate::h1::HeaderIndices;
 
 /// How the bytes of one response ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,7 @@ type Head = (u16, Vec<(String, Vec<u8>)>);
 
 /// What a reader of the noted places sees.
 fn read_by_index(index: &Index, passed: &[u8]) -> Head {
-    let fields = index.fields.iter().map(|(name, value)| {
+    let fields = index.headers.iter().map(|HeaderIndices { name, value }| {
         let name = String::from_utf8_lossy(&passed[name.clone()]).to_ascii_lowercase();
         (name, passed[value.clone()].to_vec())
     });

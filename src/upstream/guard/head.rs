@@ -10,14 +10,11 @@ use std::ops::Range;
 
 use httparse::{Header, ParserConfig, Response, Status};
 
-use super::chunked::Chunked;
 use super::fault::Fault;
-use crate::upstream::is_name;
-
-/// A head larger than this is refused.
-pub const MOST_HEAD_BYTES: usize = 64 * 1024;
-/// So many header fields awc can read (actix-http's `MAX_HEADERS`), and no more.
-pub const MOST_FIELDS: usize = 96;
+use crate::h1::{
+    BodyDecoder, BodyLength, FramingHeaders, HeaderIndices, MAX_HEADERS, MAX_RESPONSE_HEAD_BYTES,
+    Rules, is_bodiless,
+};
 
 /// What of a request bears on the framing of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,12 +28,8 @@ pub struct Asked {
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// So many bytes; none after a HEAD request, 204 and 304.
-    Length(u64),
-    /// Chunks.
-    Chunked(Chunked),
-    /// Everything until the connection ends.
-    UntilEnd,
+    /// A body; an empty one after a HEAD request, 204 and 304.
+    Framed(BodyDecoder),
     /// Another protocol.
     Tunnel,
 }
@@ -81,33 +74,30 @@ pub struct Index {
     pub claims_body: bool,
     /// Whether Connection names fields that concern this connection only.
     pub names_fields: bool,
-    /// Names and values of its fields.
-    pub fields: Vec<(Range<usize>, Range<usize>)>,
+    /// Its headers.
+    pub headers: Vec<HeaderIndices>,
 }
 
 impl Index {
     fn note(&mut self, bytes: &[u8], status: u16, response: &Response<'_, '_>, head: &Head) {
-        self.fields.clear();
+        self.headers.clear();
         self.status = status;
         let Head::Final { length, body, .. } = head else {
             return;
         };
         self.length = *length;
         self.body = match body {
-            Body::Length(length) => Some(*length),
-            Body::Chunked(_) | Body::UntilEnd | Body::Tunnel => None,
+            Body::Framed(BodyDecoder::Length(length)) => Some(*length),
+            Body::Framed(_) | Body::Tunnel => None,
         };
-        self.is_chunked = matches!(body, Body::Chunked(_));
-        let place = |part: &[u8]| {
-            let begin = part.as_ptr() as usize - bytes.as_ptr() as usize;
-            begin..begin + part.len()
-        };
-        // An empty one lies nowhere.
-        let reason = response.reason.filter(|reason| !reason.is_empty());
-        self.reason = reason.map_or(0..0, |reason| place(reason.as_bytes()));
-        let fields = response.headers.iter();
-        self.fields
-            .extend(fields.map(|field| (place(field.name.as_bytes()), place(field.value))));
+        self.is_chunked = matches!(body, Body::Framed(BodyDecoder::Chunked(_)));
+        let reason = response.reason.unwrap_or_default();
+        self.reason = HeaderIndices::place(bytes, reason.as_bytes());
+        let headers = response.headers.iter();
+        self.headers.extend(
+            headers
+                .map(|header| HeaderIndices::within(bytes, header.name.as_bytes(), header.value)),
+        );
     }
 }
 
@@ -120,15 +110,15 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
         // A blank line before a response, which parsers skip, is none of its bytes either.
         return Err(Fault::NotHttp);
     }
-    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MOST_FIELDS];
+    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
     let mut response = Response::new(&mut []);
     let mut config = ParserConfig::default();
     // As awc does; it forwards the name without the space (RFC 9112, section 5.1).
     config.allow_spaces_after_header_name_in_responses(true);
     let length = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields)
     {
-        Ok(Status::Complete(length)) if length <= MOST_HEAD_BYTES => length,
-        Ok(Status::Partial) if bytes.len() < MOST_HEAD_BYTES => return Ok(None),
+        Ok(Status::Complete(length)) if length <= MAX_RESPONSE_HEAD_BYTES => length,
+        Ok(Status::Partial) if bytes.len() < MAX_RESPONSE_HEAD_BYTES => return Ok(None),
         Ok(_) => return Err(Fault::LargeHead),
         Err(httparse::Error::TooManyHeaders) => return Err(Fault::ManyFields),
         Err(httparse::Error::Version) => return Err(Fault::NotHttp),
@@ -138,8 +128,8 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
     let http10 = response.version == Some(0);
     let said = match status {
         // It ends at its blank line, whatever it declares (RFC 9112, section 6.3).
-        101 => Said::default(),
-        _ => Said::by(response.headers, http10)?,
+        101 => FramingHeaders::default(),
+        _ => FramingHeaders::read(named(response.headers), Rules::Response, http10)?,
     };
     let head = match status {
         0..=99 => Err(Fault::BadHead),
@@ -154,115 +144,34 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
         _ => Ok(frame(length, status, http10, said, asked)),
     }?;
     index.note(bytes, status, &response, &head);
-    index.names_fields = said.names_fields;
-    index.declared_length = said.length;
-    index.claims_body = has_no_body(status, asked) && said.claims_body();
+    index.names_fields = said.has_connection_headers;
+    index.declared_length = said.content_length;
+    index.claims_body = (asked.head || is_bodiless(status)) && said.declares_body();
     Ok(Some(head))
 }
 
-/// Whether a response ends with its head, whatever that declares (RFC 9112, section 6.3).
-fn has_no_body(status: u16, asked: Asked) -> bool {
-    asked.head || status == 204 || status == 304
+/// The names and values of headers.
+fn named<'h>(headers: &'h [Header<'h>]) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+    let headers = headers.iter();
+    headers.map(|header| (header.name.as_bytes(), header.value))
 }
 
-fn frame(length: usize, status: u16, http10: bool, said: Said, asked: Asked) -> Head {
-    let persistent = !said.close && (!http10 || said.keep_alive);
-    let (body, reusable) = if has_no_body(status, asked) {
+fn frame(length: usize, status: u16, http10: bool, said: FramingHeaders, asked: Asked) -> Head {
+    let persistent = said.is_persistent(http10);
+    let (body, reusable) = if asked.head || is_bodiless(status) {
         // What HEAD and 304 declare is the body that a GET would have got (RFC 9110, section
         // 8.6); but some replicas send it, and it would answer the next request. It may come
         // long after the head, so looking whether it has come is not enough.
-        (Body::Length(0), persistent && !said.claims_body())
-    } else if said.chunked {
-        (Body::Chunked(Chunked::default()), persistent)
-    } else if let Some(count) = said.length {
-        (Body::Length(count), persistent)
+        (BodyLength::Known(0), persistent && !said.declares_body())
     } else {
-        (Body::UntilEnd, false)
+        let body = said.response_body();
+        (body, persistent && body != BodyLength::UntilClose)
     };
     Head::Final {
         length,
-        body,
+        body: Body::Framed(BodyDecoder::new(body, Rules::Response)),
         reusable,
         // awc takes it for an empty body, unless it is HTTP/1.0.
-        as_http10: body == Body::UntilEnd && !http10,
+        as_http10: body == BodyLength::UntilClose && !http10,
     }
-}
-
-/// What header fields say about framing.
-#[derive(Debug, Clone, Copy, Default)]
-struct Said {
-    length: Option<u64>,
-    chunked: bool,
-    close: bool,
-    keep_alive: bool,
-    /// Connection names something else.
-    names_fields: bool,
-}
-
-impl Said {
-    fn claims_body(self) -> bool {
-        self.chunked || self.length.is_some_and(|length| length > 0)
-    }
-
-    fn by(fields: &[Header<'_>], http10: bool) -> Result<Self, Fault> {
-        let mut said = Self::default();
-        for field in fields {
-            // The length alone tells most names apart.
-            match field.name.len() {
-                14 if is_name(field.name.as_bytes(), b"content-length") => {
-                    let length = length_of(field.value).ok_or(Fault::BadLength)?;
-                    if said
-                        .length
-                        .replace(length)
-                        .is_some_and(|other| other != length)
-                    {
-                        return Err(Fault::BadLength);
-                    }
-                }
-                17 if is_name(field.name.as_bytes(), b"transfer-encoding") => {
-                    let chunked = field.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
-                    if http10 || said.chunked || !chunked {
-                        return Err(Fault::BadEncoding);
-                    }
-                    said.chunked = true;
-                }
-                10 if is_name(field.name.as_bytes(), b"connection") => {
-                    for option in field.value.split(|&byte| byte == b',') {
-                        match option.trim_ascii() {
-                            b"" => {}
-                            it if it.eq_ignore_ascii_case(b"close") => said.close = true,
-                            it if it.eq_ignore_ascii_case(b"keep-alive") => said.keep_alive = true,
-                            _ => said.names_fields = true,
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        if said.chunked && said.length.is_some() {
-            return Err(Fault::TwoFramings);
-        }
-        Ok(said)
-    }
-}
-
-/// A length, or a list that repeats one (RFC 9112, section 6.3).
-fn length_of(value: &[u8]) -> Option<u64> {
-    number(value).or_else(|| {
-        let mut lengths = value.split(|byte| *byte == b',').map(number);
-        let first = lengths.next()??;
-        lengths.all(|other| other == Some(first)).then_some(first)
-    })
-}
-
-/// Digits and nothing else (RFC 9110, section 8.6).
-fn number(value: &[u8]) -> Option<u64> {
-    let value = value.trim_ascii();
-    if value.is_empty() {
-        return None;
-    }
-    value.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }

@@ -15,7 +15,6 @@
 //! Bodies are not copied. The common response, which comes in one piece, is read straight
 //! into its reader's buffer and looked at there, once.
 
-mod chunked;
 mod exchange;
 mod fault;
 mod framing;
@@ -35,7 +34,6 @@ use std::task::{Context, Poll, ready};
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub use chunked::Chunked;
 pub use exchange::{Exchange, OutgoingHead, Pause};
 pub use fault::Fault;
 use framing::{Framing, Verdict};

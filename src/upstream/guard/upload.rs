@@ -1,7 +1,7 @@
 //! A request on its way out: its head, and the body behind it.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,10 +10,9 @@ use actix_web::web::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::exchange::Exchange;
+use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, write_header};
 use crate::upstream::RequestBody;
 
-const LINE_END: &[u8] = b"\r\n";
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const NONE: Bytes = Bytes::new();
 
 /// How a body's pieces are put on the wire.
@@ -57,22 +56,21 @@ impl Upload {
         self.body = exchange.body.take();
         self.coding = match self.body.as_ref().map(MessageBody::size) {
             _ if exchange.asked.upgrade => {
-                head.extend_from_slice(b"connection: upgrade\r\n");
+                write_header(head, "connection", b"upgrade");
                 Coding::Tunnel
             }
             Some(BodySize::Sized(length)) => {
-                let mut field = Line::new();
-                write!(field, "content-length: {length}\r\n")?;
-                head.extend_from_slice(field.bytes());
+                let mut digits = itoa::Buffer::new();
+                write_header(head, "content-length", digits.format(length).as_bytes());
                 Coding::AsIs
             }
             Some(BodySize::Stream) => {
-                head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                write_header(head, "transfer-encoding", b"chunked");
                 Coding::Chunked
             }
             Some(BodySize::None) | None => Coding::AsIs,
         };
-        head.extend_from_slice(LINE_END);
+        head.extend_from_slice(b"\r\n");
         let piece = match self.body {
             Some(_) if self.coding != Coding::Tunnel => self.next_piece(cx)?,
             _ => Poll::Pending,
@@ -80,9 +78,8 @@ impl Upload {
         let Poll::Ready(piece) = piece else {
             return self.send(stream, cx, &[head], &NONE, &[]);
         };
-        let mut size = Line::new();
-        let end = self.encode(&piece, &mut size)?;
-        self.send(stream, cx, &[head, size.bytes()], &piece, end)
+        let (size, end) = self.encode(&piece);
+        self.send(stream, cx, &[head, bytes_of(&size)], &piece, end)
     }
 
     /// Sends what can be sent. Only the client's side can fail here: a replica that takes
@@ -121,9 +118,8 @@ impl Upload {
             let Poll::Ready(piece) = self.next_piece(cx)? else {
                 return Ok(());
             };
-            let mut size = Line::new();
-            let end = self.encode(&piece, &mut size)?;
-            let sent = self.send(stream, cx, &[size.bytes()], &piece, end);
+            let (size, end) = self.encode(&piece);
+            let sent = self.send(stream, cx, &[bytes_of(&size)], &piece, end);
             if sent.is_err() {
                 self.abandon();
                 return Ok(());
@@ -157,15 +153,12 @@ impl Upload {
         }
     }
 
-    /// What goes before a piece on the wire, into `size`, and what after it.
-    fn encode(&self, piece: &[u8], size: &mut Line) -> io::Result<&'static [u8]> {
+    /// What goes before a piece on the wire, and what after it.
+    fn encode(&self, piece: &[u8]) -> (Option<ChunkSizeLine>, &'static [u8]) {
         match self.coding {
-            Coding::AsIs | Coding::Tunnel => Ok(&[]),
-            Coding::Chunked if piece.is_empty() => Ok(LAST_CHUNK),
-            Coding::Chunked => {
-                write!(size, "{:x}\r\n", piece.len())?;
-                Ok(LINE_END)
-            }
+            Coding::AsIs | Coding::Tunnel => (None, &[]),
+            Coding::Chunked if piece.is_empty() => (None, LAST_CHUNK),
+            Coding::Chunked => (Some(ChunkSizeLine::new(piece.len())), CHUNK_END),
         }
     }
 
@@ -233,33 +226,6 @@ impl Upload {
     }
 }
 
-/// A short line that is put together on the stack.
-struct Line {
-    bytes: [u8; 40],
-    length: usize,
-}
-
-impl Line {
-    fn new() -> Self {
-        Self {
-            bytes: [0; 40],
-            length: 0,
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = (&mut self.bytes[self.length..]).write(bytes)?;
-        self.length += count;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn bytes_of(size: &Option<ChunkSizeLine>) -> &[u8] {
+    size.as_deref().unwrap_or_default()
 }

@@ -13,10 +13,7 @@ use actix_web::error::HttpError;
 use actix_web::web::Bytes;
 
 use super::link::Link;
-use crate::upstream::is_name;
-
-/// Where names and values lie.
-pub type Places = Vec<(Range<usize>, Range<usize>)>;
+use crate::h1::{HeaderIndices, header_name};
 
 /// Where the fields of a response are left.
 pub type FieldSlot = Rc<ResponseSlot>;
@@ -78,7 +75,7 @@ impl ResponseSlot {
 
 thread_local! {
     /// Room for the places in the next head.
-    static ROOM: Cell<Places> = Cell::default();
+    static ROOM: Cell<Vec<HeaderIndices>> = Cell::default();
 }
 
 const LINE_END: &[u8] = b"\r\n";
@@ -97,7 +94,7 @@ pub struct Field<'f> {
 /// The fields of one response.
 pub struct Fields {
     head: Bytes,
-    places: Places,
+    places: Vec<HeaderIndices>,
     names_fields: bool,
     reason: Range<usize>,
     body: Option<u64>,
@@ -138,13 +135,13 @@ impl Fields {
             declared_length: index.declared_length,
             added: &[],
             head: Bytes::copy_from_slice(head),
-            places: index.fields,
+            places: index.headers,
         }
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.places.iter().map(|(name, value)| {
+        self.places.iter().map(|HeaderIndices { name, value }| {
             let line = name.start..value.end + LINE_END.len();
             let is_plain = self.part(&(name.end..value.start)) == b": "
                 && self.part(&(value.end..line.end)) == LINE_END;
@@ -166,8 +163,8 @@ impl Fields {
         let named = self
             .places
             .iter()
-            .filter(|(other, _)| is_name(self.part(other), name.as_bytes()));
-        named.map(|(_, value)| self.part(value))
+            .filter(|other| header_name::eq_ignore_case(self.part(&other.name), name.as_bytes()));
+        named.map(|header| self.part(&header.value))
     }
 
     /// Whether Connection names fields that concern the replica's connection only.
@@ -197,7 +194,7 @@ impl Fields {
 
     /// Puts them into a map, a length that is declared several times once.
     pub fn fill(&self, map: &mut HeaderMap) -> Result<(), HttpError> {
-        for (name, value) in &self.places {
+        for HeaderIndices { name, value } in &self.places {
             let name = HeaderName::from_bytes(self.part(name))?;
             if name == CONTENT_LENGTH
                 && let Some(length) = self.declared_length

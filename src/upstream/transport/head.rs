@@ -12,6 +12,7 @@ use super::body::Body;
 use super::fields::{FieldSlot, Fields};
 use super::link::Link;
 use super::pool::Pool;
+use crate::h1::{BodyDecoder, BodyLength, Rules};
 use crate::upstream::guard::Fault;
 
 /// Whether the head of the response has been read. The guard lets nothing of it through
@@ -81,15 +82,16 @@ fn bad_head() -> SendRequestError {
 fn payload(link: Box<Link>, pool: &Rc<Pool>) -> Payload {
     let pool = Rc::clone(pool);
     let index = link.index();
-    let body = match index.body {
+    let decoder = match index.body {
         Some(0) => {
             pool.release(link);
             return Payload::None;
         }
-        Some(length) => Body::counted(link, length, pool),
-        None if index.is_chunked => Body::chunked(link, pool),
-        None => Body::until_end(link, pool),
+        Some(length) => BodyDecoder::Length(length),
+        None if index.is_chunked => BodyDecoder::new(BodyLength::Chunked, Rules::Response),
+        None => BodyDecoder::UntilClose,
     };
+    let body = Body::new(link, decoder, pool);
     Payload::Stream {
         payload: Box::pin(body),
     }

@@ -11,7 +11,7 @@ use log::debug;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::fields::Places;
+use crate::h1::HeaderIndices;
 use crate::sys::tcp;
 use crate::upstream::guard::{Exchange, Guarded, Index};
 
@@ -78,8 +78,8 @@ impl Link {
     }
 
     /// Takes the places of a head's fields away, in exchange for room for others.
-    pub fn replace_places(&mut self, room: Places) -> Places {
-        std::mem::replace(&mut self.stream.index_mut().fields, room)
+    pub fn replace_places(&mut self, room: Vec<HeaderIndices>) -> Vec<HeaderIndices> {
+        std::mem::replace(&mut self.stream.index_mut().headers, room)
     }
 
     /// Makes room for more of a body, whose last piece may have been taken quickly.

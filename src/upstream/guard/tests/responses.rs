@@ -2,7 +2,8 @@
 
 use super::super::fault::Fault;
 use super::super::fuzz::{End, follow};
-use super::super::head::{Asked, MOST_FIELDS, MOST_HEAD_BYTES};
+use super::super::head::Asked;
+use crate::h1::{FramingError, MAX_HEADERS, MAX_RESPONSE_HEAD_BYTES};
 
 const GET: Asked = Asked {
     head: false,
@@ -269,38 +270,59 @@ fn what_is_an_error() {
         ("HTTP/1.1 200 O\rK\r\n\r\n".into(), BadHead),
         (
             format!("{ok}content-length: 3\r\ncontent-length: 4\r\n\r\nabc"),
-            BadLength,
+            Framing(FramingError::ContentLength),
         ),
-        (format!("{ok}content-length: 3, 4\r\n\r\nabc"), BadLength),
-        (format!("{ok}content-length: 3,\r\n\r\nabc"), BadLength),
-        (format!("{ok}content-length: -3\r\n\r\nabc"), BadLength),
-        (format!("{ok}content-length: +3\r\n\r\nabc"), BadLength),
-        (format!("{ok}content-length: 0x3\r\n\r\nabc"), BadLength),
-        (format!("{ok}content-length: 3 3\r\n\r\nabc"), BadLength),
-        (format!("{ok}content-length:\r\n\r\nabc"), BadLength),
+        (
+            format!("{ok}content-length: 3, 4\r\n\r\nabc"),
+            Framing(FramingError::ContentLength),
+        ),
+        (
+            format!("{ok}content-length: 3,\r\n\r\nabc"),
+            Framing(FramingError::ContentLength),
+        ),
+        (
+            format!("{ok}content-length: -3\r\n\r\nabc"),
+            Framing(FramingError::ContentLength),
+        ),
+        (
+            format!("{ok}content-length: +3\r\n\r\nabc"),
+            Framing(FramingError::ContentLength),
+        ),
+        (
+            format!("{ok}content-length: 0x3\r\n\r\nabc"),
+            Framing(FramingError::ContentLength),
+        ),
+        (
+            format!("{ok}content-length: 3 3\r\n\r\nabc"),
+            Framing(FramingError::ContentLength),
+        ),
+        (
+            format!("{ok}content-length:\r\n\r\nabc"),
+            Framing(FramingError::ContentLength),
+        ),
         (
             format!("{ok}content-length: 99999999999999999999\r\n\r\n"),
-            BadLength,
+            Framing(FramingError::ContentLength),
         ),
         (
             format!("{ok}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-            TwoFramings,
+            Framing(FramingError::Both),
         ),
         (
             format!("{ok}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n"),
-            BadEncoding,
+            Framing(FramingError::TransferEncoding),
         ),
         (
             format!("{ok}transfer-encoding: gzip, chunked\r\n\r\n"),
-            BadEncoding,
+            Framing(FramingError::TransferEncoding),
         ),
         (
             format!("{ok}transfer-encoding: identity\r\n\r\nabc"),
-            BadEncoding,
+            Framing(FramingError::TransferEncoding),
         ),
         (
             format!("{ok}transfer-encoding: xchunked\r\n\r\n"),
-            BadEncoding,
+            Framing(FramingError::TransferEncoding),
         ),
         (
             format!("{ok}transfer-encoding: chunked\x0b\r\n\r\n"),
@@ -308,19 +330,19 @@ fn what_is_an_error() {
         ),
         (
             "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".into(),
-            BadEncoding,
+            Framing(FramingError::TransferEncoding),
         ),
         (
             format!("{ok}transfer-encoding: chunked\r\n\r\nxyz\r\n"),
-            BadChunk,
+            Framing(FramingError::Chunk),
         ),
         (
             format!("{ok}transfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n"),
-            BadChunk,
+            Framing(FramingError::Chunk),
         ),
         (
             format!("{ok}transfer-encoding: chunked\r\n\r\n3\nabc\r\n"),
-            BadChunk,
+            Framing(FramingError::Chunk),
         ),
         (
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n".into(),
@@ -329,15 +351,15 @@ fn what_is_an_error() {
         ("HTTP/1.1 100 Continue\r\n\r\n".repeat(33), ManyInterim),
         ("HTTP/1.1 100 Continue\r\n\r\ngarbage".into(), NotHttp),
         (
-            format!("{ok}x: {}\r\n\r\n", "a".repeat(MOST_HEAD_BYTES)),
+            format!("{ok}x: {}\r\n\r\n", "a".repeat(MAX_RESPONSE_HEAD_BYTES)),
             LargeHead,
         ),
         (
-            format!("HTTP/1.1 200 {}", "a".repeat(MOST_HEAD_BYTES)),
+            format!("HTTP/1.1 200 {}", "a".repeat(MAX_RESPONSE_HEAD_BYTES)),
             LargeHead,
         ),
         (
-            format!("{ok}{}\r\n", "x: y\r\n".repeat(MOST_FIELDS + 1)),
+            format!("{ok}{}\r\n", "x: y\r\n".repeat(MAX_HEADERS + 1)),
             ManyFields,
         ),
     ] {
@@ -364,11 +386,11 @@ fn what_is_an_error() {
 
 #[test]
 fn heads_up_to_the_limits_pass() {
-    let value = "a".repeat(MOST_HEAD_BYTES - 45);
+    let value = "a".repeat(MAX_RESPONSE_HEAD_BYTES - 45);
     let large = format!("HTTP/1.1 200 OK\r\nx: {value}\r\ncontent-length: 0\r\n\r\n");
     assert_eq!(follow(GET, [large.as_bytes()]).1, REUSABLE);
     assert_eq!(follow(GET, large.as_bytes().chunks(1)).1, REUSABLE);
-    let fields = "x: y\r\n".repeat(MOST_FIELDS - 1);
+    let fields = "x: y\r\n".repeat(MAX_HEADERS - 1);
     let many = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n");
     assert_eq!(follow(GET, [many.as_bytes()]).1, REUSABLE);
 }
