@@ -125,7 +125,7 @@ impl Balancer {
         let policy = Policy {
             start_timeout: settings.times.start,
             stop_grace: settings.times.stop_grace,
-            hang_timeout: settings.times.hang_mercy,
+            hang_timeout: settings.times.hang_timeout,
             unready_timeout: settings.times.unready,
             restart_limit: settings.restart_limit,
             spawns: runtime.spawns(),

@@ -297,7 +297,7 @@ async fn a_container_that_is_paused_for_longer_than_the_mercy_has_a_successor_by
         "200ms",
         "--heartbeat-timeout",
         "200ms",
-        "--hang-mercy",
+        "--hang-timeout",
         "100ms",
     ];
     let Some(afloat) = Afloat::start(&impatient).await else {
@@ -311,7 +311,7 @@ async fn a_container_that_is_paused_for_longer_than_the_mercy_has_a_successor_by
 
 #[actix_web::test]
 async fn a_drill_that_is_interrupted_lets_a_paused_container_go_on() {
-    let Some(afloat) = Afloat::start(&["--hang-mercy", "10m"]).await else {
+    let Some(afloat) = Afloat::start(&["--hang-timeout", "10m"]).await else {
         return;
     };
     let long = ["--pause", "Server3", "--for", "1m"];

@@ -44,7 +44,7 @@ impl Scene {
             ["--image", image],
             ["--fleet", FLEET],
             ["--memory", "128m"],
-            ["--hang-mercy", "1s"],
+            ["--hang-timeout", "1s"],
             ["--admin", "127.0.0.1:0"],
         ];
         let balancer =

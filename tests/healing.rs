@@ -61,7 +61,7 @@ async fn a_hung_replica_is_evicted_and_replaced() {
         "100ms",
         "--heartbeat-timeout",
         "200ms",
-        "--hang-mercy",
+        "--hang-timeout",
         "300ms",
     ])
     .await;
@@ -84,7 +84,7 @@ async fn a_hung_replica_is_evicted_and_replaced() {
 #[actix_web::test]
 async fn what_is_stuck_on_a_hung_replica_is_asked_of_another_unless_it_must_not_be() {
     let args = [
-        "--hang-mercy",
+        "--hang-timeout",
         "10m",
         "--response-timeout",
         "6s",
@@ -118,7 +118,7 @@ async fn what_is_stuck_on_a_hung_replica_is_asked_of_another_unless_it_must_not_
 
 #[actix_web::test]
 async fn a_hung_replica_that_comes_back_is_the_same_and_finishes_what_it_holds() {
-    let balancer = Ringmaster::ready(&["--replicas", "1", "--hang-mercy", "10m"]).await;
+    let balancer = Ringmaster::ready(&["--replicas", "1", "--hang-timeout", "10m"]).await;
     let pid = balancer.child("Server1");
     let url = balancer.url("/slow?ms=300");
     let idle = common::sockets_of(balancer.pid());
@@ -154,7 +154,7 @@ async fn every_death_leaves_a_record() {
         "127.0.0.1:0",
         "--command",
         &command,
-        "--hang-mercy",
+        "--hang-timeout",
         "100ms",
     ];
     let balancer = Ringmaster::ready(&args).await;

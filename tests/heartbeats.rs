@@ -252,7 +252,7 @@ fn in_place_of_a_process(server: &Scripted, more: &[&str]) -> Ringmaster {
     let process = ["--replicas", "1", "--command", "sleep 600"];
     let place = ["--replica-port", &port, "--admin", "127.0.0.1:0"];
     // What hangs would be replaced at once.
-    let quick = ["--hang-mercy", "0s"];
+    let quick = ["--hang-timeout", "0s"];
     Ringmaster::start(&[&process[..], &place, &quick, &PATIENT, more].concat())
 }
 

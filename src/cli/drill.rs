@@ -24,7 +24,7 @@ Exit codes:
 Examples:
   Kill every replica once, one after the other
     ringmaster drill --kill all
-  Hang one for longer than a heartbeat, shorter than --hang-mercy
+  Hang one for longer than a heartbeat, shorter than --hang-timeout
     ringmaster drill --pause Server2 --for 4s";
 
 /// The flags.

@@ -134,7 +134,7 @@ pub struct Times {
     /// Connecting to a replica.
     pub connect: Duration,
     /// An instance that hangs, before it is replaced.
-    pub hang_mercy: Duration,
+    pub hang_timeout: Duration,
     /// An instance that is unready, before it is replaced; none: as long as it likes.
     pub unready: Option<Duration>,
     /// Requests in flight, when a replica is removed or the balancer stops.

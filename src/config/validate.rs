@@ -82,7 +82,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     let times = Times {
         start: reader.duration("start-timeout"),
         slow_start: reader.duration("slow-start"),
-        hang_mercy: reader.duration("hang-mercy"),
+        hang_timeout: reader.duration("hang-timeout"),
         unready: reader.value("unready-timeout", unready_timeout),
         header: reader.duration("header-timeout"),
         keep_alive: reader.duration("keep-alive-timeout"),

@@ -93,7 +93,7 @@ impl Scene {
             ("--admin", "127.0.0.1:0"),
             ("--env", &variable),
             // Nobody waits ten seconds for a hung one.
-            ("--hang-mercy", "4s"),
+            ("--hang-timeout", "4s"),
         ];
         let fixed = fixed.iter().flat_map(|(name, value)| [*name, *value]);
         let args: Vec<_> = own.into_iter().chain(fixed.map(str::to_owned)).collect();

@@ -157,7 +157,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
             || key.ends_with("-interval")
             || matches!(
                 key,
-                "restart-window" | "stop-grace" | "hang-mercy" | "slow-start" | "outlier-ejection"
+                "restart-window" | "stop-grace" | "slow-start" | "outlier-ejection"
             ) =>
         {
             (["7s", "8s", "9s"], &[])

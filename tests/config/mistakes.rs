@@ -235,7 +235,7 @@ const WRONG: &[Wrong<'_>] = &[
             "9",
         ],
         &[
-            "slots = \"65536\" (from --slots): maglev wants a prime number, such as 251, 1021, 4093, 65537 or 655373",
+            "slots = \"65536\" (from --slots): maglev needs a prime number, such as 251, 1021, 4093, 65537 or 655373",
             "virtual-servers = \"9\" (from --virtual-servers): only classic, quadratic, modulo and ring have virtual servers",
         ],
     ),

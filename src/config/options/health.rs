@@ -93,7 +93,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         value_name: "N",
         help: "How many heartbeats in a row without a good answer take a replica off the ring",
         more: "A bad answer makes it unready: it stays as it is. No answer at all: it hangs, and \
-               is replaced after --hang-mercy.",
+               is replaced after --hang-timeout.",
         fallback: Fallback::Value("3"),
         allowed: Allowed::Whole(1, 100),
         section: HEALTH,
@@ -109,7 +109,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         ..PLAIN
     },
     OptionSpec {
-        key: "hang-mercy",
+        key: "hang-timeout",
         value_name: "DURATION",
         help: "How long a hung replica may take to come back before it is replaced",
         more: "It is off the ring meanwhile. 0s: it is replaced at once.",
