@@ -17,11 +17,10 @@ use log::{info, warn};
 
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeKind, ProbeRecipients, ProbeSettings};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
-use crate::actors::outlier_watch::TellEjections;
 use crate::actors::proxy_worker::ProxyWorker;
-use crate::actors::ring_state::RingState;
-use crate::actors::supervisor::{ProberLinks, RingLinks, RingReshaped, ShutDown, Supervisor};
-use crate::actors::waiting_room::WaitingRoom;
+use crate::actors::request_queue::QueueLimit;
+use crate::actors::ring_state::{RingState, SubscribeEjections};
+use crate::actors::supervisor::{ProberLinks, RingLinks, RingReconfigured, ShutDown, Supervisor};
 use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
@@ -157,8 +156,8 @@ impl Balancer {
             line.of("heartbeat prober"),
         )
         .start();
-        ring.do_send(TellEjections(supervisor.clone().recipient()));
-        supervisor.do_send(RingReshaped {
+        ring.do_send(SubscribeEjections(supervisor.clone().recipient()));
+        supervisor.do_send(RingReconfigured {
             spec: settings.ring,
             balance_factor: settings.balance_factor,
             weights: Vec::new(),
@@ -166,7 +165,7 @@ impl Balancer {
         supervisor.do_send(ProberLinks {
             watch: prober.clone().recipient(),
             unwatch: prober.clone().recipient(),
-            beats: prober.recipient(),
+            probes: prober.recipient(),
         });
 
         let shared = Shared {
@@ -342,7 +341,7 @@ async fn serve(
         departure,
         tally,
     } = shared;
-    let room = WaitingRoom::new(settings.max_waiting);
+    let room = QueueLimit::new(settings.max_waiting);
     let (retry_percent, max_in_flight) = (settings.retry_budget, settings.max_in_flight);
     let client_settings = ClientSettings {
         connect_timeout: settings.times.connect,

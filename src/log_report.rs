@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use crate::actors::outlier_watch::SPARED_REPLICAS;
+use crate::actors::ring_state::SUPPRESSED_EJECTIONS;
 use crate::http::{BROKEN_RESPONSES, ENDED_TUNNELS, FAILED_REQUESTS};
 use crate::human::{duration, thousands};
 use crate::repeats::{Condition, ConditionReport, LineLimit, REPORT_INTERVAL};
@@ -22,8 +22,8 @@ static LIMITS: [(&LineLimit, &str); 4] = [
     (&BROKEN_RESPONSES, "responses that broke off"),
     (&ENDED_TUNNELS, "tunnels that ended"),
     (
-        &SPARED_REPLICAS,
-        "ejections that half of the ready stand against",
+        &SUPPRESSED_EJECTIONS,
+        "ejections suppressed, half of the ready replicas being ejected",
     ),
 ];
 

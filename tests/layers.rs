@@ -115,7 +115,7 @@ fn what_decides_is_pure() {
         "Instant::now",
         "SystemTime",
         "println!",
-        "rand",
+        "rand::",
     ];
     for name in ["ring", "fleet"] {
         for (file, text) in layer(name) {

@@ -16,7 +16,7 @@ use awc::http::{Method, Uri};
 use futures::StreamExt;
 use log::{debug, info};
 
-use super::graveyard::Beat;
+use super::death_log::ProbeResult;
 use super::lifeline::Lifeline;
 use crate::fleet::{
     Expectation, HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome,
@@ -42,17 +42,17 @@ pub struct UnwatchInstance(pub InstanceId);
 /// How have the last heartbeats of an instance come out? The oldest first; none of one
 /// that is not watched.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Vec<Beat>")]
-pub struct LookAtBeats(pub InstanceId);
+#[rtype(result = "Vec<ProbeResult>")]
+pub struct GetProbes(pub InstanceId);
 
 /// So much of an answer's body is looked at.
-const MOST_BODY: usize = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 
 /// So many heartbeats of an instance are remembered.
-const REMEMBERED: usize = 10;
+const MAX_PROBES: usize = 10;
 
 /// The last heartbeats of one instance.
-type Beats = Rc<RefCell<VecDeque<Beat>>>;
+type Probes = Rc<RefCell<VecDeque<ProbeResult>>>;
 
 /// An instance is ready, unready or silent. Sent when that changes, not at each beat.
 #[derive(Debug, Clone, Message)]
@@ -137,7 +137,7 @@ pub struct ProbeRecipients {
 pub struct HeartbeatProber {
     settings: ProbeSettings,
     recipients: ProbeRecipients,
-    watched: HashMap<InstanceId, (SpawnHandle, Beats)>,
+    watched: HashMap<InstanceId, (SpawnHandle, Probes)>,
     client: LoneClient,
     _lifeline: Lifeline,
 }
@@ -155,13 +155,13 @@ impl HeartbeatProber {
         }
     }
 
-    /// Beats for as long as nobody stops it.
+    /// Probes for as long as nobody stops it.
     async fn beat(
         client: LoneClient,
         settings: ProbeSettings,
         recipients: ProbeRecipients,
         WatchInstance { id, endpoint }: WatchInstance,
-        beats: Beats,
+        probes: Probes,
     ) {
         let mut tracker = HealthTracker::new(settings.failures, settings.successes);
         let mut schedule = ProbeSchedule::new(settings.interval, settings.timeout);
@@ -181,7 +181,7 @@ impl HeartbeatProber {
                 Some(reason) => debug!("{id} does not answer heartbeats: {reason}"),
                 None => {}
             }
-            remember(&beats, at, begun.elapsed(), reason.as_ref());
+            remember(&probes, at, begun.elapsed(), reason.as_ref());
             let outcome = failure
                 .as_ref()
                 .map_or(ProbeOutcome::Good, ProbeFailure::outcome);
@@ -228,12 +228,12 @@ impl HeartbeatProber {
     }
 }
 
-fn remember(beats: &Beats, at: SystemTime, took: Duration, missed: Option<&String>) {
-    let mut beats = beats.borrow_mut();
-    if beats.len() == REMEMBERED {
-        beats.pop_front();
+fn remember(probes: &Probes, at: SystemTime, took: Duration, missed: Option<&String>) {
+    let mut probes = probes.borrow_mut();
+    if probes.len() == MAX_PROBES {
+        probes.pop_front();
     }
-    beats.push_back(Beat {
+    probes.push_back(ProbeResult {
         at: humantime::format_rfc3339_millis(at).to_string(),
         took_ms: took.as_micros() as f64 / 1_000.0,
         missed: missed.cloned(),
@@ -280,7 +280,7 @@ async fn ask(
         return Ok(());
     }
     let mut body = Vec::new();
-    while body.len() < MOST_BODY
+    while body.len() < MAX_BODY
         && let Some(piece) = response.next().await
     {
         body.extend_from_slice(&piece.map_err(|error| broken(&error))?);
@@ -301,16 +301,16 @@ impl Handler<WatchInstance> for HeartbeatProber {
 
     fn handle(&mut self, watch: WatchInstance, ctx: &mut Self::Context) {
         let id = watch.id.clone();
-        let beats = Beats::default();
+        let probes = Probes::default();
         let beat = Self::beat(
             self.client,
             self.settings.clone(),
             self.recipients.clone(),
             watch,
-            Rc::clone(&beats),
+            Rc::clone(&probes),
         );
         let beating = ctx.spawn(beat.into_actor(self));
-        if let Some((earlier, _)) = self.watched.insert(id, (beating, beats)) {
+        if let Some((earlier, _)) = self.watched.insert(id, (beating, probes)) {
             ctx.cancel_future(earlier);
         }
     }
@@ -326,11 +326,11 @@ impl Handler<UnwatchInstance> for HeartbeatProber {
     }
 }
 
-impl Handler<LookAtBeats> for HeartbeatProber {
-    type Result = MessageResult<LookAtBeats>;
+impl Handler<GetProbes> for HeartbeatProber {
+    type Result = MessageResult<GetProbes>;
 
-    fn handle(&mut self, LookAtBeats(id): LookAtBeats, _: &mut Self::Context) -> Self::Result {
-        let beats = self.watched.get(&id).map(|(_, beats)| beats.borrow());
-        MessageResult(beats.into_iter().flat_map(|b| b.clone()).collect())
+    fn handle(&mut self, GetProbes(id): GetProbes, _: &mut Self::Context) -> Self::Result {
+        let probes = self.watched.get(&id).map(|(_, probes)| probes.borrow());
+        MessageResult(probes.into_iter().flat_map(|b| b.clone()).collect())
     }
 }

@@ -8,7 +8,7 @@ use crate::fleet::{InstanceId, Time};
 use crate::ring::ReplicaName;
 
 /// So many events are remembered.
-const REMEMBERED: usize = 1_000;
+const HISTORY_LEN: usize = 1_000;
 
 /// Something that happened to a replica.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,14 +31,14 @@ pub struct HistoryEntry {
 
 /// An event that is not dated yet.
 #[derive(Debug)]
-pub struct Undated {
+pub struct HistoryEvent {
     replica: ReplicaName,
     generation: Option<u64>,
     event: &'static str,
     reason: Option<String>,
 }
 
-impl Undated {
+impl HistoryEvent {
     /// Something about an instance.
     pub fn of(id: &InstanceId, event: &'static str) -> Self {
         Self {
@@ -72,9 +72,9 @@ pub struct History(VecDeque<HistoryEntry>);
 
 impl History {
     /// Notes events that happened now.
-    pub fn note(&mut self, events: impl IntoIterator<Item = Undated>, now: Time) {
+    pub fn record(&mut self, events: impl IntoIterator<Item = HistoryEvent>, now: Time) {
         for event in events {
-            if self.0.len() == REMEMBERED {
+            if self.0.len() == HISTORY_LEN {
                 self.0.pop_front();
             }
             self.0.push_back(HistoryEntry {

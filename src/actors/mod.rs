@@ -15,17 +15,12 @@
 //! actor ends the process (see [`lifeline`]); whoever restarts the process has it adopt
 //! what still runs.
 
-mod early;
-pub mod graveyard;
+pub mod death_log;
 pub mod heartbeat_prober;
 pub mod history;
 pub mod lifeline;
-pub mod outlier_watch;
-pub mod post_mortem;
 pub mod proxy_worker;
-pub mod reshape;
+pub mod request_queue;
 pub mod ring_state;
 pub mod ring_view;
 pub mod supervisor;
-mod table_queue;
-pub mod waiting_room;

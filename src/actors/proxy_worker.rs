@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
 
+use super::request_queue::{QueueEntry, QueueLimit, RequestQueue, Unavailable};
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
-use super::waiting_room::{Queue, Shortage, WaitingPlace, WaitingRoom};
 use crate::ring::{Key, MemberIndex, ReplicaName};
 use crate::upstream::{Capacity, Clients, Grant, IDLE_CONNECTION};
 
@@ -22,10 +22,10 @@ pub struct AcquireSlot {
     /// The request's key.
     pub key: Key,
     /// Replicas that this request has failed on, and may try again when no other is left: one
-    /// that was slow to accept a connection is not a dead one. Not instances, for where one
-    /// has just died its successor may die as well.
+    /// that was slow to accept a connection is not dead. Not instances: where one has just
+    /// died, its successor may die as well.
     pub tried: Vec<ReplicaName>,
-    /// Serial numbers of instances where nobody listens.
+    /// Serial numbers of instances that refused the connection.
     pub refused: Vec<u64>,
     /// What a sticky cookie has to do with it.
     pub session: Session,
@@ -49,25 +49,25 @@ pub enum Acquired {
     /// This one.
     Granted(Grant),
     /// None is ready, or every one is busy: wait here for the first that is free. Dropping
-    /// this gives the place up.
-    Wait(WaitingPlace),
-    /// The same, and too many wait already.
+    /// the entry leaves the queue.
+    Wait(QueueEntry),
+    /// The same, and as many requests wait as may.
     Full,
 }
 
-/// A replica that was full has room for one of those who wait.
+/// A replica that was full has capacity for a request that waits.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-struct RoomFreed;
+struct CapacityFreed;
 
-/// When a replica that was full has room for one request, so many of those who wait are
-/// asked whether they can use it. Nearly always the first can.
-const MOST_MISSES: usize = 8;
+/// How many waiting requests are tried when a replica that was full has capacity for one.
+/// Nearly always the first can use it.
+const MAX_MISSES: usize = 8;
 
 /// The actor.
 pub struct ProxyWorker {
     view: Option<Arc<RingView>>,
-    waiting: Queue,
+    waiting: RequestQueue<AcquireSlot>,
     clients: Rc<Clients>,
     ring: Recipient<RegisterWorker>,
 }
@@ -77,7 +77,7 @@ impl ProxyWorker {
     /// have gone.
     pub fn launch(
         ring: Recipient<RegisterWorker>,
-        room: Arc<WaitingRoom>,
+        limit: Arc<QueueLimit>,
         capacity: &Arc<Capacity>,
         clients: Rc<Clients>,
     ) -> Addr<Self> {
@@ -85,7 +85,10 @@ impl ProxyWorker {
             let address = ctx.address();
             Self {
                 view: None,
-                waiting: Queue::new(room, capacity.bell(move || address.do_send(RoomFreed))),
+                waiting: RequestQueue::new(
+                    limit,
+                    capacity.bell(move || address.do_send(CapacityFreed)),
+                ),
                 clients,
                 ring,
             }
@@ -96,7 +99,7 @@ impl ProxyWorker {
         grant(self.view.as_deref()?, wanted)
     }
 
-    fn shortage(&self, wanted: &AcquireSlot) -> Shortage {
+    fn unavailable(&self, wanted: &AcquireSlot) -> Unavailable {
         let ready = self
             .view
             .iter()
@@ -105,16 +108,16 @@ impl ProxyWorker {
             .into_iter()
             .all(|i| wanted.refused.contains(&i.serial()))
         {
-            Shortage::NoneReady
+            Unavailable::NoneReady
         } else {
-            Shortage::AllBusy
+            Unavailable::AllBusy
         }
     }
 
-    fn serve_waiting(&mut self, most_misses: usize) {
+    fn dispatch_waiting(&mut self, max_misses: usize) {
         if let Some(view) = self.view.as_deref() {
             self.waiting
-                .serve(most_misses, |wanted| grant(view, wanted));
+                .dispatch(max_misses, |wanted| grant(view, wanted));
         }
     }
 }
@@ -190,16 +193,16 @@ impl Handler<PublishRing> for ProxyWorker {
         let present: HashSet<u64> = present.map(|instance| instance.serial()).collect();
         self.clients.keep_only(&present);
         self.view = Some(view);
-        self.serve_waiting(usize::MAX);
+        self.dispatch_waiting(usize::MAX);
     }
 }
 
-impl Handler<RoomFreed> for ProxyWorker {
+impl Handler<CapacityFreed> for ProxyWorker {
     type Result = ();
 
-    fn handle(&mut self, _: RoomFreed, _: &mut Self::Context) {
+    fn handle(&mut self, _: CapacityFreed, _: &mut Self::Context) {
         self.waiting.heard();
-        self.serve_waiting(MOST_MISSES);
+        self.dispatch_waiting(MAX_MISSES);
     }
 }
 
@@ -207,17 +210,17 @@ impl Handler<AcquireSlot> for ProxyWorker {
     type Result = MessageResult<AcquireSlot>;
 
     fn handle(&mut self, wanted: AcquireSlot, _: &mut Self::Context) -> Self::Result {
-        // Those who wait come first.
-        self.serve_waiting(MOST_MISSES);
+        // Requests that wait come first.
+        self.dispatch_waiting(MAX_MISSES);
         if let Some(grant) = self.grant(&wanted) {
             return MessageResult(Acquired::Granted(grant));
         }
-        let shortage = self.shortage(&wanted);
-        let Some(place) = self.waiting.join(wanted, shortage) else {
+        let unavailable = self.unavailable(&wanted);
+        let Some(place) = self.waiting.join(wanted, unavailable) else {
             return MessageResult(Acquired::Full);
         };
-        // Room that was made before we were among those who wait rang no bell for us.
-        self.serve_waiting(MOST_MISSES);
+        // The bell did not ring for capacity that was freed before this request was in the queue.
+        self.dispatch_waiting(MAX_MISSES);
         MessageResult(Acquired::Wait(place))
     }
 }
@@ -268,7 +271,7 @@ mod tests {
         let bell = Capacity::new(None).bell(|| ());
         let worker = ProxyWorker {
             view: Some(Arc::new(view)),
-            waiting: Queue::new(WaitingRoom::new(1), bell),
+            waiting: RequestQueue::new(QueueLimit::new(1), bell),
             clients: Clients::new(ClientSettings {
                 connect_timeout: std::time::Duration::from_secs(1),
             }),
@@ -376,14 +379,14 @@ mod tests {
         assert_eq!(granted(&worker), Some(1));
         // One who is ejected is not ready: one of two is left, which is not below one half.
         order[1].eject();
-        worker.view.as_ref().unwrap().weigh();
+        worker.view.as_ref().unwrap().recompute_weight();
         assert_eq!(granted(&worker), Some(2));
         order[2].eject();
-        worker.view.as_ref().unwrap().weigh();
+        worker.view.as_ref().unwrap().recompute_weight();
         assert_eq!(granted(&worker), Some(0));
         order[1].readmit();
         order[2].readmit();
-        worker.view.as_ref().unwrap().weigh();
+        worker.view.as_ref().unwrap().recompute_weight();
         assert_eq!(granted(&worker), Some(1));
         // All are unready.
         set(&mut worker, 1, false);
@@ -416,7 +419,7 @@ mod tests {
             grants.push(grant);
         }
         assert!(granted().is_none());
-        assert_eq!(worker.shortage(&wanted), Shortage::AllBusy);
+        assert_eq!(worker.unavailable(&wanted), Unavailable::AllBusy);
         drop(grants.remove(2));
         assert_eq!(granted().as_ref().and_then(place), Some(2));
     }

@@ -50,7 +50,7 @@ impl RingView {
             balance_factor,
             sharing_weight: AtomicU64::new(0),
         };
-        view.weigh();
+        view.recompute_weight();
         view
     }
 
@@ -74,13 +74,13 @@ impl RingView {
             balance_factor: self.balance_factor,
             sharing_weight: AtomicU64::new(0),
         };
-        view.weigh();
+        view.recompute_weight();
         view
     }
 
     /// Adds up anew who shares the load, and whether too few do. To be called when an instance
     /// was ejected or readmitted.
-    pub(super) fn weigh(&self) {
+    pub(super) fn recompute_weight(&self) {
         let is_ejected = |instance: &Option<Arc<Instance>>| {
             let instance = instance.as_ref();
             instance.is_some_and(|instance| instance.is_ejected())
@@ -221,13 +221,13 @@ mod tests {
             .collect();
         assert!(!has_room(&view));
         instances[2].eject();
-        view.weigh();
+        view.recompute_weight();
         assert!(has_room(&view));
         // The next epoch knows it from the start.
         let next = view.with_ready(indices[1].get(), Some(Arc::clone(&instances[1])));
         assert!(has_room(&next));
         instances[2].readmit();
-        view.weigh();
+        view.recompute_weight();
         assert!(!has_room(&view));
     }
 }

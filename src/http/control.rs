@@ -30,14 +30,14 @@ use super::fleet_status::FleetStatus;
 use super::server::{Answered, Site};
 use super::unread::Unread;
 use super::wellformed;
-use crate::actors::graveyard::Death;
+use crate::actors::death_log::Death;
 use crate::actors::history::HistoryEntry;
-use crate::actors::post_mortem::LookAtDeaths;
-use crate::actors::reshape::{ReshapeRing, Reshaped};
-use crate::actors::ring_state::LookAtRing;
+use crate::actors::ring_state::GetRing;
+use crate::actors::ring_state::{ReconfigureRing, Reconfigured};
 use crate::actors::ring_view::RingView;
+use crate::actors::supervisor::GetDeaths;
 use crate::actors::supervisor::{
-    ChangeReplicas, FleetReport, ListReplicas, LookAtFleet, RingReshaped,
+    ChangeReplicas, FleetReport, GetFleet, ListReplicas, RingReconfigured,
 };
 use crate::ring::{BalanceFactor, RingSpec, Weight};
 use crate::runtime::Whereabouts;
@@ -52,15 +52,15 @@ pub struct ControlLinks {
     /// A change of the desired replicas.
     pub change: Recipient<ChangeReplicas>,
     /// The replicas and their history.
-    pub fleet: Recipient<LookAtFleet>,
+    pub fleet: Recipient<GetFleet>,
     /// The post-mortems.
-    pub deaths: Recipient<LookAtDeaths>,
+    pub deaths: Recipient<GetDeaths>,
     /// The ring.
-    pub ring: Recipient<LookAtRing>,
+    pub ring: Recipient<GetRing>,
     /// A change of the ring.
-    pub reshape: Recipient<ReshapeRing>,
+    pub reshape: Recipient<ReconfigureRing>,
     /// Tells of what has become of the ring.
-    pub reshaped: Recipient<RingReshaped>,
+    pub reshaped: Recipient<RingReconfigured>,
     /// What the worker threads count.
     pub tally: Arc<Tally>,
     /// Connections that clients may have open at once.
@@ -180,8 +180,8 @@ struct ReplicaLine {
 
 async fn status(links: &ControlLinks) -> Result<HttpResponse, AdminError> {
     let unavailable = |_| AdminError::Unavailable;
-    let fleet = links.fleet.send(LookAtFleet).await.map_err(unavailable)?;
-    let view = links.ring.send(LookAtRing).await.map_err(unavailable)?;
+    let fleet = links.fleet.send(GetFleet).await.map_err(unavailable)?;
+    let view = links.ring.send(GetRing).await.map_err(unavailable)?;
     Ok(HttpResponse::Ok().json(Status {
         epoch: view.epoch,
         now_ms: fleet.now_ms,
@@ -207,7 +207,7 @@ struct Deaths {
 }
 
 async fn deaths(links: &ControlLinks) -> Result<HttpResponse, AdminError> {
-    let deaths = links.deaths.send(LookAtDeaths).await;
+    let deaths = links.deaths.send(GetDeaths).await;
     let deaths = deaths.map_err(|_| AdminError::Unavailable)?;
     Ok(HttpResponse::Ok().json(Deaths { deaths }))
 }
@@ -350,7 +350,7 @@ async fn reshape(
     };
     let example = r#"{"strategy":"maglev","weights":{"Server1":2}}"#;
     let patch: RingPatch = read_json(request, body, links.body_pause, example).await?;
-    let view = links.ring.send(LookAtRing).await;
+    let view = links.ring.send(GetRing).await;
     let view = view.map_err(|_| AdminError::Unavailable)?;
     let change = check(patch, view.table.spec(), dry_run).map_err(AdminError::BadBody)?;
     let weights = change.weights.clone();
@@ -359,7 +359,7 @@ async fn reshape(
         .map_err(|_| AdminError::Unavailable)?
         .map_err(AdminError::Reshape)?;
     if !dry_run {
-        let noted = links.reshaped.send(RingReshaped {
+        let noted = links.reshaped.send(RingReconfigured {
             spec: reshaped.spec,
             balance_factor: reshaped.balance_factor,
             weights,
@@ -370,7 +370,7 @@ async fn reshape(
     Ok(HttpResponse::Ok().json(Envelope::successful(answer(reshaped, dry_run))))
 }
 
-fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReshapeRing, String> {
+fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReconfigureRing, String> {
     let spec = match &patch.strategy {
         Some(name) => {
             let strategy = name.parse().map_err(|error| format!("strategy: {error}"))?;
@@ -397,7 +397,7 @@ fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReshapeR
         })?;
         Ok((crate::ring::ReplicaName::from_address(&name), valid))
     });
-    Ok(ReshapeRing {
+    Ok(ReconfigureRing {
         spec: spec.transpose().map_err(|error| error.to_string())?,
         balance_factor,
         weights: weights.collect::<Result<_, String>>()?,
@@ -405,7 +405,7 @@ fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReshapeR
     })
 }
 
-fn answer(reshaped: Reshaped, dry_run: bool) -> ReshapedAnswer {
+fn answer(reshaped: Reconfigured, dry_run: bool) -> ReshapedAnswer {
     let ownership = reshaped.ownership.into_iter().map(|change| OwnershipLine {
         replica: change.replica.to_string(),
         before: change.before,

@@ -9,7 +9,7 @@ use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use serde::Serialize;
 
 use super::admin_guard::Refusal;
-use crate::actors::reshape::ReshapeError;
+use crate::actors::ring_state::ReconfigureError;
 use crate::fleet::ChangeError;
 use crate::upstream::Failure;
 
@@ -62,7 +62,7 @@ pub enum AdminError {
     /// The change was refused or failed.
     Change(ChangeError),
     /// The ring cannot be changed like this.
-    Reshape(ReshapeError),
+    Reshape(ReconfigureError),
     /// The balancer is ending.
     Unavailable,
 }
@@ -96,8 +96,10 @@ impl ResponseError for AdminError {
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::BadBody(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UnknownPath(_) | Self::Reshape(ReshapeError::Unknown(_)) => StatusCode::NOT_FOUND,
-            Self::Reshape(ReshapeError::DoesNotFit(_)) => StatusCode::BAD_REQUEST,
+            Self::UnknownPath(_) | Self::Reshape(ReconfigureError::Unknown(_)) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Reshape(ReconfigureError::DoesNotFit(_)) => StatusCode::BAD_REQUEST,
             Self::Change(error) => match error {
                 ChangeError::TooManyNamesToAdd
                 | ChangeError::TooManyNamesToRemove

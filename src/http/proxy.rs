@@ -27,8 +27,8 @@ use super::unread::Unread;
 use super::upgrade::Tunnel;
 use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
+use crate::actors::request_queue::Unavailable;
 use crate::actors::supervisor::ConnectionRefused;
-use crate::actors::waiting_room::Shortage;
 use crate::h1::{self, is_bodiless};
 use crate::ring::{Key, SessionKey};
 use crate::upstream::{
@@ -271,14 +271,14 @@ async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<Grant, Prox
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
             worker.counters.wait();
-            let shortage = match place.shortage() {
-                Shortage::NoneReady => ProxyError::NoReplica,
-                Shortage::AllBusy => ProxyError::AllBusy,
+            let unavailable = match place.unavailable() {
+                Unavailable::NoneReady => ProxyError::NoReplica,
+                Unavailable::AllBusy => ProxyError::AllBusy,
             };
             let patience = Instant::now() + worker.settings.times.wait;
             let (until, late) = match errand.deadline.filter(|deadline| *deadline < patience) {
                 Some(deadline) => (deadline, ProxyError::TookTooLong),
-                None => (patience, shortage),
+                None => (patience, unavailable),
             };
             // In a box: it makes no request larger that need not wait.
             let granted = async {

@@ -2,7 +2,7 @@
 
 use actix::{Message, Recipient};
 
-use crate::actors::heartbeat_prober::{LookAtBeats, UnwatchInstance, WatchInstance};
+use crate::actors::heartbeat_prober::{GetProbes, UnwatchInstance, WatchInstance};
 use crate::actors::history::HistoryEntry;
 use crate::actors::ring_state::{
     AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing, MarkUnready,
@@ -38,9 +38,9 @@ pub struct ShutDown {
 /// How are the replicas, and what has happened to them?
 #[derive(Debug, Message)]
 #[rtype(result = "FleetReport")]
-pub struct LookAtFleet;
+pub struct GetFleet;
 
-/// The answer to [`LookAtFleet`].
+/// The answer to [`GetFleet`].
 #[derive(Debug, Clone)]
 pub struct FleetReport {
     /// Milliseconds since the balancer's start.
@@ -65,7 +65,7 @@ pub struct FleetReport {
 /// fleet record.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), ChangeError>")]
-pub struct RingReshaped {
+pub struct RingReconfigured {
     /// How it is built now: newcomers have to fit.
     pub spec: RingSpec,
     /// How its load is bounded now.
@@ -102,5 +102,5 @@ pub struct ProberLinks {
     /// Cease.
     pub unwatch: Recipient<UnwatchInstance>,
     /// How the last ones came out.
-    pub beats: Recipient<LookAtBeats>,
+    pub probes: Recipient<GetProbes>,
 }

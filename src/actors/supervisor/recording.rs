@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::{RingReshaped, Supervisor};
+use super::{RingReconfigured, Supervisor};
 use crate::fleet::{ChangeError, RecordChange, RingSettings, Step};
 use crate::ring::ReplicaName;
 use crate::runtime::record::RecordKeeper;
@@ -35,7 +35,7 @@ impl Supervisor {
     }
 
     /// Writes how the ring is now.
-    pub(super) fn record_ring(&mut self, reshaped: RingReshaped, ctx: &mut Context<Self>) {
+    pub(super) fn record_ring(&mut self, reshaped: RingReconfigured, ctx: &mut Context<Self>) {
         let ring = RingSettings {
             spec: reshaped.spec,
             balance_factor: reshaped.balance_factor,

@@ -4,29 +4,39 @@
 //! waits until the ring has it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
 use log::{Level, error, info, log, warn};
+use tokio::sync::oneshot;
 
 use super::Supervisor;
+use super::post_mortem::{DeathDetail, exit_report};
 use super::recording::recorded;
 use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
-use crate::actors::history::Undated;
-use crate::actors::ring_state::{AdmitReplica, DrainInstance, JoinRing, LeaveRing, MarkUnready};
-use crate::fleet::{ChangeError, Event, Failures, LaunchOrder, Step};
+use crate::actors::history::HistoryEvent;
+use crate::actors::ring_state::{
+    AdmitReplica, DrainInstance, EvictReplica, JoinRing, LeaveRing, MarkUnready,
+};
+use crate::fleet::{ChangeError, Event, Failures, InstanceId, LaunchOrder, Step};
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
-use crate::runtime::Running;
+use crate::runtime::{Running, RuntimeError};
+
+/// How long the stop of an instance that refuses connections waits for the report of its own
+/// end: its sockets are closed before its parent or the engine hears of it, and a signal sent
+/// meanwhile would pass for the cause.
+const EXIT_REPORT_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Supervisor {
     /// Begins every step, in order.
-    pub(super) fn carry_out(&mut self, steps: Vec<Step>, ctx: &mut Context<Self>) {
+    pub(super) fn execute(&mut self, steps: Vec<Step>, ctx: &mut Context<Self>) {
         // What later steps wait for: the ring has taken in the earlier ones.
         let mut ring_has_it: Vec<LocalBoxFuture<'static, ()>> = Vec::new();
         let mut later = Vec::new();
-        let mut mourning = Vec::new();
+        let mut death_details = Vec::new();
         let mut news = Vec::new();
         for step in steps {
             match step {
@@ -34,25 +44,29 @@ impl Supervisor {
                     news.extend(
                         members
                             .iter()
-                            .map(|m| Undated::of_replica(&m.name, "joined")),
+                            .map(|m| HistoryEvent::of_replica(&m.name, "joined")),
                     );
                     ring_has_it.push(self.join(members));
                 }
                 Step::Leave(names) => {
-                    news.extend(names.iter().map(|name| Undated::of_replica(name, "left")));
+                    news.extend(
+                        names
+                            .iter()
+                            .map(|name| HistoryEvent::of_replica(name, "left")),
+                    );
                     info!("off the ring for good: {}", list(&names));
                     ring_has_it.push(ring_future(self.ring.leave.send(LeaveRing(names))));
                 }
                 Step::Admit { id, endpoint } => {
-                    news.push(Undated::of(&id, "admitted"));
+                    news.push(HistoryEvent::of(&id, "admitted"));
                     self.runtime.note_admitted(&id);
-                    self.graveyard.forget_in_flight(&id);
+                    self.death_log.forget_in_flight(&id);
                     let admit = AdmitReplica { id, endpoint };
                     ring_has_it.push(ring_future(self.ring.admit.send(admit)));
                 }
                 Step::Evict { id, reason } => {
                     warn!("{id} is off the ring: {reason}");
-                    news.push(Undated::of(&id, "evicted").because(reason));
+                    news.push(HistoryEvent::of(&id, "evicted").because(reason));
                     ring_has_it.push(self.evict(id, ctx));
                 }
                 Step::MarkUnready {
@@ -61,12 +75,12 @@ impl Supervisor {
                     reason,
                 } => {
                     warn!("{id} is unready and off the ring: {reason}");
-                    news.push(Undated::of(&id, "unready").because(reason));
+                    news.push(HistoryEvent::of(&id, "unready").because(reason));
                     let unready = MarkUnready { id, endpoint };
                     ring_has_it.push(ring_future(self.ring.mark_unready.send(unready)));
                 }
                 Step::RecordDeath { id, cause, exit } => {
-                    mourning.push(self.mourn(id, &cause, exit, ctx));
+                    death_details.push(self.record_death(id, &cause, exit, ctx));
                 }
                 Step::Watch { id, endpoint } => {
                     self.runtime.note_watched(&id, endpoint);
@@ -90,13 +104,15 @@ impl Supervisor {
                 }
             }
         }
-        if !ring_has_it.is_empty() || !later.is_empty() || !mourning.is_empty() {
+        if !ring_has_it.is_empty() || !later.is_empty() || !death_details.is_empty() {
             let carried_out = join_all(ring_has_it).into_actor(self).map(
                 move |_, supervisor: &mut Self, ctx: &mut Context<Self>| {
-                    supervisor.history.note(news, supervisor.now());
-                    supervisor.spawn_mourning(mourning, ctx);
+                    supervisor.history.record(news, supervisor.now());
+                    for details in death_details {
+                        ctx.spawn(details.into_actor(supervisor));
+                    }
                     for step in later {
-                        supervisor.carry_out_later(step, ctx);
+                        supervisor.execute_deferred(step, ctx);
                     }
                 },
             );
@@ -111,7 +127,7 @@ impl Supervisor {
         }
     }
 
-    fn carry_out_later(&mut self, step: Step, ctx: &mut Context<Self>) {
+    fn execute_deferred(&mut self, step: Step, ctx: &mut Context<Self>) {
         match step {
             Step::Launch(order) => self.launch(order, ctx),
             Step::Drain { id } => {
@@ -137,7 +153,7 @@ impl Supervisor {
             }
             Step::Stop { id, grace } => {
                 info!("stopping {id}");
-                let stopped = self.end(id.clone(), grace, ctx);
+                let stopped = self.stop(id.clone(), grace, ctx);
                 self.report_back(ctx, async move {
                     match stopped.await {
                         Ok(()) => Event::Stopped { id },
@@ -164,7 +180,7 @@ impl Supervisor {
                     ctx.spawn(answered.into_actor(self));
                 }
             }
-            other => self.carry_out(vec![other], ctx),
+            other => self.execute(vec![other], ctx),
         }
     }
 
@@ -174,7 +190,7 @@ impl Supervisor {
             return error;
         };
         for (name, reason) in &mut failures {
-            *reason = self.graveyard.explain_start_failure(name, reason);
+            *reason = self.death_log.explain_start_failure(name, reason);
         }
         ChangeError::StartFailed(Failures(failures))
     }
@@ -187,7 +203,7 @@ impl Supervisor {
             log!(level, "starting {}", order.id);
         }
         let id = order.id.clone();
-        self.note(Undated::of(&id, "launched"));
+        self.record_event(HistoryEvent::of(&id, "launched"));
         let launched = self.runtime.launch(order);
         self.report_back(ctx, async move {
             match launched.await {
@@ -208,6 +224,54 @@ impl Supervisor {
                 }
             }
         });
+    }
+
+    /// Takes an instance off the ring; done when every worker knows.
+    fn evict(&self, id: InstanceId, ctx: &mut Context<Self>) -> LocalBoxFuture<'static, ()> {
+        let own = ctx.address();
+        let evicted = self.ring.evict.send(EvictReplica(id.clone()));
+        async move {
+            match evicted.await {
+                Ok(evicted) => own.do_send(DeathDetail::Requests(id, evicted)),
+                Err(error) => error!("cannot reach the ring: {error}"),
+            }
+        }
+        .boxed_local()
+    }
+
+    /// Stops an instance; of one that has died, keeps what it leaves behind.
+    fn stop(
+        &mut self,
+        id: InstanceId,
+        grace: Duration,
+        ctx: &mut Context<Self>,
+    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
+        if !self.death_log.is_unreported(&id) {
+            return self.runtime.stop(id, grace);
+        }
+        let own = ctx.address();
+        let runtime = Rc::clone(&self.runtime);
+        runtime.keep_log(&id);
+        let exited = self.death_log.awaits_exit(&id).then(|| {
+            let (waiter, exited) = oneshot::channel();
+            self.exit_waiters.insert(id.clone(), waiter);
+            exited
+        });
+        async move {
+            if let Some(exited) = exited {
+                // Known or not by then, it is stopped.
+                let _ = tokio::time::timeout(EXIT_REPORT_TIMEOUT, exited).await;
+            }
+            let before = exit_report(&runtime, id.clone()).await;
+            own.do_send(DeathDetail::ExitReport(id.clone(), before));
+            let stopped = runtime.stop(id.clone(), grace).await;
+            // By now a child's own end is known, and a container is gone.
+            let after = exit_report(&runtime, id.clone()).await;
+            own.do_send(DeathDetail::ExitReport(id.clone(), after));
+            own.do_send(DeathDetail::Complete(id));
+            stopped
+        }
+        .boxed_local()
     }
 
     fn join(&self, members: Vec<Member>) -> LocalBoxFuture<'static, ()> {

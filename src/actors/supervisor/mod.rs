@@ -4,6 +4,7 @@
 //! (`steps`). What it may be asked and may ask others is in `messages`.
 
 mod messages;
+mod post_mortem;
 mod recording;
 mod steps;
 
@@ -18,29 +19,31 @@ use actix::{
 use log::warn;
 use tokio::sync::oneshot;
 
-use super::graveyard::Graveyard;
+use super::death_log::DeathLog;
 use super::heartbeat_prober::{HealthChanged, ProbeFailed};
-use super::history::{History, Undated};
+use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
-use super::ring_state::InstanceEnded;
+use super::ring_state::{EjectionChanged, InstanceEnded};
 use crate::fleet::{
     ChangeError, ChangeId, Event, Fleet, Found, HealthTransition, InstanceId, Policy,
     ReplicaStatus, Step, Time,
 };
+use crate::human::duration;
 use crate::ring::ReplicaName;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
 use recording::recorded;
 
 pub use messages::{
-    ChangeReplicas, ConnectionRefused, FleetReport, ListReplicas, LookAtFleet, ProberLinks,
-    RingLinks, RingReshaped, ShutDown,
+    ChangeReplicas, ConnectionRefused, FleetReport, GetFleet, ListReplicas, ProberLinks, RingLinks,
+    RingReconfigured, ShutDown,
 };
+pub use post_mortem::GetDeaths;
 
 /// Something has happened; for the actor's own futures.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct Happened(Event);
+struct FleetEvent(Event);
 
 type Answer = Result<Vec<ReplicaName>, ChangeError>;
 
@@ -60,7 +63,7 @@ pub struct Supervisor {
     answers: HashMap<ChangeId, oneshot::Sender<Answer>>,
     gone: Vec<oneshot::Sender<()>>,
     history: History,
-    pub(super) graveyard: Graveyard,
+    pub(super) death_log: DeathLog,
     /// Stops that wait for the report of an instance's own end.
     pub(super) exit_waiters: HashMap<InstanceId, oneshot::Sender<()>>,
     _lifeline: Lifeline,
@@ -78,7 +81,7 @@ impl Supervisor {
         drain_deadline: Duration,
         lifeline: Lifeline,
     ) -> Self {
-        let graveyard = Graveyard::new(runtime.is_restricted());
+        let death_log = DeathLog::new(runtime.is_restricted());
         let desired = record.record().members();
         let (fleet, opening) = Fleet::new(policy, &desired, found, Duration::ZERO);
         Self {
@@ -95,7 +98,7 @@ impl Supervisor {
             answers: HashMap::new(),
             gone: Vec::new(),
             history: History::default(),
-            graveyard,
+            death_log,
             exit_waiters: HashMap::new(),
             _lifeline: lifeline,
         }
@@ -106,17 +109,17 @@ impl Supervisor {
     }
 
     /// Keeps in mind what has just happened.
-    pub(super) fn note(&mut self, news: Undated) {
-        self.history.note([news], self.now());
+    pub(super) fn record_event(&mut self, news: HistoryEvent) {
+        self.history.record([news], self.now());
     }
 
-    fn take_in(&mut self, event: Event, ctx: &mut Context<Self>) {
+    fn apply_event(&mut self, event: Event, ctx: &mut Context<Self>) {
         if let Event::Stopped { id } = &event {
-            self.note(Undated::of(id, "stopped"));
-            self.graveyard.forget_in_flight(id);
+            self.record_event(HistoryEvent::of(id, "stopped"));
+            self.death_log.forget_in_flight(id);
         }
         if let Event::Exited { id, exit } = &event {
-            self.graveyard.learn_exit(id, exit);
+            self.death_log.set_exit(id, exit);
             if let Some(waiter) = self.exit_waiters.remove(id) {
                 // A stop that waits no longer has gone on without it.
                 let _ = waiter.send(());
@@ -135,7 +138,7 @@ impl Supervisor {
         };
         let steps = self.fleet.apply(event, self.now());
         self.record_membership(&steps, removed_elsewhere.as_ref(), ctx);
-        self.carry_out(steps, ctx);
+        self.execute(steps, ctx);
     }
 
     fn report_back(&self, ctx: &mut Context<Self>, future: impl Future<Output = Event> + 'static) {
@@ -143,7 +146,7 @@ impl Supervisor {
         ctx.spawn(
             async move {
                 let event = future.await;
-                own.do_send(Happened(event));
+                own.do_send(FleetEvent(event));
             }
             .into_actor(self),
         );
@@ -157,7 +160,7 @@ impl Supervisor {
             let pause = at.saturating_sub(self.now());
             self.alarm = Some(ctx.run_later(pause, |supervisor, ctx| {
                 supervisor.alarm = None;
-                supervisor.take_in(Event::Tick, ctx);
+                supervisor.apply_event(Event::Tick, ctx);
             }));
         }
     }
@@ -177,7 +180,7 @@ impl Handler<ProberLinks> for Supervisor {
     fn handle(&mut self, links: ProberLinks, ctx: &mut Self::Context) {
         self.prober = Some(links);
         let opening = std::mem::take(&mut self.opening);
-        self.carry_out(opening, ctx);
+        self.execute(opening, ctx);
     }
 }
 
@@ -206,7 +209,7 @@ impl StreamHandler<RuntimeEvent> for Supervisor {
                 return;
             }
         };
-        self.take_in(event, ctx);
+        self.apply_event(event, ctx);
     }
 
     fn finished(&mut self, _: &mut Self::Context) {
@@ -215,11 +218,11 @@ impl StreamHandler<RuntimeEvent> for Supervisor {
     }
 }
 
-impl Handler<Happened> for Supervisor {
+impl Handler<FleetEvent> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Happened(event): Happened, ctx: &mut Self::Context) {
-        self.take_in(event, ctx);
+    fn handle(&mut self, FleetEvent(event): FleetEvent, ctx: &mut Self::Context) {
+        self.apply_event(event, ctx);
     }
 }
 
@@ -237,7 +240,7 @@ impl Handler<HealthChanged> for Supervisor {
             HealthTransition::Unready => Event::BecameUnready { id, reason },
             HealthTransition::Down => Event::BecameUnresponsive { id },
         };
-        self.take_in(event, ctx);
+        self.apply_event(event, ctx);
     }
 }
 
@@ -254,7 +257,7 @@ impl Handler<ProbeFailed> for Supervisor {
             reason.push_str("; ");
             reason.push_str(&hint);
         }
-        self.take_in(Event::ProbeFailed { id, reason }, ctx);
+        self.apply_event(Event::ProbeFailed { id, reason }, ctx);
     }
 }
 
@@ -262,7 +265,7 @@ impl Handler<ConnectionRefused> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, ConnectionRefused(id): ConnectionRefused, ctx: &mut Self::Context) {
-        self.take_in(Event::ConnectionRefused { id }, ctx);
+        self.apply_event(Event::ConnectionRefused { id }, ctx);
     }
 }
 
@@ -274,10 +277,26 @@ impl Handler<ListReplicas> for Supervisor {
     }
 }
 
-impl Handler<LookAtFleet> for Supervisor {
-    type Result = MessageResult<LookAtFleet>;
+impl Handler<EjectionChanged> for Supervisor {
+    type Result = ();
 
-    fn handle(&mut self, _: LookAtFleet, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, changed: EjectionChanged, _: &mut Context<Self>) {
+        let EjectionChanged { id, ejected } = changed;
+        self.record_event(match ejected {
+            Some((failures, lasts)) => {
+                let time = duration(lasts);
+                let reason = format!("{failures} failed requests in a row; for {time}");
+                HistoryEvent::of(&id, "ejected").because(reason)
+            }
+            None => HistoryEvent::of(&id, "readmitted"),
+        });
+    }
+}
+
+impl Handler<GetFleet> for Supervisor {
+    type Result = MessageResult<GetFleet>;
+
+    fn handle(&mut self, _: GetFleet, _: &mut Self::Context) -> Self::Result {
         let replicas = self.fleet.statuses();
         let whereabouts = |replica: &ReplicaStatus| self.runtime.whereabouts(&replica.id);
         MessageResult(FleetReport {
@@ -295,10 +314,10 @@ impl Handler<LookAtFleet> for Supervisor {
     }
 }
 
-impl Handler<RingReshaped> for Supervisor {
+impl Handler<RingReconfigured> for Supervisor {
     type Result = ResponseFuture<Result<(), ChangeError>>;
 
-    fn handle(&mut self, reshaped: RingReshaped, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, reshaped: RingReconfigured, ctx: &mut Self::Context) -> Self::Result {
         self.fleet.note_ring(reshaped.spec);
         for (name, weight) in &reshaped.weights {
             self.fleet.note_weight(name, *weight);
@@ -322,7 +341,7 @@ impl Handler<ChangeReplicas> for Supervisor {
         self.answers.insert(change_id, answer);
         let steps = self.fleet.request(change_id, change, fastrand::u64(..));
         self.record_membership(&steps, None, ctx);
-        self.carry_out(steps, ctx);
+        self.execute(steps, ctx);
         Box::pin(async move { answered.await.unwrap_or(Err(ChangeError::ShuttingDown)) })
     }
 }
@@ -337,7 +356,7 @@ impl Handler<ShutDown> for Supervisor {
             true => self.fleet.hand_over(),
             false => self.fleet.shut_down(),
         };
-        self.carry_out(steps, ctx);
+        self.execute(steps, ctx);
         Box::pin(async move {
             // An error means that the actor is gone, and so are its instances.
             let _ = gone.await;

@@ -14,11 +14,11 @@ use crate::runtime::{LastWords, with_output};
 use crate::upstream::{InterruptedRequest, InterruptedRequests};
 
 /// So many deaths are remembered.
-const REMEMBERED: usize = 100;
+const MAX_DEATHS: usize = 100;
 
 /// One heartbeat of an instance, as it came out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Beat {
+pub struct ProbeResult {
     /// When it was asked (RFC 3339).
     pub at: String,
     /// How long the answer, or the wait for it, took.
@@ -53,7 +53,7 @@ pub struct Death {
     /// Requests that it had when they broke off: 20 at most, the first first.
     pub requests: Vec<InterruptedRequest>,
     /// Its last heartbeats, the oldest first.
-    pub heartbeats: Vec<Beat>,
+    pub heartbeats: Vec<ProbeResult>,
     /// The last lines that it printed, the oldest first.
     pub log: Vec<String>,
     /// What can be done about it, if that is known.
@@ -64,7 +64,7 @@ pub struct Death {
     #[serde(skip)]
     interrupted: Arc<InterruptedRequests>,
     #[serde(skip)]
-    told: bool,
+    reported: bool,
 }
 
 impl fmt::Display for Death {
@@ -100,7 +100,7 @@ impl fmt::Display for Death {
 
 /// The last deaths, the oldest first.
 #[derive(Debug, Default)]
-pub struct Graveyard {
+pub struct DeathLog {
     deaths: VecDeque<Death>,
     /// What those that hang held when they were taken off the ring.
     held: HashMap<InstanceId, Evicted>,
@@ -108,7 +108,7 @@ pub struct Graveyard {
     restricted: bool,
 }
 
-impl Graveyard {
+impl DeathLog {
     /// A store of deaths; `restricted` says that instances run in containers with
     /// `--replica-security restricted`.
     pub fn new(restricted: bool) -> Self {
@@ -119,8 +119,14 @@ impl Graveyard {
     }
 
     /// An instance has died, or is about to be killed.
-    pub fn bury(&mut self, id: &InstanceId, first_sign: &str, exit: Option<Exit>, at: SystemTime) {
-        if self.deaths.len() == REMEMBERED {
+    pub fn record(
+        &mut self,
+        id: &InstanceId,
+        first_sign: &str,
+        exit: Option<Exit>,
+        at: SystemTime,
+    ) {
+        if self.deaths.len() == MAX_DEATHS {
             self.deaths.pop_front();
         }
         let held = self.held.remove(id);
@@ -140,15 +146,15 @@ impl Graveyard {
             log: Vec::new(),
             hint: None,
             id: id.clone(),
-            told: false,
+            reported: false,
         });
         if let Some(exit) = exit {
-            self.learn_exit(id, &exit);
+            self.set_exit(id, &exit);
         }
     }
 
     /// What requests an instance had when it was taken off the ring.
-    pub fn learn_requests(&mut self, id: &InstanceId, held: Evicted) {
+    pub fn set_requests(&mut self, id: &InstanceId, held: Evicted) {
         match self.find(id) {
             Some(death) => {
                 death.in_flight = Some(held.in_flight);
@@ -164,7 +170,7 @@ impl Graveyard {
     }
 
     /// How an instance ended. The report may come long after the first sign.
-    pub fn learn_exit(&mut self, id: &InstanceId, exit: &Exit) {
+    pub fn set_exit(&mut self, id: &InstanceId, exit: &Exit) {
         let Some(death) = self.find(id) else {
             return;
         };
@@ -203,9 +209,9 @@ impl Graveyard {
     }
 
     /// What an instance left behind.
-    pub fn learn_words(&mut self, id: &InstanceId, words: LastWords) {
+    pub fn set_exit_report(&mut self, id: &InstanceId, words: LastWords) {
         if let Some(exit) = &words.exit {
-            self.learn_exit(id, exit);
+            self.set_exit(id, exit);
         }
         if let Some(death) = self.find(id)
             && !words.lines.is_empty()
@@ -216,21 +222,21 @@ impl Graveyard {
     }
 
     /// How its last heartbeats came out.
-    pub fn learn_beats(&mut self, id: &InstanceId, beats: Vec<Beat>) {
+    pub fn set_probes(&mut self, id: &InstanceId, beats: Vec<ProbeResult>) {
         if let Some(death) = self.find(id) {
             death.heartbeats = beats;
         }
     }
 
     /// Whether this is the record of somebody that nobody has been told of.
-    pub fn is_untold(&self, id: &InstanceId) -> bool {
-        self.deaths.iter().any(|d| d.id == *id && !d.told)
+    pub fn is_unreported(&self, id: &InstanceId) -> bool {
+        self.deaths.iter().any(|d| d.id == *id && !d.reported)
     }
 
     /// The record, for the log, once.
-    pub fn tell(&mut self, id: &InstanceId) -> Option<String> {
+    pub fn report(&mut self, id: &InstanceId) -> Option<String> {
         let death = self.find(id)?;
-        let told = std::mem::replace(&mut death.told, true);
+        let told = std::mem::replace(&mut death.reported, true);
         death.requests = death.interrupted.list();
         (!told).then(|| death.to_string())
     }
@@ -289,35 +295,35 @@ mod tests {
 
     #[test]
     fn a_refused_connection_is_the_first_sign_and_the_report_names_the_cause() {
-        let mut graveyard = Graveyard::default();
-        graveyard.bury(&id(1), "refuses connections", None, SystemTime::UNIX_EPOCH);
-        graveyard.learn_requests(&id(1), held(3));
-        graveyard.learn_words(
+        let mut death_log = DeathLog::default();
+        death_log.record(&id(1), "refuses connections", None, SystemTime::UNIX_EPOCH);
+        death_log.set_requests(&id(1), held(3));
+        death_log.set_exit_report(
             &id(1),
             LastWords {
                 exit: None,
                 lines: vec!["hello".to_owned(), "oh no".to_owned()],
             },
         );
-        assert_eq!(graveyard.deaths()[0].cause, "refuses connections");
-        assert!(graveyard.awaits_exit(&id(1)) && !graveyard.awaits_exit(&id(2)));
-        graveyard.learn_exit(&id(1), &killed());
+        assert_eq!(death_log.deaths()[0].cause, "refuses connections");
+        assert!(death_log.awaits_exit(&id(1)) && !death_log.awaits_exit(&id(2)));
+        death_log.set_exit(&id(1), &killed());
         // What comes later changes nothing, but for a lack of memory.
-        graveyard.learn_exit(&id(1), &Exit::default());
-        graveyard.learn_exit(&id(2), &killed());
+        death_log.set_exit(&id(1), &Exit::default());
+        death_log.set_exit(&id(2), &killed());
         assert_eq!(
-            graveyard.tell(&id(1)).unwrap(),
+            death_log.report(&id(1)).unwrap(),
             "Server1 (generation 1) died: killed by signal 9; first sign: refuses connections; \
              requests in flight: 3; last line: \"oh no\""
         );
-        assert_eq!(graveyard.tell(&id(1)), None);
-        assert!(!graveyard.is_untold(&id(1)));
+        assert_eq!(death_log.report(&id(1)), None);
+        assert!(!death_log.is_unreported(&id(1)));
         let lack = Exit {
             out_of_memory: true,
             ..killed()
         };
-        graveyard.learn_exit(&id(1), &lack);
-        let death = &graveyard.deaths()[0];
+        death_log.set_exit(&id(1), &lack);
+        let death = &death_log.deaths()[0];
         assert_eq!(
             (death.cause.as_str(), death.signal),
             ("out of memory", Some(9))
@@ -327,34 +333,34 @@ mod tests {
 
     #[test]
     fn what_a_hung_instance_held_is_remembered_until_it_dies_or_comes_back() {
-        let mut graveyard = Graveyard::default();
-        graveyard.learn_requests(&id(1), held(7));
-        graveyard.learn_requests(&id(2), held(8));
-        graveyard.forget_in_flight(&id(2));
+        let mut death_log = DeathLog::default();
+        death_log.set_requests(&id(1), held(7));
+        death_log.set_requests(&id(2), held(8));
+        death_log.forget_in_flight(&id(2));
         for generation in [1, 2] {
-            graveyard.bury(&id(generation), "hung", None, SystemTime::UNIX_EPOCH);
+            death_log.record(&id(generation), "hung", None, SystemTime::UNIX_EPOCH);
         }
-        let counts: Vec<_> = graveyard.deaths().iter().map(|d| d.in_flight).collect();
+        let counts: Vec<_> = death_log.deaths().iter().map(|d| d.in_flight).collect();
         assert_eq!(counts, [Some(7), None]);
-        assert!(graveyard.held.is_empty());
+        assert!(death_log.held.is_empty());
     }
 
     #[test]
     fn start_failure_tells_what_was_printed_and_what_to_do() {
-        let mut graveyard = Graveyard::new(true);
+        let mut death_log = DeathLog::new(true);
         let ended = Exit {
             code: Some(0),
             ..Exit::default()
         };
         let first_sign = ended.to_string();
-        graveyard.bury(&id(1), &first_sign, Some(ended), SystemTime::UNIX_EPOCH);
-        assert!(!graveyard.awaits_exit(&id(1)));
+        death_log.record(&id(1), &first_sign, Some(ended), SystemTime::UNIX_EPOCH);
+        assert!(!death_log.awaits_exit(&id(1)));
         let lines = ["one", "two", "three", "", "bye"]
             .map(str::to_owned)
             .to_vec();
-        graveyard.learn_words(&id(1), LastWords { exit: None, lines });
+        death_log.set_exit_report(&id(1), LastWords { exit: None, lines });
         let replica = id(1).replica;
-        let told = graveyard.explain_start_failure(&replica, &first_sign);
+        let told = death_log.explain_start_failure(&replica, &first_sign);
         assert!(
             told.starts_with(
                 "exited with code 0; it printed: \"two\", \"three\", \"bye\"; a replica has to stay"
@@ -362,7 +368,7 @@ mod tests {
             "{told}"
         );
         assert!(
-            graveyard.deaths()[0]
+            death_log.deaths()[0]
                 .to_string()
                 .contains("a replica has to stay")
         );
@@ -371,18 +377,18 @@ mod tests {
             ("Server2", first_sign.as_str()),
         ] {
             let replica = replica.parse().unwrap();
-            assert_eq!(graveyard.explain_start_failure(&replica, reason), reason);
+            assert_eq!(death_log.explain_start_failure(&replica, reason), reason);
         }
     }
 
     #[test]
     fn only_so_many_are_remembered() {
-        let mut graveyard = Graveyard::default();
+        let mut death_log = DeathLog::default();
         for generation in 0..250 {
-            graveyard.bury(&id(generation), "x", Some(killed()), SystemTime::UNIX_EPOCH);
+            death_log.record(&id(generation), "x", Some(killed()), SystemTime::UNIX_EPOCH);
         }
-        let deaths = graveyard.deaths();
-        assert_eq!(deaths.len(), REMEMBERED);
+        let deaths = death_log.deaths();
+        assert_eq!(deaths.len(), MAX_DEATHS);
         assert_eq!(deaths[0].generation, 150);
     }
 }

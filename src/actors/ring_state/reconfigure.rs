@@ -3,33 +3,16 @@
 //! A change is one new epoch like any other: requests in flight end where they are, and
 //! the next ones go by the new table. What it would do can be asked first.
 
-use actix::{Handler, Message, ResponseFuture};
 use log::info;
 
-use super::ring_state::RingState;
-use super::table_queue::Edit;
+use super::messages::ReconfigureRing;
 use crate::ring::{
     BalanceFactor, BuildError, Key, Member, Moved, Ownership, ReplicaName, RingSpec, SlotTable,
-    Weight,
 };
 
-/// Changes how the ring is built and how its load is bounded, or asks what that would do.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Reshaped, ReshapeError>")]
-pub struct ReshapeRing {
-    /// Another recipe for the table.
-    pub spec: Option<RingSpec>,
-    /// Another bound of the load: `Some(None)` lifts it.
-    pub balance_factor: Option<Option<BalanceFactor>>,
-    /// Other weights of members.
-    pub weights: Vec<(ReplicaName, Weight)>,
-    /// Only say what would happen.
-    pub dry_run: bool,
-}
-
-/// What a [`ReshapeRing`] has done, or would do.
+/// What a [`ReconfigureRing`] has done, or would do.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reshaped {
+pub struct Reconfigured {
     /// The recipe afterwards.
     pub spec: RingSpec,
     /// The bound of the load afterwards.
@@ -53,8 +36,8 @@ pub struct OwnershipChange {
 
 /// Why the ring was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReshapeError {
-    /// A weight for somebody who is not on the ring.
+pub enum ReconfigureError {
+    /// A weight for a replica that is not on the ring.
     #[error("there is no replica {0}")]
     Unknown(ReplicaName),
     /// The members do not fit.
@@ -71,15 +54,15 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(
-        change: ReshapeRing,
+        change: ReconfigureRing,
         spec: RingSpec,
         balance_factor: Option<BalanceFactor>,
         mut members: Vec<Member>,
-    ) -> Result<Self, ReshapeError> {
+    ) -> Result<Self, ReconfigureError> {
         for (name, weight) in change.weights {
             match members.iter_mut().find(|member| member.name == name) {
                 Some(member) => member.weight = weight,
-                None => return Err(ReshapeError::Unknown(name)),
+                None => return Err(ReconfigureError::Unknown(name)),
             }
         }
         Ok(Self {
@@ -90,19 +73,22 @@ impl Plan {
     }
 
     /// The new table, and what it does to the keys. Takes as long as the table is large.
-    pub(super) fn build(&self, before: &SlotTable) -> Result<(SlotTable, Reshaped), BuildError> {
+    pub(super) fn build(
+        &self,
+        before: &SlotTable,
+    ) -> Result<(SlotTable, Reconfigured), BuildError> {
         let table = SlotTable::build(&self.spec, &self.members)?;
-        let reshaped = Reshaped {
+        let reconfigured = Reconfigured {
             spec: self.spec,
             balance_factor: self.balance_factor,
             moved: moved_share(before, &table),
             ownership: ownership(before, &table),
         };
-        Ok((table, reshaped))
+        Ok((table, reconfigured))
     }
 }
 
-impl Reshaped {
+impl Reconfigured {
     pub(super) fn log(&self) {
         info!(
             "the ring is now {} with {} slots: {:.2} % of the keys have moved",
@@ -110,24 +96,6 @@ impl Reshaped {
             self.spec.slots(),
             self.moved * 100.0
         );
-    }
-}
-
-impl Handler<ReshapeRing> for RingState {
-    type Result = ResponseFuture<Result<Reshaped, ReshapeError>>;
-
-    fn handle(&mut self, change: ReshapeRing, ctx: &mut Self::Context) -> Self::Result {
-        let (spec, balance_factor) = (self.spec, self.view.balance_factor);
-        let changed = self.change_table(Edit::Reshape(change), ctx);
-        Box::pin(async move {
-            // Every reshaping tells what it has done; else nothing has been.
-            Ok(changed.await?.unwrap_or(Reshaped {
-                spec,
-                balance_factor,
-                moved: 0.0,
-                ownership: Vec::new(),
-            }))
-        })
     }
 }
 

@@ -1,0 +1,147 @@
+//! Requests that wait for a replica: bounded over all threads, in order on each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::oneshot;
+
+use crate::upstream::{Bell, Grant};
+
+/// How many requests may wait for a replica, over all worker threads.
+#[derive(Debug)]
+pub struct QueueLimit {
+    waiting: AtomicUsize,
+    max_waiting: usize,
+}
+
+impl QueueLimit {
+    /// A limit of `max_waiting` requests.
+    pub fn new(max_waiting: usize) -> Arc<Self> {
+        Arc::new(Self {
+            waiting: AtomicUsize::new(0),
+            max_waiting,
+        })
+    }
+}
+
+/// Why a request has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// No replica is ready that the request has not failed on.
+    NoneReady,
+    /// Every such replica has as many requests in flight as it may.
+    AllBusy,
+}
+
+/// An entry of the queue, as its request holds it. Dropping it leaves the queue.
+#[derive(Debug)]
+pub struct QueueEntry {
+    grant: oneshot::Receiver<Grant>,
+    unavailable: Unavailable,
+    _permit: QueuePermit,
+}
+
+impl QueueEntry {
+    /// The grant, once a replica is available; none if the balancer ends before.
+    pub async fn grant(&mut self) -> Option<Grant> {
+        (&mut self.grant).await.ok()
+    }
+
+    /// Why the request waits.
+    pub fn unavailable(&self) -> Unavailable {
+        self.unavailable
+    }
+}
+
+/// Counts one request that waits.
+#[derive(Debug)]
+struct QueuePermit {
+    limit: Arc<QueueLimit>,
+    bell: Arc<Bell>,
+}
+
+impl QueuePermit {
+    fn try_acquire(limit: &Arc<QueueLimit>, bell: &Arc<Bell>) -> Option<Self> {
+        if limit.waiting.fetch_add(1, Ordering::Relaxed) >= limit.max_waiting {
+            limit.waiting.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        bell.wait();
+        Some(Self {
+            limit: Arc::clone(limit),
+            bell: Arc::clone(bell),
+        })
+    }
+}
+
+impl Drop for QueuePermit {
+    fn drop(&mut self) {
+        self.bell.leave();
+        self.limit.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The requests that wait on one thread, the oldest first; `R` is what a request asks for.
+#[derive(Debug)]
+pub struct RequestQueue<R> {
+    waiting: VecDeque<(R, oneshot::Sender<Grant>)>,
+    limit: Arc<QueueLimit>,
+    bell: Arc<Bell>,
+}
+
+impl<R> RequestQueue<R> {
+    /// An empty queue. The bell rings when a replica that was full has capacity again.
+    pub fn new(limit: Arc<QueueLimit>, bell: Arc<Bell>) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            limit,
+            bell,
+        }
+    }
+
+    /// Appends a request; none if the limit is reached.
+    pub fn join(&mut self, wanted: R, unavailable: Unavailable) -> Option<QueueEntry> {
+        let permit = QueuePermit::try_acquire(&self.limit, &self.bell)?;
+        if self.waiting.len() >= self.limit.max_waiting {
+            // Requests that have left are still in the queue.
+            self.waiting.retain(|(_, waiter)| !waiter.is_closed());
+        }
+        if unavailable == Unavailable::AllBusy {
+            self.bell.capacity().note_shortage();
+        }
+        let (waiter, grant) = oneshot::channel();
+        self.waiting.push_back((wanted, waiter));
+        Some(QueueEntry {
+            grant,
+            unavailable,
+            _permit: permit,
+        })
+    }
+
+    /// The bell was heard.
+    pub fn heard(&self) {
+        self.bell.heard();
+    }
+
+    /// Gives grants to waiting requests in order, until `max_misses` requests could not be given
+    /// one. These keep their places.
+    pub fn dispatch(&mut self, max_misses: usize, grant: impl Fn(&R) -> Option<Grant>) {
+        let mut place = 0;
+        while place < max_misses {
+            let Some((wanted, waiter)) = self.waiting.get(place) else {
+                return;
+            };
+            if waiter.is_closed() {
+                self.waiting.remove(place);
+            } else if let Some(grant) = grant(wanted) {
+                if let Some((_, waiter)) = self.waiting.remove(place) {
+                    // A request that leaves at this moment drops the grant, which returns it.
+                    drop(waiter.send(grant));
+                }
+            } else {
+                place += 1;
+            }
+        }
+    }
+}

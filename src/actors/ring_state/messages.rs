@@ -1,0 +1,117 @@
+//! What RingState may be asked.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+
+use super::reconfigure::{ReconfigureError, Reconfigured};
+use crate::actors::ring_view::RingView;
+use crate::fleet::InstanceId;
+use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, Weight};
+use crate::upstream::InterruptedRequests;
+
+/// Adds members to the ring, not ready yet. Answered when every worker has the new ring.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), BuildError>")]
+pub struct JoinRing(pub Vec<Member>);
+
+/// Takes members off the ring for good. Answered when every worker has the new ring.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LeaveRing(pub Vec<ReplicaName>);
+
+/// A member is ready at this address. Answered when every worker has the new ring.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AdmitReplica {
+    /// The instance that plays it now.
+    pub id: InstanceId,
+    /// Where it listens.
+    pub endpoint: SocketAddr,
+}
+
+/// A member is alive and not ready. Answered when every worker has the new ring.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct MarkUnready {
+    /// The instance that plays it.
+    pub id: InstanceId,
+    /// Where it listens.
+    pub endpoint: SocketAddr,
+}
+
+/// A member is neither ready nor unready any more. Answered when every worker has the new ring.
+#[derive(Debug, Message)]
+#[rtype(result = "Evicted")]
+pub struct EvictReplica(pub InstanceId);
+
+/// What an instance had when it was taken off the ring.
+#[derive(Debug, Clone, Default)]
+pub struct Evicted {
+    /// Requests that it had at that moment, or that broke off shortly before.
+    pub in_flight: u32,
+    /// Those that break off then or later.
+    pub interrupted: Arc<InterruptedRequests>,
+}
+
+/// Answered when nothing is in flight on an instance that has left the ring, or when the deadline
+/// has passed: the number of requests that are in flight then.
+#[derive(Debug, Message)]
+#[rtype(result = "u32")]
+pub struct DrainInstance {
+    /// The instance.
+    pub id: InstanceId,
+    /// How long to wait at most.
+    pub deadline: Duration,
+}
+
+/// The runtime says that an instance has ended: abort what it still holds.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct InstanceEnded(pub InstanceId);
+
+/// Registers a worker thread for every epoch, beginning with the present one.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RegisterWorker(pub Recipient<PublishRing>);
+
+/// A new epoch, for a worker thread.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct PublishRing(pub Arc<RingView>);
+
+/// The present ring.
+#[derive(Debug, Message)]
+#[rtype(result = "Arc<RingView>")]
+pub struct GetRing;
+
+/// Changes how the ring is built and how its load is bounded, or asks what that would do.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Reconfigured, ReconfigureError>")]
+pub struct ReconfigureRing {
+    /// Another recipe for the table.
+    pub spec: Option<RingSpec>,
+    /// Another bound of the load: `Some(None)` lifts it.
+    pub balance_factor: Option<Option<BalanceFactor>>,
+    /// Other weights of members.
+    pub weights: Vec<(ReplicaName, Weight)>,
+    /// Only say what would happen.
+    pub dry_run: bool,
+}
+
+/// An instance is passed over from now on, or has its requests again.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct EjectionChanged {
+    /// The instance.
+    pub id: InstanceId,
+    /// After how many failures, and for how long; none: the ejection is over.
+    pub ejected: Option<(u32, Duration)>,
+}
+
+/// Registers the one recipient of every ejection and of its end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SubscribeEjections(pub Recipient<EjectionChanged>);

@@ -1,0 +1,45 @@
+//! Admissions of members whose table is still being built.
+//!
+//! The Supervisor sends joins and admissions together, while the ring builds the table of the
+//! joins on another thread. Admissions that come meanwhile are kept until the table is there.
+
+use tokio::sync::oneshot;
+
+use super::messages::AdmitReplica;
+use crate::fleet::InstanceId;
+use crate::ring::SlotTable;
+
+/// An admission, and what completes it.
+type Pending = (AdmitReplica, oneshot::Sender<()>);
+
+/// Admissions that wait for a table.
+#[derive(Default)]
+pub(super) struct PendingAdmissions(Vec<Pending>);
+
+impl PendingAdmissions {
+    /// Keeps an admission. The future completes when the admission has, or was dropped.
+    pub(super) fn keep(&mut self, admit: AdmitReplica) -> impl Future<Output = ()> + use<> {
+        let (done, admitted) = oneshot::channel();
+        self.0.push((admit, done));
+        async {
+            // An error means that the admission was dropped.
+            let _ = admitted.await;
+        }
+    }
+
+    /// Drops the admission of an instance.
+    pub(super) fn forget(&mut self, id: &InstanceId) {
+        self.0.retain(|(admit, _)| admit.id != *id);
+    }
+
+    /// Takes the admissions that a new table makes possible. The others are kept if another
+    /// table follows, and dropped if none does.
+    pub(super) fn take_possible(&mut self, table: &SlotTable, more_follow: bool) -> Vec<Pending> {
+        let is_possible = |(admit, _): &mut Pending| table.index_of(&admit.id.replica).is_some();
+        let possible = self.0.extract_if(.., is_possible).collect();
+        if !more_follow {
+            self.0.clear();
+        }
+        possible
+    }
+}

@@ -1,0 +1,4 @@
+//! The actor as its messages show it.
+
+mod ejections;
+mod rebuilds;

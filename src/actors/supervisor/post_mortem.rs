@@ -1,0 +1,113 @@
+//! Post-mortems: what is known of an instance that died.
+//!
+//! The fleet says which death to record, before the prober, the runtime and the ring forget the
+//! instance; what each of them knows is asked for, and put together in the [`DeathLog`]. Nothing
+//! waits for a post-mortem but the stop of an instance that is about to be killed, and that not
+//! for long.
+//!
+//! [`DeathLog`]: crate::actors::death_log::DeathLog
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use actix::{AsyncContext, Context, Handler, Message, MessageResult};
+use futures::FutureExt;
+use futures::future::{LocalBoxFuture, OptionFuture};
+use log::warn;
+
+use super::Supervisor;
+use crate::actors::death_log::{Death, ProbeResult};
+use crate::actors::heartbeat_prober::GetProbes;
+use crate::actors::ring_state::Evicted;
+use crate::fleet::{Exit, InstanceId};
+use crate::runtime::{LastWords, Runtime};
+
+/// How long the runtime may take to report what it knows of an instance's end.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The last deaths.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Death>")]
+pub struct GetDeaths;
+
+/// What has been found out about an instance's end.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) enum DeathDetail {
+    /// Requests that it had when it was evicted.
+    Requests(InstanceId, Evicted),
+    /// Its last heartbeats.
+    Probes(InstanceId, Vec<ProbeResult>),
+    /// What its runtime knows.
+    ExitReport(InstanceId, LastWords),
+    /// No more is to be expected.
+    Complete(InstanceId),
+}
+
+impl Supervisor {
+    /// Opens the record of a death, and asks for details. The future reports them, and is to be
+    /// spawned when the ring has the eviction.
+    pub(super) fn record_death(
+        &mut self,
+        id: InstanceId,
+        cause: &str,
+        exit: Option<Exit>,
+        ctx: &mut Context<Self>,
+    ) -> LocalBoxFuture<'static, ()> {
+        // One whose end has not been reported is about to be stopped, which asks the runtime.
+        let has_ended = exit.is_some();
+        self.death_log.record(&id, cause, exit, SystemTime::now());
+        let own = ctx.address();
+        let prober = self.prober.as_ref();
+        let probes = prober.map(|prober| prober.probes.send(GetProbes(id.clone())));
+        let report = has_ended.then(|| exit_report(&self.runtime, id.clone()));
+        async move {
+            if let Some(Ok(probes)) = OptionFuture::from(probes).await {
+                own.do_send(DeathDetail::Probes(id.clone(), probes));
+            }
+            if let Some(report) = report {
+                own.do_send(DeathDetail::ExitReport(id.clone(), report.await));
+                own.do_send(DeathDetail::Complete(id));
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// What a runtime knows of an instance's end, if it says so in time.
+pub(super) fn exit_report(
+    runtime: &Rc<dyn Runtime>,
+    id: InstanceId,
+) -> impl Future<Output = LastWords> + 'static {
+    let report = runtime.last_words(id);
+    async move {
+        let report = tokio::time::timeout(RUNTIME_TIMEOUT, report).await;
+        report.unwrap_or_default()
+    }
+}
+
+impl Handler<DeathDetail> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, detail: DeathDetail, _: &mut Context<Self>) {
+        match detail {
+            DeathDetail::Requests(id, evicted) => self.death_log.set_requests(&id, evicted),
+            DeathDetail::Probes(id, probes) => self.death_log.set_probes(&id, probes),
+            DeathDetail::ExitReport(id, report) => self.death_log.set_exit_report(&id, report),
+            DeathDetail::Complete(id) => {
+                self.exit_waiters.remove(&id);
+                if let Some(report) = self.death_log.report(&id) {
+                    warn!("post-mortem: {report}");
+                }
+            }
+        }
+    }
+}
+
+impl Handler<GetDeaths> for Supervisor {
+    type Result = MessageResult<GetDeaths>;
+
+    fn handle(&mut self, _: GetDeaths, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.death_log.deaths())
+    }
+}
