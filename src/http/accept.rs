@@ -215,21 +215,20 @@ where
     }
 
     fn serve(&self, (socket, peer): Client, seat: Seat) {
-        let Some((limit, address)) = self.client_limit.as_ref().zip(peer) else {
-            let served = self.service.serve(socket, peer);
-            actix_web::rt::spawn(async move {
-                // What there is to tell has been told; a panic frees the seat, too.
-                let _ = served.await;
-                drop(seat);
-            });
-            return;
-        };
-        let Some(permit) = limit.try_acquire(address) else {
-            client_limit::refuse(socket, address);
-            return;
+        let permit = match self.client_limit.as_ref().zip(peer) {
+            None => None,
+            Some((limit, address)) => match limit.try_acquire(address) {
+                Some(permit) => Some(permit),
+                None => {
+                    client_limit::refuse(socket, address);
+                    return;
+                }
+            },
         };
         let served = self.service.serve(socket, peer);
+        // One task for both cases, or the compiler would not inline what every request passes.
         actix_web::rt::spawn(async move {
+            // What there is to tell has been told; a panic frees the seat, too.
             let _ = served.await;
             drop((seat, permit));
         });
