@@ -72,12 +72,12 @@ impl Framing {
         if self.state != State::Idle {
             return Err(Fault::Pipelined);
         }
-        *self = Self {
-            state: State::Head { seen: 0 },
-            asked,
-            index: std::mem::take(&mut self.index),
-            ..Self::new()
-        };
+        // One by one: the index, which is large, stays where it is.
+        self.state = State::Head { seen: 0 };
+        self.asked = asked;
+        self.interim = 0;
+        self.reusable = true;
+        self.begun = false;
         Ok(())
     }
 

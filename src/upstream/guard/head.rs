@@ -131,6 +131,8 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
         101 => FramingHeaders::default(),
         _ => FramingHeaders::read(named(response.headers), Rules::Response, http10)?,
     };
+    // Then it ends with its head, whatever that declares (RFC 9112, section 6.3).
+    let has_no_body = asked.head || is_bodiless(status);
     let head = match status {
         0..=99 => Err(Fault::BadHead),
         101 if !asked.upgrade || asked.head || http10 => Err(Fault::UnaskedUpgrade),
@@ -141,12 +143,12 @@ pub fn read(bytes: &[u8], asked: Asked, index: &mut Index) -> Result<Option<Head
             as_http10: false,
         }),
         100..=199 => Ok(Head::Interim { length }),
-        _ => Ok(frame(length, status, http10, said, asked)),
+        _ => Ok(frame(length, http10, &said, has_no_body)),
     }?;
     index.note(bytes, status, &response, &head);
     index.names_fields = said.has_connection_headers;
     index.declared_length = said.content_length;
-    index.claims_body = (asked.head || is_bodiless(status)) && said.declares_body();
+    index.claims_body = has_no_body && said.declares_body();
     Ok(Some(head))
 }
 
@@ -156,9 +158,9 @@ fn named<'h>(headers: &'h [Header<'h>]) -> impl Iterator<Item = (&'h [u8], &'h [
     headers.map(|header| (header.name.as_bytes(), header.value))
 }
 
-fn frame(length: usize, status: u16, http10: bool, said: FramingHeaders, asked: Asked) -> Head {
+fn frame(length: usize, http10: bool, said: &FramingHeaders, has_no_body: bool) -> Head {
     let persistent = said.is_persistent(http10);
-    let (body, reusable) = if asked.head || is_bodiless(status) {
+    let (body, reusable) = if has_no_body {
         // What HEAD and 304 declare is the body that a GET would have got (RFC 9110, section
         // 8.6); but some replicas send it, and it would answer the next request. It may come
         // long after the head, so looking whether it has come is not enough.
