@@ -87,7 +87,7 @@ pub fn tell_request(
         to.field(name.as_str(), value.as_bytes());
     }
     if let Some(peer) = peer {
-        let before = from.get_all(&FOR).filter(|_| is_trusted);
+        let before = is_trusted.then(|| from.get_all(&FOR)).into_iter().flatten();
         let before = before.map(HeaderValue::as_bytes);
         let before = before.filter(|value| !value.is_empty());
         to.list(FOR.as_str(), before, AddressText::of(peer).as_bytes());
