@@ -169,9 +169,15 @@ impl ClientConnection {
 
     /// Writes the interim responses that have been left there.
     pub fn relay_interim(&self, to: &mut Vec<u8>) {
-        if let Some(heads) = self.fields.take_interim() {
-            forwarded::relay_interim(&heads, self.fields.added(), to);
+        if self.fields.has_interim() {
+            self.write_interim(to);
         }
+    }
+
+    /// Apart, because hardly a response has any.
+    #[cold]
+    fn write_interim(&self, to: &mut Vec<u8>) {
+        forwarded::relay_interim(&self.fields.take_interim(), self.fields.added(), to);
     }
 
     /// The time, to the second, as a header field tells it.

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use actix_web::body::BodySize;
+use actix_web::body::{BodySize, BoxBody};
 use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
@@ -402,9 +402,10 @@ fn respond(
     let mut outgoing = HttpResponse::build(response.status());
     let not_modified = response.status() == StatusCode::NOT_MODIFIED;
     let has_body = request.method() != Method::HEAD && !is_bodiless(response.status().as_u16());
-    let fields = errand.slot.and_then(|slot| slot.take());
+    let fields = errand.slot.map(|slot| slot.fields());
+    let fields = fields.as_deref().and_then(Option::as_ref);
     let session_key = grant.session_key;
-    let length = match &fields {
+    let length = match fields {
         Some(fields) if has_body => fields.body_length(),
         Some(fields) => fields.length(),
         None => content_length(response.headers()),
@@ -427,27 +428,24 @@ fn respond(
     let mut outgoing = if has_body {
         let idle = Idle::new(errand.worker.settings.times.idle, errand.deadline);
         let payload = response.take_payload();
-        let body = ResponseBody::new(payload, length, grant, !failed, idle, errand.tag());
-        let body = body.holding(in_hand);
-        if is_upgrade && length.is_none() {
-            let chunks = upgrade::Chunks::of(body);
-            outgoing.body(chunks).map_into_boxed_body()
-        } else {
-            outgoing.body(body).map_into_boxed_body()
-        }
+        let body = ResponseBody::new(payload, length, grant, !failed, idle, errand.tag(), in_hand);
+        // In its box at once: on the way through a builder it would be copied several times.
+        outgoing.body(match is_upgrade && length.is_none() {
+            true => BoxBody::new(upgrade::Chunks::of(body)),
+            false => BoxBody::new(body),
+        })
     } else {
         // The length that the body would have had (RFC 9110, section 8.6). actix takes
         // that of a 304 from a header field only.
         let told = length.filter(|_| !not_modified && response.status() != StatusCode::NO_CONTENT);
-        outgoing.body(NoBody(told)).map_into_boxed_body()
+        outgoing.body(NoBody(told))
     };
-    if let (Some(slot), Some(fields)) = (errand.slot, fields) {
+    if let Some(fields) = fields {
         if let Some(key) = session_key {
             let is_cacheable = fields.get_all("cache-control").next().is_none();
             begin_session(errand, key, is_cacheable, outgoing.headers_mut());
         }
-        // The lane takes them from there.
-        slot.set(Some(fields));
+        // The lane takes them from where they are.
         recycle(response);
         return outgoing;
     }

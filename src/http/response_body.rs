@@ -40,7 +40,8 @@ pub struct ResponseBody {
 
 impl ResponseBody {
     /// A response's body; `length` is what its Content-Length says, `is_good` that its
-    /// head is no failure, `idle` how long it may take, and `tag` whose response it is.
+    /// head is no failure, `idle` how long it may take, `tag` whose response it is, and `in_hand`
+    /// keeps the client's request in hand.
     pub fn new(
         payload: Payload,
         length: Option<u64>,
@@ -48,23 +49,18 @@ impl ResponseBody {
         is_good: bool,
         idle: Idle,
         tag: RequestTag,
+        in_hand: Option<InHand>,
     ) -> Self {
         Self {
             payload,
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
             tag,
-            in_hand: None,
+            in_hand,
             is_good,
             idle,
             ended: None,
         }
-    }
-
-    /// The same, which keeps the client's request in hand.
-    pub fn holding(mut self, request: Option<InHand>) -> Self {
-        self.in_hand = request;
-        self
     }
 
     /// What comes next; an end of our own if nothing does for too long.

@@ -79,10 +79,11 @@ enum Framing {
 }
 
 impl Answer {
-    /// An answer of which nothing has been written. If it is a replica's, that one's fields
-    /// come as they are.
+    /// An answer of which nothing has been written, behind the interim responses that have not
+    /// been. If it is a replica's, that one's fields come as they are.
     pub fn new(
         response: Response<BoxBody>,
+        interim: &[u8],
         fields: Option<Fields>,
         terms: Terms,
         date: &[u8],
@@ -104,6 +105,7 @@ impl Answer {
             || head.connection_type() == ConnectionType::Close
             || (framing == Framing::UntilClose && !has_none);
         let mut text = ROOM.take();
+        text.extend_from_slice(interim);
         write_head(&mut text, head, size, fields.as_ref(), is_last, date);
         Self {
             text,
@@ -115,16 +117,9 @@ impl Answer {
             is_last,
             sent: 0,
             terms,
-            interim: 0,
+            interim: interim.len(),
             fate: Fate::Unwritten,
         }
-    }
-
-    /// The same, which begins with interim responses.
-    pub fn behind_interim(mut self, interim: &[u8]) -> Self {
-        self.text.splice(0..0, interim.iter().copied());
-        self.interim = interim.len();
-        self
     }
 
     /// Whether another one can take its place: its body broke off before anything was written.
@@ -135,7 +130,7 @@ impl Answer {
     /// What takes the place of one that [can be replaced](Self::is_replaceable).
     pub fn replaced_by(&self, response: Response<BoxBody>, date: &[u8]) -> Self {
         let interim = self.text.get(..self.interim).unwrap_or_default();
-        Self::new(response, None, self.terms, date).behind_interim(interim)
+        Self::new(response, interim, None, self.terms, date)
     }
 
     /// Whether the connection ends with it.

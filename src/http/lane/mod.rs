@@ -182,11 +182,10 @@ impl<F> Lane<F> {
                             terms.closes |= self.socket.left() > 0;
                             let response = response.map_or_else(Into::into, Into::into);
                             let date = connection.date();
-                            let answer = Answer::new(response, connection.fields(), terms, &date);
-                            self.stage = Stage::Answered(match self.interim.is_empty() {
-                                true => answer,
-                                false => answer.behind_interim(&std::mem::take(&mut self.interim)),
-                            });
+                            let (fields, interim) = (connection.fields(), &self.interim);
+                            let answer = Answer::new(response, interim, fields, terms, &date);
+                            self.stage = Stage::Answered(answer);
+                            self.interim = Vec::new();
                         }
                         Poll::Pending if !self.interim.is_empty() => {
                             if let Err(error) = write_some(cx, &self.socket, &mut self.interim) {

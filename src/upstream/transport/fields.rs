@@ -4,7 +4,7 @@
 //! share of the bytes for each. awc's response has no place for anything else; so who wants
 //! them as they are gives a [`FieldSlot`] along with the request.
 
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -24,25 +24,29 @@ const MAX_INTERIM_BYTES: usize = 64 * 1024;
 /// What the transport leaves beside a response.
 #[derive(Default)]
 pub struct ResponseSlot {
-    fields: Cell<Option<Fields>>,
+    fields: RefCell<Option<Fields>>,
     added: Cell<&'static [u8]>,
-    interim: Cell<Option<Vec<u8>>>,
+    interim: RefCell<Vec<u8>>,
 }
 
 impl ResponseSlot {
     /// Leaves the fields of a response.
-    pub fn set(&self, fields: Option<Fields>) {
-        self.fields.set(fields);
+    pub fn set(&self, mut fields: Fields) {
+        fields.added = self.added.get();
+        *self.fields.borrow_mut() = Some(fields);
+    }
+
+    /// What was left, to be looked at where it lies.
+    pub fn fields(&self) -> Ref<'_, Option<Fields>> {
+        self.fields.borrow()
     }
 
     /// Takes what was left, with the lines that are added to it.
     pub fn take(&self) -> Option<Fields> {
-        let mut fields = self.fields.take()?;
-        fields.added = self.added.get();
-        Some(fields)
+        self.fields.take()
     }
 
-    /// Adds these lines to the heads of responses.
+    /// Adds these lines to the heads of responses that are left from now on.
     pub fn add(&self, lines: &'static [u8]) {
         self.added.set(lines);
     }
@@ -54,22 +58,26 @@ impl ResponseSlot {
 
     /// Leaves the head of an interim response, behind others.
     pub fn push_interim(&self, head: &[u8]) {
-        let mut heads = self.interim.take().unwrap_or_default();
+        let mut heads = self.interim.borrow_mut();
         if heads.len() + head.len() <= MAX_INTERIM_BYTES {
             heads.extend_from_slice(head);
         }
-        self.interim.set(Some(heads));
+    }
+
+    /// Whether interim responses have been left.
+    pub fn has_interim(&self) -> bool {
+        !self.interim.borrow().is_empty()
     }
 
     /// Takes the heads of interim responses, one behind the other.
-    pub fn take_interim(&self) -> Option<Vec<u8>> {
+    pub fn take_interim(&self) -> Vec<u8> {
         self.interim.take()
     }
 
     /// Forgets what was left.
     pub fn clear(&self) {
-        self.fields.set(None);
-        self.interim.set(None);
+        *self.fields.borrow_mut() = None;
+        *self.interim.borrow_mut() = Vec::new();
     }
 }
 

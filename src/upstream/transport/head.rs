@@ -1,6 +1,6 @@
 //! A response's head, as awc hands it out.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use actix_http::{HttpMessage, Payload, ResponseHead, StatusCode};
@@ -27,9 +27,11 @@ pub fn respond(
     pool: &Rc<Pool>,
     slot: Option<&FieldSlot>,
 ) -> Result<ConnectResponse, SendRequestError> {
-    let spare = SPARE.with_borrow_mut(Vec::pop);
+    let mut spare = SPARE.take();
+    let response = spare.pop();
+    SPARE.set(spare);
     // Only awc's builder for tests makes a response from its parts.
-    let response: ClientResponse = spare.unwrap_or_else(|| TestResponse::default().finish());
+    let response: ClientResponse = response.unwrap_or_else(|| TestResponse::default().finish());
     let mut read = Ok(());
     let response = response.map_body(|head, _| match take_head(&mut link, head, slot) {
         Ok(()) => payload(link, pool),
@@ -52,11 +54,11 @@ pub fn recycle(mut response: ClientResponse) {
             payload
         });
     }
-    SPARE.with_borrow_mut(|spare| {
-        if spare.len() < MOST_SPARE {
-            spare.push(response);
-        }
-    });
+    let mut spare = SPARE.take();
+    if spare.len() < MOST_SPARE {
+        spare.push(response);
+    }
+    SPARE.set(spare);
 }
 
 /// Takes the head from what has been read, at the places that the guard has found.
@@ -68,7 +70,7 @@ fn take_head(
     head.status = StatusCode::from_u16(link.index().status).map_err(|_| bad_head())?;
     let fields = Fields::split_from(link);
     if let Some(slot) = slot {
-        slot.set(Some(fields));
+        slot.set(fields);
         return Ok(());
     }
     fields.fill(&mut head.headers).map_err(|_| bad_head())
@@ -101,5 +103,5 @@ fn payload(link: Box<Link>, pool: &Rc<Pool>) -> Payload {
 const MOST_SPARE: usize = 16;
 
 thread_local! {
-    static SPARE: RefCell<Vec<ClientResponse>> = RefCell::default();
+    static SPARE: Cell<Vec<ClientResponse>> = Cell::default();
 }

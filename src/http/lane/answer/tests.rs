@@ -92,7 +92,7 @@ async fn connection() -> (ClientSocket, TcpStream) {
 }
 
 fn answer(response: Response<BoxBody>, terms: Terms) -> Answer {
-    Answer::new(response, None, terms, b"today")
+    Answer::new(response, b"", None, terms, b"today")
 }
 
 /// How an answer went out, and what came: the head, and what is behind it.
@@ -358,7 +358,8 @@ async fn only_an_answer_of_which_nothing_has_gone_can_be_replaced() {
     let (socket, mut client) = connection().await;
     let broken = [Gives(Bytes::from_static(b"part")), BreaksOff];
     for size in [BodySize::Sized(9), BodySize::Stream] {
-        let mut first = answer(response(size, &broken), GET).behind_interim(b"interim ");
+        let broken = response(size, &broken);
+        let mut first = Answer::new(broken, b"interim ", None, GET, b"today");
         let done = poll_fn(|cx| first.poll(cx, &socket)).await;
         assert!(done.is_err() && first.is_replaceable());
         let bad = Response::new(StatusCode::BAD_GATEWAY);
