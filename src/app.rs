@@ -233,7 +233,7 @@ impl Balancer {
         info!("stopping: finishing the requests in flight");
         let activity = || (self.tally.counts().requests, self.server.open());
         let departing = self.departure.begin(&self.listener, activity);
-        let (hand_over, ()) = tokio::join!(self.runtime.is_shared(), departing);
+        let (hand_over, ()) = tokio::join!(self.runtime.has_peers(), departing);
         drop(self.listener);
         self.server.stop().await;
         self.log_report.finish();

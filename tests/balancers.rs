@@ -786,7 +786,7 @@ fn a_private_registry_s_image_is_pulled_with_docker_s_credentials_and_not_in_a_r
         for (config, pull, told) in [
             (&empty, "missing", "no credentials for 127.0.0.1"),
             (&wrong, "missing", "has user \"me\" for 127.0.0.1"),
-            (&login, "never", "--pull never forbids to pull it"),
+            (&login, "never", "--pull never forbids pulling it"),
         ] {
             let log = refusal(config, pull);
             assert!(log.contains(told), "{log}");

@@ -132,7 +132,7 @@ async fn an_engine_that_dies_and_keeps_its_containers_costs_no_request() {
     let load = Load::start(&scene.balancer.url("/home"), 8);
     load.go_on_for(100).await;
     scene.engine.end("KILL");
-    scene.logged("deaths go unnoticed for now").await;
+    scene.logged("event stream lost").await;
     scene.engine_in_trouble(true).await;
     load.go_on_for(300).await;
     scene.engine.begin();
@@ -146,7 +146,7 @@ async fn an_engine_that_dies_and_keeps_its_containers_costs_no_request() {
     let result = load.stop().await;
     assert_eq!(result.failures, Vec::<String>::new());
     // A flip each, no storm.
-    assert_eq!(scene.balancer.count_in_log("deaths go unnoticed"), 1);
+    assert_eq!(scene.balancer.count_in_log("event stream lost"), 1);
     assert_eq!(scene.balancer.count_in_log("answers again"), 1);
 }
 
@@ -190,7 +190,7 @@ async fn an_engine_that_does_not_answer_holds_up_nothing_but_respawning() {
     scene.engine.signal("CONT");
     scene.on_the_ring("Server1", 2).await;
     scene.engine_in_trouble(false).await;
-    assert_eq!(scene.balancer.count_in_log("deaths go unnoticed"), 1);
+    assert_eq!(scene.balancer.count_in_log("event stream lost"), 1);
     load.go_on_for(100).await;
     assert_eq!(load.stop().await.failures, Vec::<String>::new());
     assert_eq!(scene.running().len(), 3);
@@ -251,7 +251,7 @@ async fn a_network_that_is_removed_is_made_again_and_its_replicas_with_it() {
     for name in ["Server1", "Server2", "Server3"] {
         scene.back_on_the_ring(name).await;
     }
-    assert_eq!(scene.balancer.count_in_log("made network"), 2);
+    assert_eq!(scene.balancer.count_in_log("created network"), 2);
     // Noticed by the engine's word, whatever answers at the old addresses.
     let line = format!("it is not in network {FLEET} any more");
     assert!(scene.balancer.count_in_log(&line) >= 1);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::ring_state::Evicted;
 use crate::fleet::{Exit, InstanceId, REFUSES_CONNECTIONS, death_hint};
 use crate::ring::ReplicaName;
-use crate::runtime::{LastWords, with_output};
+use crate::runtime::{ExitReport, with_output};
 use crate::upstream::{InterruptedRequest, InterruptedRequests};
 
 /// So many deaths are remembered.
@@ -209,7 +209,7 @@ impl DeathLog {
     }
 
     /// What an instance left behind.
-    pub fn set_exit_report(&mut self, id: &InstanceId, words: LastWords) {
+    pub fn set_exit_report(&mut self, id: &InstanceId, words: ExitReport) {
         if let Some(exit) = &words.exit {
             self.set_exit(id, exit);
         }
@@ -300,7 +300,7 @@ mod tests {
         death_log.set_requests(&id(1), held(3));
         death_log.set_exit_report(
             &id(1),
-            LastWords {
+            ExitReport {
                 exit: None,
                 lines: vec!["hello".to_owned(), "oh no".to_owned()],
             },
@@ -358,7 +358,7 @@ mod tests {
         let lines = ["one", "two", "three", "", "bye"]
             .map(str::to_owned)
             .to_vec();
-        death_log.set_exit_report(&id(1), LastWords { exit: None, lines });
+        death_log.set_exit_report(&id(1), ExitReport { exit: None, lines });
         let replica = id(1).replica;
         let told = death_log.explain_start_failure(&replica, &first_sign);
         assert!(

@@ -8,10 +8,10 @@ use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::{FleetRecord, Found};
 use crate::ring::BuildError;
 use crate::runtime::docker::{DockerRecordStore, DockerRuntime};
-use crate::runtime::fixed::FixedRuntime;
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::record::{NoStore, OpeningRecord, RecordKeeper, RecordStore};
 use crate::runtime::record_file::FileStore;
+use crate::runtime::static_servers::StaticRuntime;
 use crate::runtime::{Runtime, RuntimeError};
 
 /// Balancers that start at once and write the record before one another: more often than that
@@ -96,7 +96,7 @@ fn runtime_of(settings: &Settings) -> Result<Rc<dyn Runtime>, RuntimeError> {
         RuntimeSettings::Static(upstreams) => {
             let heartbeat = &settings.heartbeat;
             let patience = heartbeat.interval.saturating_add(heartbeat.timeout);
-            Rc::new(FixedRuntime::new(upstreams, patience))
+            Rc::new(StaticRuntime::new(upstreams, patience))
         }
     })
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::ring::ReplicaName;
-use crate::runtime::fixed::Upstream;
+use crate::runtime::static_servers::Upstream;
 
 /// Reads an address to listen on. `localhost` is 127.0.0.1 without asking a resolver:
 /// where a server listens must not depend on one.

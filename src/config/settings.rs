@@ -16,7 +16,7 @@ use crate::fleet::{EjectionPolicy, Expectation, RestartLimit};
 use crate::ring::{BalanceFactor, PanicThreshold, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
-use crate::runtime::fixed::Upstream;
+use crate::runtime::static_servers::Upstream;
 
 /// Everything that an operator may set, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use crate::fleet::{EjectionPolicy, OutlierOn, RestartLimit};
 use crate::ring::{InvalidSpec, PanicThreshold, ReplicaName, RingSpec, Strategy};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::{DockerSettings, PullPolicy, Security};
-use crate::runtime::fixed::Upstream;
+use crate::runtime::static_servers::Upstream;
 use crate::sys::open_files;
 
 /// Judges everything, or says all that is wrong.

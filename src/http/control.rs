@@ -40,7 +40,7 @@ use crate::actors::supervisor::{
     ChangeReplicas, FleetReport, GetFleet, ListReplicas, RingReconfigured,
 };
 use crate::ring::{BalanceFactor, RingSpec, Weight};
-use crate::runtime::Whereabouts;
+use crate::runtime::InstanceHandle;
 use crate::upstream::{Counts, Tally};
 
 /// What the admin listener's handlers may ask for, and whom.
@@ -222,13 +222,13 @@ fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> RingSt
 }
 
 fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
-    let line = |((status, whereabouts), outdated): (
-        (&crate::fleet::ReplicaStatus, &Option<Whereabouts>),
+    let line = |((status, instance_handle), outdated): (
+        (&crate::fleet::ReplicaStatus, &Option<InstanceHandle>),
         &bool,
     )| {
-        let (pid, container) = match whereabouts {
-            Some(Whereabouts::Process(pid)) => (Some(*pid), None),
-            Some(Whereabouts::Container(name)) => (None, Some(name.clone())),
+        let (pid, container) = match instance_handle {
+            Some(InstanceHandle::Process(pid)) => (Some(*pid), None),
+            Some(InstanceHandle::Container(name)) => (None, Some(name.clone())),
             None => (None, None),
         };
         let index = view.table.index_of(&status.id.replica);
@@ -252,7 +252,7 @@ fn replica_lines(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaLine> {
             last_error: status.last_error.clone(),
         }
     };
-    let replicas = fleet.replicas.iter().zip(&fleet.whereabouts);
+    let replicas = fleet.replicas.iter().zip(&fleet.instance_handle);
     replicas.zip(&fleet.outdated).map(line).collect()
 }
 

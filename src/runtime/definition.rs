@@ -1,4 +1,4 @@
-//! Settings of a runtime as the definition in a fleet record, and back.
+//! Converts the settings of a runtime to the definition in a fleet record, and back.
 
 use crate::fleet::Definition;
 use crate::runtime::ReplicaTemplate;
@@ -18,7 +18,7 @@ impl ReplicaTemplate {
         }
     }
 
-    /// What a record defines of it, which is all.
+    /// The template of a definition.
     pub fn of(definition: &Definition) -> Self {
         let definition = definition.clone();
         Self {
@@ -43,7 +43,7 @@ impl DockerSettings {
         }
     }
 
-    /// These settings with all that a record defines.
+    /// These settings with everything that a definition sets.
     pub fn following(&self, definition: &Definition) -> Self {
         let known = [Security::Restricted, Security::Baseline];
         let security = definition.security.as_deref();
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_follow_a_definition_in_every_part() {
+    fn settings_follow_every_part_of_a_definition() {
         let recorded = DockerSettings {
             fleet: "zoo".to_owned(),
             image: "shop:1".to_owned(),

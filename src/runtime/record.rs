@@ -1,9 +1,8 @@
-//! Where a fleet's record is kept, and who writes it.
+//! Stores a fleet's record.
 //!
-//! A [`RecordStore`] keeps one record and lets one writer at a time replace it: it takes a
-//! version that does not exist yet. [`RecordKeeper`] is the balancer's way to it: a change is
-//! made to the newest record, whoever wrote that, and made again if another balancer was
-//! quicker.
+//! A [`RecordStore`] keeps one record and lets one writer at a time replace it: a write needs a
+//! version that does not exist yet. [`RecordKeeper`] applies the balancer's changes: each to the
+//! newest record, and again if another balancer has written meanwhile.
 
 use std::cell::{Cell, RefCell};
 
@@ -18,18 +17,17 @@ use crate::runtime::RuntimeError;
 /// How often a change is made again because another balancer has written meanwhile.
 const MAX_ATTEMPTS: u32 = 50;
 
-/// What has become of an attempt to write.
+/// The result of an attempt to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
-    /// The record has been written, under this version: the one that was asked for, or a later
-    /// one if something else is in the way of that.
+    /// The record has been written under this version: the requested one, or a later one if the
+    /// name of that is taken.
     Written(u64),
     /// Another balancer has written this version or a later one.
     Lost,
 }
 
-/// A place for one fleet's record. Its calls are made from the control thread and must not
-/// block it.
+/// Stores one fleet's record. Its calls are made from the control thread and must not block it.
 pub trait RecordStore: 'static {
     /// The newest record, if there is one.
     fn load(&self) -> LocalBoxFuture<'_, Result<Option<FleetRecord>, RuntimeError>>;
@@ -47,13 +45,13 @@ pub trait RecordStore: 'static {
         async { false }.boxed_local()
     }
 
-    /// Where that version is, for people. None if it is kept nowhere.
+    /// The place of that version, for people. `None` if it is not kept.
     fn place(&self, _version: u64) -> Option<String> {
         None
     }
 }
 
-/// Keeps nothing: the record lasts as long as the balancer.
+/// Stores nothing: the record lasts as long as the balancer.
 #[derive(Debug, Default)]
 pub struct NoStore;
 
@@ -67,10 +65,10 @@ impl RecordStore for NoStore {
     }
 }
 
-/// What a start has found in the store, before it is known which instances run.
+/// The record at a start, before the running instances are known.
 #[derive(Debug)]
 pub struct OpeningRecord {
-    /// As the flags make it; none if there is none.
+    /// The record merged with the flags; none if there is none.
     merged: Option<FleetRecord>,
     /// The version that is in the store.
     stored: Option<u64>,
@@ -111,8 +109,8 @@ impl OpeningRecord {
         merged.unwrap_or_else(|| FleetRecord::rebuild(flags, found))
     }
 
-    /// Writes the record, if it is new or other than before. Gives the store back if another
-    /// balancer has written meanwhile: everything is to be looked at again.
+    /// Writes the record if it has changed. Returns the store if another balancer has written
+    /// meanwhile: the start has to begin again.
     pub async fn settle(
         self,
         store: Box<dyn RecordStore>,
@@ -137,36 +135,36 @@ impl OpeningRecord {
             );
         }
         let keeper = RecordKeeper::new(store, record, self.difference);
-        keeper.tell(flags);
+        keeper.log_record(flags);
         Ok(Ok(keeper))
     }
 }
 
-/// How the record is, for people.
+/// The state of the record, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordReport {
-    /// Where it is kept, if it is.
+    /// The place where it is kept, if it is.
     pub place: Option<String>,
     /// Its version.
     pub version: u64,
     /// The hash of the definition that replicas are started by.
     pub definition: String,
-    /// How the flags of this balancer's start differed from those that the record came from.
+    /// The differences between the flags of this start and those that the record came from.
     pub difference: Option<Difference>,
-    /// Why the last change could not be written, while that is so.
+    /// The error of the last write, until one succeeds.
     pub last_error: Option<String>,
 }
 
-/// The balancer's hand on the record.
+/// The balancer's access to the record.
 pub struct RecordKeeper {
     store: Box<dyn RecordStore>,
     current: RefCell<FleetRecord>,
-    /// Changes that could not be written yet.
+    /// Changes that have not been written yet.
     unwritten: RefCell<Vec<RecordChange>>,
     difference: Option<Difference>,
     last_error: RefCell<Option<String>>,
     ended: Cell<bool>,
-    /// Held by whoever writes.
+    /// Held during a write.
     writing: Mutex<()>,
 }
 
@@ -187,8 +185,8 @@ impl RecordKeeper {
         }
     }
 
-    /// Says by which record the fleet is started.
-    fn tell(&self, flags: &FleetFlags) {
+    /// Logs the record by which the fleet is started.
+    fn log_record(&self, flags: &FleetFlags) {
         let current = self.current.borrow();
         let place = self.store.place(current.version);
         let Some(place) = place else { return };
@@ -213,12 +211,12 @@ impl RecordKeeper {
         }
     }
 
-    /// The record as it was read or written last.
+    /// The record as last read or written.
     pub fn record(&self) -> FleetRecord {
         self.current.borrow().clone()
     }
 
-    /// How the record is.
+    /// The state of the record.
     pub fn report(&self) -> RecordReport {
         let current = self.current.borrow();
         RecordReport {
@@ -230,16 +228,15 @@ impl RecordKeeper {
         }
     }
 
-    /// Notes changes, to be written by the next [`RecordKeeper::flush`].
+    /// Queues changes for the next [`RecordKeeper::flush`].
     pub fn note(&self, changes: Vec<RecordChange>) {
         self.unwritten.borrow_mut().extend(changes);
     }
 
-    /// Writes every change that has been noted. After an error they are kept, to be written
-    /// another time.
+    /// Writes all queued changes. After an error they stay queued.
     pub async fn flush(&self) -> Result<(), RuntimeError> {
         let _alone = self.writing.lock().await;
-        // Those of a caller that has waited here may have been written by another.
+        // Another caller may have written them while this one waited.
         let changes = self.unwritten.borrow().clone();
         if changes.is_empty() || self.ended.get() {
             return Ok(());
@@ -261,7 +258,7 @@ impl RecordKeeper {
     async fn write(&self, changes: &[RecordChange]) -> Result<(), RuntimeError> {
         for _ in 0..MAX_ATTEMPTS {
             let next = self.current.borrow().with(changes);
-            // Another balancer may have made the same change: no version for nothing.
+            // Another balancer may have made the same change: no new version then.
             let Some(mut next) = next else { return Ok(()) };
             if let Swap::Written(version) = self.store.write(next.clone()).await? {
                 next.version = version;
@@ -270,7 +267,7 @@ impl RecordKeeper {
             }
             match self.store.load().await? {
                 Some(newest) => *self.current.borrow_mut() = newest,
-                // Removed meanwhile: written anew, above what there was.
+                // Removed meanwhile: write it again, above the old version.
                 None => self.current.borrow_mut().version += 1,
             }
         }
@@ -279,8 +276,7 @@ impl RecordKeeper {
         )))
     }
 
-    /// The record of this version has gone from the store. If no newer one is there, it is
-    /// written again.
+    /// This version has been removed from the store. Writes it again unless there is a newer one.
     pub async fn check_removed(&self, version: u64) {
         let _alone = self.writing.lock().await;
         if self.ended.get() || version < self.current.borrow().version {
@@ -300,7 +296,9 @@ impl RecordKeeper {
             Ok(Some(Swap::Written(version))) => {
                 self.current.borrow_mut().version = version;
                 let place = self.store.place(version).unwrap_or_default();
-                warn!("the fleet record was removed by somebody else: written again as {place}");
+                warn!(
+                    "the fleet record was removed by hand or by another program: written again as {place}"
+                );
             }
             Ok(_) => {}
             Err(RuntimeError(error)) => {

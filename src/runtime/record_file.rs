@@ -1,8 +1,7 @@
 //! A fleet's record in a file (`--state`), for fleets of child processes.
 //!
-//! It is replaced as a whole: written beside, flushed to the disk, renamed. A lock file beside
-//! it keeps a second balancer from using the same. Every access is made on a thread that may
-//! block.
+//! It is replaced atomically: a temporary file is written, flushed and renamed. A lock file beside
+//! it keeps a second balancer from using the same one. Every access runs on a blocking thread.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -17,7 +16,7 @@ use crate::fleet::FleetRecord;
 use crate::runtime::RuntimeError;
 use crate::runtime::record::{RecordStore, Swap};
 
-/// A record of 1,024 replicas takes a twentieth of it.
+/// The largest file that is read. A record of 1,024 replicas takes a twentieth of it.
 const MAX_SIZE: u64 = 1 << 20;
 
 /// The record in a file.
@@ -29,7 +28,7 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// A store in this file, which need not exist. It is this process's alone.
+    /// A store in this file, which need not exist, for this process only.
     pub async fn open(path: PathBuf) -> Result<Self, RuntimeError> {
         let lock_path = beside(&path, "lock");
         let shown = path.display().to_string();
@@ -107,7 +106,7 @@ fn read(path: &Path) -> Result<Option<FleetRecord>, RuntimeError> {
     }
 }
 
-/// Either the old text or the new one is there, whenever the machine loses its power.
+/// Whenever the machine loses power, the file has either the old text or the new one.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let aside = beside(path, "new");
     let mut file = private_file().truncate(true).open(&aside)?;
@@ -122,7 +121,7 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Not for others to read: variables often hold secrets.
+/// Readable by the owner only: variables often hold secrets.
 fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);

@@ -105,7 +105,7 @@ fn log_of_a_death_is_kept_until_the_next_death_or_the_removal() {
         assert_eq!(found.len(), 1);
         assert_eq!(fleet.containers(), names(&[2]));
 
-        next_balancer.disown(id("S1", 3)).await;
+        next_balancer.announce_removal(id("S1", 3)).await;
         next_balancer.stop(id("S1", 3), GRACE).await.unwrap();
         assert_eq!(fleet.containers(), [""; 0]);
     });
@@ -156,15 +156,15 @@ fn a_container_s_last_words_are_heard_until_it_is_cleared_away() {
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
         runtime.launch(order("S1", 1)).await.unwrap();
-        assert_eq!(runtime.last_words(id("S1", 1)).await.exit, None);
+        assert_eq!(runtime.exit_report(id("S1", 1)).await.exit, None);
         next(&mut events).await;
-        let words = runtime.last_words(id("S1", 1)).await;
+        let words = runtime.exit_report(id("S1", 1)).await;
         assert_eq!(words.exit.unwrap().code, Some(3));
         assert_eq!(words.lines.len(), 4, "{:?}", words.lines);
         assert_eq!(words.lines[2..], ["1", "2"]);
         runtime.stop(id("S1", 1), GRACE).await.unwrap();
-        let nothing = runtime.last_words(id("S1", 1)).await;
-        assert_eq!(nothing, LastWords::default());
+        let nothing = runtime.exit_report(id("S1", 1)).await;
+        assert_eq!(nothing, ExitReport::default());
     });
 }
 

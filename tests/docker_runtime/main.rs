@@ -21,7 +21,7 @@ use docker::{CuttableSocket, REPLICA_TEST, TestFleet, docker as cli, get, inspec
 use futures::StreamExt;
 use ringmaster::ring::Weight;
 use ringmaster::runtime::docker::{DockerRuntime, Security};
-use ringmaster::runtime::{Exit, InstanceId, LastWords, LaunchOrder, Runtime, RuntimeEvent};
+use ringmaster::runtime::{Exit, ExitReport, InstanceId, LaunchOrder, Runtime, RuntimeEvent};
 
 const GRACE: Duration = Duration::from_secs(5);
 

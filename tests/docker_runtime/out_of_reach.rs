@@ -55,7 +55,7 @@ fn an_event_stream_that_ends_is_taken_up_again_without_a_word() {
             socket.interrupt().await;
             cli(&["kill", &fleet.container("S1")]);
             assert_eq!(next(&mut events).await.id, id("S1", generation));
-            assert_eq!(runtime.trouble(), None);
+            assert_eq!(runtime.last_error(), None);
         }
     });
 }
@@ -75,14 +75,14 @@ fn a_removal_that_went_unheard_is_told_apart_from_a_death() {
         assert_eq!(next(&mut heard).await.id, id("S2", 1));
 
         socket.cut().await;
-        one.disown(id("S1", 1)).await;
+        one.announce_removal(id("S1", 1)).await;
         one.stop(id("S1", 1), GRACE).await.unwrap();
         assert!(other.launch(order("S3", 1)).await.is_err());
         socket.mend();
         let news = async {
             loop {
                 match heard.next().await.unwrap() {
-                    RuntimeEvent::Disowned { id } => return id,
+                    RuntimeEvent::RemovedElsewhere { id } => return id,
                     RuntimeEvent::Exited { id, exit } => panic!("{id} {exit}"),
                     _ => {}
                 }

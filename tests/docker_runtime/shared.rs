@@ -145,19 +145,22 @@ fn a_replica_that_one_balancer_removes_is_known_to_the_other_to_be_removed() {
             let next = tokio::time::timeout(Duration::from_secs(15), news).await;
             next.expect("news comes")
         };
-        let appeared = RuntimeEvent::Appeared {
+        let appeared = RuntimeEvent::Discovered {
             order: order("S1", 1),
             endpoint: started.endpoint,
         };
         assert_eq!(next_but(&RuntimeEvent::Recovered).await, appeared);
-        one.disown(id("S1", 1)).await;
+        one.announce_removal(id("S1", 1)).await;
         one.stop(id("S1", 1), GRACE).await.unwrap();
         // And no word of its end.
-        let disowned = RuntimeEvent::Disowned { id: id("S1", 1) };
+        let disowned = RuntimeEvent::RemovedElsewhere { id: id("S1", 1) };
         assert_eq!(next_but(&appeared).await, disowned);
         one.launch(order("S2", 1)).await.unwrap();
         let after = next_but(&disowned).await;
-        assert!(matches!(after, RuntimeEvent::Appeared { .. }), "{after:?}");
+        assert!(
+            matches!(after, RuntimeEvent::Discovered { .. }),
+            "{after:?}"
+        );
     });
 }
 

@@ -9,7 +9,7 @@ use crate::actors::ring_state::{
 };
 use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus};
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec, Weight};
-use crate::runtime::Whereabouts;
+use crate::runtime::InstanceHandle;
 use crate::runtime::record::RecordReport;
 
 /// Which replicas are desired?
@@ -48,7 +48,7 @@ pub struct FleetReport {
     /// Every replica.
     pub replicas: Vec<ReplicaStatus>,
     /// Where each of them runs, in the same order.
-    pub whereabouts: Vec<Option<Whereabouts>>,
+    pub instance_handle: Vec<Option<InstanceHandle>>,
     /// Which of them run an instance of an earlier definition, in the same order.
     pub outdated: Vec<bool>,
     /// The fleet's record.

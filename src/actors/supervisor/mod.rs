@@ -188,8 +188,8 @@ impl StreamHandler<RuntimeEvent> for Supervisor {
     fn handle(&mut self, event: RuntimeEvent, ctx: &mut Self::Context) {
         let event = match event {
             RuntimeEvent::Exited { id, exit } => Event::Exited { id, exit },
-            RuntimeEvent::Appeared { order, endpoint } => Event::Discovered { order, endpoint },
-            RuntimeEvent::Disowned { id } => Event::RemovedElsewhere { id },
+            RuntimeEvent::Discovered { order, endpoint } => Event::Discovered { order, endpoint },
+            RuntimeEvent::RemovedElsewhere { id } => Event::RemovedElsewhere { id },
             RuntimeEvent::Relocated {
                 replica,
                 endpoint,
@@ -298,10 +298,10 @@ impl Handler<GetFleet> for Supervisor {
 
     fn handle(&mut self, _: GetFleet, _: &mut Self::Context) -> Self::Result {
         let replicas = self.fleet.statuses();
-        let whereabouts = |replica: &ReplicaStatus| self.runtime.whereabouts(&replica.id);
+        let instance_handle = |replica: &ReplicaStatus| self.runtime.instance_handle(&replica.id);
         MessageResult(FleetReport {
             now_ms: self.now().as_micros() as f64 / 1_000.0,
-            whereabouts: replicas.iter().map(whereabouts).collect(),
+            instance_handle: replicas.iter().map(instance_handle).collect(),
             outdated: (replicas.iter())
                 .map(|replica| self.runtime.is_outdated(&replica.id))
                 .collect(),
@@ -309,7 +309,7 @@ impl Handler<GetFleet> for Supervisor {
             replicas,
             events: self.history.entries(),
             runtime: self.runtime.kind(),
-            runtime_trouble: self.runtime.trouble(),
+            runtime_trouble: self.runtime.last_error(),
         })
     }
 }

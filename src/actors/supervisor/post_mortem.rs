@@ -20,7 +20,7 @@ use crate::actors::death_log::{Death, ProbeResult};
 use crate::actors::heartbeat_prober::GetProbes;
 use crate::actors::ring_state::Evicted;
 use crate::fleet::{Exit, InstanceId};
-use crate::runtime::{LastWords, Runtime};
+use crate::runtime::{ExitReport, Runtime};
 
 /// How long the runtime may take to report what it knows of an instance's end.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ pub(super) enum DeathDetail {
     /// Its last heartbeats.
     Probes(InstanceId, Vec<ProbeResult>),
     /// What its runtime knows.
-    ExitReport(InstanceId, LastWords),
+    ExitReport(InstanceId, ExitReport),
     /// No more is to be expected.
     Complete(InstanceId),
 }
@@ -78,8 +78,8 @@ impl Supervisor {
 pub(super) fn exit_report(
     runtime: &Rc<dyn Runtime>,
     id: InstanceId,
-) -> impl Future<Output = LastWords> + 'static {
-    let report = runtime.last_words(id);
+) -> impl Future<Output = ExitReport> + 'static {
+    let report = runtime.exit_report(id);
     async move {
         let report = tokio::time::timeout(RUNTIME_TIMEOUT, report).await;
         report.unwrap_or_default()

@@ -59,7 +59,7 @@ impl Supervisor {
                 }
                 Step::Admit { id, endpoint } => {
                     news.push(HistoryEvent::of(&id, "admitted"));
-                    self.runtime.note_admitted(&id);
+                    self.runtime.on_admitted(&id);
                     self.death_log.forget_in_flight(&id);
                     let admit = AdmitReplica { id, endpoint };
                     ring_has_it.push(ring_future(self.ring.admit.send(admit)));
@@ -83,13 +83,13 @@ impl Supervisor {
                     death_details.push(self.record_death(id, &cause, exit, ctx));
                 }
                 Step::Watch { id, endpoint } => {
-                    self.runtime.note_watched(&id, endpoint);
+                    self.runtime.on_probing_started(&id, endpoint);
                     if let Some(prober) = &self.prober {
                         prober.watch.do_send(WatchInstance { id, endpoint });
                     }
                 }
                 Step::Unwatch { id } => {
-                    self.runtime.note_unwatched(&id);
+                    self.runtime.on_probing_stopped(&id);
                     if let Some(prober) = &self.prober {
                         prober.unwatch.do_send(UnwatchInstance(id));
                     }
@@ -149,7 +149,7 @@ impl Supervisor {
                 });
             }
             Step::AnnounceRemoval { id } => {
-                ctx.spawn(self.runtime.disown(id).into_actor(self));
+                ctx.spawn(self.runtime.announce_removal(id).into_actor(self));
             }
             Step::Stop { id, grace } => {
                 info!("stopping {id}");

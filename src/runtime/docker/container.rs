@@ -1,7 +1,7 @@
-//! What a replica's container looks like to the engine, written and read back. Pure.
+//! A replica's container as the engine's API describes it, written and read back. Pure.
 //!
-//! The labels say what a balancer that starts needs to know to adopt the container. Which
-//! replicas there should be is in the fleet record: see `record_store`.
+//! The labels hold what a balancer needs to adopt the container. The desired replicas are in the
+//! fleet record: see `record_store`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,37 +11,36 @@ use bollard::models::{
     HostConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::{DockerSettings, Security};
 use crate::ring::Weight;
-use crate::runtime::docker::{DockerSettings, Security};
 use crate::runtime::{InstanceId, LaunchOrder};
 
-/// Whose a container or network is.
+/// The fleet of a container or network.
 pub(super) const FLEET: &str = "io.ringmaster.fleet";
 pub(super) const REPLICA: &str = "io.ringmaster.replica";
 pub(super) const GENERATION: &str = "io.ringmaster.generation";
 const WEIGHT: &str = "io.ringmaster.weight";
 const ORDINAL: &str = "io.ringmaster.ordinal";
-/// Where it listens: the setting may be another when the container is adopted.
+/// The port it listens on: the setting may have changed when the container is adopted.
 const PORT: &str = "io.ringmaster.port";
 
 /// The hash of the definition that it was started by.
 const DEFINITION: &str = "io.ringmaster.definition";
 
-/// Where replicas listen unless told otherwise.
+/// The port of replicas if neither setting nor image names one.
 const DEFAULT_PORT: u16 = 5000;
 
-/// What compose writes on its containers, and on the images that it builds: containers
-/// inherit it from there.
+/// The prefix of compose's labels, on its containers and on the images that it builds, from
+/// which containers inherit them.
 const COMPOSE: &str = "com.docker.compose.";
 
-/// `nobody`, by number: an image from scratch has no list of names.
+/// User `nobody`, by number: an image from scratch has no /etc/passwd.
 const NOBODY: &str = "65534:65534";
 
-/// A writable place for programs that need one, in memory and so within the memory limit.
+/// A writable directory for programs that need one, in memory, so within the memory limit.
 const TMPFS: (&str, &str) = ("/tmp", "rw,nosuid,nodev,noexec,mode=1777");
 
-/// The port that replicas are told to listen on: the one that was asked for, else the one that
-/// the image exposes if it names one.
+/// The port that replicas are to listen on: the setting, else the one that the image exposes.
 pub(super) fn port(settings: &DockerSettings, image: &ImageFacts) -> u16 {
     let exposed = match image.exposed[..] {
         [port] => Some(port),
@@ -50,7 +49,7 @@ pub(super) fn port(settings: &DockerSettings, image: &ImageFacts) -> u16 {
     settings.template.port.or(exposed).unwrap_or(DEFAULT_PORT)
 }
 
-/// What to do about a container in which nothing listens on `port`.
+/// A hint for a container in which nothing listens on `port`.
 pub(super) fn port_hint(port: u16, image: &ImageFacts) -> String {
     match image.exposed[..] {
         [exposed] if exposed != port => {
@@ -78,7 +77,7 @@ pub(super) fn exposed(ports: &[String]) -> Vec<u16> {
     ports
 }
 
-/// What an image says about its containers.
+/// The settings of an image that concern its containers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ImageFacts {
     /// Its `USER`.
@@ -88,14 +87,14 @@ pub(super) struct ImageFacts {
     pub(super) exposed: Vec<u16>,
 }
 
-/// The labels that make a container no service of a compose project, whoever built its image:
-/// compose would count it, stop it and remove it. A label cannot be taken away, but emptied.
+/// Labels that keep a container from counting as a service of the compose project that built its
+/// image: compose would stop and remove it. An inherited label cannot be removed, only emptied.
 pub(super) fn no_service(image: &ImageFacts) -> HashMap<String, String> {
     let inherited = image.labels.keys().filter(|key| key.starts_with(COMPOSE));
     inherited.map(|key| (key.clone(), String::new())).collect()
 }
 
-/// All that the engine needs to know to create the container.
+/// The request that creates a container.
 pub(super) fn describe(
     settings: &DockerSettings,
     order: &LaunchOrder,
@@ -126,7 +125,7 @@ pub(super) fn describe(
     ];
     labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
 
-    // The default bridge knows no aliases and refuses them.
+    // The default bridge refuses aliases.
     let aliases = (settings.network != "bridge").then(|| vec![replica.to_string()]);
     let endpoint = EndpointSettings {
         aliases,
@@ -145,14 +144,13 @@ pub(super) fn describe(
         labels: Some(labels),
         host_config: Some(HostConfig {
             network_mode: Some(settings.network.clone()),
-            // Who restarts a replica, and when, is decided in one place: not here.
+            // The fleet decides when a replica is restarted, not the engine.
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::NO),
                 maximum_retry_count: None,
             }),
             memory,
-            // The same: no swap on top, so that a leak ends in a clean kill instead of
-            // a slow machine.
+            // No swap on top, so that a leak ends in a clean kill, not in a slow machine.
             memory_swap: memory,
             nano_cpus: template.nano_cpus.map(saturate),
             pids_limit: template.pids.map(i64::from),
@@ -173,33 +171,32 @@ fn saturate(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Whether an image's `USER` is root, or none, which means root too.
+/// Whether an image's `USER` is root. None means root.
 fn is_root(user: &str) -> bool {
     let name = user.split(':').next().unwrap_or_default();
     matches!(name, "" | "root" | "0")
 }
 
-/// A container of this fleet, as its labels and the engine tell.
+/// A container of this fleet, from its labels and the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct ContainerInfo {
     pub(super) container: String,
     pub(super) name: String,
     pub(super) order: LaunchOrder,
     pub(super) running: bool,
-    /// It was created and never ran: somebody is about to start it, or never got that far.
+    /// It was created and has never run: a balancer is about to start it, or failed to.
     pub(super) starting: bool,
-    /// Its image's own HEALTHCHECK says unhealthy.
+    /// It is unhealthy by its image's own HEALTHCHECK.
     pub(super) unhealthy: bool,
-    /// Where it listens, if it runs and is attached to our network.
+    /// Its address, if it runs and is attached to our network.
     pub(super) endpoint: Option<SocketAddr>,
-    /// The hash of the definition that it was started by; none if somebody else started it.
+    /// The hash of the definition that it was started by; none if no balancer started it.
     pub(super) definition: Option<String>,
 }
 
-/// Reads back what [`describe`] wrote. None if it is not a replica's container at all, or
-/// on its way out: whoever is removing it does not want the replica. (Engine 20.10 may
-/// also go on listing as such what is long gone.)
-pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
+/// Reads back what [`describe`] wrote. `None` if it is not a replica's container, or is being
+/// removed. (Engine 20.10 may list a container as `removing` long after it is gone.)
+pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<ContainerInfo> {
     if summary.state == Some(State::REMOVING) {
         return None;
     }
@@ -210,14 +207,14 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
     let weight = number(WEIGHT).and_then(|weight| Weight::new(u32::try_from(weight).ok()?));
     let port = read_port(&labels);
 
-    // A paused container runs: heartbeats will tell that it hangs.
+    // A paused container runs: heartbeats find out that it hangs.
     let running = matches!(
         summary.state,
         Some(State::RUNNING | State::PAUSED | State::RESTARTING | State::STOPPING)
     );
     let networks = summary.network_settings.and_then(|s| s.networks);
     let address = networks.as_ref().and_then(|all| address(all.get(network)?));
-    Some(Record {
+    Some(ContainerInfo {
         container: summary.id?,
         name: name.unwrap_or_default().trim_start_matches('/').to_owned(),
         order: LaunchOrder {
@@ -235,13 +232,13 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Record> {
     })
 }
 
-/// Where a container listens, by its labels.
+/// The port of a container, by its labels.
 pub(super) fn read_port(labels: &HashMap<String, String>) -> u16 {
     let port = labels.get(PORT).and_then(|port| port.parse().ok());
     port.unwrap_or(DEFAULT_PORT)
 }
 
-/// Which instance a container's labels say it is.
+/// The instance of a container, by its labels.
 pub(crate) fn read_instance(labels: &HashMap<String, String>) -> Option<InstanceId> {
     Some(InstanceId {
         replica: labels.get(REPLICA)?.parse().ok()?,
@@ -303,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_is_told_who_it_is_and_where_to_listen() {
+    fn container_gets_its_name_and_port() {
         let body = describe(&settings(), &order(), &user(""));
         assert_eq!(body.hostname.unwrap(), "S1");
         assert_eq!(body.cmd.unwrap(), ["app", "--port=8080", "S1"]);
@@ -314,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_exposes_one_port_says_where_it_listens() {
+    fn port_of_an_image_that_exposes_one_is_used() {
         let image = |ports: &[&str]| ImageFacts {
             exposed: exposed(
                 &ports
@@ -354,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn restricted_locks_in_and_baseline_leaves_the_image_its_ways() {
+    fn restricted_drops_privileges_and_baseline_keeps_them() {
         let body = describe(&settings(), &order(), &user("root"));
         assert_eq!(body.user.as_deref(), Some(NOBODY));
         let host = body.host_config.unwrap();
@@ -376,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_s_own_user_stays_unless_it_is_root() {
+    fn user_of_the_image_is_kept_unless_it_is_root() {
         for (name, kept) in [
             ("", false),
             ("0", false),
@@ -391,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_is_no_service_of_the_project_that_built_its_image() {
+    fn compose_labels_of_the_image_are_emptied() {
         let label = |key: &str| (key.to_owned(), "x".to_owned());
         let image = ImageFacts {
             labels: [label("com.docker.compose.project"), label("vendor")].into(),
@@ -403,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_read_back_as_they_were_written() {
+    fn labels_are_read_back() {
         let endpoint = EndpointSettings {
             ip_address: Some("172.20.0.3".to_owned()),
             ..Default::default()
@@ -418,11 +415,11 @@ mod tests {
             }),
             ..Default::default()
         };
-        let record = read("zoo-net", summary.clone()).unwrap();
-        assert_eq!(record.order, order());
-        assert_eq!(record.name, "zoo-S1");
-        assert_eq!(record.endpoint, "172.20.0.3:8080".parse().ok());
-        assert_eq!(record.definition, Some(settings().definition().hash()));
+        let info = read("zoo-net", summary.clone()).unwrap();
+        assert_eq!(info.order, order());
+        assert_eq!(info.name, "zoo-S1");
+        assert_eq!(info.endpoint, "172.20.0.3:8080".parse().ok());
+        assert_eq!(info.definition, Some(settings().definition().hash()));
         let removing = ContainerSummary {
             state: Some(State::REMOVING),
             ..summary.clone()

@@ -1,4 +1,4 @@
-//! The connection to the engine, and its answers in words.
+//! The connection to the engine, and its errors as messages.
 
 use std::env;
 use std::time::Duration;
@@ -13,28 +13,28 @@ use bollard::{ClientVersion, Docker};
 use futures::TryStreamExt;
 use log::info;
 
+use super::container::{self, ContainerInfo, ImageFacts};
+use super::{PullPolicy, registry};
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::container::{self, ImageFacts, Record};
-use crate::runtime::docker::{PullPolicy, registry};
 
-/// Docker 20.10, the oldest that we know to work.
-const OLDEST: ClientVersion = ClientVersion {
+/// The API of Docker 20.10, the oldest that is supported.
+const MIN_VERSION: ClientVersion = ClientVersion {
     major_version: 1,
     minor_version: 41,
 };
 
-/// Where engines listen unless `DOCKER_HOST` says otherwise.
+/// The engine's address without `DOCKER_HOST`.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// What an engine may take to create, start or remove a container.
-const LONG: Duration = Duration::from_secs(60);
+/// The time for creating, starting or removing a container.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What it may take to say how things are. Beyond that it is in trouble.
-const SHORT: Duration = Duration::from_secs(10);
+/// The time for a query. Beyond that the engine counts as failed.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One engine.
 pub(crate) struct Engine {
-    /// For the calls that need no more than being made.
+    /// For calls that this type does not wrap.
     pub(crate) docker: Docker,
     host: String,
 }
@@ -49,7 +49,7 @@ impl Engine {
     pub(super) fn connect(host: String) -> Result<Self, RuntimeError> {
         match Docker::connect_with_host(&host) {
             Ok(docker) => Ok(Self {
-                docker: docker.with_timeout(LONG),
+                docker: docker.with_timeout(CHANGE_TIMEOUT),
                 host,
             }),
             Err(Error::UnsupportedURISchemeError { .. }) => Err(RuntimeError(format!(
@@ -59,32 +59,32 @@ impl Engine {
         }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// For questions.
+    /// A client for queries.
     pub(super) fn quick(&self) -> Docker {
-        self.docker.clone().with_timeout(SHORT)
+        self.docker.clone().with_timeout(QUERY_TIMEOUT)
     }
 
-    /// Whether it answers at all.
+    /// Checks that it answers.
     pub(super) async fn ping(&self) -> Result<(), RuntimeError> {
         let answered = self.quick().ping().await;
         answered.map(drop).map_err(|e| self.explain(e))
     }
 
-    /// Agrees with the engine on a version to speak. Holds for all later calls.
+    /// Negotiates the API version for all later calls.
     pub(crate) async fn handshake(&self) -> Result<(), RuntimeError> {
-        // A clone shares its version with the original.
+        // A clone shares the version with the original.
         let negotiated = self.quick().negotiate_version().await;
         let version = negotiated.map_err(|e| self.explain(e))?.client_version();
         if (version.major_version, version.minor_version)
-            < (OLDEST.major_version, OLDEST.minor_version)
+            < (MIN_VERSION.major_version, MIN_VERSION.minor_version)
         {
             return Err(RuntimeError(format!(
-                "the Docker engine at {} is too old: it speaks API {version}, and {OLDEST} \
+                "the Docker engine at {} is too old: it speaks API {version}, and {MIN_VERSION} \
                  (Docker 20.10) or later is needed",
                 self.host
             )));
@@ -92,13 +92,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Which engine it is.
+    /// The id of the engine.
     pub(super) async fn id(&self) -> Result<String, RuntimeError> {
         let info = self.quick().info().await.map_err(|e| self.explain(e))?;
         Ok(info.id.unwrap_or_default())
     }
 
-    /// Makes sure of an image, as `docker run` does: pulls it if it is to be pulled.
+    /// Inspects an image, after pulling it if `pull` says so.
     pub(super) async fn ensure_image(
         &self,
         image: &str,
@@ -108,7 +108,7 @@ impl Engine {
         let missing = found.as_ref().is_err_and(is_missing);
         if missing && pull == PullPolicy::Never {
             return Err(RuntimeError(format!(
-                "no image {image}: the engine does not have it, and --pull never forbids to pull it"
+                "no image {image}: the engine does not have it, and --pull never forbids pulling it"
             )));
         }
         if missing || pull == PullPolicy::Always {
@@ -150,7 +150,7 @@ impl Engine {
         &self,
         network: &str,
         labels: &[(&str, &str)],
-    ) -> Result<Vec<Record>, RuntimeError> {
+    ) -> Result<Vec<ContainerInfo>, RuntimeError> {
         let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
         self.list_by(network, [("label".to_owned(), labels.collect())])
             .await
@@ -161,7 +161,7 @@ impl Engine {
         &self,
         network: &str,
         filter: [(String, Vec<String>); 1],
-    ) -> Result<Vec<Record>, RuntimeError> {
+    ) -> Result<Vec<ContainerInfo>, RuntimeError> {
         let filters = filter.into();
         let options = ListContainersOptionsBuilder::default()
             .all(true)
@@ -177,7 +177,7 @@ impl Engine {
         self.quick().inspect_container(name, options).await
     }
 
-    /// Removes a container, killing it if it runs. One that is gone or going is fine.
+    /// Removes a container, killing it if it runs. It is no error if it is gone or being removed.
     pub(super) async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
         let options = RemoveContainerOptionsBuilder::default()
             .force(true)
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// An engine's answer for people: its own words where it said something.
+    /// The message for an error: the engine's own where it gave one.
     pub(crate) fn explain(&self, error: Error) -> RuntimeError {
         match error {
             Error::DockerResponseServerError { message, .. }
@@ -227,18 +227,18 @@ fn unreachable(host: &str, error: &Error) -> RuntimeError {
     ))
 }
 
-/// The engine has no such thing.
+/// The engine has no such object.
 pub(crate) fn is_missing(error: &Error) -> bool {
     status(error) == Some(404)
 }
 
-/// The name is taken, or the thing is in another state than asked for.
+/// The name is taken, or the object is not in the required state.
 pub(super) fn is_conflict(error: &Error) -> bool {
     status(error) == Some(409)
 }
 
-/// The name of a network is taken, or that of its interface. (The engine forbids the latter,
-/// and other things, too.)
+/// The name of a network, or that of its interface, is taken. (The engine answers 403 to the
+/// latter, and in other cases, too.)
 pub(super) fn is_taken(error: &Error) -> bool {
     is_conflict(error)
         || matches!(
@@ -248,7 +248,7 @@ pub(super) fn is_taken(error: &Error) -> bool {
         )
 }
 
-/// The engine answered, and it was a refusal: asking again would not help.
+/// The status of the engine's response, if it responded.
 fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -256,14 +256,14 @@ fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// Whether a registry has asked for credentials, or for others.
+/// Whether a registry has refused the credentials, or their lack.
 fn refuses_access(reason: &str) -> bool {
     ["denied", "unauthorized", "authentication", "credentials"]
         .iter()
         .any(|word| reason.contains(word))
 }
 
-/// What a registry that refuses access was told. The outer `user` is none without credentials, the
+/// The credentials that a registry has refused. The outer `user` is `None` without credentials, the
 /// inner one with a token.
 fn credentials_used(image: &str, user: Option<Option<String>>) -> String {
     let registry = registry::registry_of(image);
@@ -278,8 +278,8 @@ fn credentials_used(image: &str, user: Option<Option<String>>) -> String {
     }
 }
 
-/// Cuts from an engine's message the layers that it came through: what is left names
-/// the thing that the user can mend.
+/// Cuts from an engine's message the layers that it came through: the rest is what the user can
+/// fix.
 fn in_short(message: &str) -> String {
     const LAYERS: [&str; 2] = ["starting container process caused: ", "container process: "];
     let message = message.trim();
@@ -291,9 +291,9 @@ fn in_short(message: &str) -> String {
     lower_first(&without_ids(message.trim_end_matches('.')))
 }
 
-/// Cuts ids of containers and layers: each attempt has others, and the trouble is the same.
+/// Replaces the ids of containers and layers, which differ from attempt to attempt.
 fn without_ids(message: &str) -> String {
-    const AN_ID: usize = 12;
+    const MIN_ID_LEN: usize = 12;
     let mut short = String::new();
     let digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let mut rest = message;
@@ -301,7 +301,11 @@ fn without_ids(message: &str) -> String {
         let (before, from) = rest.split_at(at);
         let length = from.find(|c| !digit(c)).unwrap_or(from.len());
         short.push_str(before);
-        short.push_str(if length < AN_ID { &from[..length] } else { "*" });
+        short.push_str(if length < MIN_ID_LEN {
+            &from[..length]
+        } else {
+            "*"
+        });
         rest = &from[length..];
     }
     short + rest
@@ -319,7 +323,7 @@ fn lower_first(text: &str) -> String {
     }
 }
 
-/// Splits an image's name for the engine, which pulls *all* tags if it gets none.
+/// Splits an image's name into repository and tag. The engine pulls *all* tags if it gets none.
 fn split_tag(image: &str) -> (&str, &str) {
     if let Some((repository, digest)) = image.split_once('@') {
         return (repository, digest);
@@ -336,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engine_that_is_not_there_is_named() {
+    fn unreachable_engine_is_named() {
         let refused = |host: &str| Engine::connect(host.to_owned()).err().unwrap().0;
         assert_eq!(
             refused("unix:///nowhere/docker.sock"),
@@ -350,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_s_message_is_cut_to_its_cause() {
+    fn message_of_an_engine_is_cut_to_its_cause() {
         for (said, short) in [
             ("No such image: nosuch:1", "no such image: nosuch:1"),
             ("OCI runtime create failed", "OCI runtime create failed"),

@@ -1,10 +1,9 @@
-//! What happens to the fleet's containers, as the engine tells: deaths, and what other
-//! balancers of the fleet do.
+//! Follows the fleet's containers by the engine's events: deaths, and what other balancers do.
 //!
-//! A connection to the engine's event stream breaks: the engine restarts, or a proxy
-//! before it gets bored. So each round first lists what runs, to find what died unseen,
-//! and then listens, from a moment *before* that list, to leave no gap between the two.
-//! What is heard twice that way, [`Book`](super::book::Book) sorts out.
+//! The connection to the event stream can break: the engine restarts, or a proxy in front of it
+//! closes idle connections. So each round first lists the containers (`resync`), to find deaths
+//! that were missed, and then streams events from a moment *before* that list, which leaves no
+//! gap. Of events that come twice, [`ContainerTable`](super::container_table::ContainerTable) reports the first.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -20,148 +19,142 @@ use futures::{FutureExt, StreamExt};
 use log::{debug, info, warn};
 use tokio::time::sleep;
 
-use crate::runtime::docker::Inner;
-use crate::runtime::docker::book::{ContainerId, read_exit};
-use crate::runtime::docker::container::{FLEET, Record, read_instance};
-use crate::runtime::docker::engine::is_missing;
-use crate::runtime::docker::names::{Role, leaving_name};
-use crate::runtime::docker::question::QUESTION;
-use crate::runtime::docker::record_store::RECORD;
+use super::DockerFleet;
+use super::container::{ContainerInfo, FLEET, read_instance};
+use super::container_table::{ContainerId, read_exit};
+use super::engine::is_missing;
+use super::names::{Role, leaving_name};
+use super::peer_check::PEER_CHECK;
+use super::record_store::RECORD;
 use crate::runtime::{Exit, InstanceId, RuntimeError, RuntimeEvent};
 
-/// The first and the longest pause before listening again.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The first and the longest pause before the next round.
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// How far back to listen: well over what a list takes, and what the clock of an engine
-/// on another machine may be off.
-const REPLAY: Duration = Duration::from_secs(5);
+/// How far back events are replayed: well over the time for a list and the clock skew of an engine
+/// on another machine.
+const REPLAY_WINDOW: Duration = Duration::from_secs(5);
 
-/// How often the engine is asked whether it still answers, and how often of these times
-/// instead what runs.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PINGS_A_LIST: u32 = 12;
+/// How often the engine is pinged, and after how many pings the containers are listed instead.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PINGS_PER_RESYNC: u32 = 12;
 
-/// What an engine may take to tell what is past.
-const CATCHING_UP: Duration = Duration::from_secs(2);
+/// The time for replaying past events.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) type News = UnboundedSender<RuntimeEvent>;
+pub(super) type EventTx = UnboundedSender<RuntimeEvent>;
 
-/// Every unasked-for death from now on.
-pub(super) fn watch(inner: Rc<Inner>) -> LocalBoxStream<'static, RuntimeEvent> {
-    let (news, heard) = unbounded();
-    inner.news.replace(Some(news.clone()));
-    // The listening rides along with the stream: polled with it, dropped with it.
-    let listening = listen(inner, news).into_stream();
-    stream::select(heard, listening.filter_map(|()| async { None })).boxed_local()
+/// The events from now on: see [`crate::runtime::Runtime::events`].
+pub(super) fn watch(inner: Rc<DockerFleet>) -> LocalBoxStream<'static, RuntimeEvent> {
+    let (tx, reports) = unbounded();
+    inner.event_tx.replace(Some(tx.clone()));
+    // The follower is part of the stream: polled with it, dropped with it.
+    let following = follow(inner, tx).into_stream();
+    stream::select(reports, following.filter_map(|()| async { None })).boxed_local()
 }
 
-async fn listen(inner: Rc<Inner>, news: News) {
-    let mut pause = FIRST_PAUSE;
-    // Up to then nothing was missed.
-    let heard = Cell::new(SystemTime::now());
+async fn follow(inner: Rc<DockerFleet>, tx: EventTx) {
+    let mut pause = MIN_BACKOFF;
+    // Nothing was missed up to this time.
+    let synced = Cell::new(SystemTime::now());
     let mut failed_before = false;
     loop {
-        let from = heard.get() - REPLAY;
-        let begun = (SystemTime::now(), Instant::now());
-        let listened = async {
-            inner.look_around(from, &news).await?;
-            inner.over_trouble(&news);
-            heard.set(begun.0);
-            inner.hear(from, &heard, &news).await
+        let from = synced.get() - REPLAY_WINDOW;
+        let started = (SystemTime::now(), Instant::now());
+        let round = async {
+            inner.resync(from, &tx).await?;
+            inner.engine_up(&tx);
+            synced.set(started.0);
+            inner.stream(from, &synced, &tx).await
         };
-        match listened.await {
-            Err(error) if failed_before => inner.in_trouble(&error),
-            // A connection that was kept may have ended meanwhile: the next one is new.
+        match round.await {
+            Err(error) if failed_before => inner.engine_down(&error),
+            // A kept connection may have been closed meanwhile: the next one is new.
             Err(_) => failed_before = true,
             Ok(()) => failed_before = false,
         }
-        if begun.1.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
+        if started.1.elapsed() > MAX_BACKOFF {
+            pause = MIN_BACKOFF;
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_BACKOFF);
     }
 }
 
-impl Inner {
-    /// Said once, not at each attempt.
-    fn in_trouble(&self, error: &RuntimeError) {
-        let mut trouble = self.trouble.borrow_mut();
-        if trouble.is_none() {
-            warn!("docker: deaths go unnoticed for now: {error}");
+impl DockerFleet {
+    /// Warns once, not at each attempt.
+    fn engine_down(&self, error: &RuntimeError) {
+        let mut last_error = self.last_error.borrow_mut();
+        if last_error.is_none() {
+            warn!("docker: event stream lost; container exits may go unnoticed: {error}");
         }
-        *trouble = Some(error.to_string());
+        *last_error = Some(error.to_string());
     }
 
-    fn over_trouble(&self, news: &News) {
-        if self.trouble.take().is_some() {
+    fn engine_up(&self, tx: &EventTx) {
+        if self.last_error.take().is_some() {
             info!("docker: the engine answers again");
-            // Nobody listens any more only when the runtime ends.
-            let _ = news.unbounded_send(RuntimeEvent::Recovered);
+            // Fails only when the runtime ends.
+            let _ = tx.unbounded_send(RuntimeEvent::Recovered);
         }
     }
 
-    /// Hears what was missed, as far as the engine remembers: how a container ended that is
-    /// gone by now, and whether that was meant.
-    async fn catch_up(
+    /// Replays the events that were missed, as far as the engine remembers them: how a container
+    /// that is gone by now ended, and whether its replica was removed.
+    async fn replay(
         self: &Rc<Self>,
         from: SystemTime,
         to: SystemTime,
-        news: &News,
+        tx: &EventTx,
     ) -> Result<(), RuntimeError> {
         let past = EventsOptions {
             until: Some(seconds(to)),
             ..self.subscription(from)
         };
         let mut events = self.engine.docker.events(Some(past)).boxed();
-        let hearing = async {
+        let replaying = async {
             while let Some(event) = events.next().await {
-                self.note(event.map_err(|e| self.engine.explain(e))?, news);
+                self.handle_event(event.map_err(|e| self.engine.explain(e))?, tx);
             }
             Ok(())
         };
-        // An engine whose clock is behind would go on until that time.
-        let heard = tokio::time::timeout(CATCHING_UP, hearing).await;
-        heard.unwrap_or(Ok(()))
+        // An engine whose clock is behind would stream until that time.
+        let replayed = tokio::time::timeout(REPLAY_TIMEOUT, replaying).await;
+        replayed.unwrap_or(Ok(()))
     }
 
-    /// Lists what there is, and reports what is not as it is known.
-    async fn look_around(
-        self: &Rc<Self>,
-        from: SystemTime,
-        news: &News,
-    ) -> Result<(), RuntimeError> {
-        // Taken before the list is: what starts meanwhile is not missing.
-        let live = self.book.borrow().live();
+    /// Lists the containers, and reports what differs from the table.
+    async fn resync(self: &Rc<Self>, from: SystemTime, tx: &EventTx) -> Result<(), RuntimeError> {
+        // Taken before the list: a container that starts meanwhile is not missing.
+        let live = self.containers.borrow().live();
         let listed = self.list_fleet().await?;
         let is_listed = |id: &str| listed.iter().any(|r| r.container == id);
-        self.book.borrow_mut().retain_given_up(is_listed);
+        self.containers.borrow_mut().retain_given_up(is_listed);
         let is_there = |id: &InstanceId| listed.iter().any(|r| r.running && r.order.id == *id);
         self.unhealthy.borrow_mut().retain(is_there);
         let runs = |id: &str| listed.iter().any(|r| r.running && r.container == id);
         let missing: Vec<_> = live.into_iter().filter(|id| !runs(id)).collect();
-        // Before anything newer is heard.
-        for record in listed {
-            match self.role(&record) {
-                Role::Holder => {
-                    let health =
-                        (record.running).then(|| (record.order.id.clone(), !record.unhealthy));
-                    // First of all it has to be known.
-                    self.report_address(&record, news);
-                    self.appeared(record, news);
+        // Before any newer event.
+        for info in listed {
+            match self.role(&info) {
+                Role::Current => {
+                    let health = (info.running).then(|| (info.order.id.clone(), !info.unhealthy));
+                    // The instance has to be known first.
+                    self.report_address(&info, tx);
+                    self.report_running(info, tx);
                     if let Some((id, healthy)) = health {
-                        self.report_health(id, healthy, news);
+                        self.report_health(id, healthy, tx);
                     }
                 }
-                Role::Leaving => self.disowned(&record.container, record.order.id, news),
-                Role::Dead | Role::Stranger => {}
+                Role::Leaving => self.report_removal(&info.container, info.order.id, tx),
+                Role::Dead | Role::Unmanaged => {}
             }
         }
         if !missing.is_empty() {
-            self.catch_up(from, SystemTime::now(), news).await?;
+            self.replay(from, SystemTime::now(), tx).await?;
         }
-        // Of what that told nothing is left in the book.
+        // The table no longer has the deaths that the replay reported.
         for container in missing {
             let exit = match self.engine.inspect(&container).await {
                 Ok(found) => {
@@ -171,27 +164,27 @@ impl Inner {
                 Err(error) if is_missing(&error) => Exit::default(),
                 Err(error) => return Err(self.engine.explain(error)),
             };
-            self.report(news, &container, exit);
+            self.report(tx, &container, exit);
         }
         Ok(())
     }
 
-    /// Listens until the connection ends. An error if the engine does not answer any more:
-    /// one that hangs keeps its connections open.
-    async fn hear(
+    /// Handles events until the connection ends. An error if the engine stops answering: one that
+    /// hangs keeps its connections open.
+    async fn stream(
         self: &Rc<Self>,
         from: SystemTime,
-        heard: &Cell<SystemTime>,
-        news: &News,
+        synced: &Cell<SystemTime>,
+        tx: &EventTx,
     ) -> Result<(), RuntimeError> {
         let docker = &self.engine.docker;
         let containers = docker.events(Some(self.subscription(from)));
         let network = docker.events(Some(self.network_subscription(from)));
         let mut events = stream::select(containers, network).boxed();
-        let hearing = async {
+        let handling = async {
             loop {
                 match events.next().await {
-                    Some(Ok(event)) => self.note(event, news),
+                    Some(Ok(event)) => self.handle_event(event, tx),
                     Some(Err(error)) => {
                         let error = self.engine.explain(error);
                         debug!("docker: the event stream broke: {error}");
@@ -207,22 +200,22 @@ impl Inner {
         let watching = async {
             let mut round = 0u32;
             loop {
-                sleep(PING_EVERY).await;
+                sleep(PING_INTERVAL).await;
                 round = round.wrapping_add(1);
                 let now = SystemTime::now();
-                // What no event tells of, a list does.
-                let answered = match round % PINGS_A_LIST {
-                    0 => self.look_around(heard.get() - REPLAY, news).await,
+                // A list also shows what events do not.
+                let answered = match round % PINGS_PER_RESYNC {
+                    0 => self.resync(synced.get() - REPLAY_WINDOW, tx).await,
                     _ => self.engine.ping().await,
                 };
                 if let Err(error) = answered {
                     return error;
                 }
-                heard.set(now);
+                synced.set(now);
             }
         };
         tokio::select! {
-            () = hearing => Ok(()),
+            () = handling => Ok(()),
             error = watching => Err(error),
         }
     }
@@ -254,8 +247,8 @@ impl Inner {
             .build()
     }
 
-    /// Containers that leave our network. Such events carry no labels, so
-    /// [`Self::subscription`] misses them.
+    /// Events of containers that leave our network. They carry no labels, so
+    /// [`Self::subscription`] does not select them.
     fn network_subscription(&self, from: SystemTime) -> EventsOptions {
         let filters = HashMap::from([
             ("type", vec!["network"]),
@@ -268,106 +261,108 @@ impl Inner {
             .build()
     }
 
-    fn note(self: &Rc<Self>, event: EventMessage, news: &News) {
+    fn handle_event(self: &Rc<Self>, event: EventMessage, tx: &EventTx) {
         let actor = event.actor.unwrap_or_default();
         if event.typ == Some(EventMessageTypeEnum::NETWORK) {
             let container = actor.attributes.unwrap_or_default().remove("container");
-            if let Some(container) = container.filter(|id| self.book.borrow().is_live(id)) {
-                spawn(Rc::clone(self).check_address(container, news.clone()));
+            if let Some(container) = container.filter(|id| self.containers.borrow().is_live(id)) {
+                spawn(Rc::clone(self).check_address(container, tx.clone()));
             }
             return;
         }
         let Some(container) = actor.id else { return };
-        // They tell its labels and its name.
+        // The attributes hold its labels and its name.
         let attributes = actor.attributes.unwrap_or_default();
         let name = attributes.get("name").map(String::as_str);
         let id = read_instance(&attributes);
         let leaves = |id: &InstanceId| name == Some(&leaving_name(&self.settings.fleet, id));
         match (event.action.as_deref(), id) {
-            (Some("create"), _) if attributes.contains_key(QUESTION) && !self.ending.get() => {
+            (Some("create"), _) if attributes.contains_key(PEER_CHECK) && !self.ending.get() => {
                 let own = Rc::clone(self);
-                spawn(async move { own.answer(&container).await });
+                spawn(async move { own.acknowledge(&container).await });
             }
             (Some("destroy"), _) => {
                 let version = attributes.get(RECORD).and_then(|v| v.parse().ok());
                 if let Some(version) = version {
-                    let _ = news.unbounded_send(RuntimeEvent::RecordRemoved { version });
+                    let _ = tx.unbounded_send(RuntimeEvent::RecordRemoved { version });
                 }
             }
-            (Some("health_status: unhealthy"), Some(id)) => self.report_health(id, false, news),
-            (Some("health_status: healthy"), Some(id)) => self.report_health(id, true, news),
-            (Some("oom"), _) => self.book.borrow_mut().ran_out_of_memory(&container),
-            (Some("rename"), Some(id)) if leaves(&id) => self.disowned(&container, id, news),
-            // Its new name has gone unheard.
+            (Some("health_status: unhealthy"), Some(id)) => self.report_health(id, false, tx),
+            (Some("health_status: healthy"), Some(id)) => self.report_health(id, true, tx),
+            (Some("oom"), _) => self.containers.borrow_mut().ran_out_of_memory(&container),
+            (Some("rename"), Some(id)) if leaves(&id) => self.report_removal(&container, id, tx),
+            // The `rename` event was missed.
             (Some("die"), Some(id))
-                if leaves(&id) && self.book.borrow().knows(&container) && !self.disowns(&id) =>
+                if leaves(&id)
+                    && self.containers.borrow().knows(&container)
+                    && !self.is_being_removed(&id) =>
             {
-                self.disowned(&container, id, news);
+                self.report_removal(&container, id, tx);
             }
             (Some("die"), _) => {
                 let code = attributes.get("exitCode").and_then(|c| c.parse().ok());
-                self.report(news, &container, read_exit(code, false));
+                self.report(tx, &container, read_exit(code, false));
             }
-            (Some("start"), Some(id)) if !self.book.borrow().knows(&container) => {
-                spawn(Rc::clone(self).greet(container, id, news.clone()));
+            (Some("start"), Some(id)) if !self.containers.borrow().knows(&container) => {
+                spawn(Rc::clone(self).adopt_started(container, id, tx.clone()));
             }
             _ => {}
         }
     }
 
-    /// Finds out whether a container has lost its address or is about to be reported dead.
-    async fn check_address(self: Rc<Self>, container: ContainerId, news: News) {
+    /// Finds out whether a container has lost its address. (It may be about to be reported dead.)
+    async fn check_address(self: Rc<Self>, container: ContainerId, tx: EventTx) {
         let filter = [("id".to_owned(), vec![container])];
-        // A list that fails is made good by the next one.
-        for record in self
+        // If the list fails, the next resync finds out.
+        for info in self
             .engine
             .list_by(&self.settings.network, filter)
             .await
             .unwrap_or_default()
         {
-            self.report_address(&record, &news);
+            self.report_address(&info, &tx);
         }
     }
 
-    /// Reports where a running replica listens now: another program may answer at an address that
-    /// its container has lost.
-    fn report_address(&self, record: &Record, news: &News) {
-        if !record.running || !self.book.borrow().is_live(&record.container) {
+    /// Reports the address of a running replica: another program may answer at an address that its
+    /// container has lost.
+    fn report_address(&self, info: &ContainerInfo, tx: &EventTx) {
+        if !info.running || !self.containers.borrow().is_live(&info.container) {
             return;
         }
         let network = &self.settings.network;
-        let reason = match record.endpoint {
+        let reason = match info.endpoint {
             Some(_) => format!("its address in network {network} has changed"),
             None => format!("it is not in network {network} any more"),
         };
-        let _ = news.unbounded_send(RuntimeEvent::Relocated {
-            replica: record.order.id.replica.clone(),
-            endpoint: record.endpoint,
+        let _ = tx.unbounded_send(RuntimeEvent::Relocated {
+            replica: info.order.id.replica.clone(),
+            endpoint: info.endpoint,
             reason,
         });
     }
 
-    /// Tells what the image's own HEALTHCHECK says, if that is news.
-    fn report_health(&self, id: InstanceId, healthy: bool, news: &News) {
+    /// Reports the health by the image's own HEALTHCHECK, if it has changed.
+    fn report_health(&self, id: InstanceId, healthy: bool, tx: &EventTx) {
         let mut unhealthy = self.unhealthy.borrow_mut();
-        let is_news = match healthy {
+        let is_new = match healthy {
             true => unhealthy.remove(&id),
             false => unhealthy.insert(id.clone()),
         };
-        if !is_news {
+        if !is_new {
             return;
         }
-        let _ = news.unbounded_send(RuntimeEvent::HealthcheckChanged { id, healthy });
+        let _ = tx.unbounded_send(RuntimeEvent::HealthcheckChanged { id, healthy });
     }
 
-    fn report(&self, news: &News, container: &str, exit: Exit) {
-        if let Some(event) = self.book.borrow_mut().died(container, exit) {
-            let _ = news.unbounded_send(event);
+    fn report(&self, tx: &EventTx, container: &str, exit: Exit) {
+        if let Some(event) = self.containers.borrow_mut().died(container, exit) {
+            let _ = tx.unbounded_send(event);
         }
     }
 }
 
-/// How the engine takes a time.
+/// A time as the engine's API takes it.
 pub(super) fn seconds(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     let since = since.unwrap_or_default();

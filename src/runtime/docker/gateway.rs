@@ -1,33 +1,33 @@
-//! Whether the default gateway of our own container stands for its host alone.
+//! Decides whether connections from the default gateway of our own container come from its host.
 //!
-//! A port that is published reaches a container through its host. Where docker-proxy or a
-//! rootless port driver does that, every client arrives with the gateway's address. So the
-//! gateway is as local as the addresses on which the port is published.
+//! A published port reaches a container through its host. Where docker-proxy or a rootless port
+//! driver does that, every client has the gateway's address. So the gateway counts as local if
+//! the port is published on loopback addresses only.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{ContainerInspectResponse, PortMap};
 
+use super::own_container::{inspect, inspect_own};
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::own_container::{inspect, inspect_own};
 
-/// The address from which the host's own clients reach `port` of this container, if only they
-/// arrive with it. `None`: outside of any container, or without a default route.
+/// The address from which clients on the host, and only they, reach `port` of this container.
+/// `None` outside of any container, or without a default route.
 ///
 /// # Errors
 ///
-/// Why the gateway may stand for others than the host.
+/// The reason why other clients may have the gateway's address, too.
 pub(crate) async fn loopback_gateway(port: u16) -> Result<Option<IpAddr>, RuntimeError> {
     let Some(mut container) = inspect_own().await? else {
         return Ok(None);
     };
-    // The ports of a network that is another container's are published there.
+    // With another container's network, that container publishes the ports.
     if let NetworkMode::Container(id) = network_mode(&container) {
         container = inspect(&[id.to_owned()]).await?;
     }
     match network_mode(&container) {
-        // Its gateway is a router, and its host's clients come by loopback.
+        // The gateway is a router, and clients on the host come by loopback.
         NetworkMode::Host => return Ok(None),
         NetworkMode::Container(_) => {
             let unknown = "its network is another container's";
@@ -65,7 +65,7 @@ fn network_mode(container: &ContainerInspectResponse) -> NetworkMode<'_> {
     }
 }
 
-/// The host's addresses on which a TCP port of a container is published, each once.
+/// The addresses of the host on which a TCP port of a container is published, without duplicates.
 fn published_on(container: &ContainerInspectResponse, port: u16) -> Vec<String> {
     let settings = container.network_settings.as_ref();
     let effective = settings.and_then(|settings| settings.ports.as_ref());
@@ -77,7 +77,7 @@ fn published_on(container: &ContainerInspectResponse, port: u16) -> Vec<String> 
     let mut addresses: Vec<String> = bindings
         .map(|binding| match binding.host_ip {
             Some(address) if !address.is_empty() => address,
-            // All of the host's addresses.
+            // All addresses of the host.
             _ => Ipv4Addr::UNSPECIFIED.to_string(),
         })
         .collect();
@@ -91,8 +91,8 @@ fn is_loopback(address: &str) -> bool {
     address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// The gateway of the default route in `/proc/net/route`, whose numbers are in hexadecimal and
-/// in the byte order of the machine.
+/// The gateway of the default route in `/proc/net/route`, whose numbers are hexadecimal and in the
+/// byte order of the machine.
 fn default_gateway(routes: &str) -> Option<IpAddr> {
     const GATEWAY_FLAG: u32 = 2;
     let gateways = routes.lines().skip(1).filter_map(|line| {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateway_is_that_of_the_default_route() {
+    fn gateway_is_that_of_the_default_route() {
         let head =
             "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
         let number = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_published_on_every_address_that_the_engine_or_its_user_names() {
+    fn port_is_published_on_every_address_named() {
         let ports = |port: &str, addresses: &[&str]| {
             let binding = |address: &&str| PortBinding {
                 host_ip: Some((*address).to_owned()),

@@ -1,4 +1,5 @@
-//! Starting one container.
+//! Starts one container. At a respawn the dead predecessor still has the name: the engine answers
+//! 409, and `name_conflict` renames it.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,36 +10,35 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOpt
 use log::warn;
 use tokio::time::sleep;
 
+use super::container::{ContainerInfo, FLEET, REPLICA, address, describe, port};
+use super::container_table::{ContainerId, read_exit};
+use super::engine::is_conflict;
+use super::inventory::{newest_of_each, outdated};
+use super::name_conflict::{Resolution, is_running};
+use super::names::{Role, container_name};
+use super::{DockerFleet, Security};
 use crate::fleet::death_hint;
 use crate::ring::ReplicaName;
-use crate::runtime::docker::book::{ContainerId, read_exit};
-use crate::runtime::docker::container::{FLEET, REPLICA, Record, address, describe, port};
-use crate::runtime::docker::engine::is_conflict;
-use crate::runtime::docker::holder::{Holder, is_running};
-use crate::runtime::docker::inventory::{newest_of_each, outdated};
-use crate::runtime::docker::names::{Role, container_name};
-use crate::runtime::docker::{Inner, Security};
 use crate::runtime::{Exit, InstanceId, LaunchOrder, Running, RuntimeError, with_output};
 
-/// How often a name that is in the way is dealt with before giving up, and the pause
-/// between: the engine may be in the middle of removing its holder, or another balancer of
-/// starting it.
+/// How often a launch tries to get the name, and the pause between: the engine may be removing
+/// the container that holds it, or another balancer starting it.
 const ATTEMPTS: u32 = 100;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// So often a holder that was created and does not start is waited for: longer than an
-/// engine takes to start one, and whoever created it may be no more.
+/// For how many attempts a container that was created and does not run yet is left alone: longer
+/// than an engine takes to start one. The balancer that created it may have ended.
 const ATTEMPTS_FOR_STARTING: u32 = 60;
 
-/// Keeps a launch open in the book; closes it however the launch ends.
+/// Marks a launch as under way in the table until dropped.
 struct Launch {
-    inner: Rc<Inner>,
+    inner: Rc<DockerFleet>,
     id: InstanceId,
 }
 
 impl Launch {
-    fn open(inner: &Rc<Inner>, id: &InstanceId) -> Result<Self, RuntimeError> {
-        if !inner.book.borrow_mut().open_launch(id) {
+    fn open(inner: &Rc<DockerFleet>, id: &InstanceId) -> Result<Self, RuntimeError> {
+        if !inner.containers.borrow_mut().open_launch(id) {
             return Err(RuntimeError(format!("{id} is being started already")));
         }
         Ok(Self {
@@ -47,8 +47,8 @@ impl Launch {
         })
     }
 
-    fn check_wanted(&self) -> Result<(), RuntimeError> {
-        if self.inner.book.borrow().is_cancelled(&self.id) {
+    fn check_not_cancelled(&self) -> Result<(), RuntimeError> {
+        if self.inner.containers.borrow().is_cancelled(&self.id) {
             return Err(RuntimeError("stopped while it was starting".to_owned()));
         }
         Ok(())
@@ -57,40 +57,40 @@ impl Launch {
 
 impl Drop for Launch {
     fn drop(&mut self) {
-        self.inner.book.borrow_mut().close_launch(&self.id);
+        self.inner.containers.borrow_mut().close_launch(&self.id);
         self.inner.launch_over.notify_waiters();
     }
 }
 
-/// What has a replica's name after a launch has asked for it.
+/// The container that has a replica's name after a launch.
 enum Creation {
     Ours(ContainerId),
     /// Another balancer's instance.
     Theirs(Running),
 }
 
-impl Inner {
+impl DockerFleet {
     pub(super) async fn launch(
         self: Rc<Self>,
         order: LaunchOrder,
     ) -> Result<Running, RuntimeError> {
         let launch = Launch::open(&self, &order.id)?;
-        let networks_made = self.networks_made.get();
+        let networks_created = self.networks_created.get();
         let mut launched = self.try_launch(&launch, &order).await;
-        if launched.is_err() && launch.check_wanted().is_ok() {
+        if launched.is_err() && launch.check_not_cancelled().is_ok() {
             match self.ensure_network().await {
-                // Somebody had removed it; it was made again here, or by another launch.
-                Ok(()) if self.networks_made.get() > networks_made => {
+                // The network had been removed; this launch or another has created it again.
+                Ok(()) if self.networks_created.get() > networks_created => {
                     launched = self.try_launch(&launch, &order).await;
                 }
-                // It was not that: the first error stands.
+                // The network was not the cause: return the first error.
                 Ok(()) => {}
                 Err(error) => log::debug!("docker: no network: {error}"),
             }
         }
         let running = launched?;
-        // Not waited for: a removal takes as long as a sixth of a launch.
-        spawn(Rc::clone(&self).clear_others(running.id.clone()));
+        // In the background: a removal takes a sixth of the time of a launch.
+        spawn(Rc::clone(&self).remove_predecessors(running.id.clone()));
         Ok(running)
     }
 
@@ -103,12 +103,12 @@ impl Inner {
             Creation::Ours(container) => container,
             Creation::Theirs(running) => return Ok(running),
         };
-        self.book.borrow_mut().created(&container, &order.id);
+        self.containers.borrow_mut().created(&container, &order.id);
         let started = async {
-            launch.check_wanted()?;
+            launch.check_not_cancelled()?;
             let endpoint = self.start(&container).await?;
-            launch.check_wanted()?;
-            let started = self.book.borrow_mut().started(&container);
+            launch.check_not_cancelled()?;
+            let started = self.containers.borrow_mut().started(&container);
             match started {
                 Ok(()) => Ok(endpoint),
                 Err(exit) => Err(self.ended_at_once(&container, &exit).await),
@@ -120,16 +120,19 @@ impl Inner {
                 endpoint,
             }),
             Err(error) => {
-                self.book.borrow_mut().forget(&container);
+                self.containers.borrow_mut().forget(&container);
                 if let Err(error) = self.engine.remove(&container).await {
-                    warn!("docker: a failed {} is left behind: {error}", order.id);
+                    warn!(
+                        "docker: cannot remove the failed container of {}: {error}",
+                        order.id
+                    );
                 }
                 Err(error)
             }
         }
     }
 
-    /// Creates the container, moving a dead predecessor out of its name.
+    /// Creates the container. A dead predecessor is renamed.
     async fn create(self: &Rc<Self>, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
         let name = container_name(&self.settings.fleet, &order.id.replica);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
@@ -145,8 +148,11 @@ impl Inner {
                         sleep(ATTEMPT_PAUSE).await;
                     }
                     attempts += 1;
-                    let patient = attempts < ATTEMPTS_FOR_STARTING;
-                    if let Holder::Stays(running) = self.make_way(&name, order, patient).await? {
+                    let wait_for_start = attempts < ATTEMPTS_FOR_STARTING;
+                    if let Resolution::TakenOver(running) = self
+                        .resolve_name_conflict(&name, order, wait_for_start)
+                        .await?
+                    {
                         return Ok(Creation::Theirs(running));
                     }
                 }
@@ -155,7 +161,7 @@ impl Inner {
         }
     }
 
-    /// Starts the container and finds out where it is.
+    /// Starts the container and returns its address.
     async fn start(&self, container: &str) -> Result<SocketAddr, RuntimeError> {
         let Self {
             engine, settings, ..
@@ -182,47 +188,50 @@ impl Inner {
         Ok(SocketAddr::new(ip, port(settings, &self.image.borrow())))
     }
 
-    /// Why a container that has ended at its start did so.
+    /// The error for a container that ended at once.
     async fn ended_at_once(&self, container: &str, exit: &Exit) -> RuntimeError {
-        let lines = self.last_lines(container).await;
+        let lines = self.log_tail(container).await;
         let restricted = self.settings.security == Security::Restricted;
         let hint = death_hint(exit, &lines, restricted);
         RuntimeError(with_output(&format!("{exit} at once"), &lines, hint))
     }
 
-    /// Removes what is dead of a replica that this instance plays, but for the last that died.
-    pub(super) async fn clear_others(self: Rc<Self>, id: InstanceId) {
+    /// Removes the dead containers of this instance's replica, but for the last one.
+    pub(super) async fn remove_predecessors(self: Rc<Self>, id: InstanceId) {
         let lock = self.lock(&id.replica);
         let _held = lock.lock().await;
         let (newest, mut others) = self.containers_of(&id.replica).await;
-        // Another that runs is another balancer's, which knows more.
-        others.retain(|record| !record.running);
-        for record in outdated(others, &newest) {
-            if record.order.id != id {
-                self.clear_away(&record).await;
+        // A second running one belongs to another balancer, which removes it if need be.
+        others.retain(|info| !info.running);
+        for info in outdated(others, &newest) {
+            if info.order.id != id {
+                self.remove_leftover(&info).await;
             }
         }
     }
 
     /// Removes every container of a replica that does not run.
-    pub(super) async fn clear_dead(&self, replica: &ReplicaName) {
+    pub(super) async fn remove_dead(&self, replica: &ReplicaName) {
         let (newest, others) = self.containers_of(replica).await;
-        for record in newest.into_iter().chain(others) {
-            if !record.running && !record.starting {
-                self.clear_away(&record).await;
+        for info in newest.into_iter().chain(others) {
+            if !info.running && !info.starting {
+                self.remove_leftover(&info).await;
             }
         }
     }
 
     /// The newest container of a replica, if it has any, and its others.
-    async fn containers_of(&self, replica: &ReplicaName) -> (Vec<Record>, Vec<Record>) {
+    async fn containers_of(
+        &self,
+        replica: &ReplicaName,
+    ) -> (Vec<ContainerInfo>, Vec<ContainerInfo>) {
         let labels = [
             (FLEET, self.settings.fleet.as_str()),
             (REPLICA, replica.as_str()),
         ];
-        // What is not listed stays until the next death.
+        // If the list fails, they stay until the next death.
         let mut listed = self.list(&labels).await.unwrap_or_default();
-        listed.retain(|record| self.role(record) != Role::Leaving);
+        listed.retain(|info| self.role(info) != Role::Leaving);
         newest_of_each(listed)
     }
 }

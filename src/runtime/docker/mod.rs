@@ -1,33 +1,33 @@
 //! Instances as containers, through the engine's API.
 //!
-//! The engine is the database: the fleet record (`record_store`) says which replicas there
-//! should be, the containers which there are. A container's name is `<fleet>-<replica>`, so no two
-//! instances of a replica can exist under it, whoever starts them; its labels say what
-//! a restarted balancer needs to know to adopt it. A dead container is put aside, not
-//! removed, until its successor runs: there is no moment at which the engine would not
-//! know that the replica is wanted. It stays until the replica dies again or is removed, so that
-//! its log can be read the morning after (`docker logs <fleet>-<replica>-dead-<generation>`).
+//! The engine is the database: the fleet record (`record_store`) holds the desired replicas, the
+//! containers are the actual ones. A container's name is `<fleet>-<replica>`, so a replica cannot
+//! have two instances, whichever balancer starts them; its labels hold what a restarted balancer
+//! needs to adopt it. The successor of a dead container takes its name: `launch` finds the name
+//! in use, and `name_conflict` renames the dead container. That one stays until the replica dies
+//! again or is removed, so that its log can be read later
+//! (`docker logs <fleet>-<replica>-dead-<generation>`).
 //!
-//! Several balancers may share a fleet. The name is the lock between them (`holder`), and
-//! the engine's events are how they hear of each other (`events`): a container that starts
-//! under a replica's name plays it everywhere, and one that is renamed to
-//! `<fleet>-<replica>-leaving-<generation>` is of a replica that has been removed.
+//! Several balancers may share a fleet. The name is the lock between them (`name_conflict`), and
+//! they learn of each other by the engine's events (`events`, `peers`): a container that starts
+//! under a replica's name is its instance for all of them, and one that is renamed to
+//! `<fleet>-<replica>-leaving-<generation>` belongs to a replica that has been removed.
 
-mod book;
 mod container;
+mod container_table;
 mod engine;
 mod events;
-mod foreign_holder;
+mod exit_report;
+mod foreign_container;
 mod gateway;
-mod holder;
 mod inventory;
-mod last_words;
 mod launch;
+mod name_conflict;
 mod names;
-mod neighbours;
 mod network;
 mod own_container;
-mod question;
+mod peer_check;
+mod peers;
 mod record_store;
 mod registry;
 mod stop;
@@ -46,53 +46,53 @@ use log::{debug, warn};
 use tokio::sync::{Mutex, Notify};
 
 use crate::ring::ReplicaName;
-pub(crate) use crate::runtime::docker::container::read_instance;
-pub(crate) use crate::runtime::docker::engine::{Engine, is_missing};
-pub(crate) use crate::runtime::docker::gateway::loopback_gateway;
-pub(crate) use crate::runtime::docker::own_container::compose_service;
-pub use crate::runtime::docker::record_store::DockerRecordStore;
+pub(crate) use container::read_instance;
+pub(crate) use engine::{Engine, is_missing};
+pub(crate) use gateway::loopback_gateway;
+pub(crate) use own_container::compose_service;
+pub use record_store::DockerRecordStore;
 
-use crate::runtime::docker::book::{Book, ContainerId};
-use crate::runtime::docker::container::{ImageFacts, Record};
-use crate::runtime::docker::events::News;
-use crate::runtime::docker::inventory::{newest_of_each, outdated};
-use crate::runtime::docker::names::Role;
 use crate::runtime::{
-    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
-    RuntimeEvent, Whereabouts,
+    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, ReplicaTemplate, Running, Runtime,
+    RuntimeError, RuntimeEvent,
 };
+use container::{ContainerInfo, ImageFacts};
+use container_table::{ContainerId, ContainerTable};
+use events::EventTx;
+use inventory::{newest_of_each, outdated};
+use names::Role;
 
-/// What an operator may set about the Docker runtime.
+/// The settings of the Docker runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerSettings {
-    /// Whose containers these are: prefix of their names, value of their label, and the
-    /// default for `network`. Default `ringmaster`.
+    /// The fleet's name: prefix of container names, value of their label, and the default for
+    /// `network`. Default `ringmaster`.
     pub fleet: String,
     /// The image that replicas run.
     pub image: String,
     /// The network that they join.
     pub network: String,
-    /// How much of Docker's hardening applies.
+    /// How far containers are restricted.
     pub security: Security,
-    /// When the image is pulled at the balancer's start; never when a replica is started again.
+    /// When the image is pulled at the balancer's start. It is never pulled for a respawn.
     pub pull: PullPolicy,
-    /// What holds for every replica.
+    /// The settings of every replica.
     pub template: ReplicaTemplate,
 }
 
 /// When the image is pulled (the names are those of `docker run --pull`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullPolicy {
-    /// Whether the engine has it or not.
+    /// At every start.
     Always,
     /// If the engine does not have it.
     #[default]
     Missing,
-    /// Not at all: the engine has to have it.
+    /// Never: the engine has to have it.
     Never,
 }
 
-/// How far a replica's container is locked in (the names are Kubernetes' Pod Security Standards).
+/// How far a replica's container is restricted (the names of Kubernetes' Pod Security Standards).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Security {
     /// Non-root user, no capabilities, read-only root with a tmpfs on `/tmp`, no new privileges.
@@ -105,47 +105,48 @@ pub enum Security {
 /// Runs instances as containers of one Docker engine: that of `DOCKER_HOST`, or of the
 /// usual socket.
 pub struct DockerRuntime {
-    inner: Rc<Inner>,
+    inner: Rc<DockerFleet>,
 }
 
-/// What is left of a replica that was removed may take so long to end.
+/// The grace for a leftover container of a removed replica.
 const LEAVING_GRACE: Duration = Duration::from_secs(10);
 
-struct Inner {
+/// The containers of one fleet on one engine.
+struct DockerFleet {
     engine: Engine,
     settings: DockerSettings,
-    book: RefCell<Book>,
-    /// Rings whenever a launch is over, for a stop that waits for that.
+    containers: RefCell<ContainerTable>,
+    /// Notified when a launch is over, for a stop that waits for it.
     launch_over: Notify,
-    /// Known once the image is there.
+    /// Known once the image has been inspected.
     image: RefCell<ImageFacts>,
-    /// Of each replica that is being dealt with: see [`Inner::lock`].
+    /// One for each replica whose containers are being changed: see [`DockerFleet::lock`].
     locks: RefCell<HashMap<ReplicaName, Rc<Mutex<()>>>>,
-    /// The network is this fleet's own, to be removed in the end.
+    /// The network belongs to this fleet: `close` removes it.
     owns_network: Cell<bool>,
-    /// Held by who makes the network.
-    making_network: Mutex<()>,
-    /// So often it was missing and is there again.
-    networks_made: Cell<u32>,
-    /// Containers that have our labels but no name of ours, and have been told of.
-    strangers: RefCell<HashSet<ContainerId>>,
+    /// Held while the network is created.
+    network_lock: Mutex<()>,
+    /// How often the network has been created.
+    networks_created: Cell<u32>,
+    /// Containers with our labels but a foreign name, which have been warned of.
+    unmanaged: RefCell<HashSet<ContainerId>>,
     /// Instances that an earlier balancer started by another definition.
     outdated: RefCell<HashSet<InstanceId>>,
-    /// Where news is told; none before somebody listens.
-    news: RefCell<Option<News>>,
+    /// None until the events are subscribed to.
+    event_tx: RefCell<Option<EventTx>>,
     /// Instances whose image's own HEALTHCHECK says unhealthy.
     unhealthy: RefCell<HashSet<InstanceId>>,
-    /// Foreign containers that have a name of ours, and whose end is waited for.
-    watched_foreigners: RefCell<HashSet<ContainerId>>,
-    /// This balancer is about to end: see `question`.
+    /// Foreign containers that hold a replica's name and whose removal is awaited.
+    watched_foreign: RefCell<HashSet<ContainerId>>,
+    /// This balancer is about to end: see `peer_check`.
     ending: Cell<bool>,
-    /// What keeps the engine from answering.
-    trouble: RefCell<Option<String>>,
+    /// Why the engine does not answer.
+    last_error: RefCell<Option<String>>,
 }
 
 impl DockerRuntime {
-    /// Containers of the engine of `DOCKER_HOST`, or of the usual socket. The engine is
-    /// asked nothing yet: [`Runtime::prepare`] does.
+    /// Containers of the engine of `DOCKER_HOST`, or of the usual socket. Makes no call yet:
+    /// [`Runtime::prepare`] does.
     pub fn new(settings: DockerSettings) -> Result<Self, RuntimeError> {
         Ok(Self::on(Engine::from_env()?, settings))
     }
@@ -156,23 +157,23 @@ impl DockerRuntime {
     }
 
     fn on(engine: Engine, settings: DockerSettings) -> Self {
-        let inner = Inner {
+        let inner = DockerFleet {
             engine,
             settings,
-            book: RefCell::default(),
+            containers: RefCell::default(),
             launch_over: Notify::new(),
             image: RefCell::default(),
             locks: RefCell::default(),
             owns_network: Cell::new(false),
-            making_network: Mutex::default(),
-            networks_made: Cell::new(0),
-            strangers: RefCell::default(),
+            network_lock: Mutex::default(),
+            networks_created: Cell::new(0),
+            unmanaged: RefCell::default(),
             outdated: RefCell::default(),
-            news: RefCell::default(),
+            event_tx: RefCell::default(),
             unhealthy: RefCell::default(),
-            watched_foreigners: RefCell::default(),
+            watched_foreign: RefCell::default(),
             ending: Cell::new(false),
-            trouble: RefCell::default(),
+            last_error: RefCell::default(),
         };
         Self {
             inner: Rc::new(inner),
@@ -205,13 +206,13 @@ impl Runtime for DockerRuntime {
         Rc::clone(&self.inner).launch(order).boxed_local()
     }
 
-    fn disown(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
-        self.inner.book.borrow_mut().disown(&id);
-        Rc::clone(&self.inner).disown(id).boxed_local()
+    fn announce_removal(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
+        self.inner.containers.borrow_mut().begin_removal(&id);
+        Rc::clone(&self.inner).announce_removal(id).boxed_local()
     }
 
     fn keep_log(&self, id: &InstanceId) {
-        self.inner.book.borrow_mut().keep(id);
+        self.inner.containers.borrow_mut().keep(id);
     }
 
     fn stop(
@@ -219,35 +220,35 @@ impl Runtime for DockerRuntime {
         id: InstanceId,
         grace: Duration,
     ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
-        // At once, not when first polled: from here on its end is no news.
-        self.inner.book.borrow_mut().stopping(&id);
+        // Now, not at the first poll: from here on its end is expected.
+        self.inner.containers.borrow_mut().stopping(&id);
         Rc::clone(&self.inner).stop(id, grace).boxed_local()
     }
 
-    fn last_words(&self, id: InstanceId) -> LocalBoxFuture<'static, LastWords> {
-        Rc::clone(&self.inner).last_words(id).boxed_local()
+    fn exit_report(&self, id: InstanceId) -> LocalBoxFuture<'static, ExitReport> {
+        Rc::clone(&self.inner).exit_report(id).boxed_local()
     }
 
     fn port_hint(&self, port: u16) -> Option<String> {
         Some(container::port_hint(port, &self.inner.image.borrow()))
     }
 
-    fn whereabouts(&self, id: &InstanceId) -> Option<Whereabouts> {
+    fn instance_handle(&self, id: &InstanceId) -> Option<InstanceHandle> {
         let name = names::container_name(&self.inner.settings.fleet, &id.replica);
-        let runs = self.inner.book.borrow().runs(id);
-        runs.then_some(Whereabouts::Container(name))
+        let runs = self.inner.containers.borrow().runs(id);
+        runs.then_some(InstanceHandle::Container(name))
     }
 
-    fn trouble(&self) -> Option<String> {
-        self.inner.trouble.borrow().clone()
+    fn last_error(&self) -> Option<String> {
+        self.inner.last_error.borrow().clone()
     }
 
     fn is_outdated(&self, id: &InstanceId) -> bool {
         self.inner.outdated.borrow().contains(id)
     }
 
-    fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
-        Rc::clone(&self.inner).is_shared().boxed_local()
+    fn has_peers(&self) -> LocalBoxFuture<'static, bool> {
+        Rc::clone(&self.inner).has_peers().boxed_local()
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
@@ -259,48 +260,48 @@ impl Runtime for DockerRuntime {
     }
 }
 
-impl Inner {
+impl DockerFleet {
     async fn prepare(self: Rc<Self>) -> Result<Vec<Found>, RuntimeError> {
         self.engine.handshake().await?;
         let DockerSettings { image, pull, .. } = &self.settings;
         *self.image.borrow_mut() = self.engine.ensure_image(image, *pull).await?;
         self.ensure_network().await?;
 
-        self.answer_all().await;
-        let mut records = self.list_fleet().await?;
-        let leaving = records.extract_if(.., |record| self.role(record) == Role::Leaving);
-        for record in leaving.collect::<Vec<_>>() {
-            // Whoever removed that replica may be no more.
-            spawn(Rc::clone(&self).see_off(record));
+        self.acknowledge_all().await;
+        let mut containers = self.list_fleet().await?;
+        let leaving = containers.extract_if(.., |info| self.role(info) == Role::Leaving);
+        for info in leaving.collect::<Vec<_>>() {
+            // The balancer that removed that replica may have ended.
+            spawn(Rc::clone(&self).finish_removal(info));
         }
-        let (found, superseded) = newest_of_each(records);
-        for record in outdated(superseded, &found) {
-            self.clear_away(&record).await;
+        let (found, superseded) = newest_of_each(containers);
+        for info in outdated(superseded, &found) {
+            self.remove_leftover(&info).await;
         }
-        for record in found.iter().filter(|record| record.running) {
-            let mut book = self.book.borrow_mut();
-            book.adopted(&record.container, &record.order.id);
+        for info in found.iter().filter(|info| info.running) {
+            let mut containers = self.containers.borrow_mut();
+            containers.adopted(&info.container, &info.order.id);
         }
-        self.note_outdated(&found);
+        self.find_outdated(&found);
         Ok(found
             .into_iter()
-            .map(|record| Found {
-                order: record.order,
-                endpoint: record.endpoint,
+            .map(|info| Found {
+                order: info.order,
+                endpoint: info.endpoint,
             })
             .collect())
     }
 
-    /// Tells which of the instances that run were started by another definition. (To replace
-    /// them in turn is for whoever carries out a rollout.)
-    fn note_outdated(&self, found: &[Record]) {
+    /// Remembers and logs which running instances were started by another definition. A rollout
+    /// would replace them.
+    fn find_outdated(&self, found: &[ContainerInfo]) {
         let present = self.settings.definition().hash();
-        let is_other = |record: &&Record| {
-            let other = record
+        let is_other = |info: &&ContainerInfo| {
+            let other = info
                 .definition
                 .as_ref()
                 .is_some_and(|hash| *hash != present);
-            record.running && other
+            info.running && other
         };
         let outdated: Vec<_> = found.iter().filter(is_other).map(|r| &r.order.id).collect();
         if outdated.is_empty() {
@@ -315,33 +316,32 @@ impl Inner {
             .replace(outdated.into_iter().cloned().collect());
     }
 
-    /// Ends and removes what is left of a replica that was removed.
-    async fn see_off(self: Rc<Self>, record: Record) {
-        if record.running
-            && let Err(error) = self.end(&record.container, LEAVING_GRACE).await
+    /// Ends and removes a leftover container of a removed replica.
+    async fn finish_removal(self: Rc<Self>, info: ContainerInfo) {
+        if info.running
+            && let Err(error) = self.end(&info.container, LEAVING_GRACE).await
         {
-            warn!("docker: cannot end {}: {error}", record.name);
+            warn!("docker: cannot end {}: {error}", info.name);
         }
-        self.clear_away(&record).await;
+        self.remove_leftover(&info).await;
     }
 
-    /// To be held by whoever renames or removes a replica's containers, one at a time: an
-    /// engine (20.10) that is asked to do both at once goes on listing the container for
-    /// as long as it lives.
+    /// The lock to hold while a replica's containers are renamed or removed: an engine (20.10)
+    /// that does both at once lists the container until it restarts.
     fn lock(&self, replica: &ReplicaName) -> Rc<Mutex<()>> {
         let mut locks = self.locks.borrow_mut();
         locks.retain(|_, lock| Rc::strong_count(lock) > 1);
         Rc::clone(locks.entry(replica.clone()).or_default())
     }
 
-    /// Removes what another container has replaced. Not worth failing for: it stays
-    /// listed, so the next one to look gets rid of it.
-    async fn clear_away(&self, record: &Record) {
-        let id = &record.order.id;
-        self.book.borrow_mut().removed(&record.container);
-        match self.engine.remove(&record.container).await {
-            Ok(()) => debug!("docker: cleared {id} away"),
-            Err(error) => warn!("docker: cannot clear {id} away: {error}"),
+    /// Removes a container that another has replaced. A failure is only logged: the container
+    /// stays listed, and the next clean-up tries again.
+    async fn remove_leftover(&self, info: &ContainerInfo) {
+        let id = &info.order.id;
+        self.containers.borrow_mut().removed(&info.container);
+        match self.engine.remove(&info.container).await {
+            Ok(()) => debug!("docker: removed the container of {id}"),
+            Err(error) => warn!("docker: cannot remove the container of {id}: {error}"),
         }
     }
 
@@ -350,11 +350,11 @@ impl Inner {
             return;
         };
         let mut rest = listed.len();
-        for record in listed {
-            // What was put aside and is not cleared away yet. What is about to start is
-            // another balancer's.
-            if !record.running && !record.starting {
-                self.clear_away(&record).await;
+        for info in listed {
+            // Dead containers that were kept. One that is about to start belongs to another
+            // balancer.
+            if !info.running && !info.starting {
+                self.remove_leftover(&info).await;
                 rest -= 1;
             }
         }

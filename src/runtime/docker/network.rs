@@ -8,27 +8,27 @@ use log::{info, warn};
 use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::DockerFleet;
+use super::container::FLEET;
+use super::engine::{is_missing, is_taken};
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::Inner;
-use crate::runtime::docker::container::FLEET;
-use crate::runtime::docker::engine::{is_missing, is_taken};
 
 /// The bridge driver's option for the name of the host's interface.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
-/// So long another balancer may take to make it: an engine takes a tenth of a second.
+/// For how many attempts another balancer may be creating it: an engine takes a tenth of a second.
 const ATTEMPTS: u32 = 40;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The interface of an engine's network on the host, which other engines may share: at most
-/// 15 characters, as Linux has it.
+/// The name of the network's interface on the host, which other engines may share: at most 15
+/// characters (Linux).
 fn bridge(engine: &str, network: &str) -> String {
     let both = format!("{engine}/{network}");
     format!("rm-{:012x}", xxh3_64(both.as_bytes()) >> 16)
 }
 
-impl Inner {
-    /// Makes sure of the replicas' network.
+impl DockerFleet {
+    /// Creates the replicas' network if it is missing.
     pub(super) async fn ensure_network(&self) -> Result<(), RuntimeError> {
         let network = self.settings.network.as_str();
         if matches!(network, "host" | "none") || network.starts_with("container:") {
@@ -36,22 +36,22 @@ impl Inner {
                 "network {network} gives replicas no address of their own; a bridge network is needed"
             )));
         }
-        // All that start at once find it missing at once.
-        let _alone = self.making_network.lock().await;
+        // Launches that run at once would all find it missing.
+        let _alone = self.network_lock.lock().await;
         if self.find_network().await? {
             return Ok(());
         }
-        self.make_network().await?;
-        self.networks_made.set(self.networks_made.get() + 1);
+        self.create_network_once().await?;
+        self.networks_created.set(self.networks_created.get() + 1);
         Ok(())
     }
 
-    /// Makes it, or waits until another balancer has.
+    /// Creates it, or waits until another balancer has.
     ///
-    /// Old engines (20.10) let two make two networks of one name, which nobody could use
-    /// then, and show a network only when it is done. But an engine gives a bridge's name
-    /// away once, so that is the lock between balancers.
-    async fn make_network(&self) -> Result<(), RuntimeError> {
+    /// Old engines (20.10) allow two networks of one name, neither of which can be used then, and
+    /// list a network only when it is complete. But an engine gives the name of a bridge to one
+    /// network only, so that name is the lock between balancers.
+    async fn create_network_once(&self) -> Result<(), RuntimeError> {
         let network = self.settings.network.as_str();
         let engine = self.engine.id().await?;
         let mut request = NetworkCreateRequest {
@@ -64,7 +64,7 @@ impl Inner {
         for attempt in 1.. {
             let docker = &self.engine.docker;
             let Err(error) = docker.create_network(request.clone()).await else {
-                info!("docker: made network {network}");
+                info!("docker: created network {network}");
                 self.owns_network.set(true);
                 break;
             };
@@ -78,7 +78,7 @@ impl Inner {
                 )));
             }
             if attempt == ATTEMPTS {
-                // Nobody makes it: an engine that died halfway remembers the bridge alone.
+                // No balancer is creating it: an engine that died halfway remembers the bridge.
                 request.options = None;
             }
             sleep(ATTEMPT_PAUSE).await;
@@ -86,7 +86,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether it is there; if so, notes whose it is.
+    /// Whether it exists; if so, remembers whether it belongs to this fleet.
     async fn find_network(&self) -> Result<bool, RuntimeError> {
         let network = &self.settings.network;
         let options = None::<InspectNetworkOptions>;
@@ -104,7 +104,7 @@ impl Inner {
         }
     }
 
-    /// Removes it if it is this fleet's own.
+    /// Removes it if it belongs to this fleet.
     pub(super) async fn remove_network(&self) {
         let network = &self.settings.network;
         if !self.owns_network.get() {
@@ -125,7 +125,7 @@ mod tests {
     use super::bridge;
 
     #[test]
-    fn a_bridge_s_name_fits_linux_and_tells_networks_and_engines_apart() {
+    fn bridge_names_are_short_and_unique_to_network_and_engine() {
         let networks = [
             "ringmaster",
             "ringmaster2",

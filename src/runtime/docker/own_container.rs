@@ -1,4 +1,4 @@
-//! The container that this process itself runs in: its id, and what the engine knows of it.
+//! The container in which this process runs: its id, and its description by the engine.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
 
+use super::engine::{Engine, is_missing};
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::engine::{Engine, is_missing};
 
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
@@ -36,12 +36,12 @@ pub(crate) async fn compose_service() -> Option<(String, String)> {
     Some((label(COMPOSE_PROJECT)?, label(COMPOSE_SERVICE)?))
 }
 
-/// What the engine knows of the container that this process runs in; `None` outside of any.
+/// The engine's description of the container in which this process runs; `None` outside of any.
 ///
 /// # Errors
 ///
-/// There is a container, but the engine of `DOCKER_HOST` or of the usual socket cannot be
-/// asked, or does not know it.
+/// There is a container, but the engine of `DOCKER_HOST` or of the usual socket does not answer,
+/// or does not know it.
 pub(crate) async fn inspect_own() -> Result<Option<ContainerInspectResponse>, RuntimeError> {
     let ids = own_ids();
     if ids.is_empty() {
@@ -52,15 +52,15 @@ pub(crate) async fn inspect_own() -> Result<Option<ContainerInspectResponse>, Ru
     inspect(&ids).await.map(Some)
 }
 
-/// What the engine of `DOCKER_HOST`, or of the usual socket, knows of the first of these ids
-/// that it knows.
+/// The description of the first of these ids that the engine of `DOCKER_HOST`, or of the usual
+/// socket, knows.
 pub(super) async fn inspect(ids: &[String]) -> Result<ContainerInspectResponse, RuntimeError> {
     let asked = tokio::time::timeout(INSPECT_TIMEOUT, async {
         let engine = Engine::from_env()?;
         engine.handshake().await?;
         for id in ids {
             match engine.inspect(id).await {
-                // A name of another container may look like the first digits of an id.
+                // Another container's name may look like the first digits of an id.
                 Ok(found) if found.id.as_ref().is_some_and(|own| own.starts_with(id)) => {
                     return Ok(found);
                 }
@@ -76,7 +76,7 @@ pub(super) async fn inspect(ids: &[String]) -> Result<ContainerInspectResponse, 
     asked.await.map_err(timed_out)?
 }
 
-/// What may be this container's id, the surest first.
+/// Candidates for this container's id, the most certain first.
 fn own_ids() -> Vec<String> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     candidate_ids(
@@ -127,7 +127,7 @@ mod tests {
     const OUTER: &str = "ffff456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     #[test]
-    fn the_own_id_is_found_wherever_an_engine_leaves_it() {
+    fn own_id_is_found_in_every_place() {
         let mount = |root: &str, target: &str| {
             format!("1 2 8:1 {root} {target} rw,relatime - ext4 /dev/sda1 rw\n")
         };

@@ -4,7 +4,7 @@
 //! Labels cannot be changed, so each version is a container of its own,
 //! `<fleet>-record-<version>`. Its name is the lock: of two balancers that write a version the
 //! engine lets one create it. The older ones are removed afterwards, so that there is a record
-//! at every moment; the newest is the one that holds.
+//! at every moment; the newest one counts.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,11 +18,11 @@ use futures::future::LocalBoxFuture;
 use log::debug;
 use tokio::time::sleep;
 
+use super::container::{FLEET, ImageFacts, no_service};
+use super::engine::{Engine, is_conflict, is_missing};
+use super::peer_check;
 use crate::fleet::FleetRecord;
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::container::{FLEET, ImageFacts, no_service};
-use crate::runtime::docker::engine::{Engine, is_conflict, is_missing};
-use crate::runtime::docker::question;
 use crate::runtime::record::{RecordStore, Swap};
 
 /// Marks a container as a record; its value is the version.
@@ -34,7 +34,7 @@ const CONTENT: &str = "io.ringmaster.record.json";
 /// What `docker ps` shows as the command. It never runs.
 const COMMAND: &str = "fleet-record-never-started";
 
-/// So many names in a row may be held by containers that are no records.
+/// The most names in a row that may be taken by containers that are no records.
 const MAX_SKIPPED: u32 = 16;
 
 /// How often a name that is taken is tried again: another balancer's container may be about to
@@ -46,7 +46,7 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct DockerRecordStore {
     engine: Engine,
     fleet: String,
-    /// An image that is there: that of the last record.
+    /// An image that the engine has: that of the last record.
     image: RefCell<Option<String>>,
 }
 
@@ -82,7 +82,7 @@ impl DockerRecordStore {
         Ok(Self::on(Engine::from_env()?, fleet))
     }
 
-    /// Those on the engine at an address such as `unix:///var/run/docker.sock`.
+    /// The records of a fleet on the engine at an address such as `unix:///var/run/docker.sock`.
     pub fn at(host: &str, fleet: &str) -> Result<Self, RuntimeError> {
         Ok(Self::on(Engine::connect(host.to_owned())?, fleet))
     }
@@ -95,7 +95,7 @@ impl DockerRecordStore {
         }
     }
 
-    /// Every version that there is, the newest first.
+    /// All versions, the newest first.
     async fn list(&self) -> Result<Vec<Version>, RuntimeError> {
         let labels = vec![format!("{FLEET}={}", self.fleet), RECORD.to_owned()];
         let options = ListContainersOptionsBuilder::default()
@@ -125,7 +125,7 @@ impl DockerRecordStore {
                  record rebuilt from what runs"
             ))
         })?;
-        // Its name is what counts.
+        // The name counts, not the text.
         record.version = newest.number;
         Ok(Some(record))
     }
@@ -144,8 +144,9 @@ impl DockerRecordStore {
             if newest.is_some_and(|newest| newest.number >= version) {
                 return Ok(Swap::Lost);
             }
-            // A name is taken before its container is listed: only one that is there, and no
-            // record, is no other balancer's. A replica may be called record-7.
+            // A name is taken before its container is listed, so another balancer may be writing
+            // this version; skip it only if its container is no record. (A replica may be called
+            // record-7.)
             if self.is_foreign(version).await? && skipped < MAX_SKIPPED {
                 skipped += 1;
                 record.version += 1;
@@ -157,7 +158,7 @@ impl DockerRecordStore {
         )))
     }
 
-    /// Whether the name of a version is held by something else.
+    /// Whether the name of a version is taken by a container that is no record.
     async fn is_foreign(&self, version: u64) -> Result<bool, RuntimeError> {
         match self.engine.inspect(&name(&self.fleet, version)).await {
             Ok(holder) => {
@@ -171,8 +172,8 @@ impl DockerRecordStore {
         }
     }
 
-    /// A name can be free because others have written newer versions and removed that one
-    /// since: what counts is the newest.
+    /// Decides whether a version that was created counts. Its name may have been free because
+    /// others have written newer versions and removed that one: only the newest counts.
     async fn settle(&self, version: u64, container: &str) -> Result<Swap, RuntimeError> {
         let all = self.list().await?;
         if all.iter().any(|other| other.number > version) {
@@ -180,7 +181,7 @@ impl DockerRecordStore {
             return Ok(Swap::Lost);
         }
         for older in all.iter().filter(|other| other.number < version) {
-            // What stays is removed with the next version.
+            // One that stays is removed with the next version.
             if let Err(error) = self.engine.remove(&older.container).await {
                 debug!("docker: cannot remove record {}: {error}", older.number);
             }
@@ -195,7 +196,7 @@ impl DockerRecordStore {
             None => self.any_image()?,
         };
         let created = match self.create_of(record, &image).await {
-            // The image has been removed: that of an older record may do.
+            // The image has been removed: use that of an older record.
             Err(error) if is_missing(&error) => {
                 let kept = self.any_image()?;
                 self.create_of(record, &kept).await
@@ -216,7 +217,7 @@ impl DockerRecordStore {
 
     async fn create_of(&self, record: &FleetRecord, image: &str) -> Result<String, Error> {
         let docker = &self.engine.docker;
-        let facts = self.look_at_image(image).await?;
+        let facts = self.inspect_image(image).await?;
         let name = name(&self.fleet, record.version);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let mut labels = no_service(&facts);
@@ -232,7 +233,7 @@ impl DockerRecordStore {
             cmd: Some(vec![COMMAND.to_owned()]),
             labels: Some(labels),
             host_config: Some(HostConfig {
-                // No network is kept from being removed.
+                // Keeps no network in use.
                 network_mode: Some("none".to_owned()),
                 ..Default::default()
             }),
@@ -242,7 +243,7 @@ impl DockerRecordStore {
         Ok(created.id)
     }
 
-    async fn look_at_image(&self, image: &str) -> Result<ImageFacts, Error> {
+    async fn inspect_image(&self, image: &str) -> Result<ImageFacts, Error> {
         let found = self.engine.docker.inspect_image(image).await?;
         self.image.replace(found.id);
         Ok(ImageFacts {
@@ -260,12 +261,12 @@ impl DockerRecordStore {
         Ok(())
     }
 
-    async fn ask_for_peers(&self) -> bool {
+    async fn find_peers(&self) -> bool {
         let Ok(image) = self.any_image() else {
             return false;
         };
-        let facts = self.look_at_image(&image).await.unwrap_or_default();
-        question::is_answered(&self.engine, &self.fleet, &image, &facts).await
+        let facts = self.inspect_image(&image).await.unwrap_or_default();
+        peer_check::has_peer(&self.engine, &self.fleet, &image, &facts).await
     }
 }
 
@@ -283,7 +284,7 @@ impl RecordStore for DockerRecordStore {
     }
 
     fn has_peers(&self) -> LocalBoxFuture<'_, bool> {
-        self.ask_for_peers().boxed_local()
+        self.find_peers().boxed_local()
     }
 
     fn place(&self, version: u64) -> Option<String> {

@@ -18,13 +18,13 @@ use crate::sys::orphans::OwnChild;
 /// How long a credential helper may take.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What Docker's own registry is called in the configuration.
+/// The name of Docker's own registry in the configuration.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// The user name by which a helper says that the secret is a token.
+/// The user name that marks a helper's secret as a token.
 const TOKEN_USER: &str = "<token>";
 
-/// Docker's configuration, as far as it is about registries.
+/// The parts of Docker's configuration that concern registries.
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 struct DockerConfig {
@@ -44,7 +44,7 @@ struct StoredAuth {
     registrytoken: String,
 }
 
-/// What a credential helper answers.
+/// The output of a credential helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct HelperAnswer {
@@ -52,7 +52,7 @@ struct HelperAnswer {
     secret: String,
 }
 
-/// Where Docker's configuration is: in `DOCKER_CONFIG`, else in `.docker` in the home folder.
+/// The path of Docker's configuration: in `DOCKER_CONFIG`, else in `.docker` in the home folder.
 pub fn config_path() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let folder = match variable("DOCKER_CONFIG") {
@@ -62,11 +62,12 @@ pub fn config_path() -> Option<PathBuf> {
     Some(folder.join("config.json"))
 }
 
-/// The credentials for the registry of an image; none if the configuration has none for it.
+/// The credentials for the registry of an image; `None` if the configuration has none for it.
 ///
 /// # Errors
 ///
-/// The configuration cannot be read, or a credential helper fails. Reads on after a colon.
+/// The configuration cannot be read, or a credential helper fails. The message continues a
+/// sentence after a colon.
 pub async fn credentials(image: &str) -> Result<Option<DockerCredentials>, String> {
     let Some(path) = config_path() else {
         return Ok(None);
@@ -82,7 +83,7 @@ pub async fn credentials(image: &str) -> Result<Option<DockerCredentials>, Strin
     let config = config.map_err(|error| format!("cannot read {place}: {error}"))?;
     let registry = registry_of(image);
     if let Some(helper) = config.helper_for(registry)
-        && let Some(found) = ask_helper(helper, registry).await?
+        && let Some(found) = run_helper(helper, registry).await?
     {
         return Ok(Some(found));
     }
@@ -92,11 +93,11 @@ pub async fn credentials(image: &str) -> Result<Option<DockerCredentials>, Strin
         .map_err(|wrong| format!("the credentials for {registry} in {place}: {wrong}"))
 }
 
-/// The registry that an image's name begins with, as the configuration calls it.
+/// The registry of an image, by the name that the configuration uses.
 pub fn registry_of(image: &str) -> &str {
     match image.split_once('/') {
         Some(("docker.io" | "index.docker.io", _)) => DOCKER_HUB,
-        // What has a dot or a port is a host; anything else is a name on Docker Hub.
+        // A first part with a dot or a port is a host; anything else is a name on Docker Hub.
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
         _ => DOCKER_HUB,
     }
@@ -156,8 +157,8 @@ impl StoredAuth {
     }
 }
 
-/// Asks `docker-credential-NAME`; none if it has no credentials for this registry.
-async fn ask_helper(name: &str, registry: &str) -> Result<Option<DockerCredentials>, String> {
+/// Runs `docker-credential-NAME`; `None` if it has no credentials for this registry.
+async fn run_helper(name: &str, registry: &str) -> Result<Option<DockerCredentials>, String> {
     let program = format!("docker-credential-{name}");
     let failed = |error: std::io::Error| format!("cannot run {program}: {error}");
     let mut child = Command::new(&program)
@@ -170,7 +171,7 @@ async fn ask_helper(name: &str, registry: &str) -> Result<Option<DockerCredentia
         .map_err(failed)?;
     let _own = child.id().map(OwnChild::register);
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read the question answers with an error.
+        // A helper that does not read its input reports the error itself.
         let _ = stdin.write_all(registry.as_bytes()).await;
     }
     let answered = tokio::time::timeout(HELPER_TIMEOUT, child.wait_with_output()).await;
@@ -187,7 +188,7 @@ fn read_helper(
     answer: &[u8],
 ) -> Result<Option<DockerCredentials>, String> {
     if !is_success {
-        // The protocol's own words, on stdout.
+        // The protocol's error message, on stdout.
         let said = String::from_utf8_lossy(answer);
         return match said.contains("credentials not found") {
             true => Ok(None),
@@ -196,7 +197,7 @@ fn read_helper(
     }
     let answer = serde_json::from_slice::<HelperAnswer>(answer);
     let HelperAnswer { username, secret } =
-        answer.map_err(|error| format!("{program} answers what is not understood: {error}"))?;
+        answer.map_err(|error| format!("{program} printed an invalid answer: {error}"))?;
     let mut credentials = DockerCredentials {
         serveraddress: Some(registry.to_owned()),
         ..DockerCredentials::default()
@@ -213,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_belongs_to_the_registry_that_its_name_begins_with() {
+    fn registry_is_the_beginning_of_the_image_name() {
         for (image, registry) in [
             ("shop", DOCKER_HUB),
             ("me/shop:1", DOCKER_HUB),
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_found_where_docker_looks_for_them() {
+    fn credentials_are_found_like_docker_does() {
         let text = r#"{"auths": {
             "https://old.example/v1/": {"auth": "bWU6c2VjcmV0OjE="},
             "token.example": {"identitytoken": "abc"},
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_gives_a_password_a_token_or_nothing() {
+    fn helper_gives_a_password_a_token_or_nothing() {
         let read = |is_success, answer: &str| {
             read_helper("docker-credential-x", "r", is_success, answer.as_bytes())
         };

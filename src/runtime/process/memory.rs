@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::fleet::{Exit, InstanceId};
-use crate::runtime::{LAST_LINES, LastWords};
+use crate::runtime::{ExitReport, MAX_OUTPUT_LINES};
 
 /// So many children that have ended are remembered.
 const ENDED: usize = 32;
@@ -42,7 +42,7 @@ impl Memory {
     /// The child has printed a line.
     pub fn line(&self, line: &str) {
         let mut lines = self.lines.borrow_mut();
-        if lines.len() == LAST_LINES {
+        if lines.len() == MAX_OUTPUT_LINES {
             lines.pop_front();
         }
         lines.push_back(line.chars().take(LONGEST_LINE).collect());
@@ -57,7 +57,7 @@ impl Memory {
     }
 
     /// All of it; of a child that has ended once its output has been read to the end.
-    pub async fn last_words(&self) -> LastWords {
+    pub async fn exit_report(&self) -> ExitReport {
         let read = async {
             loop {
                 let closed = self.pipe_closed.notified();
@@ -69,7 +69,7 @@ impl Memory {
         };
         // Late or not, what there is is told.
         let _ = tokio::time::timeout(PATIENCE, read).await;
-        LastWords {
+        ExitReport {
             exit: self.exit.borrow().clone(),
             lines: self.lines.borrow().iter().cloned().collect(),
         }
@@ -96,14 +96,14 @@ impl Memories {
     }
 
     /// What is known of a child's end.
-    pub fn last_words(&self, id: &InstanceId) -> impl Future<Output = LastWords> + 'static {
+    pub fn exit_report(&self, id: &InstanceId) -> impl Future<Output = ExitReport> + 'static {
         let all = self.0.borrow();
         let found = all.iter().rev().find(|(other, _)| other == id);
         let memory = found.map(|(_, memory)| Rc::clone(memory));
         async move {
             match memory {
-                Some(memory) => memory.last_words().await,
-                None => LastWords::default(),
+                Some(memory) => memory.exit_report().await,
+                None => ExitReport::default(),
             }
         }
     }
@@ -125,7 +125,7 @@ mod tests {
         let memories = Memories::default();
         let memory = memories.begin(&id(1));
         memory.pipe_opened();
-        for number in 0..LAST_LINES {
+        for number in 0..MAX_OUTPUT_LINES {
             memory.line(&format!("line {number}"));
         }
         let exit = Exit {
@@ -133,12 +133,12 @@ mod tests {
             ..Exit::default()
         };
         memory.ended(Some(exit.clone()));
-        let asked = actix::spawn(memories.last_words(&id(1)));
+        let asked = actix::spawn(memories.exit_report(&id(1)));
         memory.line("the last");
         memory.pipe_closed();
         let words = asked.await.unwrap();
         assert_eq!(words.exit, Some(exit));
-        assert_eq!(words.lines.len(), LAST_LINES);
+        assert_eq!(words.lines.len(), MAX_OUTPUT_LINES);
         assert_eq!(words.lines[0], "line 1");
         assert_eq!(words.lines.last().unwrap(), "the last");
     }
@@ -153,7 +153,7 @@ mod tests {
             memory.ended(None);
         }
         assert!(memories.0.borrow().len() <= ENDED + 1);
-        assert_eq!(memories.last_words(&id(0)).await.lines, ["alive"]);
-        assert_eq!(memories.last_words(&id(1)).await, LastWords::default());
+        assert_eq!(memories.exit_report(&id(0)).await.lines, ["alive"]);
+        assert_eq!(memories.exit_report(&id(1)).await, ExitReport::default());
     }
 }

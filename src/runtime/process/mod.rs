@@ -26,8 +26,8 @@ use log::{info, warn};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Found, InstanceId, LastWords, LaunchOrder, ReplicaTemplate, Running, Runtime, RuntimeError,
-    RuntimeEvent, Whereabouts,
+    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, ReplicaTemplate, Running, Runtime,
+    RuntimeError, RuntimeEvent,
 };
 use child::{Child, StopOrder};
 use guardian::Guardian;
@@ -191,7 +191,7 @@ impl Inner {
                 break Some(exit);
             }
             let port = self.running.borrow().get(&id).map_or(0, |known| known.port);
-            let words = memory.last_words().await;
+            let words = memory.exit_report().await;
             let Some(loss) = PortLoss::of(port, &words.lines) else {
                 break Some(exit);
             };
@@ -290,26 +290,28 @@ impl Runtime for ProcessRuntime {
         .boxed_local()
     }
 
-    fn last_words(&self, id: InstanceId) -> LocalBoxFuture<'static, LastWords> {
-        self.inner.memories.last_words(&id).boxed_local()
+    fn exit_report(&self, id: InstanceId) -> LocalBoxFuture<'static, ExitReport> {
+        self.inner.memories.exit_report(&id).boxed_local()
     }
 
-    fn note_watched(&self, id: &InstanceId, _: SocketAddr) {
+    fn on_probing_started(&self, id: &InstanceId, _: SocketAddr) {
         if let Some(known) = self.inner.running.borrow().get(id) {
             known.health.watched.set(true);
             known.health.watch_began.notify_waiters();
         }
     }
 
-    fn note_admitted(&self, id: &InstanceId) {
+    fn on_admitted(&self, id: &InstanceId) {
         if let Some(known) = self.inner.running.borrow().get(id) {
             known.health.admitted.set(true);
         }
     }
 
-    fn whereabouts(&self, id: &InstanceId) -> Option<Whereabouts> {
+    fn instance_handle(&self, id: &InstanceId) -> Option<InstanceHandle> {
         let running = self.inner.running.borrow();
-        running.get(id).map(|child| Whereabouts::Process(child.pid))
+        running
+            .get(id)
+            .map(|child| InstanceHandle::Process(child.pid))
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {

@@ -148,7 +148,7 @@ async fn a_child_that_loses_its_port_is_started_on_another() {
     }
     let _holder = std::net::TcpListener::bind(first).unwrap();
     std::fs::write(&go, "").unwrap();
-    runtime.note_watched(&order(1).id, first);
+    runtime.on_probing_started(&order(1).id, first);
     let Some(RuntimeEvent::Relocated {
         replica,
         endpoint: Some(second),

@@ -1,7 +1,7 @@
-//! Servers that somebody else runs (`--runtime static`; `static` itself is a keyword).
+//! Servers that are started elsewhere (`--runtime static`).
 //!
-//! "Starting" one is looking up its address; nothing is ever stopped. Its name is followed from
-//! then on (`follow`): a container that is recreated has another address.
+//! A launch looks up the address; nothing is ever stopped. From then on the name is looked up
+//! again and again (`follow`): a container that is recreated has another address.
 
 mod follow;
 mod lookup;
@@ -20,37 +20,37 @@ use crate::ring::ReplicaName;
 use follow::{Follower, Watched, WatchedReplicas};
 use lookup::{Lookup, look_up};
 
-/// One server that somebody else runs.
+/// A server that is started elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Upstream {
-    /// Its name on the ring: the one it was given, else its address.
+    /// Its name on the ring: the given one, else its address.
     pub name: ReplicaName,
-    /// Where it listens, as `HOST:PORT`; the host is a DNS name, an IPv4 address or
-    /// an IPv6 address in brackets.
+    /// Its address as `HOST:PORT`; the host is a DNS name, an IPv4 address or an IPv6 address in
+    /// brackets.
     pub address: String,
 }
 
-/// The runtime of servers that somebody else runs.
+/// The runtime of servers that are started elsewhere.
 #[derive(Debug)]
-pub struct FixedRuntime {
+pub struct StaticRuntime {
     upstreams: Vec<Upstream>,
     watched: WatchedReplicas,
-    patience: Duration,
+    trial: Duration,
 }
 
-impl FixedRuntime {
-    /// A runtime of just these servers. If a name has several addresses, one that accepts
-    /// connections gets `patience` for its first good heartbeat before the next is tried.
-    pub fn new(upstreams: Vec<Upstream>, patience: Duration) -> Self {
+impl StaticRuntime {
+    /// A runtime of these servers. If a name has several addresses, each that accepts connections
+    /// gets `trial` for its first good heartbeat before the next is tried.
+    pub fn new(upstreams: Vec<Upstream>, trial: Duration) -> Self {
         Self {
             upstreams,
             watched: WatchedReplicas::default(),
-            patience,
+            trial,
         }
     }
 }
 
-impl Runtime for FixedRuntime {
+impl Runtime for StaticRuntime {
     fn kind(&self) -> &'static str {
         "static"
     }
@@ -60,7 +60,7 @@ impl Runtime for FixedRuntime {
     }
 
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
-        // A name that does not resolve yet may do so later: that is a start that fails.
+        // A name that does not resolve yet may do so later: that launch fails and is repeated.
         async { Ok(Vec::new()) }.boxed_local()
     }
 
@@ -93,7 +93,7 @@ impl Runtime for FixedRuntime {
         async { Ok(()) }.boxed_local()
     }
 
-    fn note_watched(&self, id: &InstanceId, endpoint: SocketAddr) {
+    fn on_probing_started(&self, id: &InstanceId, endpoint: SocketAddr) {
         let watched = Watched {
             endpoint,
             unready_since: Some(Instant::now()),
@@ -102,11 +102,11 @@ impl Runtime for FixedRuntime {
         all.insert(id.replica.clone(), watched);
     }
 
-    fn note_unwatched(&self, id: &InstanceId) {
+    fn on_probing_stopped(&self, id: &InstanceId) {
         self.watched.borrow_mut().remove(&id.replica);
     }
 
-    fn note_admitted(&self, id: &InstanceId) {
+    fn on_admitted(&self, id: &InstanceId) {
         if let Some(watched) = self.watched.borrow_mut().get_mut(&id.replica) {
             watched.unready_since = None;
         }
@@ -121,14 +121,14 @@ impl Runtime for FixedRuntime {
             let follower = Follower {
                 upstream: upstream.clone(),
                 watched: Rc::clone(&self.watched),
-                patience: self.patience,
+                trial: self.trial,
             };
             stream::unfold(follower, |follower| async move {
                 Some((follower.next().await, follower))
             })
             .boxed_local()
         });
-        // Addresses alone: nothing ever happens.
+        // Without names there are no events.
         let followed = stream::select_all(followed);
         followed.chain(stream::pending()).boxed_local()
     }
@@ -140,12 +140,12 @@ mod tests {
     use crate::ring::Weight;
 
     #[actix_web::test]
-    async fn launching_is_looking_up_the_address() {
+    async fn launch_looks_up_the_address() {
         let upstream = |name: &str, address: &str| Upstream {
             name: ReplicaName::from_address(name),
             address: address.to_owned(),
         };
-        let runtime = FixedRuntime::new(
+        let runtime = StaticRuntime::new(
             vec![
                 upstream("blue", "127.0.0.1:9002"),
                 upstream("lost", "no-such-host.invalid:80"),

@@ -1,6 +1,6 @@
-//! From `HOST:PORT` to addresses, by getaddrinfo(3): it reads `/etc/hosts` and `nsswitch.conf` anew
-//! when they change, asks the servers of `/etc/resolv.conf` (Docker's 127.0.0.11 among them), and
-//! tells a name that does not exist from a server that does not know.
+//! Resolves `HOST:PORT` with getaddrinfo(3), which reads `/etc/hosts` and `nsswitch.conf` again when
+//! they change, asks the servers of `/etc/resolv.conf` (such as Docker's 127.0.0.11), and
+//! distinguishes a name that does not exist from a server that fails.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -10,22 +10,22 @@ use dns_lookup::LookupErrorKind;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// A lookup that takes longer has failed; its thread ends when the resolver gives up.
+/// The time for a lookup. Its thread ends when the resolver gives up.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a lookup found.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
     /// Every address of the name, the preferred one first; at least one.
     Addresses(Vec<SocketAddr>),
     /// The name does not exist, or has no address.
     NoAddress,
-    /// Nobody could tell: the server failed (SERVFAIL) or did not answer.
+    /// The server failed (SERVFAIL) or did not answer.
     Unknown(String),
 }
 
-/// Looks an address up, on a thread of its own: the resolver blocks, for seconds if a name server
-/// is down. A thread of tokio's pool would hold up the balancer's end for as long.
+/// Looks up an address on a thread of its own: the resolver blocks, for seconds if a name server
+/// is down. A thread of tokio's pool would delay the balancer's end by as long.
 pub async fn look_up(address: &str) -> Lookup {
     if let Ok(address) = address.parse() {
         return Lookup::Addresses(vec![address]);

@@ -1,9 +1,9 @@
-//! Who has a replica's name, when a launch finds it taken.
+//! Resolves the conflict when a launch finds a replica's name in use.
 //!
-//! The engine lets one container have a name, whoever asks: of two balancers that start a
-//! replica one is first. The other leaves the winner's container alone and takes it over as
-//! it is. Taken away is the name only from what is dead, from what this balancer has given
-//! up (it hangs, and would not stop), and from what cannot be reached.
+//! The engine gives a name to one container only: of two balancers that start a replica one is
+//! first, and the other takes over its container as it is. A container loses its name only if it
+//! is dead (the normal case at a respawn), if this balancer has given it up (it hangs and does
+//! not stop), or if it has no address in the fleet's network.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,40 +14,41 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Stat
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder};
 use log::{debug, info, warn};
 
-use crate::runtime::docker::Inner;
-use crate::runtime::docker::container::{FLEET, address, read_instance, read_port};
-use crate::runtime::docker::engine::{is_conflict, is_missing};
-use crate::runtime::docker::names::dead_name;
+use super::DockerFleet;
+use super::container::{FLEET, address, read_instance, read_port};
+use super::engine::{is_conflict, is_missing};
+use super::names::dead_name;
 use crate::runtime::{InstanceId, LaunchOrder, Running, RuntimeError};
 
-/// What has become of the holder of a name.
-pub(super) enum Holder {
-    /// The name is free, or soon may be: worth another try.
-    MayBeGone,
-    /// It plays the replica.
-    Stays(Running),
+/// How a conflict was resolved.
+pub(super) enum Resolution {
+    /// The name is free, or soon may be: try again.
+    Retry,
+    /// The container that holds the name is the replica's instance.
+    TakenOver(Running),
 }
 
-impl Inner {
-    /// Deals with whoever holds the name. With patience, one that was created and does not
-    /// run yet is waited for: another balancer is about to start it.
-    pub(super) async fn make_way(
+impl DockerFleet {
+    /// Resolves the conflict with the container that holds the name. If `wait_for_start`, a
+    /// container that was created and does not run yet is left alone: another balancer is about
+    /// to start it.
+    pub(super) async fn resolve_name_conflict(
         self: &Rc<Self>,
         name: &str,
         order: &LaunchOrder,
-        patient: bool,
-    ) -> Result<Holder, RuntimeError> {
+        wait_for_start: bool,
+    ) -> Result<Resolution, RuntimeError> {
         let asked_at = SystemTime::now();
         let lock = self.lock(&order.id.replica);
         let _held = lock.lock().await;
         let holder = match self.engine.inspect(name).await {
             Ok(holder) => holder,
-            Err(error) if is_missing(&error) => return Ok(Holder::MayBeGone),
+            Err(error) if is_missing(&error) => return Ok(Resolution::Retry),
             Err(error) => return Err(self.engine.explain(error)),
         };
         let status = holder.state.as_ref().and_then(|state| state.status);
         if status == Some(Status::REMOVING) {
-            return Ok(Holder::MayBeGone);
+            return Ok(Resolution::Retry);
         }
         let labels = holder.config.as_ref().and_then(|c| c.labels.as_ref());
         let fleet = &self.settings.fleet;
@@ -64,30 +65,30 @@ impl Inner {
                 "the container name {name} is taken by a container that is not of fleet {fleet}"
             )));
         };
-        let given_up = self.book.borrow().is_given_up(&container);
+        let given_up = self.containers.borrow().is_given_up(&container);
         match (is_running(&holder), self.endpoint(&holder)) {
             (true, Some(endpoint)) if !given_up => {
-                info!("docker: {id} runs already, another balancer has started it");
-                self.book.borrow_mut().adopted(&container, &id);
-                return Ok(Holder::Stays(Running { id, endpoint }));
+                info!("docker: {id} already runs: another balancer has started it");
+                self.containers.borrow_mut().adopted(&container, &id);
+                return Ok(Resolution::TakenOver(Running { id, endpoint }));
             }
             (true, _) => {
-                // Nobody here is served by it any more.
-                warn!("docker: {id} still runs; its successor takes over");
+                // This balancer sends no requests to it any more.
+                warn!("docker: {id} still runs; removing it for its successor");
                 self.engine.remove(&container).await?;
-                self.book.borrow_mut().removed(&container);
+                self.containers.borrow_mut().removed(&container);
             }
             (false, _) if status == Some(Status::CREATED) => {
-                if !patient {
+                if !wait_for_start {
                     self.remove_unstarted(&container).await?;
                 }
             }
             (false, _) => {
-                self.book.borrow_mut().removed(&container);
-                self.put_aside(&container, &id).await?;
+                self.containers.borrow_mut().removed(&container);
+                self.rename_dead(&container, &id).await?;
             }
         }
-        Ok(Holder::MayBeGone)
+        Ok(Resolution::Retry)
     }
 
     fn endpoint(&self, holder: &ContainerInspectResponse) -> Option<SocketAddr> {
@@ -97,8 +98,8 @@ impl Inner {
         Some(SocketAddr::new(address, read_port(labels)))
     }
 
-    /// Renames a dead container, or removes it if even that name is taken.
-    pub(super) async fn put_aside(
+    /// Renames a dead container, or removes it if the new name is taken.
+    pub(super) async fn rename_dead(
         &self,
         container: &str,
         instance: &InstanceId,
@@ -107,16 +108,16 @@ impl Inner {
         let Err(error) = self.rename(container, &aside).await else {
             return Ok(());
         };
-        // Another balancer may have been quicker.
+        // Another balancer may have renamed it.
         let found = self.engine.inspect(container).await;
         if found.is_ok_and(|found| found.name.as_deref() == Some(&format!("/{aside}"))) {
             return Ok(());
         }
-        debug!("docker: cannot put {instance} aside: {error}");
+        debug!("docker: cannot rename the dead container of {instance}: {error}");
         self.engine.remove(container).await
     }
 
-    /// Gives a container another name. One that is gone is fine.
+    /// Renames a container. It is no error if it is gone.
     pub(super) async fn rename(&self, container: &str, name: &str) -> Result<(), RuntimeError> {
         let options = RenameContainerOptionsBuilder::default().name(name).build();
         let renamed = self
@@ -130,7 +131,7 @@ impl Inner {
         }
     }
 
-    /// Removes what was created and never started, unless it is started at this moment.
+    /// Removes a container that was created and never started, unless it has been started since.
     async fn remove_unstarted(&self, container: &str) -> Result<(), RuntimeError> {
         let options = RemoveContainerOptionsBuilder::default().v(true).build();
         let docker = &self.engine.docker;

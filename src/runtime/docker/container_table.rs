@@ -1,17 +1,15 @@
-//! What this runtime knows of its containers while they live, so that each death is
-//! reported once, and none that was asked for. Pure: the engine's answers come in as
-//! arguments.
+//! The containers that this runtime knows, so that each death is reported once, and none that
+//! was asked for. Pure: the engine's answers come in as arguments.
 //!
 //! ```text
 //! created --> Starting --started--> Live --died--> (event, forgotten)
 //!                |                   |
-//!                | died: noted,      | stopping, or the launch failed:
-//!                | told by started   | forgotten, no event follows
+//!                | died: kept,       | stopping, or the launch failed:
+//!                | see `started`     | forgotten, no event follows
 //! ```
 //!
-//! The engine's event stream replays what is past and overlaps with the lists that are
-//! taken after a reconnect. A container that is not in the book, or not any more, is
-//! nobody's news.
+//! The engine's event stream replays past events and overlaps with the lists that are taken
+//! after a reconnect. Events of containers that are not in the table are ignored.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,16 +19,16 @@ use crate::runtime::{Exit, InstanceId, RuntimeEvent};
 pub(super) type ContainerId = String;
 
 #[derive(Default)]
-pub(super) struct Book {
-    containers: HashMap<ContainerId, Entry>,
-    /// Launches under way; true once somebody wants them stopped.
+pub(super) struct ContainerTable {
+    entries: HashMap<ContainerId, Entry>,
+    /// Launches under way; true once they are to be stopped.
     launches: HashMap<InstanceId, bool>,
-    /// Containers that have died, or were to be stopped and may hang on: their names may
-    /// be taken.
+    /// Containers that have died, or were to be stopped and may still run: a successor may take
+    /// their names.
     given_up: HashSet<ContainerId>,
-    /// Instances whose replicas are removed for good; until they are stopped.
-    disowned: HashSet<InstanceId>,
-    /// Instances that are stopped because they are taken for dead: their containers are kept
+    /// Instances of replicas that are removed for good, until they are stopped.
+    removals: HashSet<InstanceId>,
+    /// Instances that are stopped because they hang: their containers are kept
     /// for their logs.
     kept: HashSet<InstanceId>,
 }
@@ -42,13 +40,13 @@ struct Entry {
 }
 
 enum Phase {
-    /// The launch has not answered yet; how the container ended, if it did already.
+    /// The launch has not returned yet; how the container ended, if it already has.
     Starting(Option<Exit>),
     Live,
 }
 
-impl Book {
-    /// Opens a launch. False if one of the same instance is under way.
+impl ContainerTable {
+    /// Begins a launch. False if one of the same instance is under way.
     pub(super) fn open_launch(&mut self, id: &InstanceId) -> bool {
         let vacant = !self.launches.contains_key(id);
         if vacant {
@@ -57,7 +55,7 @@ impl Book {
         vacant
     }
 
-    /// Closes it, whatever came of it.
+    /// Ends a launch, failed or not.
     pub(super) fn close_launch(&mut self, id: &InstanceId) {
         self.launches.remove(id);
     }
@@ -68,21 +66,21 @@ impl Book {
 
     /// Whether a container of this instance runs.
     pub(super) fn runs(&self, id: &InstanceId) -> bool {
-        let mut entries = self.containers.values();
+        let mut entries = self.entries.values();
         entries.any(|entry| entry.instance == *id && matches!(entry.phase, Phase::Live))
     }
 
-    /// Whether the launch under way was overtaken by a stop.
+    /// Whether a stop has cancelled the launch under way.
     pub(super) fn is_cancelled(&self, id: &InstanceId) -> bool {
         self.launches.get(id).copied().unwrap_or(false)
     }
 
-    /// A container exists but was not started yet.
+    /// A container has been created but not started yet.
     pub(super) fn created(&mut self, container: &str, instance: &InstanceId) {
         self.insert(container, instance, Phase::Starting(None));
     }
 
-    /// A container of an earlier balancer's runs.
+    /// A running container of another or an earlier balancer is adopted.
     pub(super) fn adopted(&mut self, container: &str, instance: &InstanceId) {
         self.insert(container, instance, Phase::Live);
     }
@@ -93,12 +91,12 @@ impl Book {
             phase,
             out_of_memory: false,
         };
-        self.containers.insert(container.to_owned(), entry);
+        self.entries.insert(container.to_owned(), entry);
     }
 
-    /// The launch is about to report success. An error if the container has ended since.
+    /// The launch is about to succeed. An error if the container has ended since.
     pub(super) fn started(&mut self, container: &str) -> Result<(), Exit> {
-        match self.containers.get_mut(container) {
+        match self.entries.get_mut(container) {
             Some(Entry {
                 phase: Phase::Starting(Some(exit)),
                 ..
@@ -111,39 +109,39 @@ impl Book {
         }
     }
 
-    /// Whether anything is known of this container.
+    /// Whether this container is known.
     pub(super) fn knows(&self, container: &str) -> bool {
-        self.containers.contains_key(container) || self.given_up.contains(container)
+        self.entries.contains_key(container) || self.given_up.contains(container)
     }
 
-    /// Whatever happens to this container, nobody is told.
+    /// No event of this container is reported any more.
     pub(super) fn forget(&mut self, container: &str) {
-        self.containers.remove(container);
+        self.entries.remove(container);
     }
 
-    /// It is gone for good.
+    /// The container has been removed.
     pub(super) fn removed(&mut self, container: &str) {
-        self.containers.remove(container);
+        self.entries.remove(container);
         self.given_up.remove(container);
     }
 
-    /// Nobody but these is left of those that were given up.
+    /// Forgets the given-up containers that are not left.
     pub(super) fn retain_given_up(&mut self, is_left: impl Fn(&str) -> bool) {
         self.given_up.retain(|container| is_left(container));
     }
 
-    /// Whether its time is over, so that its successor may take its name.
+    /// Whether a successor may take the name of this container.
     pub(super) fn is_given_up(&self, container: &str) -> bool {
         self.given_up.contains(container)
     }
 
-    /// The replica that this instance plays is removed for good.
-    pub(super) fn disown(&mut self, id: &InstanceId) {
-        self.disowned.insert(id.clone());
+    /// The replica of this instance is removed for good.
+    pub(super) fn begin_removal(&mut self, id: &InstanceId) {
+        self.removals.insert(id.clone());
     }
 
-    pub(super) fn is_disowned(&self, id: &InstanceId) -> bool {
-        self.disowned.contains(id)
+    pub(super) fn is_being_removed(&self, id: &InstanceId) -> bool {
+        self.removals.contains(id)
     }
 
     /// The container of this instance is kept when it is stopped.
@@ -154,38 +152,38 @@ impl Book {
     /// Whether the container of this instance is kept when it is stopped: not if its replica
     /// is removed for good.
     pub(super) fn is_kept(&self, id: &InstanceId) -> bool {
-        self.kept.contains(id) && !self.is_disowned(id)
+        self.kept.contains(id) && !self.is_being_removed(id)
     }
 
     /// This instance does not run any more.
     pub(super) fn stopped(&mut self, id: &InstanceId) {
-        self.disowned.remove(id);
+        self.removals.remove(id);
         self.kept.remove(id);
     }
 
-    /// The instance is being stopped: no news of it, and its launch, if one is under
-    /// way, is to undo itself.
+    /// The instance is being stopped: its end is not reported, and a launch under way is
+    /// cancelled.
     pub(super) fn stopping(&mut self, id: &InstanceId) {
         if let Some(cancelled) = self.launches.get_mut(id) {
             *cancelled = true;
         }
-        let given_up = self.containers.extract_if(|_, entry| entry.instance == *id);
+        let given_up = self.entries.extract_if(|_, entry| entry.instance == *id);
         self.given_up
             .extend(given_up.map(|(container, _)| container));
     }
 
-    /// The kernel ran out of memory in this container. It may survive that (another
-    /// process than its first was hit), so this is no news by itself.
+    /// The kernel ran out of memory in this container. The container may survive that, if its
+    /// first process was not killed, so this reports nothing.
     pub(super) fn ran_out_of_memory(&mut self, container: &str) {
-        if let Some(entry) = self.containers.get_mut(container) {
+        if let Some(entry) = self.entries.get_mut(container) {
             entry.out_of_memory = true;
         }
     }
 
-    /// The container has ended. The news, if it is any.
+    /// The container has ended. Returns the event to report, if any.
     pub(super) fn died(&mut self, container: &str, exit: Exit) -> Option<RuntimeEvent> {
-        let entry = self.containers.get_mut(container)?;
-        // Only SIGKILL is what the kernel sends when memory runs out.
+        let entry = self.entries.get_mut(container)?;
+        // The kernel sends SIGKILL when memory runs out.
         let out_of_memory =
             exit.out_of_memory || (entry.out_of_memory && exit.signal == Some(SIGKILL));
         let exit = Exit {
@@ -198,7 +196,7 @@ impl Book {
                 None
             }
             Phase::Live => {
-                let entry = self.containers.remove(container)?;
+                let entry = self.entries.remove(container)?;
                 self.given_up.insert(container.to_owned());
                 Some(RuntimeEvent::Exited {
                     id: entry.instance,
@@ -208,25 +206,25 @@ impl Book {
         }
     }
 
-    /// Whether this container's end would be news.
+    /// Whether this container's end would be reported.
     pub(super) fn is_live(&self, container: &str) -> bool {
-        let entry = self.containers.get(container);
+        let entry = self.entries.get(container);
         entry.is_some_and(|entry| matches!(entry.phase, Phase::Live))
     }
 
-    /// The containers whose end would be news.
+    /// The containers whose end would be reported.
     pub(super) fn live(&self) -> HashSet<ContainerId> {
         let live = |(id, entry): (&ContainerId, &Entry)| {
             matches!(entry.phase, Phase::Live).then(|| id.clone())
         };
-        self.containers.iter().filter_map(live).collect()
+        self.entries.iter().filter_map(live).collect()
     }
 }
 
 const SIGKILL: i32 = 9;
 
-/// Reads an engine's exit code. The engine reports a signal as a shell does, as 128 and
-/// the signal's number; a program that exits with such a code by itself looks the same.
+/// Parses an engine's exit code. Like a shell, the engine reports a signal as 128 plus its
+/// number; a program that exits with such a code looks the same.
 pub(super) fn read_exit(code: Option<i64>, out_of_memory: bool) -> Exit {
     let code = code.and_then(|code| i32::try_from(code).ok());
     let signal = code.filter(|code| (129..=192).contains(code));
@@ -253,80 +251,80 @@ mod tests {
     }
 
     #[test]
-    fn a_death_is_news_once() {
-        let mut book = Book::default();
-        book.created("c", &instance(1));
-        book.started("c").unwrap();
+    fn death_is_reported_once() {
+        let mut table = ContainerTable::default();
+        table.created("c", &instance(1));
+        table.started("c").unwrap();
         assert_eq!(
-            book.died("c", killed()),
+            table.died("c", killed()),
             Some(RuntimeEvent::Exited {
                 id: instance(1),
                 exit: killed()
             })
         );
-        assert_eq!(book.died("c", killed()), None);
-        assert_eq!(book.died("stranger", killed()), None);
+        assert_eq!(table.died("c", killed()), None);
+        assert_eq!(table.died("unknown", killed()), None);
     }
 
     #[test]
-    fn a_death_before_the_launch_answers_is_the_launch_s_to_tell() {
-        let mut book = Book::default();
-        book.created("c", &instance(1));
-        assert_eq!(book.died("c", killed()), None);
-        assert_eq!(book.started("c"), Err(killed()));
+    fn death_during_a_launch_is_an_error_of_the_launch() {
+        let mut table = ContainerTable::default();
+        table.created("c", &instance(1));
+        assert_eq!(table.died("c", killed()), None);
+        assert_eq!(table.started("c"), Err(killed()));
     }
 
     #[test]
-    fn an_end_that_was_asked_for_is_no_news() {
-        let mut book = Book::default();
-        book.adopted("old", &instance(1));
-        book.adopted("new", &instance(2));
-        book.stopping(&instance(1));
-        assert_eq!(book.died("old", killed()), None);
-        assert_eq!(book.live(), HashSet::from(["new".to_owned()]));
+    fn requested_end_is_not_reported() {
+        let mut table = ContainerTable::default();
+        table.adopted("old", &instance(1));
+        table.adopted("new", &instance(2));
+        table.stopping(&instance(1));
+        assert_eq!(table.died("old", killed()), None);
+        assert_eq!(table.live(), HashSet::from(["new".to_owned()]));
     }
 
     #[test]
-    fn what_was_to_be_stopped_is_given_up_until_it_is_gone() {
-        let mut book = Book::default();
-        book.adopted("c", &instance(1));
-        assert!(book.knows("c") && !book.is_given_up("c"));
-        book.stopping(&instance(1));
-        assert!(book.knows("c") && book.is_given_up("c"));
-        book.removed("c");
-        assert!(!book.knows("c"));
+    fn stopping_container_is_given_up_until_it_is_removed() {
+        let mut table = ContainerTable::default();
+        table.adopted("c", &instance(1));
+        assert!(table.knows("c") && !table.is_given_up("c"));
+        table.stopping(&instance(1));
+        assert!(table.knows("c") && table.is_given_up("c"));
+        table.removed("c");
+        assert!(!table.knows("c"));
     }
 
     #[test]
-    fn a_stop_overtakes_a_launch() {
-        let mut book = Book::default();
-        assert!(book.open_launch(&instance(1)));
-        assert!(!book.open_launch(&instance(1)));
-        assert!(!book.is_cancelled(&instance(1)));
-        book.created("c", &instance(1));
-        book.stopping(&instance(1));
-        assert!(book.is_cancelled(&instance(1)));
-        book.close_launch(&instance(1));
-        assert!(!book.is_launching(&instance(1)));
+    fn stop_cancels_a_launch() {
+        let mut table = ContainerTable::default();
+        assert!(table.open_launch(&instance(1)));
+        assert!(!table.open_launch(&instance(1)));
+        assert!(!table.is_cancelled(&instance(1)));
+        table.created("c", &instance(1));
+        table.stopping(&instance(1));
+        assert!(table.is_cancelled(&instance(1)));
+        table.close_launch(&instance(1));
+        assert!(!table.is_launching(&instance(1)));
     }
 
     #[test]
-    fn memory_is_to_blame_only_for_a_kill() {
-        let mut book = Book::default();
+    fn out_of_memory_explains_only_a_kill() {
+        let mut table = ContainerTable::default();
         for (code, blamed) in [(137, true), (1, false)] {
-            book.adopted("c", &instance(1));
-            book.ran_out_of_memory("c");
+            table.adopted("c", &instance(1));
+            table.ran_out_of_memory("c");
             let Some(RuntimeEvent::Exited { exit, .. }) =
-                book.died("c", read_exit(Some(code), false))
+                table.died("c", read_exit(Some(code), false))
             else {
-                panic!("no news");
+                panic!("no event");
             };
             assert_eq!(exit.out_of_memory, blamed);
         }
     }
 
     #[test]
-    fn codes_read_as_a_shell_reads_them() {
+    fn exit_codes_are_parsed_like_a_shells() {
         let read = |code| read_exit(Some(code), false).to_string();
         assert_eq!(read(0), "exited with code 0");
         assert_eq!(read(127), "exited with code 127");

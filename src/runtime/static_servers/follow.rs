@@ -1,5 +1,5 @@
-//! Follows the name of one upstream: looks it up again and again, and reports when its replica
-//! belongs at another address.
+//! Follows the name of one upstream: looks it up every second, and reports when its replica is to
+//! move to another address.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,33 +17,33 @@ use super::lookup::{Lookup, look_up};
 use crate::ring::ReplicaName;
 use crate::runtime::RuntimeEvent;
 
-/// From one lookup to the next: an address that a name has lost gets no request 2 s later.
+/// The time between lookups. An address that the name has lost gets no requests after 2 s.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a trial connection may take.
-const TRIAL_TIMEOUT: Duration = Duration::from_millis(300);
+/// The time for a trial connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Where a replica is being watched.
+/// The address to which a replica's heartbeats go.
 #[derive(Debug, Clone, Copy)]
 pub struct Watched {
     pub endpoint: SocketAddr,
-    /// Since when it has not answered a heartbeat; none while it is on the ring.
+    /// The time since which no heartbeat has been answered; none while it is on the ring.
     pub unready_since: Option<Instant>,
 }
 
-/// Every replica that is being watched.
+/// All replicas that get heartbeats.
 pub type WatchedReplicas = Rc<RefCell<HashMap<ReplicaName, Watched>>>;
 
 /// Follows one name.
 pub struct Follower {
     pub upstream: Upstream,
     pub watched: WatchedReplicas,
-    /// How long one of several addresses that accepts connections has for its first heartbeat.
-    pub patience: Duration,
+    /// The time in which one of several addresses has to answer its first heartbeat.
+    pub trial: Duration,
 }
 
 impl Follower {
-    /// Waits until the replica belongs at another address.
+    /// Waits until the replica is to move to another address.
     pub async fn next(&self) -> RuntimeEvent {
         let address = &self.upstream.address;
         loop {
@@ -79,7 +79,7 @@ impl Follower {
         }
     }
 
-    /// Where the replica belongs, if not where it is.
+    /// The address to which the replica is to move, if any.
     async fn choose(
         &self,
         watched: Option<Watched>,
@@ -97,7 +97,7 @@ impl Follower {
             endpoint: watched.endpoint,
             is_late: watched
                 .unready_since
-                .is_some_and(|since| since.elapsed() >= self.patience),
+                .is_some_and(|since| since.elapsed() >= self.trial),
         });
         relocate(position, &candidates)
     }
@@ -110,20 +110,20 @@ pub struct Candidate {
     accepts: bool,
 }
 
-/// Where a replica that is not ready is being watched.
+/// The present address of a replica that is not ready.
 #[derive(Debug, Clone, Copy)]
 struct Position {
     endpoint: SocketAddr,
-    /// It has had its time to answer a heartbeat.
+    /// Its time to answer a heartbeat is over.
     is_late: bool,
 }
 
-/// Tries to connect to each of the addresses; not if there is no choice.
+/// Tries to connect to each of several addresses; a single one is not tried.
 async fn try_all(addresses: &[SocketAddr]) -> Vec<Candidate> {
     let is_only = addresses.len() == 1;
     let tried = addresses.iter().map(|&address| async move {
         let accepts = is_only
-            || timeout(TRIAL_TIMEOUT, TcpStream::connect(address))
+            || timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
                 .await
                 .is_ok_and(|connected| connected.is_ok());
         Candidate { address, accepts }
@@ -131,13 +131,13 @@ async fn try_all(addresses: &[SocketAddr]) -> Vec<Candidate> {
     join_all(tried).await
 }
 
-/// The address at which a replica is to be started: the first that accepts connections.
+/// The address for a launch: the first that accepts connections.
 pub async fn first_choice(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     relocate(None, &try_all(addresses).await)
 }
 
-/// Where a replica that is not ready belongs, if not where it is: at an address that accepts
-/// connections, the next in turn if the present one does and has had its time.
+/// The address to which a replica that is not ready is to move, if any: one that accepts
+/// connections; the next in turn if the present one accepts them and its time is over.
 fn relocate(present: Option<Position>, candidates: &[Candidate]) -> Option<SocketAddr> {
     let place = present.and_then(|present| {
         let mut places = candidates.iter();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_of_a_name_are_tried_in_turn() {
+    fn addresses_of_a_name_are_tried_in_turn() {
         let is = |host, is_late| {
             Some(Position {
                 endpoint: at(host),

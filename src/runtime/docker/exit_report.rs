@@ -1,0 +1,66 @@
+//! How a container ended, and the end of its log.
+
+use std::rc::Rc;
+
+use bollard::query_parameters::LogsOptionsBuilder;
+use futures::StreamExt;
+use log::debug;
+
+use super::DockerFleet;
+use super::container_table::read_exit;
+use crate::runtime::{ExitReport, InstanceId, MAX_OUTPUT_LINES};
+
+/// The length to which lines are cut, in characters.
+const MAX_LINE_LEN: usize = 500;
+
+impl DockerFleet {
+    /// The report on an instance; what the engine does not answer is left out.
+    pub(super) async fn exit_report(self: Rc<Self>, id: InstanceId) -> ExitReport {
+        let listed = self.list_instance(&id).await;
+        let Some(info) = listed.ok().and_then(|listed| listed.into_iter().next()) else {
+            return ExitReport::default();
+        };
+        let exit = match self.engine.inspect(&info.container).await {
+            Ok(found) => found
+                .state
+                .filter(|state| state.running == Some(false))
+                .map(|state| read_exit(state.exit_code, state.oom_killed == Some(true))),
+            Err(_) => None,
+        };
+        let lines = self.log_tail(&info.container).await;
+        ExitReport { exit, lines }
+    }
+
+    pub(super) async fn log_tail(&self, container: &str) -> Vec<String> {
+        let options = LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .tail(&MAX_OUTPUT_LINES.to_string())
+            .build();
+        let mut chunks = self.engine.docker.logs(container, Some(options)).boxed();
+        let mut text = Vec::new();
+        loop {
+            match chunks.next().await {
+                Some(Ok(chunk)) => text.extend_from_slice(chunk.as_ref()),
+                Some(Err(error)) => {
+                    debug!("docker: cannot read the log of {container}: {error}");
+                    break;
+                }
+                None => break,
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<String> = text.lines().map(readable).collect();
+        lines[lines.len().saturating_sub(MAX_OUTPUT_LINES)..].to_vec()
+    }
+}
+
+/// A line cut to size, without control characters.
+fn readable(line: &str) -> String {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    line.trim_end()
+        .chars()
+        .take(MAX_LINE_LEN)
+        .map(clean)
+        .collect()
+}
