@@ -1,6 +1,6 @@
 //! What RFC 9110 and 9112 forbid in a request and actix lets through.
 //!
-//! actix refuses most of what is ambiguous about a request's end; `tests/hostile_clients.rs` holds
+//! actix refuses most of what is ambiguous about a request's end; `tests/client/framing.rs` holds
 //! it to that. What is left are targets and hosts that two servers could read differently, and
 //! framing of which not everybody would see the same end.
 

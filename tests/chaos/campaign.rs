@@ -5,7 +5,6 @@ use std::time::Instant;
 use fastrand::Rng;
 
 use crate::Options;
-use crate::common::{eventually, resident_kib, sockets_of};
 use crate::faults::{ALL, Fault};
 use crate::floor::{self, ALLOWED};
 use crate::load::Load;
@@ -13,6 +12,7 @@ use crate::network;
 use crate::report::Campaign;
 use crate::scene::{Runtime, Scene};
 use crate::strike::strike;
+use crate::support::{eventually, resident_kib, sockets_of};
 
 /// Sockets that may be open for reasons of their own: a heartbeat, say.
 const SOME_FILES: usize = 8;

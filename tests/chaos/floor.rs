@@ -14,11 +14,11 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use serde::Serialize;
 
-use crate::common::client;
 use crate::containers::{Containers, MARK};
 use crate::load::Load;
 use crate::scene::Scene;
 use crate::strike::admitted_after;
+use crate::support::client;
 
 /// So often, in turn; more often if the promise looks broken, since the machine may be busy
 /// with something else just then.

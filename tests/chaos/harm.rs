@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::common::{eventually, signal};
 use crate::faults::Fault;
 use crate::scene::{Instance, Owner, Scene};
+use crate::support::{eventually, signal};
 
 /// How long a replica is slow, or its network bad.
 const BAD_TIME: Duration = Duration::from_secs(5);

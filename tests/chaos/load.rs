@@ -10,7 +10,7 @@ use awc::Client;
 use awc::http::Method;
 use futures::StreamExt;
 
-use crate::common::eventually;
+use crate::support::eventually;
 
 /// Longer than anything may take.
 const TIMEOUT: Duration = Duration::from_secs(90);

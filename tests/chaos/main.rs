@@ -8,10 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod campaign;
-#[path = "../common/mod.rs"]
-mod common;
 mod containers;
-#[path = "../docker/mod.rs"]
+#[path = "../support/docker/mod.rs"]
 mod docker;
 mod faults;
 mod floor;
@@ -23,6 +21,8 @@ mod replica;
 mod report;
 mod scene;
 mod strike;
+#[path = "../support/mod.rs"]
+mod support;
 mod waits;
 
 use std::path::PathBuf;

@@ -6,10 +6,10 @@ use std::time::Instant;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::common::{Ringmaster, get, signal};
 use crate::containers::Containers;
 use crate::ledger::Ledger;
 use crate::replica::LEDGER;
+use crate::support::{Ringmaster, get, signal};
 
 /// Keys whose replica must stay the same.
 const SAMPLE: u64 = 60;
@@ -171,7 +171,7 @@ impl Scene {
     /// Lets it eat all the memory that it may have.
     pub async fn let_devour(&self, instance: &Instance) {
         let endpoint = instance.endpoint.as_ref().expect("it is ready");
-        let request = crate::common::client().post(format!("http://{endpoint}/devour"));
+        let request = crate::support::client().post(format!("http://{endpoint}/devour"));
         // It may be dead before it has answered.
         let _ = request.send().await;
     }
@@ -192,7 +192,7 @@ impl Scene {
 
     /// Which instance answers which key.
     pub async fn owners(&self) -> Vec<Owner> {
-        let client = crate::common::client();
+        let client = crate::support::client();
         let owner = |id: u64| {
             let request = client.get(self.balancer.url("/owner"));
             let request = request.insert_header(("X-Request-ID", (200_000 + id).to_string()));

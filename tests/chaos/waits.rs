@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::eventually;
 use crate::scene::{Instance, Scene, line};
+use crate::support::eventually;
 
 /// Who died before may wait that long for its next beginning.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(90);

@@ -1,0 +1,8 @@
+//! The HTTP API: replicas and ring as clients see and change them.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod admin;
+mod replicas;
+#[path = "../support/mod.rs"]
+mod support;

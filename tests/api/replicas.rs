@@ -1,0 +1,632 @@
+//! The REST contract, call by call, against a real balancer with real replicas.
+
+use awc::http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::wire;
+use crate::support::{PATIENCE, Ringmaster, ask, client, eventually, get};
+
+#[actix_web::test]
+async fn rep_lists_the_desired_replicas_in_a_stable_order() {
+    let balancer = Ringmaster::start(&[]);
+    let expected = json!({
+        "message": {"N": 3, "replicas": ["Server1", "Server2", "Server3"]},
+        "status": "successful"
+    });
+    for _ in 0..3 {
+        let reply = balancer.rep().await;
+        assert_eq!(
+            (reply.status, reply.body),
+            (StatusCode::OK, expected.clone())
+        );
+    }
+}
+
+#[actix_web::test]
+async fn home_is_answered_by_every_replica_and_says_which() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for id in 100_000..100_100 {
+        let request = client().get(balancer.url("/home"));
+        let request = request.insert_header(("X-Request-ID", id.to_string()));
+        let body = request.send().await.unwrap().body().await.unwrap();
+        seen.insert(String::from_utf8(body.to_vec()).unwrap());
+    }
+    let hello =
+        |id: u8| format!(r#"{{"message":"Hello from Server: {id}","status":"successful"}}"#);
+    assert_eq!(
+        seen.into_iter().collect::<Vec<_>>(),
+        [hello(1), hello(2), hello(3)]
+    );
+
+    let heartbeat = client().get(balancer.url("/heartbeat")).send().await;
+    let mut heartbeat = heartbeat.unwrap();
+    assert_eq!(heartbeat.status(), StatusCode::OK);
+    assert!(heartbeat.body().await.unwrap().is_empty());
+}
+
+#[actix_web::test]
+async fn replicas_are_added_by_name_and_by_chance_and_serve_when_the_call_answers() {
+    let balancer = Ringmaster::ready(&["--replicas", "1"]).await;
+    let added = balancer
+        .add(json!({"n": 3, "hostnames": ["S4", "S5"]}))
+        .await
+        .names();
+    assert_eq!(added[..3], ["Server1", "S4", "S5"]);
+    assert_eq!(added.len(), 4);
+    assert_eq!(balancer.replicas().await, added);
+
+    let mut seen = std::collections::BTreeSet::new();
+    for id in 0..200 {
+        let request = client().get(balancer.url("/home"));
+        let request = request.insert_header(("X-Request-ID", (id * 7919).to_string()));
+        let body: Value = request.send().await.unwrap().json().await.unwrap();
+        seen.insert(body["message"].as_str().unwrap().to_owned());
+    }
+    let hello = |name: &str| format!("Hello from Server: {name}");
+    let mut expected = vec![hello("1"), hello("S4"), hello("S5"), hello(&added[3])];
+    expected.sort();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[actix_web::test]
+async fn replicas_are_removed_by_name_and_by_chance_and_their_processes_are_gone() {
+    let balancer = Ringmaster::ready(&["--replicas", "4"]).await;
+    let pid = balancer.child("Server2");
+    let left = balancer
+        .rm(json!({"n": 1, "hostnames": ["Server2"]}))
+        .await
+        .names();
+    assert_eq!(left, ["Server1", "Server3", "Server4"]);
+    assert!(!crate::support::is_alive(pid));
+
+    let left = balancer
+        .rm(json!({"n": 2, "hostnames": ["Server1"]}))
+        .await
+        .names();
+    assert_eq!(left.len(), 1);
+    assert!(["Server3", "Server4"].contains(&left[0].as_str()));
+    assert_eq!(balancer.children().len(), 1);
+
+    // Down to nothing, and up again under a name that was in use before.
+    assert!(balancer.rm(json!({"n": 1})).await.names().is_empty());
+    let names = balancer
+        .add(json!({"n": 1, "hostnames": ["Server2"]}))
+        .await
+        .names();
+    assert_eq!(names, ["Server2"]);
+    assert_eq!(
+        get(&balancer.url("/home")).await.message(),
+        "Hello from Server: 2"
+    );
+}
+
+#[actix_web::test]
+async fn wrong_input_gets_the_failure_shape_the_fitting_status_and_changes_nothing() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let children = balancer.children();
+    let large = format!(r#"{{"n":1,"hostnames":["{}"]}}"#, "x".repeat(200_000));
+    let json = "application/json";
+    let cases: &[(&str, &str, &str, &str, u16, &str)] = &[
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostnames":["S4","S5"]}"#,
+            400,
+            "<Error> Length of hostname list is more than newly added instances",
+        ),
+        (
+            "DELETE",
+            "/rm",
+            json,
+            r#"{"n":1,"hostnames":["Server1","Server2"]}"#,
+            400,
+            "<Error> Length of hostname list is more than removable instances",
+        ),
+        (
+            "DELETE",
+            "/rm",
+            json,
+            r#"{"n":4}"#,
+            400,
+            "from 1 to 3 replicas can be removed",
+        ),
+        (
+            "DELETE",
+            "/rm",
+            json,
+            r#"{"n":0}"#,
+            400,
+            "from 1 to 3 replicas can be removed",
+        ),
+        (
+            "DELETE",
+            "/rm",
+            json,
+            r#"{"n":1,"hostnames":["S9"]}"#,
+            404,
+            "there is no replica S9",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostnames":["server1"]}"#,
+            409,
+            "DNS cannot tell server1 from Server1",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostnames":["localhost"]}"#,
+            400,
+            "DNS takes it for the machine that asks",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":"two"}"#,
+            400,
+            "expected a whole number, not negative",
+        ),
+        (
+            "DELETE",
+            "/rm",
+            json,
+            r#"{"n":2,"hostnames":["Server1","Server1"]}"#,
+            400,
+            "named twice",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":0}"#,
+            400,
+            "from 1 to 1021 replicas can be added",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":5000}"#,
+            400,
+            "from 1 to 1021 replicas can be added",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":-1}"#,
+            400,
+            "invalid value: integer `-1`",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1.5}"#,
+            400,
+            "invalid type: number `1.5`, expected a whole number",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1e99}"#,
+            400,
+            "expected a whole number",
+        ),
+        ("POST", "/add", json, r#"{}"#, 400, "missing field `n`"),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostname":["S4"]}"#,
+            400,
+            "unknown field `hostname`",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostnames":"S4"}"#,
+            400,
+            "invalid type: string",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostnames":["Server1"]}"#,
+            409,
+            "Server1 exists already",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":2,"hostnames":["a","a"]}"#,
+            400,
+            "a is named twice",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostnames":["a/../b"]}"#,
+            400,
+            "not a replica name",
+        ),
+        (
+            "POST",
+            "/add",
+            json,
+            r#"{"n":1,"hostnames":[""]}"#,
+            400,
+            "not a replica name",
+        ),
+        ("POST", "/add", json, "not json", 400, "expected"),
+        ("POST", "/add", json, "", 400, "EOF"),
+        ("POST", "/add", json, &large, 413, "larger than"),
+        (
+            "POST",
+            "/add",
+            "text/plain",
+            r#"{"n":1}"#,
+            415,
+            "application/json",
+        ),
+        (
+            "POST",
+            "/add",
+            "application/x-www-form-urlencoded",
+            "n=1",
+            415,
+            "application/json",
+        ),
+        ("POST", "/add", "", r#"{"n":1}"#, 415, "application/json"),
+        ("GET", "/add", "", "", 405, "allowed is POST"),
+        ("POST", "/rm", json, r#"{"n":1}"#, 405, "allowed is DELETE"),
+        ("DELETE", "/rep", "", "", 405, "allowed is GET"),
+    ];
+    for &(method, path, content_type, body, status, part) in cases {
+        let story = format!(
+            "{method} {path} {content_type:?} {}",
+            &body[..body.len().min(60)]
+        );
+        let method: Method = method.parse().unwrap();
+        let mut request = client().request(method, balancer.url(path));
+        if !content_type.is_empty() {
+            request = request.insert_header(("Content-Type", content_type));
+        }
+        let mut response = request.send_body(body.to_owned()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{story}");
+        if status == 405 {
+            assert!(response.headers().contains_key("allow"), "{story}");
+        }
+        let reply: Value = response.json().await.unwrap();
+        assert_eq!(reply["status"], "failure", "{story}");
+        let message = reply["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("<Error> ") && message.contains(part),
+            "{story}: {message}"
+        );
+    }
+    assert_eq!(balancer.replicas().await, ["Server1", "Server2", "Server3"]);
+    assert_eq!(balancer.children(), children);
+}
+
+#[actix_web::test]
+async fn a_failed_start_leaves_no_new_replica_behind_and_says_which_and_why() {
+    // Serves unless it is called Bad.
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("app.sh");
+    let program = env!("CARGO_BIN_EXE_ringmaster");
+    std::fs::write(
+        &script,
+        format!(
+            "test \"$SERVER_ID\" = Bad && exit 7\nexec {program} replica --listen 127.0.0.1:$PORT\n"
+        ),
+    )
+    .unwrap();
+    let command = format!("sh {}", script.display());
+    let balancer = Ringmaster::ready(&["--command", &command, "--replicas", "2"]).await;
+    let reply = balancer
+        .add(json!({"n": 3, "hostnames": ["Good", "Bad"]}))
+        .await;
+    assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        reply.message(),
+        "<Error> cannot start Bad: exited with code 7"
+    );
+    assert_eq!(balancer.replicas().await, ["Server1", "Server2"]);
+    assert_eq!(balancer.children().len(), 2);
+    // The name of the good one is free again.
+    let names = balancer
+        .add(json!({"n": 1, "hostnames": ["Good"]}))
+        .await
+        .names();
+    assert_eq!(names, ["Server1", "Server2", "Good"]);
+}
+
+#[actix_web::test]
+async fn admin_calls_at_once_add_up() {
+    let balancer = Ringmaster::ready(&["--replicas", "2"]).await;
+    let calls = (0..6).map(|i| {
+        let url = balancer.url(if i % 2 == 0 { "/add" } else { "/rm" });
+        async move {
+            let (method, body) = if i % 2 == 0 {
+                (Method::POST, json!({"n": 2}))
+            } else {
+                (Method::DELETE, json!({"n": 1}))
+            };
+            let reply = ask(method, &url, Some(body)).await;
+            let change = if i % 2 == 0 { 2 } else { -1 };
+            if reply.status == StatusCode::OK {
+                change
+            } else {
+                0
+            }
+        }
+    });
+    let changes: i32 = futures::future::join_all(calls).await.into_iter().sum();
+    let replicas = balancer.replicas().await;
+    assert_eq!(replicas.len() as i32, 2 + changes);
+    eventually("as many processes as replicas", || async {
+        balancer.children().len() == replicas.len()
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn removal_waits_for_the_requests_in_flight() {
+    let balancer = Ringmaster::ready(&["--replicas", "2"]).await;
+    let sockets = || async {
+        let children = balancer.children();
+        children
+            .iter()
+            .map(|(_, pid)| crate::support::sockets_of(*pid))
+            .sum::<usize>()
+    };
+    let idle = sockets().await;
+    let slow: Vec<_> = (0..10)
+        .map(|_| {
+            let url = balancer.url("/slow?ms=800");
+            actix_web::rt::spawn(async move { get(&url).await.status })
+        })
+        .collect();
+    eventually("ten requests with the replicas", || async {
+        sockets().await >= idle + 10
+    })
+    .await;
+    let names = balancer
+        .rm(json!({"n": 1, "hostnames": ["Server1"]}))
+        .await
+        .names();
+    assert_eq!(names, ["Server2"]);
+    for request in slow {
+        let status = tokio::time::timeout(PATIENCE, request)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+#[actix_web::test]
+async fn addition_that_fails_tells_what_the_replica_printed() {
+    let command = format!(
+        "sh -c 'case $SERVER_ID in S9) echo no database at db:5432 >&2; exit 3;; S8) echo done; exit 0;; esac; \
+         exec {} replica --listen 127.0.0.1:{{port}}'",
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let balancer = Ringmaster::ready(&["--replicas", "1", "--command", &command]).await;
+    for (name, told) in [
+        (
+            "S9",
+            "cannot start S9: exited with code 3; it printed: \"no database at db:5432\"",
+        ),
+        (
+            "S8",
+            "cannot start S8: exited with code 0; it printed: \"done\"; a replica has to stay",
+        ),
+    ] {
+        let answer = balancer.add(json!({"n": 1, "hostnames": [name]})).await;
+        assert!(answer.message().contains(told), "{}", answer.message());
+    }
+    assert_eq!(balancer.replicas().await, ["Server1"]);
+}
+
+#[actix_web::test]
+async fn addition_goes_on_though_ports_are_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    // At its first start a newcomer tells its port, and goes on once that has been taken.
+    let command = format!(
+        "sh -c 'f={folder}/$SERVER_ID; \
+         case $SERVER_ID in Server1) ;; *) if mkdir $f.d 2>/dev/null; then \
+         echo {{port}} > $f.new; mv $f.new $f.port; \
+         while ! test -e $f.taken; do sleep 0.02; done; fi;; esac; \
+         exec {program} replica --listen 127.0.0.1:{{port}} --id {{name}}'",
+        folder = folder.path().display(),
+        program = env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let balancer = Ringmaster::ready(&["--replicas", "1", "--command", &command]).await;
+    let names = ["S4", "S5", "S6"];
+    let url = balancer.url("/add");
+    let body = json!({"n": 3, "hostnames": names});
+    let adding =
+        actix_web::rt::spawn(
+            async move { crate::support::ask(Method::POST, &url, Some(body)).await },
+        );
+    let mut holders = Vec::new();
+    for name in names {
+        let file = folder.path().join(format!("{name}.port"));
+        eventually("the newcomer tells its port", || async { file.exists() }).await;
+        let port = std::fs::read_to_string(&file).unwrap();
+        let port: u16 = port.trim().parse().unwrap();
+        holders.push(std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
+        std::fs::write(folder.path().join(format!("{name}.taken")), "").unwrap();
+    }
+    let names = adding.await.unwrap().names();
+    assert_eq!(names, ["Server1", "S4", "S5", "S6"]);
+    assert_eq!(balancer.count_in_log("another program has taken port"), 3);
+    assert_eq!(balancer.count_in_log("off the ring"), 0);
+}
+
+/// A request on a connection of its own; the response.
+async fn raw(address: &str, line: &str, fields: &str, body: &str) -> String {
+    let request = format!(
+        "{line} HTTP/1.1\r\nConnection: close\r\n{fields}Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    wire::told(address, request.as_bytes()).await
+}
+
+fn status_of(response: &str) -> &str {
+    response.split(' ').nth(1).unwrap_or_default()
+}
+
+#[actix_web::test]
+async fn admin_calls_are_refused_to_pages_foreign_names_and_what_proxies_forward() {
+    let args = [
+        "--replicas",
+        "1",
+        "--admin",
+        "127.0.0.1:0",
+        "--admin-host",
+        "LB.example",
+    ];
+    let balancer =
+        Ringmaster::ready(&[&args[..], &["--trusted-proxy", "127.0.0.1"]].concat()).await;
+    let admin = balancer.status_url().await;
+    let admin = admin.strip_prefix("http://").unwrap();
+    let admin = admin.strip_suffix("/status").unwrap();
+    let client = balancer.address();
+    let nothing = r#"{"n":1,"hostnames":["none","of","these"]}"#;
+    let own = "Host: localhost\r\n";
+    let page = "Host: localhost\r\nOrigin: http://localhost\r\n";
+    let foreign = "Host: localhost\r\nOrigin: http://evil.example\r\n";
+    let cross = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n";
+    let rebound = "Host: evil.example\r\n";
+    let named = "Host: lb.example:80\r\n";
+    let forwarded = "Host: localhost\r\nX-Forwarded-For: 192.0.2.9\r\n";
+    // What may be asked is wrong in itself: 400 says that it was read.
+    for (line, fields, on_client, on_admin) in [
+        ("POST /add", own, "400", "400"),
+        ("POST /add", named, "400", "400"),
+        ("POST /add", page, "403", "400"),
+        ("POST /add", foreign, "403", "403"),
+        ("POST /add", cross, "403", "403"),
+        ("POST /add", rebound, "403", "403"),
+        ("POST /add", forwarded, "403", "400"),
+        ("DELETE /rm", own, "400", "400"),
+        ("DELETE /rm", foreign, "403", "403"),
+        ("DELETE /rm", forwarded, "403", "400"),
+        ("GET /rep", own, "200", "200"),
+        ("GET /rep", foreign, "200", "200"),
+        ("GET /rep", forwarded, "200", "200"),
+        ("GET /rep", rebound, "403", "403"),
+        ("POST http://evil.example/add", own, "403", "403"),
+    ] {
+        for (address, expected) in [(client, on_client), (admin, on_admin)] {
+            let response = raw(address, line, fields, nothing).await;
+            assert_eq!(
+                status_of(&response),
+                expected,
+                "{line} {fields} at {address}: {response}"
+            );
+        }
+    }
+    for (line, fields, expected) in [
+        ("GET /status", own, "200"),
+        ("GET /status", rebound, "403"),
+        ("GET /deaths", rebound, "403"),
+        ("PATCH /ring?dry_run=true", foreign, "403"),
+        ("PATCH /ring?dry_run=true", own, "200"),
+    ] {
+        let response = raw(admin, line, fields, "{}").await;
+        assert_eq!(
+            status_of(&response),
+            expected,
+            "{line} {fields}: {response}"
+        );
+    }
+    // The admin listener has the calls, too.
+    let added = raw(admin, "POST /add", own, r#"{"n":1}"#).await;
+    assert_eq!(status_of(&added), "200", "{added}");
+    assert_eq!(balancer.replicas().await.len(), 2);
+    assert_eq!(balancer.count_in_log("everyone who reaches"), 0);
+}
+
+#[actix_web::test]
+async fn with_admin_calls_off_the_paths_are_the_application_s() {
+    let replica = wire::Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let upstream = format!("127.0.0.1:{}", replica.port);
+    let args = [
+        "--upstream",
+        &upstream,
+        "--admin-calls",
+        "off",
+        "--admin",
+        "127.0.0.1:0",
+    ];
+    let balancer = Ringmaster::start(&args);
+    crate::support::eventually("the replica is on the ring", || async {
+        balancer.count_in_log("is on the ring") == 1
+    })
+    .await;
+    let admin = balancer.status_url().await.replace("/status", "/rep");
+    replica.take_requests();
+    for line in ["GET /rep", "POST /add", "DELETE /rm"] {
+        let fields = "Host: shop.example\r\nOrigin: http://shop.example\r\n";
+        let response = raw(balancer.address(), line, fields, "{}").await;
+        assert!(response.ends_with("hi"), "{line}: {response}");
+        assert!(replica.take_requests()[0].starts_with(line));
+    }
+    assert_eq!(get(&admin).await.names().len(), 1);
+}
+
+/// An address of this machine that is not its loopback.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: the kernel only chooses the address.
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[actix_web::test]
+async fn clients_of_other_addresses_change_replicas_only_if_they_may() {
+    let Some(address) = own_address() else {
+        let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!required, "CI=true, but this machine has no other address");
+        eprintln!("SKIPPED: this machine has no other address");
+        return;
+    };
+    for (args, expected, told) in [
+        (&[][..], "403", "replicas are added and removed from"),
+        (
+            &["--admin-calls", "on"],
+            "200",
+            "and add and remove replicas",
+        ),
+    ] {
+        let args = [&["--replicas", "1"], args].concat();
+        let balancer = Ringmaster::start_at("0.0.0.0:0", &args, &[]);
+        assert_eq!(balancer.add(json!({"n": 1})).await.names().len(), 2);
+        let port = balancer.address().rsplit_once(':').unwrap().1;
+        let elsewhere = format!("{address}:{port}");
+        let host = format!("Host: {address}\r\n");
+        let added = raw(&elsewhere, "POST /add", &host, r#"{"n":1}"#).await;
+        assert_eq!(status_of(&added), expected, "{added}");
+        let listed = raw(&elsewhere, "GET /rep", &host, "").await;
+        assert_eq!(status_of(&listed), "200", "{listed}");
+        assert_eq!(balancer.count_in_log(told), 1, "{}", balancer.log());
+        assert_eq!(balancer.count_in_log("everyone who reaches"), 1);
+    }
+}

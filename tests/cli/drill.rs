@@ -1,0 +1,375 @@
+//! `ringmaster drill`: harm on request, against a real balancer with child processes, and with
+//! containers.
+
+use std::process::{Output, Stdio};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::docker::{TestFleet, inspect};
+use crate::support::{Ringmaster, eventually, get, signal};
+
+async fn drill(balancer: &Ringmaster, args: &[&str]) -> Output {
+    command(balancer, "drill", args)
+        .await
+        .output()
+        .await
+        .unwrap()
+}
+
+/// A subcommand that is a client of this balancer.
+async fn command(balancer: &Ringmaster, name: &str, args: &[&str]) -> Command {
+    let status_url = balancer.status_url().await;
+    let admin_url = status_url.strip_suffix("/status").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringmaster"));
+    command
+        .args([name, "--url", &balancer.url(""), "--admin-url"])
+        .arg(admin_url)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// On a busy machine a replica may be slow enough to be given no more for a moment: without
+/// such a bound, a key that is elsewhere has moved.
+async fn start(args: &[&str]) -> Ringmaster {
+    let common = ["--admin", "127.0.0.1:0", "--balance-factor", "none"];
+    Ringmaster::ready(&[&common, args].concat()).await
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[actix_web::test]
+async fn every_replica_is_killed_in_turn_and_no_request_is_lost() {
+    let balancer = start(&[]).await;
+    let results = json(&drill(&balancer, &["--kill", "all", "--json"]).await);
+    assert_eq!(results["failed"], 0, "{results}");
+    let drills = results["drills"].as_array().unwrap();
+    let names: Vec<_> = drills.iter().map(|one| &one["replica"]).collect();
+    assert_eq!(names, ["Server1", "Server2", "Server3"]);
+    for one in drills {
+        let evicted = one["evicted_ms"].as_f64().unwrap();
+        let back = one["back_ms"].as_f64().unwrap();
+        assert!(evicted < back && back < 10_000.0, "{one}");
+        assert!(one["silent_ms"].as_f64().unwrap() > 0.0, "{one}");
+        assert!(one["requests"].as_u64().unwrap() > 0, "{one}");
+        assert_eq!(one["failed"], 0, "{one}");
+        assert!(one["retried"].is_u64(), "{one}");
+        assert_eq!(one["keys_moved"], 0, "{one}");
+        assert_eq!(
+            (&one["generation_before"], &one["generation_after"]),
+            (&1.into(), &2.into())
+        );
+    }
+}
+
+#[actix_web::test]
+async fn a_replica_that_hangs_for_less_than_the_mercy_comes_back_as_it_is() {
+    let quick = [
+        "--heartbeat-interval",
+        "200ms",
+        "--heartbeat-timeout",
+        "200ms",
+    ];
+    let balancer = start(&quick).await;
+    let pid = balancer.child("Server2");
+    let asked = ["--pause", "Server2", "--for", "2s", "--json"];
+    let results = json(&drill(&balancer, &asked).await);
+    let one = &results["drills"][0];
+    let evicted = one["evicted_ms"].as_f64().unwrap();
+    let back = one["back_ms"].as_f64().unwrap();
+    assert!(evicted < 2_000.0 && back >= 2_000.0, "{one}");
+    assert_eq!(one["generation_before"], one["generation_after"], "{one}");
+    assert_eq!(balancer.child("Server2"), pid);
+}
+
+#[actix_web::test]
+async fn a_slowed_replica_stays_on_the_ring_and_the_table_says_so() {
+    let balancer = start(&[]).await;
+    let output = drill(&balancer, &["--delay", "Server1", "--for", "500ms"]).await;
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = "Server1: never off the ring; the same instance as before";
+    assert!(table.contains(said), "{table}");
+    assert!(table.contains(", 0 failed"), "{table}");
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 100),
+        "{table}"
+    );
+}
+
+#[actix_web::test]
+async fn wrong_use_harms_nobody_and_says_what_is_allowed() {
+    let balancer = start(&[]).await;
+    for (args, said) in [
+        (
+            &["--kill", "S2"][..],
+            "\"S2\": allowed are Server1, Server2, Server3 and all",
+        ),
+        (&[], "--kill"),
+        (&["--kill", "all", "--pause", "all"], "cannot be used with"),
+        (&["--pause", "all", "--for", "2h"], "100ms to 1m"),
+        (&["--pause", "all", "--for", "2"], "write 2s or 2ms"),
+        (&["--kill", "all", "--rate", "0"], "allowed is 1 to 5000"),
+        (&["--kill", "all", "--url", "x"], "http://HOST:PORT"),
+        (&["--kill", "all", "--path", "x"], "does not start with '/'"),
+    ] {
+        let args: Vec<&str> = args.to_vec();
+        let status_url = balancer.status_url().await;
+        let url = balancer.url("");
+        let mut all = vec![
+            "drill",
+            "--admin-url",
+            status_url.strip_suffix("/status").unwrap(),
+        ];
+        if !args.contains(&"--url") {
+            all.extend(["--url", &url]);
+        }
+        all.extend(args);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+            .args(&all)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{all:?}: {output:?}");
+        assert!(
+            stderr(&output).contains(said),
+            "{all:?}: {}",
+            stderr(&output)
+        );
+    }
+    let status = get(&balancer.status_url().await).await.body;
+    for replica in status["replicas"].as_array().unwrap() {
+        assert_eq!(replica["generation"], 1, "{replica}");
+    }
+}
+
+/// The demo server has /home and /heartbeat; what else it is asked for is not there.
+#[actix_web::test]
+async fn a_path_that_is_not_there_counts_as_failed_and_another_may_be_asked_for() {
+    let balancer = start(&["--replicas", "1"]).await;
+    let slow = ["--delay", "all", "--for", "100ms"];
+    let missing = [&slow[..], &["--path", "/nothing-here"]].concat();
+    let output = drill(&balancer, &missing).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout);
+    let said = "GET /nothing-here answers 404, which counts as failed: --path says what to ask for";
+    assert!(table.contains(said), "{table}");
+    assert!(!table.contains(" 0 failed"), "{table}");
+
+    let there = [&slow[..], &["--path", "/heartbeat", "--json"]].concat();
+    let results = json(&drill(&balancer, &there).await);
+    assert_eq!(results["failed"], 0, "{results}");
+    assert_eq!(results["advice"], Value::Null, "{results}");
+}
+
+#[actix_web::test]
+async fn servers_that_somebody_else_runs_are_not_harmed() {
+    let other = Ringmaster::ready(&["--replicas", "1"]).await;
+    let balancer = start(&["--upstream", other.address()]).await;
+    let output = drill(&balancer, &["--kill", "all"]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(
+        stderr(&output).contains("neither a process nor a container"),
+        "{output:?}"
+    );
+}
+
+/// A balancer with three containers.
+struct Afloat {
+    balancer: Ringmaster,
+    fleet: TestFleet,
+}
+
+impl Afloat {
+    /// None without an engine.
+    async fn start(args: &[&str]) -> Option<Self> {
+        if !crate::docker::engine_answers() {
+            return None;
+        }
+        let fleet = TestFleet::new();
+        let of_fleet = [
+            "--image",
+            &fleet.settings.image,
+            "--fleet",
+            &fleet.settings.fleet,
+        ];
+        let args = [&of_fleet, &["--memory", "128m"][..], args].concat();
+        let balancer = start(&args).await;
+        Some(Self { balancer, fleet })
+    }
+
+    fn container(&self, replica: &str) -> Value {
+        inspect(&self.fleet.container(replica))
+    }
+}
+
+#[actix_web::test]
+async fn containers_are_killed_in_turn_and_no_request_is_lost() {
+    let Some(afloat) = Afloat::start(&[]).await else {
+        return;
+    };
+    let results = json(&drill(&afloat.balancer, &["--kill", "all", "--json"]).await);
+    assert_eq!(results["failed"], 0, "{results}");
+    let drills = results["drills"].as_array().unwrap();
+    assert_eq!(drills.len(), 3);
+    for one in drills {
+        let evicted = one["evicted_ms"].as_f64().unwrap();
+        assert!(evicted < one["back_ms"].as_f64().unwrap(), "{one}");
+        assert_eq!(one["keys_moved"], 0, "{one}");
+        assert_eq!(one["generation_after"], 2, "{one}");
+    }
+}
+
+#[actix_web::test]
+async fn the_analysis_kills_containers_the_same_way() {
+    let Some(afloat) = Afloat::start(&[]).await else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let args = ["--only", "a3", "--out", out];
+    let mut analyze = command(&afloat.balancer, "analyze", &args).await;
+    let output = analyze.output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let results = std::fs::read(folder.path().join("results.json")).unwrap();
+    let results: Value = serde_json::from_slice(&results).unwrap();
+    let kills = results["a3"]["kills"].as_array().unwrap();
+    assert_eq!(kills.len(), 3);
+    for kill in kills {
+        assert_eq!(kill["method"], "the engine's kill");
+        assert_eq!(kill["failed"], 0, "{kill}");
+    }
+}
+
+#[actix_web::test]
+async fn a_paused_container_goes_on_as_it_is_and_a_slowed_one_is_not_replaced() {
+    let quick = [
+        "--heartbeat-interval",
+        "200ms",
+        "--heartbeat-timeout",
+        "200ms",
+    ];
+    let Some(afloat) = Afloat::start(&quick).await else {
+        return;
+    };
+    let id = |replica: &str| afloat.container(replica)["Id"].clone();
+    let before = [id("Server1"), id("Server2")];
+    let paused = ["--pause", "Server2", "--for", "2s", "--json"];
+    let results = json(&drill(&afloat.balancer, &paused).await);
+    let one = &results["drills"][0];
+    let evicted = one["evicted_ms"].as_f64().unwrap();
+    let back = one["back_ms"].as_f64().unwrap();
+    assert!(evicted < 2_000.0 && back >= 2_000.0, "{one}");
+    assert!(one["silent_ms"].as_f64().unwrap() > 1_900.0, "{one}");
+    let slowed = ["--delay", "Server1", "--for", "1s", "--json"];
+    let results = json(&drill(&afloat.balancer, &slowed).await);
+    let one = &results["drills"][0];
+    assert_eq!(one["generation_before"], one["generation_after"], "{one}");
+    assert_eq!([id("Server1"), id("Server2")], before);
+}
+
+#[actix_web::test]
+async fn a_container_that_is_paused_for_longer_than_the_mercy_has_a_successor_by_then() {
+    let impatient = [
+        "--heartbeat-interval",
+        "200ms",
+        "--heartbeat-timeout",
+        "200ms",
+        "--hang-timeout",
+        "100ms",
+    ];
+    let Some(afloat) = Afloat::start(&impatient).await else {
+        return;
+    };
+    let paused = ["--pause", "Server2", "--for", "6s", "--json"];
+    let results = json(&drill(&afloat.balancer, &paused).await);
+    let one = &results["drills"][0];
+    assert_eq!(one["generation_after"], 2, "{one}");
+}
+
+#[actix_web::test]
+async fn a_drill_that_is_interrupted_lets_a_paused_container_go_on() {
+    let Some(afloat) = Afloat::start(&["--hang-timeout", "10m"]).await else {
+        return;
+    };
+    let long = ["--pause", "Server3", "--for", "1m"];
+    let running = command(&afloat.balancer, "drill", &long).await.spawn();
+    let running = running.unwrap();
+    let paused = || afloat.container("Server3")["State"]["Paused"] == true;
+    eventually("it is paused", || async { paused() }).await;
+    signal(running.id().unwrap(), "INT");
+    let output = running.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        stderr(&output).contains("interrupted by SIGINT"),
+        "{output:?}"
+    );
+    assert!(!paused());
+}
+
+#[actix_web::test]
+async fn a_container_that_cannot_be_had_is_named_with_the_reason() {
+    let Some(afloat) = Afloat::start(&["--replicas", "1"]).await else {
+        return;
+    };
+    let engine = "unix:///nowhere/docker.sock";
+    let mut elsewhere = command(&afloat.balancer, "drill", &["--kill", "all"]).await;
+    let output = elsewhere.env("DOCKER_HOST", engine).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = format!("cannot harm Server1: cannot reach the Docker engine at {engine}");
+    assert!(stderr(&output).contains(&said), "{output:?}");
+
+    // A balancer whose word is not true here: its engine is another one.
+    let present = afloat.fleet.container("Server1");
+    let absent = afloat.fleet.container("Server9");
+    for (container, replica, said) in [
+        (&absent, "Server9", format!("has no container {absent}")),
+        (&present, "Server2", format!("container {present} of")),
+    ] {
+        let admin = liar(replica, container);
+        let url = afloat.balancer.url("");
+        let output = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+            .args(["drill", "--kill", "all", "--url", &url])
+            .args(["--admin-url", &admin])
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(stderr(&output).contains(&said), "{output:?}");
+    }
+    assert_eq!(afloat.balancer.count_in_log("is off the ring"), 0);
+}
+
+/// An admin address that tells of one replica in this container.
+fn liar(replica: &str, container: &str) -> String {
+    let status = json!({
+        "now_ms": 1.0,
+        "ring": {"strategy": "modulo", "slots": 512, "virtual_servers": null},
+        "max_connections": 1,
+        "counters": {"retried": 0},
+        "replicas": [{"name": replica, "state": "ready", "container": container}],
+    });
+    let server = HttpServer::new(move || {
+        let status = status.clone();
+        let answer = move || {
+            let status = status.clone();
+            async move { HttpResponse::Ok().json(status) }
+        };
+        App::new().default_service(web::to(answer))
+    });
+    let server = server.workers(1).bind("127.0.0.1:0").unwrap();
+    let address = server.addrs()[0];
+    actix_web::rt::spawn(server.run());
+    format!("http://{address}")
+}

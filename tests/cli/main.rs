@@ -1,0 +1,11 @@
+//! The program and its subcommands.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod analyze;
+#[path = "../support/docker/mod.rs"]
+mod docker;
+mod drill;
+mod program;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,68 @@
+//! A balancer that may open few files: clients wait for their turn, and none is lost.
+
+use futures::future::join_all;
+use tokio::net::TcpStream;
+
+use crate::support::{Ringmaster, client, eventually};
+
+/// Statuses of so many requests that a replica holds for a while each, sent all at once.
+async fn held_all_at_once(balancer: &Ringmaster, requests: usize) -> Vec<u16> {
+    let ask = |_| async {
+        // Without keep-alive, or a connection that is done would keep its place.
+        let request = client()
+            .get(balancer.url("/slow?ms=300"))
+            .insert_header(("Connection", "close"));
+        let answer = request.send().await;
+        answer.map_or(0, |response| response.status().as_u16())
+    };
+    join_all((0..requests).map(ask)).await
+}
+
+#[actix_web::test]
+async fn more_connections_than_the_files_allow_wait_and_none_is_lost() {
+    // (256 - 128 - 3 * 8) / 2 = 52 connections.
+    let balancer = Ringmaster::start_with_files(256, &["--workers", "2"]);
+    eventually("all replicas on the ring", || async {
+        balancer.count_in_log("is on the ring") >= 3
+    })
+    .await;
+    let statuses = held_all_at_once(&balancer, 200).await;
+    assert_eq!(statuses, [200; 200], "{}", balancer.log());
+}
+
+#[actix_web::test]
+async fn a_file_too_many_is_told_and_no_replica_is_blamed() {
+    // Far more connections than two files for each allow.
+    let balancer =
+        Ringmaster::start_with_files(128, &["--workers", "1", "--max-connections", "100"]);
+    eventually("all replicas on the ring", || async {
+        balancer.count_in_log("is on the ring") >= 3
+    })
+    .await;
+    let statuses = held_all_at_once(&balancer, 90).await;
+    let told = statuses.iter().filter(|status| **status == 503).count();
+    assert!(told > 0, "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| [200, 503].contains(status)),
+        "{statuses:?}"
+    );
+    assert_eq!(balancer.count_in_log("ejected"), 0, "{}", balancer.log());
+    // And it serves on.
+    assert_eq!(held_all_at_once(&balancer, 10).await, [200; 10]);
+}
+
+#[actix_web::test]
+async fn that_nothing_can_be_accepted_is_told_once_until_it_is_over() {
+    let balancer =
+        Ringmaster::start_with_files(128, &["--workers", "2", "--max-connections", "1000"]);
+    let told = || balancer.count_in_log("cannot accept connections: Too many open files");
+    let over = || balancer.count_in_log("accepting connections again");
+    for _ in 0..2 {
+        let connect = |_| TcpStream::connect(balancer.address());
+        let clients = join_all((0..150).map(connect)).await;
+        eventually("too many files", async || told() > over()).await;
+        drop(clients);
+        // Both threads fail, again and again: one line for each try would be far too many.
+        eventually("room again", async || told() == over()).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! A replica that says what a test wants it to, when it wants it to.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream as Blocking;
+use std::sync::{Arc, Condvar, Mutex};
+
+use crate::support::threads::serve_in_threads;
+use crate::support::wire::values;
+
+/// A replica that answers heartbeats by itself, and everything else with a story; where that fails, the connection ends.
+pub fn replica(
+    story: impl Fn(&str, &mut Blocking) -> io::Result<()> + Send + Clone + 'static,
+) -> u16 {
+    serve_in_threads(move |mut stream| {
+        while let Ok(request) = read_request(&mut stream) {
+            let told = match request.starts_with("GET /heartbeat ") {
+                true => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+                false => story(&request, &mut stream),
+            };
+            if told.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A head, and a body whose length it tells or whose last chunk comes.
+pub fn read_request(stream: &mut Blocking) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    let (mut length, mut ends): (Option<usize>, &[u8]) = (None, b"\r\n\r\n");
+    loop {
+        stream.read_exact(&mut byte)?;
+        bytes.push(byte[0]);
+        match length {
+            None if bytes.ends_with(ends) => {}
+            Some(length) if bytes.len() == length => break,
+            _ => continue,
+        }
+        let head = String::from_utf8_lossy(&bytes).into_owned();
+        if ends == b"0\r\n\r\n" {
+            break;
+        } else if head.contains("transfer-encoding: chunked") {
+            ends = b"0\r\n\r\n";
+        } else {
+            let body: usize = values(&head, "content-length")
+                .first()
+                .map_or(0, |length| length.parse().unwrap());
+            if body == 0 {
+                break;
+            }
+            length = Some(bytes.len() + body);
+        }
+    }
+    Ok(String::from_utf8(bytes).unwrap())
+}
+
+pub fn path_of(request: &str) -> &str {
+    request.split(' ').nth(1).unwrap()
+}
+
+/// A replica's connection ends here.
+pub fn the_end() -> io::Result<()> {
+    Err(io::ErrorKind::ConnectionAborted.into())
+}
+
+/// What somebody waits for until it is opened, once for each who passes.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<usize>, Condvar)>);
+
+impl Gate {
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() += 1;
+        self.0.1.notify_one();
+    }
+
+    pub fn pass(&self) {
+        let closed = |passes: &mut usize| *passes == 0;
+        let mut passes = self
+            .0
+            .1
+            .wait_while(self.0.0.lock().unwrap(), closed)
+            .unwrap();
+        *passes -= 1;
+    }
+}

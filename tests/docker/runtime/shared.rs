@@ -1,0 +1,249 @@
+//! One of several: names and networks that others hold, balancers that share a fleet.
+
+use super::*;
+
+#[test]
+fn a_restarted_balancer_finds_its_replicas() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let first = fleet.runtime();
+        first.prepare().await.unwrap();
+        let heavy = LaunchOrder {
+            weight: Weight::new(5).unwrap(),
+            ordinal: 2,
+            ..order("A", 4)
+        };
+        let address = first.launch(heavy.clone()).await.unwrap().endpoint;
+        first.launch(order("B", 1)).await.unwrap();
+        cli(&["kill", &fleet.container("B")]);
+        drop(first);
+
+        let second = fleet.runtime();
+        let found = second.prepare().await.unwrap();
+        let found: Vec<_> = found.into_iter().map(|f| (f.order, f.endpoint)).collect();
+        assert_eq!(found, [(order("B", 1), None), (heavy, Some(address))]);
+
+        // Adopted like its own: its death is news, and its network goes in the end.
+        let mut events = second.events();
+        cli(&["kill", &fleet.container("A")]);
+        let Death { id: dead, .. } = next(&mut events).await;
+        assert_eq!(dead, id("A", 4));
+        second.close().await;
+        assert_eq!(fleet.containers(), [""; 0]);
+        assert!(!fleet.network_exists());
+    });
+}
+
+#[test]
+fn a_name_held_by_somebody_else_is_respected() {
+    on_engine(|| async {
+        let (fleet, other) = (TestFleet::running(&["sleep", "60"]), TestFleet::new());
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let name = fleet.container("S1");
+        let label = format!("io.ringmaster.fleet={}", other.settings.fleet);
+        let image = crate::docker::test_image();
+        cli(&[
+            "run", "-d", "--name", &name, "--label", &label, image, "sleep", "60",
+        ]);
+        let refused = runtime.launch(order("S1", 1)).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "the container name {name} is taken by a container that is not of fleet {}",
+                fleet.settings.fleet
+            )
+        );
+        assert_eq!(inspect(&name)["State"]["Running"], true);
+    });
+}
+
+#[test]
+fn of_two_balancers_that_start_a_replica_one_does_and_both_have_it() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let balancers = [fleet.runtime(), fleet.runtime()];
+        for balancer in &balancers {
+            balancer.prepare().await.unwrap();
+        }
+        // They need not agree on the generation.
+        let [one, other] = &balancers;
+        let (one, other) = futures::join!(one.launch(order("S1", 2)), other.launch(order("S1", 5)));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!(one, other);
+        assert_eq!(fleet.containers(), [fleet.container("S1")]);
+        assert!(get(one.endpoint, "/home").contains("Server: S1"));
+
+        // It is everybody's, so anybody's death of it is everybody's news.
+        let [mut first, mut second] = balancers.each_ref().map(|b| b.events());
+        cli(&["kill", &fleet.container("S1")]);
+        let (first, second) = futures::join!(next(&mut first), next(&mut second));
+        assert_eq!((&first.id, &second.id), (&one.id, &one.id));
+    });
+}
+
+#[test]
+fn what_a_balancer_has_given_up_makes_way_for_its_successor() {
+    on_engine(|| async {
+        let fleet = TestFleet::running(&["sleep", "60"]);
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        runtime.launch(order("S1", 1)).await.unwrap();
+        let before = inspect(&fleet.container("S1"))["Id"].clone();
+        // A stop that comes to nothing.
+        drop(runtime.stop(id("S1", 1), GRACE));
+        runtime.launch(order("S1", 2)).await.unwrap();
+        assert_ne!(inspect(&fleet.container("S1"))["Id"], before);
+        assert_eq!(fleet.containers(), [fleet.container("S1")]);
+    });
+}
+
+#[test]
+fn a_name_that_a_balancer_took_and_never_used_is_free_after_a_while() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let label = |name: &str, value: &str| format!("io.ringmaster.{name}={value}");
+        cli(&[
+            "create",
+            "--name",
+            &fleet.container("S1"),
+            "--label",
+            &label("fleet", &fleet.settings.fleet),
+            "--label",
+            &label("replica", "S1"),
+            "--label",
+            &label("generation", "1"),
+            crate::docker::test_image(),
+        ]);
+        let running = runtime.launch(order("S1", 2)).await.unwrap();
+        assert_eq!(running.id, id("S1", 2));
+        assert_eq!(fleet.containers(), [fleet.container("S1")]);
+    });
+}
+
+#[test]
+fn a_replica_that_one_balancer_removes_is_known_to_the_other_to_be_removed() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let (one, other) = (fleet.runtime(), fleet.runtime());
+        one.prepare().await.unwrap();
+        other.prepare().await.unwrap();
+        let mut heard = other.events();
+        let started = one.launch(order("S1", 1)).await.unwrap();
+        // It may be told more than once that it is there.
+        let mut next_but = async |known: &RuntimeEvent| {
+            let news = async {
+                loop {
+                    let news = heard.next().await.unwrap();
+                    if news != *known {
+                        return news;
+                    }
+                }
+            };
+            let next = tokio::time::timeout(Duration::from_secs(15), news).await;
+            next.expect("news comes")
+        };
+        let appeared = RuntimeEvent::Discovered {
+            order: order("S1", 1),
+            endpoint: started.endpoint,
+        };
+        assert_eq!(next_but(&RuntimeEvent::Recovered).await, appeared);
+        one.announce_removal(id("S1", 1)).await;
+        one.stop(id("S1", 1), GRACE).await.unwrap();
+        // And no word of its end.
+        let disowned = RuntimeEvent::RemovedElsewhere { id: id("S1", 1) };
+        assert_eq!(next_but(&appeared).await, disowned);
+        one.launch(order("S2", 1)).await.unwrap();
+        let after = next_but(&disowned).await;
+        assert!(
+            matches!(after, RuntimeEvent::Discovered { .. }),
+            "{after:?}"
+        );
+    });
+}
+
+#[test]
+fn labels_alone_make_nobody_a_replica() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let stranger = format!("{}-by-hand", fleet.settings.fleet);
+        let label = |name: &str, value: &str| format!("io.ringmaster.{name}={value}");
+        cli(&[
+            "run",
+            "--detach",
+            "--name",
+            &stranger,
+            "--label",
+            &label("fleet", &fleet.settings.fleet),
+            "--label",
+            &label("replica", "S1"),
+            "--label",
+            &label("generation", "99"),
+            crate::docker::test_image(),
+            "sleep",
+            "60",
+        ]);
+        let runtime = fleet.runtime();
+        assert_eq!(runtime.prepare().await.unwrap(), []);
+        let started = runtime.launch(order("S1", 1)).await.unwrap();
+        assert_eq!(started.id, id("S1", 1));
+        runtime.stop(id("S1", 1), GRACE).await.unwrap();
+        runtime.close().await;
+        assert_eq!(inspect(&stranger)["State"]["Running"], true);
+    });
+}
+
+#[test]
+fn a_network_of_somebody_else_stays() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        cli(&["network", "create", "--internal", &fleet.settings.network]);
+        let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
+        let address: SocketAddr = runtime.launch(order("S1", 1)).await.unwrap().endpoint;
+        assert!(get(address, "/home").contains("Server: S1"));
+        runtime.stop(id("S1", 1), GRACE).await.unwrap();
+        runtime.close().await;
+        assert!(fleet.network_exists());
+    });
+}
+
+/// Old engines (20.10) let several have one name, and nothing can start in any of them then.
+#[test]
+fn balancers_that_begin_at_once_make_one_network() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let begin = cli(&["info", "--format", "{{.SystemTime}}"]);
+        let balancers: Vec<_> = (0..4).map(|_| fleet.runtime()).collect();
+        let begun = balancers.iter().map(DockerRuntime::prepare);
+        for found in futures::future::join_all(begun).await {
+            assert_eq!(found.unwrap(), []);
+        }
+        let end = cli(&["info", "--format", "{{.SystemTime}}"]);
+        let network = format!("network={}", fleet.settings.network);
+        let made = cli(&[
+            "events",
+            "--since",
+            &begin,
+            "--until",
+            &end,
+            "--filter",
+            &network,
+            "--filter",
+            "event=create",
+            "--format",
+            "{{.Actor.Attributes.name}}",
+        ]);
+        assert_eq!(made, fleet.settings.network);
+        // None of them is in doubt whose it is.
+        let replica = balancers[3].launch(order("A", 1)).await.unwrap();
+        assert!(get(replica.endpoint, "/home").contains("Server: A"));
+        balancers[3].stop(id("A", 1), GRACE).await.unwrap();
+        for balancer in balancers {
+            balancer.close().await;
+        }
+        assert!(!fleet.network_exists());
+    });
+}

@@ -1,0 +1,10 @@
+//! Replicas that die, hang or fail their health checks, and how they come back.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod health_checks;
+mod hostile_health_checks;
+mod respawn;
+mod slow_start;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,662 @@
+//! What dies comes back, and clients do not notice: real children, real signals.
+
+use awc::http::Method;
+use awc::http::StatusCode;
+use serde_json::json;
+
+use crate::support::{Load, Ringmaster, ask, eventually, get, is_alive, signal};
+
+#[actix_web::test]
+async fn a_killed_replica_comes_back_under_its_name_and_no_request_fails() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let load = Load::start(&balancer.url("/home"), 8);
+    for name in ["Server1", "Server2", "Server3"] {
+        load.go_on_for(50).await;
+        let pid = balancer.child(name);
+        signal(pid, "KILL");
+        eventually("back on the ring", || async {
+            balancer
+                .log()
+                .contains(&format!("{name} (generation 2) is on the ring"))
+        })
+        .await;
+        assert_ne!(balancer.child(name), pid);
+        load.go_on_for(50).await;
+    }
+    let result = load.stop().await;
+    assert_eq!(result.failures, Vec::<String>::new());
+    assert_eq!(balancer.replicas().await, ["Server1", "Server2", "Server3"]);
+}
+
+#[actix_web::test]
+async fn keys_stay_where_they_are_when_another_replica_dies_and_come_home_when_it_is_back() {
+    let balancer = Ringmaster::ready(&["--key", "query:user"]).await;
+    let served_by = || async {
+        let mut all = Vec::new();
+        for user in 0..60 {
+            let reply = get(&balancer.url(&format!("/home?user=u{user}"))).await;
+            all.push(reply.message().to_owned());
+        }
+        all
+    };
+    let before = served_by().await;
+    // Stays dead for a while: nothing but a stopped process can be started again.
+    signal(balancer.child("Server2"), "KILL");
+    eventually("back on the ring", || async {
+        balancer
+            .log()
+            .contains("Server2 (generation 2) is on the ring")
+    })
+    .await;
+    assert_eq!(served_by().await, before);
+}
+
+#[actix_web::test]
+async fn a_hung_replica_is_evicted_and_replaced() {
+    let balancer = Ringmaster::ready(&[
+        "--heartbeat-interval",
+        "100ms",
+        "--heartbeat-timeout",
+        "200ms",
+        "--hang-timeout",
+        "300ms",
+    ])
+    .await;
+    let pid = balancer.child("Server3");
+    signal(pid, "STOP");
+    eventually("a successor", || async {
+        balancer
+            .log()
+            .contains("Server3 (generation 2) is on the ring")
+    })
+    .await;
+    assert!(
+        balancer
+            .log()
+            .contains("Server3 (generation 1) is off the ring: no answer")
+    );
+    assert!(!is_alive(pid));
+}
+
+#[actix_web::test]
+async fn what_is_stuck_on_a_hung_replica_is_asked_of_another_unless_it_must_not_be() {
+    let args = [
+        "--hang-timeout",
+        "10m",
+        "--response-timeout",
+        "6s",
+        "--key",
+        "query:n",
+    ];
+    let balancer = Ringmaster::ready(&args).await;
+    signal(balancer.child("Server2"), "STOP");
+    let stuck: Vec<_> = (0..12)
+        .map(|number| {
+            let (method, path) = match number % 2 {
+                0 => (Method::GET, "home"),
+                _ => (Method::POST, "echo"),
+            };
+            let url = balancer.url(&format!("/{path}?n={number}"));
+            actix_web::rt::spawn(
+                async move { (method.clone(), ask(method, &url, None).await.status) },
+            )
+        })
+        .collect();
+    let mut late = 0;
+    for request in stuck {
+        match request.await.unwrap() {
+            (_, StatusCode::OK) => {}
+            (Method::POST, StatusCode::GATEWAY_TIMEOUT) => late += 1,
+            (method, status) => panic!("{method}: {status}; {}", balancer.log()),
+        }
+    }
+    assert!(late > 0, "no key was Server2's");
+}
+
+#[actix_web::test]
+async fn a_hung_replica_that_comes_back_is_the_same_and_finishes_what_it_holds() {
+    let balancer = Ringmaster::ready(&["--replicas", "1", "--hang-timeout", "10m"]).await;
+    let pid = balancer.child("Server1");
+    let url = balancer.url("/slow?ms=300");
+    let idle = crate::support::sockets_of(balancer.pid());
+    let slow = actix_web::rt::spawn(async move { get(&url).await.status });
+    eventually("the request is in flight", || async {
+        crate::support::sockets_of(balancer.pid()) >= idle + 2
+    })
+    .await;
+    signal(pid, "STOP");
+    eventually("off the ring", || async {
+        balancer.count_in_log("Server1 (generation 1) is off the ring: no answer") == 1
+    })
+    .await;
+    signal(pid, "CONT");
+    eventually("back on the ring", || async {
+        balancer.count_in_log("Server1 (generation 1) is on the ring") == 2
+    })
+    .await;
+    assert_eq!(slow.await.unwrap(), StatusCode::OK);
+    assert_eq!(get(&balancer.url("/home")).await.status, StatusCode::OK);
+    assert_eq!(balancer.child("Server1"), pid);
+    assert_eq!(balancer.count_in_log("starting Server1"), 1);
+}
+
+#[actix_web::test]
+async fn every_death_leaves_a_record() {
+    let command = format!(
+        "sh -c 'echo hello from $SERVER_ID; echo on port {{port}} >&2; exec {} replica --listen 127.0.0.1:{{port}}'",
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let args = [
+        "--admin",
+        "127.0.0.1:0",
+        "--command",
+        &command,
+        "--hang-timeout",
+        "100ms",
+    ];
+    let balancer = Ringmaster::ready(&args).await;
+    eventually("the start-up text", || async {
+        balancer.text().contains("stop ")
+    })
+    .await;
+    let url = admin_url(&balancer, "/deaths");
+    let url = url.as_str();
+    // There may be others: whoever lost the race for a port.
+    let death_by = |first_sign: &'static str| async move {
+        let all = get(url).await.body;
+        let all = all["deaths"].as_array().unwrap();
+        all.iter().find(|d| d["first_sign"] == first_sign).cloned()
+    };
+    assert_eq!(death_by("killed by signal 9").await, None);
+
+    signal(balancer.child("Server1"), "KILL");
+    eventually("told", || async {
+        let log = balancer.log();
+        let mut told = log
+            .lines()
+            .filter(|line| line.contains("post-mortem: Server1"));
+        told.any(|line| line.contains("died: killed by signal 9; requests in flight: 0; last line"))
+    })
+    .await;
+    let death = death_by("killed by signal 9").await.unwrap();
+    assert_eq!(death["replica"], "Server1");
+    assert_eq!(death["cause"], "killed by signal 9");
+    assert_eq!(death["signal"], 9);
+    assert_eq!(death["exit_code"], json!(null));
+    assert_eq!(death["out_of_memory"], false);
+    assert_eq!(death["in_flight"], 0);
+    assert_eq!(death["log"][0], "hello from Server1");
+    assert!(death["log"][1].as_str().unwrap().starts_with("on port "));
+    let beats = death["heartbeats"].as_array().unwrap();
+    assert!(beats.last().unwrap()["missed"].is_null(), "{death}");
+    assert!(death["at"].as_str().unwrap().ends_with('Z'), "{death}");
+
+    signal(balancer.child("Server2"), "STOP");
+    eventually("told", || async {
+        let log = balancer.log();
+        let mut told = log
+            .lines()
+            .filter(|line| line.contains("post-mortem: Server2"));
+        told.any(|line| line.contains("died: no answer to heartbeats"))
+    })
+    .await;
+    let death = death_by("no answer to heartbeats").await.unwrap();
+    assert_eq!(death["replica"], "Server2");
+    // Nobody's signal but ours.
+    assert_eq!(death["signal"], json!(null));
+    let beats = death["heartbeats"].as_array().unwrap();
+    let missed = beats.iter().rev().take_while(|b| !b["missed"].is_null());
+    assert!(missed.count() >= 3, "{death}");
+    assert_eq!(death["log"][0], "hello from Server2");
+}
+
+/// A replica that closes its listener when it is asked for /die, and is killed a moment later:
+/// as long as that takes, a busy kernel takes to report a process that has ended.
+const DIES_SLOWLY: &str = r#"
+import http.server, os, sys, threading, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        if self.path == "/die":
+            self.close_connection = True
+            threading.Thread(target=die).start()
+    def log_message(self, *args):
+        pass
+def die():
+    server.socket.close()
+    time.sleep(0.4)
+    os.kill(os.getpid(), 9)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+server.serve_forever()
+"#;
+
+#[actix_web::test]
+async fn death_that_a_request_noticed_first_names_its_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("dies.py");
+    std::fs::write(&script, DIES_SLOWLY).unwrap();
+    let command = format!("python3 {} {{port}}", script.display());
+    let args = ["--admin", "127.0.0.1:0", "--replicas", "1"];
+    let args = [&args[..], &["--command", &command]].concat();
+    let balancer = Ringmaster::ready(&args).await;
+    let url = admin_url(&balancer, "/deaths");
+    assert_eq!(get(&balancer.url("/die")).await.status, StatusCode::OK);
+    // It is asked again and again, until it refuses.
+    eventually("a request finds it out", || async {
+        let asked = get(&balancer.url("/home")).await;
+        assert_eq!(asked.status, StatusCode::OK, "{}", balancer.log());
+        balancer.count_in_log("Server1 (generation 1) is off the ring") == 1
+    })
+    .await;
+    eventually("its record is complete", || async {
+        balancer.count_in_log("post-mortem: Server1 (generation 1)") == 1
+    })
+    .await;
+    let death = get(&url).await.body["deaths"][0].clone();
+    assert_eq!(death["first_sign"], "refuses connections", "{death}");
+    assert_eq!(death["cause"], "killed by signal 9", "{death}");
+    assert_eq!(death["signal"], 9, "{death}");
+}
+
+#[actix_web::test]
+async fn post_mortem_names_the_requests_that_the_replica_had() {
+    let args = ["--admin", "127.0.0.1:0", "--replicas", "2"];
+    let balancer = Ringmaster::ready(&[&args[..], &["--key", "header:x-user"]].concat()).await;
+    let url = admin_url(&balancer, "/deaths");
+    let status = admin_url(&balancer, "/status");
+    let ask = |method: Method, path: &str| {
+        let url = balancer.url(path);
+        actix_web::rt::spawn(async move {
+            let request = crate::support::client().request(method, url);
+            let request = request.insert_header(("x-user", "ada"));
+            let request = request.insert_header(("x-request-id", "4711"));
+            request.send().await.unwrap()
+        })
+    };
+    let mut home = ask(Method::GET, "/home").await.unwrap();
+    let home: serde_json::Value = home.json().await.unwrap();
+    let number = home["message"].as_str().unwrap().rsplit(' ').next();
+    let pid = balancer.child(&format!("Server{}", number.unwrap()));
+    signal(pid, "STOP");
+    let get_one = ask(Method::GET, "/home?secret=1");
+    let post_one = ask(Method::POST, "/echo");
+    eventually("both are in flight", || async {
+        let status = get(&status).await.body;
+        let replicas = status["replicas"].as_array().unwrap();
+        let in_flight = replicas
+            .iter()
+            .map(|r| r["in_flight"].as_u64().unwrap_or(0));
+        in_flight.sum::<u64>() == 2
+    })
+    .await;
+    signal(pid, "KILL");
+    assert_eq!(get_one.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(post_one.await.unwrap().status(), StatusCode::BAD_GATEWAY);
+    eventually("the death is told", || async {
+        balancer.count_in_log("post-mortem: ") == 1
+    })
+    .await;
+    let death = get(&url).await.body["deaths"][0].clone();
+    assert_eq!(death["in_flight"], 2, "{death}");
+    let requests = death["requests"].as_array().unwrap();
+    let mut told: Vec<_> = requests
+        .iter()
+        .map(|request| {
+            assert!(request["elapsed_ms"].as_u64().is_some(), "{request}");
+            ["method", "path", "id", "outcome"].map(|key| request[key].as_str().unwrap())
+        })
+        .collect();
+    told.sort_unstable();
+    let expected = [
+        ["GET", "/home", "4711", "handed on"],
+        ["POST", "/echo", "4711", "failed"],
+    ];
+    assert_eq!(told, expected, "{death}");
+    assert_eq!(balancer.count_in_log(" (id 4711) among them"), 1);
+}
+
+#[actix_web::test]
+async fn when_all_are_dead_requests_wait_and_are_served_by_the_first_that_is_back() {
+    let balancer = Ringmaster::ready(&[]).await;
+    for (_, pid) in balancer.children() {
+        signal(pid, "KILL");
+    }
+    let requests = (0..20).map(|_| {
+        let url = balancer.url("/home");
+        async move { get(&url).await.status }
+    });
+    for status in futures::future::join_all(requests).await {
+        assert_eq!(status, StatusCode::OK);
+    }
+    let begins = "0 of 3 replicas are ready: requests wait, then get 503";
+    eventually("both ends are told", || async {
+        balancer.count_in_log("of 3 replicas are ready again after ") == 1
+    })
+    .await;
+    assert_eq!(balancer.count_in_log(begins), 1, "{}", balancer.log());
+}
+
+#[actix_web::test]
+async fn without_a_replica_a_request_waits_within_bounds_and_is_told_to_retry() {
+    let balancer = Ringmaster::ready(&[
+        "--replicas",
+        "1",
+        "--wait-timeout",
+        "100ms",
+        "--max-waiting",
+        "2",
+    ])
+    .await;
+    balancer.rm(json!({"n": 1})).await.names();
+    let one = crate::support::client()
+        .get(balancer.url("/home"))
+        .send()
+        .await;
+    let mut one = one.unwrap();
+    assert_eq!(one.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(one.headers().get("retry-after").unwrap(), "1");
+    let body: serde_json::Value = one.json().await.unwrap();
+    assert_eq!(
+        body,
+        json!({"message": "<Error> no replica is ready", "status": "failure"})
+    );
+    let many = (0..10).map(|_| {
+        let url = balancer.url("/home");
+        async move { get(&url).await.message().to_owned() }
+    });
+    let many = futures::future::join_all(many).await;
+    let refused = many.iter().filter(|m| m.contains("too many requests wait"));
+    assert_eq!(refused.count(), 8, "{many:?}");
+    // The places are free again.
+    assert_eq!(
+        get(&balancer.url("/home")).await.message(),
+        "<Error> no replica is ready"
+    );
+}
+
+#[actix_web::test]
+async fn a_replica_that_keeps_dying_is_started_less_and_less_often() {
+    let balancer = Ringmaster::start(&["--command", "sh -c 'exit 1'", "--replicas", "1"]);
+    eventually("a third start", || async {
+        balancer.count_in_log("starting Server1") >= 3
+    })
+    .await;
+    assert!(
+        balancer
+            .log()
+            .contains("died 2 times in a row, next start in")
+    );
+    assert_eq!(balancer.replicas().await, ["Server1"]);
+}
+
+#[actix_web::test]
+async fn a_replica_in_a_crash_loop_is_degraded_and_another_serves_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken");
+    // Server1 dies as soon as there is a file to say so.
+    let command = format!(
+        "sh -c 'if [ $SERVER_ID = Server1 -a -e {} ]; then exit 7; fi; exec {} replica --listen 127.0.0.1:{{port}}'",
+        broken.display(),
+        env!("CARGO_BIN_EXE_ringmaster")
+    );
+    let args = ["--admin", "127.0.0.1:0", "--command", &command];
+    let balancer = Ringmaster::ready(&args).await;
+    std::fs::write(&broken, "").unwrap();
+    signal(balancer.child("Server1"), "KILL");
+    eventually("degraded", || async {
+        balancer.count_in_log("Server1: is degraded, it died 5 times") == 1
+    })
+    .await;
+    eventually("the start-up text", || async {
+        balancer.text().contains("stop ")
+    })
+    .await;
+    let status = admin_url(&balancer, "/status");
+    let status = get(&status).await.body;
+    let of = |name: &str| {
+        let mut replicas = status["replicas"].as_array().unwrap().iter();
+        replicas.find(|r| r["name"] == name).unwrap().clone()
+    };
+    assert_eq!(of("Server1")["degraded"], true, "{status}");
+    assert_eq!(of("Server1")["state"], "waiting", "{status}");
+    assert_eq!(of("Server2")["degraded"], false, "{status}");
+    for _ in 0..30 {
+        assert_eq!(get(&balancer.url("/home")).await.status, StatusCode::OK);
+    }
+}
+
+/// An address on the admin listener.
+fn admin_url(balancer: &Ringmaster, path: &str) -> String {
+    let text = balancer.text();
+    let mut lines = text.lines().map(str::trim);
+    let status = lines.find_map(|line| line.strip_prefix("admin curl "));
+    status.unwrap().replace("/status", path)
+}
+
+#[actix_web::test]
+async fn no_child_outlives_a_killed_balancer() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let children = balancer.children();
+    assert_eq!(children.len(), 3);
+    signal(balancer.pid(), "KILL");
+    eventually("the children are gone", || async {
+        children.iter().all(|(_, pid)| !is_alive(*pid))
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn sigterm_finishes_what_is_in_flight_stops_the_replicas_and_exits_with_0() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let children = balancer.children();
+    let url = balancer.url("/slow?ms=700");
+    let idle = crate::support::sockets_of(balancer.pid());
+    let slow = actix_web::rt::spawn(async move { get(&url).await.status });
+    eventually("the request is in flight", || async {
+        // One socket to the client, one to the replica.
+        crate::support::sockets_of(balancer.pid()) >= idle + 2
+    })
+    .await;
+    let (status, log) = balancer.terminate().await;
+    assert_eq!(slow.await.unwrap(), StatusCode::OK, "{log}");
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(children.iter().all(|(_, pid)| !is_alive(*pid)), "{log}");
+}
+
+#[actix_web::test]
+async fn removal_under_full_load_loses_nothing() {
+    let balancer = Ringmaster::ready(&["--replicas", "4"]).await;
+    let load = Load::start(&balancer.url("/home"), 8);
+    for _ in 0..3 {
+        load.go_on_for(50).await;
+        balancer.rm(json!({"n": 1})).await.names();
+        balancer.add(json!({"n": 1})).await.names();
+    }
+    let result = load.stop().await;
+    assert_eq!(result.failures, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn a_command_is_told_its_port_and_name_and_gets_the_environment_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("app.py");
+    std::fs::write(&app, PYTHON_APP).unwrap();
+    let command = format!("python3 {} --port {{port}}", app.display());
+    let balancer = Ringmaster::ready(&[
+        "--command",
+        &command,
+        "--heartbeat-path",
+        "/healthz",
+        "--replicas",
+        "2",
+        "--env",
+        "COLOUR=blue",
+    ])
+    .await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        seen.insert(get(&balancer.url("/who")).await.body.to_string());
+    }
+    let seen: Vec<_> = seen.into_iter().collect();
+    assert_eq!(
+        seen,
+        [
+            r#"{"colour":"blue","name":"Server1","same_port":true}"#,
+            r#"{"colour":"blue","name":"Server2","same_port":true}"#,
+        ]
+    );
+}
+
+/// A stranger's server: the standard library's, HTTP/1.0, a heartbeat of its own.
+const PYTHON_APP: &str = r#"
+import http.server, json, os, sys
+port = int(sys.argv[sys.argv.index("--port") + 1])
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = {"/healthz": b"ok", "/who": json.dumps({
+            "name": os.environ["SERVER_ID"],
+            "colour": os.environ["COLOUR"],
+            "same_port": os.environ["PORT"] == str(port)}).encode()}
+        body = known.get(self.path, b"")
+        self.send_response(200 if self.path in known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"#;
+
+#[actix_web::test]
+async fn a_balancer_that_nobody_asks_any_more_closes_what_it_had_open() {
+    let balancer = Ringmaster::ready(&[]).await;
+    let idle = crate::support::sockets_of(balancer.pid());
+    let load = Load::start(&balancer.url("/home"), 16);
+    load.go_on_for(100).await;
+    assert!(crate::support::sockets_of(balancer.pid()) >= idle + 16);
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
+    eventually("its sockets are closed", || async {
+        // A heartbeat may be on its way.
+        crate::support::sockets_of(balancer.pid()) <= idle + 3
+    })
+    .await;
+}
+
+/// Name and weight of each replica that is ready.
+async fn ready_weights(balancer: &Ringmaster) -> Vec<(String, u64)> {
+    let body = get(&balancer.status_url().await).await.body;
+    let replicas = body["replicas"].as_array().unwrap().iter();
+    let ready = replicas.filter(|replica| replica["state"] == "ready");
+    ready
+        .map(|replica| {
+            let name = replica["name"].as_str().unwrap().to_owned();
+            (name, replica["weight"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+#[actix_web::test]
+async fn with_a_state_file_what_was_changed_on_request_outlives_the_balancer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.json");
+    let state = path.to_str().unwrap();
+    let usual = ["--admin", "127.0.0.1:0", "--state", state];
+    let first = Ringmaster::ready(&usual).await;
+    let heavy = json!({"n": 1, "hostnames": ["heavy"], "weights": {"heavy": 3}});
+    first.add(heavy).await.names();
+    let gone = json!({"n": 1, "hostnames": ["Server2"]});
+    first.rm(gone).await.names();
+    let ring = first.status_url().await.replace("/status", "/ring");
+    let patch = json!({"balance_factor": 1.5, "weights": {"Server1": 2}});
+    let patched = ask(Method::PATCH, &ring, Some(patch)).await;
+    assert_eq!(patched.status, StatusCode::OK, "{:?}", patched.body);
+    signal(first.pid(), "KILL");
+    drop(first);
+
+    let expected = [("Server1", 2), ("Server3", 1), ("heavy", 3)];
+    let expected = expected.map(|(name, weight)| (name.to_owned(), weight));
+    let second = Ringmaster::ready(&usual).await;
+    assert_eq!(ready_weights(&second).await, expected);
+    let status = get(&second.status_url().await).await.body;
+    assert_eq!(status["ring"]["balance_factor"], 1.5);
+    assert_eq!(status["fleet"]["record"], state);
+    assert!(!second.log().contains("WARN"), "{}", second.log());
+    // No second balancer may use it meanwhile.
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+        .args(["--listen", "127.0.0.1:0", "--state", state])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is in use by another balancer"), "{said}");
+    let (status, log) = second.terminate().await;
+    assert!(status.success(), "{log}");
+
+    // Nor is a stop on purpose the end of it; and other flags change what they are about.
+    let other = [&usual[..], &["--env", "COLOUR=blue"]].concat();
+    let third = Ringmaster::ready(&other).await;
+    assert_eq!(ready_weights(&third).await, expected);
+    assert_eq!(
+        third.count_in_log("env: COLOUR is new"),
+        1,
+        "{}",
+        third.log()
+    );
+    drop(third);
+
+    // What cannot be changes nothing.
+    let before = std::fs::read_to_string(&path).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+        .args(["--listen", "127.0.0.1:0", "--state", state])
+        .args(["--replicas", "200", "--slots", "101"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot build the ring"), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+
+    // A broken file stops the start, and stays as it is.
+    std::fs::write(&path, "{\"format\":1,").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+        .args(["--listen", "127.0.0.1:0", "--state", state])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let error = format!("error: state file {state} is no fleet record: ");
+    assert!(said.contains(&error), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"format\":1,");
+}
+
+#[actix_web::test]
+async fn a_change_that_cannot_be_recorded_is_told_and_recorded_once_that_is_possible() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.json");
+    let state = path.to_str().unwrap();
+    let args = [
+        "--replicas",
+        "1",
+        "--admin",
+        "127.0.0.1:0",
+        "--state",
+        state,
+    ];
+    let balancer = Ringmaster::ready(&args).await;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let added = balancer.add(json!({"n": 1, "hostnames": ["extra"]})).await;
+    assert_eq!(added.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let begin = "<Error> done, but it would not outlive a restart of the balancer: ";
+    assert!(added.message().starts_with(begin), "{}", added.message());
+    assert_eq!(balancer.replicas().await, ["Server1", "extra"]);
+    let status = balancer.status_url().await;
+    let last_error = async || get(&status).await.body["fleet"]["last_error"].clone();
+    assert!(last_error().await.is_string());
+    std::fs::remove_dir(&path).unwrap();
+    eventually("it is written", || async { last_error().await.is_null() }).await;
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(written.contains("\"extra\""), "{written}");
+    assert_eq!(balancer.count_in_log("cannot write the fleet record"), 1);
+}
