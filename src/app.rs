@@ -25,7 +25,7 @@ use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
-    self, AdminGuard, ClientLimit, ClientTimes, ControlLinks, Departure, HttpSettings, Links,
+    self, AdminGuard, AdminHandles, ClientLimit, ClientTimes, Departure, HttpSettings, Links,
     Server, ServerSettings, TunnelLimit, Via, Worker,
 };
 use crate::log_report::LogReport;
@@ -420,11 +420,11 @@ async fn serve_admin(
         tally,
         ..
     } = shared;
-    let body_pause = settings.times.request.body;
+    let body_timeout = settings.times.request.body;
     let server_settings = server_settings(settings, NonZeroUsize::MIN);
     // Its clients see the balancer to its end.
     let server = http::serve(server_settings, listener, Arc::default(), move || {
-        http::control_site(ControlLinks {
+        http::admin_site(AdminHandles {
             guard: guard.clone(),
             list: supervisor.clone().recipient(),
             change: supervisor.clone().recipient(),
@@ -436,7 +436,7 @@ async fn serve_admin(
             tally: Arc::clone(&tally),
             max_connections,
             max_in_flight,
-            body_pause,
+            body_timeout,
         })
     });
     server.await.map_err(AppError::Server)

@@ -8,9 +8,10 @@
 //! (`tests/layers.rs` holds the direction):
 //!
 //! ```text
-//! ring  <-  fleet  <-  runtime  <-  config  <-  h1  <-  upstream  <-  actors  <-  http  <-  app
+//! api  <-  ring  <-  fleet  <-  runtime  <-  config  <-  h1  <-  upstream  <-  actors  <-  http  <-  app
 //! ```
 //!
+//! * [`api`] is the JSON of the HTTP API, as types: for the server and for those that ask it.
 //! * [`ring`] and [`fleet`] decide. They are pure: no actix, no async, no clock,
 //!   no I/O, no log.
 //! * [`runtime`] carries out: instances are started and stopped as child processes,
@@ -27,6 +28,7 @@
 
 pub mod actors;
 pub mod analysis;
+pub mod api;
 pub mod app;
 pub mod banner;
 pub mod cli;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use crate::actors::ring_state::SUPPRESSED_EJECTIONS;
+use crate::api::RequestCounts;
 use crate::http::{BROKEN_RESPONSES, ENDED_TUNNELS, FAILED_REQUESTS};
 use crate::human::{duration, thousands};
 use crate::repeats::{Condition, ConditionReport, LineLimit, REPORT_INTERVAL};
-use crate::upstream::{Counts, Tally};
+use crate::upstream::Tally;
 
 /// How often the counts are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -75,9 +76,9 @@ impl LogReport {
     }
 
     fn each_condition(&self, report: impl Fn(&mut Condition, u64) -> Option<ConditionReport>) {
-        let Counts {
+        let RequestCounts {
             overloaded,
-            unserved,
+            unavailable,
             ..
         } = self.tally.counts();
         let [overload, outage] = &mut *self.conditions.borrow_mut();
@@ -90,7 +91,7 @@ impl LogReport {
             ),
             (
                 outage,
-                unserved,
+                unavailable,
                 "outage",
                 "got 503 because no replica is ready",
             ),

@@ -5,93 +5,53 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
-
 use super::ring_state::Evicted;
+use crate::api::{Death, Heartbeat, InterruptedRequest};
 use crate::fleet::{Exit, InstanceId, REFUSES_CONNECTIONS, death_hint};
 use crate::ring::ReplicaName;
 use crate::runtime::{ExitReport, with_output};
-use crate::upstream::{InterruptedRequest, InterruptedRequests};
+use crate::upstream::InterruptedRequests;
 
-/// So many deaths are remembered.
+/// How many deaths are kept.
 const MAX_DEATHS: usize = 100;
 
-/// One heartbeat of an instance, as it came out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ProbeResult {
-    /// When it was asked (RFC 3339).
-    pub at: String,
-    /// How long the answer, or the wait for it, took.
-    pub took_ms: f64,
-    /// Why it was missed, if it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missed: Option<String>,
-}
-
 /// The record of one death.
-#[derive(Debug, Clone, Serialize)]
-pub struct Death {
-    /// Which replica.
-    pub replica: String,
-    /// Which of its instances.
-    pub generation: u64,
-    /// When it was noticed (RFC 3339).
-    pub at: String,
-    /// By what it was noticed.
-    pub first_sign: String,
-    /// What it was, as far as is known by now: how the instance ended if it did so by
-    /// itself, else the first sign.
-    pub cause: String,
-    /// The exit code, if it ended by itself.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it, if it was not ours.
-    pub signal: Option<i32>,
-    /// The kernel's out-of-memory killer did it.
-    pub out_of_memory: bool,
-    /// Requests in flight when it was taken off the ring; none if it was not on it.
-    pub in_flight: Option<u32>,
-    /// Requests that it had when they broke off: 20 at most, the first first.
-    pub requests: Vec<InterruptedRequest>,
-    /// Its last heartbeats, the oldest first.
-    pub heartbeats: Vec<ProbeResult>,
-    /// The last lines that it printed, the oldest first.
-    pub log: Vec<String>,
-    /// What can be done about it, if that is known.
-    pub hint: Option<&'static str>,
-    #[serde(skip)]
+#[derive(Debug, Clone)]
+struct Record {
+    death: Death,
     id: InstanceId,
-    /// Where they are told of.
-    #[serde(skip)]
+    /// The requests that broke off, as they become known.
     interrupted: Arc<InterruptedRequests>,
-    #[serde(skip)]
+    /// Whether the log has it.
     reported: bool,
 }
 
-impl fmt::Display for Death {
+impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} died: {}", self.id, self.cause)?;
-        if self.cause != self.first_sign {
-            write!(f, "; first sign: {}", self.first_sign)?;
+        let death = &self.death;
+        write!(f, "{} died: {}", self.id, death.cause)?;
+        if death.cause != death.detected_by {
+            write!(f, "; detected by: {}", death.detected_by)?;
         }
-        if let Some(in_flight) = self.in_flight {
+        if let Some(in_flight) = death.in_flight {
             write!(f, "; requests in flight: {in_flight}")?;
         }
-        if let Some(first) = self.requests.first() {
+        if let Some(first) = death.requests.first() {
             let InterruptedRequest {
                 method, path, id, ..
             } = first;
             write!(f, ", {method} {path} (id {id}) among them")?;
         }
-        let missed = self.heartbeats.iter().rev();
-        let missed = missed.take_while(|beat| beat.missed.is_some()).count();
-        if missed > 0 {
-            write!(f, "; heartbeats missed last: {missed}")?;
+        let failed = death.heartbeats.iter().rev();
+        let failed = failed.take_while(|beat| beat.error.is_some()).count();
+        if failed > 0 {
+            write!(f, "; heartbeats failed last: {failed}")?;
         }
-        match self.log.last() {
+        match death.log.last() {
             Some(line) => write!(f, "; last line: {line:?}")?,
             None => f.write_str("; it printed nothing")?,
         }
-        match self.hint {
+        match &death.hint {
             Some(hint) => write!(f, "; {hint}"),
             None => Ok(()),
         }
@@ -101,7 +61,7 @@ impl fmt::Display for Death {
 /// The last deaths, the oldest first.
 #[derive(Debug, Default)]
 pub struct DeathLog {
-    deaths: VecDeque<Death>,
+    records: VecDeque<Record>,
     /// What those that hang held when they were taken off the ring.
     held: HashMap<InstanceId, Evicted>,
     /// Instances run in containers with `--replica-security restricted`.
@@ -122,30 +82,32 @@ impl DeathLog {
     pub fn record(
         &mut self,
         id: &InstanceId,
-        first_sign: &str,
+        detected_by: &str,
         exit: Option<Exit>,
         at: SystemTime,
     ) {
-        if self.deaths.len() == MAX_DEATHS {
-            self.deaths.pop_front();
+        if self.records.len() == MAX_DEATHS {
+            self.records.pop_front();
         }
         let held = self.held.remove(id);
-        self.deaths.push_back(Death {
-            replica: id.replica.to_string(),
-            generation: id.generation,
-            at: humantime::format_rfc3339_millis(at).to_string(),
-            first_sign: first_sign.to_owned(),
-            cause: first_sign.to_owned(),
-            exit_code: None,
-            signal: None,
-            out_of_memory: false,
-            in_flight: held.as_ref().map(|held| held.in_flight),
-            requests: Vec::new(),
-            interrupted: held.unwrap_or_default().interrupted,
-            heartbeats: Vec::new(),
-            log: Vec::new(),
-            hint: None,
+        self.records.push_back(Record {
+            death: Death {
+                replica: id.replica.to_string(),
+                generation: id.generation,
+                at: at.into(),
+                detected_by: detected_by.to_owned(),
+                cause: detected_by.to_owned(),
+                exit_code: None,
+                signal: None,
+                out_of_memory: false,
+                in_flight: held.as_ref().map(|held| held.in_flight),
+                requests: Vec::new(),
+                heartbeats: Vec::new(),
+                log: Vec::new(),
+                hint: None,
+            },
             id: id.clone(),
+            interrupted: held.unwrap_or_default().interrupted,
             reported: false,
         });
         if let Some(exit) = exit {
@@ -153,29 +115,29 @@ impl DeathLog {
         }
     }
 
-    /// What requests an instance had when it was taken off the ring.
+    /// What requests an instance had when it was evicted.
     pub fn set_requests(&mut self, id: &InstanceId, held: Evicted) {
         match self.find(id) {
-            Some(death) => {
-                death.in_flight = Some(held.in_flight);
-                death.interrupted = held.interrupted;
+            Some(record) => {
+                record.death.in_flight = Some(held.in_flight);
+                record.interrupted = held.interrupted;
             }
             None => drop(self.held.insert(id.clone(), held)),
         }
     }
 
-    /// An instance that was off the ring is back, or gone for good.
+    /// An instance that was evicted is ready again, or gone for good.
     pub fn forget_in_flight(&mut self, id: &InstanceId) {
         self.held.remove(id);
     }
 
-    /// How an instance ended. The report may come long after the first sign.
+    /// How an instance ended. The report may come long after its death was detected.
     pub fn set_exit(&mut self, id: &InstanceId, exit: &Exit) {
-        let Some(death) = self.find(id) else {
+        let Some(Record { death, .. }) = self.find(id) else {
             return;
         };
         let unknown = death.exit_code.is_none() && death.signal.is_none();
-        // The engine tells of a lack of memory apart from the end.
+        // The engine reports a lack of memory apart from the end.
         if unknown || (exit.out_of_memory && !death.out_of_memory) {
             death.exit_code = exit.code.or(death.exit_code);
             death.signal = exit.signal.or(death.signal);
@@ -187,22 +149,22 @@ impl DeathLog {
 
     fn set_hint(&mut self, id: &InstanceId) {
         let restricted = self.restricted;
-        if let Some(death) = self.find(id) {
+        if let Some(Record { death, .. }) = self.find(id) {
             let exit = Exit {
                 code: death.exit_code,
                 signal: death.signal,
                 out_of_memory: death.out_of_memory,
             };
-            death.hint = death_hint(&exit, &death.log, restricted);
+            death.hint = death_hint(&exit, &death.log, restricted).map(str::to_owned);
         }
     }
 
     /// Whether an instance's own end is likely to be reported yet: it refuses connections.
     pub fn awaits_exit(&self, id: &InstanceId) -> bool {
-        let mut deaths = self.deaths.iter().rev();
-        let death = deaths.find(|death| death.id == *id);
-        death.is_some_and(|death| {
-            death.first_sign == REFUSES_CONNECTIONS
+        let mut records = self.records.iter().rev();
+        let record = records.find(|record| record.id == *id);
+        record.is_some_and(|Record { death, .. }| {
+            death.detected_by == REFUSES_CONNECTIONS
                 && death.exit_code.is_none()
                 && death.signal.is_none()
         })
@@ -213,58 +175,59 @@ impl DeathLog {
         if let Some(exit) = &words.exit {
             self.set_exit(id, exit);
         }
-        if let Some(death) = self.find(id)
+        if let Some(record) = self.find(id)
             && !words.lines.is_empty()
         {
-            death.log = words.lines;
+            record.death.log = words.lines;
         }
         self.set_hint(id);
     }
 
-    /// How its last heartbeats came out.
-    pub fn set_probes(&mut self, id: &InstanceId, beats: Vec<ProbeResult>) {
-        if let Some(death) = self.find(id) {
-            death.heartbeats = beats;
+    /// The results of its last heartbeats.
+    pub fn set_probes(&mut self, id: &InstanceId, beats: Vec<Heartbeat>) {
+        if let Some(record) = self.find(id) {
+            record.death.heartbeats = beats;
         }
     }
 
-    /// Whether this is the record of somebody that nobody has been told of.
+    /// Whether an instance has died and the log does not have it yet.
     pub fn is_unreported(&self, id: &InstanceId) -> bool {
-        self.deaths.iter().any(|d| d.id == *id && !d.reported)
+        (self.records.iter()).any(|record| record.id == *id && !record.reported)
     }
 
     /// The record, for the log, once.
     pub fn report(&mut self, id: &InstanceId) -> Option<String> {
-        let death = self.find(id)?;
-        let told = std::mem::replace(&mut death.reported, true);
-        death.requests = death.interrupted.list();
-        (!told).then(|| death.to_string())
+        let record = self.find(id)?;
+        let reported = std::mem::replace(&mut record.reported, true);
+        record.death.requests = record.interrupted.list();
+        (!reported).then(|| record.to_string())
     }
 
-    /// All that are remembered.
+    /// All that are kept.
     pub fn deaths(&self) -> Vec<Death> {
-        let now = |death: &Death| Death {
-            // Some break off long after the death: those that nothing could tell of it.
-            requests: death.interrupted.list(),
-            ..death.clone()
+        let now = |record: &Record| Death {
+            // Some break off long after the death, if nothing could report it to them.
+            requests: record.interrupted.list(),
+            ..record.death.clone()
         };
-        self.deaths.iter().map(now).collect()
+        self.records.iter().map(now).collect()
     }
 
     /// Why a replica could not be started, together with what its last instance printed and
-    /// what can be done about it. `reason` is the first sign of that instance's death; any
-    /// other reason has nothing to do with it and stays as it is.
+    /// what can be done about it. `reason` is what showed that instance's death; any other
+    /// reason has nothing to do with it and stays as it is.
     pub fn explain_start_failure(&self, replica: &ReplicaName, reason: &str) -> String {
-        let mut deaths = self.deaths.iter().rev();
-        let death = deaths.find(|death| death.id.replica == *replica);
-        let Some(death) = death.filter(|death| death.first_sign == reason) else {
-            return reason.to_owned();
-        };
-        with_output(reason, &death.log, death.hint)
+        let mut records = self.records.iter().rev();
+        let record = records.find(|record| record.id.replica == *replica);
+        match record.filter(|record| record.death.detected_by == reason) {
+            Some(Record { death, .. }) => with_output(reason, &death.log, death.hint.as_deref()),
+            None => reason.to_owned(),
+        }
     }
 
-    fn find(&mut self, id: &InstanceId) -> Option<&mut Death> {
-        self.deaths.iter_mut().rev().find(|death| death.id == *id)
+    fn find(&mut self, id: &InstanceId) -> Option<&mut Record> {
+        let mut records = self.records.iter_mut().rev();
+        records.find(|record| record.id == *id)
     }
 }
 
@@ -294,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_is_the_first_sign_and_the_report_names_the_cause() {
+    fn refused_connection_detects_a_death_and_the_report_names_the_cause() {
         let mut death_log = DeathLog::default();
         death_log.record(&id(1), "refuses connections", None, SystemTime::UNIX_EPOCH);
         death_log.set_requests(&id(1), held(3));
@@ -313,7 +276,7 @@ mod tests {
         death_log.set_exit(&id(2), &killed());
         assert_eq!(
             death_log.report(&id(1)).unwrap(),
-            "Server1 (generation 1) died: killed by signal 9; first sign: refuses connections; \
+            "Server1 (generation 1) died: killed by signal 9; detected by: refuses connections; \
              requests in flight: 3; last line: \"oh no\""
         );
         assert_eq!(death_log.report(&id(1)), None);
@@ -328,7 +291,7 @@ mod tests {
             (death.cause.as_str(), death.signal),
             ("out of memory", Some(9))
         );
-        assert_eq!(death.at, "1970-01-01T00:00:00.000Z");
+        assert_eq!(death.at, SystemTime::UNIX_EPOCH.into());
     }
 
     #[test]
@@ -352,15 +315,15 @@ mod tests {
             code: Some(0),
             ..Exit::default()
         };
-        let first_sign = ended.to_string();
-        death_log.record(&id(1), &first_sign, Some(ended), SystemTime::UNIX_EPOCH);
+        let reported = ended.to_string();
+        death_log.record(&id(1), &reported, Some(ended), SystemTime::UNIX_EPOCH);
         assert!(!death_log.awaits_exit(&id(1)));
         let lines = ["one", "two", "three", "", "bye"]
             .map(str::to_owned)
             .to_vec();
         death_log.set_exit_report(&id(1), ExitReport { exit: None, lines });
         let replica = id(1).replica;
-        let told = death_log.explain_start_failure(&replica, &first_sign);
+        let told = death_log.explain_start_failure(&replica, &reported);
         assert!(
             told.starts_with(
                 "exited with code 0; it printed: \"two\", \"three\", \"bye\"; a replica has to stay"
@@ -368,14 +331,11 @@ mod tests {
             "{told}"
         );
         assert!(
-            death_log.deaths()[0]
+            death_log.records[0]
                 .to_string()
                 .contains("a replica has to stay")
         );
-        for (replica, reason) in [
-            ("Server1", "no such image"),
-            ("Server2", first_sign.as_str()),
-        ] {
+        for (replica, reason) in [("Server1", "no such image"), ("Server2", reported.as_str())] {
             let replica = replica.parse().unwrap();
             assert_eq!(death_log.explain_start_failure(&replica, reason), reason);
         }

@@ -16,8 +16,8 @@ use awc::http::{Method, Uri};
 use futures::StreamExt;
 use log::{debug, info};
 
-use super::death_log::ProbeResult;
 use super::lifeline::Lifeline;
+use crate::api::Heartbeat;
 use crate::fleet::{
     Expectation, HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome,
     ProbeSchedule,
@@ -42,7 +42,7 @@ pub struct UnwatchInstance(pub InstanceId);
 /// How have the last heartbeats of an instance come out? The oldest first; none of one
 /// that is not watched.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Vec<ProbeResult>")]
+#[rtype(result = "Vec<Heartbeat>")]
 pub struct GetProbes(pub InstanceId);
 
 /// So much of an answer's body is looked at.
@@ -52,7 +52,7 @@ const MAX_BODY: usize = 64 * 1024;
 const MAX_PROBES: usize = 10;
 
 /// The last heartbeats of one instance.
-type Probes = Rc<RefCell<VecDeque<ProbeResult>>>;
+type Probes = Rc<RefCell<VecDeque<Heartbeat>>>;
 
 /// An instance is ready, unready or silent. Sent when that changes, not at each beat.
 #[derive(Debug, Clone, Message)]
@@ -228,15 +228,15 @@ impl HeartbeatProber {
     }
 }
 
-fn remember(probes: &Probes, at: SystemTime, took: Duration, missed: Option<&String>) {
+fn remember(probes: &Probes, at: SystemTime, took: Duration, error: Option<&String>) {
     let mut probes = probes.borrow_mut();
     if probes.len() == MAX_PROBES {
         probes.pop_front();
     }
-    probes.push_back(ProbeResult {
-        at: humantime::format_rfc3339_millis(at).to_string(),
-        took_ms: took.as_micros() as f64 / 1_000.0,
-        missed: missed.cloned(),
+    probes.push_back(Heartbeat {
+        at: at.into(),
+        latency_ms: took.as_micros() as f64 / 1_000.0,
+        error: error.cloned(),
     });
 }
 

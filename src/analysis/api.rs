@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use awc::error::SendRequestError;
 use awc::{Client, ClientResponse, Connector};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use super::error::AnalysisError;
+use crate::api::{AddReplicas, Envelope, RemoveReplicas, ReplicaList};
 
 /// An idle connection is closed before the balancer does it (after five seconds): a request
 /// sent into that moment would count as the balancer's failure.
@@ -35,16 +34,6 @@ pub struct Api {
     url: String,
 }
 
-#[derive(Deserialize)]
-struct Envelope {
-    message: Roster,
-}
-
-#[derive(Deserialize)]
-struct Roster {
-    replicas: Vec<String>,
-}
-
 impl Api {
     /// At `http://HOST:PORT`.
     pub fn new(client: Client, url: &str) -> Self {
@@ -63,7 +52,7 @@ impl Api {
     pub async fn replicas(&self) -> Result<Vec<String>, AnalysisError> {
         let url = self.url("/rep");
         let answer = self.client.get(&url).send().await;
-        let envelope: Envelope = read(&format!("GET {url}"), answer).await?;
+        let envelope: Envelope<ReplicaList> = read(&format!("GET {url}"), answer).await?;
         Ok(envelope.message.replicas)
     }
 
@@ -75,25 +64,27 @@ impl Api {
         weights: &BTreeMap<String, u32>,
     ) -> Result<(), AnalysisError> {
         let url = self.url("/add");
-        let weights: BTreeMap<_, _> = weights
-            .iter()
-            .filter(|(name, weight)| names.contains(name) && **weight != 1)
-            .collect();
-        let mut body = json!({"n": names.len(), "hostnames": names});
-        if !weights.is_empty() {
-            body["weights"] = json!(weights);
-        }
+        let mut weights = weights.clone();
+        weights.retain(|name, weight| names.contains(name) && *weight != 1);
+        let body = AddReplicas {
+            n: names.len(),
+            hostnames: names.to_owned(),
+            weights,
+        };
         let answer = self.client.post(&url).send_json(&body).await;
-        read::<Envelope>(&format!("POST {url}"), answer).await?;
+        read::<Envelope<ReplicaList>>(&format!("POST {url}"), answer).await?;
         Ok(())
     }
 
     /// Removes replicas of these names; they are gone when this returns.
     pub async fn remove(&self, names: &[String]) -> Result<(), AnalysisError> {
         let url = self.url("/rm");
-        let body = json!({"n": names.len(), "hostnames": names});
+        let body = RemoveReplicas {
+            n: names.len(),
+            hostnames: names.to_owned(),
+        };
         let answer = self.client.delete(&url).send_json(&body).await;
-        read::<Envelope>(&format!("DELETE {url}"), answer).await?;
+        read::<Envelope<ReplicaList>>(&format!("DELETE {url}"), answer).await?;
         Ok(())
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::admin::RingStatus;
 use super::api;
 use super::error::AnalysisError;
 use super::load::{self, Names};
@@ -12,6 +11,7 @@ use super::results::{Distribution, StrategyRun};
 use super::stats::{Latency, Spread};
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, Options};
+use crate::api::RingStatus;
 use crate::ring::{Key, Member, RingSpec, SlotTable, Strategy, Weight};
 
 /// The N of A-1.

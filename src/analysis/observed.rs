@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::admin::{Admin, Status};
+use super::admin::Admin;
 use super::error::AnalysisError;
 use super::load::{Answer, Names, SteadyLoad};
 use super::stats::milliseconds;
+use crate::api::{ReplicaEvent, ReplicaEventKind, ReplicaState, Status, Timestamp};
 
 /// Until the replica is back, from the end of the harm.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,18 +61,19 @@ impl Observed {
     }
 
     /// Reads out of the balancer's history what became of a harm at `at`, on its clock.
-    fn note(&mut self, status: &Status, at: f64) {
+    fn note(&mut self, status: &Status, at: Timestamp) {
+        let after = |event: &&ReplicaEvent| event.at.millis_since(at);
         let mut events = status
             .events
             .iter()
             // The two clocks agree to a fraction of a millisecond.
-            .filter(|event| event.replica == self.replica && event.at_ms > at - 1.0);
-        if let Some(evicted) = events.find(|event| event.event == "evicted") {
-            self.evicted_ms = Some(round(evicted.at_ms - at));
+            .filter(|event| event.replica == self.replica && after(event) > -1.0);
+        if let Some(evicted) = events.find(|event| event.event == ReplicaEventKind::Evicted) {
+            self.evicted_ms = Some(round(after(&evicted)));
             self.reason.clone_from(&evicted.reason);
         }
-        if let Some(admitted) = events.find(|event| event.event == "admitted") {
-            self.back_ms = Some(round(admitted.at_ms - at));
+        if let Some(ready) = events.find(|event| event.event == ReplicaEventKind::Ready) {
+            self.back_ms = Some(round(after(&ready)));
         }
     }
 }
@@ -86,8 +88,8 @@ pub(crate) struct Watch<'a> {
     admin: Option<&'a Admin>,
     load: &'a SteadyLoad,
     epoch: Instant,
-    /// What to add to the balancer's clock, and what it had retried.
-    before: Option<(f64, u64)>,
+    /// The balancer's clock at `epoch`, and what it had retried.
+    before: Option<(Timestamp, u64)>,
 }
 
 impl<'a> Watch<'a> {
@@ -100,7 +102,7 @@ impl<'a> Watch<'a> {
         let before = match admin {
             Some(admin) => {
                 let retried = admin.status().await?.counters.retried;
-                Some((admin.clock_offset_ms(epoch).await?, retried))
+                Some((admin.clock_at(epoch).await?, retried))
             }
             None => None,
         };
@@ -127,9 +129,9 @@ impl<'a> Watch<'a> {
         while over.elapsed() < PATIENCE {
             tokio::time::sleep(LOOK_EVERY).await;
             let back = match (self.admin, self.before) {
-                (Some(admin), Some((offset, retried))) => {
+                (Some(admin), Some((clock, retried))) => {
                     let status = admin.status().await?;
-                    observed.note(&status, milliseconds(observed.at - self.epoch) - offset);
+                    observed.note(&status, clock + (observed.at - self.epoch));
                     observed.retried = Some(status.counters.retried - retried);
                     is_back(observed, &status, harm)
                 }
@@ -152,7 +154,8 @@ fn is_back(observed: &Observed, status: &Status, harm: Harm) -> bool {
         return observed.back_ms.is_some();
     };
     let mut replicas = status.replicas.iter();
-    let ready = replicas.any(|one| one.name == observed.replica && one.state == "ready");
+    let ready =
+        replicas.any(|one| one.name == observed.replica && one.state == ReplicaState::Ready);
     ready
         && observed.landed.elapsed() >= time + AFTERMATH
         && (observed.evicted_ms.is_none() || observed.back_ms.is_some())

@@ -54,7 +54,7 @@ pub struct Setting {
     /// The balancer, in words.
     pub balancer: String,
     /// Its strategy, slots and virtual servers at the start; unknown without its admin address.
-    pub ring: Option<super::admin::RingStatus>,
+    pub ring: Option<crate::api::RingStatus>,
     /// Requests in each measurement of.
     pub requests: usize,
     /// What they asked for.

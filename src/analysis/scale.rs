@@ -156,7 +156,11 @@ impl Watch {
         loop {
             match target.status().await {
                 Ok(Some(status)) => {
-                    let sum = status.replicas.iter().map(|one| one.in_flight).sum();
+                    let sum = status
+                        .replicas
+                        .iter()
+                        .map(|one| u64::from(one.in_flight))
+                        .sum();
                     self.in_flight = self.in_flight.max(Some(sum));
                 }
                 Ok(None) => {}

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::admin::{Admin, RingStatus, Status};
+use super::admin::Admin;
 use super::api::{self, Api};
 use super::error::AnalysisError;
 use super::harm::{Fault, Victim, kill_process};
 use super::options::{KillCommand, RunningTarget, TargetOptions};
 use super::own::OwnBalancer;
+use crate::api::{ReplicaState, RingStatus, Status};
 
 /// A call may wait for requests to drain (30 s by default) and for a container to start.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -223,7 +224,10 @@ impl Target {
         let begun = Instant::now();
         while begun.elapsed() < READY_TIMEOUT {
             let replicas = admin.status().await?.replicas;
-            if replicas.iter().all(|replica| replica.state == "ready") {
+            if replicas
+                .iter()
+                .all(|replica| replica.state == ReplicaState::Ready)
+            {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;

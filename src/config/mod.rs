@@ -47,6 +47,6 @@ pub(crate) use layers::{Given, Layer, Layers, Origin, Raw, meant};
 pub(crate) use options::CONFIG;
 pub(crate) use report::report;
 pub(crate) use text::path as request_path;
-pub(crate) use units::{duration, is_none, whole};
+pub(crate) use units::{duration, whole};
 pub(crate) use validate::{ring_spec, settings};
 pub(crate) use {environment::read as read_environment, file::read as read_file};

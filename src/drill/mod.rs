@@ -19,12 +19,13 @@ pub use crate::analysis::harm::Fault;
 pub use report::Outcome;
 
 use crate::analysis::AnalysisError;
-use crate::analysis::admin::{Admin, ReplicaStatus, Status};
+use crate::analysis::admin::Admin;
 use crate::analysis::api;
 use crate::analysis::harm::Victim;
 use crate::analysis::load::SteadyLoad;
 use crate::analysis::observed::{Observed, Watch};
 use crate::analysis::progress::Progress;
+use crate::api::{ReplicaStatus, Status};
 use keys::Sample;
 use report::Drilled;
 

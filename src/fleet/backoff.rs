@@ -59,7 +59,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// history can be replayed to the letter.
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
-    deaths_in_a_row: u32,
+    consecutive_deaths: u32,
     /// When it died since it was last forgiven; as many as make it degraded.
     recent_deaths: VecDeque<Time>,
     degraded: bool,
@@ -88,8 +88,8 @@ impl Backoff {
             .front()
             .filter(|_| self.recent_deaths.len() == most);
         self.degraded |= oldest.is_some_and(|at| now.saturating_sub(*at) <= limit.window);
-        let deaths = self.deaths_in_a_row;
-        self.deaths_in_a_row = deaths.saturating_add(1);
+        let deaths = self.consecutive_deaths;
+        self.consecutive_deaths = deaths.saturating_add(1);
         let pause = match deaths {
             _ if self.degraded => MAX_PAUSE,
             0 => return Duration::ZERO,
@@ -101,14 +101,14 @@ impl Backoff {
 
     /// The replica has been healthy for a minute. Whether it was degraded.
     pub fn reset(&mut self) -> bool {
-        self.deaths_in_a_row = 0;
+        self.consecutive_deaths = 0;
         self.recent_deaths.clear();
         std::mem::take(&mut self.degraded)
     }
 
     /// Whether there is anything to forgive.
     pub fn has_record(&self) -> bool {
-        self.deaths_in_a_row > 0 || self.degraded
+        self.consecutive_deaths > 0 || self.degraded
     }
 
     /// Whether it dies so often that it is only started once a minute.
@@ -117,8 +117,8 @@ impl Backoff {
     }
 
     /// How often in a row the replica died without having been healthy in between.
-    pub fn deaths_in_a_row(&self) -> u32 {
-        self.deaths_in_a_row
+    pub fn consecutive_deaths(&self) -> u32 {
+        self.consecutive_deaths
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
         assert!(backoff.is_degraded() && backoff.has_record());
         assert!(backoff.reset());
         assert!(!backoff.is_degraded() && !backoff.has_record());
-        assert_eq!(backoff.deaths_in_a_row(), 0);
+        assert_eq!(backoff.consecutive_deaths(), 0);
         let wait = backoff.after_death("Server1", BACKOFF_RESET_AFTER, second * 120, LIMIT);
         assert_eq!(wait, Duration::ZERO);
     }

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use super::backoff::{BACKOFF_RESET_AFTER, Backoff};
 use super::instance::{Exit, InstanceId, LaunchOrder};
+use crate::api::ReplicaState;
 use crate::ring::{Member, ReplicaName, Weight};
 
 /// A point in time: how long the balancer has been running. `fleet` has no clock.
@@ -100,10 +101,10 @@ pub struct ReplicaStatus {
     pub id: InstanceId,
     /// Its weight.
     pub weight: Weight,
-    /// `starting`, `ready`, `unready`, `hung`, `restarting`, `waiting`, `draining` or `stopping`.
-    pub state: &'static str,
+    /// Where it is in its life.
+    pub state: ReplicaState,
     /// How often in a row it has died without having been healthy in between.
-    pub deaths_in_a_row: u32,
+    pub consecutive_deaths: u32,
     /// Whether it dies so often that it is only started once a minute.
     pub degraded: bool,
     /// Why it could not be started when that was tried last, or is not ready.
@@ -215,17 +216,17 @@ impl Replica {
         }
     }
 
-    /// The phase in a word.
-    pub fn state(&self) -> &'static str {
+    /// The phase, for people.
+    pub fn state(&self) -> ReplicaState {
         match self.phase {
-            Phase::Draining => "draining",
-            _ if self.leaving => "stopping",
-            Phase::Launching { .. } | Phase::Probing { .. } => "starting",
-            Phase::Ready { .. } => "ready",
-            Phase::Unready { .. } => "unready",
-            Phase::Hung { .. } => "hung",
-            Phase::Stopping { .. } => "restarting",
-            Phase::BackingOff { .. } => "waiting",
+            Phase::Draining => ReplicaState::Draining,
+            _ if self.leaving => ReplicaState::Stopping,
+            Phase::Launching { .. } | Phase::Probing { .. } => ReplicaState::Starting,
+            Phase::Ready { .. } => ReplicaState::Ready,
+            Phase::Unready { .. } => ReplicaState::Unready,
+            Phase::Hung { .. } => ReplicaState::Hung,
+            Phase::Stopping { .. } => ReplicaState::Restarting,
+            Phase::BackingOff { .. } => ReplicaState::BackingOff,
         }
     }
 

@@ -148,7 +148,7 @@ impl Fleet {
             id: r.id(),
             weight: r.weight,
             state: r.state(),
-            deaths_in_a_row: r.backoff.deaths_in_a_row(),
+            consecutive_deaths: r.backoff.consecutive_deaths(),
             degraded: r.backoff.is_degraded(),
             last_error: r.last_error.clone(),
         };
@@ -196,9 +196,9 @@ impl Fleet {
     }
 
     /// How often in a row a replica has died without having been healthy in between.
-    pub fn deaths_in_a_row(&self, name: &ReplicaName) -> u32 {
+    pub fn consecutive_deaths(&self, name: &ReplicaName) -> u32 {
         let replica = self.replicas.iter().find(|r| r.name == *name);
-        replica.map_or(0, |r| r.backoff.deaths_in_a_row())
+        replica.map_or(0, |r| r.backoff.consecutive_deaths())
     }
 
     /// Asks for a change of membership. Exactly one [`Step::Reply`] with this change_id

@@ -120,7 +120,10 @@ impl Fleet {
         }
         let deaths = match degraded {
             true => format!("is degraded, it died {limit}"),
-            false => format!("died {} times in a row", replica.backoff.deaths_in_a_row()),
+            false => format!(
+                "died {} times in a row",
+                replica.backoff.consecutive_deaths()
+            ),
         };
         steps.push(Step::Warn {
             replica: replica.name.clone(),

@@ -1,134 +1,15 @@
-//! From an error to what a client is told: the one file that maps errors to status codes.
+//! Why a request was not served by a replica, as a status code and a message. (What the API
+//! refuses is in [`api::error`](super::api).)
 
 use std::fmt;
 
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
-use serde::Serialize;
+use actix_web::http::header::RETRY_AFTER;
 
-use super::admin_guard::Refusal;
-use crate::actors::ring_state::ReconfigureError;
-use crate::fleet::ChangeError;
+use crate::api::Envelope;
 use crate::upstream::Failure;
-
-/// The body of every answer that Ringmaster gives itself.
-#[derive(Debug, Serialize)]
-pub struct Envelope<M> {
-    /// What there is to say.
-    pub message: M,
-    /// `successful` or `failure`.
-    pub status: &'static str,
-}
-
-impl<M> Envelope<M> {
-    /// Good news.
-    pub fn successful(message: M) -> Self {
-        Self {
-            message,
-            status: "successful",
-        }
-    }
-
-    /// Bad news.
-    pub fn failure(message: M) -> Self {
-        Self {
-            message,
-            status: "failure",
-        }
-    }
-}
-
-/// Why an admin call was refused.
-#[derive(Debug)]
-pub enum AdminError {
-    /// The path is right, the method is not; what is allowed.
-    WrongMethod(&'static str),
-    /// The client may not ask for it.
-    Refused(Refusal),
-    /// The body is not declared as JSON.
-    NotJson,
-    /// The body is larger than so many bytes.
-    TooLarge(usize),
-    /// The body does not say what it should.
-    BadBody(String),
-    /// The body paused for too long.
-    Stalled,
-    /// The body did not arrive.
-    BrokenBody(String),
-    /// Nothing is at this path; what there is.
-    UnknownPath(&'static str),
-    /// The change was refused or failed.
-    Change(ChangeError),
-    /// The ring cannot be changed like this.
-    Reshape(ReconfigureError),
-    /// The balancer is ending.
-    Unavailable,
-}
-
-impl fmt::Display for AdminError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The original write-up's own words begin with this mark.
-        f.write_str("<Error> ")?;
-        match self {
-            Self::WrongMethod(allowed) => write!(f, "wrong method: allowed is {allowed}"),
-            Self::Refused(refusal) => write!(f, "{refusal}"),
-            Self::NotJson => f.write_str("Content-Type must be application/json"),
-            Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
-            Self::Stalled => f.write_str("the body did not come in time"),
-            Self::BadBody(reason) | Self::BrokenBody(reason) => f.write_str(reason),
-            Self::UnknownPath(known) => write!(f, "nothing is here: there are {known}"),
-            Self::Change(error) => write!(f, "{error}"),
-            Self::Reshape(error) => write!(f, "{error}"),
-            Self::Unavailable => f.write_str("the balancer is stopping"),
-        }
-    }
-}
-
-impl ResponseError for AdminError {
-    fn status_code(&self) -> StatusCode {
-        match self {
-            Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Refused(_) => StatusCode::FORBIDDEN,
-            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
-            Self::BadBody(_) | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UnknownPath(_) | Self::Reshape(ReconfigureError::Unknown(_)) => {
-                StatusCode::NOT_FOUND
-            }
-            Self::Reshape(ReconfigureError::DoesNotFit(_)) => StatusCode::BAD_REQUEST,
-            Self::Change(error) => match error {
-                ChangeError::TooManyNamesToAdd
-                | ChangeError::TooManyNamesToRemove
-                | ChangeError::CountOutOfRange { .. }
-                | ChangeError::InvalidName(_)
-                | ChangeError::InvalidWeight { .. }
-                | ChangeError::WeightOfNobody(_)
-                | ChangeError::NoRoom(_)
-                | ChangeError::NamedTwice(_) => StatusCode::BAD_REQUEST,
-                ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
-                ChangeError::NameTaken(_)
-                | ChangeError::SameInDns { .. }
-                | ChangeError::FixedFleet => StatusCode::CONFLICT,
-                ChangeError::Busy(_) | ChangeError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-                ChangeError::StartFailed(_)
-                | ChangeError::StopFailed(_)
-                | ChangeError::NotRecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            },
-        }
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        if let Self::WrongMethod(allowed) = self {
-            response.insert_header((ALLOW, *allowed));
-        }
-        response.json(Envelope::failure(self.to_string()))
-    }
-}
 
 /// Why a request was not served by a replica.
 #[derive(Debug)]

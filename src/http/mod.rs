@@ -4,19 +4,15 @@
 
 mod accept;
 mod address;
-mod admin;
-mod admin_guard;
+mod api;
 mod client_limit;
 mod connection;
-mod control;
 mod departure;
 mod error;
 mod expect;
-mod fleet_status;
 mod forwarded;
 mod framing;
 mod headers;
-mod json_error;
 mod key;
 mod lane;
 mod last_words;
@@ -54,13 +50,11 @@ use crate::config::{AdminCalls, KeySource, RequestTimes, RetryPolicy, StickyCook
 use crate::fleet::OutlierOn;
 use crate::repeats::LineLimit;
 use crate::upstream::{Clients, Counters, RetryBudget};
-use admin::ReplicaLinks;
-pub use admin_guard::AdminGuard;
+pub use api::{AdminGuard, AdminHandles, admin_site};
+use api::{ApiError, ReplicaHandles};
 pub use client_limit::ClientLimit;
 use connection::ClientConnection;
-pub use control::{ControlLinks, control_site};
 pub use departure::Departure;
-use error::AdminError;
 pub use patience::ClientTimes;
 use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
@@ -170,14 +164,14 @@ async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) ->
         (Ok(()), "/rep" | "/add" | "/rm")
             if worker.settings.admin_guard.calls != AdminCalls::Off =>
         {
-            let replicas = ReplicaLinks {
+            let handles = ReplicaHandles {
                 list: &worker.links.list,
                 change: &worker.links.change,
                 body_timeout: worker.settings.times.body,
             };
             let answer = match worker.settings.admin_guard.check_client(request) {
-                Ok(()) => admin::answer(&replicas, request, &mut payload).await,
-                Err(refusal) => AdminError::Refused(refusal).error_response(),
+                Ok(()) => api::answer(&handles, request, &mut payload).await,
+                Err(refusal) => ApiError::Refused(refusal).error_response(),
             };
             (Ok(answer), Some(Unread::Payload(payload)))
         }

@@ -29,11 +29,12 @@ use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgra
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
 use crate::actors::request_queue::Unavailable;
 use crate::actors::supervisor::ConnectionRefused;
+use crate::api::RequestOutcome;
 use crate::h1::{self, is_bodiless};
 use crate::ring::{Key, SessionKey};
 use crate::upstream::{
-    Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, Interruption, OutgoingHead,
-    Replay, Verdict, recycle,
+    Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, OutgoingHead, Replay, Verdict,
+    recycle,
 };
 
 /// A request that is to be forwarded, and all that is known of it. It is made once and
@@ -192,8 +193,8 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
         }
         if reached {
             let outcome = match verdict {
-                Verdict::TryNext => Interruption::HandedOn,
-                Verdict::OverBudget | Verdict::GiveUp => Interruption::Failed,
+                Verdict::TryNext => RequestOutcome::Retried,
+                Verdict::OverBudget | Verdict::GiveUp => RequestOutcome::Failed,
             };
             let interrupted = || errand.tag().interrupted(outcome);
             let now = std::time::Instant::now();

@@ -9,9 +9,9 @@ use log::{info, warn};
 
 use super::key::REQUEST_ID;
 use super::{HttpSettings, forwarded};
+use crate::api::{InterruptedRequest, RequestOutcome};
 use crate::human::duration;
 use crate::repeats::LineLimit;
-use crate::upstream::{InterruptedRequest, Interruption};
 
 /// A request, as far as messages name it; kept while its response is on its way.
 #[derive(Clone)]
@@ -75,7 +75,7 @@ impl RequestTag {
     }
 
     /// For the post-mortem of the replica that had it.
-    pub fn interrupted(&self, outcome: Interruption) -> InterruptedRequest {
+    pub fn interrupted(&self, outcome: RequestOutcome) -> InterruptedRequest {
         InterruptedRequest {
             method: self.request.method().to_string(),
             path: self.request.path().to_owned(),
@@ -145,6 +145,6 @@ mod tests {
         let id = Readable("a\u{9b}2Jb").to_string() + &Readable(&"x".repeat(8_000)).to_string();
         assert_eq!(id, format!("a\u{fffd}2Jb{}...", "x".repeat(200)));
         let tag = RequestTag::new(&request, &settings, Some(123_456), Instant::now());
-        assert_eq!(tag.interrupted(Interruption::Cut).id, "123456");
+        assert_eq!(tag.interrupted(RequestOutcome::Aborted).id, "123456");
     }
 }

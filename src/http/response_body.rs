@@ -19,7 +19,8 @@ use log::debug;
 use super::BROKEN_RESPONSES;
 use super::connection::InHand;
 use super::request_tag::RequestTag;
-use crate::upstream::{Grant, Idle, Interruption};
+use crate::api::RequestOutcome;
+use crate::upstream::{Grant, Idle};
 
 /// A body that flows from a replica; one that breaks off is an error, by the guard. The
 /// request counts as in flight until this is
@@ -135,7 +136,7 @@ impl MessageBody for ResponseBody {
             return Poll::Ready(Some(Err(PayloadError::Io(closed))));
         }
         if let Poll::Ready(Some(Err(_))) = &polled {
-            let interrupted = || self.tag.interrupted(Interruption::Cut);
+            let interrupted = || self.tag.interrupted(RequestOutcome::Aborted);
             let instance = self.grant.instance();
             instance.interrupted().record(Instant::now(), interrupted);
         }

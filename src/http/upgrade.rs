@@ -28,9 +28,10 @@ use super::error::ProxyError;
 use super::request_tag::RequestTag;
 use super::tunnel_limit::TunnelPermit;
 use super::{ENDED_TUNNELS, forwarded, headers};
+use crate::api::RequestOutcome;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK};
 use crate::human::duration;
-use crate::upstream::{Grant, Instance, Interruption, OutgoingHead, Pause, Replay};
+use crate::upstream::{Grant, Instance, OutgoingHead, Pause, Replay};
 
 /// How long after a tunnel's end the report of its replica's death may come.
 const DEATH_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -152,7 +153,7 @@ impl Tunnel {
             drop(in_flight);
             if replica_ended && is_lost_soon(&instance).await {
                 let now = std::time::Instant::now();
-                let cut = || tag.interrupted(Interruption::Cut);
+                let cut = || tag.interrupted(RequestOutcome::Aborted);
                 instance.interrupted().record(now, cut);
             }
         });

@@ -3,36 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::api::RequestCounts;
+
 /// One worker thread's counts, on cache lines of their own: only that thread writes.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
     requests: AtomicU64,
     retried: AtomicU64,
-    over_budget: AtomicU64,
-    waited: AtomicU64,
+    retries_over_budget: AtomicU64,
+    queued: AtomicU64,
     failed: AtomicU64,
-    unserved: AtomicU64,
+    unavailable: AtomicU64,
     overloaded: AtomicU64,
-}
-
-/// The counts of all threads, added up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Counts {
-    /// Requests that came in to be forwarded.
-    pub requests: u64,
-    /// Attempts beyond a request's first.
-    pub retried: u64,
-    /// Requests that were not sent a second time because too many had been.
-    pub over_budget: u64,
-    /// Requests that had to wait for a replica.
-    pub waited: u64,
-    /// Requests that Ringmaster answered with an error of its own.
-    pub failed: u64,
-    /// Of these, requests that found no replica ready for as long as they may wait.
-    pub unserved: u64,
-    /// Of these, requests that found every replica as busy as it may be, or too many waiting.
-    pub overloaded: u64,
 }
 
 impl Counters {
@@ -48,17 +31,17 @@ impl Counters {
 
     /// A request is not sent again, because too many were.
     pub fn over_budget(&self) {
-        add_one(&self.over_budget);
+        add_one(&self.retries_over_budget);
     }
 
     /// A request waits for a replica.
     pub fn wait(&self) {
-        add_one(&self.waited);
+        add_one(&self.queued);
     }
 
     /// A request is refused because no replica is ready.
     pub fn unserved(&self) {
-        add_one(&self.unserved);
+        add_one(&self.unavailable);
     }
 
     /// A request is refused because every replica is as busy as it may be.
@@ -90,15 +73,15 @@ impl Tally {
     }
 
     /// The sum over all threads.
-    pub fn counts(&self) -> Counts {
-        let mut sum = Counts::default();
+    pub fn counts(&self) -> RequestCounts {
+        let mut sum = RequestCounts::default();
         for counters in self.all().iter() {
             sum.requests += counters.requests.load(Ordering::Relaxed);
             sum.retried += counters.retried.load(Ordering::Relaxed);
-            sum.over_budget += counters.over_budget.load(Ordering::Relaxed);
-            sum.waited += counters.waited.load(Ordering::Relaxed);
+            sum.retries_over_budget += counters.retries_over_budget.load(Ordering::Relaxed);
+            sum.queued += counters.queued.load(Ordering::Relaxed);
             sum.failed += counters.failed.load(Ordering::Relaxed);
-            sum.unserved += counters.unserved.load(Ordering::Relaxed);
+            sum.unavailable += counters.unavailable.load(Ordering::Relaxed);
             sum.overloaded += counters.overloaded.load(Ordering::Relaxed);
         }
         sum
@@ -131,10 +114,10 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        let expected = Counts {
+        let expected = RequestCounts {
             requests: 3_000,
             retried: 3,
-            ..Counts::default()
+            ..RequestCounts::default()
         };
         assert_eq!(tally.counts(), expected);
     }

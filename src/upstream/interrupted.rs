@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use crate::api::InterruptedRequest;
 
 /// How many requests an instance's post-mortem names.
 const MAX_NAMED: usize = 20;
@@ -12,34 +12,6 @@ const MAX_NAMED: usize = 20;
 /// A request that broke off longer ago than this had to do with something else than the death
 /// that comes now, and makes room.
 const MAX_AGE: Duration = Duration::from_secs(30);
-
-/// A request that an instance had when it broke off.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct InterruptedRequest {
-    /// Its method.
-    pub method: String,
-    /// Its path, without the query, which may hold what is secret.
-    pub path: String,
-    /// Its X-Request-ID, its own or the one that it was given.
-    pub id: String,
-    /// How long ago it had come, in milliseconds.
-    pub elapsed_ms: u64,
-    /// What became of it: `handed on`, `failed` or `cut`.
-    pub outcome: Interruption,
-}
-
-/// What became of a request that broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Interruption {
-    /// It was sent to another replica.
-    #[serde(rename = "handed on")]
-    HandedOn,
-    /// Its client got an error: 502, or 504.
-    Failed,
-    /// Its response, or its tunnel, ended before it was whole.
-    Cut,
-}
 
 /// The requests of one instance that broke off lately. Written only when something has gone
 /// wrong, so a lock costs nothing that matters.
@@ -91,6 +63,7 @@ impl InterruptedRequests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::RequestOutcome;
 
     #[test]
     fn first_twenty_are_named_and_old_ones_make_room() {
@@ -102,7 +75,7 @@ mod tests {
                 path: format!("/{number}"),
                 id: number.to_string(),
                 elapsed_ms: 1,
-                outcome: Interruption::Failed,
+                outcome: RequestOutcome::Failed,
             });
         };
         for number in 0..30 {

@@ -79,11 +79,11 @@ async fn status_shows_the_ring_the_counts_the_replicas_and_what_happened() {
         story,
         [
             "joined null",
-            "launched 1",
-            "admitted 1",
+            "starting 1",
+            "ready 1",
             "evicted 1",
-            "launched 2",
-            "admitted 2"
+            "starting 2",
+            "ready 2"
         ]
     );
     let evicted = status["events"]
@@ -128,7 +128,7 @@ async fn a_dry_run_says_what_would_move_and_changes_nothing() {
     let would = &reply.body["message"];
     assert_eq!(would["dry_run"], true);
     // From a third to a half: a sixth of the keys has to move, and hardly more does.
-    let moved = would["moved"].as_f64().unwrap();
+    let moved = would["moved_share"].as_f64().unwrap();
     assert!((0.16..0.18).contains(&moved), "{moved}");
     let share = |which: &str, name: &str| {
         let lines = would["ownership"].as_array().unwrap();
@@ -144,7 +144,10 @@ async fn a_dry_run_says_what_would_move_and_changes_nothing() {
 
     // What was foretold is what happens.
     let reply = patch(&admin, "", json!({"weights": {"Server1": 2}})).await;
-    assert_eq!(reply.body["message"]["moved"].as_f64().unwrap(), moved);
+    assert_eq!(
+        reply.body["message"]["moved_share"].as_f64().unwrap(),
+        moved
+    );
 }
 
 #[actix_web::test]

@@ -474,7 +474,7 @@ async fn addition_goes_on_though_ports_are_lost() {
     let names = adding.await.unwrap().names();
     assert_eq!(names, ["Server1", "S4", "S5", "S6"]);
     assert_eq!(balancer.count_in_log("another program has taken port"), 3);
-    assert_eq!(balancer.count_in_log("off the ring"), 0);
+    assert_eq!(balancer.count_in_log("is evicted"), 0);
 }
 
 /// A request on a connection of its own; the response.
@@ -576,8 +576,8 @@ async fn with_admin_calls_off_the_paths_are_the_application_s() {
         "127.0.0.1:0",
     ];
     let balancer = Ringmaster::start(&args);
-    crate::support::eventually("the replica is on the ring", || async {
-        balancer.count_in_log("is on the ring") == 1
+    crate::support::eventually("the replica is ready", || async {
+        balancer.count_in_log("is ready at") == 1
     })
     .await;
     let admin = balancer.status_url().await.replace("/status", "/rep");

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use futures::future::join_all;
-use serde_json::{Value, json};
+use ringmaster::api::{ReplicaStatus, Status};
+use serde_json::json;
 
 use crate::containers::Containers;
 use crate::ledger::Ledger;
@@ -120,26 +121,26 @@ impl Scene {
         containers.expect("faults of an engine are done to containers alone")
     }
 
-    pub async fn status(&self) -> Value {
-        get(&format!("{}/status", self.admin)).await.body
+    pub async fn status(&self) -> Status {
+        let status = get(&format!("{}/status", self.admin)).await.body;
+        serde_json::from_value(status).expect("a status")
     }
 
     pub async fn instance(&self, name: &str) -> Instance {
         let status = self.status().await;
-        let line = line(&status, name).unwrap_or_else(|| panic!("no {name} in {status}"));
+        let replica = replica(&status, name).unwrap_or_else(|| panic!("no {name} in {status:?}"));
         Instance {
             name: name.to_owned(),
-            generation: line["generation"].as_u64().expect("a generation"),
-            pid: line["pid"].as_u64().and_then(|pid| pid.try_into().ok()),
-            endpoint: line["endpoint"].as_str().map(str::to_owned),
+            generation: replica.generation,
+            pid: replica.pid,
+            endpoint: replica.endpoint.clone(),
         }
     }
 
     /// Makes one that has died before as good as new: its next death is its first.
     pub async fn renew(&self, name: &str) {
         let status = self.status().await;
-        let died = line(&status, name).and_then(|line| line["deaths_in_a_row"].as_u64());
-        if died.is_some_and(|times| times > 0) {
+        if replica(&status, name).is_some_and(|replica| replica.consecutive_deaths > 0) {
             let body = json!({"n": 1, "hostnames": [name]});
             self.balancer.rm(body.clone()).await.names();
             self.balancer.add(body).await.names();
@@ -238,9 +239,8 @@ async fn start(
     (balancer, admin)
 }
 
-pub fn line<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
-    let mut lines = status["replicas"].as_array()?.iter();
-    lines.find(|line| line["name"] == name)
+pub fn replica<'s>(status: &'s Status, name: &str) -> Option<&'s ReplicaStatus> {
+    status.replicas.iter().find(|replica| replica.name == name)
 }
 
 /// Keys that belonged to somebody unharmed and are answered by another instance, and keys

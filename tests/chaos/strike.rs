@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
-use serde_json::Value;
+use ringmaster::api::{ReplicaEvent, ReplicaEventKind, Status};
 
 use crate::faults::Fault;
 use crate::harm::do_harm;
@@ -56,7 +56,6 @@ pub async fn strike(
     }
     let times = harm.victims.iter().map(|name| times(name, &before, &after));
     let times: Vec<_> = times.collect();
-    let counter = |status: &Value| status["counters"]["retried"].as_u64().unwrap_or_default();
     let by_balancer = times.iter().filter_map(|times| times.1).reduce(f64::max);
     let healed = harm.healed.map(|healed| healed.as_secs_f64() * 1e3);
     let mut row = Row {
@@ -66,7 +65,10 @@ pub async fn strike(
         failed: count(&outcomes, Kind::never_fails),
         posts_failed: count(&outcomes, |kind| kind == Kind::Post),
         streams_cut: count(&outcomes, |kind| kind == Kind::Stream),
-        retried: counter(&after).saturating_sub(counter(&before)),
+        retried: after
+            .counters
+            .retried
+            .saturating_sub(before.counters.retried),
         died_ms: match &scene.containers {
             Some(containers) => {
                 let deaths = containers.deaths_since(date).await.into_iter();
@@ -122,21 +124,15 @@ fn count(outcomes: &[Outcome], of: impl Fn(Kind) -> bool) -> usize {
 }
 
 /// When a replica went off the ring and came back, in milliseconds since `before`.
-fn times(name: &str, before: &Value, after: &Value) -> (Option<f64>, Option<f64>) {
-    let since = before["now_ms"].as_f64().unwrap_or_default();
-    let first = |event: &str, last: bool| {
-        let events = after["events"].as_array()?;
-        let mut found = events.iter().filter(|one| {
-            one["replica"] == name && one["event"] == event && one["at_ms"].as_f64() > Some(since)
-        });
-        let found = if last {
-            found.next_back()
-        } else {
-            found.next()
-        };
-        Some(found?["at_ms"].as_f64()? - since)
+fn times(name: &str, before: &Status, after: &Status) -> (Option<f64>, Option<f64>) {
+    let since = |event: &ReplicaEvent| event.at.millis_since(before.now);
+    let of = |kind| {
+        let of_replica = after.events.iter().filter(|event| event.replica == name);
+        of_replica.filter(move |event| event.event == kind && event.at > before.now)
     };
-    (first("evicted", false), first("admitted", true))
+    let evicted = of(ReplicaEventKind::Evicted).next();
+    let ready = of(ReplicaEventKind::Ready).next_back();
+    (evicted.map(since), ready.map(since))
 }
 
 /// When the last of several replicas died for the first time, in milliseconds.
@@ -150,7 +146,7 @@ fn first_deaths(deaths: impl Iterator<Item = (String, Duration)>) -> Option<f64>
 }
 
 /// When a replica came back, in milliseconds since `before`.
-pub fn admitted_after(name: &str, before: &Value, after: &Value) -> Option<f64> {
+pub fn admitted_after(name: &str, before: &Status, after: &Status) -> Option<f64> {
     times(name, before, after).1
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::scene::{Instance, Scene, line};
+use ringmaster::api::{ReplicaState, ReplicaStatus};
+
+use crate::scene::{Instance, Scene, replica};
 use crate::support::eventually;
 
 /// Who died before may wait that long for its next beginning.
@@ -15,26 +17,26 @@ impl Scene {
     }
 
     pub async fn is_all_ready(&self) -> bool {
-        let status = self.status().await;
-        let mut replicas = status["replicas"].as_array().expect("replicas").iter();
-        replicas.all(|replica| replica["state"] == "ready" && replica["ejected"] == false)
+        let replicas = self.status().await.replicas;
+        let is_ready = |one: &ReplicaStatus| one.state == ReplicaState::Ready && !one.ejected;
+        replicas.iter().all(is_ready)
     }
 
     /// This one is not on the ring.
     pub async fn off_the_ring(&self, name: &str) {
-        eventually("it is off the ring", || async {
+        eventually("it is evicted", || async {
             let status = self.status().await;
-            line(&status, name).is_some_and(|line| line["state"] != "ready")
+            replica(&status, name).is_some_and(|one| one.state != ReplicaState::Ready)
         })
         .await;
     }
 
     /// It is told what keeps this one from starting.
-    pub async fn in_trouble(&self, name: &str, trouble: &str) {
+    pub async fn in_trouble(&self, name: &str, expected: &str) {
         eventually("what keeps it from starting is told", || async {
             let status = self.status().await;
-            let told = line(&status, name).and_then(|line| line["last_error"].as_str());
-            told.is_some_and(|told| told.contains(trouble))
+            let error = replica(&status, name).and_then(|one| one.last_error.as_ref());
+            error.is_some_and(|error| error.contains(expected))
         })
         .await;
     }
@@ -42,17 +44,16 @@ impl Scene {
     /// The engine is said to be in trouble, or not to be.
     pub async fn engine_in_trouble(&self, expected: bool) {
         eventually("the engine's state is told", || async {
-            self.status().await["runtime"]["trouble"].is_string() == expected
+            self.status().await.runtime.last_error.is_some() == expected
         })
         .await;
     }
 
     /// It has died so many times in a row, or failed to start.
-    pub async fn has_died(&self, name: &str, times: u64) {
+    pub async fn has_died(&self, name: &str, times: u32) {
         eventually("it has been tried several times", || async {
             let status = self.status().await;
-            let died = line(&status, name).and_then(|line| line["deaths_in_a_row"].as_u64());
-            died >= Some(times)
+            replica(&status, name).is_some_and(|one| one.consecutive_deaths >= times)
         })
         .await;
     }
@@ -63,9 +64,8 @@ impl Scene {
         loop {
             let status = self.status().await;
             let succeeded = harmed.iter().all(|instance| {
-                line(&status, &instance.name).is_some_and(|line| {
-                    line["state"] == "ready"
-                        && line["generation"].as_u64() > Some(instance.generation)
+                replica(&status, &instance.name).is_some_and(|one| {
+                    one.state == ReplicaState::Ready && one.generation > instance.generation
                 })
             });
             if succeeded {

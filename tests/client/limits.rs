@@ -143,7 +143,7 @@ async fn requests_that_wait_hold_little_of_their_bodies_and_then_send_them_on() 
     let clients: Vec<_> = clients.collect();
     let status = balancer.status_url().await;
     eventually("all wait", || async {
-        get(&status).await.body["counters"]["waited"] == CLIENTS
+        get(&status).await.body["counters"]["queued"] == CLIENTS
     })
     .await;
     let grown = peak_kib(balancer.pid()).saturating_sub(before);

@@ -23,7 +23,7 @@ async fn more_connections_than_the_files_allow_wait_and_none_is_lost() {
     // (256 - 128 - 3 * 8) / 2 = 52 connections.
     let balancer = Ringmaster::start_with_files(256, &["--workers", "2"]);
     eventually("all replicas on the ring", || async {
-        balancer.count_in_log("is on the ring") >= 3
+        balancer.count_in_log("is ready at") >= 3
     })
     .await;
     let statuses = held_all_at_once(&balancer, 200).await;
@@ -36,7 +36,7 @@ async fn a_file_too_many_is_told_and_no_replica_is_blamed() {
     let balancer =
         Ringmaster::start_with_files(128, &["--workers", "1", "--max-connections", "100"]);
     eventually("all replicas on the ring", || async {
-        balancer.count_in_log("is on the ring") >= 3
+        balancer.count_in_log("is ready at") >= 3
     })
     .await;
     let statuses = held_all_at_once(&balancer, 90).await;

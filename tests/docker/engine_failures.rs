@@ -48,7 +48,7 @@ impl Scene {
     }
 
     async fn on_the_ring(&self, name: &str, generation: u32) {
-        let line = format!("{name} (generation {generation}) is on the ring");
+        let line = format!("{name} (generation {generation}) is ready at");
         self.logged(&line).await;
     }
 
@@ -65,7 +65,7 @@ impl Scene {
     /// Waits until the engine is said to be in trouble, or not to be.
     async fn engine_in_trouble(&self, expected: bool) {
         eventually("the engine's state is told", || async {
-            self.status().await["runtime"]["trouble"].is_string() == expected
+            self.status().await["runtime"]["last_error"].is_string() == expected
         })
         .await;
     }
@@ -81,10 +81,10 @@ impl Scene {
     /// Waits until a replica is on the ring for another time.
     async fn back_on_the_ring(&self, name: &str) {
         let line = format!("{name} (generation ");
-        eventually("it is on the ring again", || async {
+        eventually("it is ready at again", || async {
             let log = self.balancer.log();
             let lines = log.lines().filter(|text| text.contains(&line));
-            lines.filter(|text| text.contains("is on the ring")).count() >= 2
+            lines.filter(|text| text.contains("is ready at")).count() >= 2
         })
         .await;
     }
@@ -170,7 +170,7 @@ async fn an_engine_that_does_not_answer_holds_up_nothing_but_respawning() {
     scene.engine.signal("STOP");
     // Nobody tells of this death: it is found out.
     signal(victim, "KILL");
-    scene.logged("Server1 (generation 1) is off the ring").await;
+    scene.logged("Server1 (generation 1) is evicted").await;
     // The connection to it stands, and yet it is noticed.
     scene.engine_in_trouble(true).await;
     load.go_on_for(300).await;
@@ -204,7 +204,7 @@ async fn hands_in_the_engine_are_noticed_and_what_they_broke_is_healed() {
     scene
         .engine
         .docker(&["network", "disconnect", "--force", network, &container]);
-    scene.logged("Server2 (generation 1) is off the ring").await;
+    scene.logged("Server2 (generation 1) is evicted").await;
     scene.on_the_ring("Server2", 2).await;
     // The image is gone, and one dies.
     let image = crate::docker::import_image(Some(&scene.engine.host()));
@@ -260,7 +260,7 @@ async fn a_full_disk_keeps_the_dead_from_starting_and_nobody_else_from_serving()
     signal(scene.process("Server1"), "KILL");
     scene.logged("no space left on device").await;
     eventually("it has been tried several times", || async {
-        scene.status().await["replicas"][0]["deaths_in_a_row"].as_u64() >= Some(3)
+        scene.status().await["replicas"][0]["consecutive_deaths"].as_u64() >= Some(3)
     })
     .await;
     let trouble = scene.trouble_of("Server1").await;

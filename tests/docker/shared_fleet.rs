@@ -131,17 +131,17 @@ fn start_two(fleet: &TestFleet) -> (Ringmaster, Ringmaster) {
 }
 
 async fn on_the_ring(balancer: &Ringmaster, replica: &str, generation: u64) {
-    let line = format!("{replica} (generation {generation}) is on the ring");
+    let line = format!("{replica} (generation {generation}) is ready at");
     eventually(&line, || async { balancer.count_in_log(&line) > 0 }).await;
 }
 
 /// Of whatever generation: balancers that share a fleet count together.
 async fn back_on_the_ring(balancer: &Ringmaster, replica: &str) {
     let name = format!("{replica} (generation ");
-    eventually("it is on the ring again", || async {
+    eventually("it is ready at again", || async {
         let log = balancer.log();
         let lines = log.lines().filter(|line| line.contains(&name));
-        lines.filter(|line| line.contains("is on the ring")).count() >= 2
+        lines.filter(|line| line.contains("is ready at")).count() >= 2
     })
     .await;
 }
@@ -384,7 +384,7 @@ fn what_keeps_a_replica_from_starting_is_told_once_and_shown_until_it_is_over() 
         let answer = ask(Method::GET, &status, None).await.body;
         assert_eq!(
             answer["runtime"],
-            json!({"kind": "docker", "trouble": null})
+            json!({"kind": "docker", "last_error": null})
         );
         let (status, log) = balancer.terminate().await;
         assert!(status.success(), "{log}");
@@ -476,7 +476,7 @@ fn a_shrunken_fleet_is_made_good_and_what_was_changed_on_request_holds() {
         let status = status(&second).await;
         assert_eq!(status["ring"]["strategy"], "maglev");
         assert_eq!(status["ring"]["balance_factor"], 1.5);
-        assert_eq!(status["fleet"]["differs"], Value::Null);
+        assert_eq!(status["fleet"]["drift"], Value::Null);
         assert_eq!(mapping(&second).await, keys);
         assert_eq!(record(&fleet), before);
         assert!(
@@ -506,9 +506,9 @@ fn changed_flags_are_told_and_hold_for_what_is_started() {
         let fleet_status = status(&second).await["fleet"].clone();
         let differs = json!({
             "differences": ["env: COLOUR is new", "replicas 3 -> 4"],
-            "holds": "flags",
+            "in_effect": "flags",
         });
-        assert_eq!(fleet_status["differs"], differs);
+        assert_eq!(fleet_status["drift"], differs);
         let outdated = async || -> Vec<bool> {
             let status = status(&second).await;
             let replicas = status["replicas"].as_array().unwrap().iter();
@@ -530,7 +530,7 @@ fn changed_flags_are_told_and_hold_for_what_is_started() {
             assert!(has_variable(&fleet, name, "COLOUR=blue"));
         }
         assert_eq!(outdated().await, [false; 4]);
-        assert_eq!(status(&second).await["fleet"]["differs"], Value::Null);
+        assert_eq!(status(&second).await["fleet"]["drift"], Value::Null);
 
         // The next start with these flags finds nothing to tell.
         signal(second.pid(), "KILL");
@@ -561,7 +561,7 @@ fn one_that_joins_others_with_other_flags_takes_the_record_and_changes_nothing()
         let words = "definition differs: env: COLOUR is new; replicas 3 -> 5; strategy ";
         assert_eq!(other.count_in_log(words), 1, "{}", other.log());
         let fleet_status = status(&other).await["fleet"].clone();
-        assert_eq!(fleet_status["differs"]["holds"], "record");
+        assert_eq!(fleet_status["drift"]["in_effect"], "record");
         assert_eq!((containers(&fleet), record(&fleet)), before);
         assert_eq!(mapping(&one).await, mapping(&other).await);
 

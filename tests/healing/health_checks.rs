@@ -114,7 +114,7 @@ fn answer(mut stream: TcpStream, shared: &(Mutex<Script>, Condvar)) -> std::io::
 
 async fn on_the_ring(balancer: &Ringmaster, times: usize) {
     eventually("on the ring", || async {
-        balancer.count_in_log("is on the ring") == times
+        balancer.count_in_log("is ready at") == times
     })
     .await;
 }
@@ -170,7 +170,7 @@ async fn only_what_is_expected_of_an_answer_makes_it_a_good_one() {
         let server = Scripted::start(&[bad, bad]);
         let balancer = server.balancer(args);
         server.beat(3).await;
-        assert_eq!(balancer.count_in_log("is on the ring"), 0, "{args:?} {bad}");
+        assert_eq!(balancer.count_in_log("is ready at"), 0, "{args:?} {bad}");
         server.always(good);
         on_the_ring(&balancer, 1).await;
     }
@@ -181,7 +181,7 @@ async fn so_many_good_answers_in_a_row_bring_a_replica_onto_the_ring() {
     let server = Scripted::start(&[GOOD, GOOD, BAD, GOOD, GOOD]);
     let balancer = server.balancer(&["--heartbeat-successes", "3"]);
     server.beat(6).await;
-    assert_eq!(balancer.count_in_log("is on the ring"), 0);
+    assert_eq!(balancer.count_in_log("is ready at"), 0);
     server.change(|script| script.answers.push(GOOD));
     on_the_ring(&balancer, 1).await;
 }
@@ -196,7 +196,7 @@ async fn so_many_misses_in_a_row_take_it_off_and_as_many_answers_as_before_bring
     let well = server.asked().len();
     server.always(BAD);
     eventually("off the ring", || async {
-        balancer.count_in_log("is unready and off the ring: GET /heartbeat answers 503") == 1
+        balancer.count_in_log("is unready: GET /heartbeat answers 503") == 1
     })
     .await;
     let ill = server.asked().len();
@@ -217,7 +217,7 @@ async fn a_slow_starter_is_waited_for_and_admitted_at_its_first_good_answer() {
     let balancer = Ringmaster::start(&[&process[..], &more, &PATIENT].concat());
     server.beat(9).await;
     assert_eq!(balancer.count_in_log("starting Server1"), 1);
-    assert_eq!(balancer.count_in_log("is off the ring"), 0);
+    assert_eq!(balancer.count_in_log("is evicted"), 0);
     server.change(|script| script.answers.push(GOOD));
     on_the_ring(&balancer, 1).await;
     // The next one is still waiting for its answer.
@@ -234,7 +234,7 @@ async fn who_never_answers_well_is_started_anew_after_the_start_timeout() {
         balancer.count_in_log("no good heartbeat within 300 ms of its start") >= 3
     })
     .await;
-    assert_eq!(balancer.count_in_log("is on the ring"), 0);
+    assert_eq!(balancer.count_in_log("is ready at"), 0);
 }
 
 /// The line of the only replica in `GET /status`.
@@ -266,7 +266,7 @@ async fn an_unready_replica_is_off_the_ring_and_lives_and_shows_its_own_error_pa
     .await;
     let line = replica(&balancer).await;
     assert_eq!(line["last_error"], "GET /heartbeat answers 503");
-    let told = "is unready and off the ring: GET /heartbeat answers 503";
+    let told = "is unready: GET /heartbeat answers 503";
     assert_eq!(balancer.count_in_log(told), 1);
     // None of one is ready: it gets the request, and its answer is the client's.
     let mut page = crate::support::client()
@@ -320,7 +320,7 @@ async fn who_is_unready_for_too_long_is_replaced() {
         balancer.count_in_log("starting Server1 (generation 2)") == 1
     })
     .await;
-    let why = "is off the ring: unready for 100 ms: GET /heartbeat answers 503";
+    let why = "is evicted: unready for 100 ms: GET /heartbeat answers 503";
     assert_eq!(balancer.count_in_log(why), 1);
 }
 
@@ -355,7 +355,7 @@ async fn a_tcp_heartbeat_only_connects() {
     on_the_ring(&balancer, 1).await;
     drop(listener);
     eventually("off the ring", || async {
-        balancer.count_in_log("is off the ring: no answer to heartbeats") == 1
+        balancer.count_in_log("is evicted: no answer to heartbeats") == 1
     })
     .await;
 }

@@ -17,7 +17,7 @@ async fn a_killed_replica_comes_back_under_its_name_and_no_request_fails() {
         eventually("back on the ring", || async {
             balancer
                 .log()
-                .contains(&format!("{name} (generation 2) is on the ring"))
+                .contains(&format!("{name} (generation 2) is ready at"))
         })
         .await;
         assert_ne!(balancer.child(name), pid);
@@ -45,7 +45,7 @@ async fn keys_stay_where_they_are_when_another_replica_dies_and_come_home_when_i
     eventually("back on the ring", || async {
         balancer
             .log()
-            .contains("Server2 (generation 2) is on the ring")
+            .contains("Server2 (generation 2) is ready at")
     })
     .await;
     assert_eq!(served_by().await, before);
@@ -67,13 +67,13 @@ async fn a_hung_replica_is_evicted_and_replaced() {
     eventually("a successor", || async {
         balancer
             .log()
-            .contains("Server3 (generation 2) is on the ring")
+            .contains("Server3 (generation 2) is ready at")
     })
     .await;
     assert!(
         balancer
             .log()
-            .contains("Server3 (generation 1) is off the ring: no answer")
+            .contains("Server3 (generation 1) is evicted: no answer")
     );
     assert!(!is_alive(pid));
 }
@@ -126,12 +126,12 @@ async fn a_hung_replica_that_comes_back_is_the_same_and_finishes_what_it_holds()
     .await;
     signal(pid, "STOP");
     eventually("off the ring", || async {
-        balancer.count_in_log("Server1 (generation 1) is off the ring: no answer") == 1
+        balancer.count_in_log("Server1 (generation 1) is evicted: no answer") == 1
     })
     .await;
     signal(pid, "CONT");
     eventually("back on the ring", || async {
-        balancer.count_in_log("Server1 (generation 1) is on the ring") == 2
+        balancer.count_in_log("Server1 (generation 1) is ready at") == 2
     })
     .await;
     assert_eq!(slow.await.unwrap(), StatusCode::OK);
@@ -162,10 +162,12 @@ async fn every_death_leaves_a_record() {
     let url = admin_url(&balancer, "/deaths");
     let url = url.as_str();
     // There may be others: whoever lost the race for a port.
-    let death_by = |first_sign: &'static str| async move {
+    let death_by = |detected_by: &'static str| async move {
         let all = get(url).await.body;
         let all = all["deaths"].as_array().unwrap();
-        all.iter().find(|d| d["first_sign"] == first_sign).cloned()
+        all.iter()
+            .find(|d| d["detected_by"] == detected_by)
+            .cloned()
     };
     assert_eq!(death_by("killed by signal 9").await, None);
 
@@ -188,7 +190,7 @@ async fn every_death_leaves_a_record() {
     assert_eq!(death["log"][0], "hello from Server1");
     assert!(death["log"][1].as_str().unwrap().starts_with("on port "));
     let beats = death["heartbeats"].as_array().unwrap();
-    assert!(beats.last().unwrap()["missed"].is_null(), "{death}");
+    assert!(beats.last().unwrap()["error"].is_null(), "{death}");
     assert!(death["at"].as_str().unwrap().ends_with('Z'), "{death}");
 
     signal(balancer.child("Server2"), "STOP");
@@ -205,7 +207,7 @@ async fn every_death_leaves_a_record() {
     // Nobody's signal but ours.
     assert_eq!(death["signal"], json!(null));
     let beats = death["heartbeats"].as_array().unwrap();
-    let missed = beats.iter().rev().take_while(|b| !b["missed"].is_null());
+    let missed = beats.iter().rev().take_while(|b| !b["error"].is_null());
     assert!(missed.count() >= 3, "{death}");
     assert_eq!(death["log"][0], "hello from Server2");
 }
@@ -247,7 +249,7 @@ async fn death_that_a_request_noticed_first_names_its_signal() {
     eventually("a request finds it out", || async {
         let asked = get(&balancer.url("/home")).await;
         assert_eq!(asked.status, StatusCode::OK, "{}", balancer.log());
-        balancer.count_in_log("Server1 (generation 1) is off the ring") == 1
+        balancer.count_in_log("Server1 (generation 1) is evicted") == 1
     })
     .await;
     eventually("its record is complete", || async {
@@ -255,7 +257,7 @@ async fn death_that_a_request_noticed_first_names_its_signal() {
     })
     .await;
     let death = get(&url).await.body["deaths"][0].clone();
-    assert_eq!(death["first_sign"], "refuses connections", "{death}");
+    assert_eq!(death["detected_by"], "refuses connections", "{death}");
     assert_eq!(death["cause"], "killed by signal 9", "{death}");
     assert_eq!(death["signal"], 9, "{death}");
 }
@@ -310,7 +312,7 @@ async fn post_mortem_names_the_requests_that_the_replica_had() {
         .collect();
     told.sort_unstable();
     let expected = [
-        ["GET", "/home", "4711", "handed on"],
+        ["GET", "/home", "4711", "retried"],
         ["POST", "/echo", "4711", "failed"],
     ];
     assert_eq!(told, expected, "{death}");
@@ -420,7 +422,7 @@ async fn a_replica_in_a_crash_loop_is_degraded_and_another_serves_its_keys() {
         replicas.find(|r| r["name"] == name).unwrap().clone()
     };
     assert_eq!(of("Server1")["degraded"], true, "{status}");
-    assert_eq!(of("Server1")["state"], "waiting", "{status}");
+    assert_eq!(of("Server1")["state"], "backing_off", "{status}");
     assert_eq!(of("Server2")["degraded"], false, "{status}");
     for _ in 0..30 {
         assert_eq!(get(&balancer.url("/home")).await.status, StatusCode::OK);

@@ -21,7 +21,9 @@ async fn answered_by(balancer: &Ringmaster) -> Vec<String> {
 async fn warmth(balancer: &Ringmaster) -> Vec<Option<f64>> {
     let status = get(&balancer.status_url().await).await.body;
     let replicas = status["replicas"].as_array().unwrap().iter();
-    replicas.map(|one| one["warmth"].as_f64()).collect()
+    replicas
+        .map(|one| one["slow_start_share"].as_f64())
+        .collect()
 }
 
 async fn all_are_warm(balancer: &Ringmaster) {
@@ -43,7 +45,7 @@ async fn a_fresh_replica_serves_a_growing_part_of_its_keys_and_nobody_else_s_mov
     for generation in 2..2 + ATTEMPTS {
         all_are_warm(&balancer).await;
         signal(balancer.child("Server2"), "KILL");
-        let back = format!("Server2 (generation {generation}) is on the ring");
+        let back = format!("Server2 (generation {generation}) is ready at");
         eventually("it is back", || async { balancer.log().contains(&back) }).await;
         let begun = warmth(&balancer).await[1].unwrap();
         let fresh = answered_by(&balancer).await;

@@ -192,7 +192,7 @@ async fn a_killed_guardian_is_replaced_at_the_next_start() {
     eventually("Server1 is back", || async {
         balancer
             .log()
-            .contains("Server1 (generation 2) is on the ring")
+            .contains("Server1 (generation 2) is ready at")
     })
     .await;
     assert!(guardian().is_some_and(|second| second != first));

@@ -105,7 +105,7 @@ impl Ringmaster {
         let balancer = Self::start(args);
         let replicas = balancer.replicas().await.len();
         eventually("all replicas on the ring", || async {
-            balancer.count_in_log("is on the ring") >= replicas
+            balancer.count_in_log("is ready at") >= replicas
         })
         .await;
         balancer

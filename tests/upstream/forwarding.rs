@@ -403,7 +403,7 @@ async fn session_sticks_from_its_first_answer_through_a_respawn_and_another_bala
     let cookie = given.unwrap().split_once(';').unwrap().0.to_owned();
     crate::support::signal(balancer.child(&format!("Server{replica}")), "KILL");
     crate::support::eventually("it is back", || async {
-        balancer.count_in_log(&format!("Server{replica} (generation 2) is on the ring")) == 1
+        balancer.count_in_log(&format!("Server{replica} (generation 2) is ready at")) == 1
     })
     .await;
     assert_eq!(in_session(&balancer, Some(&cookie)).await, (replica, None));

@@ -75,9 +75,7 @@ async fn heartbeats_evict_and_readmit_and_nothing_is_spawned() {
     let port = two.port;
     drop(two);
     eventually("evicted", || async {
-        balancer
-            .log()
-            .contains("blue (generation 1) is off the ring")
+        balancer.log().contains("blue (generation 1) is evicted")
     })
     .await;
     for _ in 0..20 {
@@ -181,7 +179,7 @@ async fn the_address_of_a_name_is_followed() {
 
     server.say(Says::NoSuchName);
     eventually("off the ring", || async {
-        let lost = format!("is off the ring: web.test:{port} has no address");
+        let lost = format!("is evicted: web.test:{port} has no address");
         balancer.log().contains(&lost)
     })
     .await;
@@ -268,7 +266,7 @@ async fn a_container_that_is_recreated_at_another_address_is_followed() {
         .args(inner.get_args());
     let balancer = Ringmaster::start_by(program, &["--upstream", "web=web:5000"]);
     let is_at = |address: &str| {
-        let line = format!("is on the ring at {address}:5000");
+        let line = format!("is ready at at {address}:5000");
         let found = balancer.log().contains(&line);
         async move { found }
     };

@@ -132,7 +132,7 @@ impl RingState {
         let Some(index) = self.view.table.index_of(&admit.id.replica) else {
             return Box::pin(async {});
         };
-        info!("{} is on the ring at {}", admit.id, admit.endpoint);
+        info!("{} is ready at {}", admit.id, admit.endpoint);
         let instance = self.instance(admit.id, admit.endpoint);
         // What failed while it was not ready does not count.
         instance.spare();

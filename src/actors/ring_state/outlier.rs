@@ -122,7 +122,7 @@ impl Outliers {
     pub(super) fn readmit(&mut self, ejected: &Ejected, view: &RingView) -> bool {
         let was_in_force = self.ejections.end(ejected.number);
         if was_in_force {
-            info!("{} is no longer ejected", ejected.id());
+            info!("{} is readmitted", ejected.id());
             ejected.instance.readmit();
             view.recompute_weight();
         }

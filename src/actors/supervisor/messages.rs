@@ -3,10 +3,10 @@
 use actix::{Message, Recipient};
 
 use crate::actors::heartbeat_prober::{GetProbes, UnwatchInstance, WatchInstance};
-use crate::actors::history::HistoryEntry;
 use crate::actors::ring_state::{
     AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing, MarkUnready,
 };
+use crate::api::ReplicaEvent;
 use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus};
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec, Weight};
 use crate::runtime::InstanceHandle;
@@ -43,8 +43,6 @@ pub struct GetFleet;
 /// The answer to [`GetFleet`].
 #[derive(Debug, Clone)]
 pub struct FleetReport {
-    /// Milliseconds since the balancer's start.
-    pub now_ms: f64,
     /// Every replica.
     pub replicas: Vec<ReplicaStatus>,
     /// Where each of them runs, in the same order.
@@ -54,11 +52,11 @@ pub struct FleetReport {
     /// The fleet's record.
     pub record: RecordReport,
     /// What happened lately, the oldest first.
-    pub events: Vec<HistoryEntry>,
+    pub events: Vec<ReplicaEvent>,
     /// What runs the replicas.
     pub runtime: &'static str,
     /// What keeps it from doing so, if anything does.
-    pub runtime_trouble: Option<String>,
+    pub runtime_error: Option<String>,
 }
 
 /// The ring has been changed: what the fleet has to know of it. Answered once it is in the

@@ -24,6 +24,7 @@ use super::heartbeat_prober::{HealthChanged, ProbeFailed};
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, InstanceEnded};
+use crate::api::ReplicaEventKind;
 use crate::fleet::{
     ChangeError, ChangeId, Event, Fleet, Found, HealthTransition, InstanceId, Policy,
     ReplicaStatus, Step, Time,
@@ -108,14 +109,14 @@ impl Supervisor {
         self.started.elapsed()
     }
 
-    /// Keeps in mind what has just happened.
-    pub(super) fn record_event(&mut self, news: HistoryEvent) {
-        self.history.record([news], self.now());
+    /// Records what has just happened.
+    pub(super) fn record_event(&mut self, event: HistoryEvent) {
+        self.history.record([event]);
     }
 
     fn apply_event(&mut self, event: Event, ctx: &mut Context<Self>) {
         if let Event::Stopped { id } = &event {
-            self.record_event(HistoryEvent::of(id, "stopped"));
+            self.record_event(HistoryEvent::of(id, ReplicaEventKind::Stopped));
             self.death_log.forget_in_flight(id);
         }
         if let Event::Exited { id, exit } = &event {
@@ -286,9 +287,9 @@ impl Handler<EjectionChanged> for Supervisor {
             Some((failures, lasts)) => {
                 let time = duration(lasts);
                 let reason = format!("{failures} failed requests in a row; for {time}");
-                HistoryEvent::of(&id, "ejected").because(reason)
+                HistoryEvent::of(&id, ReplicaEventKind::Ejected).because(reason)
             }
-            None => HistoryEvent::of(&id, "readmitted"),
+            None => HistoryEvent::of(&id, ReplicaEventKind::Readmitted),
         });
     }
 }
@@ -300,16 +301,15 @@ impl Handler<GetFleet> for Supervisor {
         let replicas = self.fleet.statuses();
         let instance_handle = |replica: &ReplicaStatus| self.runtime.instance_handle(&replica.id);
         MessageResult(FleetReport {
-            now_ms: self.now().as_micros() as f64 / 1_000.0,
             instance_handle: replicas.iter().map(instance_handle).collect(),
             outdated: (replicas.iter())
                 .map(|replica| self.runtime.is_outdated(&replica.id))
                 .collect(),
             record: self.record.report(),
             replicas,
-            events: self.history.entries(),
+            events: self.history.events(),
             runtime: self.runtime.kind(),
-            runtime_trouble: self.runtime.last_error(),
+            runtime_error: self.runtime.last_error(),
         })
     }
 }

@@ -16,9 +16,9 @@ use futures::future::{LocalBoxFuture, OptionFuture};
 use log::warn;
 
 use super::Supervisor;
-use crate::actors::death_log::{Death, ProbeResult};
 use crate::actors::heartbeat_prober::GetProbes;
 use crate::actors::ring_state::Evicted;
+use crate::api::{Death, Heartbeat};
 use crate::fleet::{Exit, InstanceId};
 use crate::runtime::{ExitReport, Runtime};
 
@@ -37,7 +37,7 @@ pub(super) enum DeathDetail {
     /// Requests that it had when it was evicted.
     Requests(InstanceId, Evicted),
     /// Its last heartbeats.
-    Probes(InstanceId, Vec<ProbeResult>),
+    Probes(InstanceId, Vec<Heartbeat>),
     /// What its runtime knows.
     ExitReport(InstanceId, ExitReport),
     /// No more is to be expected.

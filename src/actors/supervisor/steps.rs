@@ -20,6 +20,7 @@ use crate::actors::history::HistoryEvent;
 use crate::actors::ring_state::{
     AdmitReplica, DrainInstance, EvictReplica, JoinRing, LeaveRing, MarkUnready,
 };
+use crate::api::ReplicaEventKind;
 use crate::fleet::{ChangeError, Event, Failures, InstanceId, LaunchOrder, Step};
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
@@ -41,32 +42,29 @@ impl Supervisor {
         for step in steps {
             match step {
                 Step::Join(members) => {
+                    let names = members.iter().map(|member| &member.name);
                     news.extend(
-                        members
-                            .iter()
-                            .map(|m| HistoryEvent::of_replica(&m.name, "joined")),
+                        names.map(|name| HistoryEvent::of_replica(name, ReplicaEventKind::Joined)),
                     );
                     ring_has_it.push(self.join(members));
                 }
                 Step::Leave(names) => {
-                    news.extend(
-                        names
-                            .iter()
-                            .map(|name| HistoryEvent::of_replica(name, "left")),
-                    );
-                    info!("off the ring for good: {}", list(&names));
+                    let left = |name| HistoryEvent::of_replica(name, ReplicaEventKind::Left);
+                    news.extend(names.iter().map(left));
+                    info!("left the ring: {}", list(&names));
                     ring_has_it.push(ring_future(self.ring.leave.send(LeaveRing(names))));
                 }
                 Step::Admit { id, endpoint } => {
-                    news.push(HistoryEvent::of(&id, "admitted"));
+                    news.push(HistoryEvent::of(&id, ReplicaEventKind::Ready));
                     self.runtime.on_admitted(&id);
                     self.death_log.forget_in_flight(&id);
                     let admit = AdmitReplica { id, endpoint };
                     ring_has_it.push(ring_future(self.ring.admit.send(admit)));
                 }
                 Step::Evict { id, reason } => {
-                    warn!("{id} is off the ring: {reason}");
-                    news.push(HistoryEvent::of(&id, "evicted").because(reason));
+                    warn!("{id} is evicted: {reason}");
+                    let event = HistoryEvent::of(&id, ReplicaEventKind::Evicted);
+                    news.push(event.because(reason));
                     ring_has_it.push(self.evict(id, ctx));
                 }
                 Step::MarkUnready {
@@ -74,8 +72,9 @@ impl Supervisor {
                     endpoint,
                     reason,
                 } => {
-                    warn!("{id} is unready and off the ring: {reason}");
-                    news.push(HistoryEvent::of(&id, "unready").because(reason));
+                    warn!("{id} is unready: {reason}");
+                    let event = HistoryEvent::of(&id, ReplicaEventKind::Unready);
+                    news.push(event.because(reason));
                     let unready = MarkUnready { id, endpoint };
                     ring_has_it.push(ring_future(self.ring.mark_unready.send(unready)));
                 }
@@ -107,7 +106,7 @@ impl Supervisor {
         if !ring_has_it.is_empty() || !later.is_empty() || !death_details.is_empty() {
             let carried_out = join_all(ring_has_it).into_actor(self).map(
                 move |_, supervisor: &mut Self, ctx: &mut Context<Self>| {
-                    supervisor.history.record(news, supervisor.now());
+                    supervisor.history.record(news);
                     for details in death_details {
                         ctx.spawn(details.into_actor(supervisor));
                     }
@@ -203,7 +202,7 @@ impl Supervisor {
             log!(level, "starting {}", order.id);
         }
         let id = order.id.clone();
-        self.record_event(HistoryEvent::of(&id, "launched"));
+        self.record_event(HistoryEvent::of(&id, ReplicaEventKind::Starting));
         let launched = self.runtime.launch(order);
         self.report_back(ctx, async move {
             match launched.await {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 pub(super) use process::kill as kill_process;
 
-use super::admin::ReplicaStatus;
 use super::error::AnalysisError;
 use super::observed::Harm;
+use crate::api::ReplicaStatus;
 use container::Container;
 use process::Group;
 
@@ -188,6 +188,7 @@ impl Victim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ReplicaState;
 
     #[actix_web::test]
     async fn nobody_is_harmed_who_is_not_a_replica_s_instance() {
@@ -201,11 +202,18 @@ mod tests {
             let replica = ReplicaStatus {
                 name: "Server1".to_owned(),
                 weight: 1,
-                state: "ready".to_owned(),
+                state: ReplicaState::Ready,
                 generation: 1,
+                endpoint: None,
                 pid,
                 container: None,
                 in_flight: 0,
+                ejected: false,
+                slow_start_share: None,
+                outdated: false,
+                consecutive_deaths: 0,
+                degraded: false,
+                last_error: None,
             };
             let refused = Victim::find(&replica).await.err().unwrap().to_string();
             assert!(refused.contains(reason), "{replica:?}: {refused}");

@@ -345,7 +345,7 @@ impl World {
     fn count_deaths(&mut self, fleet: &Fleet, line: &Line, steps: &[Step]) -> Result<(), Broken> {
         for name in self.members.clone() {
             let deaths = self.deaths.entry(name.clone()).or_default();
-            let in_a_row = fleet.deaths_in_a_row(&name);
+            let in_a_row = fleet.consecutive_deaths(&name);
             if deaths.in_a_row != in_a_row {
                 *deaths = Deaths {
                     in_a_row,
@@ -397,8 +397,8 @@ impl World {
 }
 
 /// The pause before the next start after so many deaths, without jitter.
-fn nominal_backoff(deaths_in_a_row: u32) -> Duration {
-    match deaths_in_a_row {
+fn nominal_backoff(consecutive_deaths: u32) -> Duration {
+    match consecutive_deaths {
         0 | 1 => Duration::ZERO,
         deaths => Duration::from_secs((1 << (deaths - 2).min(6)).min(60)),
     }

@@ -62,10 +62,7 @@ impl Contained {
             cli(&["cp", "-L", library, &format!("{name}:{library}")]);
         }
         cli(&["start", name]);
-        until("the balancer serves", || {
-            this.log().contains("is on the ring")
-        })
-        .await;
+        until("the balancer serves", || this.log().contains("is ready at")).await;
         this
     }
 

@@ -172,7 +172,7 @@ impl Player {
                 Some(at) => format!("in {}", duration(at - self.now)),
             },
             Question::Gone => if fleet.is_shut_down() { "yes" } else { "no" }.to_owned(),
-            Question::Deaths(name) => fleet.deaths_in_a_row(name).to_string(),
+            Question::Deaths(name) => fleet.consecutive_deaths(name).to_string(),
         }
     }
 }

@@ -1,7 +1,59 @@
-//! What is wrong with a JSON body, in the words of JSON: serde speaks of `usize` and structs.
+//! Request bodies in JSON, and what is wrong with one in the words of JSON: serde speaks of
+//! `usize` and structs.
 
-/// Says what is wrong with a text that should have been a certain JSON value.
-pub fn describe(error: &serde_json::Error) -> String {
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::BytesMut;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::error::ApiError;
+
+/// The largest body: a thousand names of the longest kind fit.
+const MAX_BODY: usize = 128 * 1024;
+
+/// Reads a body that must be JSON and say so: a page of another site can make a browser
+/// post a form here, but not this content type. It comes without pauses longer than `pause`.
+pub async fn read_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    body: &mut Payload,
+    pause: Duration,
+    example: &str,
+) -> Result<T, ApiError> {
+    if !is_json(request) {
+        return Err(ApiError::NotJson);
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = timeout(pause, body.next())
+        .await
+        .map_err(|_| ApiError::Stalled)?
+    {
+        let chunk = chunk.map_err(|error| ApiError::Aborted(error.to_string()))?;
+        if bytes.len() + chunk.len() > MAX_BODY {
+            return Err(ApiError::TooLarge(MAX_BODY));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let wrong = describe(&error);
+        ApiError::Invalid(format!("the body must be like {example}: {wrong}"))
+    })
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let media_type = content_type.and_then(|value| value.to_str().ok());
+    media_type
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// What is wrong with a text that should have been a certain JSON value.
+fn describe(error: &serde_json::Error) -> String {
     in_words_of_json(&error.to_string())
 }
 
