@@ -33,7 +33,7 @@ use crate::ring::BuildError;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::sys::malloc;
-use crate::upstream::{Capacity, ClientSettings, Clients, RetryBudget, Tally};
+use crate::upstream::{ClientSettings, ConcurrencyLimit, RetryBudget, Stats, UpstreamPools};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -84,7 +84,7 @@ pub struct Balancer {
     supervisor: Addr<Supervisor>,
     listener: TcpListener,
     departure: Arc<Departure>,
-    tally: Arc<Tally>,
+    tally: Arc<Stats>,
     log_report: Rc<LogReport>,
     server: Server,
     /// It ends with the process: whoever watches wants to see the stop too.
@@ -109,7 +109,7 @@ impl Balancer {
             record,
         } = fleet_record::open(settings, address).await?;
 
-        let capacity = Capacity::new(settings.max_in_flight);
+        let capacity = ConcurrencyLimit::new(settings.max_in_flight);
         let (line, lifeline) = Lifeline::new();
         let ring = RingState::new(
             settings.ring,
@@ -231,7 +231,7 @@ impl Balancer {
             }
         }
         info!("stopping: finishing the requests in flight");
-        let activity = || (self.tally.counts().requests, self.server.open());
+        let activity = || (self.tally.snapshot().requests, self.server.open());
         let departing = self.departure.begin(&self.listener, activity);
         let (hand_over, ()) = tokio::join!(self.runtime.has_peers(), departing);
         drop(self.listener);
@@ -322,9 +322,9 @@ fn probe_settings(settings: &Settings) -> ProbeSettings {
 struct Shared {
     ring: Addr<RingState>,
     supervisor: Addr<Supervisor>,
-    capacity: Arc<Capacity>,
+    capacity: Arc<ConcurrencyLimit>,
     departure: Arc<Departure>,
-    tally: Arc<Tally>,
+    tally: Arc<Stats>,
 }
 
 /// The HTTP server, with a ProxyWorker on each of its threads.
@@ -367,7 +367,7 @@ async fn serve(
         ..server_settings(settings, settings.workers)
     };
     let server = http::serve(server_settings, listener, departure, move || {
-        let clients = Clients::new(client_settings);
+        let clients = UpstreamPools::new(client_settings);
         let room = Arc::clone(&room);
         let ring = ring.clone().recipient();
         let proxy_worker = ProxyWorker::launch(ring, room, &capacity, Rc::clone(&clients));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use awc::http::{Method, Uri};
 
-use crate::upstream::LoneClient;
+use crate::upstream::OneShotClient;
 
 /// Docker's own limit is longer: this one gives the reason.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub fn run(url: &str) -> Result<(), String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     actix_web::rt::System::new().block_on(async {
-        let asked = LoneClient::new(TIMEOUT).ask(Method::GET, uri).await;
+        let asked = OneShotClient::new(TIMEOUT).send(Method::GET, uri).await;
         let response = asked.map_err(|error| format!("{url}: {error}"))?;
         if response.status().is_success() {
             Ok(())

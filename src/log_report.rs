@@ -12,7 +12,7 @@ use crate::api::RequestCounts;
 use crate::http::{BROKEN_RESPONSES, ENDED_TUNNELS, FAILED_REQUESTS};
 use crate::human::{duration, thousands};
 use crate::repeats::{Condition, ConditionReport, LineLimit, REPORT_INTERVAL};
-use crate::upstream::Tally;
+use crate::upstream::Stats;
 
 /// How often the counts are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,13 +30,13 @@ static LIMITS: [(&LineLimit, &str); 4] = [
 
 /// Reports overload, outages and suppressed lines.
 pub struct LogReport {
-    tally: Arc<Tally>,
+    tally: Arc<Stats>,
     conditions: RefCell<[Condition; 2]>,
 }
 
 impl LogReport {
     /// Starts one on this thread.
-    pub fn start(tally: Arc<Tally>) -> Rc<Self> {
+    pub fn start(tally: Arc<Stats>) -> Rc<Self> {
         let report = Rc::new(Self {
             tally,
             conditions: RefCell::default(),
@@ -80,7 +80,7 @@ impl LogReport {
             overloaded,
             unavailable,
             ..
-        } = self.tally.counts();
+        } = self.tally.snapshot();
         let [overload, outage] = &mut *self.conditions.borrow_mut();
         for (condition, count, what, each) in [
             (

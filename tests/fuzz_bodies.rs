@@ -1,5 +1,5 @@
 //! The fuzz targets' bodies on random input: a little of every `cargo fuzz` run, always. The
-//! guard's is run by its own unit tests (`src/upstream/guard/tests/chance.rs`).
+//! one for a replica's responses is run by unit tests (`src/upstream/framed_connection/tests/chance.rs`).
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;

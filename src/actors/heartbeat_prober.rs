@@ -22,7 +22,7 @@ use crate::fleet::{
     Expectation, HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome,
     ProbeSchedule,
 };
-use crate::upstream::LoneClient;
+use crate::upstream::OneShotClient;
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
 #[derive(Debug, Clone, Message)]
@@ -138,14 +138,14 @@ pub struct HeartbeatProber {
     settings: ProbeSettings,
     recipients: ProbeRecipients,
     watched: HashMap<InstanceId, (SpawnHandle, Probes)>,
-    client: LoneClient,
+    client: OneShotClient,
     _lifeline: Lifeline,
 }
 
 impl HeartbeatProber {
     /// A prober that reports to `recipients`.
     pub fn new(settings: ProbeSettings, recipients: ProbeRecipients, lifeline: Lifeline) -> Self {
-        let client = LoneClient::new(settings.timeout);
+        let client = OneShotClient::new(settings.timeout);
         Self {
             settings,
             recipients,
@@ -157,7 +157,7 @@ impl HeartbeatProber {
 
     /// Probes for as long as nobody stops it.
     async fn beat(
-        client: LoneClient,
+        client: OneShotClient,
         settings: ProbeSettings,
         recipients: ProbeRecipients,
         WatchInstance { id, endpoint }: WatchInstance,
@@ -243,7 +243,7 @@ fn remember(probes: &Probes, at: SystemTime, took: Duration, error: Option<&Stri
 /// One heartbeat, on a connection of its own so that it also tells whether the instance
 /// takes new ones.
 async fn ask(
-    client: &LoneClient,
+    client: &OneShotClient,
     endpoint: SocketAddr,
     settings: &ProbeSettings,
 ) -> Result<(), ProbeFailure> {
@@ -262,7 +262,7 @@ async fn ask(
         .build()
         .map_err(|error| broken(&error))?;
     let (method, headers) = (settings.method.clone(), &settings.headers);
-    let asked = client.ask_with(method, uri, headers).await;
+    let asked = client.send_with(method, uri, headers).await;
     let mut response = asked.map_err(|error| match &error {
         SendRequestError::Connect(ConnectError::Io(cause))
             if cause.kind() == io::ErrorKind::ConnectionRefused =>

@@ -13,7 +13,7 @@ use super::request_queue::{QueueEntry, QueueLimit, RequestQueue, Unavailable};
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
 use crate::ring::{Key, MemberIndex, ReplicaName};
-use crate::upstream::{Capacity, Clients, Grant, IDLE_CONNECTION};
+use crate::upstream::{ConcurrencyLimit, IDLE_CONNECTION, InFlightPermit, UpstreamPools};
 
 /// Which replica is to serve this request?
 #[derive(Debug, Clone, Message)]
@@ -47,7 +47,7 @@ pub enum Session {
 #[derive(Debug)]
 pub enum Acquired {
     /// This one.
-    Granted(Grant),
+    Granted(InFlightPermit),
     /// None is ready, or every one is busy: wait here for the first that is free. Dropping
     /// the entry leaves the queue.
     Wait(QueueEntry),
@@ -68,7 +68,7 @@ const MAX_MISSES: usize = 8;
 pub struct ProxyWorker {
     view: Option<Arc<RingView>>,
     waiting: RequestQueue<AcquireSlot>,
-    clients: Rc<Clients>,
+    clients: Rc<UpstreamPools>,
     ring: Recipient<RegisterWorker>,
 }
 
@@ -78,8 +78,8 @@ impl ProxyWorker {
     pub fn launch(
         ring: Recipient<RegisterWorker>,
         limit: Arc<QueueLimit>,
-        capacity: &Arc<Capacity>,
-        clients: Rc<Clients>,
+        capacity: &Arc<ConcurrencyLimit>,
+        clients: Rc<UpstreamPools>,
     ) -> Addr<Self> {
         Self::create(|ctx| {
             let address = ctx.address();
@@ -87,7 +87,7 @@ impl ProxyWorker {
                 view: None,
                 waiting: RequestQueue::new(
                     limit,
-                    capacity.bell(move || address.do_send(CapacityFreed)),
+                    capacity.waker(move || address.do_send(CapacityFreed)),
                 ),
                 clients,
                 ring,
@@ -95,7 +95,7 @@ impl ProxyWorker {
         })
     }
 
-    fn grant(&self, wanted: &AcquireSlot) -> Option<Grant> {
+    fn grant(&self, wanted: &AcquireSlot) -> Option<InFlightPermit> {
         grant(self.view.as_deref()?, wanted)
     }
 
@@ -104,10 +104,7 @@ impl ProxyWorker {
             .view
             .iter()
             .flat_map(|view| view.candidates().iter().flatten());
-        if ready
-            .into_iter()
-            .all(|i| wanted.refused.contains(&i.serial()))
-        {
+        if ready.into_iter().all(|i| wanted.refused.contains(&i.uid())) {
             Unavailable::NoneReady
         } else {
             Unavailable::AllBusy
@@ -124,13 +121,13 @@ impl ProxyWorker {
 
 /// The first ready instance in the key's own order that the request has not failed on; the first
 /// ready or unready one while too few are ready.
-fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
+fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
     let slot = view.table.slot_of(wanted.key);
     let owner = view.table.owner(slot)?;
     let candidates = view.candidates();
     let alive = |index: MemberIndex| {
         let instance = candidates.get(index.get())?.as_ref()?;
-        let is_free = !instance.is_full() && !wanted.refused.contains(&instance.serial());
+        let is_free = !instance.is_full() && !wanted.refused.contains(&instance.uid());
         is_free.then_some(instance)
     };
     let untried = |index: MemberIndex| {
@@ -143,7 +140,7 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
     };
     // Nor does a session leave a fresh replica that it has begun on.
     let willing =
-        |index: MemberIndex| with_room(index).filter(|i| !is_bound || !i.hands_over(slot));
+        |index: MemberIndex| with_room(index).filter(|i| !is_bound || !i.defers_slot(slot));
     let bounded = view.balance_factor.is_some();
     let choose = || {
         willing(owner).or_else(|| {
@@ -162,7 +159,7 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<Grant> {
     loop {
         let instance = choose()?;
         // Another thread may have taken the last place: then the next one is chosen.
-        if let Some(mut grant) = Grant::claim(instance, slot, view.epoch, bounded) {
+        if let Some(mut grant) = InFlightPermit::try_acquire(instance, slot, view.epoch, bounded) {
             if wanted.session == Session::New {
                 let served_by = view.table.index_of(&instance.id().replica);
                 grant.session_key = served_by
@@ -178,7 +175,7 @@ impl Actor for ProxyWorker {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.ring.do_send(RegisterWorker(ctx.address().recipient()));
-        ctx.run_interval(IDLE_CONNECTION / 2, |worker, _| worker.clients.close_old());
+        ctx.run_interval(IDLE_CONNECTION / 2, |worker, _| worker.clients.reap_idle());
     }
 }
 
@@ -190,8 +187,8 @@ impl Handler<PublishRing> for ProxyWorker {
             return;
         }
         let present = view.ready.iter().chain(&view.unready).flatten();
-        let present: HashSet<u64> = present.map(|instance| instance.serial()).collect();
-        self.clients.keep_only(&present);
+        let present: HashSet<u64> = present.map(|instance| instance.uid()).collect();
+        self.clients.retain(&present);
         self.view = Some(view);
         self.dispatch_waiting(usize::MAX);
     }
@@ -219,7 +216,7 @@ impl Handler<AcquireSlot> for ProxyWorker {
         let Some(place) = self.waiting.join(wanted, unavailable) else {
             return MessageResult(Acquired::Full);
         };
-        // The bell did not ring for capacity that was freed before this request was in the queue.
+        // The waker did nothing for capacity that was freed before this request was in the queue.
         self.dispatch_waiting(MAX_MISSES);
         MessageResult(Acquired::Wait(place))
     }
@@ -258,7 +255,7 @@ mod tests {
             let instance = Instance::new(
                 id,
                 endpoint,
-                Capacity::new(NonZeroU32::new(max_in_flight)),
+                ConcurrencyLimit::new(NonZeroU32::new(max_in_flight)),
                 Arc::clone(&load),
                 Arc::default(),
                 std::time::Duration::ZERO,
@@ -268,11 +265,11 @@ mod tests {
         let order = view.table.failover(key);
         let order = order.map(|index| view.ready[index.get()].clone().unwrap());
         let order = order.collect();
-        let bell = Capacity::new(None).bell(|| ());
+        let waker = ConcurrencyLimit::new(None).waker(|| ());
         let worker = ProxyWorker {
             view: Some(Arc::new(view)),
-            waiting: RequestQueue::new(QueueLimit::new(1), bell),
-            clients: Clients::new(ClientSettings {
+            waiting: RequestQueue::new(QueueLimit::new(1), waker),
+            clients: UpstreamPools::new(ClientSettings {
                 connect_timeout: std::time::Duration::from_secs(1),
             }),
             ring: Nobody.start().recipient(),
@@ -295,7 +292,7 @@ mod tests {
     async fn who_was_only_slow_is_asked_again_after_all_others_and_who_refused_is_not() {
         let key = Key(123_456);
         let (worker, order) = worker(key);
-        let serials: Vec<u64> = order.iter().map(|instance| instance.serial()).collect();
+        let serials: Vec<u64> = order.iter().map(|instance| instance.uid()).collect();
         let [first, second, third] = serials[..] else {
             panic!("{serials:?}")
         };
@@ -308,7 +305,7 @@ mod tests {
             (vec![], vec![first, second, third], None),
         ] {
             let story = format!("tried {tried:?}, refused {refused:?}");
-            let named = |serial: &u64| order.iter().find(|i| i.serial() == *serial);
+            let named = |serial: &u64| order.iter().find(|i| i.uid() == *serial);
             let tried = tried.iter().filter_map(named);
             let tried = tried
                 .map(|instance| instance.id().replica.clone())
@@ -320,7 +317,7 @@ mod tests {
                 session: Session::None,
             };
             let granted = worker.grant(&wanted);
-            let serial = granted.map(|grant| grant.instance().serial());
+            let serial = granted.map(|grant| grant.instance().uid());
             assert_eq!(serial, expected, "{story}");
         }
     }
@@ -332,11 +329,11 @@ mod tests {
             let wanted = AcquireSlot {
                 key,
                 tried: Vec::new(),
-                refused: refused.iter().map(|place| order[*place].serial()).collect(),
+                refused: refused.iter().map(|place| order[*place].uid()).collect(),
                 session: Session::None,
             };
-            let granted = worker.grant(&wanted)?.instance().serial();
-            order.iter().position(|i| i.serial() == granted)
+            let granted = worker.grant(&wanted)?.instance().uid();
+            order.iter().position(|i| i.uid() == granted)
         };
         order[0].eject();
         assert_eq!(granted(&[]), Some(1));
@@ -357,8 +354,8 @@ mod tests {
                 tried: Vec::new(),
                 refused: Vec::new(),
             };
-            let granted = worker.grant(&wanted)?.instance().serial();
-            order.iter().position(|i| i.serial() == granted)
+            let granted = worker.grant(&wanted)?.instance().uid();
+            order.iter().position(|i| i.uid() == granted)
         };
         let set = |worker: &mut ProxyWorker, place: usize, ready: bool| {
             let view = worker.view.as_ref().unwrap();
@@ -405,11 +402,9 @@ mod tests {
             session: Session::None,
         };
         let granted = || worker.grant(&wanted);
-        let place = |grant: &Grant| {
-            let serial = grant.instance().serial();
-            order
-                .iter()
-                .position(|instance| instance.serial() == serial)
+        let place = |grant: &InFlightPermit| {
+            let serial = grant.instance().uid();
+            order.iter().position(|instance| instance.uid() == serial)
         };
         // Two each, and who was tried comes last.
         let mut grants = Vec::new();
@@ -447,11 +442,9 @@ mod tests {
         // The owner's share of a load that is its alone is soon used up.
         let held_by_owner = |session| {
             let granted = (0..30).map(|_| worker.grant(&wanted(session)).unwrap());
-            let granted: Vec<Grant> = granted.collect();
-            let serials = granted.iter().map(|grant| grant.instance().serial());
-            serials
-                .filter(|serial| *serial == order[0].serial())
-                .count()
+            let granted: Vec<InFlightPermit> = granted.collect();
+            let serials = granted.iter().map(|grant| grant.instance().uid());
+            serials.filter(|serial| *serial == order[0].uid()).count()
         };
         assert!(held_by_owner(Session::None) < 30);
         assert_eq!(held_by_owner(Session::Known), 30);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
-use crate::upstream::{Bell, Grant};
+use crate::upstream::{CapacityWaker, InFlightPermit};
 
 /// How many requests may wait for a replica, over all worker threads.
 #[derive(Debug)]
@@ -37,14 +37,14 @@ pub enum Unavailable {
 /// An entry of the queue, as its request holds it. Dropping it leaves the queue.
 #[derive(Debug)]
 pub struct QueueEntry {
-    grant: oneshot::Receiver<Grant>,
+    grant: oneshot::Receiver<InFlightPermit>,
     unavailable: Unavailable,
     _permit: QueuePermit,
 }
 
 impl QueueEntry {
     /// The grant, once a replica is available; none if the balancer ends before.
-    pub async fn grant(&mut self) -> Option<Grant> {
+    pub async fn grant(&mut self) -> Option<InFlightPermit> {
         (&mut self.grant).await.ok()
     }
 
@@ -58,26 +58,26 @@ impl QueueEntry {
 #[derive(Debug)]
 struct QueuePermit {
     limit: Arc<QueueLimit>,
-    bell: Arc<Bell>,
+    waker: Arc<CapacityWaker>,
 }
 
 impl QueuePermit {
-    fn try_acquire(limit: &Arc<QueueLimit>, bell: &Arc<Bell>) -> Option<Self> {
+    fn try_acquire(limit: &Arc<QueueLimit>, waker: &Arc<CapacityWaker>) -> Option<Self> {
         if limit.waiting.fetch_add(1, Ordering::Relaxed) >= limit.max_waiting {
             limit.waiting.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        bell.wait();
+        waker.wait();
         Some(Self {
             limit: Arc::clone(limit),
-            bell: Arc::clone(bell),
+            waker: Arc::clone(waker),
         })
     }
 }
 
 impl Drop for QueuePermit {
     fn drop(&mut self) {
-        self.bell.leave();
+        self.waker.leave();
         self.limit.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -85,30 +85,30 @@ impl Drop for QueuePermit {
 /// The requests that wait on one thread, the oldest first; `R` is what a request asks for.
 #[derive(Debug)]
 pub struct RequestQueue<R> {
-    waiting: VecDeque<(R, oneshot::Sender<Grant>)>,
+    waiting: VecDeque<(R, oneshot::Sender<InFlightPermit>)>,
     limit: Arc<QueueLimit>,
-    bell: Arc<Bell>,
+    waker: Arc<CapacityWaker>,
 }
 
 impl<R> RequestQueue<R> {
-    /// An empty queue. The bell rings when a replica that was full has capacity again.
-    pub fn new(limit: Arc<QueueLimit>, bell: Arc<Bell>) -> Self {
+    /// An empty queue. The waker wakes it when a replica that was full has capacity again.
+    pub fn new(limit: Arc<QueueLimit>, waker: Arc<CapacityWaker>) -> Self {
         Self {
             waiting: VecDeque::new(),
             limit,
-            bell,
+            waker,
         }
     }
 
     /// Appends a request; none if the limit is reached.
     pub fn join(&mut self, wanted: R, unavailable: Unavailable) -> Option<QueueEntry> {
-        let permit = QueuePermit::try_acquire(&self.limit, &self.bell)?;
+        let permit = QueuePermit::try_acquire(&self.limit, &self.waker)?;
         if self.waiting.len() >= self.limit.max_waiting {
             // Requests that have left are still in the queue.
             self.waiting.retain(|(_, waiter)| !waiter.is_closed());
         }
         if unavailable == Unavailable::AllBusy {
-            self.bell.capacity().note_shortage();
+            self.waker.limit().note_shortage();
         }
         let (waiter, grant) = oneshot::channel();
         self.waiting.push_back((wanted, waiter));
@@ -119,14 +119,14 @@ impl<R> RequestQueue<R> {
         })
     }
 
-    /// The bell was heard.
+    /// The queue was woken.
     pub fn heard(&self) {
-        self.bell.heard();
+        self.waker.rearm();
     }
 
     /// Gives grants to waiting requests in order, until `max_misses` requests could not be given
     /// one. These keep their places.
-    pub fn dispatch(&mut self, max_misses: usize, grant: impl Fn(&R) -> Option<Grant>) {
+    pub fn dispatch(&mut self, max_misses: usize, grant: impl Fn(&R) -> Option<InFlightPermit>) {
         let mut place = 0;
         while place < max_misses {
             let Some((wanted, waiter)) = self.waiting.get(place) else {

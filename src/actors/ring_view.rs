@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::fleet::InstanceId;
     use crate::ring::{Key, Member, RingSpec};
-    use crate::upstream::{Capacity, FleetLoad, Grant};
+    use crate::upstream::{ConcurrencyLimit, FleetLoad, InFlightPermit};
 
     #[test]
     fn who_is_ejected_has_no_share_of_the_load_that_the_others_are_bound_by() {
@@ -201,7 +201,7 @@ mod tests {
             let instance = Instance::new(
                 id,
                 ([127, 0, 0, 1], 9).into(),
-                Capacity::new(None),
+                ConcurrencyLimit::new(None),
                 Arc::clone(&load),
                 Arc::default(),
                 Duration::ZERO,
@@ -211,10 +211,11 @@ mod tests {
         let indices: Vec<MemberIndex> = view.table.indices().collect();
         let instances: Vec<_> = view.ready.iter().flatten().cloned().collect();
         let slot = view.table.slot_of(Key(1));
-        let claim = |who: usize| Grant::claim(&instances[who], slot, 1, true).unwrap();
+        let claim =
+            |who: usize| InFlightPermit::try_acquire(&instances[who], slot, 1, true).unwrap();
         let has_room = |view: &RingView| view.has_room(indices[0], &instances[0]);
         // Sixty in flight: thirty are half as much again as a third of them.
-        let _held: Vec<Grant> = [(0, 31), (1, 29)]
+        let _held: Vec<InFlightPermit> = [(0, 31), (1, 29)]
             .into_iter()
             .flat_map(|(who, times)| (0..times).map(move |_| who))
             .map(claim)

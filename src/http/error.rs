@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 
 use crate::api::Envelope;
-use crate::upstream::Failure;
+use crate::upstream::AttemptError;
 
 /// Why a request was not served by a replica.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub enum ProxyError {
     /// The client has as many connections open as it may.
     TooManyConnections,
     /// The last attempt failed like this.
-    Upstream(Failure),
+    Upstream(AttemptError),
     /// The head of a request did not come in time.
     SlowHead,
     /// A method that makes no sense here.
@@ -62,26 +62,30 @@ impl fmt::Display for ProxyError {
             Self::NoReplica => "no replica is ready",
             Self::AllBusy => "every replica has as many requests in flight as it may",
             Self::Overloaded => "too many requests wait for a replica already",
-            Self::Upstream(Failure::NotConnected { .. }) => "no replica could be reached",
-            Self::Upstream(Failure::OutOfFiles) => "the balancer has too many files open",
-            Self::Upstream(Failure::Broken(_) | Failure::Lost) => {
+            Self::Upstream(AttemptError::NotConnected { .. }) => "no replica could be reached",
+            Self::Upstream(AttemptError::FdLimit) => "the balancer has too many files open",
+            Self::Upstream(AttemptError::Disconnected(_) | AttemptError::Evicted) => {
                 "the replica broke off before its response"
             }
-            Self::Upstream(Failure::BadResponse(_)) => "the replica's response is not valid HTTP",
-            Self::Upstream(Failure::TimedOut) => "the replica did not respond in time",
-            Self::TookTooLong | Self::Upstream(Failure::TookTooLong) => {
+            Self::Upstream(AttemptError::InvalidResponse(_)) => {
+                "the replica's response is not valid HTTP"
+            }
+            Self::Upstream(AttemptError::ResponseTimeout) => "the replica did not respond in time",
+            Self::TookTooLong | Self::Upstream(AttemptError::RequestTimeout) => {
                 "the request took longer than it may"
             }
-            Self::Upstream(Failure::ClientGone) => "the request's body broke off",
-            Self::Upstream(Failure::ClientStalled) => "the request's body did not come in time",
-            Self::Upstream(Failure::ClientTooSlow) => "the request's body came too slowly",
-            Self::Upstream(Failure::ClientClosed) => {
+            Self::Upstream(AttemptError::ClientAborted) => "the request's body broke off",
+            Self::Upstream(AttemptError::ClientBodyTimeout) => {
+                "the request's body did not come in time"
+            }
+            Self::Upstream(AttemptError::ClientBodyTooSlow) => "the request's body came too slowly",
+            Self::Upstream(AttemptError::ClientClosed) => {
                 "the client had closed its side, and the replica did not respond soon after"
             }
             Self::ClientClosed => "the client had closed its side, and no replica was free",
             Self::TooManyTunnels => "as many WebSockets are open as may be",
             Self::TooManyConnections => "this client has as many connections open as it may",
-            Self::Upstream(Failure::BodyTooLarge) => {
+            Self::Upstream(AttemptError::BodyTooLarge) => {
                 "the request's body is larger than this server allows"
             }
             Self::SlowHead => "the head of the request did not come in time",
@@ -107,24 +111,29 @@ impl ResponseError for ProxyError {
             | Self::Overloaded
             | Self::ClientClosed
             | Self::TooManyTunnels
-            | Self::Upstream(Failure::NotConnected { .. } | Failure::OutOfFiles) => {
+            | Self::Upstream(AttemptError::NotConnected { .. } | AttemptError::FdLimit) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Upstream(Failure::Broken(_) | Failure::Lost | Failure::BadResponse(_)) => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Upstream(
+                AttemptError::Disconnected(_)
+                | AttemptError::Evicted
+                | AttemptError::InvalidResponse(_),
+            ) => StatusCode::BAD_GATEWAY,
             Self::TookTooLong
-            | Self::Upstream(Failure::TimedOut | Failure::TookTooLong | Failure::ClientClosed) => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
-            Self::SlowHead | Self::Upstream(Failure::ClientStalled | Failure::ClientTooSlow) => {
+            | Self::Upstream(
+                AttemptError::ResponseTimeout
+                | AttemptError::RequestTimeout
+                | AttemptError::ClientClosed,
+            ) => StatusCode::GATEWAY_TIMEOUT,
+            Self::SlowHead
+            | Self::Upstream(AttemptError::ClientBodyTimeout | AttemptError::ClientBodyTooSlow) => {
                 StatusCode::REQUEST_TIMEOUT
             }
             Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
-            Self::Upstream(Failure::ClientGone) | Self::Upgrade | Self::Malformed(_) => {
+            Self::Upstream(AttemptError::ClientAborted) | Self::Upgrade | Self::Malformed(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Upstream(Failure::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Upstream(AttemptError::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::OtherVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -20,7 +20,7 @@ use super::via::Via;
 use super::{headers, sticky};
 use crate::config::StickyCookie;
 use crate::h1::{MAX_HEADERS, connection, header_name};
-use crate::upstream::{Fields, OutgoingHead};
+use crate::upstream::{Fields, RequestHeadBuilder};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -48,7 +48,7 @@ pub fn tell_request(
     fresh_id: Option<u64>,
     sticky_cookie: Option<&StickyCookie>,
     address: &Authority,
-    to: &mut OutgoingHead,
+    to: &mut RequestHeadBuilder,
 ) {
     let from = request.headers();
     let peer = peer(request);
@@ -57,7 +57,7 @@ pub fn tell_request(
     let target = request.uri();
     let told = target.scheme().and(target.authority()).map(authority_of);
     let host = told.or_else(|| from.get(header::HOST).map(HeaderValue::as_bytes));
-    to.field("host", host.unwrap_or_else(|| authority_of(address)));
+    to.header("host", host.unwrap_or_else(|| authority_of(address)));
     let (mut tells_proto, mut tells_host) = (false, false);
     // An id that the balancer gives comes last.
     let mut has_id = fresh_id.is_some();
@@ -80,35 +80,35 @@ pub fn tell_request(
         }
         if let (Some(cookie), true) = (sticky_cookie, name == header::COOKIE) {
             if let Some(rest) = sticky::strip(cookie, value.as_bytes()) {
-                to.field(name.as_str(), &rest);
+                to.header(name.as_str(), &rest);
             }
             continue;
         }
-        to.field(name.as_str(), value.as_bytes());
+        to.header(name.as_str(), value.as_bytes());
     }
     if let Some(peer) = peer {
         let before = is_trusted.then(|| from.get_all(&FOR)).into_iter().flatten();
         let before = before.map(HeaderValue::as_bytes);
         let before = before.filter(|value| !value.is_empty());
-        to.list(FOR.as_str(), before, AddressText::of(peer).as_bytes());
+        to.list_header(FOR.as_str(), before, AddressText::of(peer).as_bytes());
     }
     // What a trusted proxy has not said is as we see it.
     if !tells_proto {
-        to.line(b"x-forwarded-proto: http\r\n");
+        to.raw_line(b"x-forwarded-proto: http\r\n");
     }
     if let (false, Some(host)) = (tells_host, host) {
-        to.field(HOST.as_str(), host);
+        to.header(HOST.as_str(), host);
     }
     if let Some(id) = fresh_id {
         let mut digits = itoa::Buffer::new();
-        to.field(REQUEST_ID.as_str(), digits.format(id).as_bytes());
+        to.header(REQUEST_ID.as_str(), digits.format(id).as_bytes());
     } else if !has_id && let Some(id) = from.get(&REQUEST_ID) {
         // Connection names it, but it is what the request was routed by.
-        to.field(REQUEST_ID.as_str(), id.as_bytes());
+        to.header(REQUEST_ID.as_str(), id.as_bytes());
     }
     // Several fields of one name are one list (RFC 9110, section 5.3).
     if let Some(via) = via {
-        to.line(via.line(request.version() < Version::HTTP_11));
+        to.raw_line(via.line(request.version() < Version::HTTP_11));
     }
 }
 
@@ -353,7 +353,7 @@ mod tests {
         for field in fields {
             request = request.append_header(*field);
         }
-        let mut to = OutgoingHead::new("GET", "/");
+        let mut to = RequestHeadBuilder::new("GET", "/");
         let address = Authority::from_static("192.0.2.80:8080");
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
         let request = request.to_http_request();
@@ -487,7 +487,7 @@ mod tests {
     #[test]
     fn via_can_be_left_out() {
         let request = TestRequest::default().to_http_request();
-        let mut to = OutgoingHead::new("GET", "/");
+        let mut to = RequestHeadBuilder::new("GET", "/");
         let address = Authority::from_static("192.0.2.80:8080");
         tell_request(&request, &[], None, None, None, &address, &mut to);
         assert!(!str::from_utf8(to.as_bytes()).unwrap().contains("via"));

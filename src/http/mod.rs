@@ -49,7 +49,7 @@ use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas}
 use crate::config::{AdminCalls, KeySource, RequestTimes, RetryPolicy, StickyCookie};
 use crate::fleet::OutlierOn;
 use crate::repeats::LineLimit;
-use crate::upstream::{Clients, Counters, RetryBudget};
+use crate::upstream::{RetryBudget, ThreadCounters, UpstreamPools};
 pub use api::{AdminGuard, AdminHandles, admin_site};
 use api::{ApiError, ReplicaHandles};
 pub use client_limit::ClientLimit;
@@ -113,7 +113,7 @@ pub struct Worker {
     /// Whom to ask.
     pub links: Links,
     /// The thread's own upstream clients.
-    pub clients: Rc<Clients>,
+    pub clients: Rc<UpstreamPools>,
     /// How many requests the thread may send a second time.
     pub retry_budget: RetryBudget,
     /// How many tunnels may be open at once.
@@ -121,7 +121,7 @@ pub struct Worker {
     /// What holds for every request.
     pub settings: Rc<HttpSettings>,
     /// What the thread counts.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<ThreadCounters>,
 }
 
 /// What one worker thread serves: the admin calls by their exact path, and everything else

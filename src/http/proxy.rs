@@ -33,8 +33,8 @@ use crate::api::RequestOutcome;
 use crate::h1::{self, is_bodiless};
 use crate::ring::{Key, SessionKey};
 use crate::upstream::{
-    Attempt, Exchange, Failure, FieldSlot, Grant, Idle, Instance, OutgoingHead, Replay, Verdict,
-    recycle,
+    AttemptError, FieldSlot, IdleTimeout, InFlightPermit, Instance, ReplayBody, RequestHeadBuilder,
+    RetryDecision, RetryState, UpstreamRequest, recycle,
 };
 
 /// A request that is to be forwarded, and all that is known of it. It is made once and
@@ -44,7 +44,7 @@ struct Errand<'r> {
     worker: &'r Worker,
     request: &'r HttpRequest,
     connection: Option<&'r Rc<ClientConnection>>,
-    body: Option<&'r Replay>,
+    body: Option<&'r ReplayBody>,
     /// It has no body, and says nothing of one.
     is_bare: bool,
     /// Where the response's fields are left, if the request is a simple one.
@@ -74,7 +74,7 @@ pub async fn forward(
     connection: Option<&Rc<ClientConnection>>,
 ) -> (Result<HttpResponse, ProxyError>, Option<Unread>) {
     worker.counters.request();
-    worker.retry_budget.earn();
+    worker.retry_budget.deposit();
     let simple = connection.filter(|connection| connection.is_in_lane());
     let is_bare = simple.is_some_and(|connection| connection.is_bare());
     let is_upgrade = match judge(worker, request, is_bare) {
@@ -98,7 +98,7 @@ pub async fn forward(
     let body = if is_bare {
         None
     } else if is_upgrade {
-        Some(Replay::tunnel(payload))
+        Some(ReplayBody::tunnel(payload))
     } else {
         body_of(request, payload, &worker.settings)
     };
@@ -124,7 +124,7 @@ pub async fn forward(
             _ => {}
         }
     }
-    (answered, body.map(Unread::Replay))
+    (answered, body.map(Unread::ReplayBody))
 }
 
 /// Whether a request asks for another protocol; an error if it is not to be forwarded.
@@ -162,7 +162,7 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
         refused: Vec::new(),
         session,
     };
-    let mut attempt = Attempt::first(worker.settings.retry);
+    let mut attempt = RetryState::new(worker.settings.retry);
     loop {
         let grant = acquire(errand, wanted.clone()).await?;
         let wait = ReplyWait {
@@ -176,47 +176,47 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
             Err(failure) => failure,
         };
         let instance = grant.instance();
-        if !failure.is_clients() && failure != Failure::OutOfFiles {
+        if !failure.is_clients() && failure != AttemptError::FdLimit {
             instance.note_failure();
         }
-        let refused = matches!(failure, Failure::NotConnected { refused: true, .. });
+        let refused = matches!(failure, AttemptError::NotConnected { refused: true, .. });
         if refused {
             let id = instance.id().clone();
             worker.links.refused.do_send(ConnectionRefused(id));
         }
         let reached = failure.reached_the_replica();
-        let in_hand = body.is_none_or(Replay::is_in_hand);
-        let spend = || worker.retry_budget.spend(std::time::Instant::now());
-        let verdict = attempt.judge(&failure, request.method(), in_hand, spend);
-        if verdict == Verdict::OverBudget {
+        let in_hand = body.is_none_or(ReplayBody::is_replayable);
+        let spend = || worker.retry_budget.withdraw(std::time::Instant::now());
+        let verdict = attempt.on_error(&failure, request.method(), in_hand, spend);
+        if verdict == RetryDecision::OverBudget {
             worker.counters.over_budget();
         }
         if reached {
             let outcome = match verdict {
-                Verdict::TryNext => RequestOutcome::Retried,
-                Verdict::OverBudget | Verdict::GiveUp => RequestOutcome::Failed,
+                RetryDecision::NextReplica => RequestOutcome::Retried,
+                RetryDecision::OverBudget | RetryDecision::GiveUp => RequestOutcome::Failed,
             };
             let interrupted = || errand.tag().interrupted(outcome);
             let now = std::time::Instant::now();
             instance.interrupted().record(now, interrupted);
         }
         match verdict {
-            Verdict::TryNext => {
+            RetryDecision::NextReplica => {
                 debug!(
                     "{}: {failure} at {}; on to the next replica",
                     errand.tag(),
                     instance.id()
                 );
                 if refused {
-                    wanted.refused.push(instance.serial());
-                } else if failure == Failure::OutOfFiles {
+                    wanted.refused.push(instance.uid());
+                } else if failure == AttemptError::FdLimit {
                     worker.clients.close_idle();
                 } else {
                     wanted.tried.push(instance.id().replica.clone());
                 }
                 worker.counters.retry();
             }
-            Verdict::OverBudget | Verdict::GiveUp => {
+            RetryDecision::OverBudget | RetryDecision::GiveUp => {
                 if failure.is_clients() {
                     debug!("{}: {failure}", errand.tag());
                 } else {
@@ -234,20 +234,20 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
 pub fn check_length(request: &RequestHead, most: Option<u64>) -> Result<(), ProxyError> {
     let length = || content_length(request.headers()).unwrap_or_default();
     match most {
-        Some(most) if length() > most => Err(ProxyError::Upstream(Failure::BodyTooLarge)),
+        Some(most) if length() > most => Err(ProxyError::Upstream(AttemptError::BodyTooLarge)),
         _ => Ok(()),
     }
 }
 
 /// The body that is to be sent on, if there is one.
-fn body_of(request: &HttpRequest, payload: Payload, settings: &HttpSettings) -> Option<Replay> {
+fn body_of(request: &HttpRequest, payload: Payload, settings: &HttpSettings) -> Option<ReplayBody> {
     let size = match content_length(request.headers()) {
         Some(0) => return None,
         Some(length) => BodySize::Sized(length),
         None if request.headers().contains_key(TRANSFER_ENCODING) => BodySize::Stream,
         None => return None,
     };
-    let body = Replay::new(payload, size, settings.times.body);
+    let body = ReplayBody::new(payload, size, settings.times.body);
     let body = body.with_min_rate(settings.min_body_rate);
     Some(body.at_most(settings.max_body))
 }
@@ -257,7 +257,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A replica for the request: at once, or as soon as one is ready.
-async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<Grant, ProxyError> {
+async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPermit, ProxyError> {
     let worker = errand.worker;
     let _waiting = errand.connection.map(ClientConnection::wait);
     let asks = |does| {
@@ -316,26 +316,26 @@ async fn half_closed(client: Option<&Rc<ClientConnection>>) {
 /// One attempt: the request goes out, the head of the response comes in.
 async fn send(
     errand: &Errand<'_>,
-    grant: &Grant,
+    grant: &InFlightPermit,
     wait: &ReplyWait<'_>,
-) -> Result<ClientResponse, Failure> {
+) -> Result<ClientResponse, AttemptError> {
     let (worker, instance) = (errand.worker, grant.instance());
     let sent = pin!(worker.clients.send(instance, exchange(errand, instance)));
     match wait.wait_for(sent, errand.body, instance).await? {
         Ok(response) => Ok(response),
         Err(error) => {
-            let broken = errand.body.and_then(Replay::broken);
-            Err(broken.map_or_else(|| Failure::of(&error), Failure::from))
+            let broken = errand.body.and_then(ReplayBody::broken);
+            Err(broken.map_or_else(|| AttemptError::of(&error), AttemptError::from))
         }
     }
 }
 
 /// The request as this replica gets it.
-fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
+fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
     let Errand {
         worker, request, ..
     } = errand;
-    let mut head = OutgoingHead::new(request.method().as_str(), &target(request));
+    let mut head = RequestHeadBuilder::new(request.method().as_str(), &target(request));
     let trusted = &worker.settings.trusted_proxies;
     let address = instance.authority();
     let cookie = worker.settings.sticky_cookie.as_ref();
@@ -356,9 +356,13 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> Exchange {
         && request.headers().contains_key(CONTENT_LENGTH)
     {
         // A length of zero that was told is told on: a POST without one may be refused.
-        head.field("content-length", b"0");
+        head.header("content-length", b"0");
     }
-    let exchange = Exchange::new(request.method(), head, errand.body.map(Replay::play));
+    let exchange = UpstreamRequest::new(
+        request.method(),
+        head,
+        errand.body.map(ReplayBody::attempt_body),
+    );
     match (&errand.tunnel, errand.slot) {
         (Some(tunnel), _) => exchange.for_tunnel(tunnel.pause()),
         (None, Some(slot)) => {
@@ -380,7 +384,7 @@ fn target(request: &HttpRequest) -> Cow<'_, str> {
 }
 
 /// The replica's answer on its way to the client, whose request is in hand until it is there.
-fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: Grant) -> HttpResponse {
+fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: InFlightPermit) -> HttpResponse {
     let in_hand = errand.connection.map(ClientConnection::hold);
     match &errand.tunnel {
         Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -395,7 +399,7 @@ fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: Grant) -> HttpR
 fn respond(
     errand: &Errand<'_>,
     mut response: ClientResponse,
-    grant: Grant,
+    grant: InFlightPermit,
     in_hand: Option<InHand>,
 ) -> HttpResponse {
     let request = errand.request;
@@ -427,7 +431,7 @@ fn respond(
         grant.instance().note_success();
     }
     let mut outgoing = if has_body {
-        let idle = Idle::new(errand.worker.settings.times.idle, errand.deadline);
+        let idle = IdleTimeout::new(errand.worker.settings.times.idle, errand.deadline);
         let payload = response.take_payload();
         let body = ResponseBody::new(payload, length, grant, !failed, idle, errand.tag(), in_hand);
         // In its box at once: on the way through a builder it would be copied several times.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::ClientConnection;
-use crate::upstream::{Failure, Instance, Replay, TICK, Ticks};
+use crate::upstream::{AttemptError, CoarseSleep, Instance, ReplayBody, TICK};
 
 /// Who has been out for so long looks at the clock, and whether its replica is still on the
 /// ring, and has not ended. Those that are quicker, nearly all, need neither. So a replica has up to a tick more
@@ -34,14 +34,14 @@ impl ReplyWait<'_> {
     pub async fn wait_for<T>(
         &self,
         mut answer: Pin<&mut impl Future<Output = T>>,
-        body: Option<&Replay>,
+        body: Option<&ReplayBody>,
         replica: &Instance,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, AttemptError> {
         let least = if self.response > A_WHILE && self.deadline.is_none() {
             tokio::select! {
                 biased;
                 answer = answer.as_mut() => return Ok(answer),
-                () = Ticks::new(2) => TICK,
+                () = CoarseSleep::new(2) => TICK,
             }
         } else {
             Duration::ZERO
@@ -57,14 +57,14 @@ impl ReplyWait<'_> {
         &self,
         begun: Instant,
         mut answer: Pin<&mut impl Future<Output = T>>,
-        body: Option<&Replay>,
+        body: Option<&ReplayBody>,
         replica: &Instance,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, AttemptError> {
         let mut timer = pin!(sleep_until(begun));
-        let mut ended = pin!(replica.ended());
+        let mut ended = pin!(replica.exited());
         let mut lost = pin!(async {
             match self.leaves_the_lost {
-                true => replica.lost().await,
+                true => replica.evicted().await,
                 false => pending().await,
             }
         });
@@ -77,20 +77,20 @@ impl ReplyWait<'_> {
         loop {
             let now = Instant::now();
             if self.deadline.is_some_and(|deadline| deadline <= now) {
-                return Err(Failure::TookTooLong);
+                return Err(AttemptError::RequestTimeout);
             }
-            let due = self.due(body.and_then(Replay::moved).unwrap_or(begun));
+            let due = self.due(body.and_then(ReplayBody::moved).unwrap_or(begun));
             if due <= now {
-                return Err(Failure::TimedOut);
+                return Err(AttemptError::ResponseTimeout);
             }
             timer.as_mut().reset(due);
             tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer),
                 () = &mut timer => {}
-                () = &mut abandoned => return Err(Failure::ClientClosed),
-                () = &mut ended => return Err(Failure::Lost),
-                () = &mut lost, if body.is_none_or(Replay::is_in_hand) => return Err(Failure::Lost),
+                () = &mut abandoned => return Err(AttemptError::ClientClosed),
+                () = &mut ended => return Err(AttemptError::Evicted),
+                () = &mut lost, if body.is_none_or(ReplayBody::is_replayable) => return Err(AttemptError::Evicted),
             }
         }
     }

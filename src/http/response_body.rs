@@ -20,7 +20,7 @@ use super::BROKEN_RESPONSES;
 use super::connection::InHand;
 use super::request_tag::RequestTag;
 use crate::api::RequestOutcome;
-use crate::upstream::{Grant, Idle};
+use crate::upstream::{IdleTimeout, InFlightPermit};
 
 /// A body that flows from a replica; one that breaks off is an error, by the guard. The
 /// request counts as in flight until this is
@@ -28,12 +28,12 @@ use crate::upstream::{Grant, Idle};
 pub struct ResponseBody {
     payload: Payload,
     size: BodySize,
-    grant: Grant,
+    grant: InFlightPermit,
     tag: RequestTag,
     in_hand: Option<InHand>,
     /// Its end says that the request was answered well.
     is_good: bool,
-    idle: Idle,
+    idle: IdleTimeout,
     /// There once something had to be waited for: the replica's end, which a connection that
     /// was cut does not tell.
     ended: Option<LocalBoxFuture<'static, ()>>,
@@ -46,9 +46,9 @@ impl ResponseBody {
     pub fn new(
         payload: Payload,
         length: Option<u64>,
-        grant: Grant,
+        grant: InFlightPermit,
         is_good: bool,
-        idle: Idle,
+        idle: IdleTimeout,
         tag: RequestTag,
         in_hand: Option<InHand>,
     ) -> Self {
@@ -73,9 +73,9 @@ impl ResponseBody {
                 let gone = io::Error::from(io::ErrorKind::ConnectionAborted);
                 return Poll::Ready(Some(Err(PayloadError::Io(gone))));
             }
-            Poll::Pending => self.idle.poll_expired(cx).is_ready(),
+            Poll::Pending => self.idle.poll_elapsed(cx).is_ready(),
             Poll::Ready(Some(Ok(_))) => {
-                self.idle.moved();
+                self.idle.reset();
                 self.idle.is_past_deadline()
             }
             Poll::Ready(_) => false,
@@ -111,7 +111,7 @@ impl ResponseBody {
         let instance = self.grant.instance();
         let ended = self.ended.get_or_insert_with(|| {
             let instance = Arc::clone(instance);
-            Box::pin(async move { instance.ended().await })
+            Box::pin(async move { instance.exited().await })
         });
         ended.as_mut().poll(cx).is_ready()
     }

@@ -43,7 +43,7 @@ const DISCONNECT: Duration = Duration::from_secs(1);
 pub struct ServerSettings {
     /// Worker threads.
     pub workers: NonZeroUsize,
-    /// Clients' connections at once.
+    /// UpstreamPools' connections at once.
     pub max_connections: NonZeroUsize,
     /// How many of them one client may have open, if that is limited.
     pub client_limit: Option<Arc<ClientLimit>>,
@@ -167,7 +167,7 @@ pub async fn serve(
 }
 
 impl Server {
-    /// Clients' connections that are open.
+    /// UpstreamPools' connections that are open.
     pub fn open(&self) -> usize {
         self.crew.open()
     }

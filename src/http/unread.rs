@@ -12,7 +12,7 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::web::Bytes;
 
-use crate::upstream::Replay;
+use crate::upstream::ReplayBody;
 
 /// A request's body, whoever has it.
 #[expect(dead_code, reason = "what counts is when it is dropped")]
@@ -20,7 +20,7 @@ pub enum Unread {
     /// Nobody has asked for it.
     Payload(Payload),
     /// It was on its way to a replica.
-    Replay(Replay),
+    ReplayBody(ReplayBody),
 }
 
 impl Unread {

@@ -31,7 +31,7 @@ use super::{ENDED_TUNNELS, forwarded, headers};
 use crate::api::RequestOutcome;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK};
 use crate::human::duration;
-use crate::upstream::{Grant, Instance, OutgoingHead, Pause, Replay};
+use crate::upstream::{InFlightPermit, Instance, ReadGate, ReplayBody, RequestHeadBuilder};
 
 /// How long after a tunnel's end the report of its replica's death may come.
 const DEATH_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,9 +66,9 @@ pub fn asked(request: &HttpRequest) -> Result<bool, ProxyError> {
 
 /// Asks the replica for what the client asks for. The guard adds the Connection field that
 /// goes with it.
-pub fn ask_on(request: &HttpRequest, to: &mut OutgoingHead) {
+pub fn ask_on(request: &HttpRequest, to: &mut RequestHeadBuilder) {
     for value in request.headers().get_all(header::UPGRADE) {
-        to.field("upgrade", value.as_bytes());
+        to.header("upgrade", value.as_bytes());
     }
 }
 
@@ -87,7 +87,7 @@ pub fn decline(response: &mut HttpResponse) {
 /// client takes nothing, or a client that first says all it has to say would wait forever.
 /// That is the task that [`Tunnel::join`] spawns.
 pub struct Tunnel {
-    pause: Pause,
+    pause: ReadGate,
     permit: Cell<Option<TunnelPermit>>,
 }
 
@@ -95,14 +95,14 @@ impl Tunnel {
     /// One that has still to be agreed on.
     pub fn new(permit: TunnelPermit) -> Self {
         Self {
-            pause: Pause::default(),
+            pause: ReadGate::default(),
             permit: Cell::new(Some(permit)),
         }
     }
 
-    /// Stops the reading of the replica, for its [`Exchange`](crate::upstream::Exchange).
-    pub fn pause(&self) -> Pause {
-        Pause::clone(&self.pause)
+    /// Stops the reading of the replica, for its [`UpstreamRequest`](crate::upstream::UpstreamRequest).
+    pub fn pause(&self) -> ReadGate {
+        ReadGate::clone(&self.pause)
     }
 
     /// Joins both ends until the replica closes or the client has gone. A client that
@@ -113,9 +113,9 @@ impl Tunnel {
     pub fn join(
         &self,
         replica: ClientResponse,
-        grant: Grant,
+        grant: InFlightPermit,
         in_hand: Option<InHand>,
-        client: Option<Replay>,
+        client: Option<ReplayBody>,
         silence: Duration,
         tag: RequestTag,
     ) -> HttpResponse {
@@ -144,7 +144,7 @@ impl Tunnel {
                     tag.info(&ENDED_TUNNELS, what);
                     false
                 }
-                () = instance.ended() => {
+                () = instance.exited() => {
                     let what = format_args!("the tunnel to {} ends with its replica", instance.id());
                     tag.info(&ENDED_TUNNELS, what);
                     true
@@ -172,8 +172,8 @@ impl Tunnel {
 async fn is_lost_soon(instance: &Instance) -> bool {
     let lost = async {
         tokio::select! {
-            () = instance.lost() => {}
-            () = instance.ended() => {}
+            () = instance.evicted() => {}
+            () = instance.exited() => {}
         }
     };
     tokio::time::timeout(DEATH_REPORT_TIMEOUT, lost)
@@ -226,9 +226,9 @@ impl<B: MessageBody + Unpin> MessageBody for Chunks<B> {
 }
 
 /// Waits until neither side has said anything for so long.
-async fn silence_of(client: Option<Replay>, replica: &Cell<Instant>, silence: Duration) {
+async fn silence_of(client: Option<ReplayBody>, replica: &Cell<Instant>, silence: Duration) {
     loop {
-        let client = client.as_ref().and_then(Replay::moved);
+        let client = client.as_ref().and_then(ReplayBody::moved);
         let spoken = client.map_or(replica.get(), |client| client.max(replica.get()));
         if spoken.elapsed() >= silence {
             return;
@@ -243,7 +243,7 @@ type Piece = Result<Bytes, PayloadError>;
 /// while there is no room for a piece. Whether the replica ended it.
 async fn pump(
     mut replica: ClientResponse,
-    pause: Pause,
+    pause: ReadGate,
     mut client: mpsc::Sender<Piece>,
     gone: oneshot::Receiver<()>,
     spoken: &Cell<Instant>,

@@ -1,37 +1,37 @@
-//! The way to a replica: instances as the data path sees them, awc clients and their
-//! transport, the guard over its sockets, and the rules for sending a request a second time.
+//! The way to a replica.
+//!
+//! ```text
+//! instance  <-  framed_connection  <-  pool  <-  retry
+//! ```
+//!
+//! * `instance`: a replica's running instance as the data path sees it, what it may have in
+//!   flight, and what its requests say about its health;
+//! * [`framed_connection`]: a socket to it that knows where each response ends;
+//! * `pool`: the connections of each instance, one pool a worker thread, and the awc clients that
+//!   send by them;
+//! * `retry`: what went wrong with an attempt, whether the request may be sent again, and the body
+//!   that is kept for it.
 
-mod body;
 mod body_rate;
-mod capacity;
-mod clients;
-mod connector;
-mod counters;
-pub mod guard;
-mod idle;
+mod coarse_sleep;
+pub mod framed_connection;
+mod idle_timeout;
 mod instance;
-mod interrupted;
-mod lone;
-mod outlier;
+mod pool;
 mod retry;
-mod retry_budget;
-mod sign;
-mod tick;
-mod transport;
-mod warmth;
+mod stats;
 
-pub use body::{Break, Replay, RequestBody};
 pub use body_rate::BodyRate;
-pub use capacity::{Bell, Capacity};
-pub use clients::{ClientSettings, Clients, IDLE_CONNECTION};
-pub use counters::{Counters, Tally};
-pub use guard::{Exchange, OutgoingHead, Pause};
-pub use idle::Idle;
-pub use instance::{FleetLoad, Grant, Instance};
-pub use interrupted::InterruptedRequests;
-pub use lone::LoneClient;
-pub use outlier::OutlierDesk;
-pub use retry::{Attempt, Failure, Verdict};
-pub use retry_budget::RetryBudget;
-pub use tick::{TICK, Ticks};
-pub use transport::{FieldSlot, Fields, ResponseSlot, recycle};
+pub use coarse_sleep::{CoarseSleep, TICK};
+pub use framed_connection::{ReadGate, RequestHeadBuilder, UpstreamRequest};
+pub use idle_timeout::IdleTimeout;
+pub use instance::{
+    CapacityWaker, ConcurrencyLimit, FailureReporter, FleetLoad, InFlightPermit, Instance,
+    InterruptedRequests,
+};
+pub use pool::{
+    ClientSettings, FieldSlot, Fields, IDLE_CONNECTION, OneShotClient, ResponseSlot, UpstreamPools,
+    recycle,
+};
+pub use retry::{AttemptError, ReplayBody, RetryBudget, RetryDecision, RetryState};
+pub use stats::{Stats, ThreadCounters};

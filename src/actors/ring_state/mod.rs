@@ -36,7 +36,7 @@ use super::ring_view::RingView;
 use crate::fleet::{EjectionPolicy, InstanceId};
 use crate::human::duration;
 use crate::ring::{BalanceFactor, BuildError, PanicThreshold, RingSpec, SlotTable};
-use crate::upstream::{Capacity, FleetLoad, Instance};
+use crate::upstream::{ConcurrencyLimit, FleetLoad, Instance};
 use outlier::{Outliers, TooManyFailures};
 use pending_admissions::PendingAdmissions;
 use rebuild_queue::{Built, Edit, Outcome, Rebuild, RebuildQueue};
@@ -64,7 +64,7 @@ pub struct RingState {
     evicted: Vec<Arc<Instance>>,
     /// Since when no member is ready, if one was before.
     empty_since: Option<Instant>,
-    capacity: Arc<Capacity>,
+    capacity: Arc<ConcurrencyLimit>,
     load: Arc<FleetLoad>,
     slow_start: Duration,
     outliers: Outliers,
@@ -84,7 +84,7 @@ impl RingState {
         ejection: EjectionPolicy,
         slow_start: Duration,
         panic_threshold: PanicThreshold,
-        capacity: Arc<Capacity>,
+        capacity: Arc<ConcurrencyLimit>,
         lifeline: Lifeline,
     ) -> Result<Self, BuildError> {
         let table = SlotTable::build(&spec, &[])?;
@@ -114,7 +114,7 @@ impl RingState {
         }
         if let Some(place) = self.evicted.iter().position(same) {
             let instance = self.evicted.swap_remove(place);
-            instance.mark_found();
+            instance.mark_readmitted();
             return instance;
         }
         Instance::new(
@@ -135,7 +135,7 @@ impl RingState {
         info!("{} is ready at {}", admit.id, admit.endpoint);
         let instance = self.instance(admit.id, admit.endpoint);
         // What failed while it was not ready does not count.
-        instance.spare();
+        instance.reset_failures();
         let next = self.view.with_ready(index.get(), Some(instance));
         self.publish(next)
     }
@@ -355,7 +355,7 @@ impl Handler<EvictReplica> for RingState {
         let published = self.publish(next);
         // Only now: a request that gives up connecting to it asks for another slot, and must not
         // be given the same instance again.
-        instance.mark_lost();
+        instance.mark_evicted();
         // It may come back, and what it holds counts then as it did before.
         self.evicted.push(instance);
         Box::pin(async move {
@@ -387,7 +387,7 @@ impl Handler<InstanceEnded> for RingState {
         let present = self.view.any_of(&id.replica);
         let evicted = self.evicted.iter().cloned();
         if let Some(instance) = evicted.chain(present).find(|i| *i.id() == id) {
-            ctx.run_later(FINAL_READ_GRACE, move |_, _| instance.mark_ended());
+            ctx.run_later(FINAL_READ_GRACE, move |_, _| instance.mark_exited());
         }
     }
 }

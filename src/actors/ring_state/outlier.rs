@@ -15,7 +15,7 @@ use crate::actors::ring_view::RingView;
 use crate::fleet::{Ejection, EjectionDecision, EjectionPolicy, Ejections, InstanceId};
 use crate::human::duration;
 use crate::repeats::LineLimit;
-use crate::upstream::{Instance, OutlierDesk};
+use crate::upstream::{FailureReporter, Instance};
 
 /// Limits lines about instances that fail and are not ejected: there may be one a failure.
 pub static SUPPRESSED_EJECTIONS: LineLimit = LineLimit::new();
@@ -39,7 +39,7 @@ impl Ejected {
 /// Which instances are ejected, and where reports come in.
 pub(super) struct Outliers {
     ejections: Ejections,
-    reporter: Arc<OutlierDesk>,
+    reporter: Arc<FailureReporter>,
     /// None once they have been taken.
     reports: Option<UnboundedReceiver<TooManyFailures>>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Outliers {
 impl Outliers {
     pub(super) fn new(policy: EjectionPolicy) -> Self {
         let (report, reports): (UnboundedSender<TooManyFailures>, _) = unbounded();
-        let reporter = OutlierDesk::new(policy.failures, move |id| {
+        let reporter = FailureReporter::new(policy.failures, move |id| {
             // An error means that the balancer is ending.
             let _ = report.unbounded_send(TooManyFailures(id.clone()));
         });
@@ -59,7 +59,7 @@ impl Outliers {
     }
 
     /// What a new instance reports to.
-    pub(super) fn reporter(&self) -> Arc<OutlierDesk> {
+    pub(super) fn reporter(&self) -> Arc<FailureReporter> {
         Arc::clone(&self.reporter)
     }
 
@@ -111,7 +111,7 @@ impl Outliers {
                          ready replicas are"
                     );
                 }
-                instance.spare();
+                instance.reset_failures();
                 None
             }
             EjectionDecision::Stale => None,

@@ -40,7 +40,7 @@ use crate::api::{
 };
 use crate::ring::{BalanceFactor, RingSpec, Weight};
 use crate::runtime::InstanceHandle;
-use crate::upstream::Tally;
+use crate::upstream::Stats;
 
 /// The actors behind the admin listener's calls, and its settings.
 pub struct AdminHandles {
@@ -61,7 +61,7 @@ pub struct AdminHandles {
     /// Takes note of a change of the ring.
     pub reshaped: Recipient<RingReconfigured>,
     /// What the worker threads count.
-    pub tally: Arc<Tally>,
+    pub tally: Arc<Stats>,
     /// Connections that clients may have open at once.
     pub max_connections: usize,
     /// Requests that a replica may have in flight, if there is a limit.
@@ -128,7 +128,7 @@ async fn status(handles: &AdminHandles) -> Result<HttpResponse, ApiError> {
             last_error: fleet.runtime_error.clone(),
         },
         fleet: record_status(&fleet),
-        counters: handles.tally.counts(),
+        counters: handles.tally.snapshot(),
         replicas: replica_statuses(&fleet, &view),
         events: fleet.events,
     }))
@@ -193,7 +193,7 @@ fn replica_statuses(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaStatus> 
             container,
             in_flight: present.map_or(0, |instance| instance.in_flight()),
             ejected: ready.is_some_and(|instance| instance.is_ejected()),
-            slow_start_share: ready.map(|instance| instance.warmth()),
+            slow_start_share: ready.map(|instance| instance.slow_start_share()),
             outdated: *outdated,
             consecutive_deaths: replica.consecutive_deaths,
             degraded: replica.degraded,

@@ -44,7 +44,7 @@ use super::connection::ClientConnection;
 use super::error::ProxyError;
 use super::patience::Late;
 use super::stream::say;
-use crate::upstream::Failure;
+use crate::upstream::AttemptError;
 use answer::Answer;
 use body::RequestBody;
 use request::{Simple, Terms};
@@ -204,7 +204,7 @@ impl<F> Lane<F> {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) if answer.is_replaceable() => {
                             debug!("a response breaks off before any of it has gone: {error}");
-                            let failure = Failure::BadResponse(error.to_string());
+                            let failure = AttemptError::InvalidResponse(error.to_string());
                             let response = ProxyError::Upstream(failure).error_response();
                             *answer = answer.replaced_by(response.into(), &connection.date());
                             continue;

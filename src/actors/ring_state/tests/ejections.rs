@@ -13,7 +13,7 @@ use crate::actors::ring_state::{
 };
 use crate::fleet::{EjectionPolicy, InstanceId};
 use crate::ring::{Member, RingSpec};
-use crate::upstream::{Capacity, Instance};
+use crate::upstream::{ConcurrencyLimit, Instance};
 
 const FIVE_SECONDS: Duration = Duration::from_secs(5);
 
@@ -46,7 +46,7 @@ impl Scene {
             duration: FIVE_SECONDS,
         };
         let (line, lifeline) = Lifeline::new();
-        let capacity = Capacity::new(None);
+        let capacity = ConcurrencyLimit::new(None);
         let ring = RingState::new(
             RingSpec::default(),
             None,
@@ -147,7 +147,7 @@ async fn who_is_back_on_the_ring_begins_anew() {
         let view = scene.ring.send(GetRing).await.unwrap();
         view.table.slot_of(crate::ring::Key(1))
     };
-    let _held = crate::upstream::Grant::claim(&instance, slot, 1, false).unwrap();
+    let _held = crate::upstream::InFlightPermit::try_acquire(&instance, slot, 1, false).unwrap();
     scene.fail_twice(1).await;
     assert_eq!(scene.told().await, ejected(1));
     scene.ring.send(EvictReplica(id(1))).await.unwrap();

@@ -25,7 +25,7 @@ fn ring() -> Addr<RingState> {
         NO_EJECTIONS,
         std::time::Duration::ZERO,
         crate::ring::PanicThreshold::default(),
-        crate::upstream::Capacity::new(None),
+        crate::upstream::ConcurrencyLimit::new(None),
         line.of("the ring"),
     )
     .unwrap()

@@ -1,0 +1,204 @@
+//! Follows the responses on one connection: bytes in, progress out. No I/O.
+//!
+//! ```text
+//! Idle --begin--> Head --1xx--> Head
+//!                  |
+//!                  +--> Body --last byte--> Idle      (or Over, if not reusable)
+//! ```
+//!
+//! The bytes of a head come again with more appended until it is whole (whoever calls
+//! holds them); those of a body pass once and are only counted.
+
+use super::protocol_error::ProtocolError;
+use super::response_head::{self, Body, Head, Index, RequestInfo};
+use crate::h1::{BodyDecoder, MAX_RESPONSE_HEAD_BYTES};
+
+/// The most interim responses to one request.
+const MAX_INTERIM: u8 = 32;
+
+/// What is to be done with bytes that have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The head is incomplete: come again with these bytes and more.
+    NeedMore,
+    /// This many first bytes are an interim response: take them away, come again with the rest.
+    SkipInterim(usize),
+    /// This many first bytes are the response's. Any more belong nowhere, and the connection is
+    /// over.
+    Forward(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between responses.
+    Idle,
+    /// A response is awaited; so many bytes of its head have been looked at.
+    Head { seen: usize },
+    /// Inside a body.
+    Body(Body),
+    /// No further request may be sent.
+    Over,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    asked: RequestInfo,
+    interim: u8,
+    /// Whether the connection is good for another request after the current response.
+    reusable: bool,
+    /// A byte of the current response has come.
+    begun: bool,
+    /// Of the current response's head.
+    index: Index,
+}
+
+impl Framing {
+    /// A new connection.
+    pub fn new() -> Self {
+        Self {
+            state: State::Idle,
+            asked: RequestInfo::default(),
+            interim: 0,
+            reusable: true,
+            begun: false,
+            index: Index::default(),
+        }
+    }
+
+    /// A request goes out.
+    pub fn begin(&mut self, asked: RequestInfo) -> Result<(), ProtocolError> {
+        if self.state != State::Idle {
+            return Err(ProtocolError::Pipelined);
+        }
+        // One by one: the index, which is large, stays where it is.
+        self.state = State::Head { seen: 0 };
+        self.asked = asked;
+        self.interim = 0;
+        self.reusable = true;
+        self.begun = false;
+        Ok(())
+    }
+
+    /// Where the parts of the current response's head lie.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The same, to take of it what is needed once.
+    pub fn index_mut(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
+    /// Between two requests, and good for another.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    /// No further request may be sent, and no byte read.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Another protocol has taken over.
+    pub fn is_tunnel(&self) -> bool {
+        self.state == State::Body(Body::Tunnel)
+    }
+
+    /// Bytes that have come: never none. A head may be changed in place, in one byte.
+    pub fn advance(&mut self, bytes: &mut [u8]) -> Result<Progress, ProtocolError> {
+        let progress = self.inspect(bytes);
+        if progress.is_err() {
+            self.state = State::Over;
+        }
+        progress
+    }
+
+    fn inspect(&mut self, bytes: &mut [u8]) -> Result<Progress, ProtocolError> {
+        let passed = match self.state {
+            // No request, no response.
+            State::Idle | State::Over => {
+                self.state = State::Over;
+                return Ok(Progress::Forward(0));
+            }
+            State::Body(_) => 0,
+            State::Head { seen } => {
+                self.begun = true;
+                // A head ends with a line, so most of a dribbled one needs no look.
+                let news = &bytes[seen.min(bytes.len())..];
+                if seen >= 7 && bytes.len() < MAX_RESPONSE_HEAD_BYTES && !news.contains(&b'\n') {
+                    self.state = State::Head { seen: bytes.len() };
+                    return Ok(Progress::NeedMore);
+                }
+                match response_head::read(bytes, self.asked, &mut self.index)? {
+                    None => {
+                        self.state = State::Head { seen: bytes.len() };
+                        return Ok(Progress::NeedMore);
+                    }
+                    Some(Head::Interim { length }) => {
+                        self.interim += 1;
+                        if self.interim > MAX_INTERIM {
+                            return Err(ProtocolError::ManyInterim);
+                        }
+                        self.state = State::Head { seen: 0 };
+                        return Ok(Progress::SkipInterim(length));
+                    }
+                    Some(Head::Final {
+                        length,
+                        body,
+                        reusable,
+                        as_http10,
+                    }) => {
+                        if as_http10 {
+                            // "HTTP/1.1" becomes "HTTP/1.0".
+                            bytes[7] = b'0';
+                        }
+                        self.state = State::Body(body);
+                        self.reusable = reusable;
+                        length
+                    }
+                }
+            }
+        };
+        let passed = passed + self.follow_body(&bytes[passed..])?;
+        if self.is_idle() && (passed < bytes.len() || !self.reusable) {
+            self.state = State::Over;
+        }
+        Ok(Progress::Forward(passed))
+    }
+
+    /// How many of these bytes are the body's; after its last the connection is idle.
+    fn follow_body(&mut self, bytes: &[u8]) -> Result<usize, ProtocolError> {
+        let State::Body(body) = &mut self.state else {
+            return Ok(0);
+        };
+        let Body::Framed(body) = body else {
+            return Ok(bytes.len());
+        };
+        let taken = body.advance(bytes)?;
+        if body.is_complete() {
+            self.state = State::Idle;
+        }
+        Ok(taken)
+    }
+
+    /// The connection has ended, in order or broken. An error if a response was due.
+    pub fn end(&mut self, in_order: bool) -> Result<(), ProtocolError> {
+        let state = std::mem::replace(&mut self.state, State::Over);
+        match state {
+            State::Idle | State::Over => Ok(()),
+            State::Body(Body::Framed(BodyDecoder::UntilClose) | Body::Tunnel) if in_order => Ok(()),
+            State::Head { .. } if !self.begun => Err(ProtocolError::NoResponse),
+            State::Head { .. } => Err(ProtocolError::BrokenHead),
+            State::Body(_) => Err(ProtocolError::BrokenBody),
+        }
+    }
+
+    /// No further request on this connection, although its last response ended well.
+    pub fn close_after(&mut self) {
+        if self.state == State::Idle {
+            self.state = State::Over;
+        }
+    }
+}

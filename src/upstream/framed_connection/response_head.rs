@@ -1,0 +1,183 @@
+//! A response's head: what it says about the body that follows (RFC 9112, section 6.3),
+//! and what awc would make of it.
+//!
+//! awc's codec frames bodies by rules of its own, which `fuzz` compares with these. Where they
+//! differ from the RFC's, [`Head`] says what keeps it right: `as_http10` makes it read until the
+//! end of the stream, which the guard then gives it in the right place.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use httparse::{Header, ParserConfig, Response, Status};
+
+use super::protocol_error::ProtocolError;
+use crate::h1::{
+    BodyDecoder, BodyLength, FramingHeaders, HeaderIndices, MAX_HEADERS, MAX_RESPONSE_HEAD_BYTES,
+    Rules, is_bodiless,
+};
+
+/// What of a request bears on the framing of its response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestInfo {
+    /// The method is HEAD: the response has no body, whatever it says.
+    pub head: bool,
+    /// The request asks to switch protocols: 101 is an answer.
+    pub upgrade: bool,
+}
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// A body; an empty one after a HEAD request, 204 and 304.
+    Framed(BodyDecoder),
+    /// Another protocol.
+    Tunnel,
+}
+
+/// What a whole head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// 1xx: another one follows.
+    Interim {
+        /// Its bytes.
+        length: usize,
+    },
+    /// The response proper.
+    Final {
+        /// Its bytes.
+        length: usize,
+        /// What follows.
+        body: Body,
+        /// Whether the connection is good for another request after this response.
+        reusable: bool,
+        /// awc must take it for HTTP/1.0, or it would not see the body.
+        as_http10: bool,
+    },
+}
+
+/// Where the parts of a whole head lie in its bytes, so that nobody has to look twice.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// The status code.
+    pub status: u16,
+    /// The head's bytes.
+    pub length: usize,
+    /// The reason phrase; empty if there is none.
+    pub reason: Range<usize>,
+    /// The body's bytes, where the head tells how many.
+    pub body: Option<u64>,
+    /// The body comes in chunks.
+    pub is_chunked: bool,
+    /// What Content-Length declares, whether such a body follows or not.
+    pub declared_length: Option<u64>,
+    /// The head declares a body where none may follow.
+    pub claims_body: bool,
+    /// Whether Connection names fields that concern this connection only.
+    pub names_fields: bool,
+    /// Its headers.
+    pub headers: Vec<HeaderIndices>,
+}
+
+impl Index {
+    fn note(&mut self, bytes: &[u8], status: u16, response: &Response<'_, '_>, head: &Head) {
+        self.headers.clear();
+        self.status = status;
+        let Head::Final { length, body, .. } = head else {
+            return;
+        };
+        self.length = *length;
+        self.body = match body {
+            Body::Framed(BodyDecoder::Length(length)) => Some(*length),
+            Body::Framed(_) | Body::Tunnel => None,
+        };
+        self.is_chunked = matches!(body, Body::Framed(BodyDecoder::Chunked(_)));
+        let reason = response.reason.unwrap_or_default();
+        self.reason = HeaderIndices::place(bytes, reason.as_bytes());
+        let headers = response.headers.iter();
+        self.headers.extend(
+            headers
+                .map(|header| HeaderIndices::within(bytes, header.name.as_bytes(), header.value)),
+        );
+    }
+}
+
+/// Reads the head at the start of `bytes`; `None` if it is not whole yet. Where the parts
+/// of a response proper lie is noted in `index`.
+pub fn read(
+    bytes: &[u8],
+    asked: RequestInfo,
+    index: &mut Index,
+) -> Result<Option<Head>, ProtocolError> {
+    const START: &[u8] = b"HTTP/1.";
+    let start = bytes.len().min(START.len());
+    if bytes[..start] != START[..start] {
+        // A blank line before a response, which parsers skip, is none of its bytes either.
+        return Err(ProtocolError::NotHttp);
+    }
+    let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut response = Response::new(&mut []);
+    let mut config = ParserConfig::default();
+    // As awc does; it forwards the name without the space (RFC 9112, section 5.1).
+    config.allow_spaces_after_header_name_in_responses(true);
+    let length = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields)
+    {
+        Ok(Status::Complete(length)) if length <= MAX_RESPONSE_HEAD_BYTES => length,
+        Ok(Status::Partial) if bytes.len() < MAX_RESPONSE_HEAD_BYTES => return Ok(None),
+        Ok(_) => return Err(ProtocolError::LargeHead),
+        Err(httparse::Error::TooManyHeaders) => return Err(ProtocolError::ManyFields),
+        Err(httparse::Error::Version) => return Err(ProtocolError::NotHttp),
+        Err(_) => return Err(ProtocolError::BadHead),
+    };
+    let status = response.code.unwrap_or_default();
+    let http10 = response.version == Some(0);
+    let said = match status {
+        // It ends at its blank line, whatever it declares (RFC 9112, section 6.3).
+        101 => FramingHeaders::default(),
+        _ => FramingHeaders::read(named(response.headers), Rules::Response, http10)?,
+    };
+    // Then it ends with its head, whatever that declares (RFC 9112, section 6.3).
+    let has_no_body = asked.head || is_bodiless(status);
+    let head = match status {
+        0..=99 => Err(ProtocolError::BadHead),
+        101 if !asked.upgrade || asked.head || http10 => Err(ProtocolError::UnaskedUpgrade),
+        101 => Ok(Head::Final {
+            length,
+            body: Body::Tunnel,
+            reusable: false,
+            as_http10: false,
+        }),
+        100..=199 => Ok(Head::Interim { length }),
+        _ => Ok(frame(length, http10, &said, has_no_body)),
+    }?;
+    index.note(bytes, status, &response, &head);
+    index.names_fields = said.has_connection_headers;
+    index.declared_length = said.content_length;
+    index.claims_body = has_no_body && said.declares_body();
+    Ok(Some(head))
+}
+
+/// The names and values of headers.
+fn named<'h>(headers: &'h [Header<'h>]) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+    let headers = headers.iter();
+    headers.map(|header| (header.name.as_bytes(), header.value))
+}
+
+fn frame(length: usize, http10: bool, said: &FramingHeaders, has_no_body: bool) -> Head {
+    let persistent = said.is_persistent(http10);
+    let (body, reusable) = if has_no_body {
+        // What HEAD and 304 declare is the body that a GET would have got (RFC 9110, section
+        // 8.6); but some replicas send it, and it would answer the next request. It may come
+        // long after the head, so looking whether it has come is not enough.
+        (BodyLength::Known(0), persistent && !said.declares_body())
+    } else {
+        let body = said.response_body();
+        (body, persistent && body != BodyLength::UntilClose)
+    };
+    Head::Final {
+        length,
+        body: Body::Framed(BodyDecoder::new(body, Rules::Response)),
+        reusable,
+        // awc takes it for an empty body, unless it is HTTP/1.0.
+        as_http10: body == BodyLength::UntilClose && !http10,
+    }
+}
