@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::event::Step;
+use super::event::{ImmediateStep, Steps};
 use super::instance::Found;
 use super::lifecycle::Time;
 use super::{Fleet, Replica};
@@ -27,7 +27,7 @@ impl Fleet {
         desired: &[Member],
         found: Vec<Found>,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let by_replica = divide(found);
         for ReplicaInstances { newest, others } in &by_replica {
@@ -56,7 +56,7 @@ impl Fleet {
         }
         let place = |r: &Replica| desired.iter().position(|member| member.name == r.name);
         self.replicas.sort_by_key(place);
-        steps.push(Step::Join(self.members()));
+        steps.push(ImmediateStep::Join(self.members()));
         let mut wanted: HashMap<_, _> = wanted
             .into_iter()
             .map(|instances| (instances.newest.order.id.replica.clone(), instances))
@@ -140,7 +140,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::fleet::{InstanceId, LaunchOrder, Policy};
+    use crate::fleet::{DeferredStep, InstanceId, LaunchOrder, Policy, Step};
     use crate::ring::Weight;
 
     fn member(name: &str, weight: u32) -> Member {
@@ -185,13 +185,13 @@ mod tests {
         let names: Vec<_> = desired.iter().map(|member| member.name.clone()).collect();
         assert_eq!(fleet.desired(), names);
         // The weight is what is desired, whatever the instance was started with.
-        assert_eq!(steps[0], Step::Join(desired.to_vec()));
+        assert_eq!(steps[0], ImmediateStep::Join(desired.to_vec()).into());
         let told: Vec<_> = steps[1..]
             .iter()
             .map(|step| match step {
-                Step::Launch(order) => format!("launch {}", order.id),
-                Step::Watch { id, .. } => format!("watch {id}"),
-                Step::Stop { id, .. } => format!("stop {id}"),
+                Step::Deferred(DeferredStep::Launch(order)) => format!("launch {}", order.id),
+                Step::Immediate(ImmediateStep::Watch { id, .. }) => format!("watch {id}"),
+                Step::Deferred(DeferredStep::Stop { id, .. }) => format!("stop {id}"),
                 other => format!("{other:?}"),
             })
             .collect();

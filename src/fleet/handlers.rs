@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Fleet;
-use super::event::Step;
+use super::event::{ImmediateStep, Steps};
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
 use super::unready::UNHEALTHY;
@@ -20,7 +20,7 @@ impl Fleet {
         id: &InstanceId,
         endpoint: SocketAddr,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let Some(index) = self.current(id) else {
             return;
@@ -49,7 +49,7 @@ impl Fleet {
         id: &InstanceId,
         reason: String,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let Some(index) = self.current(id) else {
             return;
@@ -66,7 +66,24 @@ impl Fleet {
         }
     }
 
-    pub(super) fn exited(&mut self, id: &InstanceId, exit: Exit, now: Time, steps: &mut Vec<Step>) {
+    /// An instance has ended by itself, with `exit`, or has been stopped; whether or not it plays
+    /// a replica.
+    pub(super) fn instance_ended(&self, id: &InstanceId, exit: Option<&Exit>, steps: &mut Steps) {
+        let id = id.clone();
+        steps.push(match exit.cloned() {
+            Some(exit) => ImmediateStep::RecordExit {
+                id: id.clone(),
+                exit,
+            },
+            None => ImmediateStep::RecordStop { id: id.clone() },
+        });
+        // A server that the runtime cannot stop may serve on.
+        if self.policy.spawns {
+            steps.push(ImmediateStep::AbortRequests { id });
+        }
+    }
+
+    pub(super) fn exited(&mut self, id: &InstanceId, exit: Exit, now: Time, steps: &mut Steps) {
         let Some(index) = self.current(id) else {
             return;
         };
@@ -77,34 +94,34 @@ impl Fleet {
             Phase::Launching { exited } => *exited = Some(exit),
             Phase::Ready { since, .. } if replica.member => {
                 let healthy_for = now.saturating_sub(*since);
-                steps.push(Step::Evict {
+                steps.push(ImmediateStep::Evict {
                     id: id.clone(),
                     reason: reason.clone(),
                 });
                 self.record_death(index, &reason, Some(exit), steps);
-                steps.push(Step::Unwatch { id: id.clone() });
+                steps.push(ImmediateStep::Unwatch { id: id.clone() });
                 self.restart(index, healthy_for, now, steps);
             }
             Phase::Probing { .. } | Phase::Ready { .. } => {
                 self.record_death(index, &reason, Some(exit), steps);
-                steps.push(Step::Unwatch { id: id.clone() });
+                steps.push(ImmediateStep::Unwatch { id: id.clone() });
                 self.failed_to_start(index, reason, now, steps);
             }
             Phase::Unready { healthy_for, .. } => {
                 let healthy_for = *healthy_for;
                 replica.last_error = None;
-                steps.push(Step::Evict {
+                steps.push(ImmediateStep::Evict {
                     id: id.clone(),
                     reason: reason.clone(),
                 });
                 self.record_death(index, &reason, Some(exit), steps);
-                steps.push(Step::Unwatch { id: id.clone() });
+                steps.push(ImmediateStep::Unwatch { id: id.clone() });
                 self.restart(index, healthy_for, now, steps);
             }
             Phase::Hung { healthy_for, .. } => {
                 let healthy_for = *healthy_for;
                 self.record_death(index, &reason, Some(exit), steps);
-                steps.push(Step::Unwatch { id: id.clone() });
+                steps.push(ImmediateStep::Unwatch { id: id.clone() });
                 self.restart(index, healthy_for, now, steps);
             }
             // Nobody is left to finish a request.
@@ -117,7 +134,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn became_healthy(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn became_healthy(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
         let Some(index) = self.current(id) else {
             return;
         };
@@ -133,7 +150,7 @@ impl Fleet {
     }
 
     /// The instance is ready: it answers heartbeats well, and nothing else is against it.
-    pub(super) fn become_ready(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn become_ready(&mut self, index: usize, now: Time, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         let (Phase::Probing { endpoint, .. }
         | Phase::Unready { endpoint, .. }
@@ -152,7 +169,7 @@ impl Fleet {
         // A newcomer joins together with those it was asked for with: see `advance_changes`.
         if replica.member {
             let id = replica.id();
-            steps.push(Step::Admit { id, endpoint });
+            steps.push(ImmediateStep::Admit { id, endpoint });
         } else {
             self.admit_foreign(index, steps);
         }
@@ -164,7 +181,7 @@ impl Fleet {
         id: &InstanceId,
         reason: &str,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let Some(index) = self.current(id) else {
             return;
@@ -185,18 +202,18 @@ impl Fleet {
         };
         if !replica.member {
             self.record_death(index, reason, None, steps);
-            steps.push(Step::Unwatch { id: id.clone() });
+            steps.push(ImmediateStep::Unwatch { id: id.clone() });
             self.failed_to_start(index, reason.to_owned(), now, steps);
             return;
         }
-        steps.push(Step::Evict {
+        steps.push(ImmediateStep::Evict {
             id: id.clone(),
             reason: reason.to_owned(),
         });
         if self.policy.spawns {
             self.record_death(index, reason, None, steps);
         }
-        steps.push(Step::Unwatch { id: id.clone() });
+        steps.push(ImmediateStep::Unwatch { id: id.clone() });
         if self.policy.spawns {
             self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         } else {
@@ -205,7 +222,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn drained(&mut self, id: &InstanceId, steps: &mut Vec<Step>) {
+    pub(super) fn drained(&mut self, id: &InstanceId, steps: &mut Steps) {
         if let Some(index) = self.current(id)
             && self.replicas[index].phase == Phase::Draining
         {
@@ -214,7 +231,7 @@ impl Fleet {
     }
 
     /// Moves on whatever time alone moves on.
-    pub(super) fn tick(&mut self, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn tick(&mut self, now: Time, steps: &mut Steps) {
         let due = self.replicas.iter().filter(|r| r.is_due(now));
         // By name, since a newcomer that is late is gone at once and its place with it.
         let due: Vec<InstanceId> = due.map(|replica| replica.id()).collect();
@@ -237,10 +254,10 @@ impl Fleet {
     }
 
     /// A replica that died has been healthy for long enough.
-    fn reset_backoff(&mut self, index: usize, steps: &mut Vec<Step>) {
+    fn reset_backoff(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         if replica.backoff.reset() {
-            steps.push(Step::Warn {
+            steps.push(ImmediateStep::Warn {
                 replica: replica.name.clone(),
                 message: "has been healthy for a minute and is no longer degraded".to_owned(),
             });
@@ -248,7 +265,7 @@ impl Fleet {
     }
 
     /// A fresh instance has not answered a heartbeat in time.
-    fn start_timed_out(&mut self, index: usize, now: Time, steps: &mut Vec<Step>) {
+    fn start_timed_out(&mut self, index: usize, now: Time, steps: &mut Steps) {
         let replica = &self.replicas[index];
         let mut message = format!(
             "no good heartbeat within {} of its start",
@@ -268,12 +285,12 @@ impl Fleet {
         index: usize,
         message: String,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let replica = &self.replicas[index];
         let (id, member) = (replica.id(), replica.member);
         self.record_death(index, &message, None, steps);
-        steps.push(Step::Unwatch { id });
+        steps.push(ImmediateStep::Unwatch { id });
         if member {
             self.note_error(index, message.clone(), message, steps);
             self.stop_for_restart(index, Duration::ZERO, Duration::ZERO, steps);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::change::{self, Change, ChangeError, ChangeId, Failures};
-use super::event::Step;
+use super::event::{DeferredStep, ImmediateStep, Steps};
 use super::lifecycle::Phase;
 use super::random_names::SeededRng;
 use super::transitions::StopMode;
@@ -54,18 +54,18 @@ impl Fleet {
     }
 
     /// Answers every change that waits or is under way: the balancer stops.
-    pub(super) fn refuse_all(&mut self, steps: &mut Vec<Step>) {
+    pub(super) fn refuse_all(&mut self, steps: &mut Steps) {
         let under_way = self.active.take().map(|active| active.change_id);
         let waiting = self.waiting.drain(..).map(|request| request.change_id);
         let change_ids = under_way.into_iter().chain(waiting);
-        steps.extend(change_ids.map(|change_id| Step::Reply {
+        steps.extend(change_ids.map(|change_id| DeferredStep::Reply {
             change_id,
             outcome: Err(ChangeError::ShuttingDown),
         }));
     }
 
     /// Brings the change under way to its end if it has got there, and begins the next.
-    pub(super) fn advance_changes(&mut self, steps: &mut Vec<Step>) {
+    pub(super) fn advance_changes(&mut self, steps: &mut Steps) {
         loop {
             if let Some(active) = self.active.take() {
                 self.active = self.advance(active, steps);
@@ -79,7 +79,7 @@ impl Fleet {
             let change_id = request.change_id;
             match self.begin(request, steps) {
                 Ok(active) => self.active = Some(active),
-                Err(error) => steps.push(Step::Reply {
+                Err(error) => steps.push(DeferredStep::Reply {
                     change_id,
                     outcome: Err(error),
                 }),
@@ -114,7 +114,7 @@ impl Fleet {
         }
     }
 
-    fn begin(&mut self, request: Request, steps: &mut Vec<Step>) -> Result<Active, ChangeError> {
+    fn begin(&mut self, request: Request, steps: &mut Steps) -> Result<Active, ChangeError> {
         let mut rng = SeededRng::new(request.seed);
         let (kind, names) = match request.change {
             Change::Add {
@@ -140,7 +140,7 @@ impl Fleet {
             }
             Change::Remove { n, hostnames } => {
                 let names = change::choose_leavers(n, &hostnames, &self.desired(), &mut rng)?;
-                steps.push(Step::Leave(names.clone()));
+                steps.leave(names.clone());
                 self.remove_all(&names, StopMode::AfterDraining, steps);
                 (Kind::Removing, names)
             }
@@ -154,7 +154,7 @@ impl Fleet {
     }
 
     /// Gives the change back if it has not come to its end, and answers it otherwise.
-    fn advance(&mut self, active: Active, steps: &mut Vec<Step>) -> Option<Active> {
+    fn advance(&mut self, active: Active, steps: &mut Steps) -> Option<Active> {
         if active.kind == Kind::RollingBack {
             self.remove_all(&active.names, StopMode::AtOnce, steps);
         }
@@ -178,19 +178,14 @@ impl Fleet {
             }
             Kind::Removing => Ok(self.desired()),
         };
-        steps.push(Step::Reply {
+        steps.push(DeferredStep::Reply {
             change_id: active.change_id,
             outcome,
         });
         None
     }
 
-    pub(super) fn remove_all(
-        &mut self,
-        names: &[ReplicaName],
-        mode: StopMode,
-        steps: &mut Vec<Step>,
-    ) {
+    pub(super) fn remove_all(&mut self, names: &[ReplicaName], mode: StopMode, steps: &mut Steps) {
         for name in names {
             if let Some(index) = self.index_of(name) {
                 self.begin_removal(index, mode, steps);
@@ -209,7 +204,7 @@ impl Fleet {
     }
 
     /// The newcomers are ready: they join the ring, all at once.
-    fn admit_newcomers(&mut self, names: &[ReplicaName], steps: &mut Vec<Step>) {
+    fn admit_newcomers(&mut self, names: &[ReplicaName], steps: &mut Steps) {
         let mut members = Vec::new();
         let mut admissions = Vec::new();
         for replica in &mut self.replicas {
@@ -219,10 +214,10 @@ impl Fleet {
                 replica.member = true;
                 members.push(replica.as_member());
                 let id = replica.id();
-                admissions.push(Step::Admit { id, endpoint });
+                admissions.push(ImmediateStep::Admit { id, endpoint });
             }
         }
-        steps.push(Step::Join(members));
+        steps.join(members);
         steps.extend(admissions);
     }
 

@@ -50,7 +50,8 @@ pub use backoff::{Backoff, RestartLimit};
 pub use change::{Change, ChangeError, ChangeId, Failures, MAX_REPLICAS};
 pub use death_hint::death_hint;
 pub use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
-pub use event::{Event, Step};
+use event::Steps;
+pub use event::{DeferredStep, Event, ImmediateStep, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
 pub use health::{HealthTracker, HealthTransition, ProbeOutcome};
 pub use instance::{Exit, Found, InstanceId, LaunchOrder};
@@ -127,13 +128,13 @@ impl Fleet {
             waiting: VecDeque::new(),
             shutting_down: false,
         };
-        let mut steps = Vec::new();
+        let mut steps = Steps::default();
         if found.is_empty() {
             fleet.bootstrap(desired, &mut steps);
         } else {
             fleet.adopt(desired, found, now, &mut steps);
         }
-        (fleet, steps)
+        (fleet, steps.0)
     }
 
     /// The desired replicas, in the order of joining.
@@ -201,13 +202,13 @@ impl Fleet {
         replica.map_or(0, |r| r.backoff.consecutive_deaths())
     }
 
-    /// Asks for a change of membership. Exactly one [`Step::Reply`] with this change_id
+    /// Asks for a change of membership. Exactly one [`DeferredStep::Reply`] with this change_id
     /// follows, now or after later events. `seed` decides what the request leaves to
     /// chance.
     pub fn request(&mut self, change_id: ChangeId, change: Change, seed: u64) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps = Steps::default();
         match self.refusal() {
-            Some(error) => steps.push(Step::Reply {
+            Some(error) => steps.push(DeferredStep::Reply {
                 change_id,
                 outcome: Err(error),
             }),
@@ -218,12 +219,12 @@ impl Fleet {
             }),
         }
         self.advance_changes(&mut steps);
-        steps
+        steps.0
     }
 
     /// Stops every instance. Changes that wait or are under way are answered with an error.
     pub fn shut_down(&mut self) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps = Steps::default();
         self.shutting_down = true;
         self.refuse_all(&mut steps);
         if self.policy.spawns {
@@ -232,18 +233,21 @@ impl Fleet {
         } else {
             // Servers that somebody else runs go on without us.
             let watched = self.replicas.drain(..).filter(Replica::is_watched);
-            steps.extend(watched.map(|replica| Step::Unwatch { id: replica.id() }));
+            steps.extend(watched.map(|replica| ImmediateStep::Unwatch { id: replica.id() }));
         }
-        steps
+        steps.0
     }
 
     /// Takes in what happened and says what is to be done about it.
     pub fn apply(&mut self, event: Event, now: Time) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps = Steps::default();
         match event {
             Event::Launched { id, endpoint } => self.launched(&id, endpoint, now, &mut steps),
             Event::LaunchFailed { id, reason } => self.launch_failed(&id, reason, now, &mut steps),
-            Event::Exited { id, exit } => self.exited(&id, exit, now, &mut steps),
+            Event::Exited { id, exit } => {
+                self.instance_ended(&id, Some(&exit), &mut steps);
+                self.exited(&id, exit, now, &mut steps);
+            }
             Event::BecameHealthy { id } => self.became_healthy(&id, now, &mut steps),
             Event::BecameUnresponsive { id } => self.became_unresponsive(&id, now, &mut steps),
             Event::BecameUnready { id, reason } => {
@@ -258,7 +262,10 @@ impl Fleet {
                 self.unresponsive(&id, REFUSES_CONNECTIONS, now, &mut steps)
             }
             Event::Drained { id } => self.drained(&id, &mut steps),
-            Event::Stopped { id } => self.stopped(&id, now, &mut steps),
+            Event::Stopped { id } => {
+                self.instance_ended(&id, None, &mut steps);
+                self.stopped(&id, now, &mut steps);
+            }
             Event::StopFailed { id, reason } => self.stop_failed(&id, &reason, now, &mut steps),
             Event::LaunchPreempted { id, by, endpoint } => {
                 self.launch_preempted(&id, by, endpoint, now, &mut steps);
@@ -277,11 +284,11 @@ impl Fleet {
         }
         self.replace_unready(now, &mut steps);
         self.advance_changes(&mut steps);
-        steps
+        steps.0
     }
 
     /// Starts from nothing.
-    fn bootstrap(&mut self, desired: &[Member], steps: &mut Vec<Step>) {
+    fn bootstrap(&mut self, desired: &[Member], steps: &mut Steps) {
         for Member { name, weight } in desired {
             // A name given twice is one replica.
             if self.index_of(name).is_none() {
@@ -291,7 +298,7 @@ impl Fleet {
         for replica in &mut self.replicas {
             replica.member = true;
         }
-        steps.push(Step::Join(self.members()));
+        steps.push(ImmediateStep::Join(self.members()));
         for index in 0..self.replicas.len() {
             self.launch(index, steps);
         }

@@ -10,11 +10,11 @@ use crate::ring::{Member, ReplicaName, Weight};
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordChange {
     /// These replicas are wanted from now on.
-    Enlist(Vec<Member>),
+    Add(Vec<Member>),
     /// These replicas are not wanted any more.
-    Dismiss(Vec<ReplicaName>),
+    Remove(Vec<ReplicaName>),
     /// Replicas have other weights.
-    Reweigh(Vec<(ReplicaName, Weight)>),
+    SetWeights(Vec<(ReplicaName, Weight)>),
     /// The ring is built in another way.
     Ring(RingSettings),
 }
@@ -105,7 +105,7 @@ impl FleetRecord {
 
     fn apply(&mut self, change: &RecordChange) {
         match change {
-            RecordChange::Enlist(members) => {
+            RecordChange::Add(members) => {
                 for member in members {
                     match self.find(&member.name) {
                         Some(replica) => replica.weight = member.weight.get(),
@@ -113,11 +113,11 @@ impl FleetRecord {
                     }
                 }
             }
-            RecordChange::Dismiss(names) => {
+            RecordChange::Remove(names) => {
                 let leaves = |name: &str| names.iter().any(|leaver| leaver.as_str() == name);
                 self.replicas.retain(|replica| !leaves(&replica.name));
             }
-            RecordChange::Reweigh(weights) => {
+            RecordChange::SetWeights(weights) => {
                 for (name, weight) in weights {
                     if let Some(replica) = self.find(name) {
                         replica.weight = weight.get();
@@ -264,9 +264,9 @@ mod tests {
         };
         let changed = record
             .with(&[
-                RecordChange::Enlist(vec![heavy]),
-                RecordChange::Dismiss(vec![name("Server1")]),
-                RecordChange::Reweigh(vec![(name("Server2"), weight(5))]),
+                RecordChange::Add(vec![heavy]),
+                RecordChange::Remove(vec![name("Server1")]),
+                RecordChange::SetWeights(vec![(name("Server2"), weight(5))]),
                 RecordChange::Ring(other_ring()),
             ])
             .unwrap();
@@ -284,7 +284,7 @@ mod tests {
         let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
         let record = record
             .with(&[
-                RecordChange::Dismiss(vec![name("Server2")]),
+                RecordChange::Remove(vec![name("Server2")]),
                 RecordChange::Ring(other_ring()),
             ])
             .unwrap();
@@ -335,10 +335,10 @@ mod tests {
         let record = FleetRecord::rebuild(&flags(2, "shop:1"), &[]);
         let there = Member::new(name("Server1"));
         for change in [
-            RecordChange::Enlist(vec![there]),
-            RecordChange::Dismiss(vec![name("nobody")]),
-            RecordChange::Reweigh(vec![(name("nobody"), weight(2))]),
-            RecordChange::Reweigh(vec![(name("Server2"), weight(1))]),
+            RecordChange::Add(vec![there]),
+            RecordChange::Remove(vec![name("nobody")]),
+            RecordChange::SetWeights(vec![(name("nobody"), weight(2))]),
+            RecordChange::SetWeights(vec![(name("Server2"), weight(1))]),
             RecordChange::Ring(record.ring),
         ] {
             assert_eq!(

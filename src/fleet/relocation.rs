@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Fleet;
-use super::event::Step;
+use super::event::{ImmediateStep, Steps};
 use super::lifecycle::{Phase, Time};
 use crate::ring::ReplicaName;
 
@@ -17,7 +17,7 @@ impl Fleet {
         endpoint: Option<SocketAddr>,
         reason: &str,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let Some(index) = self.index_of(name).filter(|_| !self.shutting_down) else {
             return;
@@ -51,22 +51,22 @@ impl Fleet {
                     _ => Duration::ZERO,
                 };
                 let reason = reason.to_owned();
-                steps.push(Step::Evict {
+                steps.push(ImmediateStep::Evict {
                     id: id.clone(),
                     reason,
                 });
-                steps.push(Step::Unwatch { id });
+                steps.push(ImmediateStep::Unwatch { id });
                 match endpoint {
                     Some(endpoint) => self.probe_next_generation(index, endpoint, now, steps),
                     None => self.restart(index, healthy_for, now, steps),
                 }
             }
             (Phase::Probing { .. } | Phase::Ready { .. }, Some(endpoint)) => {
-                steps.push(Step::Unwatch { id });
+                steps.push(ImmediateStep::Unwatch { id });
                 self.probe(index, endpoint, now, steps);
             }
             (Phase::Probing { .. }, None) => {
-                steps.push(Step::Unwatch { id });
+                steps.push(ImmediateStep::Unwatch { id });
                 self.failed_to_start(index, reason.to_owned(), now, steps);
             }
             // Its name had no address when it was to be started.
@@ -83,7 +83,7 @@ impl Fleet {
         index: usize,
         endpoint: SocketAddr,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);

@@ -9,7 +9,7 @@
 
 use std::net::SocketAddr;
 
-use super::event::Step;
+use super::event::{DeferredStep, ImmediateStep, Step, Steps};
 use super::instance::{InstanceId, LaunchOrder};
 use super::lifecycle::{Phase, Time};
 use super::stopping::StoppingInstance;
@@ -25,7 +25,7 @@ impl Fleet {
         by: u64,
         endpoint: SocketAddr,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         self.generations.saw(&id.replica, by);
         let Some(index) = self.current(id) else {
@@ -48,7 +48,7 @@ impl Fleet {
         order: LaunchOrder,
         endpoint: SocketAddr,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let name = &order.id.replica;
         self.generations.saw(name, order.id.generation);
@@ -65,7 +65,7 @@ impl Fleet {
                 }
             }
             None => match self.refusal_of_foreign(&order) {
-                Some(reason) => steps.push(Step::Warn {
+                Some(reason) => steps.push(ImmediateStep::Warn {
                     replica: name.clone(),
                     message: format!(
                         "another balancer has added it, and here is no room: {reason}"
@@ -85,7 +85,7 @@ impl Fleet {
     }
 
     /// A replica that is ready and no newcomer of ours joins.
-    pub(super) fn admit_foreign(&mut self, index: usize, steps: &mut Vec<Step>) {
+    pub(super) fn admit_foreign(&mut self, index: usize, steps: &mut Steps) {
         if self.is_being_changed(&self.replicas[index].name) {
             return;
         }
@@ -96,8 +96,8 @@ impl Fleet {
         guest.member = true;
         guest.leftover_generations = vec![guest.generation];
         let id = guest.id();
-        steps.push(Step::Join(vec![guest.as_member()]));
-        steps.push(Step::Admit { id, endpoint });
+        steps.join(vec![guest.as_member()]);
+        steps.push(ImmediateStep::Admit { id, endpoint });
         // It joins behind the members, and before newcomers that are not ready yet.
         let last_member = self.replicas.iter().rposition(|replica| replica.member);
         let place = last_member.map_or(0, |last| last + 1);
@@ -105,7 +105,7 @@ impl Fleet {
     }
 
     /// Another balancer removes a replica.
-    pub(super) fn removed_elsewhere(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn removed_elsewhere(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
         let Some(index) = self.current(id).filter(|_| !self.shutting_down) else {
             return;
         };
@@ -117,7 +117,7 @@ impl Fleet {
         // Whoever removes it stops it.
         replica.leftover_generations.clear();
         if replica.is_watched() {
-            steps.push(Step::Unwatch { id: id.clone() });
+            steps.push(ImmediateStep::Unwatch { id: id.clone() });
         }
         let (name, member) = (replica.name.clone(), replica.member);
         if !member {
@@ -130,13 +130,13 @@ impl Fleet {
                 .push(StoppingInstance::under_way(id.clone()));
         }
         self.replicas.remove(index);
-        steps.push(Step::Leave(vec![name]));
+        steps.push(ImmediateStep::Leave(vec![name]));
     }
 
     /// Leaves every instance to another balancer, but for those of replicas that are on their
     /// way in or out: these are ours alone. Changes that wait are answered with an error.
     pub fn hand_over(&mut self) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps = Steps::default();
         let ours = |r: &&Replica| r.leaving || (!r.member && self.is_being_changed(&r.name));
         let ours = self.replicas.iter().filter(ours);
         let ours: Vec<_> = ours.map(|replica| replica.name.clone()).collect();
@@ -145,12 +145,12 @@ impl Fleet {
         self.remove_all(&ours, StopMode::AtOnce, &mut steps);
         let kept = self.replicas.extract_if(.., |replica| !replica.leaving);
         let watched = kept.filter(Replica::is_watched);
-        steps.extend(watched.map(|replica| Step::Unwatch { id: replica.id() }));
-        steps
+        steps.extend(watched.map(|replica| ImmediateStep::Unwatch { id: replica.id() }));
+        steps.0
     }
 
     /// The runtime works again: who waits because it did not need not wait any longer.
-    pub(super) fn recovered(&mut self, steps: &mut Vec<Step>) {
+    pub(super) fn recovered(&mut self, steps: &mut Steps) {
         for index in 0..self.replicas.len() {
             let replica = &self.replicas[index];
             if replica.last_error.is_some() && matches!(replica.phase, Phase::BackingOff { .. }) {
@@ -160,7 +160,7 @@ impl Fleet {
     }
 
     /// A foreign instance that had a replica's name is gone.
-    pub(super) fn name_freed(&mut self, name: &ReplicaName, steps: &mut Vec<Step>) {
+    pub(super) fn name_freed(&mut self, name: &ReplicaName, steps: &mut Steps) {
         if let Some(index) = self.index_of(name)
             && self.replicas[index].last_launch_failed
             && matches!(self.replicas[index].phase, Phase::BackingOff { .. })
@@ -171,9 +171,9 @@ impl Fleet {
 
     /// Has other balancers told that a replica is removed. Not when this one stops: the
     /// replicas are still theirs.
-    pub(super) fn announce_removal(&self, id: &InstanceId, steps: &mut Vec<Step>) {
+    pub(super) fn announce_removal(&self, id: &InstanceId, steps: &mut Steps) {
         if !self.shutting_down {
-            steps.push(Step::AnnounceRemoval { id: id.clone() });
+            steps.push(DeferredStep::AnnounceRemoval { id: id.clone() });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Fleet;
-use super::event::Step;
+use super::event::Steps;
 use super::instance::InstanceId;
 use super::lifecycle::{Phase, Time};
 
@@ -17,7 +17,7 @@ impl Fleet {
         id: &InstanceId,
         reason: String,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let Some(index) = self.current(id) else {
             return;
@@ -36,7 +36,7 @@ impl Fleet {
     }
 
     /// Tells of an instance that has not become ready, once.
-    pub(super) fn warn_of_slow_start(&mut self, index: usize, steps: &mut Vec<Step>) {
+    pub(super) fn warn_of_slow_start(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         let (Phase::Probing { warn_at, .. }, Some(reason)) =
             (&mut replica.phase, &replica.probe_failure)

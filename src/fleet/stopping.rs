@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Fleet;
-use super::event::Step;
+use super::event::{DeferredStep, ImmediateStep, Steps};
 use super::instance::InstanceId;
 use super::lifecycle::{Phase, Time};
 use crate::ring::ReplicaName;
@@ -47,13 +47,13 @@ impl StoppingInstance {
 
 impl Fleet {
     /// Stops an instance that plays nobody.
-    pub(super) fn stop_instance(&mut self, id: InstanceId, grace: Duration, steps: &mut Vec<Step>) {
+    pub(super) fn stop_instance(&mut self, id: InstanceId, grace: Duration, steps: &mut Steps) {
         self.stopping_instances
             .push(StoppingInstance::under_way(id.clone()));
-        steps.push(Step::Stop { id, grace });
+        steps.push(DeferredStep::Stop { id, grace });
     }
 
-    pub(super) fn stopped(&mut self, id: &InstanceId, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn stopped(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
         if let Some(place) = self.stopping_instances.iter().position(|d| d.id == *id) {
             self.stopping_instances.remove(place);
         } else if let Some((index, healthy_for)) = self.stopping_for_restart(id) {
@@ -67,7 +67,7 @@ impl Fleet {
         id: &InstanceId,
         reason: &str,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         if let Some(place) = self.stopping_instances.iter().position(|d| d.id == *id) {
             self.try_again_later(place, reason, now, steps);
@@ -82,11 +82,11 @@ impl Fleet {
     }
 
     /// Tries again to stop what could not be stopped.
-    pub(super) fn retry_stops(&mut self, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn retry_stops(&mut self, now: Time, steps: &mut Steps) {
         for stopping in &mut self.stopping_instances {
             if stopping.retry_at.is_some_and(|at| at <= now) {
                 stopping.retry_at = None;
-                steps.push(Step::Stop {
+                steps.push(DeferredStep::Stop {
                     id: stopping.id.clone(),
                     grace: Duration::ZERO,
                 });
@@ -102,7 +102,7 @@ impl Fleet {
         }
     }
 
-    fn try_again_later(&mut self, place: usize, reason: &str, now: Time, steps: &mut Vec<Step>) {
+    fn try_again_later(&mut self, place: usize, reason: &str, now: Time, steps: &mut Steps) {
         let stopping = &mut self.stopping_instances[place];
         if stopping.retry_at.is_some() {
             // Said already.
@@ -118,7 +118,7 @@ impl Fleet {
             )),
             _ => None,
         };
-        steps.extend(message.map(|message| Step::Warn {
+        steps.extend(message.map(|message| ImmediateStep::Warn {
             replica: stopping.id.replica.clone(),
             message,
         }));

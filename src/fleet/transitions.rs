@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Fleet;
-use super::event::Step;
+use super::event::{DeferredStep, ImmediateStep, Steps};
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::{Phase, Time};
 use super::start_warning::WARN_AFTER;
@@ -36,9 +36,9 @@ impl Fleet {
         index: usize,
         cause: &str,
         exit: Option<Exit>,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
-        steps.push(Step::RecordDeath {
+        steps.push(ImmediateStep::RecordDeath {
             id: self.replicas[index].id(),
             cause: cause.to_owned(),
             exit,
@@ -46,12 +46,12 @@ impl Fleet {
     }
 
     /// Asks for an instance of a generation that has never been.
-    pub(super) fn launch(&mut self, index: usize, steps: &mut Vec<Step>) {
+    pub(super) fn launch(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);
         replica.phase = Phase::Launching { exited: None };
         replica.forget_health();
-        steps.push(Step::Launch(replica.order()));
+        steps.push(DeferredStep::Launch(replica.order()));
     }
 
     /// Asks an instance for its first good heartbeat.
@@ -60,7 +60,7 @@ impl Fleet {
         index: usize,
         endpoint: SocketAddr,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let deadline = self.start_deadline(now);
         let replica = &mut self.replicas[index];
@@ -72,7 +72,7 @@ impl Fleet {
             warn_at: Some(now.saturating_add(WARN_AFTER)),
         };
         let id = replica.id();
-        steps.push(Step::Watch { id, endpoint });
+        steps.push(ImmediateStep::Watch { id, endpoint });
     }
 
     /// Stops an instance so that another can take over. No `grace` for one that does not answer
@@ -82,11 +82,11 @@ impl Fleet {
         index: usize,
         healthy_for: Duration,
         grace: Duration,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let replica = &mut self.replicas[index];
         replica.phase = Phase::Stopping { healthy_for };
-        steps.push(Step::Stop {
+        steps.push(DeferredStep::Stop {
             id: replica.id(),
             grace,
         });
@@ -98,7 +98,7 @@ impl Fleet {
         index: usize,
         healthy_for: Duration,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let limit = self.policy.restart_limit;
         let replica = &mut self.replicas[index];
@@ -125,7 +125,7 @@ impl Fleet {
                 replica.backoff.consecutive_deaths()
             ),
         };
-        steps.push(Step::Warn {
+        steps.push(ImmediateStep::Warn {
             replica: replica.name.clone(),
             message: format!("{deaths}, next start in {:.1} s", delay.as_secs_f64()),
         });
@@ -137,7 +137,7 @@ impl Fleet {
         index: usize,
         reason: String,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         if self.replicas[index].member {
             let error = format!("cannot start: {reason}");
@@ -147,7 +147,7 @@ impl Fleet {
         }
         let replica = &self.replicas[index];
         let name = replica.name.clone();
-        steps.push(Step::Warn {
+        steps.push(ImmediateStep::Warn {
             replica: name.clone(),
             message: format!("cannot start: {reason}"),
         });
@@ -163,7 +163,7 @@ impl Fleet {
         index: usize,
         message: String,
         error: String,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         /// What is told beyond so many different messages may be told again.
         const MAX_REPORTED: usize = 16;
@@ -176,14 +176,14 @@ impl Fleet {
             replica.reported.clear();
         }
         replica.reported.push(message.clone());
-        steps.push(Step::Warn {
+        steps.push(ImmediateStep::Warn {
             replica: replica.name.clone(),
             message: message,
         });
     }
 
     /// Sends a replica on its way out, from wherever it is.
-    pub(super) fn begin_removal(&mut self, index: usize, mode: StopMode, steps: &mut Vec<Step>) {
+    pub(super) fn begin_removal(&mut self, index: usize, mode: StopMode, steps: &mut Steps) {
         let grace = self.policy.stop_grace;
         let replica = &mut self.replicas[index];
         let id = replica.id();
@@ -191,23 +191,23 @@ impl Fleet {
             // What is being started can be stopped once it is there.
             Phase::Launching { .. } => replica.leaving = true,
             Phase::Probing { .. } => {
-                steps.push(Step::Unwatch { id });
+                steps.push(ImmediateStep::Unwatch { id });
                 self.forget_replica(index, grace, steps);
             }
             Phase::Ready { .. } | Phase::Unready { .. } => {
-                steps.push(Step::Unwatch { id: id.clone() });
+                steps.push(ImmediateStep::Unwatch { id: id.clone() });
                 match mode {
                     StopMode::AfterDraining => {
                         replica.leaving = true;
                         replica.phase = Phase::Draining;
                         self.announce_removal(&id, steps);
-                        steps.push(Step::Drain { id });
+                        steps.push(DeferredStep::Drain { id });
                     }
                     StopMode::AtOnce => self.forget_replica(index, grace, steps),
                 }
             }
             Phase::Hung { .. } => {
-                steps.push(Step::Unwatch { id });
+                steps.push(ImmediateStep::Unwatch { id });
                 self.forget_replica(index, Duration::ZERO, steps);
             }
             Phase::Stopping { .. } => {
@@ -226,7 +226,7 @@ impl Fleet {
     }
 
     /// Forgets a replica; what the runtime has of it departs.
-    pub(super) fn forget_replica(&mut self, index: usize, grace: Duration, steps: &mut Vec<Step>) {
+    pub(super) fn forget_replica(&mut self, index: usize, grace: Duration, steps: &mut Steps) {
         let replica = self.replicas.remove(index);
         let is_disowned = replica.phase == Phase::Draining;
         for generation in replica.leftover_generations {

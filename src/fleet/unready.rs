@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 
 use super::Fleet;
-use super::event::Step;
+use super::event::{ImmediateStep, Steps};
 use super::instance::InstanceId;
 use super::lifecycle::{Phase, Time};
 use crate::human::duration;
@@ -23,7 +23,7 @@ impl Fleet {
         id: &InstanceId,
         reason: String,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let Some(index) = self.current(id) else {
             return;
@@ -38,7 +38,7 @@ impl Fleet {
         id: &InstanceId,
         healthy: bool,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let Some(index) = self.current(id) else {
             return;
@@ -68,7 +68,7 @@ impl Fleet {
         index: usize,
         reason: String,
         now: Time,
-        steps: &mut Vec<Step>,
+        steps: &mut Steps,
     ) {
         let timeout = self.policy.unready_timeout.filter(|_| self.policy.spawns);
         let start_deadline = self.start_deadline(now);
@@ -103,7 +103,7 @@ impl Fleet {
         };
         replica.last_error = Some(reason.clone());
         let id = replica.id();
-        steps.push(Step::MarkUnready {
+        steps.push(ImmediateStep::MarkUnready {
             id,
             endpoint,
             reason,
@@ -126,7 +126,7 @@ impl Fleet {
     }
 
     /// Replaces the replica whose time as an unready one was over first, if that is allowed.
-    pub(super) fn replace_unready(&mut self, now: Time, steps: &mut Vec<Step>) {
+    pub(super) fn replace_unready(&mut self, now: Time, steps: &mut Steps) {
         let (Some(timeout), false) = (self.policy.unready_timeout, self.shutting_down) else {
             return;
         };
@@ -152,12 +152,12 @@ impl Fleet {
             Some(reason) => format!("unready for {}: {reason}", duration(timeout)),
             None => format!("unready for {}", duration(timeout)),
         };
-        steps.push(Step::Evict {
+        steps.push(ImmediateStep::Evict {
             id: id.clone(),
             reason: cause.clone(),
         });
         self.record_death(index, &cause, None, steps);
-        steps.push(Step::Unwatch { id });
+        steps.push(ImmediateStep::Unwatch { id });
         // It is alive, and may finish what it holds.
         let grace = self.policy.stop_grace;
         self.stop_for_restart(index, healthy_for, grace, steps);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Fleet;
-use super::event::Step;
+use super::event::{ImmediateStep, Steps};
 use super::instance::InstanceId;
 use super::lifecycle::{Phase, Time};
 
@@ -15,12 +15,7 @@ pub(super) const UNRESPONSIVE: &str = "no answer to heartbeats";
 
 impl Fleet {
     /// An instance has missed so many heartbeats that it counts as hung.
-    pub(super) fn became_unresponsive(
-        &mut self,
-        id: &InstanceId,
-        now: Time,
-        steps: &mut Vec<Step>,
-    ) {
+    pub(super) fn became_unresponsive(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
         let Some(index) = self.current(id) else {
             return;
         };
@@ -43,7 +38,7 @@ impl Fleet {
                     until: now.saturating_add(hang_timeout),
                 };
                 let (id, reason) = (id.clone(), reason.to_owned());
-                steps.push(Step::Evict { id, reason });
+                steps.push(ImmediateStep::Evict { id, reason });
             }
             Phase::Ready { endpoint, since } if may_come_back => {
                 replica.phase = Phase::Hung {
@@ -52,7 +47,7 @@ impl Fleet {
                     until: now.saturating_add(hang_timeout),
                 };
                 let (id, reason) = (id.clone(), reason.to_owned());
-                steps.push(Step::Evict { id, reason });
+                steps.push(ImmediateStep::Evict { id, reason });
             }
             // Said already.
             Phase::Hung { .. } => {}
@@ -61,12 +56,12 @@ impl Fleet {
     }
 
     /// A hung instance has not come back in time, or has lost its last chance.
-    pub(super) fn replace_hung(&mut self, index: usize, cause: &str, steps: &mut Vec<Step>) {
+    pub(super) fn replace_hung(&mut self, index: usize, cause: &str, steps: &mut Steps) {
         let replica = &self.replicas[index];
         if let Phase::Hung { healthy_for, .. } = replica.phase {
             let id = replica.id();
             self.record_death(index, cause, None, steps);
-            steps.push(Step::Unwatch { id });
+            steps.push(ImmediateStep::Unwatch { id });
             self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         }
     }

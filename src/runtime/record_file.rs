@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(store.load().await, Ok(Some(first.clone())));
             assert_eq!(store.write(first.clone()).await, Ok(Swap::Lost));
             let gone = vec!["Server1".parse().unwrap()];
-            let second = first.with(&[RecordChange::Dismiss(gone)]).unwrap();
+            let second = first.with(&[RecordChange::Remove(gone)]).unwrap();
             assert_eq!(store.write(second.clone()).await, Ok(Swap::Written(2)));
             assert_eq!(store.load().await, Ok(Some(second)));
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();

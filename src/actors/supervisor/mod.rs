@@ -23,7 +23,7 @@ use super::death_log::DeathLog;
 use super::heartbeat_prober::{HealthChanged, ProbeFailed};
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
-use super::ring_state::{EjectionChanged, InstanceEnded};
+use super::ring_state::EjectionChanged;
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
     ChangeError, ChangeId, Event, Fleet, Found, HealthTransition, InstanceId, Policy,
@@ -115,30 +115,7 @@ impl Supervisor {
     }
 
     fn apply_event(&mut self, event: Event, ctx: &mut Context<Self>) {
-        if let Event::Stopped { id } = &event {
-            self.record_event(HistoryEvent::of(id, ReplicaEventKind::Stopped));
-            self.death_log.forget_in_flight(id);
-        }
-        if let Event::Exited { id, exit } = &event {
-            self.death_log.set_exit(id, exit);
-            if let Some(waiter) = self.exit_waiters.remove(id) {
-                // A stop that waits no longer has gone on without it.
-                let _ = waiter.send(());
-            }
-        }
-        // What nobody can stop may serve on, whatever it is called here.
-        if let (Event::Exited { id, .. } | Event::Stopped { id }, true) =
-            (&event, self.runtime.spawns())
-        {
-            self.ring.ended.do_send(InstanceEnded(id.clone()));
-        }
-        // Another balancer removes it, and writes that.
-        let removed_elsewhere = match &event {
-            Event::RemovedElsewhere { id } => Some(id.replica.clone()),
-            _ => None,
-        };
         let steps = self.fleet.apply(event, self.now());
-        self.record_membership(&steps, removed_elsewhere.as_ref(), ctx);
         self.execute(steps, ctx);
     }
 
@@ -340,7 +317,6 @@ impl Handler<ChangeReplicas> for Supervisor {
         let (answer, answered) = oneshot::channel();
         self.answers.insert(change_id, answer);
         let steps = self.fleet.request(change_id, change, fastrand::u64(..));
-        self.record_membership(&steps, None, ctx);
         self.execute(steps, ctx);
         Box::pin(async move { answered.await.unwrap_or(Err(ChangeError::ShuttingDown)) })
     }

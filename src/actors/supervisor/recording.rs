@@ -7,33 +7,13 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{RingReconfigured, Supervisor};
-use crate::fleet::{ChangeError, RecordChange, RingSettings, Step};
-use crate::ring::ReplicaName;
+use crate::fleet::{ChangeError, RecordChange, RingSettings};
 use crate::runtime::record::RecordKeeper;
 
 /// The pause before a record that could not be written is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Supervisor {
-    /// Writes who joins and who leaves by these steps, but for one that another balancer has
-    /// removed.
-    pub(super) fn record_membership(
-        &mut self,
-        steps: &[Step],
-        removed_elsewhere: Option<&ReplicaName>,
-        ctx: &mut Context<Self>,
-    ) {
-        let change = |step: &Step| match step {
-            Step::Join(members) => Some(RecordChange::Enlist(members.clone())),
-            Step::Leave(names) => {
-                let own = names.iter().filter(|name| removed_elsewhere != Some(*name));
-                Some(RecordChange::Dismiss(own.cloned().collect()))
-            }
-            _ => None,
-        };
-        self.write(steps.iter().filter_map(change).collect(), ctx);
-    }
-
     /// Writes how the ring is now.
     pub(super) fn record_ring(&mut self, reshaped: RingReconfigured, ctx: &mut Context<Self>) {
         let ring = RingSettings {
@@ -42,9 +22,9 @@ impl Supervisor {
         };
         let changes = vec![
             RecordChange::Ring(ring),
-            RecordChange::Reweigh(reshaped.weights),
+            RecordChange::SetWeights(reshaped.weights),
         ];
-        self.write(changes, ctx);
+        self.write_record(changes, ctx);
     }
 
     /// A version of the record has gone: by a newer one, or by hand.
@@ -53,10 +33,7 @@ impl Supervisor {
         ctx.spawn(async move { record.check_removed(version).await }.into_actor(self));
     }
 
-    fn write(&mut self, changes: Vec<RecordChange>, ctx: &mut Context<Self>) {
-        if changes.is_empty() {
-            return;
-        }
+    pub(super) fn write_record(&mut self, changes: Vec<RecordChange>, ctx: &mut Context<Self>) {
         self.record.note(changes);
         self.flush(ctx);
     }

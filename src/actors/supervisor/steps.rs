@@ -1,7 +1,4 @@
-//! Carries the fleet's steps out.
-//!
-//! What touches the ring is sent at once and in order; whatever comes later in the same answer
-//! waits until the ring has it.
+//! Executes the fleet's steps, in two rounds: see [`Step`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,10 +15,12 @@ use super::recording::recorded;
 use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
 use crate::actors::history::HistoryEvent;
 use crate::actors::ring_state::{
-    AdmitReplica, DrainInstance, EvictReplica, JoinRing, LeaveRing, MarkUnready,
+    AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing, MarkUnready,
 };
 use crate::api::ReplicaEventKind;
-use crate::fleet::{ChangeError, Event, Failures, InstanceId, LaunchOrder, Step};
+use crate::fleet::{
+    ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceId, LaunchOrder, Step,
+};
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
 use crate::runtime::{Running, RuntimeError};
@@ -31,105 +30,144 @@ use crate::runtime::{Running, RuntimeError};
 /// meanwhile would pass for the cause.
 const EXIT_REPORT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// What the first round has begun.
+#[derive(Default)]
+struct FirstRound {
+    /// Each is over when every worker thread has the ring that its step makes.
+    ring: Vec<LocalBoxFuture<'static, ()>>,
+    /// Dated to the moment in which the ring has taken effect.
+    history: Vec<HistoryEvent>,
+    /// Details of deaths; asked for when the ring has told what it knows.
+    deaths: Vec<LocalBoxFuture<'static, ()>>,
+}
+
 impl Supervisor {
-    /// Begins every step, in order.
+    /// Begins the immediate steps; the deferred ones when the ring has taken effect.
     pub(super) fn execute(&mut self, steps: Vec<Step>, ctx: &mut Context<Self>) {
-        // What later steps wait for: the ring has taken in the earlier ones.
-        let mut ring_has_it: Vec<LocalBoxFuture<'static, ()>> = Vec::new();
-        let mut later = Vec::new();
-        let mut death_details = Vec::new();
-        let mut news = Vec::new();
+        let (mut round, mut deferred) = (FirstRound::default(), Vec::new());
         for step in steps {
             match step {
-                Step::Join(members) => {
-                    let names = members.iter().map(|member| &member.name);
-                    news.extend(
-                        names.map(|name| HistoryEvent::of_replica(name, ReplicaEventKind::Joined)),
-                    );
-                    ring_has_it.push(self.join(members));
-                }
-                Step::Leave(names) => {
-                    let left = |name| HistoryEvent::of_replica(name, ReplicaEventKind::Left);
-                    news.extend(names.iter().map(left));
-                    info!("left the ring: {}", list(&names));
-                    ring_has_it.push(ring_future(self.ring.leave.send(LeaveRing(names))));
-                }
-                Step::Admit { id, endpoint } => {
-                    news.push(HistoryEvent::of(&id, ReplicaEventKind::Ready));
-                    self.runtime.on_admitted(&id);
-                    self.death_log.forget_in_flight(&id);
-                    let admit = AdmitReplica { id, endpoint };
-                    ring_has_it.push(ring_future(self.ring.admit.send(admit)));
-                }
-                Step::Evict { id, reason } => {
-                    warn!("{id} is evicted: {reason}");
-                    let event = HistoryEvent::of(&id, ReplicaEventKind::Evicted);
-                    news.push(event.because(reason));
-                    ring_has_it.push(self.evict(id, ctx));
-                }
-                Step::MarkUnready {
-                    id,
-                    endpoint,
-                    reason,
-                } => {
-                    warn!("{id} is unready: {reason}");
-                    let event = HistoryEvent::of(&id, ReplicaEventKind::Unready);
-                    news.push(event.because(reason));
-                    let unready = MarkUnready { id, endpoint };
-                    ring_has_it.push(ring_future(self.ring.mark_unready.send(unready)));
-                }
-                Step::RecordDeath { id, cause, exit } => {
-                    death_details.push(self.record_death(id, &cause, exit, ctx));
-                }
-                Step::Watch { id, endpoint } => {
-                    self.runtime.on_probing_started(&id, endpoint);
-                    if let Some(prober) = &self.prober {
-                        prober.watch.do_send(WatchInstance { id, endpoint });
-                    }
-                }
-                Step::Unwatch { id } => {
-                    self.runtime.on_probing_stopped(&id);
-                    if let Some(prober) = &self.prober {
-                        prober.unwatch.do_send(UnwatchInstance(id));
-                    }
-                }
-                Step::Warn { replica, message } => warn!("{replica}: {message}"),
-                Step::Launch(_)
-                | Step::AnnounceRemoval { .. }
-                | Step::Drain { .. }
-                | Step::Stop { .. }
-                | Step::Reply { .. } => {
-                    later.push(step);
-                }
+                Step::Immediate(step) => self.execute_immediate(step, &mut round, ctx),
+                Step::Deferred(step) => deferred.push(step),
             }
         }
-        if !ring_has_it.is_empty() || !later.is_empty() || !death_details.is_empty() {
-            let carried_out = join_all(ring_has_it).into_actor(self).map(
+        let FirstRound {
+            ring,
+            history,
+            deaths,
+        } = round;
+        if !ring.is_empty() || !deaths.is_empty() || !deferred.is_empty() {
+            let second_round = join_all(ring).into_actor(self).map(
                 move |_, supervisor: &mut Self, ctx: &mut Context<Self>| {
-                    supervisor.history.record(news);
-                    for details in death_details {
+                    supervisor.history.record(history);
+                    for details in deaths {
                         ctx.spawn(details.into_actor(supervisor));
                     }
-                    for step in later {
+                    for step in deferred {
                         supervisor.execute_deferred(step, ctx);
                     }
                 },
             );
-            ctx.spawn(carried_out);
+            ctx.spawn(second_round);
         }
         self.set_alarm(ctx);
         if self.fleet.is_shut_down() {
             for gone in self.gone.drain(..) {
-                // Who asked may have stopped waiting.
+                // The caller may have stopped waiting.
                 let _ = gone.send(());
             }
         }
     }
 
-    fn execute_deferred(&mut self, step: Step, ctx: &mut Context<Self>) {
+    fn execute_immediate(
+        &mut self,
+        step: ImmediateStep,
+        round: &mut FirstRound,
+        ctx: &mut Context<Self>,
+    ) {
         match step {
-            Step::Launch(order) => self.launch(order, ctx),
-            Step::Drain { id } => {
+            ImmediateStep::Join(members) => {
+                let joined = members.iter().map(|m| &m.name);
+                let joined =
+                    joined.map(|name| HistoryEvent::of_replica(name, ReplicaEventKind::Joined));
+                round.history.extend(joined);
+                round.ring.push(self.join(members));
+            }
+            ImmediateStep::Leave(names) => {
+                let left = names.iter();
+                let left = left.map(|name| HistoryEvent::of_replica(name, ReplicaEventKind::Left));
+                round.history.extend(left);
+                info!("left the ring: {}", list(&names));
+                round
+                    .ring
+                    .push(ring_future(self.ring.leave.send(LeaveRing(names))));
+            }
+            ImmediateStep::Admit { id, endpoint } => {
+                round
+                    .history
+                    .push(HistoryEvent::of(&id, ReplicaEventKind::Ready));
+                self.runtime.on_admitted(&id);
+                self.death_log.forget_in_flight(&id);
+                let admit = AdmitReplica { id, endpoint };
+                round.ring.push(ring_future(self.ring.admit.send(admit)));
+            }
+            ImmediateStep::Evict { id, reason } => {
+                warn!("{id} is evicted: {reason}");
+                round
+                    .history
+                    .push(HistoryEvent::of(&id, ReplicaEventKind::Evicted).because(reason));
+                round.ring.push(self.evict(id, ctx));
+            }
+            ImmediateStep::MarkUnready {
+                id,
+                endpoint,
+                reason,
+            } => {
+                warn!("{id} is unready: {reason}");
+                round
+                    .history
+                    .push(HistoryEvent::of(&id, ReplicaEventKind::Unready).because(reason));
+                let unready = MarkUnready { id, endpoint };
+                round
+                    .ring
+                    .push(ring_future(self.ring.mark_unready.send(unready)));
+            }
+            ImmediateStep::Watch { id, endpoint } => {
+                self.runtime.on_probing_started(&id, endpoint);
+                if let Some(prober) = &self.prober {
+                    prober.watch.do_send(WatchInstance { id, endpoint });
+                }
+            }
+            ImmediateStep::Unwatch { id } => {
+                self.runtime.on_probing_stopped(&id);
+                if let Some(prober) = &self.prober {
+                    prober.unwatch.do_send(UnwatchInstance(id));
+                }
+            }
+            ImmediateStep::AbortRequests { id } => self.ring.ended.do_send(InstanceEnded(id)),
+            ImmediateStep::Record(change) => self.write_record(vec![change], ctx),
+            ImmediateStep::RecordDeath { id, cause, exit } => {
+                round.deaths.push(self.record_death(id, &cause, exit, ctx));
+            }
+            ImmediateStep::RecordExit { id, exit } => {
+                self.death_log.set_exit(&id, &exit);
+                if let Some(waiter) = self.exit_waiters.remove(&id) {
+                    // A stop that waits no longer has gone on without it.
+                    let _ = waiter.send(());
+                }
+            }
+            ImmediateStep::RecordStop { id } => {
+                self.record_event(HistoryEvent::of(&id, ReplicaEventKind::Stopped));
+                self.death_log.forget_in_flight(&id);
+            }
+            ImmediateStep::Warn { replica, message } => warn!("{replica}: {message}"),
+        }
+    }
+
+    fn execute_deferred(&mut self, step: DeferredStep, ctx: &mut Context<Self>) {
+        match step {
+            DeferredStep::Launch(order) => self.launch(order, ctx),
+            DeferredStep::Drain { id } => {
                 let deadline = self.drain_deadline;
                 let drained = self.ring.drain.send(DrainInstance {
                     id: id.clone(),
@@ -147,10 +185,10 @@ impl Supervisor {
                     Event::Drained { id }
                 });
             }
-            Step::AnnounceRemoval { id } => {
+            DeferredStep::AnnounceRemoval { id } => {
                 ctx.spawn(self.runtime.announce_removal(id).into_actor(self));
             }
-            Step::Stop { id, grace } => {
+            DeferredStep::Stop { id, grace } => {
                 info!("stopping {id}");
                 let stopped = self.stop(id.clone(), grace, ctx);
                 self.report_back(ctx, async move {
@@ -164,7 +202,7 @@ impl Supervisor {
                     }
                 });
             }
-            Step::Reply { change_id, outcome } => {
+            DeferredStep::Reply { change_id, outcome } => {
                 let outcome = outcome.map_err(|error| self.explain(error));
                 if let Some(answer) = self.answers.remove(&change_id) {
                     let record = Rc::clone(&self.record);
@@ -179,7 +217,6 @@ impl Supervisor {
                     ctx.spawn(answered.into_actor(self));
                 }
             }
-            other => self.execute(vec![other], ctx),
         }
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::script::{Line, endpoint_of};
 use super::world::{Deaths, STOP_ATTEMPTS, World};
-use crate::fleet::{Change, ChangeError, ChangeId, Event, Fleet, InstanceId, LaunchOrder, Step};
+use crate::fleet::{
+    Change, ChangeError, ChangeId, DeferredStep, Event, Fleet, ImmediateStep, InstanceId,
+    LaunchOrder, RecordChange, Step,
+};
 use crate::ring::ReplicaName;
 
 /// A rule that was broken, and how.
@@ -28,51 +31,84 @@ fn hold(holds: bool, rule: &'static str, how: impl FnOnce() -> String) -> Result
 const LONGEST_WAIT: Duration = Duration::from_secs(75);
 
 impl World {
-    /// Carries out a step if no rule is against it.
-    pub fn carry_out(&mut self, step: &Step, line: &Line) -> Result<(), Broken> {
+    /// Executes a step, if no rule is against it.
+    pub fn execute(&mut self, step: &Step, line: &Line) -> Result<(), Broken> {
         match step {
-            Step::Launch(order) => self.launch(order, line),
-            Step::Join(members) => {
+            Step::Immediate(step) => self.execute_immediate(step, line),
+            Step::Deferred(step) => self.execute_deferred(step, line),
+        }
+    }
+
+    fn execute_immediate(&mut self, step: &ImmediateStep, line: &Line) -> Result<(), Broken> {
+        match step {
+            ImmediateStep::Join(members) => {
                 for member in members {
                     let new = !self.members.contains(&member.name);
                     hold(new, "a member joins once", || format!("{member:?}"))?;
                     self.members.push(member.name.clone());
-                    // A guest is asked for by nobody here.
+                    // A foreign replica has not been asked for here.
                     if let Line::Report(Event::BecameHealthy { id }) = line
                         && id.replica == member.name
-                        && let Some(guest) = self.instances.get_mut(id).filter(|i| i.guest)
+                        && let Some(foreign) = self.instances.get_mut(id).filter(|i| i.foreign)
                     {
-                        guest.guest = false;
+                        foreign.foreign = false;
                         self.desired.push(member.name.clone());
                     }
                 }
                 Ok(())
             }
-            Step::Leave(names) => {
+            ImmediateStep::Leave(names) => {
                 self.leave(names)?;
                 if let Line::Report(Event::RemovedElsewhere { .. }) = line {
                     self.desired.retain(|name| !names.contains(name));
                 }
                 Ok(())
             }
-            Step::Reply { change_id, outcome } => self.answer(*change_id, outcome),
-            Step::Warn { .. } => Ok(()),
-            Step::Watch { id, endpoint }
-            | Step::Admit { id, endpoint }
-            | Step::MarkUnready { id, endpoint, .. } => {
+            ImmediateStep::Record(change) => self.record(change),
+            ImmediateStep::Warn { .. } => Ok(()),
+            ImmediateStep::RecordExit { id, .. }
+            | ImmediateStep::RecordStop { id }
+            | ImmediateStep::AbortRequests { id } => {
+                let ended = matches!(line, Line::Report(Event::Exited { id: i, .. } | Event::Stopped { id: i }) if i == id);
+                hold(ended, "an end is recorded when it is reported", || {
+                    format!("{step:?}")
+                })
+            }
+            ImmediateStep::Watch { id, endpoint }
+            | ImmediateStep::Admit { id, endpoint }
+            | ImmediateStep::MarkUnready { id, endpoint, .. } => {
                 let right = *endpoint == endpoint_of(id);
                 hold(right, "an instance is where it was started", || {
                     format!("{id} is not at {endpoint}")
                 })?;
-                self.carry_out_on(id, step)
+                self.immediate_on(id, step)
             }
-            Step::Unwatch { id }
-            | Step::Evict { id, .. }
-            | Step::RecordDeath { id, .. }
-            | Step::Drain { id }
-            | Step::AnnounceRemoval { id }
-            | Step::Stop { id, .. } => self.carry_out_on(id, step),
+            ImmediateStep::Unwatch { id }
+            | ImmediateStep::Evict { id, .. }
+            | ImmediateStep::RecordDeath { id, .. } => self.immediate_on(id, step),
         }
+    }
+
+    fn execute_deferred(&mut self, step: &DeferredStep, line: &Line) -> Result<(), Broken> {
+        match step {
+            DeferredStep::Launch(order) => self.launch(order, line),
+            DeferredStep::Reply { change_id, outcome } => self.answer(*change_id, outcome),
+            DeferredStep::Drain { id }
+            | DeferredStep::AnnounceRemoval { id }
+            | DeferredStep::Stop { id, .. } => self.deferred_on(id, step),
+        }
+    }
+
+    /// What is recorded as a member is one, and the other way round.
+    fn record(&mut self, change: &RecordChange) -> Result<(), Broken> {
+        let holds = match change {
+            RecordChange::Add(members) => members.iter().all(|m| self.members.contains(&m.name)),
+            RecordChange::Remove(names) => names.iter().all(|name| !self.members.contains(name)),
+            _ => false,
+        };
+        hold(holds, "the record follows the ring", || {
+            format!("{change:?}")
+        })
     }
 
     fn launch(&mut self, order: &LaunchOrder, line: &Line) -> Result<(), Broken> {
@@ -85,7 +121,7 @@ impl World {
             // What would not stop is off the ring, and so is what was one too many when
             // this balancer took over.
             let surplus = instance.stopping > 0 && !instance.ever_watched;
-            let others = instance.guest || instance.disowned;
+            let others = instance.foreign || instance.removal_announced;
             let may_run = instance.stop_failures > 0 || surplus || others;
             let twice = instance.launching || (instance.runs() && !may_run);
             hold(!twice, "nothing is started twice", || {
@@ -122,9 +158,8 @@ impl World {
         Ok(())
     }
 
-    fn carry_out_on(&mut self, id: &InstanceId, step: &Step) -> Result<(), Broken> {
+    fn immediate_on(&mut self, id: &InstanceId, step: &ImmediateStep) -> Result<(), Broken> {
         let how = || format!("{step:?}");
-        let stopping = self.shutting_down;
         let spawns = self.policy.spawns;
         let is_member = self.members.contains(&id.replica);
         let of_name = || self.instances_of(&id.replica);
@@ -139,7 +174,7 @@ impl World {
             return hold(false, "no step is about an unknown instance", how);
         };
         match step {
-            Step::Watch { .. } => {
+            ImmediateStep::Watch { .. } => {
                 let fresh = !instance.watched && !other_watched;
                 hold(fresh, "one instance of a name is watched, once", how)?;
                 hold(instance.runs(), "what has ended is not watched", how)?;
@@ -147,12 +182,12 @@ impl World {
                 instance.ever_watched = true;
                 instance.up = false;
             }
-            Step::Unwatch { .. } => {
+            ImmediateStep::Unwatch { .. } => {
                 hold(instance.watched, "only the watched is unwatched", how)?;
                 instance.watched = false;
                 instance.up = false;
             }
-            Step::Admit { .. } => {
+            ImmediateStep::Admit { .. } => {
                 hold(!other_admitted, "one instance of a name is admitted", how)?;
                 hold(!instance.admitted, "an instance is admitted once", how)?;
                 hold(is_member, "only members are admitted", how)?;
@@ -165,7 +200,7 @@ impl World {
                 instance.unready = false;
                 replacing.remove(&id.replica);
             }
-            Step::MarkUnready { .. } => {
+            ImmediateStep::MarkUnready { .. } => {
                 let how = || format!("{step:?} {instance:?}");
                 hold(is_member, "only members are unready", how)?;
                 hold(!instance.unready, "an instance is marked once", how)?;
@@ -174,18 +209,22 @@ impl World {
                 instance.admitted = false;
                 instance.unready = true;
             }
-            Step::Evict { .. } => {
+            ImmediateStep::Evict { .. } => {
                 let serves = instance.admitted || instance.unready;
                 hold(serves, "only who serves is evicted", how)?;
                 instance.admitted = false;
                 instance.unready = false;
             }
-            Step::RecordDeath { exit, cause, .. } => {
-                hold(!instance.mourned, "an instance is mourned once", how)?;
-                hold(spawns, "what somebody else runs is not mourned", how)?;
+            ImmediateStep::RecordDeath { exit, cause, .. } => {
+                hold(
+                    !instance.death_recorded,
+                    "an instance is death_recorded once",
+                    how,
+                )?;
+                hold(spawns, "what somebody else runs is not death_recorded", how)?;
                 let known = exit.is_none() || instance.exited;
                 hold(known, "an end is told as it was reported", how)?;
-                instance.mourned = true;
+                instance.death_recorded = true;
                 if cause.starts_with("unready for") {
                     let others = others_unready > 0 && !replacing.is_empty();
                     hold(!others, "one unready replica is replaced at a time", || {
@@ -194,13 +233,28 @@ impl World {
                     replacing.insert(id.replica.clone());
                 }
             }
-            Step::AnnounceRemoval { .. } => hold(!stopping, "the end announces no removal", how)?,
-            Step::Drain { .. } => {
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn deferred_on(&mut self, id: &InstanceId, step: &DeferredStep) -> Result<(), Broken> {
+        let how = || format!("{step:?}");
+        let (stopping, spawns) = (self.shutting_down, self.policy.spawns);
+        let instance = self.instances.get_mut(id);
+        let Some(instance) = instance.filter(|instance| instance.launched) else {
+            return hold(false, "no step is about an unknown instance", how);
+        };
+        match step {
+            DeferredStep::AnnounceRemoval { .. } => {
+                hold(!stopping, "the end announces no removal", how)?
+            }
+            DeferredStep::Drain { .. } => {
                 let once = instance.left && !instance.draining && !instance.drained;
                 hold(once, "what left while it served is drained, once", how)?;
                 instance.draining = true;
             }
-            Step::Stop { .. } => {
+            DeferredStep::Stop { .. } => {
                 hold(spawns, "what somebody else runs is not stopped", how)?;
                 hold(!instance.watched, "what is watched is not stopped", how)?;
                 hold(
@@ -286,7 +340,7 @@ impl World {
         let left_over = self
             .instances
             .iter()
-            .filter(|(_, instance)| !instance.disowned)
+            .filter(|(_, instance)| !instance.removal_announced)
             .find(|(id, instance)| !self.members.contains(&id.replica) && !instance.is_over());
         hold(
             left_over.is_none(),
@@ -352,9 +406,9 @@ impl World {
                     last_at: self.now,
                 };
             }
-            let launched = steps
-                .iter()
-                .any(|step| matches!(step, Step::Launch(order) if order.id.replica == name));
+            let launched = steps.iter().any(
+                |step| matches!(step, Step::Deferred(DeferredStep::Launch(order)) if order.id.replica == name),
+            );
             let reported = matches!(line, Line::Report(event)
                 if !matches!(event, Event::Recovered | Event::NameFreed { .. }));
             let at_once = launched && reported;

@@ -34,14 +34,14 @@ impl Run {
     /// Lets one thing happen and holds what the fleet does against the rules.
     fn happen(&mut self, line: Line) -> Result<(), Broken> {
         self.history.push(line.clone());
-        self.world.take_in(&line);
+        self.world.take(&line);
         let player = &mut self.player;
         let steps = catch_unwind(AssertUnwindSafe(|| player.play(&line))).map_err(|_| Broken {
             rule: "the fleet does not panic",
             how: line.to_string(),
         })?;
         for step in &steps {
-            self.world.carry_out(step, &line)?;
+            self.world.execute(step, &line)?;
         }
         match &self.player.fleet {
             Some(fleet) => self.world.inspect(fleet, &line, &steps),

@@ -39,11 +39,11 @@ pub struct Instance {
     pub left: bool,
     pub draining: bool,
     pub drained: bool,
-    pub mourned: bool,
+    pub death_recorded: bool,
     /// Another balancer started it, and it was never ours to stop.
-    pub guest: bool,
+    pub foreign: bool,
     /// Another balancer has removed it, and stops it.
-    pub disowned: bool,
+    pub removal_announced: bool,
 }
 
 impl Instance {
@@ -58,7 +58,7 @@ impl Instance {
         let told_to_stop = self.stopping > 0 || self.stop_failures > 0;
         self.launch_failed
             || self.stopped
-            || ((self.cleared || self.guest || self.disowned) && !told_to_stop)
+            || ((self.cleared || self.foreign || self.removal_announced) && !told_to_stop)
             || self.stop_failures >= STOP_ATTEMPTS
     }
 }
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Takes note of a line before the fleet hears of it.
-    pub fn take_in(&mut self, line: &Line) {
+    pub fn take(&mut self, line: &Line) {
         match line {
             Line::Policy { policy, .. } => self.policy = *policy,
             Line::Start(names) => self.desired = names.clone(),
@@ -168,7 +168,7 @@ impl World {
                     instance.launched = true;
                 }
             }
-            Line::Report(event) => self.take_in_report(event),
+            Line::Report(event) => self.take_report(event),
             Line::Request(change_id, change, _) => {
                 self.requests.push_back((*change_id, change.clone()))
             }
@@ -182,12 +182,12 @@ impl World {
         }
     }
 
-    fn take_in_report(&mut self, event: &Event) {
+    fn take_report(&mut self, event: &Event) {
         match event {
             Event::Discovered { order, .. } => {
-                let guest = self.instances.entry(order.id.clone()).or_default();
-                guest.launched = true;
-                guest.guest = true;
+                let foreign = self.instances.entry(order.id.clone()).or_default();
+                foreign.launched = true;
+                foreign.foreign = true;
                 self.clear_ended_but(&order.id);
             }
             Event::LaunchPreempted { id, by, .. } => {
@@ -239,7 +239,7 @@ impl World {
                     instance.stop_failures += 1;
                 }
             }
-            Event::RemovedElsewhere { .. } => instance.disowned = true,
+            Event::RemovedElsewhere { .. } => instance.removal_announced = true,
             Event::ConnectionRefused { .. }
             | Event::LaunchPreempted { .. }
             | Event::Discovered { .. }

@@ -43,12 +43,12 @@ async fn change_often(keeper: Rc<RecordKeeper>, prefix: &str) -> Vec<ReplicaName
     let mut kept = Vec::new();
     for n in 0..8 {
         let name: ReplicaName = format!("{prefix}{n}").parse().unwrap();
-        keeper.note(vec![RecordChange::Enlist(vec![Member::new(name.clone())])]);
+        keeper.note(vec![RecordChange::Add(vec![Member::new(name.clone())])]);
         keeper.flush().await.unwrap();
         if n % 2 == 0 {
             kept.push(name);
         } else {
-            keeper.note(vec![RecordChange::Dismiss(vec![name])]);
+            keeper.note(vec![RecordChange::Remove(vec![name])]);
             keeper.flush().await.unwrap();
         }
     }
@@ -93,11 +93,11 @@ fn a_version_that_is_free_again_is_not_taken_for_a_new_one() {
         let quick = keeper(&fleet, &flags).await;
         let name = |text: &str| text.parse::<ReplicaName>().unwrap();
         for gone in ["Server1", "Server2"] {
-            quick.note(vec![RecordChange::Dismiss(vec![name(gone)])]);
+            quick.note(vec![RecordChange::Remove(vec![name(gone)])]);
             quick.flush().await.unwrap();
         }
         // Version 2, which the slow one would write, has been and is gone.
-        slow.note(vec![RecordChange::Enlist(vec![Member::new(name("S4"))])]);
+        slow.note(vec![RecordChange::Add(vec![Member::new(name("S4"))])]);
         slow.flush().await.unwrap();
         let record = store(&fleet).load().await.unwrap().unwrap();
         let names: Vec<_> = record.members().into_iter().map(|m| m.name).collect();
@@ -121,7 +121,7 @@ fn a_large_record_fits_and_names_that_are_taken_are_passed_over() {
         let taken = format!("{}-record-2", fleet.settings.fleet);
         let image = crate::docker::test_image();
         cli(&["create", "--name", &taken, "--label", &label, image]);
-        let gone = RecordChange::Dismiss(vec!["Server1".parse().unwrap()]);
+        let gone = RecordChange::Remove(vec!["Server1".parse().unwrap()]);
         let next = record.with(&[gone]).unwrap();
         assert_eq!(store.write(next).await, Ok(Swap::Written(3)));
         let newest = store.load().await.unwrap().unwrap();

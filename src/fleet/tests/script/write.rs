@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Line, POLICY, Question, endpoint_of};
-use crate::fleet::{Change, ChangeId, Event, Found, InstanceId, RestartLimit, Step};
-use crate::ring::Weight;
+use crate::fleet::{
+    Change, ChangeId, DeferredStep, Event, Found, ImmediateStep, InstanceId, RecordChange,
+    RestartLimit, Step,
+};
+use crate::ring::{Member, Weight};
 
 impl Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,6 +149,20 @@ fn report_words(event: &Event) -> String {
 }
 
 pub(super) fn step_words(step: &Step, ordinals: bool) -> String {
+    match step {
+        Step::Immediate(step) => immediate_words(step),
+        Step::Deferred(step) => deferred_words(step, ordinals),
+    }
+}
+
+fn member_words(members: &[Member]) -> String {
+    words(members.iter().map(|member| match member.weight.get() {
+        1 => member.name.to_string(),
+        weight => format!("{}*{weight}", member.name),
+    }))
+}
+
+fn immediate_words(step: &ImmediateStep) -> String {
     // Only a wrong address is worth a word.
     let place = |id: &InstanceId, endpoint: &SocketAddr| {
         if *endpoint == endpoint_of(id) {
@@ -155,7 +172,37 @@ pub(super) fn step_words(step: &Step, ordinals: bool) -> String {
         }
     };
     match step {
-        Step::Launch(order) => {
+        ImmediateStep::Watch { id, endpoint } => format!("watch {}", place(id, endpoint)),
+        ImmediateStep::Unwatch { id } => format!("unwatch {}", id_words(id)),
+        ImmediateStep::Join(members) => format!("join {}", member_words(members)),
+        ImmediateStep::Leave(names) => format!("leave {}", words(names)),
+        ImmediateStep::Record(RecordChange::Add(members)) => {
+            format!("record added {}", member_words(members))
+        }
+        ImmediateStep::Record(RecordChange::Remove(names)) => {
+            format!("record removed {}", words(names))
+        }
+        ImmediateStep::Record(change) => format!("record {change:?}"),
+        ImmediateStep::Admit { id, endpoint } => format!("admit {}", place(id, endpoint)),
+        ImmediateStep::Evict { id, reason } => format!("evict {} ({reason})", id_words(id)),
+        ImmediateStep::MarkUnready {
+            id,
+            endpoint,
+            reason,
+        } => format!("mark unready {} ({reason})", place(id, endpoint)),
+        ImmediateStep::RecordDeath { id, cause, .. } => {
+            format!("record death {} ({cause})", id_words(id))
+        }
+        ImmediateStep::RecordExit { id, .. } => format!("record exit {}", id_words(id)),
+        ImmediateStep::RecordStop { id } => format!("record stop {}", id_words(id)),
+        ImmediateStep::AbortRequests { id } => format!("abort requests {}", id_words(id)),
+        ImmediateStep::Warn { replica, message } => format!("warn {replica} ({message})"),
+    }
+}
+
+fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
+    match step {
+        DeferredStep::Launch(order) => {
             let weight = weight_words(order.weight);
             let ordinal = match ordinals {
                 false => String::new(),
@@ -163,32 +210,15 @@ pub(super) fn step_words(step: &Step, ordinals: bool) -> String {
             };
             format!("launch {}{weight}{ordinal}", id_words(&order.id))
         }
-        Step::Watch { id, endpoint } => format!("watch {}", place(id, endpoint)),
-        Step::Unwatch { id } => format!("unwatch {}", id_words(id)),
-        Step::Join(members) => {
-            let members = members.iter().map(|member| match member.weight.get() {
-                1 => member.name.to_string(),
-                weight => format!("{}*{weight}", member.name),
-            });
-            format!("join {}", words(members))
+        DeferredStep::Drain { id } => format!("drain {}", id_words(id)),
+        DeferredStep::AnnounceRemoval { id } => format!("announce removal {}", id_words(id)),
+        DeferredStep::Stop { id, grace } if grace.is_zero() => format!("kill {}", id_words(id)),
+        DeferredStep::Stop { id, grace } => {
+            format!("stop {} within {}", id_words(id), duration(*grace))
         }
-        Step::Admit { id, endpoint } => format!("admit {}", place(id, endpoint)),
-        Step::Evict { id, reason } => format!("evict {} ({reason})", id_words(id)),
-        Step::MarkUnready {
-            id,
-            endpoint,
-            reason,
-        } => format!("mark unready {} ({reason})", place(id, endpoint)),
-        Step::RecordDeath { id, cause, .. } => format!("record death {} ({cause})", id_words(id)),
-        Step::Leave(names) => format!("leave {}", words(names)),
-        Step::Drain { id } => format!("drain {}", id_words(id)),
-        Step::AnnounceRemoval { id } => format!("announce removal {}", id_words(id)),
-        Step::Stop { id, grace } if grace.is_zero() => format!("kill {}", id_words(id)),
-        Step::Stop { id, grace } => format!("stop {} within {}", id_words(id), duration(*grace)),
-        Step::Reply { change_id, outcome } => match outcome {
+        DeferredStep::Reply { change_id, outcome } => match outcome {
             Ok(desired) => format!("answer #{} {}", change_id.0, words(desired)),
             Err(error) => format!("refuse #{} ({error})", change_id.0),
         },
-        Step::Warn { replica, message } => format!("warn {replica} ({message})"),
     }
 }
