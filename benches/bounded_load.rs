@@ -1,4 +1,4 @@
-//! What `--balance-factor` gains and what it costs: the default is chosen from this table.
+//! The gain and the cost of `--balance-factor`: the default is chosen from this table.
 //!
 //! ```text
 //! cargo bench --bench bounded_load
@@ -45,7 +45,7 @@ const FACTORS: [Option<f64>; 7] = [
 
 #[derive(Default)]
 struct Replica {
-    /// When each waiting request arrived, and the replica's own word for how long it takes.
+    /// The arrival and the service time of each waiting request.
     waiting: VecDeque<(f64, f64)>,
     serving: usize,
     in_flight_seconds: f64,
@@ -122,7 +122,7 @@ impl Keys {
     }
 }
 
-/// As ProxyWorker does it: the owner, or the first in the key's order that has room.
+/// As ProxyWorker does it: the owner, or the first in the key's order that is below its bound.
 fn choose(
     table: &SlotTable,
     replicas: &[Replica],
@@ -192,8 +192,8 @@ fn simulate(
     for replica in &mut replicas {
         replica.account(now);
     }
-    // Who still waits at the end has waited at least so long; leaving the overloaded ones
-    // out would flatter.
+    // Requests that still wait at the end count with the time so far; without them overloaded
+    // replicas would look better than they are.
     latencies.extend(ends.iter().map(|Reverse(end)| end.0 - end.2));
     let queued = replicas.iter().flat_map(|replica| &replica.waiting);
     latencies.extend(queued.map(|(arrived, service)| now - arrived + service));

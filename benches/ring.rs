@@ -1,4 +1,4 @@
-//! How long a lookup and a build take, next to the crates that one could take instead.
+//! The time of a lookup and of a build, beside alternative crates.
 //!
 //! ```text
 //! cargo bench --bench ring              # all; about a minute
@@ -50,7 +50,7 @@ fn keys() -> Vec<u64> {
     (0..KEYS).map(|_| random.u64(..)).collect()
 }
 
-/// `classic` and its like with as many slots as so many members need.
+/// `classic`, `quadratic` or `modulo` with enough slots for the members.
 fn table(strategy: Strategy, n: usize) -> Option<SlotTable> {
     let formula = matches!(
         strategy,
@@ -150,7 +150,7 @@ fn waiting_lookup(bencher: Bencher, n: usize) {
     });
 }
 
-/// The replica that steps in for a key's owner.
+/// The replica that replaces a key's owner.
 #[divan::bench(args = SIZES)]
 fn second_choice(bencher: Bencher, n: usize) {
     let Some(table) = table(Strategy::Rendezvous, n) else {

@@ -1,5 +1,4 @@
-//! How even the shares are and how many keys move, for every strategy and for the crates
-//! that one could take instead.
+//! How even the shares are and how many keys move, for every strategy and for alternative crates.
 //!
 //! ```text
 //! cargo bench --bench ring_balance
@@ -25,11 +24,11 @@ const KEYS: u64 = 1_000_000;
 /// A replica of an experiment: its number and its weight.
 type Node = (usize, u32);
 
-/// What one arrangement of replicas does with all slots or keys.
+/// The owners of all slots or keys for one set of replicas.
 trait Arrangement {
     /// The peak share over the fair one.
     fn peak(&self) -> f64;
-    /// The factor by which too much moves from this to another.
+    /// What moves from this to another, over what has to.
     fn moved_to(&self, other: &Self) -> f64;
 }
 

@@ -60,7 +60,7 @@ fn draw(path: &Path, results: &Value) -> Result<(), Box<dyn std::error::Error>> 
         // That load is about memory.
         .filter(|scenario| !scenario.idle)
         .map(|scenario| {
-            // Each proxy has a height of its own, so that equal figures are both seen.
+            // Each proxy has a height of its own, so that equal figures are both visible.
             let dots = (-2..)
                 .zip(PROXIES)
                 .filter_map(|(place, (proxy, _, colour))| {
@@ -81,7 +81,7 @@ fn draw(path: &Path, results: &Value) -> Result<(), Box<dyn std::error::Error>> 
         SCALE.0 + (f64::from(SCALE.1 - SCALE.0) * share).round() as i32
     };
 
-    // Text is measured with this font; a picture's reader has one of its own.
+    // Text is measured with this font; a viewer may use another.
     let _ = register_font(FONT, FontStyle::Normal, notosans::REGULAR_TTF);
     let bottom = HEAD + ROW * rows.len() as i32;
     let root = SVGBackend::new(path, (WIDTH as u32, (bottom + FOOT) as u32)).into_drawing_area();
@@ -123,7 +123,7 @@ fn draw(path: &Path, results: &Value) -> Result<(), Box<dyn std::error::Error>> 
         root.draw_text(what, &text(16, HPos::Right), (SCALE.0 - 14, y))?;
         let ends = [(SCALE.0, y), (SCALE.1, y)];
         root.draw(&PathElement::new(ends, GRID.stroke_width(1)))?;
-        // Ours last, where it may be covered by none.
+        // Ours last, so that no other covers it.
         for (us, dy, colour) in dots.iter().rev() {
             root.draw(&Circle::new((x(*us), y + dy), 7, WHITE.filled()))?;
             root.draw(&Circle::new((x(*us), y + dy), 6, colour.filled()))?;

@@ -1,4 +1,4 @@
-//! Connections that are open and say nothing: what they cost in memory.
+//! The memory of idle connections.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use crate::proxies::Proxy;
 use crate::scenario::Scenario;
 use crate::usage::{self, Cpu};
 
-/// A proxy may take so long to tidy up.
+/// The time for a proxy to free memory.
 const TIDY: Duration = Duration::from_secs(3);
 
-/// Opens the connections one after the other, asks once on each, and leaves them open.
+/// Opens the connections one after the other, sends one request on each, and keeps them open.
 pub fn run(scenario: &Scenario, proxy: &Proxy) -> Result<Sample, String> {
     let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", scenario.path);
     let before = Cpu::of(proxy.pid());
@@ -32,7 +32,7 @@ pub fn run(scenario: &Scenario, proxy: &Proxy) -> Result<Sample, String> {
     let took = begun.elapsed().as_secs_f64();
     sleep(TIDY);
     let resident_kib = usage::resident_kib(proxy.pid());
-    // Who has been hung up on costs nothing.
+    // A connection that the proxy has closed costs nothing.
     failed += open.iter().filter(|stream| has_ended(stream)).count() as u64;
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
@@ -57,7 +57,7 @@ fn ask(port: u16, request: &[u8]) -> std::io::Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(request)?;
     let mut answer = [0; 4096];
-    // It is small and comes in one piece.
+    // The response is small and comes in one packet.
     match stream.read(&mut answer)? {
         0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(stream),

@@ -8,18 +8,18 @@ use crate::proxies::Proxy;
 use crate::scenario::Scenario;
 use crate::usage::{self, Cpu};
 
-/// What one run of wrk has shown.
+/// The result of one run of wrk.
 #[derive(Clone, Copy, Default)]
 pub struct Sample {
     pub requests: u64,
-    /// Answers other than 2xx and 3xx, broken and late connections.
+    /// Responses other than 2xx and 3xx, and errors and time-outs of connections.
     pub failed: u64,
     pub per_second: f64,
     pub p50_us: f64,
     pub p99_us: f64,
     /// CPU time of the proxy per request.
     pub cpu_us: f64,
-    /// What of it was spent outside the kernel: counted in ticks, so a matter of several rounds.
+    /// The part of it outside the kernel: counted in ticks, so it takes several rounds.
     pub user_us: f64,
     pub resident_kib: u64,
 }

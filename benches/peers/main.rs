@@ -1,4 +1,4 @@
-//! Ringmaster side by side with the proxies that one could take instead.
+//! Measures Ringmaster beside other proxies.
 //!
 //! ```text
 //! make bench                                    # everything
@@ -7,11 +7,11 @@
 //!
 //! One worker each, held on one core; load generator and backends on the other. All proxies
 //! run from beginning to end, rounds go through all of them in turn, and each figure is the
-//! median of its rounds: what disturbs the machine disturbs all alike. The figure that
+//! median of its rounds, so that disturbances of the machine hit all alike. The figure that
 //! holds on a noisy machine is the CPU time of the proxy's processes per request
 //! (`/proc/PID/task/*/schedstat`).
 //!
-//! What is not installed is said and left out; `benches/peers/get` installs it.
+//! A proxy that is not installed is skipped with a message; `benches/peers/get` installs it.
 
 mod chart;
 mod idle;

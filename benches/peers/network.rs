@@ -1,19 +1,19 @@
-//! A network of the run's own.
+//! Runs the benchmark in a network namespace of its own.
 //!
-//! Everything goes over the loopback device, and there it passes the machine's packet filter:
-//! where a Docker engine runs, that looks at each packet of each request, which costs as much
-//! as half of what the proxies do themselves and dilutes what they differ in. In a network
-//! namespace of its own the run has a loopback device without a filter.
+//! Everything goes over the loopback device, where it passes the machine's packet filter. With a
+//! Docker engine the filter checks each packet of each request, which costs half as much as the
+//! proxies themselves and dilutes their differences. A network namespace of its own has a
+//! loopback device without a filter.
 
 use std::env;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Says to the run that it has one.
+/// Set for the run inside the namespace.
 const MARK: &str = "RINGMASTER_BENCH_NETWORK";
 
-/// Begins the run again in a network of its own, if it has none; where that is not allowed (it
-/// takes root), it is said, and the run goes on in the machine's.
+/// Restarts the run in a network namespace of its own. Where that is not allowed (it needs root),
+/// prints a message and continues in the machine's network.
 pub fn enter() {
     if env::var_os(MARK).is_some() {
         return;
@@ -42,7 +42,7 @@ pub fn enter() {
     eprintln!("no network namespace of its own: {error}");
 }
 
-/// In which network the run is, for its report.
+/// The network of the run, for its report.
 pub fn name() -> &'static str {
     match env::var_os(MARK) {
         Some(_) => "in a network namespace of its own, without a packet filter",

@@ -1,10 +1,10 @@
-//! The command line, as `cargo bench` hands it on.
+//! The command line, as `cargo bench` passes it on.
 
 use std::path::PathBuf;
 
 /// What to measure, and how long.
 pub struct Options {
-    /// Measured rounds; one more comes first and is thrown away.
+    /// Measured rounds, after one that is discarded.
     pub rounds: usize,
     /// How long each measurement takes.
     pub seconds: u32,

@@ -1,19 +1,20 @@
-//! Whether the machine itself pauses.
+//! Measures pauses of the machine itself.
 //!
-//! A virtual machine's host may take its memory away page by page to see what is in use; each
-//! page then costs microseconds once more. No clock or counter in the machine tells: programs just
-//! run at a tenth of their speed for a while, all of them, and what waits meanwhile is the tail of
-//! everybody's latency. So memory is touched in a loop, and who is slow at that is paused.
+//! The host of a virtual machine may unmap its memory page by page to find unused pages; each page
+//! then costs microseconds at its next use. No clock or counter in the machine shows that: all
+//! programs run at a tenth of their speed for a while, which makes the tail of every latency. So
+//! this touches memory in a loop and measures the speed.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const PAGE: usize = 4096;
-/// As much as proxy, backends, load and their sockets are likely to use.
+/// About the memory that proxy, backends, load generator and their sockets use.
 const PAGES: usize = 8 * 1024;
-/// So many touches between two looks at the clock: a microsecond, or half a slice of a pause.
+/// The number of touches between two readings of the clock: a microsecond, or half a slice of a
+/// pause.
 const TOUCHES: usize = 64;
-/// How long it is watched: the pauses seen so far come every 1.3 s.
+/// The time of a measurement: the pauses seen so far come every 1.3 s.
 const WATCHED: Duration = Duration::from_secs(4);
 const SLICE: Duration = Duration::from_millis(1);
 
@@ -22,12 +23,12 @@ const SLICE: Duration = Duration::from_millis(1);
 pub struct Pauses {
     watched: Duration,
     slow: Duration,
-    /// Pieces of the time that were slow as a whole.
+    /// Parts of the time that were slow throughout.
     count: u32,
 }
 
 impl Pauses {
-    /// Watches the machine, which should have nothing else to do.
+    /// Measures the machine, which should be idle.
     pub fn watch(&mut self) {
         let mut memory = vec![1_u8; PAGES * PAGE];
         let mut slices = Vec::new();
@@ -51,7 +52,7 @@ impl Pauses {
         self.add(&slices);
     }
 
-    /// What the speed was, and for how long.
+    /// The speed and its duration.
     fn add(&mut self, slices: &[(f64, Duration)]) {
         let mut speeds: Vec<f64> = slices.iter().map(|(speed, _)| *speed).collect();
         speeds.sort_by(f64::total_cmp);
@@ -80,7 +81,7 @@ impl Pauses {
             self.count,
             (self.slow / self.count.max(1)).as_millis(),
             if self.share() > 0.01 {
-                " That is more than one request in a hundred: p99 is the machine's as much as anybody's."
+                " That is more than one request in a hundred: p99 shows the machine as much as the proxy."
             } else {
                 ""
             }

@@ -90,7 +90,7 @@ fn write(path: PathBuf, text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// The replicas: one nginx that listens on as many ports, the quickest server at hand.
+/// The replicas: one nginx that listens on several ports, the fastest server at hand.
 pub struct Backends {
     pub ports: Vec<u16>,
     _process: Process,
@@ -246,14 +246,14 @@ fn ringmaster(_: &Path, port: u16, backends: &[u16]) -> Result<Vec<String>, Stri
     let mut args = vec![
         "--workers=1".into(),
         format!("--listen=127.0.0.1:{port}"),
-        // wrk's thousands are one crowd, no overload.
+        // All of wrk's connections have one address, which is no overload.
         "--max-waiting=16384".into(),
-        // By itself it takes half of the open files, and in need of them ends idle connections.
+        // By default it uses half of the open files and closes idle connections when short of them.
         "--max-connections=15000".into(),
         // The others have no such limit, either.
         "--max-in-flight=none".into(),
     ];
-    // A path that every backend answers.
+    // A path that every backend serves.
     args.push("--heartbeat-path=/".into());
     args.extend(
         backends
@@ -265,7 +265,7 @@ fn ringmaster(_: &Path, port: u16, backends: &[u16]) -> Result<Vec<String>, Stri
 
 type Setup = fn(&Path, u16, &[u16]) -> Result<Vec<String>, String>;
 
-/// Who takes part: the name, the program, how it is told what to do.
+/// The proxies: the name, the program, how it is configured.
 fn known(folder: &Path, options: &Options) -> Vec<(&'static str, Option<PathBuf>, Setup)> {
     let built = |path: PathBuf| path.canonicalize().ok();
     let envoy_at = folder.join("envoy/bin/envoy");
@@ -312,7 +312,7 @@ pub fn start_all(
     Ok(running)
 }
 
-/// Who takes part, each with its own word for its version.
+/// The proxies, each with its option that prints the version.
 pub fn versions(folder: &Path, options: &Options) -> Vec<(&'static str, String)> {
     known(folder, options)
         .into_iter()

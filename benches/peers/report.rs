@@ -48,8 +48,8 @@ impl Figures {
         self.samples.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// CPU time of ours over that of the best other, and who that is. The ratio is taken
-    /// round by round, because a round's runs are neighbours in time.
+    /// Our CPU time over that of the best other proxy, and its name. The ratio is taken round by
+    /// round, because the runs of a round are close in time.
     fn against_best(&self, scenario: &str, proxies: &[&str]) -> Option<(f64, String)> {
         let best = proxies
             .iter()

@@ -101,7 +101,7 @@ pub fn all() -> Vec<Scenario> {
             ..SMALL
         },
         Scenario {
-            // HAProxy wants two open files a connection, and 20,000 is a usual limit.
+            // HAProxy needs two open files a connection, and 20,000 is a usual limit.
             name: "9500",
             what: "9,500 connections kept alive",
             connections: 9_500,

@@ -34,10 +34,10 @@ pub use routes::{configure, display_id};
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-/// What a demo replica needs to know.
+/// The settings of a demo replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
     /// The replica's name, as in `SERVER_ID`; `Server3` calls itself `3`.
     pub id: String,
@@ -51,15 +51,15 @@ pub fn serve(options: Options) -> io::Result<()> {
 
 /// [`serve`], for callers who have an actix system already.
 pub async fn run(options: Options) -> io::Result<()> {
-    // Handlers are in place before the port opens, so that whoever saw it open may
-    // signal. As process 1 of a container it also takes a handler to be stopped at all.
+    // Signal handlers come before the port opens, so that a signal is handled from then on. As
+    // process 1 of a container, it also needs a handler to be stoppable at all.
     let mut signals = shutdown::Signals::new()?;
     let connections = shutdown::Connections::default();
 
     let id = display_id(&options.id);
     let counted = connections.clone();
     let server = HttpServer::new(move || App::new().configure(|app| configure(app, &id)))
-        // One thread serves more than a demo is asked for, and starts fastest.
+        // One thread is enough for a demo, and starts fastest.
         .workers(1)
         .backlog(BACKLOG)
         .on_connect(move |_, data| {

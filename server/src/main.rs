@@ -1,9 +1,8 @@
-//! The demo replica as a program of its own, made for a container without anything
-//! else in it.
+//! The demo replica as a program of its own, for a container without anything else in it.
 //!
 //! `ringmaster-server` serves on `0.0.0.0:$PORT` (5000) as `$SERVER_ID` (the host's
-//! name). `ringmaster-server healthcheck` asks a running one how it is, in place of the
-//! curl that the image does not have.
+//! name). `ringmaster-server healthcheck` checks a running one, because the image has no
+//! curl.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -13,15 +12,15 @@ use std::time::Duration;
 
 use ringmaster_server::{Options, serve};
 
-/// Where replicas listen unless told otherwise.
+/// The port without PORT.
 const DEFAULT_PORT: u16 = 5000;
 
 const USAGE: &str = "\
 usage: ringmaster-server               serve; PORT (5000) and SERVER_ID come from the environment
-       ringmaster-server healthcheck   exit with 0 if the one on PORT is well, else with 1";
+       ringmaster-server healthcheck   exit with 0 if the server on PORT is healthy, else with 1";
 
 fn main() -> ExitCode {
-    // Nothing is said unless something is wrong: a fleet of these shares one terminal.
+    // Logs warnings and errors only: a fleet of replicas shares one terminal.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
 
     let mut arguments = env::args().skip(1);

@@ -8,7 +8,7 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{Error, HttpRequest, HttpResponse, guard, rt, web};
 use serde::{Deserialize, Serialize};
 
-/// The longest that `/slow` waits.
+/// The longest delay of `/slow`.
 const SLOWEST: Duration = Duration::from_secs(60);
 
 /// `{"message": ..., "status": ...}`, the shape of every answer for people.
@@ -22,7 +22,7 @@ struct Answer {
 #[derive(Clone)]
 struct Id(String);
 
-/// How a replica calls itself: `Server3` is `3`, any other name is the name.
+/// The id in answers: `3` for `Server3`, any other name as it is.
 ///
 /// ```
 /// use ringmaster_server::display_id;
@@ -88,7 +88,7 @@ async fn echo(request: HttpRequest, body: web::Payload) -> Result<HttpResponse, 
     })
 }
 
-/// The request as it arrived here.
+/// The request as received.
 #[derive(Serialize)]
 struct WhoAmI<'a> {
     id: &'a str,

@@ -1,10 +1,8 @@
-//! Leaving quickly without cutting anybody off.
+//! Stops quickly and gracefully.
 //!
-//! actix can stop gracefully by itself, but looks only once a second whether its
-//! connections are gone, and then waits 300 ms more. A replica is stopped whenever
-//! somebody scales down or deploys, so this takes part in how fast that is. So actix
-//! is told to close connections as they fall idle, and the connections themselves say
-//! when the last of them is gone.
+//! actix's own graceful stop checks only once a second whether all connections are closed, and
+//! then waits 300 ms more, which would slow down every scale-down and deployment. So actix closes
+//! connections as they become idle, and a counter of open connections shows when the last is gone.
 
 use std::io;
 use std::sync::Arc;
@@ -16,12 +14,12 @@ use actix_web::rt;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use actix_web::rt::time::{sleep, timeout};
 
-/// How long requests in flight are waited for. Longer than the longest `/slow`: whoever
-/// stops a replica has a deadline of its own and kills it then.
-const PATIENCE: Duration = Duration::from_secs(65);
+/// The time for requests in flight. Longer than the longest `/slow`: the caller has a deadline of
+/// its own and kills the replica then.
+const STOP_TIMEOUT: Duration = Duration::from_secs(65);
 
-/// SIGTERM and SIGINT, which mean the same here: Ctrl-C in a terminal reaches the
-/// balancer's children too, and must not cut off what the balancer still finishes.
+/// SIGTERM and SIGINT, which have the same effect: Ctrl-C in a terminal also reaches the balancer's
+/// children, which must finish the balancer's requests in flight.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -49,7 +47,7 @@ impl Signals {
     }
 }
 
-/// How many connections are open.
+/// The number of open connections.
 #[derive(Clone, Default)]
 pub(crate) struct Connections(Arc<AtomicUsize>);
 
@@ -74,17 +72,17 @@ impl Drop for ConnectionGuard {
 }
 
 /// Stops accepting and waits for the open connections: until the last is closed, a
-/// second signal comes, or patience ends.
+/// second signal comes, or the time is over.
 pub(crate) async fn finish(handle: ServerHandle, connections: Connections, mut signals: Signals) {
-    // Not awaited: it ends at actix's next look, and we leave sooner.
+    // Not awaited: it ends at actix's next check, which is later.
     rt::spawn(handle.stop(true));
     rt::spawn(async move {
         signals.recv().await;
         std::process::exit(1);
     });
     let closed = async {
-        // Looked at rather than waited for: a few milliseconds matter to nobody, and a
-        // connection just accepted has the first of them to be counted.
+        // Polled: a few milliseconds do not matter, and a connection that has just been accepted
+        // is counted within them.
         loop {
             sleep(Duration::from_millis(5)).await;
             if connections.none_open() {
@@ -92,6 +90,6 @@ pub(crate) async fn finish(handle: ServerHandle, connections: Connections, mut s
             }
         }
     };
-    // Either way it is time to go.
-    let _ = timeout(PATIENCE, closed).await;
+    // After the time-out, too: it is time to end.
+    let _ = timeout(STOP_TIMEOUT, closed).await;
 }

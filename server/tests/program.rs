@@ -1,4 +1,4 @@
-//! The demo replica as a process: starts, answers, leaves on a signal.
+//! The demo replica as a process: starts, answers, stops on a signal.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,8 +18,8 @@ struct Replica {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// A port that was free a moment ago may be given to the next who asks: so the tests of
-/// this file, which all ask, take turns.
+/// A free port may be given to another test before it is used: so the tests of this file, which
+/// all need one, run one after the other.
 static TURN: Mutex<()> = Mutex::new(());
 
 impl Replica {
