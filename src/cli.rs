@@ -62,7 +62,7 @@ pub enum Invocation {
     /// Answer a question about rings.
     Ring {
         /// What to answer.
-        request: Box<ring_cli::Request>,
+        request: Box<ring_cli::RingCommand>,
         /// Variables that look like a slip.
         warnings: Vec<String>,
     },

@@ -5,10 +5,10 @@
 //! the same name and on the same slots.
 //!
 //! The layers, where each may use only what stands to its left
-//! (`tests/layers.rs` holds the direction):
+//! (`tests/architecture.rs` holds the direction):
 //!
 //! ```text
-//! api  <-  ring  <-  fleet  <-  runtime  <-  config  <-  h1  <-  upstream  <-  actors  <-  http  <-  app
+//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  config  <-  upstream  <-  actors  <-  http  <-  app
 //! ```
 //!
 //! * [`api`] is the JSON of the HTTP API, as types: for the server and for those that ask it.

@@ -13,7 +13,7 @@ use super::command::{self, help};
 use super::{Invocation, UsageError, configure};
 use crate::config::{self, CONFIG, Given, Layers, Origin, Raw};
 use crate::ring::{Member, RingSpec, SlotTable};
-use crate::ring_cli::{self, Change, Question, Request};
+use crate::ring_cli::{self, MemberChange, Question, RingCommand};
 
 const SHOW: &str = "show";
 const EXPLAIN: &str = "explain";
@@ -210,7 +210,7 @@ pub(super) fn request(
     };
     let json = matches.get_flag(JSON);
     Ok(Invocation::Ring {
-        request: Box::new(Request { question, json }),
+        request: Box::new(RingCommand { question, json }),
         warnings,
     })
 }
@@ -237,7 +237,7 @@ fn changed(
     layers: &Layers,
     before: &RingSpec,
     members: &[Member],
-    change: &Change,
+    change: &MemberChange,
 ) -> Result<SlotTable, UsageError> {
     let spec = to_spec(matches, layers, before)?;
     if change.is_empty() && RING_OPTIONS.iter().all(|(_, to)| !matches.contains_id(to)) {
@@ -258,14 +258,14 @@ fn changed(
 }
 
 /// Who joins, leaves and changes weight; nobody where the subcommand has no such flags.
-fn change(matches: &ArgMatches, mistakes: &mut Vec<String>) -> Change {
+fn change(matches: &ArgMatches, mistakes: &mut Vec<String>) -> MemberChange {
     let name = |text: &str| Ok(text.to_owned());
     let weight = |text: &str| {
         let (name, weight) = text.rsplit_once('=').ok_or("a weight is missing")?;
         let weight = ring_cli::weight(weight).map_err(|wrong| wrong.to_string())?;
         Ok((name.trim().to_owned(), weight))
     };
-    Change {
+    MemberChange {
         join: list(matches, JOIN, MEMBER, read_member, mistakes).unwrap_or_default(),
         leave: list(matches, LEAVE, NAME, name, mistakes).unwrap_or_default(),
         weight: list(matches, WEIGHT, NAME_AND_WEIGHT, weight, mistakes).unwrap_or_default(),

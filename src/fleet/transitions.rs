@@ -178,7 +178,7 @@ impl Fleet {
         replica.reported.push(message.clone());
         steps.push(ImmediateStep::Warn {
             replica: replica.name.clone(),
-            message: message,
+            message,
         });
     }
 

@@ -5,7 +5,7 @@ use crate::ring::{Member, Weight};
 /// A change of a member set. Names that leave or change weight are texts, because members may
 /// have names that are not valid for new ones (those of servers known by their address).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct MemberChange {
     /// The members that join.
     pub join: Vec<Member>,
     /// The names of members that leave.
@@ -25,7 +25,7 @@ pub struct Mistake {
     pub wrong: String,
 }
 
-impl Change {
+impl MemberChange {
     /// True if nothing changes.
     pub fn is_empty(&self) -> bool {
         self.join.is_empty() && self.leave.is_empty() && self.weight.is_empty()
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::ring_cli::{member, members};
 
-    fn applied(change: &Change) -> Result<Vec<String>, Vec<String>> {
+    fn applied(change: &MemberChange) -> Result<Vec<String>, Vec<String>> {
         let show = |m: &Member| format!("{}={}", m.name, m.weight.get());
         let after = change.apply(&members("A,B=2,C").unwrap());
         let after = after.map(|members| members.iter().map(show).collect());
@@ -117,18 +117,18 @@ mod tests {
 
     #[test]
     fn members_join_leave_and_change_weight_at_once() {
-        let change = Change {
+        let change = MemberChange {
             join: vec![member("D=3").unwrap()],
             leave: vec!["A".to_owned()],
             weight: vec![("C".to_owned(), Weight::new(5).unwrap())],
         };
         assert_eq!(applied(&change).unwrap(), ["B=2", "C=5", "D=3"]);
-        assert!(Change::default().is_empty() && !change.is_empty());
+        assert!(MemberChange::default().is_empty() && !change.is_empty());
     }
 
     #[test]
     fn every_mistake_of_a_change_is_reported() {
-        let change = Change {
+        let change = MemberChange {
             join: ["A", "D", "D", "c"]
                 .map(|name| member(name).unwrap())
                 .into(),

@@ -7,12 +7,12 @@
 //!
 //! ```
 //! use ringmaster::ring::{RingSpec, SlotTable};
-//! use ringmaster::ring_cli::{Question, Request};
+//! use ringmaster::ring_cli::{Question, RingCommand};
 //!
 //! let members = ringmaster::ring_cli::members("S1, S2=3").unwrap();
 //! let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
 //! let question = Question::Explain { table, key: "alice".into() };
-//! let answer = Request { question, json: false }.answer().unwrap();
+//! let answer = RingCommand { question, json: false }.answer().unwrap();
 //! assert!(answer.contains("Owner"));
 //! ```
 
@@ -31,7 +31,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub use change::{Change, Mistake};
+pub use change::{MemberChange, Mistake};
 pub use diff::Diff;
 pub use explain::Explained;
 pub(crate) use member_list::items;
@@ -45,7 +45,7 @@ use crate::ring::{Key, MemberIndex, SlotTable};
 
 /// A question whose input has been checked.
 #[derive(Debug)]
-pub struct Request {
+pub struct RingCommand {
     /// The question.
     pub question: Question,
     /// Answer in JSON.
@@ -86,7 +86,7 @@ pub struct Unwritable {
     why: std::io::Error,
 }
 
-impl Request {
+impl RingCommand {
     /// The answer, ending in a line break. Writes the picture if there is to be one.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ pub enum RuntimeEvent {
 
 /// The result of [`Runtime::launch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct Launched {
     /// The instance: the one that was ordered, or that of another balancer that was first.
     pub id: InstanceId,
     /// The address at which it listens, or will.
@@ -158,7 +158,8 @@ pub trait Runtime: 'static {
     /// when it does. Removes what is left of an older generation that has ended. If another
     /// balancer has started the replica meanwhile, returns that instance. After an error nothing
     /// of this instance remains.
-    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>>;
+    fn launch(&self, order: LaunchOrder)
+    -> LocalBoxFuture<'static, Result<Launched, RuntimeError>>;
 
     /// Tells other balancers that the replica of this instance is removed, so that its end is no
     /// death. Does nothing where there can be no other balancer.

@@ -15,7 +15,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::{self, LocalBoxStream, StreamExt};
 use tokio::time::Instant;
 
-use super::{Found, InstanceId, LaunchOrder, Running, Runtime, RuntimeError, RuntimeEvent};
+use super::{Found, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent};
 use crate::ring::ReplicaName;
 use follow::{Follower, Watched, WatchedReplicas};
 use lookup::{Lookup, look_up};
@@ -64,7 +64,10 @@ impl Runtime for StaticRuntime {
         async { Ok(Vec::new()) }.boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
+    fn launch(
+        &self,
+        order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, Result<Launched, RuntimeError>> {
         let named = |upstream: &&Upstream| upstream.name == order.id.replica;
         let address = self.upstreams.iter().find(named).map(|u| u.address.clone());
         async move {
@@ -80,7 +83,7 @@ impl Runtime for StaticRuntime {
                 RuntimeError(format!("cannot resolve {address}: the name has no address"))
             })?;
             let id = order.id;
-            Ok(Running { id, endpoint })
+            Ok(Launched { id, endpoint })
         }
         .boxed_local()
     }

@@ -23,7 +23,7 @@ use crate::fleet::{
 };
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
-use crate::runtime::{Running, RuntimeError};
+use crate::runtime::{Launched, RuntimeError};
 
 /// How long the stop of an instance that refuses connections waits for the report of its own
 /// end: its sockets are closed before its parent or the engine hears of it, and a signal sent
@@ -247,7 +247,7 @@ impl Supervisor {
                     let endpoint = running.endpoint;
                     Event::Launched { id, endpoint }
                 }
-                Ok(Running {
+                Ok(Launched {
                     id: theirs,
                     endpoint,
                 }) => {

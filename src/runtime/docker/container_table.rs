@@ -20,7 +20,7 @@ pub(super) type ContainerId = String;
 
 #[derive(Default)]
 pub(super) struct ContainerTable {
-    entries: HashMap<ContainerId, Entry>,
+    entries: HashMap<ContainerId, TrackedContainer>,
     /// Launches under way; true once they are to be stopped.
     launches: HashMap<InstanceId, bool>,
     /// Containers that have died, or were to be stopped and may still run: a successor may take
@@ -33,13 +33,13 @@ pub(super) struct ContainerTable {
     kept: HashSet<InstanceId>,
 }
 
-struct Entry {
+struct TrackedContainer {
     instance: InstanceId,
-    phase: Phase,
+    phase: ContainerPhase,
     out_of_memory: bool,
 }
 
-enum Phase {
+enum ContainerPhase {
     /// The launch has not returned yet; how the container ended, if it already has.
     Starting(Option<Exit>),
     Live,
@@ -67,7 +67,7 @@ impl ContainerTable {
     /// Whether a container of this instance runs.
     pub(super) fn runs(&self, id: &InstanceId) -> bool {
         let mut entries = self.entries.values();
-        entries.any(|entry| entry.instance == *id && matches!(entry.phase, Phase::Live))
+        entries.any(|entry| entry.instance == *id && matches!(entry.phase, ContainerPhase::Live))
     }
 
     /// Whether a stop has cancelled the launch under way.
@@ -77,16 +77,16 @@ impl ContainerTable {
 
     /// A container has been created but not started yet.
     pub(super) fn created(&mut self, container: &str, instance: &InstanceId) {
-        self.insert(container, instance, Phase::Starting(None));
+        self.insert(container, instance, ContainerPhase::Starting(None));
     }
 
     /// A running container of another or an earlier balancer is adopted.
     pub(super) fn adopted(&mut self, container: &str, instance: &InstanceId) {
-        self.insert(container, instance, Phase::Live);
+        self.insert(container, instance, ContainerPhase::Live);
     }
 
-    fn insert(&mut self, container: &str, instance: &InstanceId, phase: Phase) {
-        let entry = Entry {
+    fn insert(&mut self, container: &str, instance: &InstanceId, phase: ContainerPhase) {
+        let entry = TrackedContainer {
             instance: instance.clone(),
             phase,
             out_of_memory: false,
@@ -97,12 +97,12 @@ impl ContainerTable {
     /// The launch is about to succeed. An error if the container has ended since.
     pub(super) fn started(&mut self, container: &str) -> Result<(), Exit> {
         match self.entries.get_mut(container) {
-            Some(Entry {
-                phase: Phase::Starting(Some(exit)),
+            Some(TrackedContainer {
+                phase: ContainerPhase::Starting(Some(exit)),
                 ..
             }) => Err(exit.clone()),
             Some(entry) => {
-                entry.phase = Phase::Live;
+                entry.phase = ContainerPhase::Live;
                 Ok(())
             }
             None => Err(Exit::default()),
@@ -191,11 +191,11 @@ impl ContainerTable {
             ..exit
         };
         match &mut entry.phase {
-            Phase::Starting(noted) => {
+            ContainerPhase::Starting(noted) => {
                 *noted = Some(exit);
                 None
             }
-            Phase::Live => {
+            ContainerPhase::Live => {
                 let entry = self.entries.remove(container)?;
                 self.given_up.insert(container.to_owned());
                 Some(RuntimeEvent::Exited {
@@ -209,13 +209,13 @@ impl ContainerTable {
     /// Whether this container's end would be reported.
     pub(super) fn is_live(&self, container: &str) -> bool {
         let entry = self.entries.get(container);
-        entry.is_some_and(|entry| matches!(entry.phase, Phase::Live))
+        entry.is_some_and(|entry| matches!(entry.phase, ContainerPhase::Live))
     }
 
     /// The containers whose end would be reported.
     pub(super) fn live(&self) -> HashSet<ContainerId> {
-        let live = |(id, entry): (&ContainerId, &Entry)| {
-            matches!(entry.phase, Phase::Live).then(|| id.clone())
+        let live = |(id, entry): (&ContainerId, &TrackedContainer)| {
+            matches!(entry.phase, ContainerPhase::Live).then(|| id.clone())
         };
         self.entries.iter().filter_map(live).collect()
     }

@@ -23,7 +23,7 @@ use super::DockerFleet;
 use super::container::{ContainerInfo, FLEET, read_instance};
 use super::container_table::{ContainerId, read_exit};
 use super::engine::is_missing;
-use super::names::{Role, leaving_name};
+use super::names::{ContainerRole, leaving_name};
 use super::peer_check::PEER_CHECK;
 use super::record_store::RECORD;
 use crate::runtime::{Exit, InstanceId, RuntimeError, RuntimeEvent};
@@ -138,7 +138,7 @@ impl DockerFleet {
         // Before any newer event.
         for info in listed {
             match self.role(&info) {
-                Role::Current => {
+                ContainerRole::Current => {
                     let health = (info.running).then(|| (info.order.id.clone(), !info.unhealthy));
                     // The instance has to be known first.
                     self.report_address(&info, tx);
@@ -147,8 +147,8 @@ impl DockerFleet {
                         self.report_health(id, healthy, tx);
                     }
                 }
-                Role::Leaving => self.report_removal(&info.container, info.order.id, tx),
-                Role::Dead | Role::Unmanaged => {}
+                ContainerRole::Leaving => self.report_removal(&info.container, info.order.id, tx),
+                ContainerRole::Dead | ContainerRole::Unmanaged => {}
             }
         }
         if !missing.is_empty() {

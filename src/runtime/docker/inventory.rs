@@ -6,7 +6,7 @@ use log::warn;
 
 use super::DockerFleet;
 use super::container::{ContainerInfo, FLEET};
-use super::names::{Role, container_name, role};
+use super::names::{ContainerRole, container_name, role};
 use crate::ring::ReplicaName;
 use crate::runtime::RuntimeError;
 
@@ -28,7 +28,7 @@ impl DockerFleet {
         let mut listed = self.engine.list(&self.settings.network, labels).await?;
         listed.retain(|info| {
             // A known container may have been renamed by hand.
-            let ours = self.role(info) != Role::Unmanaged
+            let ours = self.role(info) != ContainerRole::Unmanaged
                 || self.containers.borrow().knows(&info.container);
             if !ours {
                 self.warn_of_unmanaged(info);
@@ -38,7 +38,7 @@ impl DockerFleet {
         Ok(listed)
     }
 
-    pub(super) fn role(&self, info: &ContainerInfo) -> Role {
+    pub(super) fn role(&self, info: &ContainerInfo) -> ContainerRole {
         role(&self.settings.fleet, &info.order.id, &info.name)
     }
 

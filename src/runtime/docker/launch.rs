@@ -15,11 +15,11 @@ use super::container_table::{ContainerId, read_exit};
 use super::engine::is_conflict;
 use super::inventory::{newest_of_each, outdated};
 use super::name_conflict::{Resolution, is_running};
-use super::names::{Role, container_name};
+use super::names::{ContainerRole, container_name};
 use super::{DockerFleet, Security};
 use crate::fleet::death_hint;
 use crate::ring::ReplicaName;
-use crate::runtime::{Exit, InstanceId, LaunchOrder, Running, RuntimeError, with_output};
+use crate::runtime::{Exit, InstanceId, LaunchOrder, Launched, RuntimeError, with_output};
 
 /// How often a launch tries to get the name, and the pause between: the engine may be removing
 /// the container that holds it, or another balancer starting it.
@@ -66,14 +66,14 @@ impl Drop for Launch {
 enum Creation {
     Ours(ContainerId),
     /// Another balancer's instance.
-    Theirs(Running),
+    Theirs(Launched),
 }
 
 impl DockerFleet {
     pub(super) async fn launch(
         self: Rc<Self>,
         order: LaunchOrder,
-    ) -> Result<Running, RuntimeError> {
+    ) -> Result<Launched, RuntimeError> {
         let launch = Launch::open(&self, &order.id)?;
         let networks_created = self.networks_created.get();
         let mut launched = self.try_launch(&launch, &order).await;
@@ -98,7 +98,7 @@ impl DockerFleet {
         self: &Rc<Self>,
         launch: &Launch,
         order: &LaunchOrder,
-    ) -> Result<Running, RuntimeError> {
+    ) -> Result<Launched, RuntimeError> {
         let container = match self.create(order).await? {
             Creation::Ours(container) => container,
             Creation::Theirs(running) => return Ok(running),
@@ -115,7 +115,7 @@ impl DockerFleet {
             }
         };
         match started.await {
-            Ok(endpoint) => Ok(Running {
+            Ok(endpoint) => Ok(Launched {
                 id: order.id.clone(),
                 endpoint,
             }),
@@ -231,7 +231,7 @@ impl DockerFleet {
         ];
         // If the list fails, they stay until the next death.
         let mut listed = self.list(&labels).await.unwrap_or_default();
-        listed.retain(|info| self.role(info) != Role::Leaving);
+        listed.retain(|info| self.role(info) != ContainerRole::Leaving);
         newest_of_each(listed)
     }
 }

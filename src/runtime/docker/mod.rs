@@ -53,14 +53,14 @@ pub(crate) use own_container::compose_service;
 pub use record_store::DockerRecordStore;
 
 use crate::runtime::{
-    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, ReplicaTemplate, Running, Runtime,
+    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate, Runtime,
     RuntimeError, RuntimeEvent,
 };
 use container::{ContainerInfo, ImageFacts};
 use container_table::{ContainerId, ContainerTable};
 use events::EventTx;
 use inventory::{newest_of_each, outdated};
-use names::Role;
+use names::ContainerRole;
 
 /// The settings of the Docker runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,7 +202,10 @@ impl Runtime for DockerRuntime {
         Rc::clone(&self.inner).prepare().boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
+    fn launch(
+        &self,
+        order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, Result<Launched, RuntimeError>> {
         Rc::clone(&self.inner).launch(order).boxed_local()
     }
 
@@ -269,7 +272,7 @@ impl DockerFleet {
 
         self.acknowledge_all().await;
         let mut containers = self.list_fleet().await?;
-        let leaving = containers.extract_if(.., |info| self.role(info) == Role::Leaving);
+        let leaving = containers.extract_if(.., |info| self.role(info) == ContainerRole::Leaving);
         for info in leaving.collect::<Vec<_>>() {
             // The balancer that removed that replica may have ended.
             spawn(Rc::clone(&self).finish_removal(info));

@@ -18,14 +18,14 @@ use super::DockerFleet;
 use super::container::{FLEET, address, read_instance, read_port};
 use super::engine::{is_conflict, is_missing};
 use super::names::dead_name;
-use crate::runtime::{InstanceId, LaunchOrder, Running, RuntimeError};
+use crate::runtime::{InstanceId, LaunchOrder, Launched, RuntimeError};
 
 /// How a conflict was resolved.
 pub(super) enum Resolution {
     /// The name is free, or soon may be: try again.
     Retry,
     /// The container that holds the name is the replica's instance.
-    TakenOver(Running),
+    TakenOver(Launched),
 }
 
 impl DockerFleet {
@@ -70,7 +70,7 @@ impl DockerFleet {
             (true, Some(endpoint)) if !given_up => {
                 info!("docker: {id} already runs: another balancer has started it");
                 self.containers.borrow_mut().adopted(&container, &id);
-                return Ok(Resolution::TakenOver(Running { id, endpoint }));
+                return Ok(Resolution::TakenOver(Launched { id, endpoint }));
             }
             (true, _) => {
                 // This balancer sends no requests to it any more.

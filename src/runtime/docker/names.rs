@@ -23,7 +23,7 @@ pub(super) fn leaving_name(fleet: &str, id: &InstanceId) -> String {
 /// What a container is, by its name. Labels alone do not make a replica: any number of containers
 /// can have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ContainerRole {
     /// It has the replica's name: it is its instance.
     Current,
     /// Dead, renamed for its successor.
@@ -35,15 +35,15 @@ pub(super) enum Role {
 }
 
 /// The role of a container of that name.
-pub(super) fn role(fleet: &str, id: &InstanceId, name: &str) -> Role {
+pub(super) fn role(fleet: &str, id: &InstanceId, name: &str) -> ContainerRole {
     if name == container_name(fleet, &id.replica) {
-        Role::Current
+        ContainerRole::Current
     } else if name == dead_name(fleet, id) {
-        Role::Dead
+        ContainerRole::Dead
     } else if name == leaving_name(fleet, id) {
-        Role::Leaving
+        ContainerRole::Leaving
     } else {
-        Role::Unmanaged
+        ContainerRole::Unmanaged
     }
 }
 
@@ -58,12 +58,12 @@ mod tests {
             generation: 7,
         };
         for (name, expected) in [
-            ("zoo-S1", Role::Current),
-            ("zoo-S1-dead-7", Role::Dead),
-            ("zoo-S1-leaving-7", Role::Leaving),
-            ("zoo-S1-leaving-6", Role::Unmanaged),
-            ("zoo-S2", Role::Unmanaged),
-            ("", Role::Unmanaged),
+            ("zoo-S1", ContainerRole::Current),
+            ("zoo-S1-dead-7", ContainerRole::Dead),
+            ("zoo-S1-leaving-7", ContainerRole::Leaving),
+            ("zoo-S1-leaving-6", ContainerRole::Unmanaged),
+            ("zoo-S2", ContainerRole::Unmanaged),
+            ("", ContainerRole::Unmanaged),
         ] {
             assert_eq!(role("zoo", &id, name), expected, "{name}");
         }

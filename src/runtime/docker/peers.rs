@@ -6,7 +6,7 @@ use super::DockerFleet;
 use super::container::ContainerInfo;
 use super::container_table::ContainerId;
 use super::events::EventTx;
-use super::names::Role;
+use super::names::ContainerRole;
 use crate::runtime::{InstanceId, RuntimeEvent};
 
 impl DockerFleet {
@@ -23,7 +23,7 @@ impl DockerFleet {
     ) {
         let listed = self.list_instance(&id).await.unwrap_or_default();
         let info = listed.into_iter().find(|r| r.container == container);
-        if let Some(info) = info.filter(|info| self.role(info) == Role::Current) {
+        if let Some(info) = info.filter(|info| self.role(info) == ContainerRole::Current) {
             self.report_running(info, &tx);
             self.remove_predecessors(id).await;
         }

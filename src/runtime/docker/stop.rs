@@ -9,7 +9,7 @@ use log::debug;
 use super::DockerFleet;
 use super::container::{ContainerInfo, FLEET, GENERATION, REPLICA};
 use super::engine::{is_conflict, is_missing};
-use super::names::{Role, leaving_name};
+use super::names::{ContainerRole, leaving_name};
 use crate::runtime::{InstanceId, RuntimeError};
 
 /// What the engine may take on top of the grace to answer a stop.
@@ -33,7 +33,7 @@ impl DockerFleet {
     }
 
     async fn mark_leaving(&self, info: &ContainerInfo) {
-        if self.role(info) == Role::Leaving {
+        if self.role(info) == ContainerRole::Leaving {
             return;
         }
         let id = &info.order.id;

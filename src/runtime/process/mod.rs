@@ -26,7 +26,7 @@ use log::{info, warn};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, ReplicaTemplate, Running, Runtime,
+    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate, Runtime,
     RuntimeError, RuntimeEvent,
 };
 use child::{Child, StopOrder};
@@ -265,10 +265,13 @@ impl Runtime for ProcessRuntime {
         Some(hint.to_owned())
     }
 
-    fn launch(&self, order: LaunchOrder) -> LocalBoxFuture<'static, Result<Running, RuntimeError>> {
+    fn launch(
+        &self,
+        order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, Result<Launched, RuntimeError>> {
         let started = self.inner.start(&order.id);
         let id = order.id;
-        async { started.map(|endpoint| Running { id, endpoint }) }.boxed_local()
+        async { started.map(|endpoint| Launched { id, endpoint }) }.boxed_local()
     }
 
     fn stop(
