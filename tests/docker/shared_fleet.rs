@@ -617,7 +617,7 @@ fn balancers_write_one_record_and_one_that_is_removed_comes_back() {
         })
         .await;
         assert_eq!(names(&record(&fleet)), quoted);
-        let line = "the fleet record was removed by somebody else";
+        let line = "the fleet record was removed by hand or by another program";
         assert_eq!(one.count_in_log(line) + other.count_in_log(line), 1);
 
         // And while none runs: rebuilt from what does.

@@ -108,7 +108,7 @@ impl Contained {
             test_image(),
             IN_IMAGE,
             "--exact",
-            "admin_calls::be_a_client",
+            "runtime::admin_calls::be_a_client",
             "--nocapture",
         ]);
         let (_, rest) = said.split_once('<').unwrap();
