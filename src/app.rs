@@ -11,16 +11,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr};
+use actix::Actor;
 use futures::future::OptionFuture;
 use log::{info, warn};
 
-use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeKind, ProbeRecipients, ProbeSettings};
+use crate::actors::heartbeat_prober::{
+    HeartbeatProber, ProbeKind, ProbeRecipients, ProbeSettings, ProberHandle,
+};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
 use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::request_queue::QueueLimit;
-use crate::actors::ring_state::{RingState, SubscribeEjections};
-use crate::actors::supervisor::{ProberLinks, RingLinks, RingReconfigured, ShutDown, Supervisor};
+use crate::actors::ring_state::{RingHandle, RingState};
+use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorHandle};
 use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
@@ -81,7 +83,7 @@ pub struct Balancer {
     settings: Settings,
     runtime: Rc<dyn Runtime>,
     record: Rc<RecordKeeper>,
-    supervisor: Addr<Supervisor>,
+    supervisor: SupervisorHandle,
     listener: TcpListener,
     departure: Arc<Departure>,
     tally: Arc<Stats>,
@@ -119,8 +121,8 @@ impl Balancer {
             settings.panic_threshold,
             Arc::clone(&capacity),
             line.of("ring state"),
-        )?
-        .start();
+        )?;
+        let ring = RingHandle::new(ring.start());
         let policy = Policy {
             start_timeout: settings.times.start,
             stop_grace: settings.times.stop_grace,
@@ -134,15 +136,7 @@ impl Balancer {
             Rc::clone(&record),
             found,
             Rc::clone(&runtime),
-            RingLinks {
-                join: ring.clone().recipient(),
-                leave: ring.clone().recipient(),
-                admit: ring.clone().recipient(),
-                mark_unready: ring.clone().recipient(),
-                evict: ring.clone().recipient(),
-                drain: ring.clone().recipient(),
-                ended: ring.clone().recipient(),
-            },
+            ring.clone(),
             settings.times.drain,
             line.of("supervisor"),
         )
@@ -156,17 +150,14 @@ impl Balancer {
             line.of("heartbeat prober"),
         )
         .start();
-        ring.do_send(SubscribeEjections(supervisor.clone().recipient()));
+        ring.subscribe_ejections(supervisor.clone().recipient());
         supervisor.do_send(RingReconfigured {
             spec: settings.ring,
             balance_factor: settings.balance_factor,
             weights: Vec::new(),
         });
-        supervisor.do_send(ProberLinks {
-            watch: prober.clone().recipient(),
-            unwatch: prober.clone().recipient(),
-            probes: prober.recipient(),
-        });
+        supervisor.do_send(Begin(ProberHandle::new(prober)));
+        let supervisor = SupervisorHandle::new(supervisor);
 
         let shared = Shared {
             ring,
@@ -241,7 +232,7 @@ impl Balancer {
             true => info!("stopping: leaving the replicas to the other balancer"),
             false => info!("stopping: ending the replicas"),
         }
-        if self.supervisor.send(ShutDown { hand_over }).await.is_err() {
+        if self.supervisor.shut_down(hand_over).await.is_err() {
             warn!("the supervisor ended before its replicas did");
         }
         if !hand_over {
@@ -320,8 +311,8 @@ fn probe_settings(settings: &Settings) -> ProbeSettings {
 /// What the threads of the servers share.
 #[derive(Clone)]
 struct Shared {
-    ring: Addr<RingState>,
-    supervisor: Addr<Supervisor>,
+    ring: RingHandle,
+    supervisor: SupervisorHandle,
     capacity: Arc<ConcurrencyLimit>,
     departure: Arc<Departure>,
     tally: Arc<Stats>,
@@ -369,13 +360,11 @@ async fn serve(
     let server = http::serve(server_settings, listener, departure, move || {
         let clients = UpstreamPools::new(client_settings);
         let room = Arc::clone(&room);
-        let ring = ring.clone().recipient();
+        let ring = ring.registry();
         let proxy_worker = ProxyWorker::launch(ring, room, &capacity, Rc::clone(&clients));
         let links = Links {
             acquire: proxy_worker.recipient(),
-            list: supervisor.clone().recipient(),
-            change: supervisor.clone().recipient(),
-            refused: supervisor.clone().recipient(),
+            supervisor: supervisor.clone(),
         };
         http::proxy_site(Worker {
             links,
@@ -426,13 +415,8 @@ async fn serve_admin(
     let server = http::serve(server_settings, listener, Arc::default(), move || {
         http::admin_site(AdminHandles {
             guard: guard.clone(),
-            list: supervisor.clone().recipient(),
-            change: supervisor.clone().recipient(),
-            fleet: supervisor.clone().recipient(),
-            deaths: supervisor.clone().recipient(),
-            ring: ring.clone().recipient(),
-            reshape: ring.clone().recipient(),
-            reshaped: supervisor.clone().recipient(),
+            supervisor: supervisor.clone(),
+            ring: ring.clone(),
             tally: Arc::clone(&tally),
             max_connections,
             max_in_flight,

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use actix::{
-    Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
-    WrapFuture,
+    Actor, Addr, AsyncContext, Context, Handler, MailboxError, Message, MessageResult, Recipient,
+    SpawnHandle, WrapFuture,
 };
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::{Method, Uri};
@@ -286,6 +286,36 @@ async fn ask(
         body.extend_from_slice(&piece.map_err(|error| broken(&error))?);
     }
     expectation.check_body(&body)
+}
+
+/// Sends messages to the prober.
+#[derive(Clone)]
+pub struct ProberHandle(Addr<HeartbeatProber>);
+
+impl ProberHandle {
+    /// The handle of this actor.
+    pub fn new(prober: Addr<HeartbeatProber>) -> Self {
+        Self(prober)
+    }
+
+    /// Begins to send heartbeats; see [`WatchInstance`].
+    pub fn watch(&self, id: InstanceId, endpoint: SocketAddr) {
+        self.0.do_send(WatchInstance { id, endpoint });
+    }
+
+    /// Stops sending heartbeats.
+    pub fn unwatch(&self, id: InstanceId) {
+        self.0.do_send(UnwatchInstance(id));
+    }
+
+    /// How the last heartbeats came out; see [`GetProbes`]. Asked for when this is called, not
+    /// when the future is polled: the instance may be unwatched next.
+    pub fn probes(
+        &self,
+        id: InstanceId,
+    ) -> impl Future<Output = Result<Vec<Heartbeat>, MailboxError>> + use<> {
+        self.0.send(GetProbes(id))
+    }
 }
 
 impl Actor for HeartbeatProber {

@@ -45,7 +45,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
-use crate::actors::supervisor::{ChangeReplicas, ConnectionRefused, ListReplicas};
+use crate::actors::supervisor::SupervisorHandle;
 use crate::config::{AdminCalls, KeySource, RequestTimes, RetryPolicy, StickyCookie};
 use crate::fleet::OutlierOn;
 use crate::repeats::LineLimit;
@@ -66,12 +66,8 @@ pub use via::Via;
 pub struct Links {
     /// The replica for a request; answered on the same thread.
     pub acquire: Recipient<AcquireSlot>,
-    /// The desired replicas.
-    pub list: Recipient<ListReplicas>,
-    /// A change of the desired replicas.
-    pub change: Recipient<ChangeReplicas>,
-    /// Tells of an instance that nobody listens for.
-    pub refused: Recipient<ConnectionRefused>,
+    /// The fleet.
+    pub supervisor: SupervisorHandle,
 }
 
 /// What holds for every request.
@@ -165,8 +161,7 @@ async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) ->
             if worker.settings.admin_guard.calls != AdminCalls::Off =>
         {
             let handles = ReplicaHandles {
-                list: &worker.links.list,
-                change: &worker.links.change,
+                supervisor: &worker.links.supervisor,
                 body_timeout: worker.settings.times.body,
             };
             let answer = match worker.settings.admin_guard.check_client(request) {

@@ -28,7 +28,6 @@ use super::upgrade::Tunnel;
 use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
 use crate::actors::request_queue::Unavailable;
-use crate::actors::supervisor::ConnectionRefused;
 use crate::api::RequestOutcome;
 use crate::h1::{self, is_bodiless};
 use crate::ring::{Key, SessionKey};
@@ -182,7 +181,7 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
         let refused = matches!(failure, AttemptError::NotConnected { refused: true, .. });
         if refused {
             let id = instance.id().clone();
-            worker.links.refused.do_send(ConnectionRefused(id));
+            worker.links.supervisor.connection_refused(id);
         }
         let reached = failure.reached_the_replica();
         let in_hand = body.is_none_or(ReplayBody::is_replayable);

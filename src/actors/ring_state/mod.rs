@@ -10,6 +10,7 @@
 //! changes of the table (`rebuild_queue`, `reconfigure`), admissions that wait for one
 //! (`pending_admissions`), ejections (`outlier`).
 
+mod handle;
 mod messages;
 mod outlier;
 mod pending_admissions;
@@ -41,6 +42,7 @@ use outlier::{Outliers, TooManyFailures};
 use pending_admissions::PendingAdmissions;
 use rebuild_queue::{Built, Edit, Outcome, Rebuild, RebuildQueue};
 
+pub use handle::RingHandle;
 pub use messages::{
     AdmitReplica, DrainInstance, EjectionChanged, EvictReplica, Evicted, GetRing, InstanceEnded,
     JoinRing, LeaveRing, MarkUnready, PublishRing, ReconfigureRing, RegisterWorker,

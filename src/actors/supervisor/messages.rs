@@ -1,11 +1,8 @@
 //! What the Supervisor may be asked, and whom it may ask.
 
-use actix::{Message, Recipient};
+use actix::Message;
 
-use crate::actors::heartbeat_prober::{GetProbes, UnwatchInstance, WatchInstance};
-use crate::actors::ring_state::{
-    AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing, MarkUnready,
-};
+use crate::actors::heartbeat_prober::ProberHandle;
 use crate::api::ReplicaEvent;
 use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus};
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec, Weight};
@@ -72,33 +69,8 @@ pub struct RingReconfigured {
     pub weights: Vec<(ReplicaName, Weight)>,
 }
 
-/// What the Supervisor may ask of the ring.
-pub struct RingLinks {
-    /// Members come.
-    pub join: Recipient<JoinRing>,
-    /// Members go.
-    pub leave: Recipient<LeaveRing>,
-    /// A member is ready.
-    pub admit: Recipient<AdmitReplica>,
-    /// A member is alive and not ready.
-    pub mark_unready: Recipient<MarkUnready>,
-    /// A member is not ready any more.
-    pub evict: Recipient<EvictReplica>,
-    /// Tells when nothing is in flight.
-    pub drain: Recipient<DrainInstance>,
-    /// Nothing more will come of an instance.
-    pub ended: Recipient<InstanceEnded>,
-}
-
-/// What the Supervisor may ask of the prober. Set once the prober exists: the two
+/// The prober that watches instances: the Supervisor begins. It comes in a message because the two
 /// report to each other.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct ProberLinks {
-    /// Begin.
-    pub watch: Recipient<WatchInstance>,
-    /// Cease.
-    pub unwatch: Recipient<UnwatchInstance>,
-    /// How the last ones came out.
-    pub probes: Recipient<GetProbes>,
-}
+pub struct Begin(pub ProberHandle);

@@ -3,6 +3,7 @@
 //! A handler here reads: turn the message into an event, ask the fleet, carry the steps out
 //! (`steps`). What it may be asked and may ask others is in `messages`.
 
+mod handle;
 mod messages;
 mod post_mortem;
 mod recording;
@@ -20,10 +21,10 @@ use log::warn;
 use tokio::sync::oneshot;
 
 use super::death_log::DeathLog;
-use super::heartbeat_prober::{HealthChanged, ProbeFailed};
+use super::heartbeat_prober::{HealthChanged, ProbeFailed, ProberHandle};
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
-use super::ring_state::EjectionChanged;
+use super::ring_state::{EjectionChanged, RingHandle};
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
     ChangeError, ChangeId, Event, Fleet, Found, HealthTransition, InstanceId, Policy,
@@ -35,8 +36,9 @@ use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
 use recording::recorded;
 
+pub use handle::SupervisorHandle;
 pub use messages::{
-    ChangeReplicas, ConnectionRefused, FleetReport, GetFleet, ListReplicas, ProberLinks, RingLinks,
+    Begin, ChangeReplicas, ConnectionRefused, FleetReport, GetFleet, ListReplicas,
     RingReconfigured, ShutDown,
 };
 pub use post_mortem::GetDeaths;
@@ -53,8 +55,8 @@ pub struct Supervisor {
     fleet: Fleet,
     record: Rc<RecordKeeper>,
     pub(super) runtime: Rc<dyn Runtime>,
-    pub(super) ring: RingLinks,
-    pub(super) prober: Option<ProberLinks>,
+    pub(super) ring: RingHandle,
+    pub(super) prober: Option<ProberHandle>,
     /// The fleet's opening steps, until the prober is there.
     opening: Vec<Step>,
     drain_deadline: Duration,
@@ -72,13 +74,13 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor of the replicas of a fleet record, some of which may run already. It
-    /// begins once it is given [`ProberLinks`].
+    /// begins once it is given [`Begin`].
     pub fn new(
         policy: Policy,
         record: Rc<RecordKeeper>,
         found: Vec<Found>,
         runtime: Rc<dyn Runtime>,
-        ring: RingLinks,
+        ring: RingHandle,
         drain_deadline: Duration,
         lifeline: Lifeline,
     ) -> Self {
@@ -152,11 +154,11 @@ impl Actor for Supervisor {
     }
 }
 
-impl Handler<ProberLinks> for Supervisor {
+impl Handler<Begin> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, links: ProberLinks, ctx: &mut Self::Context) {
-        self.prober = Some(links);
+    fn handle(&mut self, Begin(prober): Begin, ctx: &mut Self::Context) {
+        self.prober = Some(prober);
         let opening = std::mem::take(&mut self.opening);
         self.execute(opening, ctx);
     }

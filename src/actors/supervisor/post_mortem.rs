@@ -16,7 +16,6 @@ use futures::future::{LocalBoxFuture, OptionFuture};
 use log::warn;
 
 use super::Supervisor;
-use crate::actors::heartbeat_prober::GetProbes;
 use crate::actors::ring_state::Evicted;
 use crate::api::{Death, Heartbeat};
 use crate::fleet::{Exit, InstanceId};
@@ -59,7 +58,7 @@ impl Supervisor {
         self.death_log.record(&id, cause, exit, SystemTime::now());
         let own = ctx.address();
         let prober = self.prober.as_ref();
-        let probes = prober.map(|prober| prober.probes.send(GetProbes(id.clone())));
+        let probes = prober.map(|prober| prober.probes(id.clone()));
         let report = has_ended.then(|| exit_report(&self.runtime, id.clone()));
         async move {
             if let Some(Ok(probes)) = OptionFuture::from(probes).await {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, Message, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, MailboxError, WrapFuture};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
 use log::{Level, error, info, log, warn};
@@ -12,11 +12,7 @@ use tokio::sync::oneshot;
 use super::Supervisor;
 use super::post_mortem::{DeathDetail, exit_report};
 use super::recording::recorded;
-use crate::actors::heartbeat_prober::{UnwatchInstance, WatchInstance};
 use crate::actors::history::HistoryEvent;
-use crate::actors::ring_state::{
-    AdmitReplica, DrainInstance, EvictReplica, InstanceEnded, JoinRing, LeaveRing, MarkUnready,
-};
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
     ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceId, LaunchOrder, Step,
@@ -98,9 +94,7 @@ impl Supervisor {
                 let left = left.map(|name| HistoryEvent::of_replica(name, ReplicaEventKind::Left));
                 round.history.extend(left);
                 info!("left the ring: {}", list(&names));
-                round
-                    .ring
-                    .push(ring_future(self.ring.leave.send(LeaveRing(names))));
+                round.ring.push(ring_future(self.ring.leave(names)));
             }
             ImmediateStep::Admit { id, endpoint } => {
                 round
@@ -108,8 +102,7 @@ impl Supervisor {
                     .push(HistoryEvent::of(&id, ReplicaEventKind::Ready));
                 self.runtime.on_admitted(&id);
                 self.death_log.forget_in_flight(&id);
-                let admit = AdmitReplica { id, endpoint };
-                round.ring.push(ring_future(self.ring.admit.send(admit)));
+                round.ring.push(ring_future(self.ring.admit(id, endpoint)));
             }
             ImmediateStep::Evict { id, reason } => {
                 warn!("{id} is evicted: {reason}");
@@ -127,24 +120,23 @@ impl Supervisor {
                 round
                     .history
                     .push(HistoryEvent::of(&id, ReplicaEventKind::Unready).because(reason));
-                let unready = MarkUnready { id, endpoint };
                 round
                     .ring
-                    .push(ring_future(self.ring.mark_unready.send(unready)));
+                    .push(ring_future(self.ring.mark_unready(id, endpoint)));
             }
             ImmediateStep::Watch { id, endpoint } => {
                 self.runtime.on_probing_started(&id, endpoint);
                 if let Some(prober) = &self.prober {
-                    prober.watch.do_send(WatchInstance { id, endpoint });
+                    prober.watch(id, endpoint);
                 }
             }
             ImmediateStep::Unwatch { id } => {
                 self.runtime.on_probing_stopped(&id);
                 if let Some(prober) = &self.prober {
-                    prober.unwatch.do_send(UnwatchInstance(id));
+                    prober.unwatch(id);
                 }
             }
-            ImmediateStep::AbortRequests { id } => self.ring.ended.do_send(InstanceEnded(id)),
+            ImmediateStep::AbortRequests { id } => self.ring.abort_requests(id),
             ImmediateStep::Record(change) => self.write_record(vec![change], ctx),
             ImmediateStep::RecordDeath { id, cause, exit } => {
                 round.deaths.push(self.record_death(id, &cause, exit, ctx));
@@ -169,10 +161,7 @@ impl Supervisor {
             DeferredStep::Launch(order) => self.launch(order, ctx),
             DeferredStep::Drain { id } => {
                 let deadline = self.drain_deadline;
-                let drained = self.ring.drain.send(DrainInstance {
-                    id: id.clone(),
-                    deadline,
-                });
+                let drained = self.ring.drain(id.clone(), deadline);
                 self.report_back(ctx, async move {
                     match drained.await {
                         Ok(0) => info!("{id} is drained"),
@@ -265,7 +254,7 @@ impl Supervisor {
     /// Takes an instance off the ring; done when every worker knows.
     fn evict(&self, id: InstanceId, ctx: &mut Context<Self>) -> LocalBoxFuture<'static, ()> {
         let own = ctx.address();
-        let evicted = self.ring.evict.send(EvictReplica(id.clone()));
+        let evicted = self.ring.evict(id.clone());
         async move {
             match evicted.await {
                 Ok(evicted) => own.do_send(DeathDetail::Requests(id, evicted)),
@@ -311,7 +300,7 @@ impl Supervisor {
     }
 
     fn join(&self, members: Vec<Member>) -> LocalBoxFuture<'static, ()> {
-        let joined = self.ring.join.send(JoinRing(members));
+        let joined = self.ring.join(members);
         async move {
             match joined.await {
                 Ok(Ok(())) => {}
@@ -323,12 +312,11 @@ impl Supervisor {
     }
 }
 
-fn ring_future<M>(sent: actix::dev::RecipientRequest<M>) -> LocalBoxFuture<'static, ()>
-where
-    M: Message<Result = ()> + Send + 'static,
-{
+fn ring_future(
+    answer: impl Future<Output = Result<(), MailboxError>> + 'static,
+) -> LocalBoxFuture<'static, ()> {
     async move {
-        if let Err(error) = sent.await {
+        if let Err(error) = answer.await {
             error!("cannot reach the ring: {error}");
         }
     }

@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Recipient;
 use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
@@ -27,13 +26,9 @@ use super::error::ApiError;
 use super::guard::AdminGuard;
 use super::json::read_json;
 use super::replicas::{self, ReplicaHandles};
-use crate::actors::ring_state::GetRing;
-use crate::actors::ring_state::{ReconfigureRing, Reconfigured};
+use crate::actors::ring_state::{ReconfigureRing, Reconfigured, RingHandle};
 use crate::actors::ring_view::RingView;
-use crate::actors::supervisor::GetDeaths;
-use crate::actors::supervisor::{
-    ChangeReplicas, FleetReport, GetFleet, ListReplicas, RingReconfigured,
-};
+use crate::actors::supervisor::{FleetReport, RingReconfigured, SupervisorHandle};
 use crate::api::{
     Deaths, DefinitionDrift, Envelope, FlagsOrRecord, FleetRecordStatus, OwnershipChange,
     ReplicaStatus, RingChange, RingPatch, RingStatus, RuntimeStatus, Status, Timestamp,
@@ -46,20 +41,10 @@ use crate::upstream::Stats;
 pub struct AdminHandles {
     /// From whom calls are taken.
     pub guard: AdminGuard,
-    /// The desired replicas.
-    pub list: Recipient<ListReplicas>,
-    /// A change of the desired replicas.
-    pub change: Recipient<ChangeReplicas>,
-    /// The replicas and their history.
-    pub fleet: Recipient<GetFleet>,
-    /// The post-mortems.
-    pub deaths: Recipient<GetDeaths>,
+    /// The fleet.
+    pub supervisor: SupervisorHandle,
     /// The ring.
-    pub ring: Recipient<GetRing>,
-    /// A change of the ring.
-    pub reshape: Recipient<ReconfigureRing>,
-    /// Takes note of a change of the ring.
-    pub reshaped: Recipient<RingReconfigured>,
+    pub ring: RingHandle,
     /// What the worker threads count.
     pub tally: Arc<Stats>,
     /// Connections that clients may have open at once.
@@ -93,8 +78,7 @@ async fn route(handles: &AdminHandles, request: &HttpRequest, body: &mut Payload
     }
     if matches!(request.uri().path(), "/rep" | "/add" | "/rm") {
         let handles = ReplicaHandles {
-            list: &handles.list,
-            change: &handles.change,
+            supervisor: &handles.supervisor,
             body_timeout: handles.body_timeout,
         };
         return replicas::answer(&handles, request, body).await;
@@ -115,8 +99,8 @@ async fn route(handles: &AdminHandles, request: &HttpRequest, body: &mut Payload
 
 async fn status(handles: &AdminHandles) -> Result<HttpResponse, ApiError> {
     let unavailable = |_| ApiError::Unavailable;
-    let fleet = handles.fleet.send(GetFleet).await.map_err(unavailable)?;
-    let view = handles.ring.send(GetRing).await.map_err(unavailable)?;
+    let fleet = handles.supervisor.fleet().await.map_err(unavailable)?;
+    let view = handles.ring.get().await.map_err(unavailable)?;
     Ok(HttpResponse::Ok().json(Status {
         epoch: view.epoch,
         now: Timestamp::now(),
@@ -135,7 +119,7 @@ async fn status(handles: &AdminHandles) -> Result<HttpResponse, ApiError> {
 }
 
 async fn deaths(handles: &AdminHandles) -> Result<HttpResponse, ApiError> {
-    let deaths = handles.deaths.send(GetDeaths).await;
+    let deaths = handles.supervisor.deaths().await;
     let deaths = deaths.map_err(|_| ApiError::Unavailable)?;
     Ok(HttpResponse::Ok().json(Deaths { deaths }))
 }
@@ -219,16 +203,16 @@ async fn reshape(
     };
     let example = r#"{"strategy":"maglev","weights":{"Server1":2}}"#;
     let patch: RingPatch = read_json(request, body, handles.body_timeout, example).await?;
-    let view = handles.ring.send(GetRing).await;
+    let view = handles.ring.get().await;
     let view = view.map_err(|_| ApiError::Unavailable)?;
     let change = check(patch, view.table.spec(), dry_run).map_err(ApiError::Invalid)?;
     let weights = change.weights.clone();
-    let reshaped = handles.reshape.send(change).await;
+    let reshaped = handles.ring.reconfigure(change).await;
     let reshaped = reshaped
         .map_err(|_| ApiError::Unavailable)?
         .map_err(ApiError::Reshape)?;
     if !dry_run {
-        let recorded = handles.reshaped.send(RingReconfigured {
+        let recorded = handles.supervisor.ring_reconfigured(RingReconfigured {
             spec: reshaped.spec,
             balance_factor: reshaped.balance_factor,
             weights,

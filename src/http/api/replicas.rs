@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use actix::Recipient;
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
 use super::error::ApiError;
 use super::json::read_json;
-use crate::actors::supervisor::{ChangeReplicas, ListReplicas};
+use crate::actors::supervisor::SupervisorHandle;
 use crate::api::{AddReplicas, Envelope, RemoveReplicas, ReplicaList};
 use crate::fleet::Change;
 use crate::ring::ReplicaName;
 
 /// The actors behind these calls.
 pub struct ReplicaHandles<'h> {
-    /// The desired replicas.
-    pub list: &'h Recipient<ListReplicas>,
-    /// A change of the desired replicas.
-    pub change: &'h Recipient<ChangeReplicas>,
+    /// The fleet.
+    pub supervisor: &'h SupervisorHandle,
     /// How long a client may pause within a body.
     pub body_timeout: Duration,
 }
@@ -43,7 +40,7 @@ pub async fn answer(
 
 /// `GET /rep`: the desired replicas.
 async fn list(replicas: &ReplicaHandles<'_>) -> Result<HttpResponse, ApiError> {
-    let names = replicas.list.send(ListReplicas).await;
+    let names = replicas.supervisor.list().await;
     names.map(replica_list).map_err(|_| ApiError::Unavailable)
 }
 
@@ -81,7 +78,7 @@ async fn remove(
 }
 
 async fn change(replicas: &ReplicaHandles<'_>, change: Change) -> Result<HttpResponse, ApiError> {
-    let changed = replicas.change.send(ChangeReplicas(change)).await;
+    let changed = replicas.supervisor.change(change).await;
     let names = changed
         .map_err(|_| ApiError::Unavailable)?
         .map_err(ApiError::Change)?;

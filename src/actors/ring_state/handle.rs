@@ -1,0 +1,104 @@
+//! The ring as others see it: a method for each message.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, MailboxError, Recipient};
+
+use super::messages::{
+    AdmitReplica, DrainInstance, EjectionChanged, EvictReplica, Evicted, GetRing, InstanceEnded,
+    JoinRing, LeaveRing, MarkUnready, ReconfigureRing, RegisterWorker, SubscribeEjections,
+};
+use super::{ReconfigureError, Reconfigured, RingState};
+use crate::actors::ring_view::RingView;
+use crate::fleet::InstanceId;
+use crate::ring::{BuildError, Member, ReplicaName};
+
+/// The answer to a message; an error if the actor has ended, and with it soon the process.
+type Answer<T> = Result<T, MailboxError>;
+
+/// Sends messages to RingState. Each is sent when its method is called, not when the future is
+/// polled: so the order of calls is the order in which the ring changes.
+#[derive(Clone)]
+pub struct RingHandle(Addr<RingState>);
+
+impl RingHandle {
+    /// The handle of this actor.
+    pub fn new(ring: Addr<RingState>) -> Self {
+        Self(ring)
+    }
+
+    /// Adds members; see [`JoinRing`].
+    pub fn join(
+        &self,
+        members: Vec<Member>,
+    ) -> impl Future<Output = Answer<Result<(), BuildError>>> + use<> {
+        self.0.send(JoinRing(members))
+    }
+
+    /// Takes members off the ring for good; see [`LeaveRing`].
+    pub fn leave(&self, names: Vec<ReplicaName>) -> impl Future<Output = Answer<()>> + use<> {
+        self.0.send(LeaveRing(names))
+    }
+
+    /// Makes a member ready; see [`AdmitReplica`].
+    pub fn admit(
+        &self,
+        id: InstanceId,
+        endpoint: SocketAddr,
+    ) -> impl Future<Output = Answer<()>> + use<> {
+        self.0.send(AdmitReplica { id, endpoint })
+    }
+
+    /// Makes a member unready; see [`MarkUnready`].
+    pub fn mark_unready(
+        &self,
+        id: InstanceId,
+        endpoint: SocketAddr,
+    ) -> impl Future<Output = Answer<()>> + use<> {
+        self.0.send(MarkUnready { id, endpoint })
+    }
+
+    /// Makes a member neither ready nor unready; see [`EvictReplica`].
+    pub fn evict(&self, id: InstanceId) -> impl Future<Output = Answer<Evicted>> + use<> {
+        self.0.send(EvictReplica(id))
+    }
+
+    /// Waits until an instance has no request in flight; see [`DrainInstance`].
+    pub fn drain(
+        &self,
+        id: InstanceId,
+        deadline: Duration,
+    ) -> impl Future<Output = Answer<u32>> + use<> {
+        self.0.send(DrainInstance { id, deadline })
+    }
+
+    /// Aborts what an instance that has ended still holds; see [`InstanceEnded`].
+    pub fn abort_requests(&self, id: InstanceId) {
+        self.0.do_send(InstanceEnded(id));
+    }
+
+    /// Registers the one recipient of ejections and their ends.
+    pub fn subscribe_ejections(&self, subscriber: Recipient<EjectionChanged>) {
+        self.0.do_send(SubscribeEjections(subscriber));
+    }
+
+    /// The present ring.
+    pub fn get(&self) -> impl Future<Output = Answer<Arc<RingView>>> + use<> {
+        self.0.send(GetRing)
+    }
+
+    /// Changes how the ring is built, or asks what that would do; see [`ReconfigureRing`].
+    pub fn reconfigure(
+        &self,
+        change: ReconfigureRing,
+    ) -> impl Future<Output = Answer<Result<Reconfigured, ReconfigureError>>> + use<> {
+        self.0.send(change)
+    }
+
+    /// Where a worker thread registers.
+    pub fn registry(&self) -> Recipient<RegisterWorker> {
+        self.0.clone().recipient()
+    }
+}

@@ -1,0 +1,63 @@
+//! The Supervisor as others see it: a method for each message.
+
+use actix::{Addr, MailboxError};
+
+use super::{
+    ChangeReplicas, ConnectionRefused, FleetReport, GetDeaths, GetFleet, ListReplicas,
+    RingReconfigured, ShutDown, Supervisor,
+};
+use crate::api::Death;
+use crate::fleet::{Change, ChangeError, InstanceId};
+use crate::ring::ReplicaName;
+
+/// The answer to a message; an error if the actor has ended, and with it soon the process.
+type Answer<T> = Result<T, MailboxError>;
+
+/// Sends messages to the Supervisor.
+#[derive(Clone)]
+pub struct SupervisorHandle(Addr<Supervisor>);
+
+impl SupervisorHandle {
+    /// The handle of this actor.
+    pub fn new(supervisor: Addr<Supervisor>) -> Self {
+        Self(supervisor)
+    }
+
+    /// The desired replicas.
+    pub async fn list(&self) -> Answer<Vec<ReplicaName>> {
+        self.0.send(ListReplicas).await
+    }
+
+    /// Adds or removes replicas; see [`ChangeReplicas`].
+    pub async fn change(&self, change: Change) -> Answer<Result<Vec<ReplicaName>, ChangeError>> {
+        self.0.send(ChangeReplicas(change)).await
+    }
+
+    /// The replicas and what has happened to them.
+    pub async fn fleet(&self) -> Answer<FleetReport> {
+        self.0.send(GetFleet).await
+    }
+
+    /// The last deaths.
+    pub async fn deaths(&self) -> Answer<Vec<Death>> {
+        self.0.send(GetDeaths).await
+    }
+
+    /// Reports a change of the ring; answered when it is in the fleet record.
+    pub async fn ring_reconfigured(
+        &self,
+        change: RingReconfigured,
+    ) -> Answer<Result<(), ChangeError>> {
+        self.0.send(change).await
+    }
+
+    /// Reports that an instance refuses connections.
+    pub fn connection_refused(&self, id: InstanceId) {
+        self.0.do_send(ConnectionRefused(id));
+    }
+
+    /// Stops all instances, or leaves them to another balancer; see [`ShutDown`].
+    pub async fn shut_down(&self, hand_over: bool) -> Answer<()> {
+        self.0.send(ShutDown { hand_over }).await
+    }
+}
