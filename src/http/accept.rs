@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix_service::Service;
 use log::{debug, info, warn};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -28,8 +27,9 @@ use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
 
 use super::client_limit::{self, ClientLimit};
+use super::lane::{Application, H1Connection};
 use super::loads::{Loads, Seat, Seats};
-use super::served::{Accepted, Application, ClientService};
+use super::sweeper::ConnectionSweeper;
 use crate::human::duration;
 use crate::sys::tcp;
 
@@ -62,8 +62,8 @@ pub struct Crew {
 }
 
 /// Accepts connections on a worker thread and serves them.
-pub struct Acceptor<A, S> {
-    host: Host<A, S>,
+pub struct Acceptor<A> {
+    host: Host<A>,
     listener: AsyncFd<TcpListener>,
     orders: UnboundedReceiver<Order>,
     crew: Arc<Crew>,
@@ -72,10 +72,9 @@ pub struct Acceptor<A, S> {
     is_sure: bool,
 }
 
-impl<A, S> Acceptor<A, S>
+impl<A> Acceptor<A>
 where
     A: Application + 'static,
-    S: Service<Accepted, Response = ()> + 'static,
 {
     /// That of this thread, which has this number in the crew.
     ///
@@ -83,7 +82,7 @@ where
     ///
     /// The kernel's, if the listener cannot be watched.
     pub fn new(
-        service: ClientService<A, S>,
+        service: ClientService<A>,
         listener: TcpListener,
         thread: usize,
         orders: UnboundedReceiver<Order>,
@@ -183,7 +182,7 @@ where
         host.seats.close();
         // What clients have said is heard before those that say nothing are ended.
         yield_now().await;
-        host.service.watch.end();
+        host.service.sweeper.end();
         poll_fn(|cx| {
             while let Poll::Ready(Some(Order::Serve(client))) = orders.poll_recv(cx) {
                 host.serve(client, host.seats.taken());
@@ -194,17 +193,31 @@ where
     }
 }
 
+/// What serves the connections of a thread.
+pub struct ClientService<A> {
+    /// Answers requests.
+    pub app: Rc<A>,
+    /// Looks at the connections.
+    pub sweeper: Rc<ConnectionSweeper>,
+}
+
+impl<A: Application> ClientService<A> {
+    /// Serves a connection from there, whose socket does not block.
+    fn serve(&self, (socket, peer): Client) -> H1Connection<A> {
+        H1Connection::new(&self.app, self.sweeper.open(), socket, peer)
+    }
+}
+
 /// Serves clients that have a seat.
-struct Host<A, S> {
-    service: ClientService<A, S>,
+struct Host<A> {
+    service: ClientService<A>,
     seats: Rc<Seats>,
     client_limit: Option<Arc<ClientLimit>>,
 }
 
-impl<A, S> Host<A, S>
+impl<A> Host<A>
 where
     A: Application + 'static,
-    S: Service<Accepted, Response = ()> + 'static,
 {
     /// So many connections are accepted in a row: as many as are open. The more of those have
     /// something to do the longer their turn takes, and who comes meanwhile is not to wait for
@@ -214,22 +227,22 @@ where
         self.seats.open().clamp(least, most)
     }
 
-    fn serve(&self, (socket, peer): Client, seat: Seat) {
-        let permit = match self.client_limit.as_ref().zip(peer) {
+    fn serve(&self, client: Client, seat: Seat) {
+        let permit = match self.client_limit.as_ref().zip(client.1) {
             None => None,
             Some((limit, address)) => match limit.try_acquire(address) {
                 Some(permit) => Some(permit),
                 None => {
-                    client_limit::refuse(socket, address);
+                    client_limit::refuse(client.0, address);
                     return;
                 }
             },
         };
-        let served = self.service.serve(socket, peer);
+        let served = self.service.serve(client);
         // One task for both cases, or the compiler would not inline what every request passes.
         actix_web::rt::spawn(async move {
-            // What there is to tell has been told; a panic frees the seat, too.
-            let _ = served.await;
+            // A panic frees the seat, too.
+            served.await;
             drop((seat, permit));
         });
     }

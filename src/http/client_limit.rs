@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use log::debug;
 use socket2::SockRef;
 
+use super::canned_response::encode_error;
 use super::error::ProxyError;
-use super::last_words;
 
 /// The limit, and the connections of each client that has any.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Drop for ClientPermit {
 /// must cost as little as can be.
 pub fn refuse(mut socket: TcpStream, peer: SocketAddr) {
     debug!("{peer}: refused, --max-connections-per-client are open");
-    let response = last_words::answer(&ProxyError::TooManyConnections);
+    let response = encode_error(&ProxyError::TooManyConnections);
     // A client that has gone needs no answer.
     let _ = SockRef::from(&socket).send(response.as_bytes());
     let _ = socket.shutdown(Shutdown::Write);

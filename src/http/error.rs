@@ -38,7 +38,9 @@ pub enum ProxyError {
     Malformed(&'static str),
     /// A request in another version of HTTP than 1.0 and 1.1.
     OtherVersion,
-    /// A head beyond what actix reads of one.
+    /// A target beyond what is read of one.
+    TargetTooLong,
+    /// A head beyond what is read of one.
     HeadTooLarge,
     /// A switch of protocols asked for by a request that cannot ask for one.
     Upgrade,
@@ -83,7 +85,7 @@ impl fmt::Display for ProxyError {
                 "the client had closed its side, and the replica did not respond soon after"
             }
             Self::ClientClosed => "the client had closed its side, and no replica was free",
-            Self::TooManyTunnels => "as many WebSockets are open as may be",
+            Self::TooManyTunnels => "as many tunnels are open as may be",
             Self::TooManyConnections => "this client has as many connections open as it may",
             Self::Upstream(AttemptError::BodyTooLarge) => {
                 "the request's body is larger than this server allows"
@@ -92,6 +94,7 @@ impl fmt::Display for ProxyError {
             Self::Connect => "CONNECT is not supported",
             Self::Malformed(why) => why,
             Self::OtherVersion => "only HTTP/1.1 and HTTP/1.0 are spoken here",
+            Self::TargetTooLong => "the request's target is longer than 65,534 bytes",
             Self::HeadTooLarge => {
                 "the head of the request is larger than 128 KiB or has more than 96 fields"
             }
@@ -136,6 +139,7 @@ impl ResponseError for ProxyError {
             Self::Upstream(AttemptError::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::OtherVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web::http::{StatusCode, Version};
 use httparse::{EMPTY_HEADER, Response, Status};
@@ -166,28 +166,9 @@ fn authority_of(authority: &Authority) -> &[u8] {
     authority.as_str().as_bytes()
 }
 
-/// Makes a replica's fields a client's. Who switches protocols, or asks for it with a 426,
-/// says to which (RFC 9110, section 7.8 and 15.5.22).
-pub fn tell_response(status: StatusCode, via: Option<&Via>, fields: &mut HeaderMap) {
-    let asks = [
-        StatusCode::SWITCHING_PROTOCOLS,
-        StatusCode::UPGRADE_REQUIRED,
-    ];
-    let upgrade = match asks.contains(&status) {
-        true => fields.get_all(header::UPGRADE).cloned().collect(),
-        false => Vec::new(),
-    };
-    headers::keep_end_to_end(fields);
-    for value in upgrade {
-        fields.append(header::UPGRADE, value);
-    }
-    if let Some(via) = via {
-        fields.append(header::VIA, via.value());
-    }
-}
-
-/// The same, of fields as they came, which are written as lines of a head: those that lie side
-/// by side together. Whether Date was among them.
+/// A replica's headers as a client gets them, written as lines of a head: those that lie side
+/// by side together. Whether Date was among them. What switches protocols, or asks for it with a
+/// 426, says to which (RFC 9110, section 7.8 and 15.5.22).
 pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> bool {
     let mut has_date = false;
     let mut lines = 0..0;
@@ -265,8 +246,7 @@ pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
 /// Whether a field of a replica's response is for the client, too.
 fn goes_on(status: StatusCode, name: &[u8], fields: &Fields) -> bool {
     if headers::is_hop_by_hop(name) {
-        return status == StatusCode::UPGRADE_REQUIRED
-            && header_name::eq_ignore_case(name, b"upgrade");
+        return names_upgrade(status) && header_name::eq_ignore_case(name, b"upgrade");
     }
     let is_named = || {
         let mut named = fields
@@ -277,9 +257,18 @@ fn goes_on(status: StatusCode, name: &[u8], fields: &Fields) -> bool {
     !fields.names_fields() || !is_named()
 }
 
-/// Whether a response that is no switch of protocols says to which one could be switched.
+/// Whether a response says to which protocol it switches, or could be switched.
 pub fn offers_upgrade(status: StatusCode, fields: &Fields) -> bool {
-    status == StatusCode::UPGRADE_REQUIRED && fields.get_all("upgrade").next().is_some()
+    names_upgrade(status) && fields.get_all("upgrade").next().is_some()
+}
+
+/// Whether a status goes with an Upgrade header for the client (RFC 9110, sections 7.8 and
+/// 15.5.22).
+fn names_upgrade(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UPGRADE_REQUIRED | StatusCode::SWITCHING_PROTOCOLS
+    )
 }
 
 /// Whether a trusted proxy says that the client speaks TLS with it.
@@ -334,6 +323,8 @@ mod tests {
     use actix_web::test::TestRequest;
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    use actix_web::http::header::HeaderMap;
 
     use super::*;
 
@@ -491,9 +482,6 @@ mod tests {
         let address = Authority::from_static("192.0.2.80:8080");
         tell_request(&request, &[], None, None, None, &address, &mut to);
         assert!(!str::from_utf8(to.as_bytes()).unwrap().contains("via"));
-        let mut fields = HeaderMap::new();
-        tell_response(StatusCode::OK, None, &mut fields);
-        assert!(fields.is_empty());
     }
 
     #[test]
@@ -607,6 +595,20 @@ mod tests {
         [&name.to_ascii_lowercase(), rest].concat()
     }
 
+    /// What [`relay_response`] leaves of lines, of a map.
+    fn keep_what_is_relayed(status: StatusCode, map: &mut HeaderMap) {
+        let named: Vec<_> = map
+            .get_all(header::CONNECTION)
+            .flat_map(|value| connection::header_names(value.as_bytes()))
+            .filter_map(|option| HeaderName::from_bytes(option).ok())
+            .collect();
+        map.retain(|name, _| {
+            let is_upgrade = status == StatusCode::UPGRADE_REQUIRED && name == header::UPGRADE;
+            let is_hop_by_hop = headers::is_hop_by_hop(name.as_str().as_bytes());
+            is_upgrade || (!is_hop_by_hop && !named.contains(name))
+        });
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -623,7 +625,7 @@ mod tests {
 
             let mut map = HeaderMap::new();
             fields.fill(&mut map).unwrap();
-            tell_response(status, None, &mut map);
+            keep_what_is_relayed(status, &mut map);
             if status == StatusCode::NOT_MODIFIED {
                 map.insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
             }

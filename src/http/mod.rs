@@ -5,33 +5,28 @@
 mod accept;
 mod address;
 mod api;
+mod canned_response;
 mod client_limit;
 mod connection;
 mod departure;
 mod error;
-mod expect;
 mod forwarded;
-mod framing;
 mod headers;
 mod key;
 mod lane;
-mod last_words;
 mod loads;
-mod patience;
 mod proxy;
 mod reply_wait;
 mod request_tag;
 mod response_body;
-mod served;
 mod server;
 mod slow_reader;
 mod sticky;
-mod stream;
+mod sweeper;
+mod timeouts;
 mod tunnel_limit;
-mod unread;
 mod upgrade;
 mod via;
-mod watch;
 mod wellformed;
 
 use std::num::NonZeroU64;
@@ -40,8 +35,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 use actix_web::dev::{Payload, ServiceResponse};
-use actix_web::http::{ConnectionType, StatusCode};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
@@ -53,13 +47,12 @@ use crate::upstream::{RetryBudget, ThreadCounters, UpstreamPools};
 pub use api::{AdminGuard, AdminHandles, admin_site};
 use api::{ApiError, ReplicaHandles};
 pub use client_limit::ClientLimit;
-use connection::ClientConnection;
+use connection::ClientRequest;
 pub use departure::Departure;
-pub use patience::ClientTimes;
 use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
+pub use timeouts::ClientTimes;
 pub use tunnel_limit::TunnelLimit;
-use unread::Unread;
 pub use via::Via;
 
 /// What a worker thread's handlers may ask for, and whom.
@@ -126,19 +119,7 @@ pub struct Worker {
 /// `/%72ep` is a path like any other and goes through untouched.
 pub fn proxy_site(worker: Worker) -> Site {
     let worker = Rc::new(worker);
-    let of_check = Rc::clone(&worker);
-    Site::new(
-        move |request, payload| dispatch(Rc::clone(&worker), request, payload),
-        // Whether a request may be told to go on with its body, which waits for that.
-        Rc::new(move |request| {
-            wellformed::check(request)?;
-            wellformed::check_framing(request)?;
-            proxy::check_length(request, of_check.settings.max_body).inspect_err(|_| {
-                of_check.counters.request();
-                of_check.counters.failure();
-            })
-        }),
-    )
+    Site::new(move |request, payload| dispatch(Rc::clone(&worker), request, payload))
 }
 
 async fn dispatch(worker: Rc<Worker>, request: HttpRequest, payload: Payload) -> Answered {
@@ -147,42 +128,27 @@ async fn dispatch(worker: Rc<Worker>, request: HttpRequest, payload: Payload) ->
 }
 
 async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
-    let connection = ClientConnection::of(request);
-    let connection = connection.as_ref();
-    let _in_hand = connection.map(|connection| connection.begin(request.head()));
-    let mut judged = wellformed::check(request.head());
-    // In the lane nothing else comes.
-    if judged.is_ok() && !connection.is_some_and(|connection| connection.is_in_lane()) {
-        judged = wellformed::check_framing(request.head());
+    // The server puts it there.
+    let Some(client) = ClientRequest::take(request) else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    if let Err(error) = wellformed::check(request.head()) {
+        return error.error_response();
     }
-    let (answered, unread) = match (judged, request.uri().path()) {
-        (Err(error), _) => (Err(error), Some(Unread::Payload(payload))),
-        (Ok(()), "/rep" | "/add" | "/rm")
-            if worker.settings.admin_guard.calls != AdminCalls::Off =>
-        {
+    match request.uri().path() {
+        "/rep" | "/add" | "/rm" if worker.settings.admin_guard.calls != AdminCalls::Off => {
             let handles = ReplicaHandles {
                 supervisor: &worker.links.supervisor,
                 body_timeout: worker.settings.times.body,
             };
-            let answer = match worker.settings.admin_guard.check_client(request) {
+            match worker.settings.admin_guard.check_client(request) {
                 Ok(()) => api::answer(&handles, request, &mut payload).await,
                 Err(refusal) => ApiError::Refused(refusal).error_response(),
-            };
-            (Ok(answer), Some(Unread::Payload(payload)))
+            }
         }
-        (Ok(()), _) => proxy::forward(worker, request, payload, connection).await,
-    };
-    let mut response = answered.unwrap_or_else(|error| error.error_response());
-    // actix ends a connection with what has asked for an upgrade, whether it got one or not.
-    let is_last = request.head().connection_type() == ConnectionType::Upgrade
-        || connection.is_some_and(|connection| connection.is_last_call());
-    if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
-    match unread {
-        Some(unread) => unread.until_answered(request.chunked().unwrap_or(false), response),
-        None => response,
+        _ => {
+            let answered = proxy::forward(worker, request, payload, &client).await;
+            answered.unwrap_or_else(|error| error.error_response())
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::Poll;
 
 use actix_web::body::{BodySize, BoxBody};
@@ -12,18 +11,17 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
 };
 use actix_web::http::uri::PathAndQuery;
-use actix_web::http::{Method, StatusCode, Version};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use awc::ClientResponse;
 use log::debug;
 use tokio::time::Instant;
 
-use super::connection::{ClientConnection, InHand};
+use super::connection::{ClientRequest, ConnectionState};
 use super::error::ProxyError;
 use super::reply_wait::ReplyWait;
 use super::request_tag::RequestTag;
 use super::response_body::{NoBody, ResponseBody};
-use super::unread::Unread;
 use super::upgrade::Tunnel;
 use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
@@ -32,7 +30,7 @@ use crate::api::RequestOutcome;
 use crate::h1::{self, is_bodiless};
 use crate::ring::{Key, SessionKey};
 use crate::upstream::{
-    AttemptError, FieldSlot, IdleTimeout, InFlightPermit, Instance, ReplayBody, RequestHeadBuilder,
+    AttemptError, Fields, IdleTimeout, InFlightPermit, Instance, ReplayBody, RequestHeadBuilder,
     RetryDecision, RetryState, UpstreamRequest, recycle,
 };
 
@@ -42,12 +40,8 @@ use crate::upstream::{
 struct Errand<'r> {
     worker: &'r Worker,
     request: &'r HttpRequest,
-    connection: Option<&'r Rc<ClientConnection>>,
+    client: &'r ClientRequest,
     body: Option<&'r ReplayBody>,
-    /// It has no body, and says nothing of one.
-    is_bare: bool,
-    /// Where the response's fields are left, if the request is a simple one.
-    slot: Option<&'r FieldSlot>,
     /// It asks for another protocol.
     tunnel: Option<Tunnel>,
     /// The id that it is given for want of one.
@@ -70,31 +64,21 @@ pub async fn forward(
     worker: &Worker,
     request: &HttpRequest,
     payload: Payload,
-    connection: Option<&Rc<ClientConnection>>,
-) -> (Result<HttpResponse, ProxyError>, Option<Unread>) {
+    client: &ClientRequest,
+) -> Result<HttpResponse, ProxyError> {
     worker.counters.request();
     worker.retry_budget.deposit();
-    let simple = connection.filter(|connection| connection.is_in_lane());
-    let is_bare = simple.is_some_and(|connection| connection.is_bare());
-    let is_upgrade = match judge(worker, request, is_bare) {
-        Ok(is_upgrade) => is_upgrade,
-        Err(error) => {
-            worker.counters.failure();
-            return (Err(error), Some(Unread::Payload(payload)));
-        }
-    };
+    let is_upgrade = judge(worker, request, client.is_bare);
+    let is_upgrade = is_upgrade.inspect_err(|_| worker.counters.failure())?;
     let tunnel = match is_upgrade.then(|| worker.tunnel_limit.try_acquire()) {
         None => None,
         Some(Some(permit)) => Some(Tunnel::new(permit)),
         Some(None) => {
             worker.counters.failure();
-            return (
-                Err(ProxyError::TooManyTunnels),
-                Some(Unread::Payload(payload)),
-            );
+            return Err(ProxyError::TooManyTunnels);
         }
     };
-    let body = if is_bare {
+    let body = if client.is_bare {
         None
     } else if is_upgrade {
         Some(ReplayBody::tunnel(payload))
@@ -105,10 +89,8 @@ pub async fn forward(
     let errand = Errand {
         worker,
         request,
-        connection,
+        client,
         body: body.as_ref(),
-        is_bare,
-        slot: simple.map(|connection| connection.field_slot()),
         tunnel,
         fresh_id: key::fresh_id(request),
         started: std::time::Instant::now(),
@@ -123,7 +105,7 @@ pub async fn forward(
             _ => {}
         }
     }
-    (answered, body.map(Unread::ReplayBody))
+    answered
 }
 
 /// Whether a request asks for another protocol; an error if it is not to be forwarded.
@@ -135,7 +117,7 @@ fn judge(worker: &Worker, request: &HttpRequest, is_bare: bool) -> Result<bool, 
         return Err(ProxyError::Connect);
     }
     check_length(request.head(), worker.settings.max_body)?;
-    upgrade::asked(request)
+    upgrade::offered(request)
 }
 
 async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, ProxyError> {
@@ -168,7 +150,7 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
             response: worker.settings.times.response,
             deadline: errand.deadline,
             leaves_the_lost: attempt.may_be_sent_again(request.method()),
-            client: errand.connection.map(Rc::as_ref),
+            client: &errand.client.connection,
         };
         let failure = match send(errand, &grant, &wait).await {
             Ok(response) => return Ok(pass_on(errand, response, grant)),
@@ -258,15 +240,10 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// A replica for the request: at once, or as soon as one is ready.
 async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPermit, ProxyError> {
     let worker = errand.worker;
-    let _waiting = errand.connection.map(ClientConnection::wait);
-    let asks = |does| {
-        if let Some(connection) = errand.connection {
-            connection.asks(does);
-        }
-    };
-    asks(true);
+    let acquiring = errand.client.connection.acquire();
+    acquiring.set_asking(true);
     let acquired = worker.links.acquire.send(wanted).await;
-    asks(false);
+    acquiring.set_asking(false);
     match acquired {
         Ok(Acquired::Granted(grant)) => Ok(grant),
         Ok(Acquired::Wait(mut place)) => {
@@ -289,7 +266,7 @@ async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPer
                         Ok(None) => Err(ProxyError::NoReplica),
                         Err(_) => Err(late),
                     },
-                    () = half_closed(errand.connection) => {
+                    () = half_closed(&errand.client.connection) => {
                         let (method, path) = (errand.request.method(), errand.request.path());
                         debug!("{method} {path}: client closed while it waited for a replica");
                         Err(ProxyError::ClientClosed)
@@ -304,10 +281,10 @@ async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPer
 }
 
 /// Waits until the client has closed its side, which wakes the request's task.
-async fn half_closed(client: Option<&Rc<ClientConnection>>) {
-    poll_fn(|_| match client {
-        Some(client) if client.is_half_closed() => Poll::Ready(()),
-        _ => Poll::Pending,
+async fn half_closed(client: &ConnectionState) {
+    poll_fn(|_| match client.is_half_closed() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
     })
     .await;
 }
@@ -351,24 +328,23 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
     if errand.tunnel.is_some() {
         upgrade::ask_on(request, &mut head);
     } else if errand.body.is_none()
-        && !errand.is_bare
+        && !errand.client.is_bare
         && request.headers().contains_key(CONTENT_LENGTH)
     {
         // A length of zero that was told is told on: a POST without one may be refused.
         head.header("content-length", b"0");
     }
+    let slot = errand.client.connection.field_slot();
+    slot.add(via.map_or(&[], |via| via.line(false)));
     let exchange = UpstreamRequest::new(
         request.method(),
         head,
         errand.body.map(ReplayBody::attempt_body),
     );
-    match (&errand.tunnel, errand.slot) {
-        (Some(tunnel), _) => exchange.for_tunnel(tunnel.pause()),
-        (None, Some(slot)) => {
-            slot.add(via.map_or(&[], |via| via.line(false)));
-            exchange.leaving_fields_in(slot)
-        }
-        (None, None) => exchange,
+    let exchange = exchange.leaving_fields_in(slot);
+    match &errand.tunnel {
+        Some(tunnel) => exchange.for_tunnel(tunnel.pause()),
+        None => exchange,
     }
 }
 
@@ -382,15 +358,26 @@ fn target(request: &HttpRequest) -> Cow<'_, str> {
     }
 }
 
-/// The replica's answer on its way to the client, whose request is in hand until it is there.
+/// The replica's response on its way to the client, whose connection takes its headers from
+/// where they are.
 fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: InFlightPermit) -> HttpResponse {
-    let in_hand = errand.connection.map(ClientConnection::hold);
-    match &errand.tunnel {
-        Some(tunnel) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+    let slot = errand.client.connection.field_slot();
+    let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let may_switch = |fields: &Fields| upgrade::may_switch(errand.request, fields);
+    if is_switch && !slot.fields().as_ref().is_some_and(may_switch) {
+        slot.clear();
+        let failure = AttemptError::InvalidResponse("it switches to what was not offered".into());
+        return ProxyError::Upstream(failure).error_response();
+    }
+    match (&errand.tunnel, &*slot.fields()) {
+        (Some(tunnel), _) if is_switch => {
             let (body, silence) = (errand.body.cloned(), errand.worker.settings.times.tunnel);
-            tunnel.join(response, grant, in_hand, body, silence, errand.tag())
+            let connection = &errand.client.connection;
+            tunnel.join(response, grant, connection, body, silence, errand.tag())
         }
-        _ => respond(errand, response, grant, in_hand),
+        (_, Some(fields)) => respond(errand, response, fields, grant),
+        // The transport leaves them there with every response.
+        (_, None) => HttpResponse::InternalServerError().finish(),
     }
 }
 
@@ -398,77 +385,47 @@ fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: InFlightPermit)
 fn respond(
     errand: &Errand<'_>,
     mut response: ClientResponse,
+    fields: &Fields,
     grant: InFlightPermit,
-    in_hand: Option<InHand>,
 ) -> HttpResponse {
-    let request = errand.request;
-    let is_upgrade = errand.tunnel.is_some();
-    let mut outgoing = HttpResponse::build(response.status());
-    let not_modified = response.status() == StatusCode::NOT_MODIFIED;
-    let has_body = request.method() != Method::HEAD && !is_bodiless(response.status().as_u16());
-    let fields = errand.slot.map(|slot| slot.fields());
-    let fields = fields.as_deref().and_then(Option::as_ref);
-    let session_key = grant.session_key;
-    let length = match fields {
-        Some(fields) if has_body => fields.body_length(),
-        Some(fields) => fields.length(),
-        None => content_length(response.headers()),
+    let status = response.status();
+    let mut outgoing = HttpResponse::build(status);
+    let has_body = errand.request.method() != Method::HEAD && !is_bodiless(status.as_u16());
+    let length = match has_body {
+        true => fields.body_length(),
+        false => fields.length(),
     };
-    if request.version() < Version::HTTP_11 && length.is_none() {
-        // Without chunks only the end of the connection can end the body.
+    if errand.tunnel.is_some() {
+        // What the client has sent since may be another request, or the other protocol's.
         outgoing.force_close();
     }
-    let failed = errand
-        .worker
-        .settings
-        .outlier_on
-        .is_failure(response.status().as_u16());
+    let settings = &errand.worker.settings;
+    let failed = settings.outlier_on.is_failure(status.as_u16());
     if failed {
         grant.instance().note_failure();
     } else if !has_body || length == Some(0) {
         // Nobody asks for a body without a byte, and so nobody sees its end.
         grant.instance().note_success();
     }
+    let session_key = grant.session_key;
     let mut outgoing = if has_body {
-        let idle = IdleTimeout::new(errand.worker.settings.times.idle, errand.deadline);
+        let idle = IdleTimeout::new(settings.times.idle, errand.deadline);
         let payload = response.take_payload();
-        let body = ResponseBody::new(payload, length, grant, !failed, idle, errand.tag(), in_hand);
+        let (tag, client) = (errand.tag(), &errand.client.connection);
+        let body = ResponseBody::new(payload, length, grant, !failed, idle, tag, client);
         // In its box at once: on the way through a builder it would be copied several times.
-        outgoing.body(match is_upgrade && length.is_none() {
-            true => BoxBody::new(upgrade::Chunks::of(body)),
-            false => BoxBody::new(body),
-        })
+        outgoing.body(BoxBody::new(body))
     } else {
-        // The length that the body would have had (RFC 9110, section 8.6). actix takes
-        // that of a 304 from a header field only.
-        let told = length.filter(|_| !not_modified && response.status() != StatusCode::NO_CONTENT);
-        outgoing.body(NoBody(told))
+        // The length that the body would have had (RFC 9110, section 8.6), but for a 304, whose
+        // headers have it.
+        let declared = length.filter(|_| !is_bodiless(status.as_u16()));
+        outgoing.body(NoBody(declared)).map_into_boxed_body()
     };
-    if let Some(fields) = fields {
-        if let Some(key) = session_key {
-            let is_cacheable = fields.get_all("cache-control").next().is_none();
-            begin_session(errand, key, is_cacheable, outgoing.headers_mut());
-        }
-        // The lane takes them from where they are.
-        recycle(response);
-        return outgoing;
-    }
-    recycle(response.map_body(|head, payload| {
-        std::mem::swap(&mut head.headers, outgoing.headers_mut());
-        payload
-    }));
-    let via = errand.worker.settings.via.as_ref();
-    forwarded::tell_response(outgoing.status(), via, outgoing.headers_mut());
-    if let (Some(length), true) = (length, not_modified) {
-        outgoing.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
     if let Some(key) = session_key {
-        let is_cacheable = !outgoing.headers().contains_key(CACHE_CONTROL);
+        let is_cacheable = fields.get_all("cache-control").next().is_none();
         begin_session(errand, key, is_cacheable, outgoing.headers_mut());
     }
-    if is_upgrade {
-        upgrade::decline(&mut outgoing);
-    }
+    recycle(response);
     outgoing
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::ClientConnection;
+use super::connection::ConnectionState;
 use crate::upstream::{AttemptError, CoarseSleep, Instance, ReplayBody, TICK};
 
 /// Who has been out for so long looks at the clock, and whether its replica is still on the
@@ -26,7 +26,7 @@ pub struct ReplyWait<'c> {
     /// or hung is not waited for.
     pub leaves_the_lost: bool,
     /// The client, which may close its side meanwhile.
-    pub client: Option<&'c ClientConnection>,
+    pub client: &'c ConnectionState,
 }
 
 impl ReplyWait<'_> {
@@ -69,10 +69,14 @@ impl ReplyWait<'_> {
             }
         });
         // The sweep of the client's thread wakes the task of one that has closed its side.
-        let mut abandoned = pin!(poll_fn(|_| match self.client {
-            Some(client) if client.is_abandoned(|since| replica.was_awaited_since(since)) =>
-                Poll::Ready(()),
-            _ => Poll::Pending,
+        let mut abandoned = pin!(poll_fn(|_| {
+            match self
+                .client
+                .is_abandoned(|since| replica.was_awaited_since(since))
+            {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
         }));
         loop {
             let now = Instant::now();

@@ -39,11 +39,6 @@ impl RequestTag {
         }
     }
 
-    /// What holds for every request.
-    pub fn settings(&self) -> &HttpSettings {
-        &self.settings
-    }
-
     /// Its X-Request-ID, its own or the one that it was given.
     pub fn id(&self) -> String {
         let own = self.request.headers().get(&REQUEST_ID);

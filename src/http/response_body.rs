@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -17,7 +18,7 @@ use futures::future::LocalBoxFuture;
 use log::debug;
 
 use super::BROKEN_RESPONSES;
-use super::connection::InHand;
+use super::connection::ConnectionState;
 use super::request_tag::RequestTag;
 use crate::api::RequestOutcome;
 use crate::upstream::{IdleTimeout, InFlightPermit};
@@ -30,7 +31,7 @@ pub struct ResponseBody {
     size: BodySize,
     grant: InFlightPermit,
     tag: RequestTag,
-    in_hand: Option<InHand>,
+    client: Rc<ConnectionState>,
     /// Its end says that the request was answered well.
     is_good: bool,
     idle: IdleTimeout,
@@ -41,8 +42,8 @@ pub struct ResponseBody {
 
 impl ResponseBody {
     /// A response's body; `length` is what its Content-Length says, `is_good` that its
-    /// head is no failure, `idle` how long it may take, `tag` whose response it is, and `in_hand`
-    /// keeps the client's request in hand.
+    /// head is no failure, `idle` how long it may take, `tag` whose response it is, and `client`
+    /// the connection that it goes to.
     pub fn new(
         payload: Payload,
         length: Option<u64>,
@@ -50,14 +51,14 @@ impl ResponseBody {
         is_good: bool,
         idle: IdleTimeout,
         tag: RequestTag,
-        in_hand: Option<InHand>,
+        client: &Rc<ConnectionState>,
     ) -> Self {
         Self {
             payload,
             size: length.map_or(BodySize::Stream, BodySize::Sized),
             grant,
             tag,
-            in_hand,
+            client: Rc::clone(client),
             is_good,
             idle,
             ended: None,
@@ -102,9 +103,9 @@ impl ResponseBody {
 
     /// Whether the client has closed its side, and the response has paused for long enough.
     fn is_abandoned(&self) -> bool {
-        let client = self.in_hand.as_ref().map(InHand::connection);
         let instance = self.grant.instance();
-        client.is_some_and(|client| client.is_abandoned(|since| instance.was_awaited_since(since)))
+        self.client
+            .is_abandoned(|since| instance.was_awaited_since(since))
     }
 
     fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {

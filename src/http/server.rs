@@ -1,42 +1,28 @@
-//! The server that clients talk to: actix's HTTP over sockets that are watched, on threads that
-//! accept for themselves.
-//!
-//! What serves is put together as `actix_web::HttpServer` does it, which takes sockets as they
-//! are, and from a thread that accepts for all.
+//! The server that clients talk to: threads that accept connections for themselves, and answer
+//! requests by an application of actix-web's.
 
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use actix::Arbiter;
-use actix_http::error::DispatchError;
-use actix_http::{HttpService, KeepAlive};
-use actix_service::{
-    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, fn_factory, map_config,
-};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::dev::{AppConfig, Payload, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::{App, HttpRequest, web};
 use futures::future::{join_all, select_all};
 use tokio::sync::{mpsc, oneshot};
 
-use super::accept::{self, Acceptor, Crew};
+use super::accept::{self, Acceptor, ClientService, Crew};
 use super::client_limit::ClientLimit;
 use super::departure::Departure;
-use super::expect::{self, Check};
+use super::lane::Application;
 use super::loads::Loads;
-use super::patience::ClientTimes;
-use super::served::{Accepted, Application, ClientService};
-use super::stream::ClientStream;
-use super::watch::Watch;
-
-/// How long ending a connection may take.
-const DISCONNECT: Duration = Duration::from_secs(1);
+use super::sweeper::ConnectionSweeper;
+use super::timeouts::ClientTimes;
 
 /// What holds for the server as a whole.
 #[derive(Debug, Clone)]
@@ -58,7 +44,6 @@ pub struct ServerSettings {
 /// What is served on one thread.
 pub struct Site {
     configure: Box<dyn FnOnce(&mut web::ServiceConfig)>,
-    check: Check,
 }
 
 /// What answers a request, or an error of actix-web's.
@@ -68,10 +53,7 @@ impl Site {
     /// A site with one handler, for all paths: actix's router would decode them before it
     /// compares. As a service rather than as a route it costs one box a request, not two, and
     /// no look into maps for what the handler has anyhow.
-    pub fn new<F>(
-        answer: impl Fn(HttpRequest, Payload) -> F + Clone + 'static,
-        check: Check,
-    ) -> Self
+    pub fn new<F>(answer: impl Fn(HttpRequest, Payload) -> F + Clone + 'static) -> Self
     where
         F: Future<Output = Answered> + 'static,
     {
@@ -83,7 +65,6 @@ impl Site {
             configure: Box::new(|app| {
                 app.default_service(service);
             }),
-            check,
         }
     }
 }
@@ -117,7 +98,6 @@ pub async fn serve(
     site: impl Fn() -> Site + Send + Clone + 'static,
 ) -> io::Result<Server> {
     accept::prepare(&listener, settings.idle_timeout)?;
-    let address = listener.local_addr()?;
     let most = (settings.max_connections.get() / settings.workers).max(1);
     let (desks, orders): (Vec<_>, Vec<_>) = (0..settings.workers.get())
         .map(|_| mpsc::unbounded_channel())
@@ -140,7 +120,7 @@ pub async fn serve(
             actix_web::rt::spawn(async move {
                 // Dropped with the task, even by a panic.
                 let _ends = ends;
-                let service = client_service(client_times, address, most, departure, site()).await;
+                let service = client_service(client_times, most, departure, site()).await;
                 let acceptor = service
                     .map_err(|()| io::Error::other("the service of a thread cannot begin"))
                     .and_then(|service| {
@@ -204,51 +184,15 @@ fn ended() -> io::Error {
 /// What serves the connections of one worker thread, `most` at once.
 async fn client_service(
     client_times: ClientTimes,
-    address: SocketAddr,
     most: usize,
     departure: Arc<Departure>,
     site: Site,
-) -> Result<
-    ClientService<impl Application, impl Service<Accepted, Response = (), Error = DispatchError>>,
-    (),
-> {
-    let Site { configure, check } = site;
-    let app = App::new().configure(configure).into_factory();
+) -> Result<ClientService<impl Application>, ()> {
+    let app = App::new().configure(site.configure).into_factory();
     let app = app.map_err(|error: actix_web::Error| error.error_response());
     let app = map_config(app, |()| AppConfig::default());
-    let app = Rc::new(app.new_service(()).await?);
-    let shared = Rc::clone(&app);
-    let shared = move || ready(Ok::<_, ()>(Rc::clone(&shared)));
-    let watch = Watch::start(client_times, most);
-    let over = Rc::clone(&watch);
-    let service = HttpService::build()
-        .graceful_shutdown_signal(move || {
-            let over = Rc::clone(&over);
-            // Who waits for a request is woken by the watch, and looks then.
-            poll_fn(move |_| {
-                if over.is_over() {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-        })
-        // The watch does both, for every head and with one timer for all.
-        .keep_alive(KeepAlive::Os)
-        .client_request_timeout(Duration::ZERO)
-        .client_disconnect_timeout(DISCONNECT)
-        .local_addr(address)
-        .on_connect_ext(|stream: &ClientStream, connection| {
-            connection.insert(Rc::clone(stream.connection()));
-        })
-        .expect(fn_service(move |request| {
-            expect::go_on(request, Rc::clone(&check))
-        }))
-        .finish(fn_factory(shared));
     Ok(ClientService {
-        app,
-        actix: Rc::new(service.new_service(()).await?),
-        watch,
-        departure,
+        app: Rc::new(app.new_service(()).await?),
+        sweeper: ConnectionSweeper::start(client_times, most, departure),
     })
 }

@@ -1,9 +1,11 @@
-//! WebSocket: a request that asks for another protocol, and the tunnel that it becomes.
+//! Upgrades: a request that offers another protocol, and the tunnel that it becomes if the replica
+//! switches to it (RFC 9110, section 7.8).
 //!
-//! actix takes every byte behind a request with `Upgrade: websocket` for its body, whatever
-//! else the request says. So such a request is either a proper one or refused, and its
-//! connection never serves another. Other protocols actix does not hand over: a request that
-//! offers one (`h2c`, say) is served in HTTP/1.1, as RFC 9110, section 7.8, allows.
+//! Nothing behind such a request is anything but another request before the replica has switched.
+//! A response other than 101 is one like any other, behind which the connection ends: what the
+//! client has sent in the meantime may be either. Two offers are not passed on, and so are answered
+//! in HTTP/1.1: one that has a body, and `h2c`, which would let a client send requests that are not
+//! looked at here.
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header;
-use actix_web::http::{ConnectionType, Method, StatusCode, Version};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, rt};
 use awc::ClientResponse;
@@ -23,45 +25,65 @@ use futures::{Future, Stream};
 use std::future::poll_fn;
 use tokio::time::Instant;
 
-use super::connection::InHand;
+use super::connection::ConnectionState;
 use super::error::ProxyError;
 use super::request_tag::RequestTag;
 use super::tunnel_limit::TunnelPermit;
-use super::{ENDED_TUNNELS, forwarded, headers};
+use super::{ENDED_TUNNELS, headers};
 use crate::api::RequestOutcome;
-use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK};
+use crate::h1::connection;
 use crate::human::duration;
-use crate::upstream::{InFlightPermit, Instance, ReadGate, ReplayBody, RequestHeadBuilder};
+use crate::upstream::{Fields, InFlightPermit, Instance, ReadGate, ReplayBody, RequestHeadBuilder};
 
 /// How long after a tunnel's end the report of its replica's death may come.
 const DEATH_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether a request asks for WebSocket. An error if it asks in a way that leaves open
-/// where it ends.
-pub fn asked(request: &HttpRequest) -> Result<bool, ProxyError> {
+const H2C: &[u8] = b"h2c";
+
+/// Whether a request offers a protocol that the replica may switch to.
+///
+/// # Errors
+///
+/// If it asks for WebSocket in a way that cannot be meant (RFC 6455, section 4.1).
+pub fn offered(request: &HttpRequest) -> Result<bool, ProxyError> {
     let fields = request.headers();
-    // What actix looks for, to the letter.
-    let websocket = fields.get_all(header::UPGRADE).any(|value| {
-        value
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"websocket")
-    });
-    if !websocket {
+    if !fields.contains_key(header::UPGRADE) {
         return Ok(false);
     }
-    let no_length = |length: &header::HeaderValue| length.as_bytes().trim_ascii() == b"0";
-    let proper = request.method() == Method::GET
-        && request.version() == Version::HTTP_11
-        && fields.get_all(header::UPGRADE).count() == 1
+    let is_empty = |length: &header::HeaderValue| length.as_bytes() == b"0";
+    let is_proper = request.version() == Version::HTTP_11
         && headers::is_named_by_connection(fields, &header::UPGRADE)
         && !fields.contains_key(header::TRANSFER_ENCODING)
-        && fields.get_all(header::CONTENT_LENGTH).all(no_length);
-    if proper {
-        Ok(true)
-    } else {
-        Err(ProxyError::Upgrade)
+        && fields.get_all(header::CONTENT_LENGTH).all(is_empty);
+    let mut offers = fields.get_all(header::UPGRADE);
+    let is_websocket = |offer: &header::HeaderValue| {
+        let offer = offer.as_bytes().trim_ascii();
+        offer.eq_ignore_ascii_case(b"websocket")
+    };
+    if offers.clone().any(is_websocket) {
+        let is_proper = is_proper && offers.len() == 1 && request.method() == Method::GET;
+        return match is_proper {
+            true => Ok(true),
+            false => Err(ProxyError::Upgrade),
+        };
     }
+    let is_other = |protocol: &[u8]| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(H2C);
+    Ok(is_proper
+        && request.method() != Method::HEAD
+        && offers.any(|offer| connection::options(offer.as_bytes()).any(is_other)))
+}
+
+/// Whether a replica may switch to the protocols that its 101 names.
+pub fn may_switch(request: &HttpRequest, to: &Fields) -> bool {
+    let offers = |protocol: &[u8]| {
+        let mut offers = request.headers().get_all(header::UPGRADE);
+        offers.any(|offer| {
+            connection::options(offer.as_bytes()).any(|offer| offer.eq_ignore_ascii_case(protocol))
+        })
+    };
+    to.get_all("upgrade")
+        .flat_map(connection::options)
+        .all(|protocol| offers(protocol) && !protocol.eq_ignore_ascii_case(H2C))
 }
 
 /// Asks the replica for what the client asks for. The guard adds the Connection field that
@@ -70,14 +92,6 @@ pub fn ask_on(request: &HttpRequest, to: &mut RequestHeadBuilder) {
     for value in request.headers().get_all(header::UPGRADE) {
         to.header("upgrade", value.as_bytes());
     }
-}
-
-/// An answer other than 101. What the client has sent since may be another request, which
-/// actix would take for this one's body: the connection ends with the answer.
-pub fn decline(response: &mut HttpResponse) {
-    response
-        .head_mut()
-        .set_connection_type(ConnectionType::Close);
 }
 
 /// Two byte streams that are joined once the replica agrees.
@@ -114,28 +128,22 @@ impl Tunnel {
         &self,
         replica: ClientResponse,
         grant: InFlightPermit,
-        in_hand: Option<InHand>,
+        connection: &ConnectionState,
         client: Option<ReplayBody>,
         silence: Duration,
         tag: RequestTag,
     ) -> HttpResponse {
         let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
-        response.upgrade("");
-        let mut fields = replica.headers().clone();
-        let via = tag.settings().via.as_ref();
-        forwarded::tell_response(StatusCode::SWITCHING_PROTOCOLS, via, &mut fields);
         // A capacity of none is one piece for the one sender.
         let (sender, pieces) = mpsc::channel(0);
         let (open, gone) = oneshot::channel();
         let pause = self.pause();
         let (grant, permit) = (grant.into_tunnel(), self.permit.take());
-        if let Some(request) = &in_hand {
-            request.becomes_tunnel();
-        }
+        connection.begin_tunnel();
         let spoken = Cell::new(Instant::now());
         rt::spawn(async move {
             let instance = Arc::clone(grant.instance());
-            let in_flight = (grant, in_hand, permit);
+            let in_flight = (grant, permit);
             let replica_ended = tokio::select! {
                 replica_ended = pump(replica, pause, sender, gone, &spoken) => replica_ended,
                 () = silence_of(client, &spoken, silence) => {
@@ -161,9 +169,7 @@ impl Tunnel {
             pieces,
             _open: open,
         };
-        let mut response = response.body(body).map_into_boxed_body();
-        *response.headers_mut() = fields;
-        response
+        response.body(body).map_into_boxed_body()
     }
 }
 
@@ -179,50 +185,6 @@ async fn is_lost_soon(instance: &Instance) -> bool {
     tokio::time::timeout(DEATH_REPORT_TIMEOUT, lost)
         .await
         .is_ok()
-}
-
-/// A body of unknown length in an answer that declines. actix announces chunks there, as
-/// anywhere, but would send none, because it takes the request for a tunnel.
-pub struct Chunks<B> {
-    body: B,
-    ended: bool,
-}
-
-impl<B> Chunks<B> {
-    /// Puts a body into chunks.
-    pub fn of(body: B) -> Self {
-        Self { body, ended: false }
-    }
-}
-
-impl<B: MessageBody + Unpin> MessageBody for Chunks<B> {
-    type Error = B::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, B::Error>>> {
-        while !self.ended {
-            match ready!(Pin::new(&mut self.body).poll_next(cx)) {
-                // An empty chunk would be the last one.
-                Some(Ok(piece)) if piece.is_empty() => {}
-                Some(Ok(piece)) => {
-                    let chunk = [&*ChunkSizeLine::new(piece.len()), &piece, CHUNK_END].concat();
-                    return Poll::Ready(Some(Ok(chunk.into())));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => {
-                    self.ended = true;
-                    return Poll::Ready(Some(Ok(Bytes::from_static(LAST_CHUNK))));
-                }
-            }
-        }
-        Poll::Ready(None)
-    }
 }
 
 /// Waits until neither side has said anything for so long.
@@ -270,7 +232,7 @@ async fn pump(
     .await
 }
 
-/// The replica's side of a tunnel, for actix. Dropping it ends the tunnel.
+/// The replica's side of a tunnel, as a response's body. Dropping it ends the tunnel.
 struct TunnelBody {
     pieces: mpsc::Receiver<Piece>,
     _open: oneshot::Sender<()>,

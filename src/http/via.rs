@@ -8,7 +8,6 @@ use actix_web::http::header::{HeaderValue, InvalidHeaderValue};
 pub struct Via {
     line: &'static [u8],
     http10_line: &'static [u8],
-    value: HeaderValue,
 }
 
 impl Via {
@@ -19,11 +18,10 @@ impl Via {
     /// If the name cannot stand in a header.
     pub fn new(name: &str) -> Result<Self, InvalidHeaderValue> {
         let line = |version| &*format!("via: {version} {name}\r\n").into_bytes().leak();
-        let value = HeaderValue::from_str(&format!("1.1 {name}"))?;
+        HeaderValue::from_str(name)?;
         Ok(Self {
             line: line("1.1"),
             http10_line: line("1.0"),
-            value,
         })
     }
 
@@ -34,10 +32,5 @@ impl Via {
         } else {
             self.line
         }
-    }
-
-    /// The value for a message that came in HTTP/1.1.
-    pub fn value(&self) -> HeaderValue {
-        self.value.clone()
     }
 }

@@ -1,15 +1,11 @@
-//! What RFC 9110 and 9112 forbid in a request and actix lets through.
-//!
-//! actix refuses most of what is ambiguous about a request's end; `tests/client/framing.rs` holds
-//! it to that. What is left are targets and hosts that two servers could read differently, and
-//! framing of which not everybody would see the same end.
+//! What RFC 9110 and 9112 forbid in a request, beside what is no request at all: targets and hosts
+//! that two servers could read differently.
 
 use actix_web::dev::RequestHead;
-use actix_web::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use actix_web::http::{Method, Version};
+use actix_web::http::Method;
+use actix_web::http::header::HOST;
 
 use super::error::ProxyError;
-use crate::h1;
 
 /// Judges a request's target and Host.
 pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
@@ -31,28 +27,6 @@ pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
             Err(ProxyError::Malformed("the request's Host is malformed"))
         }
         _ => Ok(()),
-    }
-}
-
-/// Judges how a request's end is told (RFC 9112, section 6). Only what leaves no doubt passes,
-/// which is what `framing.rs` follows.
-pub fn check_framing(request: &RequestHead) -> Result<(), ProxyError> {
-    let fields = request.headers();
-    let lengths = || fields.get_all(CONTENT_LENGTH);
-    let codings = || fields.get_all(TRANSFER_ENCODING);
-    let told = lengths().count() + codings().count();
-    let is_chunked = |coding: &[u8]| {
-        coding.eq_ignore_ascii_case(b"chunked") && request.version == Version::HTTP_11
-    };
-    if told <= 1
-        && lengths().all(|length| h1::parse_content_length(length.as_bytes()).is_some())
-        && codings().all(|coding| is_chunked(coding.as_bytes().trim_ascii()))
-    {
-        Ok(())
-    } else {
-        Err(ProxyError::Malformed(
-            "where the request ends is not told as it must be",
-        ))
     }
 }
 

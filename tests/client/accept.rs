@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,7 +58,7 @@ where
             ))
         }
     };
-    Site::new(answer, Rc::new(|_| Ok(())))
+    Site::new(answer)
 }
 
 /// Answers with the thread that does.

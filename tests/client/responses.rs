@@ -240,3 +240,60 @@ async fn a_chunk_that_comes_alone_goes_out_alone() {
     }
     assert_eq!(client.line().await, "0\r\n");
 }
+
+/// RFC 9112, section 6.1: no chunks to a client that does not know them, and no interim responses.
+#[actix_web::test]
+async fn http10_client_gets_a_body_by_length_or_until_close() {
+    const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+        Transfer-Encoding: chunked\r\n\r\n8\r\ndata: a\n\r\n0\r\n\r\n";
+    let port = replica(|request, stream| {
+        let response = match path_of(request) {
+            "/length" => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            "/chunks" => {
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+            }
+            "/interim" => {
+                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+                 HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+            }
+            _ => EVENTS,
+        };
+        stream.write_all(response.as_bytes())
+    });
+    let balancer = before(port).await;
+    for (path, length, body) in [
+        ("/length", Some("2"), "ok"),
+        ("/chunks", None, "ok"),
+        ("/interim", Some("2"), "ok"),
+        ("/events", None, "data: a\n"),
+    ] {
+        for connection in ["close", "keep-alive"] {
+            let mut client = Client::of(&balancer).await;
+            let request = format!("GET {path} HTTP/1.0\r\nConnection: {connection}\r\n\r\n");
+            client.say(&request).await;
+            let head = client.answer_head().await;
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
+            assert_eq!(
+                values(&head, "transfer-encoding"),
+                [""; 0],
+                "{path}: {head}"
+            );
+            assert_eq!(
+                values(&head, "content-length").first().copied(),
+                length,
+                "{head}"
+            );
+            let stays = connection == "keep-alive" && length.is_some();
+            let said = if stays { "keep-alive" } else { "close" };
+            assert_eq!(values(&head, "connection"), [said], "{path}: {head}");
+            if stays {
+                client.until(|bytes| (bytes.len() >= 2).then_some(2)).await;
+                client.say("GET /length HTTP/1.0\r\n\r\n").await;
+                let rest = client.rest().await;
+                assert!(rest.ends_with("\r\n\r\nok"), "{path}: {rest}");
+            } else {
+                assert_eq!(client.rest().await, body, "{path}");
+            }
+        }
+    }
+}

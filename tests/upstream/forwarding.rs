@@ -113,12 +113,11 @@ async fn method_path_and_query_go_through_untouched() {
         ("DELETE", "/rep/"),
         ("POST", "/%72ep"),
         ("OPTIONS", "/x?"),
-        ("BREW", "/pot?a=1&a=2&b=%20+%2F#not"),
+        ("BREW", "/pot?a=1&a=2&b=%20+%2F"),
         ("GET", "/heartbeats?x=/add"),
     ] {
         raw(&balancer, &format!("{method} {target} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await;
         let sent = upstream.last();
-        let target = target.split('#').next().unwrap();
         assert!(
             sent.starts_with(&format!("{method} {target} HTTP/1.1\r\n")),
             "{sent}"

@@ -425,7 +425,7 @@ async fn tunnels_take_no_place_of_requests_and_have_a_limit_of_their_own() {
     }
     let refused = replica.told(HANDSHAKE).await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(refused.contains("as many WebSockets"), "{refused}");
+    assert!(refused.contains("as many tunnels"), "{refused}");
     drop(open.pop());
     loop {
         let mut client = TcpStream::connect(replica.balancer.address())

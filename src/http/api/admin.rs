@@ -16,12 +16,9 @@ use std::time::Duration;
 
 use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
-use super::super::connection::ClientConnection;
 use super::super::server::{Answered, Site};
-use super::super::unread::Unread;
-use super::super::wellformed;
 use super::error::ApiError;
 use super::guard::AdminGuard;
 use super::json::read_json;
@@ -58,17 +55,11 @@ pub struct AdminHandles {
 /// What the admin listener serves.
 pub fn admin_site(handles: AdminHandles) -> Site {
     let handles = Rc::new(handles);
-    Site::new(
-        move |request, body| dispatch(Rc::clone(&handles), request, body),
-        Rc::new(wellformed::check),
-    )
+    Site::new(move |request, body| dispatch(Rc::clone(&handles), request, body))
 }
 
 async fn dispatch(handles: Rc<AdminHandles>, request: HttpRequest, mut body: Payload) -> Answered {
-    let _in_hand = ClientConnection::of(&request).map(|client| client.begin(request.head()));
     let response = route(&handles, &request, &mut body).await;
-    let is_chunked = request.chunked().unwrap_or(false);
-    let response = Unread::Payload(body).until_answered(is_chunked, response);
     Ok(ServiceResponse::new(request, response))
 }
 

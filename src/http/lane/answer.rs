@@ -16,7 +16,7 @@ use actix_web::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODIN
 use actix_web::http::{StatusCode, Version};
 use actix_web::web::{Buf, Bytes};
 
-use super::request::Terms;
+use super::request::ResponseOptions;
 use super::socket::ClientSocket;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, is_bodiless, write_header};
 use crate::http::forwarded;
@@ -51,9 +51,10 @@ pub struct Answer {
     body: Option<BoxBody>,
     framing: Framing,
     is_last: bool,
+    is_tunnel: bool,
     /// Bytes that the kernel has been given.
     sent: u64,
-    terms: Terms,
+    options: ResponseOptions,
     /// So much of `text` is interim responses.
     interim: usize,
     /// The body has broken off, or something has been written.
@@ -72,6 +73,8 @@ enum Fate {
 /// How the end of a body is told (RFC 9112, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
+    /// There is no body, and nothing is said of one.
+    None,
     /// So many bytes are left.
     Counted(u64),
     Chunked,
@@ -85,28 +88,35 @@ impl Answer {
         response: Response<BoxBody>,
         interim: &[u8],
         fields: Option<Fields>,
-        terms: Terms,
+        options: ResponseOptions,
         date: &[u8],
     ) -> Self {
         let (mut response, body) = response.into_parts();
         let head = response.head_mut();
         // Heads are used again, and one that was for HTTP/1.0 would close.
         head.version = Version::HTTP_11;
-        let size = body.size();
-        let framing = match size {
-            BodySize::None => Framing::Counted(0),
+        let is_tunnel = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let framing = match body.size() {
+            _ if is_tunnel => Framing::UntilClose,
+            BodySize::None => Framing::None,
             BodySize::Sized(length) => Framing::Counted(length),
-            BodySize::Stream if head.chunked() => Framing::Chunked,
+            // RFC 9112, section 6.1.
+            BodySize::Stream if head.chunked() && !options.is_http10 => Framing::Chunked,
             BodySize::Stream => Framing::UntilClose,
         };
+        let is_empty = matches!(framing, Framing::None | Framing::Counted(0));
         let has_none =
-            terms.is_head || is_bodiless(head.status.as_u16()) || framing == Framing::Counted(0);
-        let is_last = terms.closes
+            !is_tunnel && (is_empty || options.is_head || is_bodiless(head.status.as_u16()));
+        let is_last = options.close
             || head.connection_type() == ConnectionType::Close
             || (framing == Framing::UntilClose && !has_none);
         let mut text = ROOM.take();
         text.extend_from_slice(interim);
-        write_head(&mut text, head, size, fields.as_ref(), is_last, date);
+        let persistence = Persistence {
+            is_last: is_last && !is_tunnel,
+            is_http10: options.is_http10,
+        };
+        write_head(&mut text, head, framing, fields.as_ref(), persistence, date);
         Self {
             text,
             written: 0,
@@ -115,8 +125,9 @@ impl Answer {
             body: if has_none { None } else { Some(body) },
             framing,
             is_last,
+            is_tunnel,
             sent: 0,
-            terms,
+            options,
             interim: interim.len(),
             fate: Fate::Unwritten,
         }
@@ -130,12 +141,17 @@ impl Answer {
     /// What takes the place of one that [can be replaced](Self::is_replaceable).
     pub fn replaced_by(&self, response: Response<BoxBody>, date: &[u8]) -> Self {
         let interim = self.text.get(..self.interim).unwrap_or_default();
-        Self::new(response, interim, None, self.terms, date)
+        Self::new(response, interim, None, self.options, date)
     }
 
     /// Whether the connection ends with it.
     pub fn is_last(&self) -> bool {
         self.is_last
+    }
+
+    /// Whether the connection has switched to another protocol with it.
+    pub fn is_tunnel(&self) -> bool {
+        self.is_tunnel
     }
 
     /// Bytes of it that the kernel has been given.
@@ -213,7 +229,7 @@ impl Answer {
             Framing::Chunked => self
                 .text
                 .extend_from_slice(&ChunkSizeLine::new(piece.len())),
-            Framing::UntilClose => {}
+            Framing::UntilClose | Framing::None => {}
         }
         let is_chunk = self.framing == Framing::Chunked;
         if piece.len() >= LARGE {
@@ -241,7 +257,7 @@ impl Answer {
 
     fn end(&mut self) -> io::Result<()> {
         match self.framing {
-            Framing::Counted(0) | Framing::UntilClose => {}
+            Framing::None | Framing::Counted(0) | Framing::UntilClose => {}
             Framing::Counted(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Framing::Chunked => {
                 self.end_chunk();
@@ -289,13 +305,21 @@ impl Drop for Answer {
     }
 }
 
-/// Writes a head in HTTP/1.1 as actix's encoder does.
+/// What a head says of the connection.
+#[derive(Debug, Clone, Copy)]
+struct Persistence {
+    is_last: bool,
+    /// A client of HTTP/1.0 does not keep it unless it is told so (RFC 9112, section 9.3).
+    is_http10: bool,
+}
+
+/// Writes a head, always in HTTP/1.1 (RFC 9110, section 6.2), otherwise as actix's encoder does.
 fn write_head(
     text: &mut Vec<u8>,
     head: &ResponseHead,
-    size: BodySize,
+    framing: Framing,
     fields: Option<&Fields>,
-    is_last: bool,
+    persistence: Persistence,
     date: &[u8],
 ) {
     text.extend_from_slice(b"HTTP/1.1 ");
@@ -306,25 +330,26 @@ fn write_head(
     let reason = reason.filter(|reason| !reason.is_empty());
     text.extend_from_slice(reason.unwrap_or_else(|| head.reason().as_bytes()));
     text.extend_from_slice(b"\r\n");
-    match size {
+    match framing {
         _ if is_bodiless(head.status.as_u16()) => {}
-        BodySize::None => {}
-        BodySize::Sized(length) => {
+        Framing::None | Framing::UntilClose => {}
+        Framing::Counted(length) => {
             let mut digits = itoa::Buffer::new();
             write_header(text, "content-length", digits.format(length).as_bytes());
         }
-        BodySize::Stream if head.chunked() => write_header(text, "transfer-encoding", b"chunked"),
-        BodySize::Stream => {}
+        Framing::Chunked => write_header(text, "transfer-encoding", b"chunked"),
     }
     // Who offers an upgrade names it here, too (RFC 9110, section 7.8).
     let offers_upgrade = match fields {
         Some(fields) => forwarded::offers_upgrade(head.status, fields),
         None => head.headers.contains_key(UPGRADE),
     };
+    let Persistence { is_last, is_http10 } = persistence;
     match (is_last, offers_upgrade) {
         (true, true) => write_header(text, "connection", b"close, upgrade"),
         (true, false) => write_header(text, "connection", b"close"),
         (false, true) => write_header(text, "connection", b"upgrade"),
+        (false, false) if is_http10 => write_header(text, "connection", b"keep-alive"),
         (false, false) => {}
     }
     // A 304 may tell the length that the body would have had (RFC 9110, section 8.6).

@@ -1,4 +1,5 @@
-//! A request's body, read from its connection as it is asked for.
+//! A request's body, read from its connection as it is asked for; or what a client sends in
+//! another protocol, once the connection has switched to it.
 
 use std::cell::Cell;
 use std::io;
@@ -10,9 +11,11 @@ use actix_http::error::PayloadError;
 use actix_web::web::{BufMut, Bytes, BytesMut};
 use futures::Stream;
 
-use super::socket::ClientSocket;
+use super::request::ParsedRequest;
+use super::socket::{ClientSocket, Reading};
+use crate::h1::{BodyDecoder, BodyLength, FramingError, Rules};
 
-/// So much is read at once.
+/// This much is read at once.
 const ROOM: usize = 64 * 1024;
 /// A piece that is smaller gets a place of its own: it may be kept for a second attempt, and
 /// with it all the room that it lies in.
@@ -23,34 +26,102 @@ thread_local! {
     static READ: Cell<BytesMut> = Cell::default();
 }
 
-/// A body whose length was told.
+/// A body whose end is declared, or the client's side of a tunnel.
 pub struct RequestBody {
     socket: Rc<ClientSocket>,
-    /// What came with the head.
-    first: Bytes,
+    decoder: BodyDecoder,
+    /// What has come of it and is not decoded yet.
+    undecoded: BytesMut,
+    /// The client waits until it is told to send the body.
+    expects_continue: bool,
 }
 
 impl RequestBody {
-    /// A body that begins with what came with the head; the socket has what is left of it.
-    pub fn new(socket: &Rc<ClientSocket>, first: Bytes) -> Self {
-        Self {
+    /// The body of a request behind whose head this has come; none if the request has none, and
+    /// offers no other protocol. What has come behind the body is left with the socket.
+    ///
+    /// # Errors
+    ///
+    /// If what has come is malformed.
+    pub fn begin(
+        socket: &Rc<ClientSocket>,
+        request: &ParsedRequest,
+        mut behind: Bytes,
+    ) -> Result<Option<Self>, FramingError> {
+        let is_none = request.body == BodyLength::Known(0);
+        let decoder = BodyDecoder::new(request.body, Rules::Request);
+        let mut followed = decoder;
+        let body = behind.split_to(followed.advance(&behind)?);
+        socket.set_reading(match followed.is_complete() {
+            // Behind an offer, too, until the connection has switched.
+            true => Reading::Head,
+            false => Reading::Body,
+        });
+        socket.put_back(behind);
+        let has_payload = !is_none || request.is_upgrade;
+        Ok(has_payload.then(|| Self {
             socket: Rc::clone(socket),
-            first,
+            decoder,
+            undecoded: BytesMut::from(body),
+            expects_continue: request.expects_continue,
+        }))
+    }
+
+    /// The next piece of the body; none at its end.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, PayloadError>> {
+        loop {
+            let decoded = self.decoder.decode(&mut self.undecoded);
+            let Ok(decoded) = decoded else {
+                self.socket.set_reading(Reading::Malformed);
+                return Poll::Ready(Err(PayloadError::EncodingCorrupted));
+            };
+            if self.decoder.is_complete() && self.socket.reading() == Reading::Body {
+                self.socket.set_reading(Reading::Head);
+                self.socket
+                    .put_back(Bytes::copy_from_slice(&self.undecoded));
+                self.undecoded = BytesMut::new();
+            }
+            if let Poll::Ready(piece) = decoded {
+                return Poll::Ready(Ok(piece));
+            }
+            let most = match self.decoder {
+                BodyDecoder::Length(left) => usize::try_from(left).map_or(ROOM, |n| n.min(ROOM)),
+                _ => ROOM,
+            };
+            let read = ready!(self.poll_read(cx, most))?;
+            if read.is_empty() {
+                return Poll::Ready(Err(PayloadError::Incomplete(None)));
+            }
+            match self.undecoded.is_empty() {
+                true => self.undecoded = read,
+                false => self.undecoded.extend_from_slice(&read),
+            }
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
+    /// What comes next in a tunnel; none at its end.
+    fn poll_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, PayloadError>> {
+        if self.socket.unparsed() > 0 {
+            return Poll::Ready(Ok(Some(self.socket.take_unparsed())));
+        }
+        match ready!(self.poll_read(cx, ROOM)) {
+            Ok(read) => Poll::Ready(Ok((!read.is_empty()).then(|| read.freeze()))),
+            Err(error) => {
+                // The task that writes to the client may wait for the replica.
+                self.socket.break_tunnel();
+                Poll::Ready(Err(error.into()))
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<BytesMut>> {
         let mut room = READ.take();
         room.reserve(most);
         let read = self.socket.poll_read(cx, &mut (&mut room).limit(most));
         let piece = room.split();
         READ.set(room);
         ready!(read)?;
-        Poll::Ready(Ok(if piece.len() < SMALL {
-            Bytes::copy_from_slice(&piece)
-        } else {
-            piece.freeze()
-        }))
+        Poll::Ready(Ok(piece))
     }
 }
 
@@ -59,19 +130,18 @@ impl Stream for RequestBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if !this.first.is_empty() {
-            return Poll::Ready(Some(Ok(std::mem::take(&mut this.first))));
+        if std::mem::take(&mut this.expects_continue) {
+            this.socket.ask_for_body();
         }
-        let left = this.socket.left();
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        let most = usize::try_from(left).map_or(ROOM, |left| left.min(ROOM));
-        let piece = ready!(this.poll_read(cx, most))?;
-        if piece.is_empty() {
-            return Poll::Ready(Some(Err(PayloadError::Incomplete(None))));
-        }
-        this.socket.leave(left - piece.len() as u64);
-        Poll::Ready(Some(Ok(piece)))
+        let piece = ready!(match this.socket.reading() {
+            Reading::Tunnel => this.poll_tunnel(cx),
+            _ => this.poll_body(cx),
+        });
+        Poll::Ready(piece.transpose().map(|piece| {
+            piece.map(|piece| match piece.len() {
+                0..SMALL => Bytes::copy_from_slice(&piece),
+                _ => piece,
+            })
+        }))
     }
 }

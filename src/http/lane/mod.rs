@@ -1,355 +1,446 @@
-//! Simple requests, one after the other, without actix's dispatcher.
+//! A client's connection in HTTP/1.1 and 1.0: requests one after the other, each of which
+//! actix-web's application answers.
 //!
-//! Nearly every request is a head that comes in one piece, without a body or with one whose
-//! length it tells. For those the dispatcher does too much: it keeps two buffers of 8 KiB for
-//! each connection, calls its parser three times, and copies every byte of a response once
-//! more. The [`Lane`] reads such a request, has actix-web answer it as any other, and writes
-//! the response. Whatever is not simple goes to the dispatcher as it came:
+//! Three things say where a connection stands, and each is one value: what its next bytes are
+//! ([`Reading`]), what becomes of the request (`Stage`), and whether it persists, which is decided
+//! with the head of a response ([`ResponseOptions`]).
 //!
 //! ```text
-//!           a simple head            the response's head
-//!   Idle ──────────────────▶ Asked ──────────────────────▶ Answered
-//!    │ ▲                                                     │ │
-//!    │ └─────────────────────────────────────────────────────┘ │
-//!    │                                                         ▼
-//!    └──▶ Left ◀────────────────────────────────────────── Parting
-//!   (the client, the server,                     (the last answer is read
-//!    or what is not simple)                        before the socket ends)
+//!            a head                 the response's head
+//!   Idle ──────────────▶ Handling ──────────────────────▶ Responding
+//!    │ ▲                                                   │ │ │
+//!    │ └───────────────────────────────────────────────────┘ │ │ 101: a tunnel, until its end
+//!    │   all of it is sent, and the connection persists      │ │
+//!    ▼                                                       ▼ ▼
+//!  over ◀─────────────────────────────────────────────── Lingering
+//! (the client has left or timed out,             (the last response is read
+//!  or the server stops)                           before the socket ends)
 //! ```
+//!
+//! What cannot be read as a request is answered with an error, and nothing behind it is read.
 
 mod answer;
 mod body;
 mod request;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpStream as Accepted};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::body::BoxBody;
 use actix_http::{Payload, Request, Response};
 use actix_service::Service;
 use actix_web::ResponseError;
-use actix_web::web::Bytes;
+use actix_web::http::StatusCode;
+use actix_web::web::{Buf, Bytes, BytesMut};
 use log::debug;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::connection::ClientConnection;
+use super::canned_response::encode_error;
+use super::connection::ClientRequest;
 use super::error::ProxyError;
-use super::patience::Late;
-use super::stream::say;
-use crate::upstream::AttemptError;
+use super::sweeper::OpenConnection;
+use super::timeouts::TimedOut;
+use crate::h1::{FramingError, MAX_REQUEST_HEAD_BYTES};
+use crate::upstream::{AttemptError, Fields};
 use answer::Answer;
 use body::RequestBody;
-use request::{Simple, Terms};
-use socket::ClientSocket;
+use request::{ParsedRequest, ResponseOptions};
+use socket::{ClientSocket, Reading};
 
-/// So much is read at once: the heads that browsers send, with their cookies.
+/// This much is read at once: the heads that browsers send, with their cookies.
 const ROOM: usize = 8 * 1024;
 
-/// How long a client whose body was not wanted has to read its last answer.
-const PARTING: Duration = Duration::from_secs(1);
+/// How long a client that may still be sending has to read its last response.
+const LINGERING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The beginning of a head that is parsed whatever it is: what is no HTTP at all shows in it. A
+/// longer one is parsed when a line has come to its end, or clients that send a byte at a time
+/// would have it parsed anew for each.
+const MIN_PARSED: usize = 16;
+
+/// What a client hears that waits for it before it sends a body (RFC 9110, section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+const BAD_CHUNK: ProxyError = ProxyError::Malformed("a chunk of the request is malformed");
 
 thread_local! {
     /// Where everything is read first: what is in it belongs to the next connection.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
 }
 
-/// A connection whose requests have been simple so far.
-pub struct Lane<F> {
+/// What answers requests: actix-web's application.
+pub trait Application: Service<Request, Response: Reply, Error: Reply, Future: Unpin> {}
+
+impl<A: Service<Request, Response: Reply, Error: Reply, Future: Unpin>> Application for A {}
+
+/// What becomes a response; errors do, too.
+pub trait Reply: Into<Response<BoxBody>> {}
+
+impl<R: Into<Response<BoxBody>>> Reply for R {}
+
+/// A connection, which is over when this future is. (actix's services are ready at any time.)
+pub struct H1Connection<A: Service<Request>> {
+    app: Rc<A>,
+    state: OpenConnection,
+    peer: Option<SocketAddr>,
     socket: Rc<ClientSocket>,
-    stage: Stage<F>,
-    /// What has come behind the request that is being answered.
-    more: Bytes,
+    stage: Stage<A::Future>,
+    /// The beginning of a head.
+    partial: BytesMut,
     /// Interim responses that the socket has not taken yet.
     interim: Vec<u8>,
 }
 
 enum Stage<F> {
+    /// No request has come.
     Idle,
-    /// The application has the request: for the first time, or again.
-    Asked(F, Terms, Turn),
+    /// The application has the request.
+    Handling(F, ResponseOptions),
     /// Its response goes out.
-    Answered(Answer),
-    /// The connection is over, but for a client that has not read its last answer: a socket
-    /// that ends with something unread takes the answer away from it.
-    Parting(Pin<Box<Sleep>>),
+    Responding(Answer),
+    /// The connection is over, but for a client that has not read its last response: a socket
+    /// that ends with something unread takes the response away from it.
+    Lingering(Pin<Box<Sleep>>),
 }
 
-/// Whether a handler has begun with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    First,
-    Next,
+/// What has come of a request.
+enum Head {
+    /// Its head, and the bytes that it lies in.
+    Parsed(ParsedRequest, Bytes),
+    /// Nothing that could be answered but by this.
+    Refused(ProxyError),
+    /// The connection has ended, or is to end.
+    Closed,
 }
 
-/// Why a connection is not in the lane any more.
-pub enum Left {
-    /// It has ended.
-    Over,
-    /// What has come is not a simple request.
-    NotSimple(Bytes),
-}
+/// The connection is over.
+struct Closed;
 
-impl<F> Lane<F> {
-    /// A connection that has just been accepted.
-    pub fn new(socket: Accepted) -> Self {
-        Self::of(ClientSocket::accepted(socket))
+impl<A: Application> Future for H1Connection<A> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            let step = match this.stage {
+                Stage::Idle => this.poll_idle(cx),
+                Stage::Handling(..) => this.poll_handling(cx),
+                Stage::Responding(_) => this.poll_responding(cx),
+                Stage::Lingering(_) => this.poll_lingering(cx),
+            };
+            if let Err(Closed) = ready!(step) {
+                return Poll::Ready(());
+            }
+        }
     }
+}
 
-    /// A connection on which nothing is in hand any more.
-    pub fn again(socket: TcpStream) -> Self {
-        Self::of(ClientSocket::watched(socket))
-    }
-
-    fn of(socket: ClientSocket) -> Self {
+impl<A: Application> H1Connection<A> {
+    /// A connection that has just been accepted, whose socket does not block.
+    pub fn new(
+        app: &Rc<A>,
+        state: OpenConnection,
+        socket: Accepted,
+        peer: Option<SocketAddr>,
+    ) -> Self {
         Self {
-            socket: Rc::new(socket),
+            app: Rc::clone(app),
+            state,
+            peer,
+            socket: Rc::new(ClientSocket::accepted(socket)),
             stage: Stage::Idle,
-            more: Bytes::new(),
+            partial: BytesMut::new(),
             interim: Vec::new(),
         }
     }
 
-    /// A connection that is over, but for a client that has not read its last answer.
-    pub fn parting(socket: TcpStream) -> Self {
-        Self {
-            stage: Stage::Parting(Box::pin(sleep(PARTING))),
-            ..Self::again(socket)
-        }
-    }
-
-    /// The socket, for whoever goes on with it.
-    pub fn into_socket(self) -> Option<TcpStream> {
-        self.socket.take()
-    }
-
-    /// Answers what comes.
-    pub fn poll<A>(
-        &mut self,
-        cx: &mut Context<'_>,
-        app: &A,
-        connection: &Rc<ClientConnection>,
-        peer: Option<SocketAddr>,
-    ) -> Poll<Left>
-    where
-        A: Service<Request, Future = F>,
-        A::Response: Into<Response<BoxBody>>,
-        A::Error: Into<Response<BoxBody>>,
-        F: Future<Output = Result<A::Response, A::Error>> + Unpin,
-    {
-        loop {
-            match &mut self.stage {
-                Stage::Idle => {
-                    let first = match self.poll_first(cx, connection) {
-                        Poll::Ready(Ok(first)) if !first.is_empty() => first,
-                        Poll::Ready(Ok(_)) => return Poll::Ready(Left::Over),
-                        Poll::Ready(Err(error)) => {
-                            debug!("a client's socket cannot be read: {error}");
-                            return Poll::Ready(Left::Over);
-                        }
-                        Poll::Pending => return Poll::Pending,
-                    };
-                    let Some(simple) = Simple::of(&first, peer) else {
-                        return Poll::Ready(Left::NotSimple(first));
-                    };
-                    let terms = simple.terms;
-                    connection.tells_length(simple.body.is_some());
-                    if self.socket.is_ended() {
-                        connection.note_half_closed();
-                    }
-                    let request = self.with_body(simple, first);
-                    self.stage = Stage::Asked(app.call(request), terms, Turn::First);
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        match ready!(self.poll_head(cx)) {
+            Head::Closed => return Poll::Ready(Err(Closed)),
+            Head::Refused(error) => self.refuse(&error),
+            Head::Parsed(parsed, first) => {
+                let options = parsed.options;
+                self.state.begin_request();
+                if self.socket.is_ended() {
+                    self.state.note_half_closed();
                 }
-                Stage::Asked(answer, terms, turn) => {
-                    let answer = Pin::new(answer);
-                    let polled = match std::mem::replace(turn, Turn::Next) {
-                        Turn::First => connection.during(|| answer.poll(cx)),
-                        Turn::Next => answer.poll(cx),
-                    };
-                    connection.relay_interim(&mut self.interim);
-                    match polled {
-                        Poll::Ready(response) => {
-                            let mut terms = *terms;
-                            // Whoever has answered may not want the rest of the body, which
-                            // would be taken for another request.
-                            terms.closes |= self.socket.left() > 0;
-                            let response = response.map_or_else(Into::into, Into::into);
-                            let date = connection.date();
-                            let (fields, interim) = (connection.fields(), &self.interim);
-                            let answer = Answer::new(response, interim, fields, terms, &date);
-                            self.stage = Stage::Answered(answer);
-                            self.interim = Vec::new();
-                        }
-                        Poll::Pending if !self.interim.is_empty() => {
-                            if let Err(error) = write_some(cx, &self.socket, &mut self.interim) {
-                                debug!("a client does not take an interim response: {error}");
-                                return Poll::Ready(Left::Over);
-                            }
-                            return self.poll_listen(cx, connection);
-                        }
-                        Poll::Pending if connection.is_asking() => return Poll::Pending,
-                        Poll::Pending => return self.poll_listen(cx, connection),
-                    }
-                }
-                Stage::Answered(answer) => {
-                    let sent_before = answer.sent();
-                    match answer.poll(cx, &self.socket) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) if answer.is_replaceable() => {
-                            debug!("a response breaks off before any of it has gone: {error}");
-                            let failure = AttemptError::InvalidResponse(error.to_string());
-                            let response = ProxyError::Upstream(failure).error_response();
-                            *answer = answer.replaced_by(response.into(), &connection.date());
-                            continue;
-                        }
-                        Poll::Ready(Err(error)) => {
-                            debug!("an answer is broken off: {error}");
-                            return Poll::Ready(Left::Over);
-                        }
-                        Poll::Pending => {
-                            let (sent, has_unsent) = (answer.sent(), answer.has_unsent());
-                            connection.note_unsent(has_unsent.then_some(sent));
-                            if has_unsent {
-                                connection.awaited_by(cx.waker());
-                            }
-                            if sent > sent_before && connection.is_half_closed() {
-                                connection.note_half_closed();
-                            }
-                            if has_unsent && connection.is_too_slow(|| self.socket.addresses()) {
-                                debug!("a client takes less than --min-body-rate of its response");
-                                self.socket.reset_at_end();
-                                return Poll::Ready(Left::Over);
-                            }
-                            return self.poll_listen(cx, connection);
-                        }
-                    }
-                    connection.note_unsent(None);
-                    let is_last = answer.is_last();
-                    if self.socket.is_ended() && (is_last || self.more.is_empty()) {
-                        return Poll::Ready(Left::Over);
-                    }
-                    let is_read = self.socket.left() == 0
-                        && self.more.is_empty()
-                        && !(is_last && self.socket.has_unread());
-                    self.stage = match (is_last, is_read) {
-                        (false, _) => Stage::Idle,
-                        (true, true) => return Poll::Ready(Left::Over),
-                        (true, false) => {
-                            self.socket.shut_down();
-                            Stage::Parting(Box::pin(sleep(PARTING)))
-                        }
-                    };
-                    connection.flushed();
-                }
-                Stage::Parting(late) => {
-                    if late.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Left::Over);
-                    }
-                    match self.poll_read(cx) {
-                        Poll::Ready(Ok(more)) if !more.is_empty() => {}
-                        Poll::Ready(_) => return Poll::Ready(Left::Over),
-                        Poll::Pending => return Poll::Pending,
-                    }
+                match self.with_body(parsed, first) {
+                    Ok(request) => self.stage = Stage::Handling(self.app.call(request), options),
+                    Err(_) => self.refuse(&BAD_CHUNK),
                 }
             }
         }
+        Poll::Ready(Ok(()))
     }
 
-    /// The request with the body that follows its head.
-    fn with_body(&mut self, simple: Simple, mut first: Bytes) -> Request {
-        let Simple {
-            mut request,
-            length,
-            body,
-            ..
-        } = simple;
-        if length == first.len() && body.is_none_or(|body| body == 0) {
-            return request;
+    fn poll_handling(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let Stage::Handling(handler, options) = &mut self.stage else {
+            return Poll::Ready(Ok(()));
+        };
+        let polled = Pin::new(handler).poll(cx);
+        if self.socket.take_body_is_due() {
+            self.interim.extend_from_slice(CONTINUE);
         }
-        let _head = first.split_to(length);
-        let body = body.unwrap_or_default();
-        let here = usize::try_from(body).map_or(first.len(), |body| body.min(first.len()));
-        self.more = first.split_off(here);
-        self.socket.leave(body - here as u64);
-        if body > 0 {
-            let body = RequestBody::new(&self.socket, first);
+        self.state.relay_interim(&mut self.interim);
+        if options.is_http10 {
+            // RFC 9110, section 15.2.
+            self.interim.clear();
+        }
+        if self.socket.reading() == Reading::Malformed {
+            self.refuse(&BAD_CHUNK);
+            return Poll::Ready(Ok(()));
+        }
+        match polled {
+            Poll::Ready(response) => {
+                let mut options = *options;
+                let response = response.map_or_else(Into::into, Into::into);
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    self.socket.begin_tunnel(cx.waker());
+                } else {
+                    // What has answered may not want the rest of the body, which would be taken
+                    // for another request.
+                    options.close |=
+                        self.socket.reading() != Reading::Head || self.state.should_close();
+                }
+                let fields = self.state.fields();
+                self.respond(response, fields, options);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if !self.interim.is_empty() => {
+                if let Err(error) = write_some(cx, &self.socket, &mut self.interim) {
+                    debug!("a client does not take an interim response: {error}");
+                    return Poll::Ready(Err(Closed));
+                }
+                self.poll_disconnect(cx)
+            }
+            Poll::Pending if self.state.is_asking() => Poll::Pending,
+            Poll::Pending => self.poll_disconnect(cx),
+        }
+    }
+
+    fn poll_responding(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let Stage::Responding(answer) = &mut self.stage else {
+            return Poll::Ready(Ok(()));
+        };
+        let sent_before = answer.sent();
+        match answer.poll(cx, &self.socket) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) if answer.is_replaceable() => {
+                debug!("a response breaks off before any of it has gone: {error}");
+                let error = match self.socket.reading() {
+                    Reading::Malformed => BAD_CHUNK,
+                    _ => ProxyError::Upstream(AttemptError::InvalidResponse(error.to_string())),
+                };
+                let response = error.error_response();
+                *answer = answer.replaced_by(response.into(), &self.state.date());
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(error)) => {
+                debug!("a response is broken off: {error}");
+                return Poll::Ready(Err(Closed));
+            }
+            Poll::Pending => {
+                let (sent, has_unsent) = (answer.sent(), answer.has_unsent());
+                self.state.note_unsent(has_unsent.then_some(sent));
+                if answer.is_tunnel() {
+                    // The task that reads the replica reads the client, too.
+                    return match self.socket.is_broken_tunnel() {
+                        true => Poll::Ready(Err(Closed)),
+                        false => Poll::Pending,
+                    };
+                }
+                if has_unsent {
+                    self.state.set_waker(cx.waker());
+                }
+                if sent > sent_before && self.state.is_half_closed() {
+                    self.state.note_half_closed();
+                }
+                if has_unsent && self.state.is_too_slow(|| self.socket.addresses()) {
+                    debug!("a client takes less than --min-body-rate of its response");
+                    self.socket.reset_at_end();
+                    return Poll::Ready(Err(Closed));
+                }
+                return self.poll_disconnect(cx);
+            }
+        }
+        let is_last = answer.is_last();
+        let has_next = self.socket.unparsed() > 0;
+        if self.socket.is_ended() && (is_last || !has_next) {
+            return Poll::Ready(Err(Closed));
+        }
+        if is_last {
+            let is_read =
+                self.socket.reading() == Reading::Head && !has_next && !self.socket.has_unread();
+            if is_read {
+                return Poll::Ready(Err(Closed));
+            }
+            self.socket.shut_down();
+            self.stage = Stage::Lingering(Box::pin(sleep(LINGERING_TIMEOUT)));
+        } else {
+            self.stage = Stage::Idle;
+        }
+        self.state.end_request();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_lingering(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let Stage::Lingering(timeout) = &mut self.stage else {
+            return Poll::Ready(Ok(()));
+        };
+        if timeout.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Closed));
+        }
+        Poll::Ready(match ready!(self.poll_read(cx)) {
+            Ok(more) if !more.is_empty() => Ok(()),
+            _ => Err(Closed),
+        })
+    }
+
+    /// Answers with an error, behind which nothing of the client's is a request.
+    fn refuse(&mut self, error: &ProxyError) {
+        debug!("a request is refused: {error}");
+        self.state.begin_request();
+        self.socket.set_reading(Reading::Malformed);
+        drop(self.socket.take_unparsed());
+        let response = error.error_response().into();
+        self.respond(response, None, ResponseOptions::REFUSAL);
+    }
+
+    fn respond(
+        &mut self,
+        response: Response<BoxBody>,
+        fields: Option<Fields>,
+        options: ResponseOptions,
+    ) {
+        let (interim, date) = (&self.interim, self.state.date());
+        let answer = Answer::new(response, interim, fields, options, &date);
+        self.stage = Stage::Responding(answer);
+        self.interim = Vec::new();
+    }
+
+    /// The request with the body that follows its head, and what its handler gets beside it.
+    fn with_body(&self, parsed: ParsedRequest, mut first: Bytes) -> Result<Request, FramingError> {
+        let body = if parsed.length == first.len() && parsed.is_bare {
+            None
+        } else {
+            first.advance(parsed.length);
+            RequestBody::begin(&self.socket, &parsed, first)?
+        };
+        let beside = ClientRequest {
+            connection: Rc::clone(&self.state),
+            is_bare: parsed.is_bare,
+        };
+        let mut request = parsed.request;
+        beside.attach(&request);
+        if let Some(body) = body {
             *request.payload() = Payload::Stream {
                 payload: Box::pin(body),
             };
         }
-        request
+        Ok(request)
     }
 
-    /// What begins a request; nothing at the end.
-    fn poll_first(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &Rc<ClientConnection>,
-    ) -> Poll<io::Result<Bytes>> {
-        if !self.more.is_empty() {
-            return Poll::Ready(Ok(std::mem::take(&mut self.more)));
+    /// The next request, as soon as its head is whole.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Head> {
+        loop {
+            let mut bytes = match ready!(self.poll_first(cx)) {
+                Ok(bytes) if !bytes.is_empty() => bytes,
+                Ok(_) => return Poll::Ready(Head::Closed),
+                Err(error) => {
+                    debug!("a client's socket cannot be read: {error}");
+                    return Poll::Ready(Head::Closed);
+                }
+            };
+            if !self.partial.is_empty() {
+                let before = self.partial.len();
+                let has_line = bytes.contains(&b'\n');
+                self.partial.extend_from_slice(&bytes);
+                let is_large = self.partial.len() > MAX_REQUEST_HEAD_BYTES;
+                if before >= MIN_PARSED && !has_line && !is_large {
+                    continue;
+                }
+                bytes = std::mem::take(&mut self.partial).freeze();
+            }
+            // RFC 9112, section 2.2.
+            while bytes.starts_with(b"\r\n") {
+                bytes.advance(2);
+            }
+            match ParsedRequest::parse(&bytes, self.peer) {
+                Ok(Some(parsed)) => return Poll::Ready(Head::Parsed(parsed, bytes)),
+                Ok(None) => {
+                    self.state.on_bytes();
+                    self.partial = BytesMut::from(bytes);
+                }
+                Err(error) => return Poll::Ready(Head::Refused(error)),
+            }
+        }
+    }
+
+    /// What begins a request or goes on with it; nothing at the end.
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if self.socket.unparsed() > 0 {
+            return Poll::Ready(Ok(self.socket.take_unparsed()));
         }
         let read = self.poll_read(cx);
         if read.is_pending() {
-            connection.awaited_by(cx.waker());
-            let late = connection.late();
-            if late == Some(Late::Head) {
-                self.socket.say(|socket| say(socket, &ProxyError::SlowHead));
+            self.state.set_waker(cx.waker());
+            let timed_out = self.state.timed_out();
+            if timed_out == Some(TimedOut::Header) {
+                self.socket.send_now(&encode_error(&ProxyError::SlowHead));
             }
-            if late.is_some() || connection.is_over() {
+            if timed_out.is_some() || self.state.is_over() {
                 return Poll::Ready(Ok(Bytes::new()));
             }
         }
         read
     }
 
-    /// Hears whether the client leaves while its answer is under way: of a new connection from
-    /// the watch's next look on. More than a bit of what it says meanwhile is left to the
-    /// kernel, as is a body that nobody asks for.
-    fn poll_listen(&mut self, cx: &mut Context<'_>, connection: &ClientConnection) -> Poll<Left> {
+    /// Notices whether the client leaves while its request is handled: on a new connection from
+    /// the next sweep on. More than a bit of what it sends meanwhile is left to the kernel, as is
+    /// a body that is not asked for.
+    fn poll_disconnect(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         if self.socket.is_unwatched()
-            && !connection.is_waiting()
-            && connection.is_heard_later(cx.waker())
+            && !self.state.is_waiting()
+            && self.state.defers_disconnect_check(cx.waker())
         {
             return Poll::Pending;
         }
-        while !self.socket.is_ended() && self.socket.left() == 0 && self.more.len() < ROOM {
+        while !self.socket.is_ended()
+            && self.socket.reading() == Reading::Head
+            && self.socket.unparsed() < ROOM
+        {
             match self.poll_read(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(more)) if more.is_empty() => {
-                    connection.note_half_closed();
-                    if connection.is_waiting() {
+                    self.state.note_half_closed();
+                    if self.state.is_waiting() {
                         // It gives up its turn.
                         cx.waker().wake_by_ref();
                     }
                     break;
                 }
-                Poll::Ready(Ok(more)) => {
-                    connection.heard();
-                    self.more = match self.more.is_empty() {
-                        true => more,
-                        false => [&*self.more, &*more].concat().into(),
-                    };
-                }
+                Poll::Ready(Ok(more)) => self.socket.read_ahead(more),
                 Poll::Ready(Err(error)) => {
                     debug!("client closed: {error}");
-                    return Poll::Ready(Left::Over);
+                    return Poll::Ready(Err(Closed));
                 }
             }
         }
         if self.socket.is_ended() && self.socket.is_reset() {
             debug!("client closed: the connection was reset");
-            return Poll::Ready(Left::Over);
+            return Poll::Ready(Err(Closed));
         }
         if self.socket.is_ended() {
-            connection.awaited_by(cx.waker());
+            self.state.set_waker(cx.waker());
         }
         Poll::Pending
     }

@@ -1,4 +1,4 @@
-//! Which requests are simple, and reading them.
+//! Parsing a request's head.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -9,109 +9,318 @@ use actix_web::http::{Method, Uri, Version};
 use actix_web::web::Bytes;
 use httparse::Status;
 
-use crate::h1::{self, MAX_HEADERS, connection};
+use crate::h1::{
+    BodyLength, FramingHeaders, MAX_HEADERS, MAX_REQUEST_HEAD_BYTES, MAX_TARGET_BYTES, Rules,
+    connection,
+};
+use crate::http::error::ProxyError;
 
-/// actix makes a map with room for so many fields for each request beyond the 128 heads that it
+/// A header's name may have this many bytes: a `HeaderName` holds no more.
+const MAX_NAME_BYTES: usize = 65_535;
+
+/// actix makes a map with room for this many headers for each request beyond the 128 heads that it
 /// keeps for others: 6.6 KiB for as long as the request takes.
 const ROOMY: usize = 28;
-/// That is too much for so few, whose map takes 0.8 or 1.7 KiB.
-const FEW_FIELDS: usize = 7;
+/// That is too much for this many, whose map takes 0.8 or 1.7 KiB.
+const FEW_HEADERS: usize = 7;
 
-/// A request whose head has come as a whole, and which has no body or tells its length.
-pub struct Simple {
+const BAD_REQUEST: ProxyError = ProxyError::Malformed("the request is not valid HTTP/1.1");
+
+/// What is declared of a body's end leaves it in doubt.
+const BAD_FRAMING: ProxyError =
+    ProxyError::Malformed("invalid message framing (Content-Length / Transfer-Encoding)");
+
+/// A request whose head has come as a whole.
+pub struct ParsedRequest {
     /// As actix reads it, but for its body.
     pub request: Request,
-    /// How it is to be answered.
-    pub terms: Terms,
+    /// How its response is written.
+    pub options: ResponseOptions,
     /// The bytes of its head.
     pub length: usize,
-    /// Those of its body, if it tells them.
-    pub body: Option<u64>,
+    /// How its body ends.
+    pub body: BodyLength,
+    /// It asks for nothing but a response: it declares no body, offers no upgrade and is no CONNECT.
+    pub is_bare: bool,
+    /// The client sends the body when it is told to (RFC 9110, section 10.1.1).
+    pub expects_continue: bool,
+    /// It offers another protocol, which may follow its head (RFC 9110, section 7.8).
+    pub is_upgrade: bool,
 }
 
 /// What of a request says how its response is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct ResponseOptions {
     /// The response has no body, whatever it says (RFC 9110, section 9.3.2).
     pub is_head: bool,
+    /// The client speaks HTTP/1.0: it knows no chunks, and no interim responses.
+    pub is_http10: bool,
     /// It is the connection's last one.
-    pub closes: bool,
+    pub close: bool,
 }
 
-impl Simple {
-    /// The request that `bytes` begin with, if it is a simple one. What is wrong, and what is
-    /// only unusual, is not for this place to tell apart.
-    pub fn of(bytes: &Bytes, peer: Option<SocketAddr>) -> Option<Self> {
+impl ResponseOptions {
+    /// For a response to what cannot be read as a request.
+    pub const REFUSAL: Self = Self {
+        is_head: false,
+        is_http10: false,
+        close: true,
+    };
+}
+
+impl ParsedRequest {
+    /// The request that `bytes` begin with; none if its head is not whole.
+    ///
+    /// # Errors
+    ///
+    /// What the client is told if it is no request of HTTP/1.1 or 1.0 (RFC 9112, sections 2 to 6).
+    pub fn parse(bytes: &Bytes, peer: Option<SocketAddr>) -> Result<Option<Self>, ProxyError> {
         let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut read = httparse::Request::new(&mut []);
-        let Ok(Status::Complete(length)) = read.parse_with_uninit_headers(bytes, &mut fields)
-        else {
-            return None;
+        let length = match read.parse_with_uninit_headers(bytes, &mut fields) {
+            Ok(Status::Complete(length)) if length <= MAX_REQUEST_HEAD_BYTES => length,
+            Ok(Status::Partial) if bytes.len() <= MAX_REQUEST_HEAD_BYTES => return Ok(None),
+            Ok(_) if !bytes.contains(&b'\n') => return Err(ProxyError::TargetTooLong),
+            Ok(_) => return Err(ProxyError::HeadTooLarge),
+            Err(error) => return unreadable(error, bytes),
         };
-        let method = Method::from_bytes(read.method?.as_bytes()).ok()?;
-        if read.version? != 1 || method == Method::CONNECT {
-            return None;
+        let (Some(method), Some(target), Some(version)) = (read.method, read.path, read.version)
+        else {
+            return Err(BAD_REQUEST);
+        };
+        // A lone LF before the request line would be skipped, too.
+        if method.as_ptr() != bytes.as_ptr() || !ends_lines_in_crlf(bytes, length, read.headers) {
+            return Err(BAD_REQUEST);
         }
-        let target = bytes.slice_ref(read.path?.as_bytes());
-        let uri = Uri::from_maybe_shared(target).ok()?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| BAD_REQUEST)?;
+        let is_http10 = version == 0;
 
         let mut request = Request::new();
         let head = request.head_mut();
-        if read.headers.len() <= FEW_FIELDS && head.headers.capacity() >= ROOMY {
+        if read.headers.len() <= FEW_HEADERS && head.headers.capacity() >= ROOMY {
             // A head that actix keeps may have had a request with many: then it grows anew with
             // the next one that has, which is rare and costs no more than a map.
             head.headers = HeaderMap::with_capacity(read.headers.len());
         }
-        let (mut has_host, mut connection, mut body) = (false, None, None);
+        let mut framing = FramingHeaders::default();
+        let (mut has_host, mut has_connection) = (false, false);
+        let (mut expects_continue, mut has_upgrade) = (false, false);
         for field in &*read.headers {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+            let Ok(name) = HeaderName::from_bytes(field.name.as_bytes()) else {
+                return Err(match field.name.len() > MAX_NAME_BYTES {
+                    true => ProxyError::HeadTooLarge,
+                    false => BAD_REQUEST,
+                });
+            };
             match name {
-                // actix refuses a second one.
-                header::HOST if has_host => return None,
+                header::HOST if has_host => return Err(BAD_REQUEST),
                 header::HOST => has_host = true,
-                header::CONNECTION if connection.is_some() => return None,
-                header::CONNECTION => connection = Some(connection_of(field.value)),
-                // An offer of any other protocol is not taken.
-                header::UPGRADE if !field.value.eq_ignore_ascii_case(b"websocket") => {}
-                header::CONTENT_LENGTH if body.is_none() => {
-                    body = Some(h1::parse_content_length(field.value)?);
+                header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => {
+                    has_connection |= name == header::CONNECTION;
+                    let name = field.name.as_bytes();
+                    let added = framing.add(name, field.value, Rules::Request, is_http10);
+                    added.map_err(|_| BAD_FRAMING)?;
                 }
-                header::CONTENT_LENGTH
-                | header::TRANSFER_ENCODING
-                | header::UPGRADE
-                | header::EXPECT => return None,
+                header::UPGRADE => has_upgrade = true,
+                header::EXPECT => {
+                    expects_continue |=
+                        !is_http10 && field.value.eq_ignore_ascii_case(b"100-continue");
+                }
                 _ => {}
             }
-            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
-            head.headers.append(name, value);
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
+            head.headers.append(name, value.map_err(|_| BAD_REQUEST)?);
         }
-        if !has_host {
-            return None;
+        // RFC 9112, section 3.2.
+        if !has_host && !is_http10 {
+            return Err(BAD_REQUEST);
         }
-        if let Some(connection) = connection {
-            head.set_connection_type(connection);
+        framing.check().map_err(|_| BAD_FRAMING)?;
+        let close = !framing.is_persistent(is_http10);
+        if has_connection {
+            head.set_connection_type(match close {
+                true => ConnectionType::Close,
+                false => ConnectionType::KeepAlive,
+            });
         }
-        let terms = Terms {
+        head.uri = uri_of(bytes, target)?;
+        let options = ResponseOptions {
             is_head: method == Method::HEAD,
-            closes: connection == Some(ConnectionType::Close),
+            is_http10,
+            close,
         };
+        let declares_none = framing.content_length.is_none() && !framing.is_chunked;
+        let is_bare = declares_none && !has_upgrade && method != Method::CONNECT;
+        let is_upgrade = has_upgrade
+            && !is_http10
+            && !framing.declares_body()
+            && read.headers.iter().any(names_upgrade);
         head.method = method;
-        head.uri = uri;
-        head.version = Version::HTTP_11;
+        head.version = if is_http10 {
+            Version::HTTP_10
+        } else {
+            Version::HTTP_11
+        };
         head.peer_addr = peer;
-        Some(Self {
+        Ok(Some(Self {
             request,
-            terms,
+            options,
             length,
-            body,
-        })
+            body: framing.request_body(),
+            is_bare,
+            expects_continue,
+            is_upgrade,
+        }))
     }
 }
 
-/// What a Connection field says of the connection itself (RFC 9112, section 9.3).
-fn connection_of(value: &[u8]) -> ConnectionType {
-    match connection::options(value).any(|option| option.eq_ignore_ascii_case(b"close")) {
-        true => ConnectionType::Close,
-        false => ConnectionType::KeepAlive,
+/// Whether a header is a Connection with the option `upgrade`, without which Upgrade means nothing
+/// (RFC 9110, section 7.8).
+fn names_upgrade(header: &httparse::Header<'_>) -> bool {
+    let mut options = connection::options(header.value);
+    header.name.eq_ignore_ascii_case("connection")
+        && options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+}
+
+fn uri_of(bytes: &Bytes, target: &str) -> Result<Uri, ProxyError> {
+    const BAD_TARGET: ProxyError = ProxyError::Malformed("the request's target is malformed");
+    if target.len() > MAX_TARGET_BYTES {
+        return Err(ProxyError::TargetTooLong);
+    }
+    // A fragment stays with the client (RFC 9112, section 3.2).
+    if target.as_bytes().contains(&b'#') {
+        return Err(BAD_TARGET);
+    }
+    let target = bytes.slice_ref(target.as_bytes());
+    Uri::from_maybe_shared(target).map_err(|_| BAD_TARGET)
+}
+
+/// Whether each line ends in CRLF: a parser may take a lone LF for a line's end (RFC 9112, section
+/// 2.2), and another one that does not sees other lines.
+fn ends_lines_in_crlf(bytes: &[u8], length: usize, fields: &[httparse::Header<'_>]) -> bool {
+    let begin = bytes.as_ptr() as usize;
+    bytes.get(..length).is_some_and(|head| {
+        head.ends_with(b"\r\n\r\n")
+            && fields.iter().all(|field| {
+                // What is before a name is the end of the line before.
+                let at = (field.name.as_ptr() as usize).wrapping_sub(begin);
+                at.checked_sub(2).and_then(|at| head.get(at)) == Some(&b'\r')
+            })
+    })
+}
+
+/// What a client is told whose bytes are not the beginning of a request.
+fn unreadable<T>(error: httparse::Error, bytes: &[u8]) -> Result<Option<T>, ProxyError> {
+    match error {
+        // Until its line is whole it may name another version.
+        httparse::Error::Version if !bytes.contains(&b'\n') && bytes.len() <= MAX_TARGET_BYTES => {
+            Ok(None)
+        }
+        _ if is_other_version(bytes) => Err(ProxyError::OtherVersion),
+        httparse::Error::TooManyHeaders => Err(ProxyError::HeadTooLarge),
+        _ => Err(BAD_REQUEST),
+    }
+}
+
+/// Whether the first line says that the request is in a version of HTTP other than 1.0 and 1.1.
+fn is_other_version(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return false;
+    };
+    let line = bytes.get(..end).unwrap_or_default().trim_ascii_end();
+    match line.get(line.len().saturating_sub(9)..) {
+        Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) => {
+            major.is_ascii_digit()
+                && minor.is_ascii_digit()
+                && !(*major == b'1' && matches!(minor, b'0' | b'1'))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &[u8]) -> Result<Option<ParsedRequest>, ProxyError> {
+        ParsedRequest::parse(&Bytes::copy_from_slice(text), None)
+    }
+
+    #[test]
+    fn head_is_whole_at_its_empty_line_and_not_before() {
+        let text = b"GET /a HTTP/1.1\r\nHost: x\r\nX-A: b \r\n\r\n";
+        for length in 0..text.len() {
+            assert!(parse(&text[..length]).unwrap().is_none(), "{length} bytes");
+        }
+        let behind = [&text[..], b"GET"].concat();
+        assert_eq!(parse(&behind).unwrap().unwrap().length, text.len());
+    }
+
+    #[test]
+    fn lone_lf_ends_no_line() {
+        for text in [
+            "GET / HTTP/1.1\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\nX-A: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n\n",
+            "GET / HTTP/1.0\n\n",
+            "\nGET / HTTP/1.0\r\n\r\n",
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn connection_persists_as_its_version_and_its_options_say() {
+        for (version, options, closes) in [
+            ("1.1", "", false),
+            ("1.1", "Connection: close\r\n", true),
+            ("1.1", "Connection: x\r\nConnection: Close\r\n", true),
+            ("1.1", "Connection: keep-alive, close\r\n", true),
+            ("1.0", "", true),
+            ("1.0", "Connection: Keep-Alive\r\n", false),
+            ("1.0", "Connection: keep-alive, close\r\n", true),
+            ("1.0", "Connection: x\r\n", true),
+        ] {
+            let text = format!("GET / HTTP/{version}\r\nHost: x\r\n{options}\r\n");
+            let parsed = parse(text.as_bytes()).unwrap().unwrap();
+            assert_eq!(parsed.options.close, closes, "{text:?}");
+            assert_eq!(parsed.options.is_http10, version == "1.0", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn versions_other_than_1_0_and_1_1_are_told_apart_from_what_is_no_http() {
+        for other in [
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET / HTTP/3.0\r\nHost: x\r\n\r\n",
+            "GET / HTTP/0.9\r\n",
+        ] {
+            let error = parse(other.as_bytes()).err();
+            assert!(matches!(error, Some(ProxyError::OtherVersion)), "{other}");
+        }
+        for ours in ["GET / HTTP/x.y\r\n", "GET / SMTP/2.0\r\n", "HTTP/2.0\r\n"] {
+            let error = parse(ours.as_bytes()).err();
+            assert!(matches!(error, Some(ProxyError::Malformed(_))), "{ours}");
+        }
+        assert!(parse(b"GET / HTTP/2.0").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_apart() {
+        let long = |target: usize, name: usize| {
+            let (target, name) = ("a".repeat(target), "n".repeat(name));
+            parse(format!("GET /{target} HTTP/1.1\r\nHost: x\r\nx{name}: y\r\n\r\n").as_bytes())
+                .err()
+        };
+        assert!(long(65_533, 65_000 - 100).is_none());
+        assert!(matches!(long(65_534, 1), Some(ProxyError::TargetTooLong)));
+        assert!(matches!(long(1, 65_535), Some(ProxyError::HeadTooLarge)));
+        assert!(matches!(
+            long(70_000, 70_000),
+            Some(ProxyError::HeadTooLarge)
+        ));
+        let no_end = parse(&vec![b'a'; MAX_REQUEST_HEAD_BYTES + 1]).err();
+        assert!(matches!(no_end, Some(ProxyError::TargetTooLong)));
     }
 }

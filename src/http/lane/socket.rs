@@ -11,72 +11,129 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream as Accepted};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use crate::sys::tcp;
-use actix_web::web::BufMut;
+use actix_web::web::{BufMut, Bytes};
 use log::debug;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::sys::tcp;
 
 /// One socket.
 pub struct ClientSocket {
     stream: RefCell<Stream>,
     /// Nobody has tried to read from it.
     is_fresh: Cell<bool>,
-    /// So many bytes of a request's body have not been read.
-    left: Cell<u64>,
+    reading: Cell<Reading>,
+    /// What has been read behind what was parsed.
+    unparsed: RefCell<Bytes>,
+    /// The client waits for being told to send its body, which is asked for.
+    body_is_due: Cell<bool>,
+    /// The task that writes to the client of a tunnel, until the client's side fails.
+    tunnel: RefCell<Option<Waker>>,
     /// The client has said all that it has to say, and may still listen.
     is_ended: Cell<bool>,
+}
+
+/// What the client's next bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Another request, or its beginning.
+    Head,
+    /// The rest of a request's body.
+    Body,
+    /// Nothing that can be read as a request or a body.
+    Malformed,
+    /// Another protocol.
+    Tunnel,
 }
 
 enum Stream {
     Unwatched(Accepted),
     Watched(TcpStream),
-    /// Somebody else goes on with it.
+    /// It has failed to become watched.
     Gone,
 }
 
 impl ClientSocket {
     /// One that has just been accepted, and does not block.
     pub fn accepted(stream: Accepted) -> Self {
-        Self::of(Stream::Unwatched(stream))
-    }
-
-    /// One that is watched already, and before which nothing is left.
-    pub fn watched(stream: TcpStream) -> Self {
-        Self::of(Stream::Watched(stream))
-    }
-
-    fn of(stream: Stream) -> Self {
         Self {
-            is_fresh: Cell::new(matches!(stream, Stream::Unwatched(_))),
-            stream: RefCell::new(stream),
-            left: Cell::new(0),
+            stream: RefCell::new(Stream::Unwatched(stream)),
+            is_fresh: Cell::new(true),
+            reading: Cell::new(Reading::Head),
+            unparsed: RefCell::default(),
+            body_is_due: Cell::new(false),
+            tunnel: RefCell::default(),
             is_ended: Cell::new(false),
         }
     }
 
-    /// For whoever goes on with it. Nothing can be read or written here from then on.
-    pub fn take(&self) -> Option<TcpStream> {
-        if let Err(error) = self.watch() {
-            debug!("a client's socket cannot be watched: {error}");
-        }
-        match self.stream.replace(Stream::Gone) {
-            Stream::Watched(stream) => Some(stream),
-            Stream::Unwatched(_) | Stream::Gone => None,
+    /// What the next bytes are that are read from it.
+    pub fn reading(&self) -> Reading {
+        self.reading.get()
+    }
+
+    /// Notes what the next bytes are.
+    pub fn set_reading(&self, reading: Reading) {
+        self.reading.set(reading);
+    }
+
+    /// Puts bytes back that belong to the next request. None may be there.
+    pub fn put_back(&self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.unparsed.replace(bytes);
         }
     }
 
-    /// So many bytes of a body that are still to be read.
-    pub fn left(&self) -> u64 {
-        self.left.get()
+    /// Adds bytes to those that belong to the next request.
+    pub fn read_ahead(&self, bytes: Bytes) {
+        let mut unparsed = self.unparsed.borrow_mut();
+        *unparsed = match unparsed.is_empty() {
+            true => bytes,
+            false => [&**unparsed, &*bytes].concat().into(),
+        };
     }
 
-    /// So many are from now on.
-    pub fn leave(&self, left: u64) {
-        self.left.set(left);
+    /// Takes what was read of the next request.
+    pub fn take_unparsed(&self) -> Bytes {
+        self.unparsed.take()
+    }
+
+    /// How many bytes were read of the next request.
+    pub fn unparsed(&self) -> usize {
+        self.unparsed.borrow().len()
+    }
+
+    /// What comes is another protocol's from now on; `writer` writes to the client meanwhile.
+    pub fn begin_tunnel(&self, writer: &Waker) {
+        self.reading.set(Reading::Tunnel);
+        self.tunnel.replace(Some(writer.clone()));
+    }
+
+    /// The client's side of the tunnel cannot be read.
+    pub fn break_tunnel(&self) {
+        self.reading.set(Reading::Malformed);
+        if let Some(writer) = self.tunnel.take() {
+            writer.wake();
+        }
+    }
+
+    /// Whether there was a tunnel whose client's side cannot be read.
+    pub fn is_broken_tunnel(&self) -> bool {
+        self.reading.get() == Reading::Malformed
+    }
+
+    /// The request's body is asked for, and its client is to be told to send it.
+    pub fn ask_for_body(&self) {
+        self.body_is_due.set(true);
+    }
+
+    /// Whether the client is to be told to send its body: once.
+    pub fn take_body_is_due(&self) -> bool {
+        self.body_is_due.take()
     }
 
     /// Whether the client has closed its side.
@@ -199,11 +256,14 @@ impl ClientSocket {
         };
     }
 
-    /// Says something at once to a client that has been waited for, as far as it takes it.
-    pub fn say(&self, say: impl FnOnce(&TcpStream)) {
-        if let Stream::Watched(stream) = &*self.stream.borrow() {
-            say(stream);
-        }
+    /// Sends as much as the client takes at once: one that cannot take an error has no use for it.
+    pub fn send_now(&self, text: &str) {
+        // Not by the runtime, which does not know of a new socket that it can be written to.
+        let _ = match &*self.stream.borrow() {
+            Stream::Unwatched(stream) => SockRef::from(stream).send(text.as_bytes()),
+            Stream::Watched(stream) => SockRef::from(stream).send(text.as_bytes()),
+            Stream::Gone => Ok(0),
+        };
     }
 
     fn noted(&self, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

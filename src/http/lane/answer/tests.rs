@@ -10,13 +10,15 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-const GET: Terms = Terms {
+const GET: ResponseOptions = ResponseOptions {
     is_head: false,
-    closes: false,
+    is_http10: false,
+    close: false,
 };
-const HEAD: Terms = Terms {
+const HEAD: ResponseOptions = ResponseOptions {
     is_head: true,
-    closes: false,
+    is_http10: false,
+    close: false,
 };
 
 /// What a body does when it is asked for more. After it, it ends.
@@ -91,8 +93,8 @@ async fn connection() -> (ClientSocket, TcpStream) {
     (ClientSocket::accepted(accepted), client.unwrap())
 }
 
-fn answer(response: Response<BoxBody>, terms: Terms) -> Answer {
-    Answer::new(response, b"", None, terms, b"today")
+fn answer(response: Response<BoxBody>, options: ResponseOptions) -> Answer {
+    Answer::new(response, b"", None, options, b"today")
 }
 
 /// How an answer went out, and what came: the head, and what is behind it.
@@ -294,8 +296,9 @@ async fn a_status_without_a_body_tells_no_length_and_sends_none() {
 
 #[actix_web::test]
 async fn the_last_answer_says_so() {
-    let closes = Terms {
-        closes: true,
+    let closes = ResponseOptions {
+        is_http10: false,
+        close: true,
         ..GET
     };
     let mut ends = response(BodySize::None, &[]);

@@ -1,0 +1,160 @@
+//! A worker thread's clock, and what looks at its connections with each tick: which have timed
+//! out, which are to be looked after by their own tasks.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::ops::Deref;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use actix_web::http::header::HttpDate;
+use slab::Slab;
+
+use super::connection::{ConnectionState, ThreadState};
+use super::departure::Departure;
+use super::timeouts::ClientTimes;
+use crate::sys::malloc;
+
+/// As many connections as have ended since there were the most leave some 10 MiB of free memory
+/// between what others use.
+const WORTH_TRIMMING: usize = 640;
+
+/// An IMF-fixdate (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub type Date = [u8; 29];
+
+/// Looks at a worker thread's connections now and then.
+///
+/// One timer serves them all, and its last tick is everybody's clock: a request costs two
+/// writes to memory. The price is that a client has up to a quarter more time.
+pub struct ConnectionSweeper {
+    thread: Rc<ThreadState>,
+    /// From this many connections on they run short.
+    high_watermark: usize,
+    /// Each takes itself out when it ends: where many come and go, the memory of one is the
+    /// next one's at once, while it is in the processor's cache.
+    connections: RefCell<Slab<Weak<ConnectionState>>>,
+    /// The most there were since memory was given back.
+    peak: Cell<usize>,
+}
+
+impl ConnectionSweeper {
+    /// Starts one on this thread, which ends when it is dropped, for at most this many
+    /// connections.
+    pub fn start(
+        times: ClientTimes,
+        max_connections: usize,
+        departure: Arc<Departure>,
+    ) -> Rc<Self> {
+        let thread = Rc::new(ThreadState {
+            times,
+            now: Cell::new(Instant::now()),
+            date: Cell::new(date(SystemTime::now())),
+            is_over: Cell::new(false),
+            departure,
+        });
+        let sweeper = Rc::new(Self {
+            thread,
+            high_watermark: max_connections - max_connections / 8,
+            connections: RefCell::default(),
+            peak: Cell::new(0),
+        });
+        let sweeping = Rc::downgrade(&sweeper);
+        let shortest = times.head.min(times.keep_alive);
+        let interval = (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
+        actix_web::rt::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let Some(sweeper) = sweeping.upgrade() else {
+                    return;
+                };
+                // What began just after the last tick was given that tick's time.
+                sweeper.sweep(Instant::now(), interval);
+            }
+        });
+        sweeper
+    }
+
+    /// Opens a connection, and looks at it until what is returned is dropped.
+    pub fn open(self: &Rc<Self>) -> OpenConnection {
+        let state = Rc::new(ConnectionState::open(&self.thread));
+        let place = self.connections.borrow_mut().insert(Rc::downgrade(&state));
+        OpenConnection {
+            state,
+            place,
+            sweeper: Rc::clone(self),
+        }
+    }
+
+    /// Ends all connections that wait for a request, now and from now on.
+    pub fn end(&self) {
+        self.thread.is_over.set(true);
+        self.each(ConnectionState::wake);
+    }
+
+    /// Does it with each, and holds on to nothing meanwhile.
+    fn each(&self, with: impl Fn(&ConnectionState)) {
+        let places = self.connections.borrow().capacity();
+        for place in 0..places {
+            let connection = self.connections.borrow().get(place).and_then(Weak::upgrade);
+            if let Some(connection) = connection {
+                with(&connection);
+            }
+        }
+    }
+
+    fn sweep(&self, now: Instant, interval: Duration) {
+        let thread = &self.thread;
+        thread.now.set(now);
+        thread.date.set(date(SystemTime::now()));
+        let judged = now.checked_sub(interval).unwrap_or(now);
+        let open = self.connections.borrow().len();
+        self.give_back(open);
+        let times = if open >= self.high_watermark {
+            thread.times.in_short_supply()
+        } else {
+            thread.times
+        };
+        self.each(|connection| connection.sweep(judged, &times));
+    }
+}
+
+impl ConnectionSweeper {
+    /// Gives free memory back to the kernel after a rush, which would be seen for ever otherwise.
+    fn give_back(&self, open: usize) {
+        let peak = self.peak.get().max(open);
+        let is_over = peak - open >= WORTH_TRIMMING;
+        self.peak.set(if is_over { open } else { peak });
+        if is_over {
+            malloc::trim();
+        }
+    }
+}
+
+/// A connection that is looked at.
+pub struct OpenConnection {
+    state: Rc<ConnectionState>,
+    place: usize,
+    sweeper: Rc<ConnectionSweeper>,
+}
+
+impl Deref for OpenConnection {
+    type Target = Rc<ConnectionState>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.state
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.sweeper.connections.borrow_mut().try_remove(self.place);
+    }
+}
+
+fn date(time: SystemTime) -> Date {
+    let mut date = Date::default();
+    // What does not fit is no date.
+    let _ = write!(date.as_mut_slice(), "{}", HttpDate::from(time));
+    date
+}
