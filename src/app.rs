@@ -15,9 +15,7 @@ use actix::Actor;
 use futures::future::OptionFuture;
 use log::{info, warn};
 
-use crate::actors::heartbeat_prober::{
-    HeartbeatProber, ProbeKind, ProbeRecipients, ProbeSettings, ProberHandle,
-};
+use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeRecipients, ProberHandle};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
 use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::request_queue::QueueLimit;
@@ -99,8 +97,12 @@ impl Balancer {
     pub async fn start(settings: &Settings) -> Result<Self, AppError> {
         malloc::tune();
         // The address first: a port that is taken must not cost the start of N replicas.
-        let listener = listen("--listen", settings.listen)?;
-        let admin_listener = settings.admin.map(|at| listen("--admin", at)).transpose()?;
+        let listener = listen("--listen", settings.server.listen)?;
+        let admin_listener = settings
+            .server
+            .admin
+            .map(|at| listen("--admin", at))
+            .transpose()?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
         let address = local(&listener)?;
         let admin = admin_listener.as_ref().map(local).transpose()?;
@@ -111,24 +113,24 @@ impl Balancer {
             record,
         } = fleet_record::open(settings, address).await?;
 
-        let capacity = ConcurrencyLimit::new(settings.max_in_flight);
+        let capacity = ConcurrencyLimit::new(settings.limits.max_in_flight);
         let (line, lifeline) = Lifeline::new();
         let ring = RingState::new(
             settings.ring,
             settings.balance_factor,
-            settings.ejection,
-            settings.times.slow_start,
-            settings.panic_threshold,
+            settings.health.ejection_policy(),
+            settings.health.slow_start,
+            settings.health.panic_threshold,
             Arc::clone(&capacity),
             line.of("ring state"),
         )?;
         let ring = RingHandle::new(ring.start());
         let policy = Policy {
-            start_timeout: settings.times.start,
-            stop_grace: settings.times.stop_grace,
-            hang_timeout: settings.times.hang_timeout,
-            unready_timeout: settings.times.unready,
-            restart_limit: settings.restart_limit,
+            start_timeout: settings.health.start_timeout,
+            stop_grace: settings.limits.stop_grace,
+            hang_timeout: settings.health.hang_timeout,
+            unready_timeout: settings.health.unready_timeout,
+            restart_limit: settings.health.restart_limit(),
             spawns: runtime.spawns(),
         };
         let supervisor = Supervisor::new(
@@ -137,12 +139,12 @@ impl Balancer {
             found,
             Rc::clone(&runtime),
             ring.clone(),
-            settings.times.drain,
+            settings.limits.drain_timeout,
             line.of("supervisor"),
         )
         .start();
         let prober = HeartbeatProber::new(
-            probe_settings(&settings),
+            settings.health.heartbeat.clone(),
             ProbeRecipients {
                 health_changes: supervisor.clone().recipient(),
                 failures: supervisor.clone().recipient(),
@@ -290,24 +292,6 @@ fn listen_advice(flag: &str, address: SocketAddr, cause: &io::Error) -> String {
     }
 }
 
-fn probe_settings(settings: &Settings) -> ProbeSettings {
-    ProbeSettings {
-        kind: match settings.heartbeat.is_tcp {
-            true => ProbeKind::Tcp,
-            false => ProbeKind::Http,
-        },
-        method: settings.heartbeat.method.clone(),
-        path: settings.heartbeat.path.clone(),
-        headers: settings.heartbeat.headers.clone(),
-        port: settings.heartbeat.port,
-        interval: settings.heartbeat.interval,
-        timeout: settings.heartbeat.timeout,
-        failures: settings.heartbeat.failures.get(),
-        successes: settings.heartbeat.successes.get(),
-        expectation: settings.heartbeat.expectation.clone(),
-    }
-}
-
 /// What the threads of the servers share.
 #[derive(Clone)]
 struct Shared {
@@ -332,30 +316,33 @@ async fn serve(
         departure,
         tally,
     } = shared;
-    let room = QueueLimit::new(settings.max_waiting);
-    let (retry_percent, max_in_flight) = (settings.retry_budget, settings.max_in_flight);
+    let room = QueueLimit::new(settings.limits.max_waiting);
+    let (retry_percent, max_in_flight) =
+        (settings.limits.retry_budget, settings.limits.max_in_flight);
     let client_settings = ClientSettings {
-        connect_timeout: settings.times.connect,
+        connect_timeout: settings.limits.connect_timeout,
     };
     let http_settings = HttpSettings {
         admin_guard: guard,
         key: settings.key.clone(),
         sticky_cookie: settings.sticky_cookie.clone(),
-        trusted_proxies: settings.trusted_proxies.as_slice().into(),
-        times: settings.times.request,
-        retry: settings.retry,
-        max_body: settings.max_body,
-        outlier_on: settings.ejection.on,
-        min_body_rate: settings.min_body_rate,
+        trusted_proxies: settings.server.trusted_proxy.as_slice().into(),
+        limits: settings.limits,
+        outlier_on: settings.health.outlier_on,
         // Settings hold only names that can stand in a header.
-        via: settings.via.as_deref().and_then(|name| Via::new(name).ok()),
+        via: settings
+            .server
+            .via
+            .as_deref()
+            .and_then(|name| Via::new(name).ok()),
     };
-    let tunnel_limit = TunnelLimit::new(settings.max_tunnels);
+    let tunnel_limit = TunnelLimit::new(settings.limits.max_tunnels);
     let server_settings = ServerSettings {
         client_limit: settings
+            .limits
             .max_connections_per_client
-            .map(|most| ClientLimit::new(most, settings.trusted_proxies.as_slice().into())),
-        ..server_settings(settings, settings.workers)
+            .map(|most| ClientLimit::new(most, settings.server.trusted_proxy.as_slice().into())),
+        ..server_settings(settings, settings.server.workers)
     };
     let server = http::serve(server_settings, listener, departure, move || {
         let clients = UpstreamPools::new(client_settings);
@@ -384,13 +371,13 @@ fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings
         max_connections: settings.max_connections,
         client_limit: None,
         client_times: ClientTimes {
-            head: settings.times.header,
-            keep_alive: settings.times.keep_alive,
-            half_closed: settings.times.half_closed,
-            min_body_rate: settings.min_body_rate,
+            head: settings.limits.header_timeout,
+            keep_alive: settings.limits.keep_alive_timeout,
+            half_closed: settings.limits.half_closed_timeout,
+            min_body_rate: settings.limits.min_body_rate,
         },
-        idle_timeout: settings.times.request.idle,
-        drain_timeout: settings.times.drain,
+        idle_timeout: settings.limits.idle_timeout,
+        drain_timeout: settings.limits.drain_timeout,
     }
 }
 
@@ -402,14 +389,14 @@ async fn serve_admin(
     guard: AdminGuard,
 ) -> Result<Server, AppError> {
     let max_connections = settings.max_connections.get();
-    let max_in_flight = settings.max_in_flight;
+    let max_in_flight = settings.limits.max_in_flight;
     let Shared {
         ring,
         supervisor,
         tally,
         ..
     } = shared;
-    let body_timeout = settings.times.request.body;
+    let body_timeout = settings.limits.body_timeout;
     let server_settings = server_settings(settings, NonZeroUsize::MIN);
     // Its clients see the balancer to its end.
     let server = http::serve(server_settings, listener, Arc::default(), move || {

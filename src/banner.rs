@@ -12,7 +12,7 @@ const DEMO_IMAGE: &str = "ringmaster-server";
 
 /// What it listens on, what it runs, what to try next.
 pub fn text(address: SocketAddr, admin: Option<SocketAddr>, settings: &Settings) -> String {
-    let url = match &settings.public_address {
+    let url = match &settings.server.public_address {
         // What is published everywhere is published here.
         Some(public) => match public.strip_prefix("0.0.0.0:") {
             Some(port) => format!("http://localhost:{port}"),
@@ -67,8 +67,8 @@ fn first_path(settings: &Settings) -> &str {
     };
     if is_demo {
         "/home"
-    } else if settings.heartbeat.method == Method::GET {
-        &settings.heartbeat.path
+    } else if settings.health.heartbeat.method == Method::GET {
+        &settings.health.heartbeat.path
     } else {
         "/"
     }

@@ -4,6 +4,7 @@
 //! `--env-file`), so that a test can say what it likes without a process of its own.
 
 mod analyze;
+mod args;
 mod command;
 mod drill;
 mod mistakes;
@@ -19,7 +20,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 
 use crate::analysis::Options;
-use crate::config::{self, CONFIG, Given, Layer, Layers, OPTIONS, Origin, Raw, Settings};
+use crate::config::{self, CONFIG, Layer, Layers, Settings};
 use crate::ring_cli;
 use crate::runtime::process;
 
@@ -143,12 +144,13 @@ pub fn parse(
     let mut command = command::command();
     let args = mistakes::with_help_flag(&command, args.into_iter().collect());
     let subcommands = mistakes::selected(&command, &args);
-    let parsed = match command.try_get_matches_from_mut(&args) {
-        Ok(matches) => invocation(&matches, &env),
-        Err(error) if is_page(&error) => Ok(Invocation::Print(Page(error.render()))),
-        Err(error) => Err(mistakes::describe(&error, &command, &subcommands).into()),
+    let matches = command.try_get_matches_from_mut(&args);
+    let of_clap = |error: clap::Error| match is_page(&error) {
+        true => Ok(Invocation::Print(Page(error.render()))),
+        false => Err(mistakes::describe(&error, &command, &subcommands).into()),
     };
-    parsed.map_err(|error| UsageError {
+    let invocation = matches.map_or_else(of_clap, |matches| invocation(&matches, &env));
+    invocation.map_err(|error| UsageError {
         subcommand: subcommands.join(" "),
         ..error
     })
@@ -166,26 +168,30 @@ fn invocation(
     matches: &ArgMatches,
     env: &[(OsString, OsString)],
 ) -> Result<Invocation, UsageError> {
+    // Flags that clap has accepted.
+    let accepted = |error: clap::Error| UsageError::from(error.to_string());
     match matches.subcommand() {
         Some((command::REPLICA, matches)) => replica(matches, env),
-        Some((command::HEALTHCHECK, matches)) => healthcheck(matches, env),
+        Some((command::HEALTHCHECK, matches)) => Ok(healthcheck(matches, env)),
         Some((process::GUARD_COMMAND, _)) => Ok(Invocation::Guard),
-        Some((command::RING, matches)) => ring::request(matches, env),
-        Some((analyze::NAME, matches)) => analyze::invocation(matches),
-        Some((drill::NAME, matches)) => drill::invocation(matches),
+        Some((ring::NAME, matches)) => ring::request(matches, env),
+        Some((analyze::NAME, matches)) => {
+            let options = analyze::options(matches).map_err(accepted)?;
+            Ok(Invocation::Analyze(Box::new(options)))
+        }
+        Some((drill::NAME, matches)) => {
+            let options = drill::options(matches).map_err(accepted)?;
+            Ok(Invocation::Drill(Box::new(options)))
+        }
         Some((command::CHECK, matches)) => {
             let (layers, settings, warnings) = configure(matches, env)?;
-            Ok(Invocation::Check {
-                report: config::report(&layers, &settings),
-                warnings,
-            })
+            let report = config::report(&layers, &settings);
+            Ok(Invocation::Check { report, warnings })
         }
         _ => {
             let (_, settings, warnings) = configure(matches, env)?;
-            Ok(Invocation::Balance {
-                settings: Box::new(settings),
-                warnings,
-            })
+            let settings = Box::new(settings);
+            Ok(Invocation::Balance { settings, warnings })
         }
     }
 }
@@ -195,67 +201,31 @@ fn configure(
     matches: &ArgMatches,
     env: &[(OsString, OsString)],
 ) -> Result<(Layers, Settings, Vec<String>), UsageError> {
-    let environment = config::read_environment(env);
-    let mut mistakes = environment.mistakes;
+    let (environment, mut warnings) = config::read_environment(env);
+    let flags = config::flags(matches);
+    let file = Layer::new();
     let mut layers = Layers {
-        flags: flags(matches),
-        environment: environment.layer,
-        file: Layer::new(),
+        flags,
+        environment,
+        file,
     };
-    // A path need not be UTF-8, so that it takes its own way from the flag.
-    let path = matches.get_one::<PathBuf>(CONFIG).cloned();
-    let named = match layers.get(CONFIG) {
-        Some(Given {
-            raw: Raw::One(text),
-            origin,
-        }) => Some((path.unwrap_or_else(|| text.into()), origin.clone())),
-        _ => None,
-    };
-    if let Some((path, origin)) = named {
-        match config::read_file(&path, &origin) {
-            Ok((layer, wrong)) => {
-                layers.file = layer;
-                mistakes.extend(wrong);
-            }
-            Err(wrong) => {
-                // What else is wrong cannot be told from what the file may have said.
-                mistakes.extend(wrong);
-                return Err(mistakes.into());
-            }
-        }
+    let mut mistakes = Vec::new();
+    if let Some(given) = layers.get(CONFIG) {
+        let path = given.values.first().map(PathBuf::from).unwrap_or_default();
+        // Without the file, what else is wrong cannot be told.
+        let read = config::read_file(&path, &given.origin);
+        (layers.file, mistakes) = read.map_err(UsageError::from)?;
     }
     match config::settings(&layers) {
         Ok(settings) if mistakes.is_empty() => {
-            let mut warnings = environment.warnings;
             warnings.extend(config::command_warnings(&settings));
             Ok((layers, settings, warnings))
         }
-        Ok(_) => Err(mistakes.into()),
-        Err(wrong) => {
-            mistakes.extend(wrong);
+        settings => {
+            mistakes.extend(settings.err().unwrap_or_default());
             Err(mistakes.into())
         }
     }
-}
-
-/// The layer of flags, as many as the subcommand takes.
-fn flags(matches: &ArgMatches) -> Layer {
-    OPTIONS
-        .iter()
-        .filter(|option| matches.try_contains_id(option.key).is_ok())
-        .filter_map(|option| {
-            let raw = if option.key == CONFIG {
-                let path = matches.get_one::<PathBuf>(CONFIG)?;
-                Raw::One(path.to_string_lossy().into_owned())
-            } else if option.repeatable() {
-                Raw::Many(matches.get_many::<String>(option.key)?.cloned().collect())
-            } else {
-                Raw::One(matches.get_one::<String>(option.key)?.clone())
-            };
-            let origin = Origin::Flag(option.key);
-            Some((option.key, Given { raw, origin }))
-        })
-        .collect()
 }
 
 /// A variable's value, if it is set to something.
@@ -269,39 +239,27 @@ fn variable<'e>(env: &'e [(OsString, OsString)], name: &str) -> Option<&'e str> 
 
 fn replica(matches: &ArgMatches, env: &[(OsString, OsString)]) -> Result<Invocation, UsageError> {
     const PORT: u16 = 5001;
-    let listen = match (matches.get_one::<String>("listen"), variable(env, "PORT")) {
-        (Some(text), _) => config::listen_address(text).map_err(|wrong| {
-            format!("listen = {text:?} (from --listen): {wrong}; allowed is IP:PORT")
-        })?,
-        (None, Some(text)) => {
-            let port = text
-                .parse::<u16>()
-                .map_err(|_| format!("PORT = {text:?}: not a port; allowed is 0 to 65535"))?;
-            (Ipv4Addr::LOCALHOST, port).into()
-        }
-        (None, None) => (Ipv4Addr::LOCALHOST, PORT).into(),
+    let port = variable(env, "PORT").map(|text| {
+        let wrong = |_| format!("PORT = {text:?}: not a port; allowed is 0 to 65535");
+        text.parse().map_err(wrong)
+    });
+    let listen = match matches.get_one("listen") {
+        Some(listen) => *listen,
+        None => (Ipv4Addr::LOCALHOST, port.transpose()?.unwrap_or(PORT)).into(),
     };
-    let id = matches
-        .get_one::<String>("id")
-        .map(String::as_str)
+    let id = matches.get_one::<String>("id").map(String::as_str);
+    let id = id
         .or_else(|| variable(env, "SERVER_ID"))
         .unwrap_or("1")
         .to_owned();
     Ok(Invocation::Replica { listen, id })
 }
 
-fn healthcheck(
-    matches: &ArgMatches,
-    env: &[(OsString, OsString)],
-) -> Result<Invocation, UsageError> {
-    let url = match matches.get_one::<String>("url") {
-        Some(url) => {
-            check_url(url).map_err(|wrong| {
-                format!("url = {url:?} (from --url): {wrong}; allowed is http://HOST:PORT/PATH")
-            })?;
-            url.clone()
-        }
-        None => {
+fn healthcheck(matches: &ArgMatches, env: &[(OsString, OsString)]) -> Invocation {
+    let url = matches
+        .get_one::<String>("url")
+        .cloned()
+        .unwrap_or_else(|| {
             // In a container whose balancer listens elsewhere, the same image's health
             // check finds it, at the admin listener where the client port has no /rep.
             let is_off = variable(env, "RINGMASTER_ADMIN_CALLS") == Some("off");
@@ -311,9 +269,8 @@ fn healthcheck(
                 .and_then(|text| config::listen_address(text).ok())
                 .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 5000).into());
             format!("http://{}/rep", reachable(listen))
-        }
-    };
-    Ok(Invocation::Healthcheck { url })
+        });
+    Invocation::Healthcheck { url }
 }
 
 /// An address to connect to for one that is listened on.
@@ -323,23 +280,4 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
         listen.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     listen
-}
-
-fn check_url(url: &str) -> Result<(), String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err("does not start with http://".to_owned());
-    };
-    if !url.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("has a character in it that no URL has".to_owned());
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let has_port = authority
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.ends_with(']'));
-    let authority = if has_port {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
-    };
-    config::host_and_port(&authority).map(|_| ())
 }

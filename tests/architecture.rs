@@ -342,7 +342,7 @@ fn large_libraries_have_their_places() {
                 "src/drill",
             ],
         ),
-        ("clap", &["src/cli", "src/config/options.rs"]),
+        ("clap", &["src/cli", "src/config"]),
         ("comfy_table", &["src/ring_cli/text.rs"]),
         ("plotters", &["src/analysis/chart"]),
     ] {

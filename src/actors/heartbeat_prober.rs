@@ -12,15 +12,15 @@ use actix::{
     SpawnHandle, WrapFuture,
 };
 use awc::error::{ConnectError, SendRequestError};
-use awc::http::{Method, Uri};
+use awc::http::Uri;
 use futures::StreamExt;
 use log::{debug, info};
 
 use super::lifeline::Lifeline;
 use crate::api::Heartbeat;
+use crate::config::{HeartbeatKind, HeartbeatSettings};
 use crate::fleet::{
-    Expectation, HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome,
-    ProbeSchedule,
+    HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome, ProbeSchedule,
 };
 use crate::upstream::OneShotClient;
 
@@ -78,52 +78,6 @@ pub struct ProbeFailed {
     pub refused: Option<u16>,
 }
 
-/// What a heartbeat does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeKind {
-    /// It sends a request.
-    Http,
-    /// It connects, and no more.
-    Tcp,
-}
-
-/// How replicas are asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeSettings {
-    /// What a heartbeat does.
-    pub kind: ProbeKind,
-    /// How the path is asked for.
-    pub method: Method,
-    /// The path that is asked for.
-    pub path: String,
-    /// Headers that are sent along.
-    pub headers: Vec<(String, String)>,
-    /// The port that is asked, if it is not the replica's own.
-    pub port: Option<u16>,
-    /// From one beat to the next.
-    pub interval: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// So many misses in a row are a transition.
-    pub failures: u32,
-    /// So many good answers in a row are the other.
-    pub successes: u32,
-    /// What a good answer is.
-    pub expectation: Expectation,
-}
-
-impl ProbeSettings {
-    /// A failure in words.
-    fn describe(&self, failure: &ProbeFailure) -> String {
-        let asked = match self.kind {
-            ProbeKind::Http => format!("{} {}", self.method, self.path),
-            ProbeKind::Tcp => "connecting".to_owned(),
-        };
-        let is_host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");
-        failure.describe(&asked, self.headers.iter().any(is_host))
-    }
-}
-
 /// Who is told.
 #[derive(Clone)]
 pub struct ProbeRecipients {
@@ -135,7 +89,7 @@ pub struct ProbeRecipients {
 
 /// The actor.
 pub struct HeartbeatProber {
-    settings: ProbeSettings,
+    settings: HeartbeatSettings,
     recipients: ProbeRecipients,
     watched: HashMap<InstanceId, (SpawnHandle, Probes)>,
     client: OneShotClient,
@@ -144,7 +98,11 @@ pub struct HeartbeatProber {
 
 impl HeartbeatProber {
     /// A prober that reports to `recipients`.
-    pub fn new(settings: ProbeSettings, recipients: ProbeRecipients, lifeline: Lifeline) -> Self {
+    pub fn new(
+        settings: HeartbeatSettings,
+        recipients: ProbeRecipients,
+        lifeline: Lifeline,
+    ) -> Self {
         let client = OneShotClient::new(settings.timeout);
         Self {
             settings,
@@ -158,7 +116,7 @@ impl HeartbeatProber {
     /// Probes for as long as nobody stops it.
     async fn beat(
         client: OneShotClient,
-        settings: ProbeSettings,
+        settings: HeartbeatSettings,
         recipients: ProbeRecipients,
         WatchInstance { id, endpoint }: WatchInstance,
         probes: Probes,
@@ -175,7 +133,7 @@ impl HeartbeatProber {
             let asked = tokio::time::timeout(timeout, ask(&client, endpoint, &settings));
             let failure = asked.await.unwrap_or(Err(ProbeFailure::TimedOut(timeout)));
             let failure = failure.err();
-            let reason = failure.as_ref().map(|failure| settings.describe(failure));
+            let reason = failure.as_ref().map(|failure| describe(&settings, failure));
             match &reason {
                 Some(reason) if tracker.is_up() => info!("{id} missed a heartbeat: {reason}"),
                 Some(reason) => debug!("{id} does not answer heartbeats: {reason}"),
@@ -240,15 +198,25 @@ fn remember(probes: &Probes, at: SystemTime, took: Duration, error: Option<&Stri
     });
 }
 
+/// A failure in words.
+fn describe(settings: &HeartbeatSettings, failure: &ProbeFailure) -> String {
+    let asked = match settings.kind {
+        HeartbeatKind::Http => format!("{} {}", settings.method, settings.path),
+        HeartbeatKind::Tcp => "connecting".to_owned(),
+    };
+    let is_host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");
+    failure.describe(&asked, settings.headers.iter().any(is_host))
+}
+
 /// One heartbeat, on a connection of its own so that it also tells whether the instance
 /// takes new ones.
 async fn ask(
     client: &OneShotClient,
     endpoint: SocketAddr,
-    settings: &ProbeSettings,
+    settings: &HeartbeatSettings,
 ) -> Result<(), ProbeFailure> {
     let broken = |error: &dyn std::fmt::Display| ProbeFailure::Broken(error.to_string());
-    if settings.kind == ProbeKind::Tcp {
+    if settings.kind == HeartbeatKind::Tcp {
         let connected = tokio::net::TcpStream::connect(endpoint).await;
         return connected.map(drop).map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => ProbeFailure::Refused(endpoint.port()),
@@ -274,7 +242,7 @@ async fn ask(
         }
         _ => broken(&error),
     })?;
-    let expectation = &settings.expectation;
+    let expectation = settings.expectation();
     expectation.check_status(response.status().as_u16())?;
     if expectation.body.is_none() {
         return Ok(());

@@ -17,7 +17,7 @@ pub(super) async fn admin_guard(
     address: SocketAddr,
     admin: Option<SocketAddr>,
 ) -> AdminGuard {
-    let calls = settings.admin_access.calls;
+    let calls = settings.server.admin_calls;
     let asks = calls == AdminCalls::Local && !is_loopback(address);
     let gateway = match asks {
         true => loopback_gateway(address.port()).await,
@@ -28,7 +28,7 @@ pub(super) async fn admin_guard(
     }
     AdminGuard {
         calls,
-        hosts: Arc::from(settings.admin_access.hosts.as_slice()),
+        hosts: Arc::from(settings.server.admin_host.as_slice()),
         gateway: gateway.unwrap_or_default(),
     }
 }

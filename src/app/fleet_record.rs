@@ -94,7 +94,7 @@ fn runtime_of(settings: &Settings) -> Result<Rc<dyn Runtime>, RuntimeError> {
         RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::guarded(template)),
         RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(settings)?),
         RuntimeSettings::Static(upstreams) => {
-            let heartbeat = &settings.heartbeat;
+            let heartbeat = &settings.health.heartbeat;
             let patience = heartbeat.interval.saturating_add(heartbeat.timeout);
             Rc::new(StaticRuntime::new(upstreams, patience))
         }

@@ -1,13 +1,12 @@
 //! `ringmaster analyze`: its flags, and what they come down to.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Command, value_parser};
+use clap::{Args, Command, FromArgMatches as _};
 
-use super::command::{flag, number};
-use super::{Invocation, UsageError, check_url};
+use super::args::{base_url, help};
 use crate::analysis::{Experiment, KillCommand, Options, RunningTarget, TargetOptions};
+use crate::config::{Rule, request_path, text_rule, whole_rule};
 
 /// The subcommand's name.
 pub(super) const NAME: &str = "analyze";
@@ -21,9 +20,81 @@ Examples:
   A quick look at the failures alone
     ringmaster analyze --only a3 --out /tmp/analysis";
 
-/// The flags.
+#[derive(Args)]
+struct AnalyzeFlags {
+    /// Measure the balancer that runs here, not one of our own
+    #[arg(long, value_name = "URL", value_parser = base_url())]
+    url: Option<String>,
+    /// Its --admin address; without it, it does not say when what happened, and A-4 is only
+    /// computed
+    #[arg(long, value_name = "URL", requires = "url", value_parser = base_url())]
+    admin_url: Option<String>,
+    /// How to kill a replica, {name}: 'docker kill ringmaster-{name}'; times count from its start.
+    /// Without this or --pid-command, the process or container that --admin-url names is killed
+    #[arg(long, value_name = "COMMAND", requires = "url", value_parser = words(KillCommand::Kills))]
+    kill_command: Option<KillCommand>,
+    /// Or what prints a replica's process id, which then gets SIGKILL: more exact
+    #[arg(
+        long, value_name = "COMMAND", requires = "url", conflicts_with = "kill_command",
+        value_parser = words(KillCommand::PrintsPid)
+    )]
+    pid_command: Option<KillCommand>,
+    /// Its process on this machine, for its memory
+    #[arg(
+        long, value_name = "PID", requires = "url",
+        value_parser = whole_rule::<u32>(1, u32::MAX.into())
+    )]
+    pid: Option<u32>,
+    /// Requests in each measurement of A-1, A-2 and A-4
+    #[arg(
+        long, value_name = "N", default_value = "10000",
+        value_parser = whole_rule::<usize>(1, 10_000_000)
+    )]
+    requests: usize,
+    /// How many of them at once
+    #[arg(
+        long, value_name = "N", default_value = "64",
+        value_parser = whole_rule::<usize>(1, 1_000)
+    )]
+    concurrency: usize,
+    /// What A-1 to A-4 ask for: the demo server's greeting
+    #[arg(long, value_name = "PATH", default_value = "/home", value_parser = request_path)]
+    path: String,
+    /// Requests to hold open at once
+    #[arg(
+        long, value_name = "N", default_value = "10000",
+        value_parser = whole_rule::<usize>(1, 28_000)
+    )]
+    scale: usize,
+    /// Of a1,a2,a3,a4,scale only these
+    #[arg(
+        long, value_name = "LIST", value_delimiter = ',',
+        value_parser = |text: &str| text.parse::<Experiment>()
+    )]
+    only: Vec<Experiment>,
+    /// Where the random request ids begin
+    #[arg(
+        long, value_name = "N", default_value = "1",
+        value_parser = whole_rule::<u64>(0, u64::MAX)
+    )]
+    seed: u64,
+    /// The folder for the results
+    #[arg(long, value_name = "DIR", default_value = "analysis")]
+    out: PathBuf,
+}
+
+fn words(kind: fn(Vec<String>) -> KillCommand) -> Rule<KillCommand> {
+    text_rule("a command and its arguments", move |text| {
+        let words = shlex::split(text).filter(|words| !words.is_empty());
+        words
+            .map(kind)
+            .ok_or_else(|| "is no command: is a quote missing?".to_owned())
+    })
+}
+
+/// The subcommand.
 pub(super) fn command() -> Command {
-    Command::new(NAME)
+    AnalyzeFlags::augment_args(Command::new(NAME))
         .about("Measure a balancer: how even, how fast it heals, how much it holds")
         .long_about(
             "Measure a balancer with real requests: how even it is (A-1, A-2, A-4), how fast it \
@@ -33,131 +104,32 @@ pub(super) fn command() -> Command {
              and charts. A running balancer gets more and fewer replicas and other strategies, \
              and is put back at the end, after an error or Ctrl-C too.",
         )
-        .args([
-            flag(
-                "url",
-                "URL",
-                "Measure the balancer that runs here, not one of our own",
-            ),
-            flag(
-                "admin-url",
-                "URL",
-                "Its --admin address; without it, it does not say when what happened, and A-4 is \
-                 only computed",
-            )
-            .requires("url"),
-            flag(
-                "kill-command",
-                "COMMAND",
-                "How to kill a replica, {name}: 'docker kill ringmaster-{name}'; times count from \
-                 its start. Without this or --pid-command, \
-                 the process or container that --admin-url tells is killed",
-            )
-            .requires("url"),
-            flag(
-                "pid-command",
-                "COMMAND",
-                "Or what prints a replica's process id, which then gets SIGKILL: more exact",
-            )
-            .requires("url")
-            .conflicts_with("kill-command"),
-            flag("pid", "PID", "Its process on this machine, for its memory")
-                .requires("url")
-                .value_parser(number(1, u32::MAX)),
-            flag(
-                "requests",
-                "N",
-                "Requests in each measurement of A-1, A-2 and A-4",
-            )
-            .default_value("10000")
-            .value_parser(number(1_u32, 10_000_000)),
-            flag("concurrency", "N", "So many of them at once")
-                .default_value("64")
-                .value_parser(number(1_u32, 1_000)),
-            flag(
-                "path",
-                "PATH",
-                "What A-1 to A-4 ask for: the demo server's greeting",
-            )
-            .default_value("/home")
-            .value_parser(crate::config::request_path),
-            flag("scale", "N", "Requests to hold open at once")
-                .default_value("10000")
-                .value_parser(number(1_u32, 28_000)),
-            flag("only", "LIST", "Of a1,a2,a3,a4,scale only these")
-                .value_delimiter(',')
-                .value_parser(|text: &str| text.parse::<Experiment>()),
-            flag("seed", "N", "Where the random request ids begin")
-                .default_value("1")
-                .value_parser(number(0, u64::MAX)),
-            flag("out", "DIR", "The folder for the results")
-                .default_value("analysis")
-                .value_parser(value_parser!(PathBuf)),
-        ])
-        .arg(super::command::help().help("Print this; --help says more than -h"))
+        .arg(help())
         .after_long_help(AFTER_HELP)
 }
 
 /// What the flags come down to.
-pub(super) fn invocation(matches: &ArgMatches) -> Result<Invocation, UsageError> {
-    let number = |name| matches.get_one::<u32>(name).map_or(0, |&n| n as usize);
-    let only: BTreeSet<Experiment> = matches
-        .get_many::<Experiment>("only")
-        .map_or_else(|| Experiment::ALL.into(), |only| only.copied().collect());
-    let options = Options {
-        target: target(matches)?,
-        requests: number("requests"),
-        concurrency: number("concurrency"),
-        path: matches
-            .get_one::<String>("path")
-            .cloned()
-            .unwrap_or_default(),
-        scale: number("scale"),
-        experiments: only,
-        seed: matches.get_one("seed").copied().unwrap_or_default(),
-        out: matches
-            .get_one::<PathBuf>("out")
-            .cloned()
-            .unwrap_or_default(),
-    };
-    Ok(Invocation::Analyze(Box::new(options)))
-}
-
-fn target(matches: &ArgMatches) -> Result<TargetOptions, UsageError> {
-    let mut mistakes = Vec::new();
-    let mut url = |name: &str| {
-        let url = matches.get_one::<String>(name)?;
-        if let Err(wrong) = check_url(url) {
-            let allowed = "allowed is http://HOST:PORT";
-            mistakes.push(format!(
-                "{name} = {url:?} (from --{name}): {wrong}; {allowed}"
-            ));
-        }
-        Some(url.trim_end_matches('/').to_owned())
-    };
-    let (base, admin_url) = (url("url"), url("admin-url"));
-    let mut words = |name: &str| {
-        let text = matches.get_one::<String>(name)?;
-        match shlex::split(text) {
-            Some(words) if !words.is_empty() => Some(words),
-            _ => {
-                let wrong = "is no command: is a quote missing?";
-                mistakes.push(format!("{name} = {text:?} (from --{name}): {wrong}"));
-                None
-            }
-        }
-    };
-    let kills = words("kill-command").map(KillCommand::Kills);
-    let kill = words("pid-command").map(KillCommand::PrintsPid).or(kills);
-    if !mistakes.is_empty() {
-        return Err(mistakes.into());
-    }
-    Ok(base.map_or(TargetOptions::Own, |url| {
+pub(super) fn options(matches: &clap::ArgMatches) -> Result<Options, clap::Error> {
+    let flags = AnalyzeFlags::from_arg_matches(matches)?;
+    let target = flags.url.map_or(TargetOptions::Own, |url| {
         TargetOptions::Running(RunningTarget {
             url,
-            admin_url,
-            kill,
-            pid: matches.get_one("pid").copied(),
+            admin_url: flags.admin_url,
+            kill: flags.pid_command.or(flags.kill_command),
+            pid: flags.pid,
         })
-    }))
+    });
+    Ok(Options {
+        target,
+        requests: flags.requests,
+        concurrency: flags.concurrency,
+        path: flags.path,
+        scale: flags.scale,
+        experiments: match flags.only.is_empty() {
+            true => Experiment::ALL.into(),
+            false => flags.only.into_iter().collect(),
+        },
+        seed: flags.seed,
+        out: flags.out,
+    })
 }

@@ -1,12 +1,12 @@
 //! The command line as clap sees it, and the words of its help.
 
-use std::fmt;
-
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, Command};
 
-use crate::config::{self, Allowed, CONFIG, OPTIONS, OptionSpec, Shape};
+use super::args::{help, url};
+use super::{analyze, drill, ring};
+use crate::config::{OPTIONS, OptionSpec, listen_address, text_rule};
 use crate::runtime::process::GUARD_COMMAND;
 
 /// Wider lines are hard to read, however wide the terminal is.
@@ -22,7 +22,6 @@ const STYLES: Styles = Styles::styled()
 pub(super) const REPLICA: &str = "replica";
 pub(super) const HEALTHCHECK: &str = "healthcheck";
 pub(super) const CHECK: &str = "check";
-pub(super) const RING: &str = "ring";
 
 const ABOUT: &str =
     "A self-healing HTTP load balancer: N replicas of your server behind one address";
@@ -75,13 +74,15 @@ pub(super) fn command() -> Command {
         .after_help(AFTER_HELP)
         .after_long_help(AFTER_LONG_HELP)
         .styles(STYLES)
+        // Ours are said in words.
+        .hide_possible_values(true)
         .max_term_width(MAX_WIDTH)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         // Ours stand at the end, after what a reader came for.
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .args(options())
+        .args(OPTIONS.iter().map(OptionSpec::flag))
         .arg(help().help_heading("Help"))
         .arg(
             Arg::new("version")
@@ -92,7 +93,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::Version),
         )
         .subcommand(check())
-        .subcommand(super::ring::command())
+        .subcommand(ring::command())
         .subcommand(replica())
         .subcommand(healthcheck())
         .subcommand(
@@ -101,140 +102,60 @@ pub(super) fn command() -> Command {
                 .hide(true)
                 .disable_help_flag(true),
         )
-        .subcommand(super::analyze::command())
-        .subcommand(super::drill::command())
-}
-
-/// `--name VALUE`.
-pub(super) fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
-}
-
-/// Reads a whole number from `least` to `most`.
-pub(super) fn number<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone
-where
-    T: Copy + PartialOrd + TryFrom<u64> + fmt::Display,
-{
-    move |text| {
-        let number = config::whole(text).map(T::try_from);
-        match number {
-            Err(wrong) => Err(format!("{wrong}; allowed is {least} to {most}")),
-            Ok(Ok(number)) if number < least => {
-                Err(format!("too small; allowed is {least} to {most}"))
-            }
-            Ok(Ok(number)) if number <= most => Ok(number),
-            Ok(_) => Err(format!("too large; allowed is {least} to {most}")),
-        }
-    }
-}
-
-pub(super) fn help() -> Arg {
-    Arg::new("help")
-        .short('h')
-        .long("help")
-        .help("Print this; --help says more than -h")
-        .action(ArgAction::Help)
+        .subcommand(analyze::command())
+        .subcommand(drill::command())
 }
 
 fn check() -> Command {
     Command::new(CHECK)
-        .about("Check the configuration and show what holds, and who said so")
+        .about("Check the configuration and print it, with where each value comes from")
         .long_about(
-            "Check the configuration and show what holds, and who said so.\n\n\
+            "Check the configuration and print it, with where each value comes from.\n\n\
              Takes the same options, variables and file as ringmaster itself. Prints the settings \
              in the form of a configuration file, or every mistake. Exits with 0 or 2.",
         )
         .override_usage("ringmaster check [OPTIONS]")
         .after_help("The options are those of ringmaster itself; see 'ringmaster --help'.")
         // Listed by the help of ringmaster itself.
-        .args(options().map(|arg| arg.hide(true)))
+        .args(OPTIONS.iter().map(|option| option.flag().hide(true)))
         .arg(help())
 }
 
 fn replica() -> Command {
+    let flag =
+        |name: &'static str, value, help| Arg::new(name).long(name).value_name(value).help(help);
     Command::new(REPLICA)
         .about("Run one demo replica by itself")
         .arg(
-            Arg::new("listen")
-                .long("listen")
-                .value_name("ADDR")
-                .help("Where to listen [default: 127.0.0.1 and PORT, else 5001]"),
+            flag(
+                "listen",
+                "ADDR",
+                "Where to listen [default: 127.0.0.1 and PORT, else 5001]",
+            )
+            .value_parser(text_rule("IP:PORT", listen_address)),
         )
-        .arg(
-            Arg::new("id")
-                .long("id")
-                .value_name("NAME")
-                .help("What it calls itself [default: SERVER_ID, else 1]"),
-        )
+        .arg(flag(
+            "id",
+            "NAME",
+            "What it calls itself [default: SERVER_ID, else 1]",
+        ))
         .arg(help().help("Print this"))
 }
 
 fn healthcheck() -> Command {
     Command::new(HEALTHCHECK)
         .about("Ask a running balancer how it is, and exit with 0 (well) or 1")
-        .arg(Arg::new("url").long("url").value_name("URL").help(
-            "What to ask [default: /rep where RINGMASTER_LISTEN says, else \
+        .arg(
+            Arg::new("url")
+                .long("url")
+                .value_name("URL")
+                .value_parser(url("http://HOST:PORT/PATH"))
+                .help(
+                    "What to ask [default: /rep where RINGMASTER_LISTEN says, else \
                      http://127.0.0.1:5000/rep]",
-        ))
+                ),
+        )
         .arg(help().help("Print this"))
-}
-
-/// The flags of the table.
-pub(super) fn options() -> impl Iterator<Item = Arg> {
-    OPTIONS.iter().map(|option| {
-        let arg = Arg::new(option.key)
-            .long(option.key)
-            .value_name(option.value_name)
-            .help_heading(option.section)
-            .help(short_help(option))
-            .long_help(long_help(option))
-            // So that -1 is told what is allowed, not taken for a flag.
-            .allow_negative_numbers(true)
-            // A command may well begin with a dash, and only it.
-            .allow_hyphen_values(option.shape == Shape::Words)
-            .action(if option.repeatable() {
-                ArgAction::Append
-            } else {
-                ArgAction::Set
-            });
-        if option.key == CONFIG {
-            arg.value_parser(value_parser!(std::path::PathBuf))
-        } else {
-            arg
-        }
-    })
-}
-
-/// `How many replicas to keep alive [default: 3]`.
-fn short_help(option: &OptionSpec) -> String {
-    match option.fallback_text() {
-        Some(fallback) => format!("{} [default: {fallback}]", option.headline()),
-        None => option.headline(),
-    }
-}
-
-/// The same in sentences, then what is allowed, the default and the variable.
-fn long_help(option: &OptionSpec) -> String {
-    /// What 80 columns leave beside the indent. A variable that does not fit gets a line of
-    /// its own, or a narrow terminal would break it in two.
-    const WIDTH: usize = 70;
-
-    let mut tags = match option.allowed {
-        Allowed::Whole(..) | Allowed::Duration(..) => format!("[allowed: {}] ", option.allowed),
-        // In the sentences already.
-        Allowed::Choice(_) | Allowed::Text(_) => String::new(),
-    };
-    if let Some(fallback) = option.fallback_text() {
-        tags.push_str(&format!("[default: {fallback}] "));
-    }
-    let mut text = format!("{}. {}", option.headline(), option.more);
-    text.truncate(text.trim_end().len());
-    let variable = format!("[env: {}]", option.variable());
-    if tags.len() + variable.len() > WIDTH {
-        tags.pop();
-        tags.push('\n');
-    }
-    format!("{text}\n{tags}{variable}")
 }
 
 #[cfg(test)]

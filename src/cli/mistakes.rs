@@ -85,7 +85,7 @@ pub(super) fn describe(error: &Error, command: &Command, path: &[String]) -> Str
 fn unknown(command: &Command, arg: &str) -> String {
     if let Some(name) = arg.strip_prefix("--") {
         let flags = command.get_arguments().filter_map(clap::Arg::get_long);
-        return match config::meant(name, flags) {
+        return match config::did_you_mean(name, flags) {
             Some(flag) => format!("unexpected argument '{arg}' found; did you mean --{flag}?"),
             None => format!("unexpected argument '{arg}' found"),
         };
@@ -95,7 +95,7 @@ fn unknown(command: &Command, arg: &str) -> String {
     }
     let shown = || command.get_subcommands().filter(|c| !c.is_hide_set());
     let names = || shown().map(Command::get_name);
-    match config::meant(arg, names()) {
+    match config::did_you_mean(arg, names()) {
         Some(name) => format!("'{arg}' is not a command; did you mean {name}?"),
         None => format!(
             "'{arg}' is not a command; the commands are {}",

@@ -9,11 +9,14 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::command::{self, help};
+use super::args::help;
 use super::{Invocation, UsageError, configure};
-use crate::config::{self, CONFIG, Given, Layers, Origin, Raw};
-use crate::ring::{Member, RingSpec, SlotTable};
+use crate::config::{self, CONFIG, Given, Layers, OPTIONS, Origin, Rule, text_rule};
+use crate::ring::{Member, RingSpec, SlotTable, Weight};
 use crate::ring_cli::{self, MemberChange, Question, RingCommand};
+
+/// The subcommand's name.
+pub(super) const NAME: &str = "ring";
 
 const SHOW: &str = "show";
 const EXPLAIN: &str = "explain";
@@ -40,11 +43,6 @@ const THE_RING: &str = "The ring";
 const THE_CHANGE: &str = "The change";
 const ANSWER: &str = "The answer";
 
-/// What is allowed in the lists.
-const NAME: &str = "a replica's name";
-const MEMBER: &str = "NAME or NAME=WEIGHT, such as Server4=2";
-const NAME_AND_WEIGHT: &str = "NAME=WEIGHT, such as Server1=2";
-
 const AFTER_HELP: &str = "\
 Without replicas of its own, each looks at the ring that the balancer would have, by the same \
 variables and file. --json answers in JSON.
@@ -59,7 +57,7 @@ Examples:
 
 /// The subcommand.
 pub(super) fn command() -> Command {
-    Command::new(command::RING)
+    Command::new(NAME)
         .about("Show, explain and compare rings, without running one")
         .after_help(AFTER_HELP)
         .subcommand_required(true)
@@ -99,25 +97,27 @@ fn about_ring(
     own: impl IntoIterator<Item = Arg>,
 ) -> Command {
     let shared = ["replicas", "strategy", "slots", "virtual-servers", CONFIG];
-    let options = command::options()
-        .filter(|arg| shared.contains(&arg.get_id().as_str()))
-        .map(|arg| match arg.get_id().as_str() {
-            "replicas" => arg
-                .help("How many replicas, Server1 to ServerN [default: 3]")
-                .conflicts_with(MEMBERS),
-            _ => arg,
-        })
-        .map(|arg| arg.help_heading(THE_RING));
+    let options = OPTIONS
+        .iter()
+        .filter(|option| shared.contains(&option.key()));
+    let options = options.map(|option| match option.key() {
+        "replicas" => option
+            .flag()
+            .help("How many replicas, Server1 to ServerN [default: 3]")
+            .conflicts_with(MEMBERS),
+        _ => option.flag(),
+    });
     Command::new(name)
         .about(about)
         .disable_help_flag(true)
-        .args(options)
+        .args(options.map(|arg| arg.help_heading(THE_RING)))
         .arg(
             Arg::new(MEMBERS)
                 .long(MEMBERS)
                 .value_name("NAME[=WEIGHT],...")
                 .help_heading(THE_RING)
                 .help("Replicas by name and weight, instead; repeatable")
+                .value_parser(members())
                 .action(ArgAction::Append),
         )
         .args(own)
@@ -131,31 +131,27 @@ fn about_ring(
         .arg(help().help("Print this").help_heading("Help"))
 }
 
-fn change_options() -> impl Iterator<Item = Arg> {
-    let list = |name, value, help| {
-        Arg::new(name)
-            .long(name)
-            .value_name(value)
-            .help(help)
-            .action(ArgAction::Append)
-            .help_heading(THE_CHANGE)
+fn change_options() -> [Arg; 6] {
+    let flag = |name: &'static str, value, help| {
+        let arg = Arg::new(name).long(name).value_name(value).help(help);
+        arg.help_heading(THE_CHANGE)
     };
+    let list = |name, value, help| flag(name, value, help).action(ArgAction::Append);
     let to = |name, value, help| {
-        Arg::new(name)
-            .long(name)
-            .value_name(value)
-            .help(help)
-            .allow_negative_numbers(true)
-            .help_heading(THE_CHANGE)
+        let arg = flag(name, value, help).allow_negative_numbers(true);
+        arg.value_parser(value_parser!(OsString))
     };
+    let name = |text: &str| Ok(text.to_owned());
     [
-        list(JOIN, "NAME[=WEIGHT]", "A replica joins; repeatable"),
-        list(LEAVE, "NAME", "A replica leaves; repeatable"),
+        list(JOIN, "NAME[=WEIGHT]", "A replica joins; repeatable").value_parser(members()),
+        list(LEAVE, "NAME", "A replica leaves; repeatable")
+            .value_parser(items("a replica's name", name)),
         list(
             WEIGHT,
             "NAME=WEIGHT",
             "A replica changes weight; repeatable",
-        ),
+        )
+        .value_parser(items("NAME=WEIGHT, such as Server1=2", weight)),
         to("to-strategy", "STRATEGY", "Another --strategy"),
         to("to-slots", "M", "Another number of --slots"),
         to(
@@ -164,7 +160,38 @@ fn change_options() -> impl Iterator<Item = Arg> {
             "Another number of --virtual-servers",
         ),
     ]
-    .into_iter()
+}
+
+/// A list with commas between its items; all that is wrong with them is told at once.
+fn items<T: 'static>(
+    allowed: &'static str,
+    read: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
+) -> Rule<Vec<T>> {
+    text_rule(allowed, move |text| {
+        let (mut items, mut mistakes) = (Vec::new(), Vec::new());
+        for item in ring_cli::items(text) {
+            match read(item) {
+                Ok(item) => items.push(item),
+                Err(wrong) => mistakes.push(wrong),
+            }
+        }
+        match mistakes.is_empty() {
+            true => Ok(items),
+            false => Err(mistakes.join("; ")),
+        }
+    })
+}
+
+fn members() -> Rule<Vec<Member>> {
+    items("NAME or NAME=WEIGHT, such as Server4=2", |text| {
+        ring_cli::member(text).map_err(|wrong| wrong.to_string())
+    })
+}
+
+fn weight(text: &str) -> Result<(String, Weight), String> {
+    let (name, weight) = text.rsplit_once('=').ok_or("a weight is missing")?;
+    let weight = ring_cli::weight(weight).map_err(|wrong| wrong.to_string())?;
+    Ok((name.trim().to_owned(), weight))
 }
 
 /// Checks everything that was given.
@@ -175,17 +202,10 @@ pub(super) fn request(
     let Some((what, matches)) = matches.subcommand() else {
         return Err("one of show, explain and diff is missing".to_owned().into());
     };
-    let mut mistakes = Vec::new();
-    let configured = configure(matches, env).map_err(|error| mistakes.extend(error.mistakes));
-    let given = list(matches, MEMBERS, MEMBER, read_member, &mut mistakes);
-    let change = change(matches, &mut mistakes);
-    let (Ok((layers, settings, warnings)), true) = (configured, mistakes.is_empty()) else {
-        return Err(mistakes.into());
-    };
-
-    let members = match given {
-        Some(none) if none.is_empty() => {
-            return Err(format!("{MEMBERS}: nobody is named; allowed is {MEMBER}").into());
+    let (layers, settings, warnings) = configure(matches, env)?;
+    let members = match list(matches, MEMBERS) {
+        Some(members) if members.is_empty() => {
+            return Err(format!("{MEMBERS}: no replica is named").into());
         }
         Some(members) => {
             refuse_same_in_dns(&members)?;
@@ -200,7 +220,7 @@ pub(super) fn request(
             key: matches.get_one(KEY).cloned().unwrap_or_default(),
         },
         DIFF => Question::Diff {
-            after: changed(matches, &layers, &settings.ring, &members, &change)?,
+            after: changed(matches, &layers, &settings.ring, &members)?,
             before: table,
         },
         _ => Question::Show {
@@ -237,9 +257,13 @@ fn changed(
     layers: &Layers,
     before: &RingSpec,
     members: &[Member],
-    change: &MemberChange,
 ) -> Result<SlotTable, UsageError> {
     let spec = to_spec(matches, layers, before)?;
+    let change = MemberChange {
+        join: list(matches, JOIN).unwrap_or_default(),
+        leave: list(matches, LEAVE).unwrap_or_default(),
+        weight: list(matches, WEIGHT).unwrap_or_default(),
+    };
     if change.is_empty() && RING_OPTIONS.iter().all(|(_, to)| !matches.contains_id(to)) {
         let ways = "--join, --leave, --weight, --to-strategy, --to-slots or --to-virtual-servers";
         return Err(format!("nothing changes; give {ways}").into());
@@ -252,28 +276,9 @@ fn changed(
         mistakes.into_iter().map(line).collect::<Vec<_>>()
     })?;
     if after.is_empty() {
-        return Err("leave: nobody would be left".to_owned().into());
+        return Err("leave: no replica would be left".to_owned().into());
     }
     build(&spec, &after)
-}
-
-/// Who joins, leaves and changes weight; nobody where the subcommand has no such flags.
-fn change(matches: &ArgMatches, mistakes: &mut Vec<String>) -> MemberChange {
-    let name = |text: &str| Ok(text.to_owned());
-    let weight = |text: &str| {
-        let (name, weight) = text.rsplit_once('=').ok_or("a weight is missing")?;
-        let weight = ring_cli::weight(weight).map_err(|wrong| wrong.to_string())?;
-        Ok((name.trim().to_owned(), weight))
-    };
-    MemberChange {
-        join: list(matches, JOIN, MEMBER, read_member, mistakes).unwrap_or_default(),
-        leave: list(matches, LEAVE, NAME, name, mistakes).unwrap_or_default(),
-        weight: list(matches, WEIGHT, NAME_AND_WEIGHT, weight, mistakes).unwrap_or_default(),
-    }
-}
-
-fn read_member(text: &str) -> Result<Member, String> {
-    ring_cli::member(text).map_err(|wrong| wrong.to_string())
 }
 
 /// The recipe of the ring as it would be: what is not changed stays, but the slots and
@@ -283,12 +288,13 @@ fn to_spec(
     layers: &Layers,
     before: &RingSpec,
 ) -> Result<RingSpec, UsageError> {
-    let strategy = matches.get_one::<String>("to-strategy");
+    let strategy = matches.get_one::<OsString>("to-strategy");
     let stays = strategy.is_none_or(|to| to == before.strategy().name());
     let mut after = Layers::default();
     for (key, to) in RING_OPTIONS {
-        let changed = matches.get_one::<String>(to).map(|text| Given {
-            raw: Raw::One(text.clone()),
+        let changed = matches.get_one::<OsString>(to).map(|value| Given {
+            values: vec![value.clone()],
+            is_list: false,
             origin: Origin::Flag(to),
         });
         let kept = || layers.get(key).filter(|_| stays).cloned();
@@ -299,24 +305,8 @@ fn to_spec(
     Ok(config::ring_spec(&after)?)
 }
 
-/// The items of a flag that may be repeated and may hold several, each read by itself, if
-/// the flag was given. Every mistake is remembered.
-fn list<T>(
-    matches: &ArgMatches,
-    flag: &str,
-    allowed: &str,
-    read: impl Fn(&str) -> Result<T, String>,
-    mistakes: &mut Vec<String>,
-) -> Option<Vec<T>> {
-    let texts = matches.try_get_many::<String>(flag).ok()??;
-    let mut items = Vec::new();
-    for item in texts.flat_map(|text| ring_cli::items(text)) {
-        match read(item) {
-            Ok(value) => items.push(value),
-            Err(wrong) => mistakes.push(format!(
-                "{flag} = {item:?} (from --{flag}): {wrong}; allowed is {allowed}"
-            )),
-        }
-    }
-    Some(items)
+/// The items of a flag that may be repeated and may hold several, if it was given.
+fn list<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, flag: &str) -> Option<Vec<T>> {
+    let lists = matches.try_get_many::<Vec<T>>(flag).ok()??;
+    Some(lists.flatten().cloned().collect())
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 
-use super::text;
+use super::read;
 
 /// A larger file is not one of variables: the kernel takes no more for a process.
 const MAX_FILE: u64 = 2 << 20;
@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match text::variable(line) {
+        match read::variable(line) {
             Ok(variable) => variables.push(variable),
             Err(wrong) => mistakes.push(format!("line {}: {wrong}", number + 1)),
         }

@@ -1,11 +1,16 @@
-//! Who said what: flags over environment over file.
+//! What was given where: flags over environment over file.
 //!
 //! A layer holds texts, unread. The first layer that names a key decides it alone; a
 //! list is never put together from several layers.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use super::option::{OPTIONS, OptionSpec};
 
 /// Where a value was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,20 +33,59 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Raw {
-    /// A single text.
-    One(String),
-    /// Several.
-    Many(Vec<String>),
-}
-
-/// A value and where it was given.
+/// The values of an option, and where they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Given {
-    pub(crate) raw: Raw,
+    pub(crate) values: Vec<OsString>,
+    /// Whether they are a list, even of one.
+    pub(crate) is_list: bool,
     pub(crate) origin: Origin,
+}
+
+impl Given {
+    /// The values of an option at a place: several only if it is a list.
+    pub(crate) fn new(option: &OptionSpec, values: Vec<OsString>, origin: Origin) -> Self {
+        let is_list = option.is_list();
+        Self {
+            values,
+            is_list,
+            origin,
+        }
+    }
+
+    /// `replicas = "many" (from RINGMASTER_REPLICAS)`.
+    pub(super) fn describe(&self, option: &OptionSpec) -> String {
+        let value = match (self.values.as_slice(), self.is_list) {
+            ([value], false) => format!("{:?}", shown(option, value)),
+            (values, _) => {
+                let values: Vec<_> = values.iter().map(|value| shown(option, value)).collect();
+                format!("{values:?}")
+            }
+        };
+        format!("{} = {value} (from {})", option.key(), self.origin)
+    }
+
+    /// The same of one item of a list.
+    pub(super) fn describe_item(&self, option: &OptionSpec, item: &OsStr) -> String {
+        let item = shown(option, item);
+        format!("{} = {item:?} (from {})", option.key(), self.origin)
+    }
+}
+
+/// As much of a value as may be shown: variables often hold secrets, and messages end in
+/// logs.
+fn shown(option: &OptionSpec, text: &OsStr) -> String {
+    const MAX_CHARS: usize = 100;
+    let text = text.to_string_lossy();
+    let mut shown = match text.split_once('=') {
+        Some((key, _)) if option.is_table() => format!("{key}=..."),
+        _ => text.into_owned(),
+    };
+    if let Some((end, _)) = shown.char_indices().nth(MAX_CHARS) {
+        shown.truncate(end);
+        shown.push_str("...");
+    }
+    shown
 }
 
 /// What was given at one place, by key.
@@ -56,7 +100,7 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// What holds for a key, if anybody said anything about it.
+    /// What holds for a key, if it was given anywhere.
     pub(crate) fn get(&self, key: &str) -> Option<&Given> {
         [&self.flags, &self.environment, &self.file]
             .into_iter()
@@ -64,18 +108,32 @@ impl Layers {
     }
 }
 
+/// The layer of flags, as many as the subcommand takes.
+pub(crate) fn flags(matches: &ArgMatches) -> Layer {
+    let given = OPTIONS.iter().filter_map(|option| {
+        let values = matches.try_get_raw(option.id()).ok()??;
+        let values = values.map(OsStr::to_owned).collect();
+        let key = option.key();
+        Some((key, Given::new(option, values, Origin::Flag(key))))
+    });
+    given.collect()
+}
+
 /// Splits a text that stands for a list.
-pub(super) fn split_list(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(str::trim)
+pub(super) fn split_list(text: &str) -> Vec<OsString> {
+    let items = text.split(',').map(str::trim);
+    items
         .filter(|item| !item.is_empty())
-        .map(str::to_owned)
+        .map(OsString::from)
         .collect()
 }
 
-/// The known name that a text is a slip of: one letter wrong, two in a name of eight letters or
-/// more. What is further off is another word, and a guess would mislead.
-pub(crate) fn meant<N: AsRef<str>>(text: &str, known: impl IntoIterator<Item = N>) -> Option<N> {
+/// The known name of which a text is a slip: one letter wrong, two in a name of eight letters or
+/// more. A guess further off would mislead.
+pub(crate) fn did_you_mean<N: AsRef<str>>(
+    text: &str,
+    known: impl IntoIterator<Item = N>,
+) -> Option<N> {
     let in_one_case = |text: &str| text.to_ascii_lowercase().replace('_', "-");
     let text = in_one_case(text);
     known
@@ -103,10 +161,10 @@ mod tests {
             "body-timeout",
             "pids",
         ];
-        assert_eq!(meant("replcas", known), Some("replicas"));
-        assert_eq!(meant("replica_port", known), Some("replica-port"));
-        assert_eq!(meant("evn", known), Some("env"));
-        assert_eq!(meant("Replica_Port", known), Some("replica-port"));
+        assert_eq!(did_you_mean("replcas", known), Some("replicas"));
+        assert_eq!(did_you_mean("replica_port", known), Some("replica-port"));
+        assert_eq!(did_you_mean("evn", known), Some("env"));
+        assert_eq!(did_you_mean("Replica_Port", known), Some("replica-port"));
         for another_word in [
             "colour",
             "port",
@@ -115,7 +173,7 @@ mod tests {
             "replace",
             "ids-of",
         ] {
-            assert_eq!(meant(another_word, known), None, "{another_word}");
+            assert_eq!(did_you_mean(another_word, known), None, "{another_word}");
         }
     }
 }

@@ -1,52 +1,48 @@
-//! What an operator may set, from the table of options to typed [`Settings`].
+//! The configuration, from flags, environment and file to typed [`Settings`].
 //!
 //! ```text
-//! flags, environment, file  ->  layers of texts  ->  one validation  ->  Settings
+//! flags, environment, file  ->  layers of texts  ->  clap reads each option  ->  Settings
 //! ```
 //!
-//! [`OPTIONS`] is the only list of options. Layers (flags over environment over file)
-//! hold texts and where each was given. One pass judges them and finds every mistake,
-//! each with its key, its origin and what is allowed. From then on there are types.
+//! The structs in [`options`] are the only list of options; clap makes flags, help and parsers of
+//! them. What clap lacks is here: the file with its lines, the environment by our rules (clap's own
+//! takes an empty variable for a value, splits flags wherever it splits variables, and reads the
+//! process's environment alone), and every mistake at once, each with its key, its origin and what
+//! is allowed. So flags reach clap's parsers as the other two do: as texts of a layer (flags over
+//! environment over file), option by option.
 
 mod address;
-mod admin_access;
-mod command;
+mod command_warnings;
 mod env_file;
 mod environment;
 mod file;
-mod heartbeat;
 mod key_source;
 mod layers;
-mod markdown;
 mod option;
 mod options;
-mod reader;
+mod read;
 mod recorded;
 mod report;
-mod retry;
+mod rule;
 mod settings;
-mod sticky_cookie;
-mod text;
 mod units;
 mod validate;
 
-pub use admin_access::{AdminAccess, AdminCalls};
 pub use key_source::{InvalidKeySource, KeySource};
-pub use markdown::options_markdown;
-pub use option::{Allowed, Fallback, OptionSpec, RuntimeKind, Shape};
-pub use options::OPTIONS;
-pub use retry::RetryPolicy;
-pub use settings::{
-    DefaultNames, HeartbeatSettings, RequestTimes, RuntimeSettings, Settings, Times,
+pub use option::{OPTIONS, OptionSpec};
+pub use options::{
+    AdminCalls, HealthOptions, HeartbeatKind, HeartbeatSettings, Limit, Limits, Off, RetryPolicy,
+    RuntimeKind, ServerOptions,
 };
-pub use sticky_cookie::StickyCookie;
+pub use report::options_markdown;
+pub use settings::{DefaultNames, RuntimeSettings, Settings, StickyCookie};
 
 pub(crate) use address::{host_and_port, listen as listen_address};
-pub(crate) use command::warnings as command_warnings;
-pub(crate) use layers::{Given, Layer, Layers, Origin, Raw, meant};
-pub(crate) use options::CONFIG;
+pub(crate) use command_warnings::warnings as command_warnings;
+pub(crate) use layers::{Given, Layer, Layers, Origin, did_you_mean, flags};
+pub(crate) use option::CONFIG;
+pub(crate) use read::path as request_path;
 pub(crate) use report::report;
-pub(crate) use text::path as request_path;
-pub(crate) use units::{duration, whole};
+pub(crate) use rule::{Rule, duration as duration_rule, text as text_rule, whole as whole_rule};
 pub(crate) use validate::{ring_spec, settings};
 pub(crate) use {environment::read as read_environment, file::read as read_file};

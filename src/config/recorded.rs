@@ -134,7 +134,7 @@ mod tests {
         ]);
         let followed = after.following(&record);
         assert_eq!(followed.fleet_flags(), before.fleet_flags());
-        assert_eq!(followed.listen, after.listen);
+        assert_eq!(followed.server, after.server);
         assert_eq!(before.following(&record), before);
     }
 }

@@ -1,75 +1,67 @@
-//! What holds and who said so (`ringmaster check`), in the form of a configuration file.
+//! The options in print: the effective configuration (`ringmaster check`) in the form of a
+//! configuration file, and README's table.
 
 use std::fmt::Write as _;
 
-use super::layers::{Given, Layers, Raw};
-use super::option::{Fallback, OptionSpec, RuntimeKind, Shape};
-use super::options::{CONFIG, OPTIONS};
+use super::layers::{Given, Layers};
+use super::option::{CONFIG, OPTIONS, OptionSpec};
 use super::settings::{RuntimeSettings, Settings};
 
 /// The effective settings as TOML: what was given, and, commented out, the defaults.
 /// Options that the runtime does not use are left out.
 pub(crate) fn report(layers: &Layers, settings: &Settings) -> String {
-    let kind = match settings.runtime {
-        RuntimeSettings::Process(_) => RuntimeKind::Process,
-        RuntimeSettings::Docker(_) => RuntimeKind::Docker,
-        RuntimeSettings::Static(_) => RuntimeKind::Static,
-    };
-    let used = OPTIONS
+    let (mut text, mut section) = (String::new(), "");
+    let kind = settings.runtime.kind();
+    for option in OPTIONS
         .iter()
-        .filter(|option| option.runtimes.contains(&kind));
-    let mut text = String::new();
-    let mut section = "";
-    for option in used {
-        let (line, why) = match (layers.get(option.key), option.fallback) {
+        .filter(|option| option.runtimes().contains(&kind))
+    {
+        let key = option.key();
+        let default = || derived(key, settings).or(option.default_value().map(str::to_owned));
+        let (line, origin) = match (layers.get(key), default()) {
             (Some(given), _) => (given_line(option, given), given.origin.to_string()),
-            (None, Fallback::Value(value)) => (
-                format!("# {} = {}", option.key, literal(value)),
-                "default".to_owned(),
-            ),
-            (None, Fallback::Derived(words)) => match derived(option.key, settings) {
-                Some(value) => (
-                    format!("# {} = {}", option.key, literal(&value)),
-                    format!("default: {words}"),
-                ),
-                None => continue,
-            },
-            (None, Fallback::Nothing) => continue,
+            (None, Some(value)) => {
+                let derived = option.derived_default().map(|words| format!(": {words}"));
+                let origin = format!("default{}", derived.unwrap_or_default());
+                (format!("# {key} = {}", literal(&value)), origin)
+            }
+            (None, None) => continue,
         };
-        if section != option.section {
-            section = option.section;
+        if section != option.section() {
+            section = option.section();
             let blank = if text.is_empty() { "" } else { "\n" };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{blank}## {section}");
         }
-        let _ = writeln!(text, "{line:<39} # {why}");
+        let _ = writeln!(text, "{line:<39} # {origin}");
     }
     text
 }
 
 /// `replicas = 5`, or a comment where the line would not do in a file.
 fn given_line(option: &OptionSpec, given: &Given) -> String {
-    let key = option.key;
-    match (option.shape, &given.raw) {
+    let key = option.key();
+    let values: Vec<_> = given
+        .values
+        .iter()
+        .map(|value| value.to_string_lossy())
+        .collect();
+    match values.as_slice() {
         // Variables often hold secrets, and what a check prints ends in logs.
-        (Shape::Pairs, raw) => {
-            let items = match raw {
-                Raw::One(item) => std::slice::from_ref(item),
-                Raw::Many(items) => items,
+        values if option.is_table() => {
+            let name = |text: &str| {
+                text.split_once('=')
+                    .map_or(text, |(name, _)| name)
+                    .to_owned()
             };
-            let names: Vec<_> = items
-                .iter()
-                .map(|item| item.split_once('=').map_or(item.as_str(), |(name, _)| name))
-                .collect();
+            let names: Vec<_> = values.iter().map(|value| name(value)).collect();
             format!("# {key}: {} (not shown)", names.join(", "))
         }
         // A file cannot name another.
-        (_, Raw::One(value)) if key == CONFIG => {
-            format!("# {key} = {}", literal(value))
-        }
-        (_, Raw::One(value)) => format!("{key} = {}", literal(value)),
-        (_, Raw::Many(items)) => {
-            let items: Vec<_> = items.iter().map(|item| string(item)).collect();
+        [value] if key == CONFIG => format!("# {key} = {}", literal(value)),
+        [value] if !given.is_list => format!("{key} = {}", literal(value)),
+        values => {
+            let items: Vec<_> = values.iter().map(|item| string(item)).collect();
             format!("{key} = [{}]", items.join(", "))
         }
     }
@@ -102,8 +94,7 @@ fn string(text: &str) -> String {
 /// What a derived default came to, if there is anything to show.
 fn derived(key: &str, settings: &Settings) -> Option<String> {
     match (key, &settings.runtime) {
-        ("runtime", runtime) => Some(runtime.name().to_owned()),
-        ("workers", _) => Some(settings.workers.to_string()),
+        ("runtime", runtime) => Some(runtime.kind().name().to_owned()),
         ("max-connections", _) => Some(settings.max_connections.to_string()),
         ("slots", _) => Some(settings.ring.slots().to_string()),
         ("virtual-servers", _) => settings.ring.virtual_servers().map(|n| n.to_string()),
@@ -114,6 +105,32 @@ fn derived(key: &str, settings: &Settings) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// README's table of options: one of Markdown a section.
+pub fn options_markdown() -> String {
+    let (mut text, mut section) = (String::new(), "");
+    for option in OPTIONS.iter() {
+        if section != option.section() {
+            section = option.section();
+            let blank = if text.is_empty() { "" } else { "\n" };
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "{blank}**{section}**\n\n| flag | what it says | default |\n| --- | --- | --- |\n"
+            );
+        }
+        let _ = writeln!(
+            text,
+            "| `--{} {}` | {}{} | {} |",
+            option.key(),
+            option.value_name(),
+            option.headline(),
+            option.range([" (", ")"]),
+            option.default_text().unwrap_or_default(),
+        );
+    }
+    text
 }
 
 #[cfg(test)]

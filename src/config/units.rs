@@ -18,13 +18,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a duration such as 5s or 500ms".to_owned())
 }
 
-/// A duration as [`duration`] reads it, without blanks: `1m30s`.
-pub(super) fn duration_text(duration: Duration) -> String {
-    humantime::format_duration(duration)
-        .to_string()
-        .replace(' ', "")
-}
-
 /// Reads a whole number.
 pub(crate) fn whole(text: &str) -> Result<u64, String> {
     let digits = text.trim();
@@ -35,8 +28,7 @@ pub(crate) fn whole(text: &str) -> Result<u64, String> {
     digits.parse().map_err(|_| "too large".to_owned())
 }
 
-/// Whether a text says that there is no limit. `null` is what it is called in JSON, and what
-/// templates make of nothing.
+/// Whether a text sets no limit. JSON calls it `null`, as do templates that lack a value.
 pub(crate) fn is_none(text: &str) -> bool {
     let text = text.trim();
     ["none", "null"]
@@ -45,11 +37,11 @@ pub(crate) fn is_none(text: &str) -> bool {
 }
 
 /// The least memory that the engine takes for a container.
-const LEAST_MEMORY: u64 = 6 << 20;
+const MIN_MEMORY: u64 = 6 << 20;
 
 /// Reads an amount of memory as Docker writes it; `none` is no limit.
 pub(super) fn memory(text: &str) -> Result<Option<u64>, String> {
-    bytes(text, LEAST_MEMORY, "an amount of memory such as 512m")
+    bytes(text, MIN_MEMORY, "an amount of memory such as 512m")
 }
 
 /// Reads the most bytes that a body may have; `none` is no limit.
@@ -58,8 +50,8 @@ pub(super) fn body(text: &str) -> Result<Option<u64>, String> {
 }
 
 /// Reads a number of bytes. Units are powers of 1024, whether they are written `m`, `mb` or
-/// `MiB`; `none` is none. `what` says what is wanted.
-fn bytes(text: &str, least: u64, what: &str) -> Result<Option<u64>, String> {
+/// `MiB`; `none` is no limit. `what` says what is wanted.
+fn bytes(text: &str, min: u64, what: &str) -> Result<Option<u64>, String> {
     if is_none(text) {
         return Ok(None);
     }
@@ -84,7 +76,7 @@ fn bytes(text: &str, least: u64, what: &str) -> Result<Option<u64>, String> {
         .and_then(|bytes| i64::try_from(bytes).ok())
         .ok_or_else(|| "too large".to_owned())?
         .cast_unsigned();
-    if bytes < least {
+    if bytes < min {
         return Err("too small".to_owned());
     }
     Ok(Some(bytes))
@@ -108,13 +100,13 @@ pub(super) fn cpus(text: &str) -> Result<Option<u64>, String> {
 /// Reads a limit on processes and threads; `none` is no limit.
 pub(super) fn pids(text: &str) -> Result<Option<u32>, String> {
     /// The kernel's `PID_MAX_LIMIT`.
-    const MOST: u32 = 4_194_304;
+    const MAX_PIDS: u32 = 4_194_304;
     if is_none(text) {
         return Ok(None);
     }
     match u32::try_from(whole(text)?) {
         Ok(0) => Err("too small".to_owned()),
-        Ok(pids) if pids <= MOST => Ok(Some(pids)),
+        Ok(pids) if pids <= MAX_PIDS => Ok(Some(pids)),
         _ => Err("too large".to_owned()),
     }
 }

@@ -1,326 +1,307 @@
-//! From layers to [`Settings`]: the one place where values are judged.
+//! From layers to [`Settings`]: every option is read by its rule, then they are judged together.
+//! All mistakes are found at once: where a value is wrong, its default takes its place.
 
 use std::collections::HashSet;
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
-use std::str::FromStr;
-use std::time::Duration;
+use std::sync::LazyLock;
 
-use super::key_source::is_token;
-use super::layers::{Layers, Raw};
-use super::option::RuntimeKind;
-use super::options::OPTIONS;
-use super::reader::Reader;
-use super::recorded::default_fleet;
-use super::settings::{DefaultNames, RequestTimes, RuntimeSettings, Settings, Times};
-use super::{
-    AdminAccess, AdminCalls, KeySource, RetryPolicy, StickyCookie, address, env_file, heartbeat,
-    text, units,
+use actix_web::http::Method;
+use clap::error::ErrorKind;
+use clap::{Command, FromArgMatches as _};
+
+use super::layers::Layers;
+use super::option::{self, OPTIONS, OptionSpec};
+use super::options::{
+    BalancingOptions, DockerOptions, HeartbeatKind, HeartbeatSettings, Options, RunOptions,
+    RuntimeKind, Variable,
 };
-use crate::fleet::{EjectionPolicy, OutlierOn, RestartLimit};
-use crate::ring::{InvalidSpec, PanicThreshold, ReplicaName, RingSpec, Strategy};
+use super::recorded::default_fleet;
+use super::settings::{DefaultNames, RuntimeSettings, Settings, StickyCookie};
+use crate::ring::{InvalidSpec, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
-use crate::runtime::docker::{DockerSettings, PullPolicy, Security};
+use crate::runtime::docker::DockerSettings;
 use crate::runtime::static_servers::Upstream;
 use crate::sys::open_files;
 
+/// Options that say what a request asks, or what a good answer is.
+const HTTP_ONLY: [&str; 5] = [
+    "heartbeat-path",
+    "heartbeat-method",
+    "heartbeat-header",
+    "heartbeat-status",
+    "heartbeat-body",
+];
+
+/// Every option as it is by default.
+static DEFAULTS: LazyLock<Options> = LazyLock::new(|| {
+    let matches = option::command().try_get_matches_from([""; 0]);
+    let options = matches.and_then(|matches| Options::from_arg_matches(&matches));
+    // A default that its own rule refuses fails every test.
+    options.unwrap_or_else(|error| panic!("a default is invalid: {error}"))
+});
+
+/// What reads options that are given. Without defaults: they would replace what was read before.
+static COMMAND: LazyLock<Command> = LazyLock::new(|| {
+    let mut command = option::command().mut_args(|arg| arg.default_value(None));
+    command.build();
+    command
+});
+
 /// Judges everything, or says all that is wrong.
 pub(crate) fn settings(layers: &Layers) -> Result<Settings, Vec<String>> {
-    let mut reader = Reader::new(layers);
-    let settings = read(&mut reader);
-    match settings {
-        Some(settings) if reader.is_clean() => Ok(settings),
-        _ => Err(reader.into_mistakes()),
-    }
+    let (options, mut mistakes) = read(layers);
+    let settings = judge(options, &mut mistakes);
+    mistakes.or(settings)
 }
 
 /// Judges the options of the ring alone.
 pub(crate) fn ring_spec(layers: &Layers) -> Result<RingSpec, Vec<String>> {
-    let mut reader = Reader::new(layers);
-    match ring(&mut reader) {
-        Some(spec) if reader.is_clean() => Ok(spec),
-        _ => Err(reader.into_mistakes()),
+    let (options, mut mistakes) = read(layers);
+    let spec = ring(&options.balancing, &mut mistakes);
+    mistakes.or(spec)
+}
+
+/// Mistakes, each with the key that it is about.
+struct Mistakes<'a> {
+    layers: &'a Layers,
+    found: Vec<(&'static str, String)>,
+}
+
+impl Mistakes<'_> {
+    fn is_given(&self, key: &str) -> bool {
+        self.layers.get(key).is_some()
+    }
+
+    /// Notes what is wrong with an option as a whole.
+    fn add(&mut self, key: &'static str, wrong: impl Display) {
+        let described = option::find(key).zip(self.layers.get(key));
+        let about = described.map_or(key.to_owned(), |(option, given)| given.describe(option));
+        self.found.push((key, format!("{about}: {wrong}")));
+    }
+
+    /// Notes what is wrong with one item of a list.
+    fn add_item(&mut self, key: &'static str, item: impl Into<OsString>, wrong: impl Display) {
+        if let (Some(option), Some(given)) = (option::find(key), self.layers.get(key)) {
+            let about = given.describe_item(option, &item.into());
+            self.found.push((key, format!("{about}: {wrong}")));
+        }
+    }
+
+    /// A value if there are no mistakes.
+    fn or<T>(self, value: Option<T>) -> Result<T, Vec<String>> {
+        match value {
+            Some(value) if self.found.is_empty() => Ok(value),
+            _ => Err(self.found.into_iter().map(|(_, mistake)| mistake).collect()),
+        }
     }
 }
 
-/// Reads every option. Where something was wrong the outcome is not to be used.
-fn read(reader: &mut Reader<'_>) -> Option<Settings> {
-    let kind = runtime_kind(reader);
-    let listen = reader.value("listen", address::listen);
-    let admin = reader.optional("admin", address::listen);
-    if admin == Some(listen) && listen.port() != 0 {
-        reader.mistake("admin", "is where clients are listened to already");
+/// Reads every option that was given, each by itself; the others are as by default.
+fn read(layers: &Layers) -> (Options, Mistakes<'_>) {
+    let mut options = DEFAULTS.clone();
+    let mut mistakes = Mistakes {
+        layers,
+        found: Vec::new(),
+    };
+    let mut command = COMMAND.clone();
+    for option in OPTIONS.iter() {
+        let (key, Some(given)) = (option.key(), layers.get(option.key())) else {
+            continue;
+        };
+        if given.is_list && !option.is_list() {
+            mistakes.add(key, format!("a list; allowed is {}", option.allowed()));
+        } else if let Err(wrong) = apply(&mut command, option, &given.values, &mut options) {
+            if !option.is_list() {
+                mistakes.add(key, wrong);
+                continue;
+            }
+            let mut scratch = options.clone();
+            let mut good = Vec::new();
+            for item in &given.values {
+                match apply(&mut command, option, [item], &mut scratch) {
+                    Ok(()) => good.push(item),
+                    Err(wrong) => mistakes.add_item(key, item, wrong),
+                }
+            }
+            // Those were good a moment ago.
+            let _ = apply(&mut command, option, good, &mut options);
+        }
     }
-    let public_address = reader.optional("public-address", address::host_and_port);
-    let workers = reader
-        .optional_whole("workers")
-        .and_then(NonZeroUsize::new)
-        .unwrap_or_else(cpus);
-    let trusted_proxies = reader.list("trusted-proxy", address::network);
-    let admin_hosts = reader.list("admin-host", address::host_name);
-    let admin_access = AdminAccess {
-        calls: reader.value("admin-calls", AdminCalls::parse),
-        hosts: admin_hosts.into_iter().map(|(_, host)| host).collect(),
-    };
-    let key = reader.value("key", |text| {
-        text.parse::<KeySource>().map_err(|wrong| wrong.to_string())
-    });
-    let ring = ring(reader);
-    let balance_factor = reader.value("balance-factor", |text| {
-        or_none(text, "not a balance factor")
-    });
-    let heartbeat = heartbeat::settings(reader);
-    let ejection = EjectionPolicy {
-        failures: reader.whole("outlier-failures"),
-        on: reader.value("outlier-on", |text| match text {
-            "errors" => Ok(OutlierOn::Errors),
-            "5xx" => Ok(OutlierOn::ServerErrors),
-            _ => Err("not a kind of failure".to_owned()),
-        }),
-        duration: reader.duration("outlier-ejection"),
-    };
-    let times = Times {
-        start: reader.duration("start-timeout"),
-        slow_start: reader.duration("slow-start"),
-        hang_timeout: reader.duration("hang-timeout"),
-        unready: reader.value("unready-timeout", unready_timeout),
-        header: reader.duration("header-timeout"),
-        keep_alive: reader.duration("keep-alive-timeout"),
-        half_closed: reader.value("half-closed-timeout", half_closed_timeout),
-        request: RequestTimes {
-            wait: reader.duration("wait-timeout"),
-            body: reader.duration("body-timeout"),
-            response: reader.duration("response-timeout"),
-            idle: reader.duration("idle-timeout"),
-            tunnel: reader.duration("tunnel-timeout"),
-            request: Some(reader.duration("request-timeout")).filter(|time| !time.is_zero()),
-        },
-        connect: reader.duration("connect-timeout"),
-        drain: reader.duration("drain-timeout"),
-        stop_grace: reader.duration("stop-grace"),
-    };
-    let restart_limit = RestartLimit {
-        deaths: reader.whole("restart-limit"),
-        window: reader.duration("restart-window"),
-    };
-    // The table's bounds are those of a percentage.
-    let panic_threshold = PanicThreshold::new(reader.whole("panic-threshold")).unwrap_or_default();
-    let max_in_flight = reader.value("max-in-flight", |text| or_none(text, "not a whole number"));
-    let sticky_cookie = sticky_cookie(reader);
-    let via = reader.value("via", text::via);
-    let retry = reader.value("retry", |text| match text {
-        "never" => Ok(RetryPolicy::Never),
-        "unsent" => Ok(RetryPolicy::Unsent),
-        "idempotent" => Ok(RetryPolicy::Idempotent),
-        _ => Err("not a way to retry".to_owned()),
-    });
-    let max_tunnels = reader.value("max-tunnels", |text| or_none(text, "not a whole number"));
-    let max_connections_per_client = reader.value("max-connections-per-client", |text| {
-        or_none(text, "not a whole number")
-    });
-    let min_body_rate = NonZeroU64::new(reader.whole("min-body-rate"));
-    let retry_budget = reader.whole("retry-budget");
-    let max_waiting = reader.whole("max-waiting");
-    let max_body = reader.value("max-body", units::body);
+    (options, mistakes)
+}
+
+/// Has clap read an option's values.
+fn apply<'v>(
+    command: &mut Command,
+    option: &OptionSpec,
+    values: impl IntoIterator<Item = &'v OsString>,
+    options: &mut Options,
+) -> Result<(), String> {
+    let matches = command.try_get_matches_from_mut(option.as_args(values));
+    let applied = matches.and_then(|matches| options.update_from_arg_matches(&matches));
+    applied.map_err(|error| match (error.kind(), error.source()) {
+        (ErrorKind::InvalidUtf8, _) => format!("not UTF-8; allowed is {}", option.allowed()),
+        (_, Some(wrong)) => wrong.to_string(),
+        (_, None) => error.to_string(),
+    })
+}
+
+/// Judges options together. Where something was wrong the outcome is not to be used.
+fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
+    let Options {
+        run,
+        server,
+        config: _,
+        balancing,
+        health,
+        limits,
+        docker,
+    } = options;
+    let kind = runtime_kind(&run, mistakes);
+    if server.admin == Some(server.listen) && server.listen.port() != 0 {
+        mistakes.add("admin", "is already used by --listen");
+    }
+    let ring = ring(&balancing, mistakes);
+    if !mistakes.is_given("sticky-cookie") && balancing.sticky_ttl.is_some() {
+        mistakes.add("sticky-ttl", "needs --sticky-cookie");
+    }
+    let ttl = balancing.sticky_ttl;
+    check_heartbeat(&health.heartbeat, mistakes);
+    let (replicas, state) = (replicas(run.replicas), run.state.clone());
     let (runtime, replicas) = match kind {
         RuntimeKind::Process => {
-            let replicas = replicas(reader);
-            let template = template(reader);
-            if template.port.is_some() && replicas.len() > 1 {
-                reader.mistake(
-                    "replica-port",
-                    format!(
-                        "{} replicas on one machine cannot share a port; leave it out, and each \
-                         gets a free one, as PORT and {{port}}",
-                        replicas.len()
-                    ),
-                );
+            let ports = [
+                ("replica-port", run.replica_port),
+                ("heartbeat-port", health.heartbeat.port),
+            ];
+            for (key, port) in ports {
+                if port.is_some() && replicas.len() > 1 {
+                    let advice = match key {
+                        "replica-port" => "; without it each gets a free one, as PORT and {port}",
+                        _ => "",
+                    };
+                    let count = replicas.len();
+                    let wrong = format!("{count} replicas on one machine cannot share it{advice}");
+                    mistakes.add(key, wrong);
+                }
             }
-            if heartbeat.port.is_some() && replicas.len() > 1 {
-                let wrong = format!(
-                    "{} replicas on one machine cannot share a port for heartbeats",
-                    replicas.len()
-                );
-                reader.mistake("heartbeat-port", wrong);
-            }
-            (RuntimeSettings::Process(template), replicas)
+            (RuntimeSettings::Process(template(run, mistakes)), replicas)
         }
         RuntimeKind::Docker => {
-            let replicas = replicas(reader);
-            let docker = docker(reader, listen.port());
-            (RuntimeSettings::Docker(docker), replicas)
+            let settings = docker_settings(run, docker, server.listen.port(), mistakes);
+            (RuntimeSettings::Docker(settings), replicas)
         }
         RuntimeKind::Static => {
-            let upstreams = upstreams(reader, listen);
-            let names = upstreams.iter().map(|u| u.name.clone()).collect();
-            (RuntimeSettings::Static(upstreams), names)
+            check_upstreams(&run.upstream, server.listen, mistakes);
+            let names = run.upstream.iter().map(|upstream| upstream.name.clone());
+            (
+                RuntimeSettings::Static(run.upstream.clone()),
+                names.collect(),
+            )
         }
     };
-    let max_connections = reader
-        .optional_whole("max-connections")
-        .and_then(NonZeroUsize::new)
-        .unwrap_or_else(|| open_files::connections(replicas.len()));
     Some(Settings {
-        listen,
-        public_address,
-        admin,
-        workers,
-        max_connections,
-        trusted_proxies: trusted_proxies.into_iter().map(|(_, net)| net).collect(),
-        admin_access,
-        key,
-        sticky_cookie,
+        max_connections: server
+            .max_connections
+            .unwrap_or_else(|| open_files::connections(replicas.len())),
+        server,
+        key: balancing.key,
+        sticky_cookie: balancing
+            .sticky_cookie
+            .map(|name| StickyCookie { name, ttl }),
         ring: ring?,
-        balance_factor,
-        heartbeat,
-        ejection,
-        restart_limit,
-        panic_threshold,
-        times,
-        max_in_flight,
-        via,
-        retry,
-        max_tunnels,
-        max_connections_per_client,
-        min_body_rate,
-        retry_budget,
-        max_waiting,
-        max_body,
+        balance_factor: balancing.balance_factor,
+        health,
+        limits,
         replicas,
         runtime,
-        state: reader.optional("state", text::file),
+        state,
         default_names: DefaultNames {
-            fleet: reader.given("fleet").is_none(),
-            network: reader.given("docker-network").is_none(),
+            fleet: !mistakes.is_given("fleet"),
+            network: !mistakes.is_given("docker-network"),
         },
     })
 }
 
-fn sticky_cookie(reader: &mut Reader<'_>) -> Option<StickyCookie> {
-    let name = reader.optional("sticky-cookie", |text| match is_token(text) {
-        true if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err("not the name of a cookie".to_owned()),
-    });
-    let ttl = reader.optional_duration("sticky-ttl");
-    if reader.given("sticky-cookie").is_none() && ttl.is_some() {
-        let wrong = "there is no --sticky-cookie that it could be of".to_owned();
-        reader.mistake("sticky-ttl", wrong);
-    }
-    name.map(|name| StickyCookie { name, ttl })
-}
-
-/// The runtime that was asked for, in so many words or by what it needs.
-fn runtime_kind(reader: &mut Reader<'_>) -> RuntimeKind {
-    let named = reader.optional("runtime", |text| {
-        RuntimeKind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| "not a runtime".to_owned())
-    });
-    let (image, upstream) = (reader.given("image"), reader.given("upstream"));
-    let (kind, because) = match (named, image, upstream) {
-        (Some(kind), ..) => {
-            let origin = reader.given("runtime").map(|given| &given.origin);
-            (
-                kind,
-                origin.map_or_else(String::new, |o| format!("from {o}")),
-            )
-        }
+/// The runtime that was asked for, by its name or by what it needs.
+fn runtime_kind(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> RuntimeKind {
+    let origin = |key| {
+        mistakes
+            .layers
+            .get(key)
+            .map(|given| given.origin.to_string())
+    };
+    let (kind, because) = match (origin("runtime"), origin("image"), origin("upstream")) {
+        (Some(origin), ..) => match run.runtime {
+            Some(kind) => (kind, format!("from {origin}")),
+            // A runtime that cannot be read says nothing about what belongs to it.
+            None => return RuntimeKind::Process,
+        },
         (None, Some(image), Some(_)) => {
-            reader.mistake(
-                "upstream",
-                format!(
-                    "replicas are either started or run by somebody else, and image (from {}) \
-                     says the former; give one of the two",
-                    image.origin
-                ),
+            let wrong = format!(
+                "is for servers that run already, image (from {image}) for replicas to start; give one of \
+                 the two"
             );
+            mistakes.add("upstream", wrong);
             return RuntimeKind::Docker;
         }
         (None, Some(image), None) => (
             RuntimeKind::Docker,
-            format!("because of image, from {}", image.origin),
+            format!("because of image, from {image}"),
         ),
         (None, None, Some(upstream)) => (
             RuntimeKind::Static,
-            format!("because of upstream, from {}", upstream.origin),
+            format!("because of upstream, from {upstream}"),
         ),
         (None, None, None) => (RuntimeKind::Process, "by default".to_owned()),
     };
-    // A runtime that cannot be read says nothing about what belongs to it.
-    if named.is_some() || reader.given("runtime").is_none() {
-        refuse_strangers(reader, kind, &because);
+    // An option that the runtime does not use was given in the belief that it works.
+    for option in OPTIONS
+        .iter()
+        .filter(|option| !option.runtimes().contains(&kind))
+    {
+        let key = option.key();
+        if mistakes.is_given(key) {
+            let users: Vec<_> = option.runtimes().iter().map(|kind| kind.name()).collect();
+            let (users, kind) = (users.join(" or "), kind.name());
+            // What else is wrong with it does not matter.
+            mistakes.found.retain(|(about, _)| *about != key);
+            let wrong = format!("only for runtime {users}, but the runtime is {kind} ({because})");
+            mistakes.add(key, wrong);
+        }
     }
     kind
 }
 
-/// An option that the runtime does not use was given in the belief that it works.
-fn refuse_strangers(reader: &mut Reader<'_>, kind: RuntimeKind, because: &str) {
-    for option in OPTIONS {
-        if option.runtimes.contains(&kind) || reader.given(option.key).is_none() {
-            continue;
+fn check_heartbeat(heartbeat: &HeartbeatSettings, mistakes: &mut Mistakes<'_>) {
+    for key in HTTP_ONLY {
+        if heartbeat.kind == HeartbeatKind::Tcp && mistakes.is_given(key) {
+            mistakes.add(key, "is for --heartbeat http, but --heartbeat is tcp");
         }
-        let users: Vec<_> = option.runtimes.iter().map(|kind| kind.name()).collect();
-        reader.mistake(
-            option.key,
-            format!(
-                "only for runtime {}, but the runtime is {} ({because})",
-                users.join(" or "),
-                kind.name()
-            ),
-        );
+    }
+    if heartbeat.method == Method::HEAD && heartbeat.body.is_some() {
+        let wrong = "the answer to --heartbeat-method HEAD has no body";
+        mistakes.add("heartbeat-body", wrong);
+    }
+    let mut names = HashSet::new();
+    for (name, value) in &heartbeat.headers {
+        if !names.insert(name) {
+            let item = format!("{name}: {value}");
+            mistakes.add_item("heartbeat-header", item, format!("{name} is given twice"));
+        }
     }
 }
 
-/// A duration, or `off`.
-fn half_closed_timeout(text: &str) -> Result<Option<Duration>, String> {
-    const MIN: Duration = Duration::from_millis(10);
-    const MAX: Duration = Duration::from_secs(86_400);
-    if text.trim().eq_ignore_ascii_case("off") || units::is_none(text) {
-        return Ok(None);
-    }
-    match units::duration(text)? {
-        duration if duration < MIN => Err("too short".to_owned()),
-        duration if duration > MAX => Err("too long".to_owned()),
-        duration => Ok(Some(duration)),
-    }
-}
-
-/// A value, or `none` or `null`.
-fn or_none<T: FromStr>(text: &str, wrong: &str) -> Result<Option<T>, String> {
-    if units::is_none(text) {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| wrong.to_owned())
-}
-
-/// How long a replica may be unready; none: for ever.
-fn unready_timeout(text: &str) -> Result<Option<Duration>, String> {
-    const MIN: Duration = Duration::from_millis(100);
-    const MAX: Duration = Duration::from_secs(86_400);
-    if text.trim().eq_ignore_ascii_case("off") || units::is_none(text) {
-        return Ok(None);
-    }
-    match units::duration(text)? {
-        timeout if timeout < MIN => Err("too short".to_owned()),
-        timeout if timeout > MAX => Err("too long".to_owned()),
-        timeout => Ok(Some(timeout)),
-    }
-}
-
-/// The CPUs that this process may use; the most that `--workers` allows if there are more.
-fn cpus() -> NonZeroUsize {
-    const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
-    std::thread::available_parallelism().map_or(NonZeroUsize::MIN, |cpus| cpus.min(MOST))
-}
-
-fn ring(reader: &mut Reader<'_>) -> Option<RingSpec> {
-    let strategy = reader.value("strategy", |text| {
-        text.parse::<Strategy>()
-            .map_err(|_| "not a strategy".to_owned())
-    });
-    let slots = reader.optional_whole("slots");
-    let virtual_servers = reader.optional_whole("virtual-servers");
+fn ring(options: &BalancingOptions, mistakes: &mut Mistakes<'_>) -> Option<RingSpec> {
+    let BalancingOptions {
+        strategy,
+        slots,
+        virtual_servers,
+        ..
+    } = *options;
     let spec = RingSpec::new(strategy, slots, virtual_servers);
     // The recipe reports its first mistake; asked without the slots, it reports the other.
     let again = match spec {
@@ -329,133 +310,111 @@ fn ring(reader: &mut Reader<'_>) -> Option<RingSpec> {
     };
     for wrong in spec.as_ref().err().into_iter().chain(&again) {
         match wrong {
-            InvalidSpec::Slots(_, why) => reader.mistake("slots", why),
-            InvalidSpec::VirtualServers(_, why) => reader.mistake("virtual-servers", why),
-            InvalidSpec::UnknownStrategy(_) => reader.mistake("strategy", wrong),
+            InvalidSpec::Slots(_, why) => mistakes.add("slots", why),
+            InvalidSpec::VirtualServers(_, why) => mistakes.add("virtual-servers", why),
+            InvalidSpec::UnknownStrategy(_) => mistakes.add("strategy", wrong),
         }
     }
     spec.ok()
 }
 
 /// `Server1` to `ServerN`.
-fn replicas(reader: &mut Reader<'_>) -> Vec<ReplicaName> {
-    let count: u32 = reader.whole("replicas");
+fn replicas(count: u32) -> Vec<ReplicaName> {
+    // Such a name is always good.
     (1..=count)
-        // Such a name is always good.
         .filter_map(|number| format!("Server{number}").parse().ok())
         .collect()
 }
 
-fn template(reader: &mut Reader<'_>) -> ReplicaTemplate {
+fn template(run: RunOptions, mistakes: &mut Mistakes<'_>) -> ReplicaTemplate {
     ReplicaTemplate {
-        command: reader.words("command", text::words, text::command),
-        port: reader.optional_whole("replica-port"),
-        env: variables(reader),
+        command: run.command,
+        port: run.replica_port,
+        env: variables(run.env_file, run.env, mistakes),
         memory: None,
         nano_cpus: None,
         pids: None,
     }
 }
 
-fn variables(reader: &mut Reader<'_>) -> Vec<(String, String)> {
-    let mut variables: Vec<(String, String)> = Vec::new();
-    let mut set = |key: String, value: String| match variables.iter_mut().find(|(k, _)| *k == key) {
-        Some((_, present)) => *present = value,
-        None => variables.push((key, value)),
-    };
-    for (_, lines) in reader.list("env-file", env_file::read) {
-        lines.into_iter().for_each(|(key, value)| set(key, value));
+/// The variables of files and of `--env`, which wins.
+fn variables(
+    files: Vec<Vec<Variable>>,
+    env: Vec<Variable>,
+    mistakes: &mut Mistakes<'_>,
+) -> Vec<Variable> {
+    let mut names = HashSet::new();
+    for (name, _) in &env {
+        if !names.insert(name) {
+            mistakes.add_item("env", format!("{name}="), format!("{name} is set twice"));
+        }
     }
-    let mut seen = HashSet::new();
-    for (item, (key, value)) in reader.list("env", text::variable) {
-        if seen.insert(key.clone()) {
-            set(key, value);
-        } else {
-            reader.item_mistake("env", &item, format!("{key} is set twice"));
+    let mut variables: Vec<Variable> = Vec::new();
+    for (name, value) in files.into_iter().flatten().chain(env) {
+        match variables.iter_mut().find(|(present, _)| *present == name) {
+            Some((_, present)) => *present = value,
+            None => variables.push((name, value)),
         }
     }
     variables
 }
 
-fn docker(reader: &mut Reader<'_>, port: u16) -> DockerSettings {
-    let image = reader.optional("image", text::image);
-    if reader.given("image").is_none() {
-        reader.mistake("image", "missing; runtime docker needs to know what to run");
+fn docker_settings(
+    mut run: RunOptions,
+    docker: DockerOptions,
+    port: u16,
+    mistakes: &mut Mistakes<'_>,
+) -> DockerSettings {
+    if !mistakes.is_given("image") {
+        mistakes.add("image", "missing; runtime docker needs to know what to run");
     }
-    let fleet = reader.optional("fleet", text::engine_name);
-    let fleet = fleet.unwrap_or_else(|| default_fleet(port));
-    let network = reader.optional("docker-network", text::network);
-    let security = reader.value("replica-security", |text| match text {
-        "restricted" => Ok(Security::Restricted),
-        "baseline" => Ok(Security::Baseline),
-        _ => Err("not a level".to_owned()),
-    });
-    let pull = reader.value("pull", |text| match text {
-        "always" => Ok(PullPolicy::Always),
-        "missing" => Ok(PullPolicy::Missing),
-        "never" => Ok(PullPolicy::Never),
-        _ => Err("not one of them".to_owned()),
-    });
-    let template = template(reader);
+    let fleet = docker.fleet.unwrap_or_else(|| default_fleet(port));
     DockerSettings {
-        network: network.unwrap_or_else(|| fleet.clone()),
+        network: docker.docker_network.unwrap_or_else(|| fleet.clone()),
         fleet,
-        // Absent, it is a mistake that has been remembered.
-        image: image.unwrap_or_default(),
-        security,
-        pull,
+        // Absent, it is a mistake that has been noted.
+        image: run.image.take().unwrap_or_default(),
+        security: docker.replica_security,
+        pull: docker.pull,
         template: ReplicaTemplate {
-            memory: reader.value("memory", units::memory),
-            nano_cpus: reader.value("cpus", units::cpus),
-            pids: reader.value("pids", units::pids),
-            ..template
+            memory: docker.memory,
+            nano_cpus: docker.cpus,
+            pids: docker.pids,
+            ..template(run, mistakes)
         },
     }
 }
 
-fn upstreams(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<Upstream> {
-    let read = reader.list("upstream", address::upstream);
-    let nothing = Raw::Many(Vec::new());
-    if reader
-        .given("upstream")
-        .is_none_or(|given| given.raw == nothing)
+fn check_upstreams(upstreams: &[Upstream], listen: SocketAddr, mistakes: &mut Mistakes<'_>) {
+    if mistakes
+        .layers
+        .get("upstream")
+        .is_none_or(|given| given.values.is_empty())
     {
-        reader.mistake(
-            "upstream",
-            "missing; runtime static needs at least one HOST:PORT or NAME=HOST:PORT",
-        );
+        let wrong = "missing; runtime static needs at least one HOST:PORT or NAME=HOST:PORT";
+        mistakes.add("upstream", wrong);
     }
-    let mut names: Vec<ReplicaName> = Vec::new();
-    let mut addresses = HashSet::new();
-    let mut upstreams = Vec::new();
-    for (item, upstream) in read {
-        if !addresses.insert(upstream.address.clone()) {
-            reader.item_mistake(
-                "upstream",
-                &item,
-                format!("{} is given twice", upstream.address),
-            );
-        } else if let Some(other) = names
-            .iter()
-            .find(|name| name.is_same_in_dns(&upstream.name))
-        {
-            let wrong = if *other == upstream.name {
-                format!("the name {other} is given twice")
-            } else {
-                format!("DNS cannot tell the name {} from {other}", upstream.name)
-            };
-            reader.item_mistake("upstream", &item, wrong);
-        } else if is_own_address(&upstream.address, listen) {
-            reader.item_mistake(
-                "upstream",
-                &item,
-                "is where the balancer itself listens; it would forward to itself",
-            );
-        }
-        names.push(upstream.name.clone());
-        upstreams.push(upstream);
+    for (place, Upstream { name, address }) in upstreams.iter().enumerate() {
+        let before = &upstreams[..place];
+        let same_name = before.iter().find(|other| other.name.is_same_in_dns(name));
+        let wrong = if before.iter().any(|other| other.address == *address) {
+            format!("{address} is given twice")
+        } else if let Some(other) = same_name {
+            match other.name == *name {
+                true => format!("the name {name} is given twice"),
+                false => format!("DNS cannot tell the name {name} from {}", other.name),
+            }
+        } else if is_own_address(address, listen) {
+            "is where the balancer itself listens; it would forward to itself".to_owned()
+        } else {
+            continue;
+        };
+        let item = match name.as_str() == address {
+            true => address.clone(),
+            false => format!("{name}={address}"),
+        };
+        mistakes.add_item("upstream", item, wrong);
     }
-    upstreams
 }
 
 /// Whether an upstream is for certain the balancer itself. Other names and addresses of

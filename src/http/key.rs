@@ -68,31 +68,17 @@ fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::*;
+    use crate::config::Limits;
     use actix_web::test::TestRequest;
 
-    use std::time::Duration;
-
-    use super::*;
-    use crate::config::RequestTimes;
-
     pub fn by(key: KeySource) -> HttpSettings {
-        let any = Duration::from_secs(1);
         HttpSettings {
-            retry: Default::default(),
             sticky_cookie: None,
             trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),
             admin_guard: Default::default(),
             key,
-            times: RequestTimes {
-                wait: any,
-                body: any,
-                response: any,
-                idle: any,
-                tunnel: any,
-                request: None,
-            },
-            max_body: None,
-            min_body_rate: None,
+            limits: Limits::defaults(),
             outlier_on: Default::default(),
             via: None,
         }

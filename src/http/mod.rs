@@ -29,7 +29,6 @@ mod upgrade;
 mod via;
 mod wellformed;
 
-use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,7 +39,7 @@ use ipnet::IpNet;
 
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::SupervisorHandle;
-use crate::config::{AdminCalls, KeySource, RequestTimes, RetryPolicy, StickyCookie};
+use crate::config::{AdminCalls, KeySource, Limits, StickyCookie};
 use crate::fleet::OutlierOn;
 use crate::repeats::LineLimit;
 use crate::upstream::{RetryBudget, ThreadCounters, UpstreamPools};
@@ -74,14 +73,8 @@ pub struct HttpSettings {
     pub key: KeySource,
     /// What comes before it.
     pub sticky_cookie: Option<StickyCookie>,
-    /// How long what may take.
-    pub times: RequestTimes,
-    /// Which requests may be sent a second time.
-    pub retry: RetryPolicy,
-    /// The most bytes that a request's body may have.
-    pub max_body: Option<u64>,
-    /// How many bytes a second a client has to send of a body.
-    pub min_body_rate: Option<NonZeroU64>,
+    /// How much at once, and how long anything may take.
+    pub limits: Limits,
     /// Which answers of a replica are failures.
     pub outlier_on: OutlierOn,
     /// What requests and responses are given as Via; none: they are given none.
@@ -139,7 +132,7 @@ async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) ->
         "/rep" | "/add" | "/rm" if worker.settings.admin_guard.calls != AdminCalls::Off => {
             let handles = ReplicaHandles {
                 supervisor: &worker.links.supervisor,
-                body_timeout: worker.settings.times.body,
+                body_timeout: worker.settings.limits.body_timeout,
             };
             match worker.settings.admin_guard.check_client(request) {
                 Ok(()) => api::answer(&handles, request, &mut payload).await,

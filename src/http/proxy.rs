@@ -85,7 +85,7 @@ pub async fn forward(
     } else {
         body_of(request, payload, &worker.settings)
     };
-    let within = worker.settings.times.request;
+    let within = worker.settings.limits.request_timeout;
     let errand = Errand {
         worker,
         request,
@@ -116,7 +116,7 @@ fn judge(worker: &Worker, request: &HttpRequest, is_bare: bool) -> Result<bool, 
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
     }
-    check_length(request.head(), worker.settings.max_body)?;
+    check_length(request.head(), worker.settings.limits.max_body)?;
     upgrade::offered(request)
 }
 
@@ -143,11 +143,11 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
         refused: Vec::new(),
         session,
     };
-    let mut attempt = RetryState::new(worker.settings.retry);
+    let mut attempt = RetryState::new(worker.settings.limits.retry);
     loop {
         let grant = acquire(errand, wanted.clone()).await?;
         let wait = ReplyWait {
-            response: worker.settings.times.response,
+            response: worker.settings.limits.response_timeout,
             deadline: errand.deadline,
             leaves_the_lost: attempt.may_be_sent_again(request.method()),
             client: &errand.client.connection,
@@ -228,9 +228,9 @@ fn body_of(request: &HttpRequest, payload: Payload, settings: &HttpSettings) -> 
         None if request.headers().contains_key(TRANSFER_ENCODING) => BodySize::Stream,
         None => return None,
     };
-    let body = ReplayBody::new(payload, size, settings.times.body);
-    let body = body.with_min_rate(settings.min_body_rate);
-    Some(body.at_most(settings.max_body))
+    let body = ReplayBody::new(payload, size, settings.limits.body_timeout);
+    let body = body.with_min_rate(settings.limits.min_body_rate);
+    Some(body.at_most(settings.limits.max_body))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -252,7 +252,7 @@ async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPer
                 Unavailable::NoneReady => ProxyError::NoReplica,
                 Unavailable::AllBusy => ProxyError::AllBusy,
             };
-            let patience = Instant::now() + worker.settings.times.wait;
+            let patience = Instant::now() + worker.settings.limits.wait_timeout;
             let (until, late) = match errand.deadline.filter(|deadline| *deadline < patience) {
                 Some(deadline) => (deadline, ProxyError::TookTooLong),
                 None => (patience, unavailable),
@@ -371,7 +371,10 @@ fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: InFlightPermit)
     }
     match (&errand.tunnel, &*slot.fields()) {
         (Some(tunnel), _) if is_switch => {
-            let (body, silence) = (errand.body.cloned(), errand.worker.settings.times.tunnel);
+            let (body, silence) = (
+                errand.body.cloned(),
+                errand.worker.settings.limits.tunnel_timeout,
+            );
             let connection = &errand.client.connection;
             tunnel.join(response, grant, connection, body, silence, errand.tag())
         }
@@ -409,7 +412,7 @@ fn respond(
     }
     let session_key = grant.session_key;
     let mut outgoing = if has_body {
-        let idle = IdleTimeout::new(settings.times.idle, errand.deadline);
+        let idle = IdleTimeout::new(settings.limits.idle_timeout, errand.deadline);
         let payload = response.take_payload();
         let (tag, client) = (errand.tag(), &errand.client.connection);
         let body = ResponseBody::new(payload, length, grant, !failed, idle, tag, client);

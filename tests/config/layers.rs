@@ -168,8 +168,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
 
 #[test]
 fn flags_win_over_variables_and_they_over_the_file_for_every_option() {
-    for option in OPTIONS.iter().filter(|option| option.key != "config") {
-        let key = option.key;
+    for option in OPTIONS.iter().filter(|option| option.key() != "config") {
+        let key = option.key();
         let ([low, middle, high], others) = three_values(key);
         let flag = format!("--{key}");
         let variable = option.variable();
@@ -232,9 +232,9 @@ fn numbers_in_the_file_need_no_quotes() {
         "replicas = 5\nworkers = 0x2\nmax-waiting = 1_000\nheartbeat-failures = 2\nslots = 4_096\n",
     );
     assert_eq!(settings.replicas.len(), 5);
-    assert_eq!(settings.workers, NonZeroUsize::new(2).unwrap());
-    assert_eq!(settings.max_waiting, 1000);
-    assert_eq!(settings.heartbeat.failures, NonZeroU32::new(2).unwrap());
+    assert_eq!(settings.server.workers, NonZeroUsize::new(2).unwrap());
+    assert_eq!(settings.limits.max_waiting, 1000);
+    assert_eq!(settings.health.heartbeat.failures, 2);
     assert_eq!(settings.ring.slots(), 4096);
     let RuntimeSettings::Docker(docker) =
         file("image = 'x'\ncpus = 0.5\nmemory = 6_291_456\n").runtime

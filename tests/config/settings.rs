@@ -5,32 +5,38 @@ use super::*;
 #[test]
 fn nothing_said_is_three_demo_replicas() {
     let settings = flags(&[]);
-    assert_eq!(settings.listen.to_string(), "127.0.0.1:5000");
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:5000");
     assert_eq!(settings.key, KeySource::Id);
     assert_eq!(settings.ring.strategy(), Strategy::Rendezvous);
     let names: Vec<_> = settings.replicas.iter().map(ReplicaName::as_str).collect();
     assert_eq!(names, ["Server1", "Server2", "Server3"]);
-    assert_eq!(settings.heartbeat.path, "/heartbeat");
-    assert_eq!(settings.heartbeat.interval, Duration::from_secs(1));
-    assert_eq!(settings.heartbeat.timeout, Duration::from_secs(1));
-    assert_eq!(settings.heartbeat.failures.get(), 3);
-    assert_eq!(settings.times.start, Duration::from_secs(60));
-    assert_eq!(settings.times.header, Duration::from_secs(5));
+    assert_eq!(settings.health.heartbeat.path, "/heartbeat");
+    assert_eq!(settings.health.heartbeat.interval, Duration::from_secs(1));
+    assert_eq!(settings.health.heartbeat.timeout, Duration::from_secs(1));
+    assert_eq!(settings.health.heartbeat.failures, 3);
+    assert_eq!(settings.health.start_timeout, Duration::from_secs(60));
+    assert_eq!(settings.limits.header_timeout, Duration::from_secs(5));
     // Longer than what usually stands before it: an AWS load balancer keeps 60 s.
-    assert_eq!(settings.times.keep_alive, Duration::from_secs(75));
-    assert_eq!(settings.times.request.wait, Duration::from_secs(5));
-    assert_eq!(settings.times.connect, Duration::from_millis(500));
-    assert_eq!(settings.times.request.response, Duration::from_secs(60));
-    assert_eq!(settings.times.drain, Duration::from_secs(30));
-    assert_eq!(settings.times.stop_grace, Duration::from_secs(5));
-    assert_eq!(settings.max_waiting, 1024);
+    assert_eq!(settings.limits.keep_alive_timeout, Duration::from_secs(75));
+    assert_eq!(settings.limits.wait_timeout, Duration::from_secs(5));
+    assert_eq!(settings.limits.connect_timeout, Duration::from_millis(500));
+    assert_eq!(settings.limits.response_timeout, Duration::from_secs(60));
+    assert_eq!(settings.limits.drain_timeout, Duration::from_secs(30));
+    assert_eq!(settings.limits.stop_grace, Duration::from_secs(5));
+    assert_eq!(settings.limits.max_waiting, 1024);
     // Off, as HAProxy's and nginx's limits are: slow clients would keep others out.
-    assert_eq!(settings.max_in_flight, None);
-    assert_eq!(settings.max_tunnels, None);
-    assert_eq!(settings.max_connections_per_client, None);
-    assert_eq!(settings.min_body_rate.map(NonZeroU64::get), Some(500));
-    assert_eq!(settings.times.half_closed, Some(Duration::from_secs(5)));
-    assert_eq!(settings.max_body, None);
+    assert_eq!(settings.limits.max_in_flight, None);
+    assert_eq!(settings.limits.max_tunnels, None);
+    assert_eq!(settings.limits.max_connections_per_client, None);
+    assert_eq!(
+        settings.limits.min_body_rate.map(NonZeroU64::get),
+        Some(500)
+    );
+    assert_eq!(
+        settings.limits.half_closed_timeout,
+        Some(Duration::from_secs(5))
+    );
+    assert_eq!(settings.limits.max_body, None);
     let RuntimeSettings::Process(template) = settings.runtime else {
         panic!("{:?}", settings.runtime);
     };

@@ -1,212 +1,98 @@
 //! When a replica is well, and what becomes of one that is not.
 
-use super::super::option::{Allowed, Fallback, OptionSpec, Shape};
-use super::{DAY, HEALTH, HOUR, PLAIN, ms};
+use std::time::Duration;
 
-pub(super) const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        key: "heartbeat",
-        value_name: "KIND",
-        help: "What a heartbeat does",
-        more: "http sends a request; tcp only connects, which tells whether a server listens and \
-               not whether it is ready.",
-        fallback: Fallback::Value("http"),
-        allowed: Allowed::Choice(&["http", "tcp"]),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-path",
-        value_name: "PATH",
-        help: "What a heartbeat asks a replica for",
-        fallback: Fallback::Value("/heartbeat"),
-        allowed: Allowed::Text("a path that starts with '/', without spaces"),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-method",
-        value_name: "METHOD",
-        help: "How a heartbeat asks for it",
-        fallback: Fallback::Value("GET"),
-        allowed: Allowed::Choice(&["GET", "HEAD", "OPTIONS", "POST"]),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-header",
-        value_name: "HEADER",
-        help: "Send a header with each heartbeat, such as 'Host: shop.example'",
-        allowed: Allowed::Text("'NAME: VALUE', but for headers of the connection and the body"),
-        shape: Shape::List,
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-port",
-        value_name: "PORT",
-        help: "The port that heartbeats go to",
-        fallback: Fallback::Derived("the one that requests go to"),
-        allowed: Allowed::Whole(1, 65535),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-status",
-        value_name: "STATUSES",
-        help: "Which statuses are a good answer, such as 200,204,300-399",
-        fallback: Fallback::Value("200-299"),
-        allowed: Allowed::Text("statuses and ranges of them from 200 to 599, with commas between"),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-body",
-        value_name: "TEXT",
-        help: "What has to stand in a good answer's body",
-        more: "It is looked for in the first 64 KiB.",
-        allowed: Allowed::Text("any text"),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-interval",
-        value_name: "DURATION",
-        help: "From one heartbeat to the next",
-        more: "Shorter finds a hung replica sooner; a dead one is noticed without heartbeats.",
-        fallback: Fallback::Value("1s"),
-        allowed: Allowed::Duration(ms(10), HOUR),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-timeout",
-        value_name: "DURATION",
-        help: "How long a heartbeat's answer may take",
-        fallback: Fallback::Value("1s"),
-        allowed: Allowed::Duration(ms(10), HOUR),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-failures",
-        value_name: "N",
-        help: "How many heartbeats in a row without a good answer take a replica off the ring",
-        more: "A bad answer makes it unready: it stays as it is. No answer at all: it hangs, and \
-               is replaced after --hang-timeout.",
-        fallback: Fallback::Value("3"),
-        allowed: Allowed::Whole(1, 100),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "heartbeat-successes",
-        value_name: "N",
-        help: "How many good answers in a row bring a replica onto the ring",
-        fallback: Fallback::Value("1"),
-        allowed: Allowed::Whole(1, 100),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "hang-timeout",
-        value_name: "DURATION",
-        help: "How long a hung replica may take to come back before it is replaced",
-        more: "It is off the ring meanwhile. 0s: it is replaced at once.",
-        fallback: Fallback::Value("10s"),
-        allowed: Allowed::Duration(ms(0), HOUR),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "unready-timeout",
-        value_name: "DURATION",
-        help: "How long a replica may answer heartbeats badly before it is replaced, or off",
-        more: "It is off the ring meanwhile. Never is more than one replaced at a time while \
-               others are unready.",
-        fallback: Fallback::Value("5m"),
-        allowed: Allowed::Text("a duration from 100ms to 1day, or off"),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "panic-threshold",
-        value_name: "PERCENT",
-        help: "Below which share of ready replicas requests go to unready ones, too; 0: never",
-        more: "The share is that of the ready among the ready and the unready. So clients see the \
-               application's own error page when all replicas miss the same database.",
-        fallback: Fallback::Value("50"),
-        allowed: Allowed::Whole(0, 100),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "restart-limit",
-        value_name: "N",
-        help: "How many deaths within --restart-window make a replica degraded",
-        more: "It is then started once a minute, until it has been healthy for one.",
-        fallback: Fallback::Value("5"),
-        allowed: Allowed::Whole(1, 1_000),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "restart-window",
-        value_name: "DURATION",
-        help: "The time in which deaths count for --restart-limit",
-        fallback: Fallback::Value("5m"),
-        allowed: Allowed::Duration(ms(1_000), DAY),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "start-timeout",
-        value_name: "DURATION",
-        help: "How long a fresh replica may take to its first good heartbeat",
-        fallback: Fallback::Value("60s"),
-        allowed: Allowed::Duration(ms(100), HOUR),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "slow-start",
-        value_name: "DURATION",
-        help: "How long a fresh replica's share grows, from a tenth of its keys to all",
-        more: "The next in each key's order serves the others. 0s: it serves all of them at once.",
-        fallback: Fallback::Value("0s"),
-        allowed: Allowed::Duration(ms(0), HOUR),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "outlier-failures",
-        value_name: "N",
-        help: "How many failed requests in a row eject a replica; 0: none do",
-        more: "Failed is what --outlier-on says. \
-               Others serve an ejected replica's keys; never are more than half of the replicas ejected.",
-        fallback: Fallback::Value("5"),
-        allowed: Allowed::Whole(0, 1_000_000),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "outlier-on",
-        value_name: "KIND",
-        help: "Which requests have failed",
-        more: "errors: a connection that cannot be made, a broken response, and a 502, 503 or 504. \
-               5xx: every status from 500 on, too.",
-        fallback: Fallback::Value("errors"),
-        allowed: Allowed::Choice(&["errors", "5xx"]),
-        section: HEALTH,
-        ..PLAIN
-    },
-    OptionSpec {
-        key: "outlier-ejection",
-        value_name: "DURATION",
-        help: "How long a replica's first ejection lasts; the second lasts twice as long, and so on",
-        fallback: Fallback::Value("5s"),
-        allowed: Allowed::Duration(ms(10), HOUR),
-        section: HEALTH,
-        ..PLAIN
-    },
-];
+use clap::Args;
+
+use super::super::rule::{choice, duration, whole};
+use super::{HeartbeatSettings, Off, TIME};
+use crate::fleet::{EjectionPolicy, OutlierOn, RestartLimit};
+use crate::ring::PanicThreshold;
+
+/// When a replica is well, and what becomes of one that is not.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Health")]
+pub struct HealthOptions {
+    /// How replicas are probed.
+    #[command(flatten)]
+    pub heartbeat: HeartbeatSettings,
+    /// How long a hung replica may take to come back before it is replaced
+    ///
+    /// It is off the ring meanwhile. 0s: it is replaced at once.
+    #[arg(long, value_name = TIME, default_value = "10s", value_parser = duration("0s", "1h"))]
+    pub hang_timeout: Duration,
+    /// How long a replica may answer heartbeats badly before it is replaced
+    ///
+    /// It is off the ring meanwhile. At most one is replaced at a time while others are unready.
+    #[arg(
+        long, value_name = TIME, default_value = "5m",
+        value_parser = duration("100ms", "1day").or_off()
+    )]
+    pub unready_timeout: Off<Duration>,
+    /// Below which share of ready replicas requests go to unready ones, too; 0: never
+    ///
+    /// The share is that of the ready among the ready and the unready. So clients see the
+    /// application's own error page when all replicas miss the same database.
+    #[arg(
+        long, value_name = "PERCENT", default_value = "50",
+        value_parser = whole(0, 100).map(percent)
+    )]
+    pub panic_threshold: PanicThreshold,
+    /// How many deaths within --restart-window make a replica degraded
+    ///
+    /// It is then started once a minute, until it has been healthy for one.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = whole::<u32>(1, 1000))]
+    pub restart_limit: u32,
+    /// The time in which deaths count for --restart-limit
+    #[arg(long, value_name = TIME, default_value = "5m", value_parser = duration("1s", "1day"))]
+    pub restart_window: Duration,
+    /// How long a fresh replica may take to its first good heartbeat
+    #[arg(long, value_name = TIME, default_value = "60s", value_parser = duration("100ms", "1h"))]
+    pub start_timeout: Duration,
+    /// How long a fresh replica's share grows, from a tenth of its keys to all
+    ///
+    /// The next replica in each key's order serves the others. 0s: it serves all of them at once.
+    #[arg(long, value_name = TIME, default_value = "0s", value_parser = duration("0s", "1h"))]
+    pub slow_start: Duration,
+    /// How many failed requests in a row eject a replica; 0: none do
+    ///
+    /// --outlier-on says what a failure is. Others serve an ejected replica's keys; at most half of
+    /// the replicas are ejected.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = whole::<u32>(0, 1_000_000))]
+    pub outlier_failures: u32,
+    /// Which requests have failed
+    ///
+    /// errors: a connection that cannot be made, a broken response, and a 502, 503 or 504. 5xx:
+    /// every status from 500 on, too.
+    #[arg(
+        long, value_name = "KIND", default_value = "errors",
+        value_parser = choice([("errors", OutlierOn::Errors), ("5xx", OutlierOn::ServerErrors)])
+    )]
+    pub outlier_on: OutlierOn,
+    /// How long a replica's first ejection lasts; the second lasts twice as long, and so on
+    #[arg(long, value_name = TIME, default_value = "5s", value_parser = duration("10ms", "1h"))]
+    pub outlier_ejection: Duration,
+}
+
+impl HealthOptions {
+    /// When a replica that fails requests is passed over for a while.
+    pub fn ejection_policy(&self) -> EjectionPolicy {
+        EjectionPolicy {
+            failures: self.outlier_failures,
+            on: self.outlier_on,
+            duration: self.outlier_ejection,
+        }
+    }
+
+    /// How often a replica may die before it is degraded.
+    pub fn restart_limit(&self) -> RestartLimit {
+        RestartLimit {
+            deaths: self.restart_limit,
+            window: self.restart_window,
+        }
+    }
+}
+
+fn percent(number: u8) -> PanicThreshold {
+    PanicThreshold::new(number).unwrap_or_default()
+}

@@ -1,6 +1,21 @@
-//! Texts that follow a rule: paths, names, images, command lines, variables.
+//! Reads texts that follow a rule: paths, names, images, command lines, variables, headers.
 
 use std::path::PathBuf;
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+/// Headers that say how the request is framed, or what becomes of its connection.
+const OWN_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Reads a request path.
 pub(crate) fn path(text: &str) -> Result<String, String> {
@@ -47,7 +62,7 @@ pub(super) fn file(text: &str) -> Result<PathBuf, String> {
 /// Reads the name in Via (RFC 9110, section 7.6.3), or that there is none.
 pub(super) fn via(text: &str) -> Result<Option<String>, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if text == "off" || super::units::is_none(text) {
+    if super::rule::is_off(text) {
         Ok(None)
     } else if !text.is_empty() && text.len() <= 64 && text.chars().all(good) {
         Ok(Some(text.to_owned()))
@@ -66,15 +81,10 @@ pub(super) fn network(text: &str) -> Result<String, String> {
 
 /// Splits a command line into words, as a shell would.
 pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
-    let words = shlex::split(text).ok_or_else(|| "a quote is not closed".to_owned())?;
-    command(words)
-}
-
-/// Checks a command that is in words already.
-pub(super) fn command(words: Vec<String>) -> Result<Vec<String>, String> {
-    if words.iter().any(|word| word.contains('\0')) {
+    if text.contains('\0') {
         return Err("has a NUL character in it".to_owned());
     }
+    let words = shlex::split(text).ok_or_else(|| "a quote is not closed".to_owned())?;
     match words.first().map(String::as_str) {
         None => Err("is empty".to_owned()),
         Some("") => Err("the program's name is empty".to_owned()),
@@ -97,6 +107,37 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match key {
         "PORT" | "SERVER_ID" => Err(format!("{key} is set by ringmaster")),
         _ => Ok((key.to_owned(), value.to_owned())),
+    }
+}
+
+/// Reads a header as it stands in a request; its name in lower case.
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("has no ':'")?;
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "not a header's name")?;
+    if OWN_HEADERS.contains(&name.as_str()) {
+        return Err(format!("{name} is set by the balancer alone"));
+    }
+    let value = value.trim();
+    let is_text = HeaderValue::from_str(value).is_ok_and(|value| value.to_str().is_ok());
+    match is_text {
+        true => Ok((name.to_string(), value.to_owned())),
+        false => Err("its value is not text in ASCII".to_owned()),
+    }
+}
+
+/// Reads the name of a cookie.
+pub(super) fn cookie_name(text: &str) -> Result<String, String> {
+    match !text.is_empty() && super::key_source::is_token(text) {
+        true => Ok(text.to_owned()),
+        false => Err("not the name of a cookie".to_owned()),
+    }
+}
+
+/// Reads a text of any kind.
+pub(super) fn not_empty(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("empty".to_owned()),
+        text => Ok(text.to_owned()),
     }
 }
 
@@ -192,6 +233,28 @@ mod tests {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .map_err(str::to_owned);
             assert_eq!(variable(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn headers_are_read_as_they_stand_in_a_request() {
+        for (text, expected) in [
+            ("Host: shop.example", Ok(("host", "shop.example"))),
+            ("X-Probe:1", Ok(("x-probe", "1"))),
+            ("X-Empty:", Ok(("x-empty", ""))),
+            ("X-Time: 12:00", Ok(("x-time", "12:00"))),
+            ("Host", Err("has no ':'")),
+            (": x", Err("not a header's name")),
+            ("Host : x", Err("not a header's name")),
+            ("X: a\r\nY: b", Err("its value is not text in ASCII")),
+            ("X: \u{e4}", Err("its value is not text in ASCII")),
+            (
+                "Content-Length: 5",
+                Err("content-length is set by the balancer alone"),
+            ),
+        ] {
+            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(header(text), expected.map_err(str::to_owned), "{text:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What looks like a slip in `--command`: placeholders that nothing replaces.
 
-use super::layers::meant;
+use super::layers::did_you_mean;
 use super::settings::{RuntimeSettings, Settings};
 
 /// The placeholders that are replaced, and the variables that say the same.
@@ -43,7 +43,7 @@ fn misspelt(word: &str) -> Option<&'static str> {
     let names = PLACEHOLDERS.map(|(name, _)| name);
     inner(word)
         .filter(|inner| !names.contains(inner))
-        .and_then(|inner| meant(inner, names))
+        .and_then(|inner| did_you_mean(inner, names))
 }
 
 /// What stands in a word's only pair of braces, if it is a name; `${NAME}` is a variable.
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn placeholders_that_nothing_replaces_are_told() {
-        let doubts = |text: &str| doubts(&super::super::text::words(text).unwrap());
+        let doubts = |text: &str| doubts(&super::super::read::words(text).unwrap());
         for good in [
             "app --port {port} --name={name}",
             "sh -c 'exec app --port $PORT'",

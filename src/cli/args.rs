@@ -1,0 +1,39 @@
+//! What several subcommands share.
+
+use clap::{Arg, ArgAction};
+
+use crate::config::{self, Rule, text_rule};
+
+/// `-h` and `--help`.
+pub(super) fn help() -> Arg {
+    Arg::new("help")
+        .short('h')
+        .long("help")
+        .help("Print this; --help says more than -h")
+        .action(ArgAction::Help)
+}
+
+/// An URL; `allowed` says what may be behind `http://HOST:PORT`.
+pub(super) fn url(allowed: &'static str) -> Rule<String> {
+    text_rule(allowed, read_url)
+}
+
+/// The URL of a balancer, without a path.
+pub(super) fn base_url() -> Rule<String> {
+    url("http://HOST:PORT").map(|url| url.trim_end_matches('/').to_owned())
+}
+
+fn read_url(url: &str) -> Result<String, String> {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err("does not start with http://".to_owned());
+    };
+    if !url.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("has a character in it that no URL has".to_owned());
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.ends_with(']'));
+    let default_port = if has_port { "" } else { ":80" };
+    config::host_and_port(&format!("{authority}{default_port}")).map(|_| url.to_owned())
+}

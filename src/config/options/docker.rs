@@ -1,0 +1,80 @@
+//! What holds for containers alone.
+
+use clap::Args;
+
+use super::super::rule::{choice, text};
+use super::super::{read, units};
+use super::Limit;
+use crate::runtime::docker::{PullPolicy, Security};
+
+const BYTES: &str = "6m or more, with k, m or g for KiB, MiB or GiB; or none";
+const NAME: &str = "1 to 63 letters, digits, '-', '_' and '.', a letter or digit first";
+const NETWORK: &str = "a network's name of letters, digits, '-', '_' and '.', but not host or none, \
+                       which give a container no address";
+const LEVELS: [(&str, Security); 2] = [
+    ("restricted", Security::Restricted),
+    ("baseline", Security::Baseline),
+];
+const PULLS: [(&str, PullPolicy); 3] = [
+    ("always", PullPolicy::Always),
+    ("missing", PullPolicy::Missing),
+    ("never", PullPolicy::Never),
+];
+
+/// What holds for containers alone.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Docker")]
+pub struct DockerOptions {
+    /// Memory limit of a replica
+    ///
+    /// As Docker writes it, in units of 1024: 512m is 512 MiB. none: no limit.
+    #[arg(
+        long, value_name = "BYTES", default_value = "512m",
+        value_parser = text(BYTES, units::memory)
+    )]
+    pub memory: Limit<u64>,
+    /// CPU limit of a replica, such as 0.5
+    ///
+    /// none: no limit.
+    #[arg(
+        long, value_name = "CPUS", default_value = "none",
+        value_parser = text("0.01 to 1024, or none", units::cpus)
+    )]
+    pub cpus: Limit<u64>,
+    /// Limit on a replica's processes and threads
+    ///
+    /// none: no limit.
+    #[arg(
+        long, value_name = "N", default_value = "512",
+        value_parser = text("1 to 4194304, or none", units::pids)
+    )]
+    pub pids: Limit<u32>,
+    /// What this set of containers is called [default: by compose service or port]
+    ///
+    /// It begins their names and is the value of their label. A balancer that restarts takes over
+    /// the containers of its fleet; two balancers of one name share them. By default it is
+    /// PROJECT-SERVICE in a container of docker compose, else ringmaster if the balancer listens on
+    /// port 5000, and ringmaster-PORT on any other.
+    #[arg(long, value_name = "NAME", value_parser = text(NAME, read::engine_name))]
+    pub fleet: Option<String>,
+    /// The network that replicas join [default: the fleet's name]
+    ///
+    /// It is made if it does not exist.
+    #[arg(long, value_name = "NETWORK", value_parser = text(NETWORK, read::network))]
+    pub docker_network: Option<String>,
+    /// How far a replica's container is restricted
+    ///
+    /// restricted: not root, no capabilities, read-only root file system with a /tmp. baseline: the
+    /// image's own user, Docker's default capabilities, a writable root. No new privileges in
+    /// either.
+    #[arg(long, value_name = "LEVEL", default_value = "restricted", value_parser = choice(LEVELS))]
+    pub replica_security: Security,
+    /// When the image is pulled at start
+    ///
+    /// always: each time the balancer starts. missing: if the engine does not have it. never: the
+    /// engine has to have it. A replica that is started again runs what the engine has. Private
+    /// registries get the credentials of Docker's configuration (DOCKER_CONFIG, else ~/.docker),
+    /// credential helpers included.
+    #[arg(long, value_name = "WHEN", default_value = "missing", value_parser = choice(PULLS))]
+    pub pull: PullPolicy,
+}

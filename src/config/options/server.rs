@@ -1,0 +1,124 @@
+//! The balancer itself.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use ipnet::IpNet;
+
+use super::super::rule::{choice, text, whole};
+use super::super::{address, read};
+use super::Off;
+
+/// The most threads that serve clients.
+const MAX_WORKERS: usize = 256;
+
+const ADDR: &str = "IP:PORT, such as 127.0.0.1:5000, 0.0.0.0:5000 or [::1]:5000";
+const HOST: &str = "a host's name without a port, such as lb.example.org";
+const NETWORK: &str = "a network or an address, such as 10.0.0.0/8, 10.1.2.3 or fd00::/8";
+
+/// What the client port does with `/rep`, `/add` and `/rm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AdminCalls {
+    /// They are served for every client.
+    On,
+    /// They are paths of the application's.
+    Off,
+    /// `/rep` is served for every client, changes for clients of this machine.
+    #[default]
+    Local,
+}
+
+impl AdminCalls {
+    /// Every value by its name on the command line.
+    const NAMES: [(&str, Self); 3] = [("on", Self::On), ("off", Self::Off), ("local", Self::Local)];
+}
+
+/// The balancer itself.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "The balancer itself")]
+pub struct ServerOptions {
+    /// Where to listen for clients
+    ///
+    /// Every client that reaches it can use the service, and list the replicas by GET /rep; see
+    /// --admin-calls.
+    #[arg(
+        long, value_name = "ADDR", default_value = "127.0.0.1:5000",
+        value_parser = text(ADDR, address::listen)
+    )]
+    pub listen: SocketAddr,
+    /// Where to listen for GET /status, GET /deaths, PATCH /ring, and /rep, /add and /rm
+    ///
+    /// Every client that reaches this address can change the ring and the replicas. No secret
+    /// protects it: keep it on a loopback or private address.
+    #[arg(
+        long, value_name = "ADDR",
+        value_parser = text("IP:PORT, such as 127.0.0.1:5001", address::listen)
+    )]
+    pub admin: Option<SocketAddr>,
+    /// The address that clients use, if the port is published as another [default: where it
+    /// listens]
+    ///
+    /// It is printed at the start, and used nowhere else.
+    #[arg(
+        long, value_name = "HOST:PORT",
+        value_parser = text("HOST:PORT, such as localhost:8080", address::host_and_port)
+    )]
+    pub public_address: Option<String>,
+    /// Which clients may use POST /add and DELETE /rm at --listen
+    ///
+    /// local: those on loopback, unless a proxy's headers say that it forwards. In a container the
+    /// default gateway is local, too, if the engine says that the port is published on loopback
+    /// alone. on: all. off: none; /rep, /add and /rm are paths of the application, and the admin
+    /// listener alone serves them. A proxy on this machine that sends none of X-Forwarded-For,
+    /// Forwarded and Via makes every client local: then say off.
+    #[arg(
+        long, value_name = "CLIENTS", default_value = "local",
+        value_parser = choice(AdminCalls::NAMES)
+    )]
+    pub admin_calls: AdminCalls,
+    /// A name of this balancer that the Host header of an admin call may have
+    ///
+    /// IP addresses, localhost and *.localhost are fine without. Other names are refused, since a
+    /// web page can make any name of its own resolve to this balancer.
+    #[arg(long, value_name = "NAME", value_parser = text(HOST, address::host_name))]
+    pub admin_host: Vec<String>,
+    /// How many threads serve clients [default: the number of CPUs]
+    #[arg(
+        long, value_name = "N", default_value_t = cpus(),
+        value_parser = whole(1, MAX_WORKERS as u64).map(non_zero)
+    )]
+    pub workers: NonZeroUsize,
+    /// How many connections clients may have open at once [default: half of what the limit on open
+    /// files leaves (ulimit -Hn)]
+    ///
+    /// Those beyond wait in the kernel's queue until one is closed. The workers share the number
+    /// evenly.
+    #[arg(long, value_name = "N", value_parser = whole(1, 1_000_000).map(non_zero))]
+    pub max_connections: Option<NonZeroUsize>,
+    /// Trust what a proxy in this network says of its clients
+    ///
+    /// Its X-Forwarded-*, Forwarded, X-Real-IP and True-Client-IP are passed on, its own address is
+    /// appended to X-Forwarded-For, and --key client-ip is the client that it names. From any other
+    /// client these headers are dropped, and X-Forwarded-For, -Proto and -Host are set anew.
+    #[arg(long, value_name = "CIDR", value_parser = text(NETWORK, address::network))]
+    pub trusted_proxy: Vec<IpNet>,
+    /// The name in the Via header that requests and responses get; off: they get none
+    ///
+    /// nginx, for one, does not compress responses to requests with a Via header (gzip_proxied).
+    #[arg(
+        long, value_name = "NAME", default_value = "ringmaster",
+        value_parser = text("up to 64 letters, digits and -._, or off", read::via)
+    )]
+    pub via: Off<String>,
+}
+
+fn non_zero(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The CPUs that this process may use, as far as `--workers` allows.
+fn cpus() -> NonZeroUsize {
+    let cpus = std::thread::available_parallelism();
+    cpus.map_or(NonZeroUsize::MIN, |cpus| cpus.min(non_zero(MAX_WORKERS)))
+}
