@@ -13,7 +13,7 @@ use super::request_queue::{QueueEntry, QueueLimit, RequestQueue, Unavailable};
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
 use crate::ring::{Key, MemberIndex, ReplicaName};
-use crate::upstream::{ConcurrencyLimit, IDLE_CONNECTION, InFlightPermit, UpstreamPools};
+use crate::upstream::{ConcurrencyLimit, IDLE_CONNECTION, InFlightPermit, Instance, UpstreamPools};
 
 /// Which replica is to serve this request?
 #[derive(Debug, Clone, Message)]
@@ -139,8 +139,10 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
         usable(index).filter(|instance| !is_bound || view.has_room(index, instance))
     };
     // Nor does a session leave a fresh replica that it has begun on.
-    let willing =
-        |index: MemberIndex| with_room(index).filter(|i| !is_bound || !i.defers_slot(slot));
+    let willing = |index: MemberIndex| {
+        let is_willing = |i: &Instance| view.has_room(index, i) && !i.defers_slot(slot);
+        usable(index).filter(|instance| !is_bound || is_willing(instance))
+    };
     let bounded = view.balance_factor.is_some();
     let choose = || {
         willing(owner).or_else(|| {
@@ -230,7 +232,7 @@ mod tests {
     use super::*;
     use crate::fleet::InstanceId;
     use crate::ring::{BalanceFactor, Member, PanicThreshold, RingSpec, SlotTable};
-    use crate::upstream::{ClientSettings, Instance};
+    use crate::upstream::ClientSettings;
 
     /// A worker over three ready replicas, and these in the order of `key`.
     fn worker(key: Key) -> (ProxyWorker, Vec<Arc<Instance>>) {

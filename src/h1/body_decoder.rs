@@ -57,6 +57,9 @@ impl BodyDecoder {
 
     /// Takes the next data from the beginning of `buffer`; `None` after the last, pending while
     /// more bytes are needed. What is behind the body stays in `buffer`.
+    //
+    // Inlined: for most bodies it is one comparison and one split.
+    #[inline]
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Poll<Option<Bytes>>, FramingError> {
         match self {
             Self::Length(0) => Ok(Poll::Ready(None)),

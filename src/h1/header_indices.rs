@@ -35,6 +35,7 @@ impl HeaderIndices {
 }
 
 /// Writes a header line (RFC 9112, section 5).
+#[inline]
 pub fn write_header(to: &mut impl BufMut, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         to.put_slice(part);

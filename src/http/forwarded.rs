@@ -182,7 +182,7 @@ pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> 
             line => {
                 to.extend_from_slice(fields.part(&lines));
                 lines = line.unwrap_or_else(|| {
-                    for part in [field.name, b": ", field.value, b"\r\n"] {
+                    for part in [field.name, b": ", fields.part(field.value), b"\r\n"] {
                         to.extend_from_slice(part);
                     }
                     0..0

@@ -92,8 +92,8 @@ const LINE_END: &[u8] = b"\r\n";
 pub struct Field<'f> {
     /// In any case.
     pub name: &'f [u8],
-    /// Without the space around it.
-    pub value: &'f [u8],
+    /// Where its value lies, without the space around it.
+    pub value: &'f Range<usize>,
     /// Where its line lies, with the line's end, if nothing but a colon and a space stands
     /// between name and value, and nothing behind.
     pub line: Option<Range<usize>>,
@@ -155,7 +155,7 @@ impl Fields {
                 && self.part(&(value.end..line.end)) == LINE_END;
             Field {
                 name: self.part(name),
-                value: self.part(value),
+                value,
                 line: is_plain.then_some(line),
             }
         })

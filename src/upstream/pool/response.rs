@@ -27,11 +27,11 @@ pub fn respond(
     pool: &Rc<Pool>,
     slot: Option<&FieldSlot>,
 ) -> Result<ConnectResponse, SendRequestError> {
-    let mut spare = RESPONSE_POOL.take();
-    let response = spare.pop();
-    RESPONSE_POOL.set(spare);
+    let mut pooled = RESPONSE_POOL.take();
+    let spare = pooled.pop();
+    RESPONSE_POOL.with(|pool| pool.set(pooled));
     // Only awc's builder for tests makes a response from its parts.
-    let response: ClientResponse = response.unwrap_or_else(|| TestResponse::default().finish());
+    let response: ClientResponse = spare.unwrap_or_else(|| TestResponse::default().finish());
     let mut read = Ok(());
     let response = response.map_body(|head, _| match take_head(&mut connection, head, slot) {
         Ok(()) => payload(connection, pool),
@@ -54,11 +54,12 @@ pub fn recycle(mut response: ClientResponse) {
             payload
         });
     }
-    let mut spare = RESPONSE_POOL.take();
-    if spare.len() < MAX_POOLED {
-        spare.push(response);
+    // A closure that pushed it would copy it once more.
+    let mut pooled = RESPONSE_POOL.take();
+    if pooled.len() < MAX_POOLED {
+        pooled.push(response);
     }
-    RESPONSE_POOL.set(spare);
+    RESPONSE_POOL.with(|pool| pool.set(pooled));
 }
 
 /// Takes the head from what has been read, at the places that the guard has found.
@@ -105,5 +106,5 @@ fn payload(connection: Box<Connection>, pool: &Rc<Pool>) -> Payload {
 const MAX_POOLED: usize = 16;
 
 thread_local! {
-    static RESPONSE_POOL: Cell<Vec<ClientResponse>> = Cell::default();
+    static RESPONSE_POOL: Cell<Vec<ClientResponse>> = const { Cell::new(Vec::new()) };
 }
