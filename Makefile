@@ -8,10 +8,10 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run analysis analysis-compose build up stop restart logs down test chaos bench bench-ring check fmt
+.PHONY: help run analysis analysis-compose build up stop restart logs down test chaos bench bench-ring bench-instructions bench-slow-clients check fmt
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## balancer and replicas as processes of this machine; no Docker
 	cargo run --release
@@ -84,6 +84,14 @@ bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, me
 	cargo build --release
 	mkdir -p target/peers && cp target/release/ringmaster target/peers/ringmaster
 	cargo bench --target-dir target/bench --bench peers -- $(ARGS)
+
+bench-instructions: ## instructions a request, by valgrind (ARGS='--beside OTHER --at-most 1')
+	cargo build --release
+	cargo bench --target-dir target/bench --bench instructions -- $(ARGS)
+
+bench-slow-clients: ## the latency of healthy clients beside 1,500 slow ones; fails if p99 doubles
+	cargo build --release
+	cargo bench --target-dir target/bench --bench slow_clients -- $(ARGS)
 
 bench-ring: ## look-up, build, balance and moved keys of every strategy, beside other crates
 	cargo bench --target-dir target/bench --bench ring_balance
