@@ -618,3 +618,24 @@ fn imports(text: &str, folder: &str, levels: usize, is_mod: bool) -> String {
     }
     found
 }
+
+/// A page with a broken link misleads.
+#[test]
+fn links_of_the_pages_exist() {
+    for page in [
+        "ARCHITECTURE.md",
+        "docs/data-path.md",
+        "docs/shared-fleets.md",
+        "docs/performance.md",
+    ] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let folder = root().join(page).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1) {
+            let link = link.split([')', '#']).next().unwrap();
+            let there = link.starts_with("http") || folder.join(link).exists();
+            assert!(there, "{page}: {link}");
+        }
+        let lines = text.lines().count();
+        assert!(page != "ARCHITECTURE.md" || lines <= 250, "{lines} lines");
+    }
+}
