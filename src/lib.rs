@@ -23,6 +23,8 @@
 //! * [`cli`] and [`config`] turn what an operator says into the typed settings that
 //!   `app` starts from; nothing else knows flags, variables or files.
 //! * [`ring_cli`] answers `ringmaster ring`, offline, from [`ring`] alone.
+//! * [`experiments`] loads and harms a balancer from outside, for [`analysis`], [`drill`] and
+//!   `make chaos`.
 //! * [`analysis`] is a client of a whole balancer, from outside: the experiments of
 //!   `ringmaster analyze`.
 
@@ -34,6 +36,7 @@ pub mod banner;
 pub mod cli;
 pub mod config;
 pub mod drill;
+pub mod experiments;
 pub mod fleet;
 pub mod h1;
 pub mod healthcheck;

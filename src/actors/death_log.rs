@@ -17,7 +17,7 @@ const MAX_DEATHS: usize = 100;
 
 /// The record of one death.
 #[derive(Debug, Clone)]
-struct Record {
+struct DeathRecord {
     death: Death,
     id: InstanceId,
     /// The requests that broke off, as they become known.
@@ -26,7 +26,7 @@ struct Record {
     reported: bool,
 }
 
-impl fmt::Display for Record {
+impl fmt::Display for DeathRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let death = &self.death;
         write!(f, "{} died: {}", self.id, death.cause)?;
@@ -61,7 +61,7 @@ impl fmt::Display for Record {
 /// The last deaths, the oldest first.
 #[derive(Debug, Default)]
 pub struct DeathLog {
-    records: VecDeque<Record>,
+    records: VecDeque<DeathRecord>,
     /// What those that hang held when they were taken off the ring.
     held: HashMap<InstanceId, Evicted>,
     /// Instances run in containers with `--replica-security restricted`.
@@ -90,7 +90,7 @@ impl DeathLog {
             self.records.pop_front();
         }
         let held = self.held.remove(id);
-        self.records.push_back(Record {
+        self.records.push_back(DeathRecord {
             death: Death {
                 replica: id.replica.to_string(),
                 generation: id.generation,
@@ -133,7 +133,7 @@ impl DeathLog {
 
     /// How an instance ended. The report may come long after its death was detected.
     pub fn set_exit(&mut self, id: &InstanceId, exit: &Exit) {
-        let Some(Record { death, .. }) = self.find(id) else {
+        let Some(DeathRecord { death, .. }) = self.find(id) else {
             return;
         };
         let unknown = death.exit_code.is_none() && death.signal.is_none();
@@ -149,7 +149,7 @@ impl DeathLog {
 
     fn set_hint(&mut self, id: &InstanceId) {
         let restricted = self.restricted;
-        if let Some(Record { death, .. }) = self.find(id) {
+        if let Some(DeathRecord { death, .. }) = self.find(id) {
             let exit = Exit {
                 code: death.exit_code,
                 signal: death.signal,
@@ -163,7 +163,7 @@ impl DeathLog {
     pub fn awaits_exit(&self, id: &InstanceId) -> bool {
         let mut records = self.records.iter().rev();
         let record = records.find(|record| record.id == *id);
-        record.is_some_and(|Record { death, .. }| {
+        record.is_some_and(|DeathRecord { death, .. }| {
             death.detected_by == REFUSES_CONNECTIONS
                 && death.exit_code.is_none()
                 && death.signal.is_none()
@@ -205,7 +205,7 @@ impl DeathLog {
 
     /// All that are kept.
     pub fn deaths(&self) -> Vec<Death> {
-        let now = |record: &Record| Death {
+        let now = |record: &DeathRecord| Death {
             // Some break off long after the death, if nothing could report it to them.
             requests: record.interrupted.list(),
             ..record.death.clone()
@@ -220,12 +220,14 @@ impl DeathLog {
         let mut records = self.records.iter().rev();
         let record = records.find(|record| record.id.replica == *replica);
         match record.filter(|record| record.death.detected_by == reason) {
-            Some(Record { death, .. }) => with_output(reason, &death.log, death.hint.as_deref()),
+            Some(DeathRecord { death, .. }) => {
+                with_output(reason, &death.log, death.hint.as_deref())
+            }
             None => reason.to_owned(),
         }
     }
 
-    fn find(&mut self, id: &InstanceId) -> Option<&mut Record> {
+    fn find(&mut self, id: &InstanceId) -> Option<&mut DeathRecord> {
         let mut records = self.records.iter_mut().rev();
         records.find(|record| record.id == *id)
     }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::api;
-use super::error::AnalysisError;
-use super::load::{self, Names};
-use super::progress::Progress;
 use super::results::{Distribution, StrategyRun};
 use super::stats::{Latency, Spread};
-use super::target::Target;
+use super::tested_balancer::TestedBalancer;
 use super::{ANSWER_TIMEOUT, Options};
 use crate::api::RingStatus;
+use crate::experiments::ExperimentError;
+use crate::experiments::client;
+use crate::experiments::load::{self, Names};
+use crate::experiments::progress::Progress;
 use crate::ring::{Key, Member, RingSpec, SlotTable, Strategy, Weight};
 
 /// The N of A-1.
@@ -20,12 +20,18 @@ pub const FEW: usize = 3;
 pub const RANGE: std::ops::RangeInclusive<usize> = 2..=6;
 
 ///
-pub async fn shares(target: &Target, options: &Options) -> Result<Distribution, AnalysisError> {
+pub async fn shares(
+    target: &TestedBalancer,
+    options: &Options,
+) -> Result<Distribution, ExperimentError> {
     measure(target, options, FEW, "A-1").await
 }
 
 ///
-pub async fn means(target: &Target, options: &Options) -> Result<Vec<Distribution>, AnalysisError> {
+pub async fn means(
+    target: &TestedBalancer,
+    options: &Options,
+) -> Result<Vec<Distribution>, ExperimentError> {
     let mut measured = Vec::new();
     for n in RANGE {
         measured.push(measure(target, options, n, "A-2").await?);
@@ -35,9 +41,9 @@ pub async fn means(target: &Target, options: &Options) -> Result<Vec<Distributio
 
 /// Without an admin address nothing is measured, only computed.
 pub async fn strategies(
-    target: &Target,
+    target: &TestedBalancer,
     options: &Options,
-) -> Result<Vec<StrategyRun>, AnalysisError> {
+) -> Result<Vec<StrategyRun>, ExperimentError> {
     let mut runs = Vec::new();
     for strategy in Strategy::ALL {
         let mut by_replicas = Vec::new();
@@ -70,18 +76,18 @@ pub async fn strategies(
 
 /// Sends the requests at one N. Each N has ids of its own, the same for every strategy.
 async fn measure(
-    target: &Target,
+    target: &TestedBalancer,
     options: &Options,
     n: usize,
     title: &str,
-) -> Result<Distribution, AnalysisError> {
+) -> Result<Distribution, ExperimentError> {
     let names = target.resize(n).await?;
     let status = target.status().await?;
     let weights = target.weights().await?;
     let ids = ids(options, n);
     let title = format!("{title}: {} requests at N = {n}", ids.len());
     let progress = Progress::begin(title, ids.len());
-    let client = api::client(ANSWER_TIMEOUT);
+    let client = client::http_client(ANSWER_TIMEOUT);
     let url = target.api.url(&options.path);
     let begun = Instant::now();
     let answers = load::burst(&client, &url, &ids, options.concurrency, || progress.step()).await;
@@ -114,7 +120,7 @@ async fn measure(
         counts,
         as_computed: owners.map(|_| as_computed),
         seconds,
-        latency: Latency::of(answers.iter().map(load::Answer::took).collect()),
+        latency: Latency::of(answers.iter().map(load::Completion::took).collect()),
     };
     progress.done(&format!(
         "{}, {} failed, peak/mean {:.3}",
@@ -199,12 +205,12 @@ pub fn list(counts: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::options::{Experiment, TargetOptions};
+    use crate::analysis::options::{BalancerOptions, Experiment};
 
     #[test]
     fn the_originals_formulas_send_nearly_everything_to_one_replica() {
         let options = Options {
-            target: TargetOptions::Own,
+            target: BalancerOptions::Child,
             requests: 10_000,
             concurrency: 1,
             path: "/home".to_owned(),

@@ -3,48 +3,56 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::error::AnalysisError;
-use super::load::{self, Answer, Names, SteadyLoad};
-use super::observed::{Harm, Observed, Watch, silence};
-use super::progress::Progress;
 use super::results::{FailureRun, Kill, Timeline};
-use super::target::Target;
-use super::{ANSWER_TIMEOUT, Options, api};
+use super::stats::milliseconds;
+use super::tested_balancer::TestedBalancer;
+use super::{ANSWER_TIMEOUT, Options};
+use crate::experiments::ExperimentError;
+use crate::experiments::load::{self, Completion, LoadGenerator, LoadRequest, Names};
+use crate::experiments::progress::Progress;
+use crate::experiments::recovery::{Recovery, RecoveryWatch, silence};
+use fastrand::Rng;
+use std::cell::RefCell;
 
 /// Requests per second: enough for a fine timeline, little enough that neither client nor
 /// balancer is at its limit, which would measure the machine.
 const RATE: u32 = 2_000;
 /// N.
 const REPLICAS: usize = 3;
-/// The load runs so long before a kill and after its end.
+/// How long the load runs before a kill and after the recovery.
 const QUIET: Duration = Duration::from_millis(800);
-/// The timeline begins so long before the kill.
+/// How much of the time before the kill the timeline shows.
 const BEFORE_MS: i64 = 300;
-/// It ends so long after the kill, or some time after the latest return if that takes longer.
-const AFTER_MS: i64 = 700;
+/// How much of the time after the kill it shows at least; more, if a recovery takes longer.
+const MIN_AFTER_MS: i64 = 700;
 /// The length of its bins.
 const BIN_MS: i64 = 25;
 
 /// A kill whose answers are not counted yet, and how it was done.
-type Killed = (Observed, String);
+type Killed = (Recovery, String);
 
 /// Kills each replica under load.
-pub async fn run(target: &Target, options: &Options) -> Result<FailureRun, AnalysisError> {
+pub async fn run(
+    target: &TestedBalancer,
+    options: &Options,
+) -> Result<FailureRun, ExperimentError> {
     let names = target.resize(REPLICAS).await?;
     let title = format!("A-3: each of {REPLICAS} replicas killed under load");
     let progress = Progress::begin(title, names.len());
-    let client = api::client(ANSWER_TIMEOUT);
     let url = target.api.url(&options.path);
     let clients = options.concurrency;
     let begun = Instant::now();
-    let load = SteadyLoad::start(&client, &url, options.seed, clients, RATE);
+    let rng = RefCell::new(Rng::with_seed(options.seed));
+    let load = LoadGenerator::start(clients, Some(RATE), ANSWER_TIMEOUT, move |_, _| {
+        LoadRequest::get(&url, load::random_id(&mut rng.borrow_mut()))
+    });
     let before = retried(target).await?;
 
-    let mut observed = Vec::new();
+    let mut recoveries = Vec::new();
     for name in &names {
         progress.say(name);
         tokio::time::sleep(QUIET).await;
-        observed.push(kill(target, &load, name).await?);
+        recoveries.push(kill(target, &load, name).await?);
         progress.step();
     }
     tokio::time::sleep(QUIET).await;
@@ -54,14 +62,14 @@ pub async fn run(target: &Target, options: &Options) -> Result<FailureRun, Analy
 
     let known = Names::new(&names);
     // The same for all, so that they can be compared.
-    let last = observed.iter().filter_map(|(kill, _)| kill.back_ms);
+    let last = recoveries.iter().filter_map(|(kill, _)| kill.ready_ms);
     let after_ms = last.fold(0.0, f64::max) as i64 + BEFORE_MS;
-    let after_ms = AFTER_MS.max(after_ms);
+    let after_ms = MIN_AFTER_MS.max(after_ms);
     let (failed, failures) = load::failures(&answers);
     let run = FailureRun {
         offered_per_second: RATE,
         answered_per_second: (answers.len() as f64 / seconds).round(),
-        kills: observed
+        kills: recoveries
             .into_iter()
             .map(|kill| describe(kill, &answers, &known, after_ms))
             .collect(),
@@ -80,46 +88,55 @@ pub async fn run(target: &Target, options: &Options) -> Result<FailureRun, Analy
 }
 
 /// Kills one replica and waits until it is back.
-async fn kill(target: &Target, load: &SteadyLoad, name: &str) -> Result<Killed, AnalysisError> {
-    let watch = Watch::begin(target.admin.as_ref(), load).await?;
-    let mut observed = Observed::new(name);
+async fn kill(
+    target: &TestedBalancer,
+    load: &LoadGenerator,
+    name: &str,
+) -> Result<Killed, ExperimentError> {
+    let watch = RecoveryWatch::begin(target.admin.as_ref(), load).await?;
+    let mut recovery = Recovery::begin(name);
     let killed = target.kill(name).await?;
-    observed.at = killed.at;
-    observed.landed = Instant::now();
-    watch.until_back(&mut observed, Harm::Ends).await?;
-    Ok((observed, killed.method))
+    recovery.injected = killed.at;
+    recovery.effective = Instant::now();
+    watch.until_back(&mut recovery, None).await?;
+    Ok((recovery, killed.method))
 }
 
-async fn retried(target: &Target) -> Result<Option<u64>, AnalysisError> {
+async fn retried(target: &TestedBalancer) -> Result<Option<u64>, ExperimentError> {
     let status = target.status().await?;
     Ok(status.map(|status| status.counters.retried))
 }
 
 /// What clients saw of a kill.
-fn describe((observed, method): Killed, answers: &[Answer], known: &Names, after_ms: i64) -> Kill {
-    let at = observed.at;
-    let silent = silence(answers, known, &observed);
+fn describe(
+    (recovery, method): Killed,
+    answers: &[Completion],
+    known: &Names,
+    after_ms: i64,
+) -> Kill {
+    let at = recovery.injected;
+    let silent = milliseconds(silence(answers, known, &recovery));
     let timeline = timeline(answers, known, at, after_ms);
     let answered = timeline.answers.values().flatten();
     let failed: u64 = timeline.failed.iter().map(|&n| u64::from(n)).sum();
     Kill {
         requests: answered.map(|&n| u64::from(n)).sum::<u64>() + failed,
         failed,
-        replica: observed.replica,
+        replica: recovery.replica,
         method,
-        evicted_ms: observed.evicted_ms,
-        back_ms: observed.back_ms,
+        evicted_ms: recovery.evicted_ms,
+        ready_ms: recovery.ready_ms,
         silent_ms: silent,
-        reason: observed.reason,
-        retried: observed.retried,
+        reason: recovery.reason,
+        retried: recovery.retried,
         timeline,
     }
 }
 
 /// Counts answers in bins around a kill.
-fn timeline(answers: &[Answer], known: &Names, at: Instant, after_ms: i64) -> Timeline {
+fn timeline(answers: &[Completion], known: &Names, at: Instant, after_ms: i64) -> Timeline {
     let bins = ((BEFORE_MS + after_ms) / BIN_MS) as usize;
-    let bin_of = |answer: &Answer| {
+    let bin_of = |answer: &Completion| {
         let ms = match answer.ended.checked_duration_since(at) {
             Some(after) => after.as_millis() as i64,
             // One that ended a little before 0 is not in the bin that begins with it.
@@ -158,12 +175,12 @@ fn longest(run: &FailureRun) -> String {
         times.map(|times| times.into_iter().fold(0.0, f64::max))
     };
     let evicted = most(run.kills.iter().map(|kill| kill.evicted_ms).collect());
-    let back = most(run.kills.iter().map(|kill| kill.back_ms).collect());
-    match (evicted, back) {
-        (Some(evicted), Some(back)) => {
-            format!("evicted within {evicted:.1} ms, back within {back:.0} ms")
+    let ready = most(run.kills.iter().map(|kill| kill.ready_ms).collect());
+    match (evicted, ready) {
+        (Some(evicted), Some(ready)) => {
+            format!("evicted within {evicted:.1} ms, ready within {ready:.0} ms")
         }
-        _ => "when exactly, only an admin address could tell".to_owned(),
+        _ => "when exactly, only an admin listener could tell".to_owned(),
     }
 }
 
@@ -171,14 +188,8 @@ fn longest(run: &FailureRun) -> String {
 mod tests {
     use super::*;
 
-    fn answer(begun: Instant, ms: u64, from: Result<&str, &str>) -> Answer {
-        Answer {
-            id: 123_456,
-            begun,
-            ended: begun + Duration::from_millis(ms),
-            lost: from.is_err(),
-            from: from.map(str::to_owned).map_err(str::to_owned),
-        }
+    fn answer(begun: Instant, ms: u64, from: Result<&str, &str>) -> Completion {
+        Completion::test(begun, begun + Duration::from_millis(ms), from)
     }
 
     #[test]
@@ -204,8 +215,8 @@ mod tests {
         assert_eq!(timeline.answers["Server1"][11..], [1, 1, 0, 0, 1]);
         assert_eq!(timeline.answers["Server2"][11..], [0, 1, 0, 0, 0]);
         assert_eq!(timeline.failed[11..], [0, 0, 1, 0, 0]);
-        let mut observed = Observed::new("Server1");
-        (observed.at, observed.landed) = (at, at);
-        assert_eq!(silence(&answers, &known, &observed), 81.0);
+        let mut recovery = Recovery::begin("Server1");
+        (recovery.injected, recovery.effective) = (at, at);
+        assert_eq!(silence(&answers, &known, &recovery), ms(81));
     }
 }

@@ -5,29 +5,22 @@
 //! exception: it computes where each request should have gone, to be compared with where it
 //! went.
 //!
-//! [`run`] does all of it: it prepares the `target`, lets each experiment measure, writes
+//! [`run`] does all of it: it prepares the `tested_balancer`, lets each experiment measure, writes
 //! `results.json`, `report.md` and the charts, and leaves the balancer as it found it,
 //! whether it succeeds, fails or is interrupted.
 
-pub(crate) mod admin;
-pub(crate) mod api;
 mod chart;
+mod child_balancer;
 mod distribution;
-mod error;
 mod failure;
-pub(crate) mod harm;
-pub(crate) mod load;
+mod format;
 mod machine;
-pub(crate) mod observed;
 mod options;
-mod own;
-pub(crate) mod progress;
 mod report;
 pub mod results;
 mod scale;
 mod stats;
-mod target;
-mod words;
+mod tested_balancer;
 
 use std::fs;
 use std::path::Path;
@@ -35,12 +28,12 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use error::AnalysisError;
-pub use options::{Experiment, KillCommand, Options, RunningTarget, TargetOptions};
+pub use options::{BalancerOptions, Experiment, KillCommand, Options, RunningBalancer};
 
+use crate::experiments::ExperimentError;
 use machine::Machine;
 use results::{Results, Setting, Skipped};
-use target::Target;
+use tested_balancer::TestedBalancer;
 
 /// No answer is worth waiting longer for; it counts as lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,24 +44,24 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// What could not be started, reached, measured or written. The balancer is ended, or put
 /// back as it was, all the same.
-pub async fn run(options: &Options) -> Result<String, AnalysisError> {
+pub async fn run(options: &Options) -> Result<String, ExperimentError> {
     // Before anything starts, so that no signal is lost.
-    let mut terminate = signal(SignalKind::terminate()).map_err(AnalysisError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AnalysisError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ExperimentError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ExperimentError::Signals)?;
     // A folder that cannot be written is known before minutes of work.
     let out = &options.out;
-    fs::create_dir_all(out).map_err(|cause| AnalysisError::File {
+    fs::create_dir_all(out).map_err(|cause| ExperimentError::File {
         path: out.clone(),
         cause,
     })?;
     let machine = Machine::look();
 
-    let target = Target::open(&options.target).await?;
+    let target = TestedBalancer::open(&options.target).await?;
     let measured = tokio::select! {
         measured = measure(&target, options, machine) => measured,
         name = first_of(&mut terminate, &mut interrupt) => {
             eprintln!("{name}: putting the balancer back");
-            Err(AnalysisError::Interrupted(name))
+            Err(ExperimentError::Interrupted(name))
         }
     };
     let closed = target.close().await;
@@ -76,7 +69,7 @@ pub async fn run(options: &Options) -> Result<String, AnalysisError> {
     closed?;
 
     chart::write_all(out, &results)?;
-    let json = serde_json::to_string_pretty(&results).map_err(|error| AnalysisError::File {
+    let json = serde_json::to_string_pretty(&results).map_err(|error| ExperimentError::File {
         path: out.join("results.json"),
         cause: error.into(),
     })?;
@@ -87,10 +80,10 @@ pub async fn run(options: &Options) -> Result<String, AnalysisError> {
 
 /// All experiments that were asked for, in order.
 async fn measure(
-    target: &Target,
+    target: &TestedBalancer,
     options: &Options,
     machine: Machine,
-) -> Result<Results, AnalysisError> {
+) -> Result<Results, ExperimentError> {
     let mut results = Results {
         format: 1,
         machine,
@@ -154,8 +147,8 @@ async fn first_of(terminate: &mut Signal, interrupt: &mut Signal) -> &'static st
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), AnalysisError> {
-    fs::write(path, text).map_err(|cause| AnalysisError::File {
+fn write(path: &Path, text: &str) -> Result<(), ExperimentError> {
+    fs::write(path, text).map_err(|cause| ExperimentError::File {
         path: path.to_owned(),
         cause,
     })

@@ -74,7 +74,7 @@ impl FromStr for Experiment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Which balancer.
-    pub target: TargetOptions,
+    pub target: BalancerOptions,
     /// Requests in each measurement of.
     pub requests: usize,
     /// So many of them at once.
@@ -93,16 +93,16 @@ pub struct Options {
 
 /// The balancer to be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TargetOptions {
+pub enum BalancerOptions {
     /// One of our own, with the demo replicas as its child processes.
-    Own,
+    Child,
     /// One that runs already.
-    Running(RunningTarget),
+    Running(RunningBalancer),
 }
 
 /// How to reach a balancer that runs already, and what to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunningTarget {
+pub struct RunningBalancer {
     /// `http://HOST:PORT`, where clients ask.
     pub url: String,
     /// `http://HOST:PORT` of its `--admin` address.

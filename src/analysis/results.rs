@@ -145,7 +145,7 @@ pub struct Kill {
     /// From the kill until it was off the ring, by the balancer's own history.
     pub evicted_ms: Option<f64>,
     /// From the kill until its successor was on the ring, by the balancer's own history.
-    pub back_ms: Option<f64>,
+    pub ready_ms: Option<f64>,
     /// Seen by clients: the longest time without an answer of this replica, from its last
     /// before the kill to the first request sent after the kill that it answers.
     pub silent_ms: f64,

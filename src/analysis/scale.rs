@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::error::AnalysisError;
-use super::load::{self, Answer};
+use super::Options;
 use super::machine::resident_kib;
-use super::progress::Progress;
 use super::results::{Memory, ScaleRun};
-use super::target::Target;
-use super::{Options, api};
+use super::tested_balancer::TestedBalancer;
+use crate::experiments::ExperimentError;
+use crate::experiments::client;
+use crate::experiments::load::{self, Completion, LoadRequest};
+use crate::experiments::progress::Progress;
 use crate::sys::open_files;
 
 /// N.
@@ -19,13 +20,13 @@ const REPLICAS: usize = 3;
 /// Requests begun in each second: a thousand SYNs at the same moment would test the
 /// kernel's accept queue.
 const PER_SECOND: usize = 2_000;
-/// From one look at the balancer to the next.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Between two looks at the balancer's status.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Open files that a process needs beside those of its requests.
-const OTHER_FILES: u64 = 128;
+const RESERVED_FILES: u64 = 128;
 
 /// Holds requests open, all at once.
-pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, AnalysisError> {
+pub async fn run(target: &TestedBalancer, options: &Options) -> Result<ScaleRun, ExperimentError> {
     target.resize(REPLICAS).await?;
     let wanted = options.scale;
     let status = target.status().await?;
@@ -36,30 +37,30 @@ pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, Analysi
     // All have to be open before the first is answered, on a slow machine too.
     let held = Duration::from_secs(2) + Duration::from_secs(2) * tried as u32 / PER_SECOND as u32;
     // Those that the balancer lets wait are held after the others.
-    let client = api::client(held * 2 + Duration::from_secs(60));
+    let http_client = client::http_client(held * 2 + Duration::from_secs(60));
     let url = target.api.url(&format!("/slow?ms={}", held.as_millis()));
     let progress = Progress::begin(format!("Scale: {tried} requests open at once"), tried);
     let before_kib = memory(target).map(|(now, _)| now);
 
     let begun = Instant::now();
-    let mut watch = Watch::default();
+    let mut sampler = BalancerSampler::default();
     let requests = load::ids(options.seed, tried).into_iter().enumerate();
     let requests: FuturesUnordered<_> = requests
         .map(|(place, id)| {
-            let (client, url) = (&client, &url);
+            let (client, url) = (&http_client, &url);
             let wait = Duration::from_secs(1) * place as u32 / PER_SECOND as u32;
             async move {
                 tokio::time::sleep(wait).await;
-                load::ask(client, url, id).await
+                LoadRequest::get(url, id).send(client).await
             }
         })
         .collect();
     let all = requests
         .inspect(|_| progress.step())
-        .collect::<Vec<Answer>>();
+        .collect::<Vec<Completion>>();
     let answers = tokio::select! {
         answers = all => answers,
-        error = watch.look_on(target) => return Err(error),
+        error = sampler.sample(target) => return Err(error),
     };
 
     let (failed, failures) = load::failures(&answers);
@@ -69,13 +70,13 @@ pub async fn run(target: &Target, options: &Options) -> Result<ScaleRun, Analysi
         tried,
         limited_by,
         open_at_once,
-        in_flight_at_once: watch.in_flight,
+        in_flight_at_once: sampler.in_flight,
         answered: answers.len() as u64 - failed,
         failed,
         failures,
         held_ms: held.as_millis() as u64,
         opening_seconds: all_open.map_or(0.0, |at| (at - begun).as_secs_f64()),
-        memory: watch.memory_since(target, before_kib),
+        memory: sampler.memory_since(target, before_kib),
     };
     let memory = run.memory.map_or_else(String::new, |memory| {
         format!(", balancer at {} MiB", memory.peak_kib / 1024)
@@ -96,7 +97,7 @@ fn limit(
     most_in_flight: Option<usize>,
 ) -> (usize, Option<String>) {
     let own = files.map_or(usize::MAX, |files| {
-        usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX)
+        usize::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)
     });
     let most_at_once = most_at_once.unwrap_or(usize::MAX);
     // Those beyond wait for their turn, and one more turn is bearable.
@@ -121,7 +122,7 @@ fn limit(
 
 /// How many requests replicas held at the same moment, and when that was reached: each was
 /// held for the last `held` of its time.
-fn overlap(answers: &[Answer], held: Duration) -> (usize, Option<Instant>) {
+fn overlap(answers: &[Completion], held: Duration) -> (usize, Option<Instant>) {
     let mut changes = Vec::with_capacity(answers.len() * 2);
     for answer in answers.iter().filter(|answer| answer.from.is_ok()) {
         changes.push((answer.ended - held, 1));
@@ -139,20 +140,20 @@ fn overlap(answers: &[Answer], held: Duration) -> (usize, Option<Instant>) {
     (usize::try_from(most.0).unwrap_or_default(), most.1)
 }
 
-fn memory(target: &Target) -> Option<(u64, u64)> {
+fn memory(target: &TestedBalancer) -> Option<(u64, u64)> {
     resident_kib(target.pid()?)
 }
 
 /// What was seen of the balancer meanwhile.
 #[derive(Default)]
-struct Watch {
+struct BalancerSampler {
     in_flight: Option<u64>,
     resident_kib: u64,
 }
 
-impl Watch {
+impl BalancerSampler {
     /// Looks again and again; ends only with an error.
-    async fn look_on(&mut self, target: &Target) -> AnalysisError {
+    async fn sample(&mut self, target: &TestedBalancer) -> ExperimentError {
         loop {
             match target.status().await {
                 Ok(Some(status)) => {
@@ -169,11 +170,11 @@ impl Watch {
             if let Some((now, _)) = memory(target) {
                 self.resident_kib = self.resident_kib.max(now);
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    fn memory_since(&self, target: &Target, before_kib: Option<u64>) -> Option<Memory> {
+    fn memory_since(&self, target: &TestedBalancer, before_kib: Option<u64>) -> Option<Memory> {
         let (after_kib, peak_kib) = memory(target)?;
         Some(Memory {
             before_kib: before_kib?,
@@ -208,13 +209,8 @@ mod tests {
     fn only_requests_that_were_held_at_the_same_time_count_as_open_at_once() {
         let start = Instant::now();
         let held = Duration::from_millis(100);
-        let answer = |ended: u64, from: Result<&str, &str>| Answer {
-            id: 1,
-            begun: start,
-            ended: start + Duration::from_millis(ended),
-            lost: from.is_err(),
-            from: from.map(str::to_owned).map_err(str::to_owned),
-        };
+        let answer =
+            |ended, from| Completion::test(start, start + Duration::from_millis(ended), from);
         let answers = [
             answer(100, Ok("1")),
             answer(150, Ok("2")),

@@ -12,7 +12,7 @@ mod timestamp;
 
 pub use deaths::{Death, Deaths, Heartbeat, InterruptedRequest, RequestOutcome};
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
-pub use ring::{OwnershipChange, RingChange, RingPatch, RingStatus};
+pub use ring::{ReplicaOwnership, RingChange, RingPatch, RingStatus};
 pub use status::{
     DefinitionDrift, FlagsOrRecord, FleetRecordStatus, ReplicaEvent, ReplicaEventKind,
     ReplicaState, ReplicaStatus, RequestCounts, RuntimeStatus, Status,

@@ -51,12 +51,12 @@ pub struct RingChange {
     /// The share of keys, 0 to 1, that belong to another replica after it.
     pub moved_share: f64,
     /// Every replica's share of the keys.
-    pub ownership: Vec<OwnershipChange>,
+    pub ownership: Vec<ReplicaOwnership>,
 }
 
 /// One replica's share of the keys, 0 to 1.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct OwnershipChange {
+pub struct ReplicaOwnership {
     /// Its name.
     pub replica: String,
     /// Before the change.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Command, FromArgMatches as _};
 
 use super::args::{base_url, help};
-use crate::analysis::{Experiment, KillCommand, Options, RunningTarget, TargetOptions};
+use crate::analysis::{BalancerOptions, Experiment, KillCommand, Options, RunningBalancer};
 use crate::config::{Rule, request_path, text_rule, whole_rule};
 
 /// The subcommand's name.
@@ -111,8 +111,8 @@ pub(super) fn command() -> Command {
 /// What the flags come down to.
 pub(super) fn options(matches: &clap::ArgMatches) -> Result<Options, clap::Error> {
     let flags = AnalyzeFlags::from_arg_matches(matches)?;
-    let target = flags.url.map_or(TargetOptions::Own, |url| {
-        TargetOptions::Running(RunningTarget {
+    let target = flags.url.map_or(BalancerOptions::Child, |url| {
+        BalancerOptions::Running(RunningBalancer {
             url,
             admin_url: flags.admin_url,
             kill: flags.pid_command.or(flags.kill_command),

@@ -1,30 +1,30 @@
-//! A sample of keys: who answers each, before a fault and after it.
+//! A sample of keys: which replica responds to each, before a fault and after it.
 
 use std::collections::BTreeMap;
 
 use awc::Client;
 
-use crate::analysis::load::{self, Answer, Names};
+use crate::experiments::load::{self, Completion, Names};
 
 /// Keys in a sample.
 const KEYS: usize = 200;
-/// Not the load's own ids.
+/// Other ids than the load's.
 const SEED: u64 = 2;
-/// Few enough that no bound of the load moves a key.
-const AT_ONCE: usize = 4;
+/// Low enough that the balance factor moves no key.
+const CONCURRENCY: usize = 4;
 
-/// Who answered which key.
-pub(super) struct Sample(pub(super) Vec<Answer>);
+/// Which replica responded to which key.
+pub(super) struct Sample(pub(super) Vec<Completion>);
 
 impl Sample {
     /// Asks once for each key, the same ones each time.
     pub(super) async fn take(client: &Client, url: &str) -> Self {
         let keys = load::ids(SEED, KEYS);
-        Self(load::burst(client, url, &keys, AT_ONCE, || {}).await)
+        Self(load::burst(client, url, &keys, CONCURRENCY, || {}).await)
     }
 
-    /// How many keys of the others, whom nothing was done to, have gone to somebody else. None
-    /// if answers do not tell who gave them.
+    /// How many keys of the other replicas moved to another one. None if responses do not name
+    /// their replica.
     pub(super) fn moved(&self, after: &Self, harmed: &str) -> Option<usize> {
         let (before, after) = (self.by_key()?, after.by_key()?);
         let harmed = Names::called(harmed);
@@ -49,12 +49,9 @@ mod tests {
     use super::*;
 
     fn sample(from: [Result<&str, &str>; 3]) -> Sample {
-        let answer = |(id, from): (u32, Result<&str, &str>)| Answer {
+        let answer = |(id, from)| Completion {
             id,
-            begun: Instant::now(),
-            ended: Instant::now(),
-            lost: false,
-            from: from.map(str::to_owned).map_err(str::to_owned),
+            ..Completion::test(Instant::now(), Instant::now(), from)
         };
         Sample((0..).zip(from).map(answer).collect())
     }

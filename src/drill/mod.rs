@@ -1,9 +1,8 @@
-//! `ringmaster drill`: harms replicas of a running balancer on purpose, under a light load of
-//! its own, and tells how the balancer took it.
+//! `ringmaster drill`: injects faults into replicas of a running balancer, under a light load of
+//! its own, and reports how the balancer recovers.
 //!
-//! Like an analysis it is a client of a whole balancer and uses nothing of its insides. How a
-//! replica is harmed (`analysis::harm`), and how its way off the ring and back is watched
-//! (`analysis::observed`), is A-3's, too.
+//! Like an analysis it is a client of a whole balancer and uses nothing of its insides; load,
+//! faults and the measurement of the recovery are [`crate::experiments`].
 
 mod keys;
 mod report;
@@ -13,83 +12,83 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use awc::Client;
+use fastrand::Rng;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use crate::analysis::harm::Fault;
+pub use crate::experiments::fault_injection::Fault;
 pub use report::Outcome;
 
-use crate::analysis::AnalysisError;
-use crate::analysis::admin::Admin;
-use crate::analysis::api;
-use crate::analysis::harm::Victim;
-use crate::analysis::load::SteadyLoad;
-use crate::analysis::observed::{Observed, Watch};
-use crate::analysis::progress::Progress;
 use crate::api::{ReplicaStatus, Status};
+use crate::experiments::ExperimentError;
+use crate::experiments::client::{self, AdminApi};
+use crate::experiments::fault_injection::FaultTarget;
+use crate::experiments::load::{self, LoadGenerator, LoadRequest};
+use crate::experiments::progress::Progress;
+use crate::experiments::recovery::{Recovery, RecoveryWatch};
 use keys::Sample;
 use report::Drilled;
 
-/// The load runs so long before the first harm and after each.
+/// How long the load runs before the first fault and after each recovery.
 const QUIET: Duration = Duration::from_millis(800);
-/// No answer is worth waiting longer for; it counts as failed.
+/// A request without a response in this time counts as failed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// So long an engine may take to let a paused replica go on.
-const LETTING_GO: Duration = Duration::from_secs(5);
-/// A hung replica holds clients fast; the others must be enough for the rate.
-const MOST_CLIENTS: u32 = 1_000;
+/// How long an engine may take to resume a paused replica.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A hung replica blocks clients; the others must be enough for the rate.
+const MAX_CLIENTS: u32 = 1_000;
 /// Where the random request ids begin.
 const SEED: u64 = 1;
 
-/// What to do to whom.
+/// Which fault to inject into which replica.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// `http://HOST:PORT`, where clients ask.
     pub url: String,
     /// `http://HOST:PORT` of its `--admin` address.
     pub admin_url: String,
-    /// What is done.
+    /// The fault.
     pub fault: Fault,
-    /// To whom; none: to all of them, one after the other.
+    /// The replica; none: all of them, one after the other.
     pub replica: Option<String>,
-    /// What the load asks for.
+    /// The path that the load requests.
     pub path: String,
-    /// Requests a second meanwhile.
+    /// Requests a second.
     pub rate: u32,
     /// JSON instead of a table.
     pub json: bool,
 }
 
-/// Why a drill did not come about.
+/// Why there was no drill.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
-    /// It was asked for something that cannot be.
+    /// The options do not fit the balancer.
     #[error("{0}")]
     Use(String),
-    /// The balancer cannot be asked, or a replica not be harmed.
+    /// A call to the balancer or to a replica failed.
     #[error(transparent)]
-    Failed(#[from] AnalysisError),
+    Failed(#[from] ExperimentError),
 }
 
-/// Harms the replicas in turn, each after the one before is back.
+/// Injects the fault into each replica in turn, after the one before has recovered.
 ///
 /// # Errors
 ///
-/// What was asked for wrongly, and a balancer that does not answer. A replica that does not
-/// come back, and requests that fail, are no errors but an [`Outcome`] that is not good.
+/// Options that do not fit, and a balancer that does not respond. A replica that does not
+/// recover, and requests that fail, are no errors but an [`Outcome`] that is not good.
 pub async fn run(options: &Options) -> Result<Outcome, DrillError> {
-    // Before anything is harmed, so that no signal is lost.
-    let mut terminate = signal(SignalKind::terminate()).map_err(AnalysisError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AnalysisError::Signals)?;
+    // Before the first fault, so that no signal is lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(ExperimentError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ExperimentError::Signals)?;
     let held = Held::default();
     let outcome = tokio::select! {
         outcome = drill(options, &held) => outcome,
-        _ = terminate.recv() => Err(AnalysisError::Interrupted("SIGTERM").into()),
-        _ = interrupt.recv() => Err(AnalysisError::Interrupted("SIGINT").into()),
+        _ = terminate.recv() => Err(ExperimentError::Interrupted("SIGTERM").into()),
+        _ = interrupt.recv() => Err(ExperimentError::Interrupted("SIGINT").into()),
     };
-    let victim = held.take();
-    if let Some(victim) = victim {
+    let target = held.take();
+    if let Some(target) = target {
         // Of two errors the first one says more. What stays paused is replaced by the balancer.
-        let released = tokio::time::timeout(LETTING_GO, victim.release()).await;
+        let released = tokio::time::timeout(RELEASE_TIMEOUT, target.release()).await;
         if let (true, Ok(Err(error))) = (outcome.is_ok(), released) {
             return Err(error.into());
         }
@@ -97,24 +96,28 @@ pub async fn run(options: &Options) -> Result<Outcome, DrillError> {
     outcome
 }
 
-/// Who is being harmed.
-type Held = RefCell<Option<Rc<Victim>>>;
+/// The target to be released in the end.
+type Held = RefCell<Option<Rc<FaultTarget>>>;
 
 async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
-    let client = api::client(ANSWER_TIMEOUT);
-    let admin = Admin::new(client.clone(), &options.admin_url);
+    let client = client::http_client(ANSWER_TIMEOUT);
+    let admin = AdminApi::new(client.clone(), &options.admin_url);
     let status = admin.status().await?;
     let names = names(&status, options.replica.as_deref())?;
     for name in &names {
-        // Nobody is harmed in a drill that would not come to its end.
+        // No fault is injected in a drill that could not be finished.
         find(&status, name).await?;
     }
     let url = format!("{}{}", options.url, options.path);
     let title = format!("Drill: {} under load", options.fault);
     let progress = Progress::begin(title, names.len());
 
-    let clients = options.rate.min(MOST_CLIENTS) as usize;
-    let load = SteadyLoad::start(&client, &url, SEED, clients, options.rate);
+    let clients = options.rate.min(MAX_CLIENTS) as usize;
+    let rng = RefCell::new(Rng::with_seed(SEED));
+    let asked_for = url.clone();
+    let load = LoadGenerator::start(clients, Some(options.rate), ANSWER_TIMEOUT, move |_, _| {
+        LoadRequest::get(&asked_for, load::random_id(&mut rng.borrow_mut()))
+    });
     tokio::time::sleep(QUIET).await;
     let mut drilled = Vec::new();
     let mut asked = Vec::new();
@@ -123,11 +126,11 @@ async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
         let one = one(options, held, &admin, &load, &client, &url, name).await;
         let (one, samples) = one?;
         asked.extend(samples);
-        let back = one.trouble.is_none();
+        let back = one.error.is_none();
         drilled.push(one);
         progress.step();
         if !back {
-            // Who has one replica less should not lose another.
+            // A balancer with one replica less should not lose another.
             break;
         }
         tokio::time::sleep(QUIET).await;
@@ -137,58 +140,58 @@ async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
     Ok(Outcome::of(options, drilled, &answers, &asked))
 }
 
-/// Harms one replica and waits until it is back.
+/// Injects the fault into one replica and waits until it has recovered.
 async fn one(
     options: &Options,
     held: &Held,
-    admin: &Admin,
-    load: &SteadyLoad,
+    admin: &AdminApi,
+    load: &LoadGenerator,
     client: &Client,
     url: &str,
     name: &str,
 ) -> Result<(Drilled, [Sample; 2]), DrillError> {
     let before = Sample::take(client, url).await;
     let status = admin.status().await?;
-    let before_it = replica(&status, name)?.generation;
-    let victim = Rc::new(find(&status, name).await?);
-    held.replace(Some(Rc::clone(&victim)));
-    let watch = Watch::begin(Some(admin), load).await?;
-    let mut observed = Observed::new(name);
-    victim.begin(options.fault).await?;
-    observed.landed = Instant::now();
+    let generation_before = replica(&status, name)?.generation;
+    let target = Rc::new(find(&status, name).await?);
+    held.replace(Some(Rc::clone(&target)));
+    let watch = RecoveryWatch::begin(Some(admin), load).await?;
+    let mut recovery = Recovery::begin(name);
+    target.inject(options.fault).await?;
+    recovery.effective = Instant::now();
     let (over, back) = futures::join!(
-        victim.hold(options.fault),
-        watch.until_back(&mut observed, options.fault.harm())
+        target.sustain(options.fault),
+        watch.until_back(&mut recovery, options.fault.duration())
     );
     over?;
-    let trouble = match back {
+    let error = match back {
         Ok(()) => None,
-        Err(late @ AnalysisError::TooSlow { .. }) => Some(late.to_string()),
+        Err(late @ ExperimentError::TimedOut { .. }) => Some(late.to_string()),
         Err(other) => return Err(other.into()),
     };
     let mut after = Sample::take(client, url).await;
     if before.moved(&after, name) > Some(0) {
-        // A bound of the load may have sent a key elsewhere for a moment: it is home by now.
+        // The balance factor may have moved a key for a moment: it is back by now.
         after = Sample::take(client, url).await;
     }
-    let after_it = replica(&admin.status().await?, name)?.generation;
+    let generation_after = replica(&admin.status().await?, name)?.generation;
     let drilled = Drilled {
-        observed,
+        recovery,
         until: Instant::now(),
         moved: before.moved(&after, name),
-        generations: [before_it, after_it],
-        trouble,
+        generations: [generation_before, generation_after],
+        error,
     };
     Ok((drilled, [before, after]))
 }
 
-/// The instance to harm.
-async fn find(status: &Status, name: &str) -> Result<Victim, DrillError> {
-    let found = Victim::find(&replica(status, name)?).await;
+/// The instance to inject the fault into.
+async fn find(status: &Status, name: &str) -> Result<FaultTarget, DrillError> {
+    let found = FaultTarget::find(&replica(status, name)?, None).await;
     found.map_err(|error| DrillError::Use(error.to_string()))
 }
 
-/// Whom to harm.
+/// The replicas to inject the fault into.
 fn names(status: &Status, wanted: Option<&str>) -> Result<Vec<String>, DrillError> {
     let all = status.replicas.iter().map(|one| one.name.clone());
     match wanted {

@@ -1,4 +1,4 @@
-//! What came of a drill: as a table for people, as JSON for programs.
+//! The result of a drill: as a table for people, as JSON for programs.
 
 use std::time::Instant;
 
@@ -7,20 +7,20 @@ use serde_json::json;
 
 use super::Options;
 use super::keys::Sample;
-use crate::analysis::load::{self, Answer, Names};
-use crate::analysis::observed::{Observed, silence};
+use crate::experiments::load::{self, Completion, Names};
+use crate::experiments::recovery::{Recovery, silence};
 use crate::ring_cli::text::Grid;
 
-/// A fault whose answers are not counted yet.
+/// A fault whose requests are not counted yet.
 pub(super) struct Drilled {
-    pub(super) observed: Observed,
-    /// When the watching ended.
+    pub(super) recovery: Recovery,
+    /// When the watch ended.
     pub(super) until: Instant,
     pub(super) moved: Option<usize>,
     /// Of the instance before the fault and after it.
     pub(super) generations: [u64; 2],
-    /// Why it is not over, if it is not.
-    pub(super) trouble: Option<String>,
+    /// Why the replica has not recovered, if it has not.
+    pub(super) error: Option<String>,
 }
 
 /// One replica's line.
@@ -29,7 +29,7 @@ struct Line {
     replica: String,
     fault: String,
     evicted_ms: Option<f64>,
-    back_ms: Option<f64>,
+    ready_ms: Option<f64>,
     reason: Option<String>,
     silent_ms: Option<f64>,
     requests: usize,
@@ -38,15 +38,15 @@ struct Line {
     keys_moved: Option<usize>,
     generation_before: u64,
     generation_after: u64,
-    trouble: Option<String>,
+    error: Option<String>,
 }
 
-/// What came of a drill.
+/// The result of a drill.
 #[derive(Debug)]
 pub struct Outcome {
-    /// No request failed, and everybody is back.
+    /// No request failed, and every replica has recovered.
     pub good: bool,
-    /// To be printed.
+    /// The text to print.
     pub text: String,
 }
 
@@ -54,10 +54,10 @@ impl Outcome {
     pub(super) fn of(
         options: &Options,
         drilled: Vec<Drilled>,
-        answers: &[Answer],
+        answers: &[Completion],
         samples: &[Sample],
     ) -> Self {
-        let replicas: Vec<String> = drilled.iter().map(|d| d.observed.replica.clone()).collect();
+        let replicas: Vec<String> = drilled.iter().map(|d| d.recovery.replica.clone()).collect();
         let known = Names::new(&replicas);
         let fault = options.fault.to_string();
         let lines = drilled.into_iter();
@@ -68,9 +68,9 @@ impl Outcome {
             let sampled = samples.iter().flat_map(|sample| &sample.0);
             answers.iter().chain(sampled)
         };
-        let (failed, failures) = load::failures(all().filter(|answer| answer.lost));
+        let (failed, failures) = load::failures(all().filter(|answer| answer.failed));
         let advice = load::advice(&options.path, &failures);
-        let good = failed == 0 && lines.iter().all(|line| line.trouble.is_none());
+        let good = failed == 0 && lines.iter().all(|line| line.error.is_none());
         let text = if options.json {
             let json = json!({
                 "fault": fault,
@@ -90,36 +90,37 @@ impl Outcome {
     }
 }
 
-fn line(one: Drilled, fault: &str, answers: &[Answer], known: &Names) -> Line {
-    let tells_who = answers.iter().any(|answer| answer.from.is_ok());
-    let silent_ms = tells_who.then(|| silence(answers, known, &one.observed));
-    let Observed {
+fn line(one: Drilled, fault: &str, answers: &[Completion], known: &Names) -> Line {
+    let names_replicas = answers.iter().any(|answer| answer.from.is_ok());
+    let silent_ms =
+        names_replicas.then(|| silence(answers, known, &one.recovery).as_secs_f64() * 1e3);
+    let Recovery {
         replica,
-        at,
+        injected,
         evicted_ms,
-        back_ms,
+        ready_ms,
         reason,
         retried,
         ..
-    } = one.observed;
+    } = one.recovery;
     let meanwhile = || {
         let answers = answers.iter();
-        answers.filter(|answer| answer.ended >= at && answer.begun < one.until)
+        answers.filter(|answer| answer.ended >= injected && answer.begun < one.until)
     };
     Line {
         silent_ms,
         requests: meanwhile().count(),
-        failed: meanwhile().filter(|answer| answer.lost).count(),
+        failed: meanwhile().filter(|answer| answer.failed).count(),
         replica,
         fault: fault.to_owned(),
         evicted_ms,
-        back_ms,
+        ready_ms,
         reason,
         retried,
         keys_moved: one.moved,
         generation_before: one.generations[0],
         generation_after: one.generations[1],
-        trouble: one.trouble,
+        error: one.error,
     }
 }
 
@@ -128,8 +129,8 @@ fn table(lines: &[Line], total: &str, failures: &[String]) -> String {
     let mut grid = Grid::new(&[
         "replica",
         "fault",
-        "off ring after",
-        "back after",
+        "evicted after",
+        "ready after",
         "silent",
         "requests",
         "failed",
@@ -141,7 +142,7 @@ fn table(lines: &[Line], total: &str, failures: &[String]) -> String {
             line.replica.clone(),
             line.fault.clone(),
             time(line.evicted_ms),
-            time(line.back_ms),
+            time(line.ready_ms),
             time(line.silent_ms),
             line.requests.to_string(),
             line.failed.to_string(),
@@ -153,11 +154,11 @@ fn table(lines: &[Line], total: &str, failures: &[String]) -> String {
     for line in lines {
         let name = &line.replica;
         let left = match &line.reason {
-            Some(reason) => format!("off the ring: {reason}"),
-            None => "never off the ring".to_owned(),
+            Some(reason) => format!("evicted: {reason}"),
+            None => "never evicted".to_owned(),
         };
-        let after = match &line.trouble {
-            Some(trouble) => trouble.clone(),
+        let after = match &line.error {
+            Some(error) => error.clone(),
             None if line.generation_before == line.generation_after => {
                 "the same instance as before".to_owned()
             }

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use crate::Options;
 use crate::faults::{ALL, Fault};
 use crate::floor::{self, ALLOWED};
-use crate::load::Load;
+use crate::load;
 use crate::network;
 use crate::report::Campaign;
 use crate::scene::{Runtime, Scene};
@@ -35,7 +35,7 @@ pub async fn run(runtime: Runtime, options: &Options) -> Option<Campaign> {
     let (files_before, resident_kib_before) = (sockets_of(pid), resident_kib(pid));
 
     let mut rng = Rng::with_seed(options.seed);
-    let load = Load::start(&scene.balancer.url(""), options.clients);
+    let load = load::start(&scene.balancer.url(""), options.clients);
     let mut respawn = None;
     if runtime == Runtime::Docker && options.timed {
         tell("respawn");

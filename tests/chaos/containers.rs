@@ -13,7 +13,7 @@ use bollard::models::{
     ContainerUpdateBody, EventMessage, Ipam, NetworkCreateRequest, NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{
-    EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions, KillContainerOptions,
+    EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
     TagImageOptionsBuilder,
 };
@@ -164,22 +164,6 @@ impl Containers {
         };
         let deaths = events.into_iter().filter_map(|event| death(event.ok()?));
         deaths.filter(|(_, at)| *at >= since).collect()
-    }
-
-    pub async fn kill(&self, replica: &str) {
-        let options = None::<KillContainerOptions>;
-        let killed = self.docker.kill_container(&self.of(replica), options).await;
-        killed.expect("it runs");
-    }
-
-    pub async fn pause(&self, replica: &str) {
-        let paused = self.docker.pause_container(&self.of(replica)).await;
-        paused.expect("it runs");
-    }
-
-    pub async fn unpause(&self, replica: &str) {
-        let unpaused = self.docker.unpause_container(&self.of(replica)).await;
-        unpaused.expect("it is paused");
     }
 
     /// `docker rm -f`.

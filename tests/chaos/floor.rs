@@ -15,10 +15,11 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use crate::containers::{Containers, MARK};
-use crate::load::Load;
+use crate::load::go_on_for;
 use crate::scene::Scene;
 use crate::strike::admitted_after;
 use crate::support::client;
+use ringmaster::experiments::load::LoadGenerator;
 
 /// So often, in turn; more often if the promise looks broken, since the machine may be busy
 /// with something else just then.
@@ -57,7 +58,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Measures both in turn, so that both meet the same machine.
-pub async fn measure(scene: &Scene, load: &Load) -> Respawn {
+pub async fn measure(scene: &Scene, load: &LoadGenerator) -> Respawn {
     let mut respawn = Respawn {
         floor_ms: Vec::new(),
         ours_ms: Vec::new(),
@@ -80,7 +81,7 @@ pub async fn measure(scene: &Scene, load: &Load) -> Respawn {
 
         let name = &names[turn % names.len()];
         scene.renew(name).await;
-        load.go_on_for(100).await;
+        go_on_for(load, 100).await;
         let instance = scene.instance(name).await;
         let before = scene.status().await;
         scene.kill(&instance).await;

@@ -53,15 +53,16 @@ pub async fn do_harm(fault: Fault, scene: &mut Scene, victim: &str, names: &[Str
             one
         }
         Fault::Hang => {
-            scene.freeze(&instance).await;
+            // Its end resumes it.
+            scene.pause(&instance).await;
             scene.replaced(&[instance]).await;
             one
         }
         Fault::Pause => {
-            scene.freeze(&instance).await;
-            scene.off_the_ring(victim).await;
+            let target = scene.pause(&instance).await;
+            scene.evicted(victim).await;
             let meanwhile = Some(scene.owners().await);
-            scene.thaw(&instance).await;
+            target.resume().await.expect("it can be resumed");
             scene.all_ready().await;
             // What comes back is the same.
             Harm {
@@ -113,7 +114,7 @@ pub async fn do_harm(fault: Fault, scene: &mut Scene, victim: &str, names: &[Str
         Fault::MissingImage => {
             scene.engine().hide_image().await;
             scene.kill(&instance).await;
-            scene.in_trouble(victim, "no such image").await;
+            scene.last_error(victim, "no such image").await;
             scene.has_died(victim, 3).await;
             let meanwhile = Some(scene.owners().await);
             scene.engine().show_image().await;
@@ -168,14 +169,14 @@ async fn restart_engine(scene: &mut Scene, victim: Instance) -> Harm {
     let before = scene.engine().running().await;
     let process = scene.engine().process(&victim.name).await;
     scene.engine_mut().end_engine().await;
-    scene.engine_in_trouble(true).await;
+    scene.engine_has_error(true).await;
     signal(process, "KILL");
-    scene.off_the_ring(&victim.name).await;
+    scene.evicted(&victim.name).await;
     tokio::time::sleep(BAD_TIME).await;
     let meanwhile = Some(scene.owners().await);
     scene.engine_mut().begin_engine().await;
     scene.replaced(std::slice::from_ref(&victim)).await;
-    scene.engine_in_trouble(false).await;
+    scene.engine_has_error(false).await;
     let after = scene.engine().running().await;
     Harm {
         victims: vec![victim.name],

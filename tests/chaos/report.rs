@@ -19,13 +19,13 @@ pub struct Row {
     /// GET and PUT without a good answer.
     pub failed: usize,
     pub posts_failed: usize,
-    pub streams_cut: usize,
+    pub streams_aborted: usize,
     pub retried: u64,
     /// When the engine knew of its end, since the fault began.
     pub died_ms: Option<f64>,
-    /// When it was off the ring, since the fault began.
-    pub detected_ms: Option<f64>,
-    pub healed_ms: Option<f64>,
+    /// When it was evicted, since the fault began.
+    pub evicted_ms: Option<f64>,
+    pub ready_ms: Option<f64>,
     pub longest_gap_ms: f64,
     /// Keys of unharmed replicas that went elsewhere, of the sample.
     pub moved: Option<usize>,
@@ -79,13 +79,13 @@ impl Campaign {
             &format!("fault ({})", self.runtime),
             "requests",
             "failed",
-            "POST lost",
-            "streams cut",
+            "POST failed",
+            "streams aborted",
             "retried",
-            "detected",
-            "healed",
+            "evicted",
+            "ready",
             "longest gap",
-            "moved",
+            "keys moved",
         ]);
         let ms = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
         for row in &self.rows {
@@ -94,10 +94,10 @@ impl Campaign {
                 row.requests.to_string(),
                 row.failed.to_string(),
                 row.posts_failed.to_string(),
-                row.streams_cut.to_string(),
+                row.streams_aborted.to_string(),
                 row.retried.to_string(),
-                ms(row.detected_ms),
-                ms(row.healed_ms),
+                ms(row.evicted_ms),
+                ms(row.ready_ms),
                 ms(Some(row.longest_gap_ms)),
                 row.moved.map_or("-".to_owned(), |moved| moved.to_string()),
             ]);

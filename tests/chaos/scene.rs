@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures::future::join_all;
 use ringmaster::api::{ReplicaStatus, Status};
+use ringmaster::experiments::fault_injection::{Effect, FaultTarget};
 use serde_json::json;
 
 use crate::containers::Containers;
@@ -35,13 +36,12 @@ impl Runtime {
 }
 
 /// A replica's instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Instance {
     pub name: String,
     pub generation: u64,
-    /// If it is a child of the balancer.
-    pid: Option<u32>,
-    endpoint: Option<String>,
+    /// When it was looked at.
+    status: ReplicaStatus,
 }
 
 /// Who answered a key: the replica, and the number that this instance of it has chosen.
@@ -132,8 +132,7 @@ impl Scene {
         Instance {
             name: name.to_owned(),
             generation: replica.generation,
-            pid: replica.pid,
-            endpoint: replica.endpoint.clone(),
+            status: replica.clone(),
         }
     }
 
@@ -148,30 +147,29 @@ impl Scene {
         }
     }
 
+    /// Kills an instance.
     pub async fn kill(&self, instance: &Instance) {
-        match &self.containers {
-            Some(containers) => containers.kill(&instance.name).await,
-            None => signal(instance.pid.expect("it is a child"), "KILL"),
-        }
+        let killed = self.target(instance).await.kill().await;
+        assert_eq!(killed.expect("it can be killed"), Effect::Applied);
     }
 
-    pub async fn freeze(&self, instance: &Instance) {
-        match &self.containers {
-            Some(containers) => containers.pause(&instance.name).await,
-            None => signal(instance.pid.expect("it is a child"), "STOP"),
-        }
+    /// Pauses an instance, until its target is resumed.
+    pub async fn pause(&self, instance: &Instance) -> FaultTarget {
+        let target = self.target(instance).await;
+        let paused = target.pause().await;
+        assert_eq!(paused.expect("it can be paused"), Effect::Applied);
+        target
     }
 
-    pub async fn thaw(&self, instance: &Instance) {
-        match &self.containers {
-            Some(containers) => containers.unpause(&instance.name).await,
-            None => signal(instance.pid.expect("it is a child"), "CONT"),
-        }
+    async fn target(&self, instance: &Instance) -> FaultTarget {
+        let engine = self.containers.as_ref().and_then(Containers::host);
+        let found = FaultTarget::find(&instance.status, engine).await;
+        found.expect("it runs")
     }
 
     /// Lets it eat all the memory that it may have.
     pub async fn let_devour(&self, instance: &Instance) {
-        let endpoint = instance.endpoint.as_ref().expect("it is ready");
+        let endpoint = instance.status.endpoint.as_ref().expect("it is ready");
         let request = crate::support::client().post(format!("http://{endpoint}/devour"));
         // It may be dead before it has answered.
         let _ = request.send().await;

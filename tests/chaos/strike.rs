@@ -5,21 +5,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
 use ringmaster::api::{ReplicaEvent, ReplicaEventKind, Status};
+use ringmaster::experiments::load::{Completion, LoadGenerator, RequestKind};
+use ringmaster::experiments::recovery::{events_of, longest_gap};
 
 use crate::faults::Fault;
 use crate::harm::do_harm;
-use crate::load::{Kind, Load, Outcome};
+use crate::load::{go_on_for, never_fails, settle};
 use crate::report::Row;
 use crate::scene::{Scene, moved, moved_of_others};
 
 /// The load goes on for so many requests before a fault and after it.
-const QUIET: usize = 300;
+const QUIET: u64 = 300;
 
 /// Does it, waits until all is well again, and says what was seen.
 pub async fn strike(
     fault: Fault,
     scene: &mut Scene,
-    load: &Load,
+    load: &LoadGenerator,
     rng: &mut Rng,
     timed: bool,
 ) -> Row {
@@ -32,14 +34,14 @@ pub async fn strike(
     for name in to_die {
         scene.renew(name).await;
     }
-    load.go_on_for(QUIET).await;
+    go_on_for(load, QUIET).await;
     let calm = load.take();
     let owners = scene.owners_at_home().await;
     let before = scene.status().await;
     let (begun, date) = (Instant::now(), SystemTime::now());
     let harm = do_harm(fault, scene, &victim, &names).await;
-    load.settle().await;
-    load.go_on_for(QUIET).await;
+    settle(load).await;
+    go_on_for(load, QUIET).await;
     let after = scene.status().await;
     let mut outcomes = load.take();
     if let Some((killed, back)) = harm.gap {
@@ -58,13 +60,15 @@ pub async fn strike(
     let times: Vec<_> = times.collect();
     let by_balancer = times.iter().filter_map(|times| times.1).reduce(f64::max);
     let healed = harm.healed.map(|healed| healed.as_secs_f64() * 1e3);
+    let good = outcomes.iter().filter(|outcome| !outcome.failed);
+    let good = good.map(|outcome| outcome.ended);
     let mut row = Row {
         fault: fault.name(),
         victim,
         requests: outcomes.len(),
-        failed: count(&outcomes, Kind::never_fails),
-        posts_failed: count(&outcomes, |kind| kind == Kind::Post),
-        streams_cut: count(&outcomes, |kind| kind == Kind::Stream),
+        failed: count(&outcomes, never_fails),
+        posts_failed: count(&outcomes, |kind| kind == RequestKind::Post),
+        streams_aborted: count(&outcomes, |kind| kind == RequestKind::EventStream),
         retried: after
             .counters
             .retried
@@ -77,9 +81,9 @@ pub async fn strike(
             }
             None => None,
         },
-        detected_ms: times.iter().filter_map(|times| times.0).reduce(f64::max),
-        healed_ms: healed.or(by_balancer),
-        longest_gap_ms: longest_gap(&outcomes, begun),
+        evicted_ms: times.iter().filter_map(|times| times.0).reduce(f64::max),
+        ready_ms: healed.or(by_balancer),
+        longest_gap_ms: longest_gap(good.chain([begun]), begun).as_secs_f64() * 1e3,
         moved: (!fault.changes_the_ring()).then_some(moved_keys),
         broken: harm.broken,
     };
@@ -87,11 +91,11 @@ pub async fn strike(
     row
 }
 
-fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Outcome]; 2], timed: bool) {
-    let failed_in = |outcomes: &[Outcome]| {
-        let mut of_those = outcomes.iter().filter(|outcome| outcome.kind.never_fails());
+fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Completion]; 2], timed: bool) {
+    let failed_in = |outcomes: &[Completion]| {
+        let mut of_those = outcomes.iter().filter(|outcome| never_fails(outcome.kind));
         of_those.find_map(|outcome| {
-            let failure = outcome.failure.as_ref()?;
+            let failure = outcome.failure()?;
             let after = outcome.ended - outcome.begun;
             Some(format!("{:?} after {after:?}: {failure}", outcome.kind))
         })
@@ -109,7 +113,7 @@ fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Outcome]; 2], timed: 
         let limit = limit.as_secs_f64() * 1e3;
         // An end can be noticed once the engine knows of it.
         let died = row.died_ms.filter(|_| fault.is_an_end()).unwrap_or(0.0);
-        match row.detected_ms.map(|ms| ms - died) {
+        match row.evicted_ms.map(|ms| ms - died) {
             Some(ms) if ms <= limit => {}
             seen => row
                 .broken
@@ -118,18 +122,15 @@ fn judge(fault: Fault, row: &mut Row, [calm, outcomes]: [&[Outcome]; 2], timed: 
     }
 }
 
-fn count(outcomes: &[Outcome], of: impl Fn(Kind) -> bool) -> usize {
-    let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some());
+fn count(outcomes: &[Completion], of: impl Fn(RequestKind) -> bool) -> usize {
+    let failed = outcomes.iter().filter(|outcome| outcome.failed);
     failed.filter(|outcome| of(outcome.kind)).count()
 }
 
 /// When a replica went off the ring and came back, in milliseconds since `before`.
 fn times(name: &str, before: &Status, after: &Status) -> (Option<f64>, Option<f64>) {
     let since = |event: &ReplicaEvent| event.at.millis_since(before.now);
-    let of = |kind| {
-        let of_replica = after.events.iter().filter(|event| event.replica == name);
-        of_replica.filter(move |event| event.event == kind && event.at > before.now)
-    };
+    let of = |kind| events_of(after, name, before.now).filter(move |event| event.event == kind);
     let evicted = of(ReplicaEventKind::Evicted).next();
     let ready = of(ReplicaEventKind::Ready).next_back();
     (evicted.map(since), ready.map(since))
@@ -148,14 +149,4 @@ fn first_deaths(deaths: impl Iterator<Item = (String, Duration)>) -> Option<f64>
 /// When a replica came back, in milliseconds since `before`.
 pub fn admitted_after(name: &str, before: &Status, after: &Status) -> Option<f64> {
     times(name, before, after).1
-}
-
-/// The longest time in which no request was answered.
-fn longest_gap(outcomes: &[Outcome], begun: Instant) -> f64 {
-    let good = outcomes.iter().filter(|outcome| outcome.failure.is_none());
-    let mut times: Vec<Instant> = good.map(|outcome| outcome.ended).collect();
-    times.push(begun);
-    times.sort_unstable();
-    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-    gaps.max().unwrap_or_default().as_secs_f64() * 1e3
 }

@@ -1,4 +1,4 @@
-//! What is waited for in a scene: states that its balancer tells of.
+//! Waits for states of a scene's balancer.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use ringmaster::api::{ReplicaState, ReplicaStatus};
 use crate::scene::{Instance, Scene, replica};
 use crate::support::eventually;
 
-/// Who died before may wait that long for its next beginning.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(90);
+/// How long a replica that died before may back off.
+const MAX_BACK_OFF: Duration = Duration::from_secs(90);
 
 impl Scene {
-    /// Every replica is on the ring, and none is passed over for what it did before.
+    /// Every replica is ready, and none is ejected.
     pub async fn all_ready(&self) {
         eventually("every replica is ready", || self.is_all_ready()).await;
     }
@@ -22,8 +22,8 @@ impl Scene {
         replicas.iter().all(is_ready)
     }
 
-    /// This one is not on the ring.
-    pub async fn off_the_ring(&self, name: &str) {
+    /// This one is not ready.
+    pub async fn evicted(&self, name: &str) {
         eventually("it is evicted", || async {
             let status = self.status().await;
             replica(&status, name).is_some_and(|one| one.state != ReplicaState::Ready)
@@ -31,9 +31,9 @@ impl Scene {
         .await;
     }
 
-    /// It is told what keeps this one from starting.
-    pub async fn in_trouble(&self, name: &str, expected: &str) {
-        eventually("what keeps it from starting is told", || async {
+    /// The status says what keeps this one from starting.
+    pub async fn last_error(&self, name: &str, expected: &str) {
+        eventually("the status says what keeps it from starting", || async {
             let status = self.status().await;
             let error = replica(&status, name).and_then(|one| one.last_error.as_ref());
             error.is_some_and(|error| error.contains(expected))
@@ -41,15 +41,15 @@ impl Scene {
         .await;
     }
 
-    /// The engine is said to be in trouble, or not to be.
-    pub async fn engine_in_trouble(&self, expected: bool) {
+    /// The engine works again, or does not.
+    pub async fn engine_has_error(&self, expected: bool) {
         eventually("the engine's state is told", || async {
             self.status().await.runtime.last_error.is_some() == expected
         })
         .await;
     }
 
-    /// It has died so many times in a row, or failed to start.
+    /// It has died, or failed to start, this many times in a row.
     pub async fn has_died(&self, name: &str, times: u32) {
         eventually("it has been tried several times", || async {
             let status = self.status().await;
@@ -58,7 +58,7 @@ impl Scene {
         .await;
     }
 
-    /// Every one of these has a successor on the ring.
+    /// Every one of these has a successor that is ready.
     pub async fn replaced(&self, harmed: &[Instance]) {
         let begun = Instant::now();
         loop {
@@ -71,7 +71,7 @@ impl Scene {
             if succeeded {
                 break;
             }
-            assert!(begun.elapsed() < LONGEST_BACK_OFF, "no successors");
+            assert!(begun.elapsed() < MAX_BACK_OFF, "no successors");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.all_ready().await;

@@ -90,7 +90,7 @@ fn a_small_analysis_writes_charts_report_and_results_that_add_up() {
     for kill in kills {
         // The reference: detected within 5 s, replaced within 10 s.
         let evicted = kill["evicted_ms"].as_f64().unwrap();
-        let back = kill["back_ms"].as_f64().unwrap();
+        let back = kill["ready_ms"].as_f64().unwrap();
         assert!(
             evicted < 5_000.0 && evicted < back && back < 10_000.0,
             "{kill}"

@@ -60,7 +60,7 @@ async fn every_replica_is_killed_in_turn_and_no_request_is_lost() {
     assert_eq!(names, ["Server1", "Server2", "Server3"]);
     for one in drills {
         let evicted = one["evicted_ms"].as_f64().unwrap();
-        let back = one["back_ms"].as_f64().unwrap();
+        let back = one["ready_ms"].as_f64().unwrap();
         assert!(evicted < back && back < 10_000.0, "{one}");
         assert!(one["silent_ms"].as_f64().unwrap() > 0.0, "{one}");
         assert!(one["requests"].as_u64().unwrap() > 0, "{one}");
@@ -88,7 +88,7 @@ async fn a_replica_that_hangs_for_less_than_the_mercy_comes_back_as_it_is() {
     let results = json(&drill(&balancer, &asked).await);
     let one = &results["drills"][0];
     let evicted = one["evicted_ms"].as_f64().unwrap();
-    let back = one["back_ms"].as_f64().unwrap();
+    let back = one["ready_ms"].as_f64().unwrap();
     assert!(evicted < 2_000.0 && back >= 2_000.0, "{one}");
     assert_eq!(one["generation_before"], one["generation_after"], "{one}");
     assert_eq!(balancer.child("Server2"), pid);
@@ -100,7 +100,7 @@ async fn a_slowed_replica_stays_on_the_ring_and_the_table_says_so() {
     let output = drill(&balancer, &["--delay", "Server1", "--for", "500ms"]).await;
     let table = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let said = "Server1: never off the ring; the same instance as before";
+    let said = "Server1: never evicted; the same instance as before";
     assert!(table.contains(said), "{table}");
     assert!(table.contains(", 0 failed"), "{table}");
     assert!(
@@ -225,7 +225,7 @@ async fn containers_are_killed_in_turn_and_no_request_is_lost() {
     assert_eq!(drills.len(), 3);
     for one in drills {
         let evicted = one["evicted_ms"].as_f64().unwrap();
-        assert!(evicted < one["back_ms"].as_f64().unwrap(), "{one}");
+        assert!(evicted < one["ready_ms"].as_f64().unwrap(), "{one}");
         assert_eq!(one["keys_moved"], 0, "{one}");
         assert_eq!(one["generation_after"], 2, "{one}");
     }
@@ -269,7 +269,7 @@ async fn a_paused_container_goes_on_as_it_is_and_a_slowed_one_is_not_replaced() 
     let results = json(&drill(&afloat.balancer, &paused).await);
     let one = &results["drills"][0];
     let evicted = one["evicted_ms"].as_f64().unwrap();
-    let back = one["back_ms"].as_f64().unwrap();
+    let back = one["ready_ms"].as_f64().unwrap();
     assert!(evicted < 2_000.0 && back >= 2_000.0, "{one}");
     assert!(one["silent_ms"].as_f64().unwrap() > 1_900.0, "{one}");
     let slowed = ["--delay", "Server1", "--for", "1s", "--json"];

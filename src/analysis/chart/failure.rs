@@ -4,7 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS, VERMILLION, anchored,
+    Area, DrawScale, Drawn, FAINT_INK, GRID, INK, Mark, Picture, REPLICA_COLOURS, VERMILLION,
+    anchored,
 };
 use crate::analysis::results::{FailureRun, Kill};
 use crate::human::milliseconds;
@@ -23,7 +24,7 @@ impl Picture for Failure<'_> {
         (1_000, AROUND + PANEL * self.0.kills.len() as u32)
     }
 
-    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let Self(run) = self;
         let subtitle = format!(
             "answers per second by replica, stacked; {} requests/s offered; {} of {} failed",
@@ -31,12 +32,13 @@ impl Picture for Failure<'_> {
             run.failed,
             super::thousands(run.requests)
         );
-        let area = pen.titles(
+        let area = draw_scale.titles(
             area,
             "A-3: each replica killed in turn, under load",
             &subtitle,
         )?;
-        let (panels, below) = area.split_vertically(pen.px(PANEL as i32 * run.kills.len() as i32));
+        let (panels, below) =
+            area.split_vertically(draw_scale.px(PANEL as i32 * run.kills.len() as i32));
         let offered = f64::from(run.offered_per_second);
         let top = run.kills.iter().map(highest).fold(offered, f64::max);
         let ends = run.kills.iter().map(end);
@@ -49,20 +51,20 @@ impl Picture for Failure<'_> {
             .iter()
             .zip(&run.kills)
         {
-            draw_kill(panel, pen, kill, &scale)?;
+            draw_kill(panel, draw_scale, kill, &scale)?;
         }
-        self.legend(&below, pen)
+        self.legend(&below, draw_scale)
     }
 }
 
 impl Failure<'_> {
-    fn legend<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn legend<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let width = area.dim_in_pixel().0 as i32;
-        let style = anchored(pen.text(15, INK), HPos::Center, VPos::Top);
+        let style = anchored(draw_scale.text(15, INK), HPos::Center, VPos::Top);
         area.draw_text(
             "milliseconds since the kill",
             &style,
-            (width / 2, pen.px(2)),
+            (width / 2, draw_scale.px(2)),
         )?;
         let names = self
             .0
@@ -72,7 +74,7 @@ impl Failure<'_> {
         let names = names.into_iter().flatten().zip(REPLICA_COLOURS);
         let entries = names.map(|(name, colour)| (Mark::Box(colour), name.as_str()));
         let entries: Vec<_> = entries.chain([(Mark::Box(VERMILLION), "failed")]).collect();
-        pen.legend(area, (86, 40), &entries)
+        draw_scale.legend(area, (86, 40), &entries)
     }
 }
 
@@ -114,7 +116,7 @@ fn per_second(kill: &Kill) -> f64 {
 
 fn draw_kill<DB: DrawingBackend>(
     area: &Area<DB>,
-    pen: Pen,
+    draw_scale: DrawScale,
     kill: &Kill,
     scale: &Scale,
 ) -> Drawn<DB> {
@@ -124,12 +126,12 @@ fn draw_kill<DB: DrawingBackend>(
     let timeline = &kill.timeline;
     let bins = timeline.failed.len();
     let time = |bin: usize| (timeline.from_ms + bin as i64 * timeline.bin_ms) as f64;
-    let caption = match (kill.evicted_ms, kill.back_ms) {
-        (Some(evicted), Some(back)) => format!(
-            "{} killed at 0, off the ring after {}, back after {}; {} failed",
+    let caption = match (kill.evicted_ms, kill.ready_ms) {
+        (Some(evicted), Some(ready)) => format!(
+            "{} killed at 0, evicted after {}, ready after {}; {} failed",
             kill.replica,
             milliseconds(evicted),
-            milliseconds(back),
+            milliseconds(ready),
             kill.failed
         ),
         _ => format!(
@@ -139,28 +141,28 @@ fn draw_kill<DB: DrawingBackend>(
             kill.failed
         ),
     };
-    let style = anchored(pen.bold(15, INK), HPos::Left, VPos::Top);
-    area.draw_text(&caption, &style, (pen.px(84), pen.px(6)))?;
+    let style = anchored(draw_scale.bold(15, INK), HPos::Left, VPos::Top);
+    area.draw_text(&caption, &style, (draw_scale.px(84), draw_scale.px(6)))?;
 
     let mut chart = ChartBuilder::on(area)
-        .margin_right(pen.size(24))
-        .margin_left(pen.size(14))
-        .margin_top(pen.size(30))
-        .x_label_area_size(pen.size(28))
-        .y_label_area_size(pen.size(72))
+        .margin_right(draw_scale.size(24))
+        .margin_left(draw_scale.size(14))
+        .margin_top(draw_scale.size(30))
+        .x_label_area_size(draw_scale.size(28))
+        .y_label_area_size(draw_scale.size(72))
         .build_cartesian_2d(time(0)..scale.until, 0.0..scale.top * HEADROOM)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(pen.size(1)))
-        .axis_style(pen.line(FAINT_INK, 1))
-        .set_all_tick_mark_size(pen.size(4))
+        .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
+        .axis_style(draw_scale.line(FAINT_INK, 1))
+        .set_all_tick_mark_size(draw_scale.size(4))
         .y_desc("answers/s")
         .y_labels(6)
         .x_labels(11)
-        .axis_desc_style(pen.text(15, INK))
-        .label_style(pen.text(15, INK))
+        .axis_desc_style(draw_scale.text(15, INK))
+        .label_style(draw_scale.text(15, INK))
         // Below it stands the first time.
         .y_label_formatter(&|y| match *y as u64 {
             0 => String::new(),
@@ -185,15 +187,20 @@ fn draw_kill<DB: DrawingBackend>(
     let highest = scale.top * HEADROOM;
     let marks = [
         (Some(0.0), "killed", HPos::Right, -1.0),
-        (kill.evicted_ms, "off the ring", HPos::Left, 1.0),
-        (kill.back_ms, "back", HPos::Left, 1.0),
+        (kill.evicted_ms, "evicted", HPos::Left, 1.0),
+        (kill.ready_ms, "ready", HPos::Left, 1.0),
     ];
     for (x, called, side, direction) in marks {
         let Some(x) = x else { continue };
         let ends = [(x, 0.0), (x, highest)];
-        let dashes = DashedLineSeries::new(ends, pen.px(5), pen.px(3), pen.line(INK, 2));
+        let dashes = DashedLineSeries::new(
+            ends,
+            draw_scale.px(5),
+            draw_scale.px(3),
+            draw_scale.line(INK, 2),
+        );
         chart.draw_series(dashes)?;
-        let style = anchored(pen.text(13, INK), side, VPos::Top);
+        let style = anchored(draw_scale.text(13, INK), side, VPos::Top);
         let beside = x + direction * (scale.until - time(0)) * 0.006;
         chart.draw_series([Text::new(called, (beside, highest), style)])?;
     }

@@ -4,8 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BAND, CHANCE_BAND, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS,
-    anchored, thousands,
+    Area, BAND, CHANCE_BAND, DrawScale, Drawn, FAINT_INK, GRID, INK, Mark, Picture,
+    REPLICA_COLOURS, anchored, thousands,
 };
 use crate::analysis::results::Distribution;
 
@@ -21,7 +21,7 @@ impl Picture for Means<'_> {
         (1_000, 740)
     }
 
-    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let Self(measured) = self;
         let requests = measured.iter().map(|one| one.requests).max().unwrap_or(0);
         let title = format!(
@@ -31,10 +31,10 @@ impl Picture for Means<'_> {
         let strategy = measured.iter().find_map(|one| one.strategy.as_deref());
         let failed: u64 = measured.iter().map(|one| one.failed).sum();
         let subtitle = format!("{} ring; {failed} failed", strategy.unwrap_or("unknown"));
-        let area = pen.titles(area, &title, &subtitle)?;
-        let (upper, lower) = area.split_vertically(pen.px(370));
-        self.means(&upper, pen)?;
-        self.deviations(&lower, pen)
+        let area = draw_scale.titles(area, &title, &subtitle)?;
+        let (upper, lower) = area.split_vertically(draw_scale.px(370));
+        self.means(&upper, draw_scale)?;
+        self.deviations(&lower, draw_scale)
     }
 }
 
@@ -44,27 +44,27 @@ impl Means<'_> {
         n(self.0.first()) - 0.5..n(self.0.last()) + 0.5
     }
 
-    fn means<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn means<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let Self(measured) = self;
-        let (keys, area) = area.split_vertically(pen.px(28));
+        let (keys, area) = area.split_vertically(draw_scale.px(28));
         let area = &area;
         let top = measured.iter().map(|one| one.spread.max).max().unwrap_or(1) as f64 * 1.18;
         let mut chart = ChartBuilder::on(area)
-            .margin_right(pen.size(24))
-            .margin_left(pen.size(14))
-            .x_label_area_size(pen.size(30))
-            .y_label_area_size(pen.size(72))
+            .margin_right(draw_scale.size(24))
+            .margin_left(draw_scale.size(14))
+            .x_label_area_size(draw_scale.size(30))
+            .y_label_area_size(draw_scale.size(72))
             .build_cartesian_2d(self.range(), 0.0..top.max(1.0))?;
         chart
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.stroke_width(pen.size(1)))
-            .axis_style(pen.line(FAINT_INK, 1))
-            .set_all_tick_mark_size(pen.size(4))
+            .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
+            .axis_style(draw_scale.line(FAINT_INK, 1))
+            .set_all_tick_mark_size(draw_scale.size(4))
             .y_desc("requests per replica")
-            .axis_desc_style(pen.text(15, INK))
-            .label_style(pen.text(15, INK))
+            .axis_desc_style(draw_scale.text(15, INK))
+            .label_style(draw_scale.text(15, INK))
             .y_label_formatter(&|y| thousands(*y as u64))
             .x_labels(measured.len())
             .x_label_formatter(&|x| whole(*x, |n| format!("N = {n}")))
@@ -79,17 +79,17 @@ impl Means<'_> {
         chart.draw_series([Polygon::new(band, BAND.filled())])?;
         // Most bands are a few pixels: the line must not cover them.
         let line = measured.iter().map(|one| at(one, one.spread.mean));
-        chart.draw_series(LineSeries::new(line, pen.line(INK, 1)))?;
+        chart.draw_series(LineSeries::new(line, draw_scale.line(INK, 1)))?;
         // So each N has its own range beside it, between two strokes.
         let ranges = measured.iter().flat_map(|one| {
             let x = |dx: f64| one.replicas as f64 + dx;
             [one.spread.min, one.spread.max].map(|y| {
                 let ends = [(x(-0.07), y as f64), (x(0.07), y as f64)];
-                PathElement::new(ends, pen.line(INK, 1))
+                PathElement::new(ends, draw_scale.line(INK, 1))
             })
         });
         chart.draw_series(ranges)?;
-        let style = anchored(pen.bold(15, INK), HPos::Center, VPos::Bottom);
+        let style = anchored(draw_scale.bold(15, INK), HPos::Center, VPos::Bottom);
         let labels = measured.iter().map(|one| {
             let label = thousands(one.spread.mean.round() as u64);
             let above = one.spread.max as f64 + top * 0.03;
@@ -100,13 +100,13 @@ impl Means<'_> {
             (Mark::Line(INK), "mean load"),
             (Mark::Box(BAND), "from the least to the most loaded replica"),
         ];
-        pen.legend(&keys, (86, 12), &entries)
+        draw_scale.legend(&keys, (86, 12), &entries)
     }
 
     /// The same in percent of the mean, where the spread can be seen.
-    fn deviations<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn deviations<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let Self(measured) = self;
-        let (keys, area) = area.split_vertically(pen.px(56));
+        let (keys, area) = area.split_vertically(draw_scale.px(56));
         let area = &area;
         let percent = |one: &Distribution, count: f64| 100.0 * (count / one.spread.mean - 1.0);
         let chance = |one: &Distribution| {
@@ -124,12 +124,12 @@ impl Means<'_> {
         let reach = reach.chain(measured.iter().map(chance)).fold(1.0, f64::max) * 1.15;
 
         let mut chart = ChartBuilder::on(area)
-            .margin_right(pen.size(24))
-            .margin_left(pen.size(14))
-            .margin_top(pen.size(4))
-            .margin_bottom(pen.size(12))
-            .x_label_area_size(pen.size(30))
-            .y_label_area_size(pen.size(72))
+            .margin_right(draw_scale.size(24))
+            .margin_left(draw_scale.size(14))
+            .margin_top(draw_scale.size(4))
+            .margin_bottom(draw_scale.size(12))
+            .x_label_area_size(draw_scale.size(30))
+            .y_label_area_size(draw_scale.size(72))
             .build_cartesian_2d(self.range(), -reach..reach)?;
         let peaks = |n: i64| {
             let one = measured.iter().find(|one| one.replicas as i64 == n);
@@ -141,13 +141,13 @@ impl Means<'_> {
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.stroke_width(pen.size(1)))
-            .axis_style(pen.line(FAINT_INK, 1))
-            .set_all_tick_mark_size(pen.size(4))
+            .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
+            .axis_style(draw_scale.line(FAINT_INK, 1))
+            .set_all_tick_mark_size(draw_scale.size(4))
             .y_desc("% off the mean")
             .y_labels(5)
-            .axis_desc_style(pen.text(15, INK))
-            .label_style(pen.text(15, INK))
+            .axis_desc_style(draw_scale.text(15, INK))
+            .label_style(draw_scale.text(15, INK))
             .y_label_formatter(&|y| signed(*y))
             .x_labels(measured.len())
             .x_label_formatter(&|x| whole(*x, peaks))
@@ -160,19 +160,19 @@ impl Means<'_> {
         let bars = measured.iter().map(|one| {
             let off = 100.0 * one.spread.standard_deviation / one.spread.mean.max(1.0);
             let x = one.replicas as f64 - 0.09;
-            PathElement::new([(x, -off), (x, off)], pen.line(INK, 3))
+            PathElement::new([(x, -off), (x, off)], draw_scale.line(INK, 3))
         });
         chart.draw_series(bars)?;
         let dots = counts
             .iter()
-            .map(|&(x, y, colour)| Circle::new((x, y), pen.px(5), colour.filled()));
+            .map(|&(x, y, colour)| Circle::new((x, y), draw_scale.px(5), colour.filled()));
         chart.draw_series(dots)?;
         let names = measured.last().map(|one| one.counts.keys());
         let names = names.into_iter().flatten().zip(REPLICA_COLOURS);
         let dots: Vec<_> = names
             .map(|(name, colour)| (Mark::Dot(colour), name.as_str()))
             .collect();
-        pen.legend(&keys, (86, 16), &dots)?;
+        draw_scale.legend(&keys, (86, 16), &dots)?;
         let entries = [
             (Mark::Upright(INK), "standard deviation"),
             (
@@ -180,7 +180,7 @@ impl Means<'_> {
                 "what chance alone stays within, 19 times out of 20",
             ),
         ];
-        pen.legend(&keys, (86, 42), &entries)
+        draw_scale.legend(&keys, (86, 42), &entries)
     }
 }
 

@@ -24,7 +24,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use pixels::Pixels;
 
-use super::AnalysisError;
+use super::ExperimentError;
 use super::results::Results;
 use crate::human::thousands;
 
@@ -68,18 +68,18 @@ trait Picture {
     /// Width and height, in units.
     fn size(&self) -> (u32, u32);
     /// Draws it.
-    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB>;
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB>;
 }
 
 /// Sizes and texts at a scale.
 #[derive(Clone, Copy)]
-struct Pen {
+struct DrawScale {
     scale: u32,
     /// What a font's size has to be multiplied by.
     font: f64,
 }
 
-impl Pen {
+impl DrawScale {
     /// Units in pixels.
     fn px(self, units: i32) -> i32 {
         units * self.scale as i32
@@ -197,7 +197,7 @@ pub const FAILURE: &str = "a3-failure";
 pub const STRATEGIES: &str = "a4-strategies";
 
 /// Draws what there are results for.
-pub fn write_all(folder: &Path, results: &Results) -> Result<(), AnalysisError> {
+pub fn write_all(folder: &Path, results: &Results) -> Result<(), ExperimentError> {
     // Both are sound: they are constants.
     let _ = register_font(FONT, FontStyle::Normal, notosans::REGULAR_TTF);
     let _ = register_font(FONT, FontStyle::Bold, notosans::BOLD_TTF);
@@ -216,23 +216,23 @@ pub fn write_all(folder: &Path, results: &Results) -> Result<(), AnalysisError> 
     Ok(())
 }
 
-fn write<P: Picture>(folder: &Path, picture: &P) -> Result<(), AnalysisError> {
+fn write<P: Picture>(folder: &Path, picture: &P) -> Result<(), ExperimentError> {
     let path = |ending: &str| folder.join(format!("{}.{ending}", P::NAME));
     super::write(&path("svg"), &svg(picture)?)?;
-    fs::write(path("png"), png(picture)?).map_err(|cause| AnalysisError::File {
+    fs::write(path("png"), png(picture)?).map_err(|cause| ExperimentError::File {
         path: path("png"),
         cause,
     })
 }
 
-fn svg<P: Picture>(picture: &P) -> Result<String, AnalysisError> {
+fn svg<P: Picture>(picture: &P) -> Result<String, ExperimentError> {
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, picture.size()).into_drawing_area();
         render(
             picture,
             &area,
-            Pen {
+            DrawScale {
                 scale: 1,
                 font: 1.0,
             },
@@ -241,7 +241,7 @@ fn svg<P: Picture>(picture: &P) -> Result<String, AnalysisError> {
     Ok(text)
 }
 
-fn png<P: Picture>(picture: &P) -> Result<Vec<u8>, AnalysisError> {
+fn png<P: Picture>(picture: &P) -> Result<Vec<u8>, ExperimentError> {
     let (width, height) = picture.size();
     let (width, height) = (width * PNG_SCALE, height * PNG_SCALE);
     let large = (width * OVERSAMPLING, height * OVERSAMPLING);
@@ -249,11 +249,11 @@ fn png<P: Picture>(picture: &P) -> Result<Vec<u8>, AnalysisError> {
     {
         let backend = BitMapBackend::<RGBPixel>::with_buffer_and_format(&mut pixels, large);
         let area = Pixels(backend.map_err(failed::<P>)?).into_drawing_area();
-        let pen = Pen {
+        let draw_scale = DrawScale {
             scale: PNG_SCALE * OVERSAMPLING,
             font: LARGER * pixels::ENLARGED,
         };
-        render(picture, &area, pen)?;
+        render(picture, &area, draw_scale)?;
     }
     let pixels = pixels::averaged(&pixels, large.0 as usize, OVERSAMPLING as usize);
     let mut file = Vec::new();
@@ -270,17 +270,17 @@ fn png<P: Picture>(picture: &P) -> Result<Vec<u8>, AnalysisError> {
 fn render<P: Picture, DB: DrawingBackend>(
     picture: &P,
     area: &Area<DB>,
-    pen: Pen,
-) -> Result<(), AnalysisError> {
+    draw_scale: DrawScale,
+) -> Result<(), ExperimentError> {
     let drawn = area
         .fill(&WHITE)
-        .and_then(|()| picture.draw(area, pen))
+        .and_then(|()| picture.draw(area, draw_scale))
         .and_then(|()| area.present());
     drawn.map_err(failed::<P>)
 }
 
-fn failed<P: Picture>(cause: impl std::fmt::Display) -> AnalysisError {
-    AnalysisError::Chart {
+fn failed<P: Picture>(cause: impl std::fmt::Display) -> ExperimentError {
+    ExperimentError::Chart {
         chart: P::NAME,
         cause: cause.to_string(),
     }

@@ -4,11 +4,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BLUE, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS, anchored,
+    Area, BLUE, DrawScale, Drawn, FAINT_INK, GRID, INK, Mark, Picture, REPLICA_COLOURS, anchored,
     thousands,
 };
+use crate::analysis::format::{CLAIM, CLAIM_OF};
 use crate::analysis::results::Distribution;
-use crate::analysis::words::{CLAIM, CLAIM_OF};
 
 /// A bar's width, of the room that a replica has.
 const BAR: f64 = 0.5;
@@ -22,7 +22,7 @@ impl Picture for Shares<'_> {
         (1_000, 580)
     }
 
-    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let Self(measured) = self;
         let title = format!(
             "A-1: {} requests over {} replicas",
@@ -35,30 +35,30 @@ impl Picture for Shares<'_> {
             measured.failed,
             measured.spread.peak_to_mean
         );
-        let area = pen.titles(area, &title, &subtitle)?;
-        let (keys, area) = area.split_vertically(pen.px(30));
+        let area = draw_scale.titles(area, &title, &subtitle)?;
+        let (keys, area) = area.split_vertically(draw_scale.px(30));
         let names: Vec<&String> = measured.counts.keys().collect();
         let claimed = measured.requests == CLAIM_OF && names.len() == CLAIM.len();
         let fair = measured.spread.mean;
         let top = measured.spread.max.max(1) as f64 * 1.08;
 
         let mut chart = ChartBuilder::on(&area)
-            .margin_right(pen.size(24))
-            .margin_left(pen.size(14))
-            .margin_bottom(pen.size(12))
-            .x_label_area_size(pen.size(34))
-            .y_label_area_size(pen.size(72))
+            .margin_right(draw_scale.size(24))
+            .margin_left(draw_scale.size(14))
+            .margin_bottom(draw_scale.size(12))
+            .x_label_area_size(draw_scale.size(34))
+            .y_label_area_size(draw_scale.size(72))
             .build_cartesian_2d(-0.5..names.len() as f64 - 0.5, 0.0..top)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.stroke_width(pen.size(1)))
-            .axis_style(pen.line(FAINT_INK, 1))
-            .set_all_tick_mark_size(pen.size(4))
+            .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
+            .axis_style(draw_scale.line(FAINT_INK, 1))
+            .set_all_tick_mark_size(draw_scale.size(4))
             .y_desc("requests")
-            .axis_desc_style(pen.text(15, INK))
-            .label_style(pen.text(15, INK))
+            .axis_desc_style(draw_scale.text(15, INK))
+            .label_style(draw_scale.text(15, INK))
             .y_label_formatter(&|y| thousands(*y as u64))
             .x_labels(names.len())
             .x_label_formatter(&|x| {
@@ -75,7 +75,7 @@ impl Picture for Shares<'_> {
             // In the bar, out of the way of the lines at its top; blue is too dark for dark
             // letters.
             let ink = if colour == BLUE { WHITE } else { INK };
-            let style = anchored(pen.bold(20, ink), HPos::Center, VPos::Center);
+            let style = anchored(draw_scale.bold(20, ink), HPos::Center, VPos::Center);
             let share = 100.0 * count / measured.requests.max(1) as f64;
             let lines = [thousands(count as u64), format!("{share:.2} %")];
             for (line, text) in lines.into_iter().enumerate() {
@@ -84,7 +84,12 @@ impl Picture for Shares<'_> {
             }
         }
         let ends = [(-0.5, fair), (names.len() as f64 - 0.5, fair)];
-        let dashes = DashedLineSeries::new(ends, pen.px(8), pen.px(5), pen.line(INK, 2));
+        let dashes = DashedLineSeries::new(
+            ends,
+            draw_scale.px(8),
+            draw_scale.px(5),
+            draw_scale.line(INK, 2),
+        );
         chart.draw_series(dashes)?;
         let fair = format!("fair share: {}", thousands(fair.round() as u64));
         let [a, b, c] = CLAIM.map(thousands);
@@ -93,11 +98,11 @@ impl Picture for Shares<'_> {
         if claimed {
             let marks = CLAIM.iter().enumerate().map(|(place, &claim)| {
                 let centre = (place as f64, claim as f64);
-                Circle::new(centre, pen.px(6), pen.line(INK, 2))
+                Circle::new(centre, draw_scale.px(6), draw_scale.line(INK, 2))
             });
             chart.draw_series(marks)?;
             entries.push((Mark::Ring(INK), claim.as_str()));
         }
-        pen.legend(&keys, (86, 12), &entries)
+        draw_scale.legend(&keys, (86, 12), &entries)
     }
 }

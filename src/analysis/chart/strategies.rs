@@ -5,11 +5,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BLUE, Drawn, FAINT_INK, GRID, INK, Mark, Pen, Picture, REPLICA_COLOURS, anchored,
+    Area, BLUE, DrawScale, Drawn, FAINT_INK, GRID, INK, Mark, Picture, REPLICA_COLOURS, anchored,
 };
 use crate::analysis::distribution::FEW;
+use crate::analysis::format::{CLAIM, origin};
 use crate::analysis::results::StrategyRun;
-use crate::analysis::words::{CLAIM, origin};
 
 /// The height of a row, and of the bar in it.
 const ROW: i32 = 58;
@@ -32,7 +32,7 @@ impl Picture for Strategies<'_> {
         (1_000, (68 + HEAD + ROW * rows + FOOT) as u32)
     }
 
-    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let Self(runs) = self;
         let all = runs.iter().flat_map(|run| &run.by_replicas);
         let requests = all.clone().map(|one| one.requests).max().unwrap_or(0);
@@ -45,18 +45,18 @@ impl Picture for Strategies<'_> {
             "{} requests for each strategy and N, {verb}; the same ids for all",
             super::thousands(requests)
         );
-        let area = pen.titles(area, "A-4: which strategies balance", &subtitle)?;
+        let area = draw_scale.titles(area, "A-4: which strategies balance", &subtitle)?;
         let worst = all
             .map(|one| one.spread.peak_to_mean)
             .fold(2.0, f64::max)
             .ceil();
-        self.columns(&area, pen, worst)?;
+        self.columns(&area, draw_scale, worst)?;
         for (row, run) in runs.iter().enumerate() {
             let y = HEAD + ROW * row as i32 + ROW / 2;
-            draw_row(&area, pen, y, run, worst)?;
+            draw_row(&area, draw_scale, y, run, worst)?;
         }
-        self.claim(&area, pen)?;
-        self.legend(&area, pen)
+        self.claim(&area, draw_scale)?;
+        self.legend(&area, draw_scale)
     }
 }
 
@@ -66,24 +66,32 @@ impl Strategies<'_> {
     }
 
     /// Headings, scales and the lines of perfection.
-    fn columns<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen, worst: f64) -> Drawn<DB> {
+    fn columns<DB: DrawingBackend>(
+        &self,
+        area: &Area<DB>,
+        draw_scale: DrawScale,
+        worst: f64,
+    ) -> Drawn<DB> {
         let bottom = HEAD + ROW * self.rows();
-        let style = anchored(pen.bold(15, INK), HPos::Left, VPos::Top);
+        let style = anchored(draw_scale.bold(15, INK), HPos::Left, VPos::Top);
         for (x, text) in [
             (NAMES, "strategy".to_owned()),
             (SHARES.0, format!("share of each of {FEW} replicas")),
             (PEAKS.0, "busiest replica, times the mean".to_owned()),
         ] {
-            area.draw_text(&text, &style, (pen.px(x), pen.px(4)))?;
+            area.draw_text(&text, &style, (draw_scale.px(x), draw_scale.px(4)))?;
         }
-        let label = anchored(pen.text(14, FAINT_INK), HPos::Center, VPos::Top);
+        let label = anchored(draw_scale.text(14, FAINT_INK), HPos::Center, VPos::Top);
         for times in 1..=worst as i32 {
             let x = on_peaks(f64::from(times), worst);
-            let ends = [(pen.px(x), pen.px(HEAD)), (pen.px(x), pen.px(bottom))];
+            let ends = [
+                (draw_scale.px(x), draw_scale.px(HEAD)),
+                (draw_scale.px(x), draw_scale.px(bottom)),
+            ];
             let style = if times == 1 {
-                pen.line(INK, 2)
+                draw_scale.line(INK, 2)
             } else {
-                pen.line(GRID, 1)
+                draw_scale.line(GRID, 1)
             };
             area.draw(&PathElement::new(ends, style))?;
             let text = if times == 1 {
@@ -91,28 +99,28 @@ impl Strategies<'_> {
             } else {
                 times.to_string()
             };
-            area.draw_text(&text, &label, (pen.px(x), pen.px(bottom + 6)))?;
+            area.draw_text(&text, &label, (draw_scale.px(x), draw_scale.px(bottom + 6)))?;
         }
         Ok(())
     }
 
     /// What the original says of itself.
-    fn claim<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn claim<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let y = HEAD + ROW * self.rows() + ROW / 2;
         name(
             area,
-            pen,
+            draw_scale,
             y,
             "the original's claim",
             "for its formulas, at N = 3",
         )?;
-        bars(area, pen, y, &CLAIM, 0.45)?;
-        let style = anchored(pen.text(14, FAINT_INK), HPos::Left, VPos::Center);
-        let place = (pen.px(PEAKS.0), pen.px(y + 8));
+        bars(area, draw_scale, y, &CLAIM, 0.45)?;
+        let style = anchored(draw_scale.text(14, FAINT_INK), HPos::Left, VPos::Center);
+        let place = (draw_scale.px(PEAKS.0), draw_scale.px(y + 8));
         area.draw_text("the printed formulas cannot give it", &style, place)
     }
 
-    fn legend<DB: DrawingBackend>(&self, area: &Area<DB>, pen: Pen) -> Drawn<DB> {
+    fn legend<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let y = HEAD + ROW * (self.rows() + 1) + 26;
         let few = self.0.first().and_then(|run| {
             let mut all = run.by_replicas.iter();
@@ -123,18 +131,18 @@ impl Strategies<'_> {
             .zip(REPLICA_COLOURS)
             .map(|(name, colour)| (Mark::Box(colour), name.as_str()))
             .collect();
-        pen.legend(area, (SHARES.0, y), &boxes)?;
+        draw_scale.legend(area, (SHARES.0, y), &boxes)?;
         let lines = [(Mark::Upright(INK), "where fair shares would meet")];
-        pen.legend(area, (SHARES.0, y + 26), &lines)?;
+        draw_scale.legend(area, (SHARES.0, y + 26), &lines)?;
         let lines = [(Mark::Upright(INK), "a perfectly even load")];
-        pen.legend(area, (PEAKS.0 - 5, y + 26), &lines)?;
-        let style = anchored(pen.text(14, INK), HPos::Left, VPos::Center);
+        draw_scale.legend(area, (PEAKS.0 - 5, y + 26), &lines)?;
+        let style = anchored(draw_scale.text(14, INK), HPos::Left, VPos::Center);
         let counts = self.0.first().map(|run| run.by_replicas.as_slice());
         let mut x = PEAKS.0;
         for one in counts.unwrap_or_default() {
-            dot(area, pen, (x + 6, y), one.replicas)?;
+            dot(area, draw_scale, (x + 6, y), one.replicas)?;
             let text = format!("N = {}", one.replicas);
-            area.draw_text(&text, &style, (pen.px(x + 16), pen.px(y)))?;
+            area.draw_text(&text, &style, (draw_scale.px(x + 16), draw_scale.px(y)))?;
             x += 62;
         }
         Ok(())
@@ -143,25 +151,25 @@ impl Strategies<'_> {
 
 fn draw_row<DB: DrawingBackend>(
     area: &Area<DB>,
-    pen: Pen,
+    draw_scale: DrawScale,
     y: i32,
     run: &StrategyRun,
     worst: f64,
 ) -> Drawn<DB> {
-    name(area, pen, y, &run.strategy, origin(&run.strategy))?;
+    name(area, draw_scale, y, &run.strategy, origin(&run.strategy))?;
     let few = run.by_replicas.iter().find(|one| one.replicas == FEW);
     let counts: Vec<u64> = few.map_or_else(Vec::new, |one| one.counts.values().copied().collect());
-    bars(area, pen, y, &counts, 1.0)?;
+    bars(area, draw_scale, y, &counts, 1.0)?;
     let mut peak = 1.0;
     for one in &run.by_replicas {
         let x = on_peaks(one.spread.peak_to_mean, worst);
-        dot(area, pen, (x, y + 7), one.replicas)?;
+        dot(area, draw_scale, (x, y + 7), one.replicas)?;
         peak = f64::max(peak, one.spread.peak_to_mean);
     }
-    let style = anchored(pen.bold(14, INK), HPos::Center, VPos::Bottom);
+    let style = anchored(draw_scale.bold(14, INK), HPos::Center, VPos::Bottom);
     let text = format!("up to {peak:.2}");
     let x = on_peaks(peak, worst).max(PEAKS.0 + 44);
-    area.draw_text(&text, &style, (pen.px(x), pen.px(y - 2)))
+    area.draw_text(&text, &style, (draw_scale.px(x), draw_scale.px(y - 2)))
 }
 
 /// Where a multiple of the mean stands.
@@ -173,21 +181,21 @@ fn on_peaks(times: f64, worst: f64) -> i32 {
 /// A row's two lines of text.
 fn name<DB: DrawingBackend>(
     area: &Area<DB>,
-    pen: Pen,
+    draw_scale: DrawScale,
     y: i32,
     name: &str,
     what: &str,
 ) -> Drawn<DB> {
-    let style = anchored(pen.bold(16, INK), HPos::Left, VPos::Bottom);
-    area.draw_text(name, &style, (pen.px(NAMES), pen.px(y - 1)))?;
-    let style = anchored(pen.text(13, FAINT_INK), HPos::Left, VPos::Top);
-    area.draw_text(what, &style, (pen.px(NAMES), pen.px(y + 3)))
+    let style = anchored(draw_scale.bold(16, INK), HPos::Left, VPos::Bottom);
+    area.draw_text(name, &style, (draw_scale.px(NAMES), draw_scale.px(y - 1)))?;
+    let style = anchored(draw_scale.text(13, FAINT_INK), HPos::Left, VPos::Top);
+    area.draw_text(what, &style, (draw_scale.px(NAMES), draw_scale.px(y + 3)))
 }
 
 /// Shares side by side, and where the borders of fair ones would be.
 fn bars<DB: DrawingBackend>(
     area: &Area<DB>,
-    pen: Pen,
+    draw_scale: DrawScale,
     y: i32,
     counts: &[u64],
     strength: f64,
@@ -200,32 +208,42 @@ fn bars<DB: DrawingBackend>(
     for (&count, colour) in counts.iter().zip(REPLICA_COLOURS) {
         let share = count as f64 / total;
         let (left, right) = (at(before), at(before + share));
-        let corners = [(left, top), (right, bottom)].map(|(x, y)| (pen.px(x), pen.px(y)));
+        let corners =
+            [(left, top), (right, bottom)].map(|(x, y)| (draw_scale.px(x), draw_scale.px(y)));
         area.draw(&Rectangle::new(corners, colour.mix(strength).filled()))?;
         if share > 0.12 {
             // Blue is too dark for dark letters.
             let dark = colour == BLUE && strength == 1.0;
             let ink = if dark { WHITE } else { INK };
-            let style = anchored(pen.bold(14, ink), HPos::Center, VPos::Center);
+            let style = anchored(draw_scale.bold(14, ink), HPos::Center, VPos::Center);
             let text = format!("{:.1} %", share * 100.0);
-            area.draw_text(&text, &style, (pen.px((left + right) / 2), pen.px(y)))?;
+            area.draw_text(
+                &text,
+                &style,
+                (draw_scale.px((left + right) / 2), draw_scale.px(y)),
+            )?;
         }
         before += share;
     }
     for border in 1..FEW {
-        let x = pen.px(at(border as f64 / FEW as f64));
-        let ends = [(x, pen.px(top - 5)), (x, pen.px(bottom + 5))];
-        area.draw(&PathElement::new(ends, pen.line(INK, 2)))?;
+        let x = draw_scale.px(at(border as f64 / FEW as f64));
+        let ends = [(x, draw_scale.px(top - 5)), (x, draw_scale.px(bottom + 5))];
+        area.draw(&PathElement::new(ends, draw_scale.line(INK, 2)))?;
     }
     Ok(())
 }
 
 /// One N's dot: the more replicas, the darker.
-fn dot<DB: DrawingBackend>(area: &Area<DB>, pen: Pen, at: (i32, i32), n: usize) -> Drawn<DB> {
+fn dot<DB: DrawingBackend>(
+    area: &Area<DB>,
+    draw_scale: DrawScale,
+    at: (i32, i32),
+    n: usize,
+) -> Drawn<DB> {
     // From 2 to 6, from nearly white to nearly black.
     let shade = 0xee_u8.saturating_sub(48 * (n as u8).saturating_sub(2));
     let colour = RGBColor(shade, shade, shade);
-    let centre = (pen.px(at.0), pen.px(at.1));
-    area.draw(&Circle::new(centre, pen.px(6), INK.filled()))?;
-    area.draw(&Circle::new(centre, pen.px(5), colour.filled()))
+    let centre = (draw_scale.px(at.0), draw_scale.px(at.1));
+    area.draw(&Circle::new(centre, draw_scale.px(6), INK.filled()))?;
+    area.draw(&Circle::new(centre, draw_scale.px(5), colour.filled()))
 }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::{failures, image, line};
 use crate::analysis::chart;
 use crate::analysis::distribution::FEW;
+use crate::analysis::format::{CLAIM, origin};
 use crate::analysis::results::{Distribution, StrategyRun};
-use crate::analysis::words::{CLAIM, origin};
 use crate::human::{milliseconds, thousands};
 
 /// A strategy is even if its busiest replica is no further above the mean than so many of

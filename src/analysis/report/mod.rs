@@ -1,17 +1,17 @@
 //! `report.md`: the figures in tables, and what they mean.
 
 mod balance;
-mod strain;
+mod failure_and_scale;
 
 use std::fmt::Write;
 use std::path::Path;
 
 use super::distribution::list;
-use super::load;
 use super::results::Results;
+use crate::experiments::load;
 use crate::human::thousands;
 use balance::worst;
-use strain::slowest;
+use failure_and_scale::slowest;
 
 /// The whole report.
 pub fn markdown(results: &Results) -> String {
@@ -24,13 +24,13 @@ pub fn markdown(results: &Results) -> String {
         balance::a2(&mut text, distributions);
     }
     if let Some(run) = &results.a3 {
-        strain::a3(&mut text, run);
+        failure_and_scale::a3(&mut text, run);
     }
     if let Some(runs) = &results.a4 {
         balance::a4(&mut text, runs);
     }
     if let Some(run) = &results.scale {
-        strain::scale(&mut text, run);
+        failure_and_scale::scale(&mut text, run);
     }
     if !results.skipped.is_empty() {
         text.push_str("## Not measured\n\n");
@@ -68,11 +68,11 @@ pub fn summary(results: &Results, out: &Path) -> String {
         );
     }
     if let Some(run) = &results.a3 {
-        let (evicted, back) = slowest(run);
+        let (evicted, ready) = slowest(run);
         line(
             &mut text,
             format_args!(
-                "A-3    evicted within {evicted}, back within {back}, {} of {} requests failed",
+                "A-3    evicted within {evicted}, ready within {ready}, {} of {} requests failed",
                 run.failed,
                 thousands(run.requests)
             ),

@@ -27,7 +27,7 @@ use crate::actors::ring_state::{ReconfigureRing, Reconfigured, RingHandle};
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::{FleetReport, RingReconfigured, SupervisorHandle};
 use crate::api::{
-    Deaths, DefinitionDrift, Envelope, FlagsOrRecord, FleetRecordStatus, OwnershipChange,
+    Deaths, DefinitionDrift, Envelope, FlagsOrRecord, FleetRecordStatus, ReplicaOwnership,
     ReplicaStatus, RingChange, RingPatch, RingStatus, RuntimeStatus, Status, Timestamp,
 };
 use crate::ring::{BalanceFactor, RingSpec, Weight};
@@ -256,7 +256,7 @@ fn ring_change(reshaped: Reconfigured, dry_run: bool) -> RingChange {
         ring: ring_status(&reshaped.spec, reshaped.balance_factor),
         moved_share: reshaped.moved,
         ownership: ownership
-            .map(|change| OwnershipChange {
+            .map(|change| ReplicaOwnership {
                 replica: change.replica.to_string(),
                 before: change.before,
                 after: change.after,

@@ -46,7 +46,8 @@ impl Engine {
         Self::connect(host.unwrap_or_else(|| DEFAULT_HOST.to_owned()))
     }
 
-    pub(super) fn connect(host: String) -> Result<Self, RuntimeError> {
+    /// The engine at an address.
+    pub(crate) fn connect(host: String) -> Result<Self, RuntimeError> {
         match Docker::connect_with_host(&host) {
             Ok(docker) => Ok(Self {
                 docker: docker.with_timeout(CHANGE_TIMEOUT),

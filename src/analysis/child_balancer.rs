@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::error::AnalysisError;
+use crate::experiments::ExperimentError;
 use crate::sys::child::die_with_parent;
 
 /// It listens within milliseconds; a debug build on a busy machine takes longer.
@@ -35,7 +35,7 @@ const ARGUMENTS: [&str; 8] = [
 ];
 
 /// A balancer that runs as our child.
-pub struct OwnBalancer {
+pub struct ChildBalancer {
     process: Child,
     pid: u32,
     /// Where clients ask.
@@ -44,10 +44,10 @@ pub struct OwnBalancer {
     pub admin_url: String,
 }
 
-impl OwnBalancer {
+impl ChildBalancer {
     /// Starts one with so many replicas; it listens when this returns.
-    pub async fn start(replicas: usize) -> Result<Self, AnalysisError> {
-        let failed = |cause: &dyn std::fmt::Display| AnalysisError::Start(cause.to_string());
+    pub async fn start(replicas: usize) -> Result<Self, ExperimentError> {
+        let failed = |cause: &dyn std::fmt::Display| ExperimentError::Start(cause.to_string());
         let program = std::env::current_exe().map_err(|error| failed(&error))?;
         let mut command = std::process::Command::new(program);
         command

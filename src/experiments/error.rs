@@ -1,33 +1,33 @@
-//! Why an analysis could not be finished.
+//! Why an analysis or a drill could not be finished.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why an analysis could not be finished.
+/// Why an analysis or a drill could not be finished.
 #[derive(Debug, thiserror::Error)]
-pub enum AnalysisError {
-    /// Our own balancer did not come up.
+pub enum ExperimentError {
+    /// The child balancer did not start.
     #[error("cannot start a balancer: {0}")]
     Start(String),
-    /// The balancer does not answer, or not in a way that we understand.
+    /// The balancer does not respond, or not as one of this version.
     #[error("{what}: {cause}")]
     Call {
-        /// What was asked of it.
+        /// Method and URL.
         what: String,
-        /// What came of it.
+        /// Why it failed.
         cause: String,
     },
-    /// A state that should have come did not.
+    /// An expected state was not reached in time.
     #[error("waited {seconds} s in vain until {what}")]
-    TooSlow {
+    TimedOut {
         /// The state.
         what: String,
-        /// How long it was waited for.
+        /// The time limit.
         seconds: u64,
     },
-    /// A replica could not be harmed.
+    /// A fault could not be injected.
     #[error("cannot harm {replica}: {cause}")]
-    Harm {
+    Fault {
         /// Which.
         replica: String,
         /// Why not.

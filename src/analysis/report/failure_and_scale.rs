@@ -2,8 +2,8 @@
 
 use super::{failures, image, line};
 use crate::analysis::chart;
+use crate::analysis::format::mebibytes;
 use crate::analysis::results::{FailureRun, ScaleRun};
-use crate::analysis::words::mebibytes;
 use crate::human::{milliseconds, thousands};
 
 pub(super) fn a3(text: &mut String, run: &FailureRun) {
@@ -14,7 +14,7 @@ pub(super) fn a3(text: &mut String, run: &FailureRun) {
         chart::FAILURE,
     );
     text.push_str(
-        "| replica | killed by | off the ring after | back after | silent for | failed | retried |\n\
+        "| replica | killed by | evicted after | ready after | silent for | failed | retried |\n\
          | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
     let time = |ms: Option<f64>| ms.map_or_else(|| "unknown".to_owned(), milliseconds);
@@ -27,24 +27,24 @@ pub(super) fn a3(text: &mut String, run: &FailureRun) {
                 kill.replica,
                 kill.method,
                 time(kill.evicted_ms),
-                time(kill.back_ms),
+                time(kill.ready_ms),
                 milliseconds(kill.silent_ms),
                 kill.failed,
                 count(kill.retried)
             ),
         );
     }
-    let (evicted, back) = slowest(run);
+    let (evicted, ready) = slowest(run);
     line(
         text,
         format_args!(
-            "\nThe slowest was off the ring after {evicted} and back after {back}; the original \
+            "\nThe slowest was evicted after {evicted} and ready after {ready}; the original \
              detects a failure within 5 s and replaces the server within 10 s. Of {requests} \
              requests ({offered} a second offered, {answered} answered), {failed} failed; \
              {retried} were sent once more, to another replica.\n\n\
              Times count from the kill (where a command does it, from the command's start), by \
              the balancer's own history; \"silent\" is what clients see, the longest time \
-             without an answer of that replica. Bins of the chart are {bin} ms \
+             without a response of that replica. Bins of the chart are {bin} ms \
              long.\n",
             requests = thousands(run.requests),
             offered = thousands(run.offered_per_second.into()),
@@ -66,7 +66,7 @@ pub(super) fn slowest(run: &FailureRun) -> (String, String) {
     };
     (
         most(run.kills.iter().map(|kill| kill.evicted_ms).collect()),
-        most(run.kills.iter().map(|kill| kill.back_ms).collect()),
+        most(run.kills.iter().map(|kill| kill.ready_ms).collect()),
     )
 }
 

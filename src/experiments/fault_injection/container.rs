@@ -1,12 +1,11 @@
-//! Calls to the engine whose container a replica is: that of `DOCKER_HOST`, or of the usual
-//! socket, as it is for the balancer.
+//! Calls to the Docker engine that runs a replica.
 
 use std::cell::Cell;
 
 use bollard::errors::Error;
 use bollard::query_parameters::KillContainerOptions;
 
-use super::Blow;
+use super::Effect;
 use crate::runtime::docker::{Engine, is_missing, read_instance};
 
 /// A replica's container.
@@ -19,9 +18,14 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// A replica's container by its name. In words, why it cannot be had.
-    pub(super) async fn find(name: &str, replica: &str) -> Result<Self, String> {
-        let engine = Engine::from_env().map_err(|error| error.0)?;
+    /// A replica's container by its name; else why that is impossible.
+    pub(super) async fn find(
+        name: &str,
+        replica: &str,
+        engine: Option<String>,
+    ) -> Result<Self, String> {
+        let engine = engine.map_or_else(Engine::from_env, Engine::connect);
+        let engine = engine.map_err(|error| error.0)?;
         engine.handshake().await.map_err(|error| error.0)?;
         let found = match engine.inspect(name).await {
             Ok(found) => found,
@@ -50,47 +54,47 @@ impl Container {
         })
     }
 
-    /// Whether it was paused by us, and not let go again.
+    /// Whether it was paused here and not resumed.
     pub(super) fn may_be_paused(&self) -> bool {
         self.may_be_paused.get()
     }
 
-    pub(super) async fn kill(&self) -> Result<Blow, String> {
+    pub(super) async fn kill(&self) -> Result<Effect, String> {
         let signal = None::<KillContainerOptions>;
         let killed = self.engine.docker.kill_container(&self.id, signal).await;
-        self.judge(killed, |state| !state.running).await
+        self.effect(killed, |state| !state.running).await
     }
 
-    pub(super) async fn pause(&self) -> Result<Blow, String> {
-        // Before the call: who asks may not live to hear the answer.
+    pub(super) async fn pause(&self) -> Result<Effect, String> {
+        // Before the call: the caller may be interrupted before it returns.
         self.may_be_paused.set(true);
         let paused = self.engine.docker.pause_container(&self.id).await;
-        self.judge(paused, |state| state.paused).await
+        self.effect(paused, |state| state.paused).await
     }
 
-    pub(super) async fn unpause(&self) -> Result<Blow, String> {
+    pub(super) async fn resume(&self) -> Result<Effect, String> {
         let unpaused = self.engine.docker.unpause_container(&self.id).await;
-        let judged = self.judge(unpaused, |state| !state.paused).await;
-        if judged.is_ok() {
+        let effect = self.effect(unpaused, |state| !state.paused).await;
+        if effect.is_ok() {
             self.may_be_paused.set(false);
         }
-        judged
+        effect
     }
 
-    /// Engines refuse what makes no sense with codes that differ by release. What the
-    /// container is now says more: it is gone, it is `as_wanted`, or the call has failed.
-    async fn judge(
+    /// The effect of a call. Engines refuse what makes no sense with codes that differ by
+    /// release, so an error is judged by the container's state.
+    async fn effect(
         &self,
         called: Result<(), Error>,
-        as_wanted: impl Fn(State) -> bool,
-    ) -> Result<Blow, String> {
+        has_effect: impl Fn(State) -> bool,
+    ) -> Result<Effect, String> {
         let Err(refused) = called else {
-            return Ok(Blow::Landed);
+            return Ok(Effect::Applied);
         };
         match self.state().await {
-            Ok(state) if !state.running => Ok(Blow::Missed),
-            Ok(state) if as_wanted(state) => Ok(Blow::Landed),
-            Err(error) if is_missing(&error) => Ok(Blow::Missed),
+            Ok(state) if !state.running => Ok(Effect::Gone),
+            Ok(state) if has_effect(state) => Ok(Effect::Applied),
+            Err(error) if is_missing(&error) => Ok(Effect::Gone),
             _ => {
                 let refused = self.engine.explain(refused);
                 Err(format!("container {}: {refused}", self.name))
@@ -108,7 +112,7 @@ impl Container {
     }
 }
 
-/// What the engine says of it.
+/// The container by the engine.
 #[derive(Debug, Clone, Copy)]
 struct State {
     running: bool,

@@ -3,29 +3,28 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::admin::Admin;
-use super::api::{self, Api};
-use super::error::AnalysisError;
-use super::harm::{Fault, Victim, kill_process};
-use super::options::{KillCommand, RunningTarget, TargetOptions};
-use super::own::OwnBalancer;
+use super::child_balancer::ChildBalancer;
+use super::options::{BalancerOptions, KillCommand, RunningBalancer};
 use crate::api::{ReplicaState, RingStatus, Status};
+use crate::experiments::ExperimentError;
+use crate::experiments::client::{self, AdminApi, ReplicaApi};
+use crate::experiments::fault_injection::{Fault, FaultTarget, kill_process};
 
 /// A call may wait for requests to drain (30 s by default) and for a container to start.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Until all replicas are ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
-/// From one look to the next.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Between two looks at the balancer's status.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// N, unless an experiment wants another.
 const REPLICAS: usize = 3;
 
 /// A balancer, ours or another's.
-pub struct Target {
+pub struct TestedBalancer {
     /// Its public calls.
-    pub api: Api,
+    pub api: ReplicaApi,
     /// What it says of itself, if it has an admin address that we know.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminApi>,
     host: Host,
     original_names: Vec<String>,
     original_weights: BTreeMap<String, u32>,
@@ -33,8 +32,8 @@ pub struct Target {
 }
 
 enum Host {
-    Own(OwnBalancer),
-    Foreign(RunningTarget),
+    Child(ChildBalancer),
+    Running(RunningBalancer),
 }
 
 /// When a replica was killed.
@@ -45,25 +44,25 @@ pub struct Killed {
     pub method: String,
 }
 
-impl Target {
+impl TestedBalancer {
     /// Starts a balancer, or reaches the one that runs.
-    pub async fn open(options: &TargetOptions) -> Result<Self, AnalysisError> {
-        let client = api::client(CALL_TIMEOUT);
+    pub async fn open(options: &BalancerOptions) -> Result<Self, ExperimentError> {
+        let client = client::http_client(CALL_TIMEOUT);
         let (host, url, admin_url) = match options {
-            TargetOptions::Own => {
-                let own = OwnBalancer::start(REPLICAS).await?;
+            BalancerOptions::Child => {
+                let own = ChildBalancer::start(REPLICAS).await?;
                 let (url, admin_url) = (own.url.clone(), own.admin_url.clone());
-                (Host::Own(own), url, Some(admin_url))
+                (Host::Child(own), url, Some(admin_url))
             }
-            TargetOptions::Running(running) => (
-                Host::Foreign(running.clone()),
+            BalancerOptions::Running(running) => (
+                Host::Running(running.clone()),
                 running.url.clone(),
                 running.admin_url.clone(),
             ),
         };
         let mut target = Self {
-            api: Api::new(client.clone(), &url),
-            admin: admin_url.map(|url| Admin::new(client, &url)),
+            api: ReplicaApi::new(client.clone(), &url),
+            admin: admin_url.map(|url| AdminApi::new(client, &url)),
             host,
             original_names: Vec::new(),
             original_weights: BTreeMap::new(),
@@ -81,12 +80,12 @@ impl Target {
     /// In words, for the report.
     pub fn describe(&self) -> String {
         match &self.host {
-            Host::Own(_) => format!(
+            Host::Child(_) => format!(
                 "its own, `{}`: demo replicas as child processes, client, balancer and replicas \
                  all on this machine",
-                OwnBalancer::command_line(REPLICAS)
+                ChildBalancer::command_line(REPLICAS)
             ),
-            Host::Foreign(running) => format!("the one that ran at {}", running.url),
+            Host::Running(running) => format!("the one that ran at {}", running.url),
         }
     }
 
@@ -96,7 +95,7 @@ impl Target {
     }
 
     /// What it says of itself, if it has somewhere to say it.
-    pub async fn status(&self) -> Result<Option<Status>, AnalysisError> {
+    pub async fn status(&self) -> Result<Option<Status>, ExperimentError> {
         match &self.admin {
             Some(admin) => admin.status().await.map(Some),
             None => Ok(None),
@@ -106,13 +105,13 @@ impl Target {
     /// Its process on this machine, if that is known.
     pub fn pid(&self) -> Option<u32> {
         match &self.host {
-            Host::Own(own) => Some(own.pid()),
-            Host::Foreign(running) => running.pid,
+            Host::Child(own) => Some(own.pid()),
+            Host::Running(running) => running.pid,
         }
     }
 
     /// Adds or removes replicas until there are `n`, and gives their names.
-    pub async fn resize(&self, n: usize) -> Result<Vec<String>, AnalysisError> {
+    pub async fn resize(&self, n: usize) -> Result<Vec<String>, ExperimentError> {
         let present = self.api.replicas().await?;
         if present.len() < n {
             let free = (1..).map(|number| format!("Server{number}"));
@@ -130,9 +129,9 @@ impl Target {
     }
 
     /// Rebuilds the ring by another strategy. Only with an admin address.
-    pub async fn rebuild(&self, strategy: &str) -> Result<RingStatus, AnalysisError> {
+    pub async fn rebuild(&self, strategy: &str) -> Result<RingStatus, ExperimentError> {
         let Some(admin) = &self.admin else {
-            return Err(AnalysisError::Call {
+            return Err(ExperimentError::Call {
                 what: format!("change to {strategy}"),
                 cause: "the balancer's admin address is not known".to_owned(),
             });
@@ -142,7 +141,7 @@ impl Target {
     }
 
     /// Puts the ring back as it was when we came.
-    pub async fn restore_ring(&self) -> Result<(), AnalysisError> {
+    pub async fn restore_ring(&self) -> Result<(), ExperimentError> {
         let (Some(admin), Some(original)) = (&self.admin, &self.original_ring) else {
             return Ok(());
         };
@@ -154,7 +153,7 @@ impl Target {
     }
 
     /// Why replicas cannot be killed, if they cannot.
-    pub async fn cannot_kill(&self) -> Result<Option<String>, AnalysisError> {
+    pub async fn cannot_kill(&self) -> Result<Option<String>, ExperimentError> {
         if self.kill_command().is_some() {
             return Ok(None);
         }
@@ -164,7 +163,7 @@ impl Target {
             return Ok(Some(reason.to_owned()));
         };
         for replica in &status.replicas {
-            if let Err(reason) = Victim::find(replica).await {
+            if let Err(reason) = FaultTarget::find(replica, None).await {
                 return Ok(Some(reason.to_string()));
             }
         }
@@ -173,15 +172,15 @@ impl Target {
 
     fn kill_command(&self) -> Option<&KillCommand> {
         match &self.host {
-            Host::Own(_) => None,
-            Host::Foreign(running) => running.kill.as_ref(),
+            Host::Child(_) => None,
+            Host::Running(running) => running.kill.as_ref(),
         }
     }
 
     /// Kills a replica's instance: by the operator's command if there is one, else where the
     /// balancer says that it runs.
-    pub async fn kill(&self, name: &str) -> Result<Killed, AnalysisError> {
-        let failed = |cause: String| AnalysisError::Harm {
+    pub async fn kill(&self, name: &str) -> Result<Killed, ExperimentError> {
+        let failed = |cause: String| ExperimentError::Fault {
             replica: name.to_owned(),
             cause,
         };
@@ -206,17 +205,17 @@ impl Target {
                 let mut replicas = status.into_iter().flat_map(|status| status.replicas);
                 let replica = replicas.find(|replica| replica.name == name);
                 let replica = replica.ok_or_else(|| failed("it is gone".to_owned()))?;
-                let victim = Victim::find(&replica).await?;
+                let target = FaultTarget::find(&replica, None).await?;
                 let at = Instant::now();
-                victim.begin(Fault::Kill).await?;
-                let method = victim.way_to_kill().to_owned();
+                target.inject(Fault::Kill).await?;
+                let method = target.kill_method().to_owned();
                 Ok(Killed { at, method })
             }
         }
     }
 
     /// Waits until every replica is ready; at once where nobody tells.
-    pub async fn until_all_ready(&self) -> Result<(), AnalysisError> {
+    pub async fn until_all_ready(&self) -> Result<(), ExperimentError> {
         let Some(admin) = &self.admin else {
             // `POST /add` has answered, so that what it added is on the ring.
             return Ok(());
@@ -230,24 +229,24 @@ impl Target {
             {
                 return Ok(());
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
-        Err(AnalysisError::TooSlow {
+        Err(ExperimentError::TimedOut {
             what: "all replicas are ready".to_owned(),
             seconds: READY_TIMEOUT.as_secs(),
         })
     }
 
     /// The replicas' weights, if the balancer tells them.
-    pub async fn weights(&self) -> Result<BTreeMap<String, u32>, AnalysisError> {
+    pub async fn weights(&self) -> Result<BTreeMap<String, u32>, ExperimentError> {
         let replicas = self.status().await?.map(|status| status.replicas);
         let replicas = replicas.unwrap_or_default().into_iter();
         Ok(replicas.map(|one| (one.name, one.weight)).collect())
     }
 
     /// Ends our own balancer, or puts another's back as it was.
-    pub async fn close(self) -> Result<(), AnalysisError> {
-        if let Host::Own(own) = self.host {
+    pub async fn close(self) -> Result<(), ExperimentError> {
+        if let Host::Child(own) = self.host {
             own.stop().await;
             return Ok(());
         }
