@@ -87,7 +87,7 @@ pub struct Balancer {
     tally: Arc<Stats>,
     log_report: Rc<LogReport>,
     server: Server,
-    /// It ends with the process: whoever watches wants to see the stop too.
+    /// It ends with the process: its clients see the stop, too.
     admin_server: Option<Server>,
     lifeline: LifelineWatch,
 }

@@ -43,7 +43,9 @@ impl fmt::Display for DeathRecord {
             write!(f, ", {method} {path} (id {id}) among them")?;
         }
         let failed = death.heartbeats.iter().rev();
-        let failed = failed.take_while(|beat| beat.error.is_some()).count();
+        let failed = failed
+            .take_while(|heartbeat| heartbeat.error.is_some())
+            .count();
         if failed > 0 {
             write!(f, "; heartbeats failed last: {failed}")?;
         }
@@ -184,9 +186,9 @@ impl DeathLog {
     }
 
     /// The results of its last heartbeats.
-    pub fn set_probes(&mut self, id: &InstanceId, beats: Vec<Heartbeat>) {
+    pub fn set_probes(&mut self, id: &InstanceId, heartbeats: Vec<Heartbeat>) {
         if let Some(record) = self.find(id) {
-            record.death.heartbeats = beats;
+            record.death.heartbeats = heartbeats;
         }
     }
 

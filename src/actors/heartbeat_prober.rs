@@ -8,14 +8,15 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, MailboxError, Message, MessageResult, Recipient,
-    SpawnHandle, WrapFuture,
+    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
+    WrapFuture,
 };
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::Uri;
 use futures::StreamExt;
 use log::{debug, info};
 
+use super::ActorReply;
 use super::lifeline::Lifeline;
 use crate::api::Heartbeat;
 use crate::config::{HeartbeatKind, HeartbeatSettings};
@@ -45,16 +46,16 @@ pub struct UnwatchInstance(pub InstanceId);
 #[rtype(result = "Vec<Heartbeat>")]
 pub struct GetProbes(pub InstanceId);
 
-/// So much of an answer's body is looked at.
+/// How much of an answer's body is examined.
 const MAX_BODY: usize = 64 * 1024;
 
-/// So many heartbeats of an instance are remembered.
+/// How many heartbeats of an instance are kept.
 const MAX_PROBES: usize = 10;
 
 /// The last heartbeats of one instance.
 type Probes = Rc<RefCell<VecDeque<Heartbeat>>>;
 
-/// An instance is ready, unready or silent. Sent when that changes, not at each beat.
+/// An instance is ready, unready or unresponsive. Sent when that changes, not at each heartbeat.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct HealthChanged {
@@ -78,7 +79,7 @@ pub struct ProbeFailed {
     pub refused: Option<u16>,
 }
 
-/// Who is told.
+/// The recipients of reports.
 #[derive(Clone)]
 pub struct ProbeRecipients {
     /// Of what has changed.
@@ -113,8 +114,8 @@ impl HeartbeatProber {
         }
     }
 
-    /// Probes for as long as nobody stops it.
-    async fn beat(
+    /// Probes an instance until it is cancelled.
+    async fn probe(
         client: OneShotClient,
         settings: HeartbeatSettings,
         recipients: ProbeRecipients,
@@ -180,7 +181,7 @@ impl HeartbeatProber {
                 };
                 recipients.failures.do_send(failed);
             }
-            // From beat to beat: time spent waiting for an answer counts.
+            // From start to start: time spent waiting for an answer counts.
             tokio::time::sleep_until(begun + schedule.pause(&tracker)).await;
         }
     }
@@ -281,7 +282,7 @@ impl ProberHandle {
     pub fn probes(
         &self,
         id: InstanceId,
-    ) -> impl Future<Output = Result<Vec<Heartbeat>, MailboxError>> + use<> {
+    ) -> impl Future<Output = ActorReply<Vec<Heartbeat>>> + use<> {
         self.0.send(GetProbes(id))
     }
 }
@@ -300,15 +301,15 @@ impl Handler<WatchInstance> for HeartbeatProber {
     fn handle(&mut self, watch: WatchInstance, ctx: &mut Self::Context) {
         let id = watch.id.clone();
         let probes = Probes::default();
-        let beat = Self::beat(
+        let probing = Self::probe(
             self.client,
             self.settings.clone(),
             self.recipients.clone(),
             watch,
             Rc::clone(&probes),
         );
-        let beating = ctx.spawn(beat.into_actor(self));
-        if let Some((earlier, _)) = self.watched.insert(id, (beating, probes)) {
+        let probing = ctx.spawn(probing.into_actor(self));
+        if let Some((earlier, _)) = self.watched.insert(id, (probing, probes)) {
             ctx.cancel_future(earlier);
         }
     }
@@ -318,8 +319,8 @@ impl Handler<UnwatchInstance> for HeartbeatProber {
     type Result = ();
 
     fn handle(&mut self, UnwatchInstance(id): UnwatchInstance, ctx: &mut Self::Context) {
-        if let Some((beating, _)) = self.watched.remove(&id) {
-            ctx.cancel_future(beating);
+        if let Some((probing, _)) = self.watched.remove(&id) {
+            ctx.cancel_future(probing);
         }
     }
 }

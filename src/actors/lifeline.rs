@@ -47,7 +47,7 @@ impl Drop for Lifeline {
     fn drop(&mut self) {
         if !self.actor.is_empty() && !self.orderly.get() {
             error!("the {} has ended unexpectedly", self.actor);
-            // Nobody listens any more only when the process is ending.
+            // The receiver is gone only when the process is ending.
             let _ = self.ended.send(self.actor);
         }
     }

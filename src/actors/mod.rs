@@ -12,8 +12,8 @@
 //!
 //! RingState, Supervisor and HeartbeatProber live on the control thread, the process's
 //! first. An actor that panics has a closed mailbox for good, so the end of a control
-//! actor ends the process (see [`lifeline`]); whoever restarts the process has it adopt
-//! what still runs.
+//! actor ends the process (see [`lifeline`]); a restarted process adopts what still
+//! runs.
 
 pub mod death_log;
 pub mod heartbeat_prober;
@@ -24,3 +24,6 @@ pub mod request_queue;
 pub mod ring_state;
 pub mod ring_view;
 pub mod supervisor;
+
+/// The answer of an actor; an error if it has ended, and with it soon the process.
+pub type ActorReply<T> = Result<T, actix::MailboxError>;

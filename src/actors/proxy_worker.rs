@@ -274,24 +274,24 @@ mod tests {
             clients: UpstreamPools::new(ClientSettings {
                 connect_timeout: std::time::Duration::from_secs(1),
             }),
-            ring: Nobody.start().recipient(),
+            ring: NoRing.start().recipient(),
         };
         (worker, order)
     }
 
-    struct Nobody;
+    struct NoRing;
 
-    impl Actor for Nobody {
+    impl Actor for NoRing {
         type Context = Context<Self>;
     }
 
-    impl Handler<RegisterWorker> for Nobody {
+    impl Handler<RegisterWorker> for NoRing {
         type Result = ();
         fn handle(&mut self, _: RegisterWorker, _: &mut Self::Context) {}
     }
 
     #[actix_web::test]
-    async fn who_was_only_slow_is_asked_again_after_all_others_and_who_refused_is_not() {
+    async fn slow_replica_is_tried_again_last_and_one_that_refused_is_not() {
         let key = Key(123_456);
         let (worker, order) = worker(key);
         let serials: Vec<u64> = order.iter().map(|instance| instance.uid()).collect();
@@ -324,7 +324,7 @@ mod tests {
         }
     }
     #[actix_web::test]
-    async fn who_is_ejected_is_passed_over_unless_nobody_else_is_left() {
+    async fn ejected_instance_is_passed_over_unless_no_other_is_left() {
         let key = Key(123_456);
         let (worker, order) = worker(key);
         let granted = |refused: &[usize]| {
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(granted(&worker), Some(0));
         set(&mut worker, 1, true);
         assert_eq!(granted(&worker), Some(1));
-        // One who is ejected is not ready: one of two is left, which is not below one half.
+        // An ejected instance is not ready: one of two is left, which is not below one half.
         order[1].eject();
         worker.view.as_ref().unwrap().recompute_weight();
         assert_eq!(granted(&worker), Some(2));
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn who_is_full_is_passed_over_and_nobody_is_chosen_when_all_are() {
+    async fn full_instance_is_passed_over_and_none_is_chosen_when_all_are() {
         let key = Key(123_456);
         let (worker, order) = worker(key);
         let wanted = AcquireSlot {
@@ -408,7 +408,7 @@ mod tests {
             let serial = grant.instance().uid();
             order.iter().position(|instance| instance.uid() == serial)
         };
-        // Two each, and who was tried comes last.
+        // Two each, and the one that was tried comes last.
         let mut grants = Vec::new();
         for expected in [1, 1, 2, 2, 0, 0] {
             let grant = granted().unwrap();

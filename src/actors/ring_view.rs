@@ -78,7 +78,7 @@ impl RingView {
         view
     }
 
-    /// Adds up anew who shares the load, and whether too few do. To be called when an instance
+    /// Adds up the weights that share the load, and whether too few do. To be called when an instance
     /// was ejected or readmitted.
     pub(super) fn recompute_weight(&self) {
         let is_ejected = |instance: &Option<Arc<Instance>>| {
@@ -99,7 +99,7 @@ impl RingView {
         self.sharing_weight.store(weight, Ordering::Relaxed);
     }
 
-    /// Who may be given requests: the ready members, or the unready as well while too few are
+    /// The instances that may be given requests: the ready members, or the unready as well while too few are
     /// ready.
     pub fn candidates(&self) -> &[Option<Arc<Instance>>] {
         match self.panic.load(Ordering::Relaxed) {
@@ -108,7 +108,7 @@ impl RingView {
         }
     }
 
-    /// The next epoch: another table, with everybody who stays as ready as before.
+    /// The next epoch: another table, with all members that stay as ready as before.
     pub(super) fn with_table(&self, table: SlotTable) -> Self {
         let members = || table.members().iter();
         let ready = members().map(|m| self.instance_of(&m.name)).collect();
@@ -187,7 +187,7 @@ mod tests {
     use crate::upstream::{ConcurrencyLimit, FleetLoad, InFlightPermit};
 
     #[test]
-    fn who_is_ejected_has_no_share_of_the_load_that_the_others_are_bound_by() {
+    fn ejected_instance_has_no_share_of_the_load_that_bounds_the_others() {
         let members = ["S1", "S2", "S3"].map(|name| Member::new(name.parse().unwrap()));
         let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
         let factor = BalanceFactor::new(1.5).unwrap();

@@ -1,4 +1,4 @@
-//! Who can reach the balancer, and what is open to them: the address that counts as local, and
+//! Which clients can reach the balancer, and what is open to them: the address that counts as local, and
 //! the one line that says so.
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use crate::http::AdminGuard;
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::loopback_gateway;
 
-/// Who may use the admin calls. Says once what is open, if that is more than this machine.
+/// The guard of the admin calls. Warns once if something is open beyond this machine.
 pub(super) async fn admin_guard(
     settings: &Settings,
     address: SocketAddr,

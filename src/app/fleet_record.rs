@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::app::AppError;
 use crate::config::{RuntimeSettings, Settings};
-use crate::fleet::{FleetRecord, Found};
+use crate::fleet::{Existing, FleetRecord};
 use crate::ring::BuildError;
 use crate::runtime::docker::{DockerRecordStore, DockerRuntime};
 use crate::runtime::process::ProcessRuntime;
@@ -24,7 +24,7 @@ pub(super) struct OpenedFleet {
     pub(super) settings: Settings,
     pub(super) runtime: Rc<dyn Runtime>,
     /// What an earlier balancer left behind.
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<Existing>,
     pub(super) record: Rc<RecordKeeper>,
 }
 
@@ -95,8 +95,8 @@ fn runtime_of(settings: &Settings) -> Result<Rc<dyn Runtime>, RuntimeError> {
         RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(settings)?),
         RuntimeSettings::Static(upstreams) => {
             let heartbeat = &settings.health.heartbeat;
-            let patience = heartbeat.interval.saturating_add(heartbeat.timeout);
-            Rc::new(StaticRuntime::new(upstreams, patience))
+            let timeout = heartbeat.interval.saturating_add(heartbeat.timeout);
+            Rc::new(StaticRuntime::new(upstreams, timeout))
         }
     })
 }

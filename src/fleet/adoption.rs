@@ -4,34 +4,34 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::event::{ImmediateStep, Steps};
-use super::instance::Found;
-use super::lifecycle::Time;
+use super::instance::Existing;
+use super::time::Time;
 use super::{Fleet, Replica};
 use crate::ring::{Member, ReplicaName};
 
-/// What was found of one replica.
+/// The instances that were found of one replica.
 struct ReplicaInstances {
-    /// The instance that is to play it, or whose successor is.
-    newest: Found,
+    /// The instance that plays the replica, or whose successor will.
+    newest: Existing,
     /// The rest.
-    others: Vec<Found>,
+    others: Vec<Existing>,
 }
 
 impl Fleet {
     /// Takes over what an earlier balancer left behind: of the desired members (of all that is
     /// found, if none is desired) what runs is kept under its generation, and what has ended or
     /// is missing is started. Of others what runs may join once it answers, as any instance
-    /// that nobody here asked for, and what has ended is cleared away.
+    /// that was not asked for here, and what has ended is cleared away.
     pub(super) fn adopt(
         &mut self,
         desired: &[Member],
-        found: Vec<Found>,
+        found: Vec<Existing>,
         now: Time,
         steps: &mut Steps,
     ) {
         let by_replica = divide(found);
         for ReplicaInstances { newest, others } in &by_replica {
-            for Found { order, .. } in others.iter().chain([newest]) {
+            for Existing { order, .. } in others.iter().chain([newest]) {
                 self.generations.saw(&order.id.replica, order.id.generation);
                 self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
             }
@@ -70,7 +70,7 @@ impl Fleet {
                 continue;
             };
             self.probe(index, endpoint, now, steps);
-            for Found { order, .. } in others {
+            for Existing { order, .. } in others {
                 self.stop_instance(order.id, self.policy.stop_grace, steps);
             }
         }
@@ -79,7 +79,7 @@ impl Fleet {
                 Some(endpoint) => self.discovered(newest.order, endpoint, now, steps),
                 None => self.stop_instance(newest.order.id, Duration::ZERO, steps),
             }
-            for Found { order, .. } in others {
+            for Existing { order, .. } in others {
                 self.stop_instance(order.id, self.policy.stop_grace, steps);
             }
         }
@@ -109,7 +109,7 @@ impl ReplicaInstances {
 }
 
 /// One instances a name, in the order of joining.
-fn divide(mut found: Vec<Found>) -> Vec<ReplicaInstances> {
+fn divide(mut found: Vec<Existing>) -> Vec<ReplicaInstances> {
     // Of several instances of one replica the newest that runs is the one to keep, and
     // what it was started as is what counts: an older one may date from before the name
     // was removed and added again.
@@ -150,8 +150,8 @@ mod tests {
         }
     }
 
-    fn found(name: &str, generation: u64, runs: bool) -> Found {
-        Found {
+    fn found(name: &str, generation: u64, runs: bool) -> Existing {
+        Existing {
             order: LaunchOrder {
                 id: InstanceId {
                     replica: name.parse().unwrap(),
@@ -178,7 +178,7 @@ mod tests {
         let there = vec![
             found("S2", 5, true),
             found("S3", 4, false),
-            found("guest", 2, true),
+            found("foreign", 2, true),
             found("old", 7, false),
         ];
         let (fleet, steps) = Fleet::new(policy, &desired, there, Time::ZERO);
@@ -201,7 +201,7 @@ mod tests {
                 "launch S1 (generation 1)",
                 "watch S2 (generation 5)",
                 "launch S3 (generation 5)",
-                "watch guest (generation 2)",
+                "watch foreign (generation 2)",
                 "stop old (generation 7)",
             ]
         );

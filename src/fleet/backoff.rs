@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::lifecycle::Time;
+use super::time::Time;
 use crate::human::duration;
 
-/// A replica that was healthy for this long starts again with a clean slate.
+/// The back-off of a replica that was healthy for this long is reset.
 pub const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// How many deaths within what time make a replica degraded.
@@ -46,7 +46,7 @@ impl fmt::Display for RestartLimit {
     }
 }
 
-/// No wait is longer (before jitter).
+/// The longest wait, before jitter.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Exponential back-off with jitter: at once, then 1, 2, 4 ... 60 s, each +-25 %, so
@@ -60,7 +60,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     consecutive_deaths: u32,
-    /// When it died since it was last forgiven; as many as make it degraded.
+    /// When it died since the back-off was reset; the last ones, as many as make it degraded.
     recent_deaths: VecDeque<Time>,
     degraded: bool,
 }
@@ -106,12 +106,12 @@ impl Backoff {
         std::mem::take(&mut self.degraded)
     }
 
-    /// Whether there is anything to forgive.
+    /// Whether there is anything to reset.
     pub fn has_record(&self) -> bool {
         self.consecutive_deaths > 0 || self.degraded
     }
 
-    /// Whether it dies so often that it is only started once a minute.
+    /// Whether it is degraded, and started once a minute only.
     pub fn is_degraded(&self) -> bool {
         self.degraded
     }
@@ -132,7 +132,7 @@ mod tests {
     };
     const RARELY: Duration = Duration::from_secs(100);
 
-    /// The waits, in seconds, of a replica that dies so often, each `apart` from the last
+    /// The waits, in seconds, of a replica that dies `deaths` times, each `apart` from the last
     /// and never healthy.
     fn waits(deaths: u32, apart: Duration) -> Vec<f64> {
         let mut backoff = Backoff::default();

@@ -64,14 +64,14 @@ pub enum ChangeError {
     /// A weight that cannot be one.
     #[error("the weight of {name} is {weight}: 1 to {most} are allowed", most = Weight::MAX)]
     InvalidWeight {
-        /// Whose.
+        /// The replica.
         name: String,
         /// What was asked.
         weight: u32,
     },
     /// A weight for a replica that the request does not name.
-    #[error("there is a weight for {0}, which hostnames does not name")]
-    WeightOfNobody(String),
+    #[error("weights names {0}, which hostnames does not")]
+    WeightWithoutHostname(String),
     /// The ring has no room for them.
     #[error("{0}")]
     NoRoom(#[from] BuildError),
@@ -87,7 +87,7 @@ pub enum ChangeError {
     #[error("there is no replica {0}")]
     Unknown(ReplicaName),
     /// The runtime cannot start or stop anything.
-    #[error("the replicas are run by somebody else (runtime static): none can be added or removed")]
+    #[error("with the runtime static, replicas cannot be added or removed")]
     FixedFleet,
     /// Too many changes are waiting for their turn.
     #[error("{0} changes are waiting already: try again later")]
@@ -127,7 +127,7 @@ impl fmt::Display for Failures {
 ///
 /// `present` are all replicas there are, also those on their way out: their names are
 /// still in use.
-pub fn choose_newcomers(
+pub fn choose_names_to_add(
     n: usize,
     hostnames: &[String],
     present: &HashSet<ReplicaName>,
@@ -175,7 +175,7 @@ fn refuse_same_in_dns(
 
 /// The names of the replicas to remove, if the request is sound. `desired` are the
 /// desired replicas.
-pub fn choose_leavers(
+pub fn choose_names_to_remove(
     n: usize,
     hostnames: &[String],
     desired: &[ReplicaName],
@@ -210,7 +210,7 @@ pub fn read_weights(
 ) -> Result<HashMap<String, Weight>, ChangeError> {
     let read = weights.iter().map(|(name, &weight)| {
         if !hostnames.contains(name) {
-            return Err(ChangeError::WeightOfNobody(name.clone()));
+            return Err(ChangeError::WeightWithoutHostname(name.clone()));
         }
         let valid = Weight::new(weight).ok_or_else(|| ChangeError::InvalidWeight {
             name: name.clone(),
@@ -253,11 +253,11 @@ mod tests {
         let three = desired(&["Server1", "Server2", "Server3"]);
         let present: HashSet<_> = three.iter().cloned().collect();
         let add = |n, list: &[&str]| {
-            choose_newcomers(n, &names(list), &present, &mut SeededRng::new(1))
+            choose_names_to_add(n, &names(list), &present, &mut SeededRng::new(1))
                 .map_err(|e| e.to_string())
         };
         let remove = |n, list: &[&str]| {
-            choose_leavers(n, &names(list), &three, &mut SeededRng::new(1))
+            choose_names_to_remove(n, &names(list), &three, &mut SeededRng::new(1))
                 .map_err(|e| e.to_string())
         };
         for (result, expected) in [
@@ -307,13 +307,15 @@ mod tests {
     fn what_is_not_named_is_chosen() {
         let three = desired(&["Server1", "Server2", "Server3"]);
         let present: HashSet<_> = three.iter().cloned().collect();
-        let added = choose_newcomers(3, &names(&["S4"]), &present, &mut SeededRng::new(1)).unwrap();
+        let added =
+            choose_names_to_add(3, &names(&["S4"]), &present, &mut SeededRng::new(1)).unwrap();
         assert_eq!(added[0].as_str(), "S4");
         assert_eq!(added.iter().collect::<HashSet<_>>().len(), 3);
         assert!(added.iter().all(|name| !present.contains(name)));
 
         let removed =
-            choose_leavers(2, &names(&["Server2"]), &three, &mut SeededRng::new(1)).unwrap();
+            choose_names_to_remove(2, &names(&["Server2"]), &three, &mut SeededRng::new(1))
+                .unwrap();
         assert_eq!(removed[0].as_str(), "Server2");
         assert!(removed[1].as_str() == "Server1" || removed[1].as_str() == "Server3");
     }

@@ -2,7 +2,7 @@
 //!
 //! An ejected instance stays on the ring, answers heartbeats and finishes what it holds;
 //! it is only passed over for a while, ever longer if it keeps failing. Replacing it is
-//! for its heartbeats to decide: who answers those and fails requests is broken in a way
+//! for its heartbeats to decide: an instance that answers those and fails requests is broken in a way
 //! that a restart may not mend.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::instance::InstanceId;
 
-/// No ejection is longer.
+/// The longest ejection.
 const MAX_DURATION: Duration = Duration::from_secs(300);
 
 /// Which requests have failed.
@@ -36,16 +36,16 @@ impl OutlierOn {
 /// What an ejection is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EjectionPolicy {
-    /// So many failures in a row are one; 0: there are none.
+    /// Consecutive failures that eject an instance; 0: none is ever ejected.
     pub failures: u32,
     /// What a failure is.
     pub on: OutlierOn,
-    /// The first lasts so long, the second twice that, and so on.
+    /// The first ejection of an instance lasts this long, the second twice that, and so on.
     pub duration: Duration,
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct EjectionRecord {
     times: u32,
     /// The number of the ejection in force.
     ejected: Option<u64>,
@@ -55,7 +55,7 @@ struct Record {
 #[derive(Debug)]
 pub struct Ejections {
     policy: EjectionPolicy,
-    records: BTreeMap<InstanceId, Record>,
+    records: BTreeMap<InstanceId, EjectionRecord>,
     numbers: u64,
 }
 
@@ -64,7 +64,7 @@ pub struct Ejections {
 pub struct Ejection {
     /// No other one has it.
     pub number: u64,
-    /// The instance is passed over for so long.
+    /// How long the instance is passed over.
     pub lasts: Duration,
 }
 
@@ -73,14 +73,14 @@ pub struct Ejection {
 pub enum EjectionDecision {
     /// It is passed over for a while.
     Ejected(Ejection),
-    /// It stays, for half of the ready ones are ejected already.
+    /// It stays: half of the ready instances are ejected already.
     MaxEjected,
     /// It is ejected already, or not ready any more.
     Stale,
 }
 
 impl Ejections {
-    /// Nobody is ejected yet.
+    /// No instance is ejected yet.
     pub fn new(policy: EjectionPolicy) -> Self {
         Self {
             policy,
@@ -89,7 +89,7 @@ impl Ejections {
         }
     }
 
-    /// An instance has failed so often in a row that it should be ejected. `ready` are
+    /// Decides about an instance that has failed too often in a row. `ready` are
     /// all instances that are on the ring, ejected or not.
     pub fn decide(&mut self, id: &InstanceId, ready: &[InstanceId]) -> EjectionDecision {
         if !ready.contains(id) {
@@ -111,14 +111,14 @@ impl Ejections {
         record.ejected = Some(self.numbers);
         record.times = record.times.saturating_add(1);
         let time = self.policy.duration.saturating_mul(record.times);
-        // Who asks for a longer one from the first is given it.
+        // A configured duration above the maximum holds.
         EjectionDecision::Ejected(Ejection {
             number: self.numbers,
             lasts: time.min(MAX_DURATION.max(self.policy.duration)),
         })
     }
 
-    /// The time of an ejection is up. Whether it was in force until now: who has left the ring
+    /// The time of an ejection is over. Whether it was in force until now: an instance that has left the ring
     /// meanwhile is ejected no longer, even if it has come back.
     pub fn end(&mut self, number: u64) -> bool {
         let mut records = self.records.values_mut();
@@ -126,7 +126,7 @@ impl Ejections {
         in_force.and_then(|record| record.ejected.take()).is_some()
     }
 
-    /// Forgets those who have left the ring: all but those whom `stays` names. Who of them was
+    /// Forgets the instances that have left the ring: all but those that `stays` names. Returns which of them were
     /// ejected until now.
     pub fn forget_all_but(&mut self, stays: impl Fn(&InstanceId) -> bool) -> Vec<InstanceId> {
         let mut freed = Vec::new();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn each_ejection_is_longer_than_the_one_before_up_to_five_minutes() {
+    fn ejections_grow_up_to_five_minutes() {
         let ready = ids(&["S1", "S2"]);
         let mut ejections = five_seconds();
         let mut seconds = Vec::new();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn never_are_more_than_half_of_the_ready_ones_ejected() {
+    fn ejections_are_at_most_half_of_the_ready_instances() {
         for (replicas, max) in [(1, 0), (2, 1), (3, 1), (4, 2), (7, 3)] {
             let names: Vec<String> = (0..replicas).map(|n| format!("S{n}")).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -193,7 +193,7 @@ mod tests {
             });
             let ejected: Vec<u64> = ejected.collect();
             assert_eq!(ejected.len(), max, "of {replicas}");
-            // A place that is free again goes to the next who fails.
+            // A place that is free again goes to the next instance that fails.
             if max > 0 {
                 assert!(ejections.end(ejected[0]));
                 let next = ejections.decide(&ready[replicas - 1], &ready);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_left_frees_its_place_and_its_successor_starts_afresh() {
+    fn instance_that_left_frees_its_place_and_its_successor_starts_afresh() {
         let ready = ids(&["S1", "S2", "S3"]);
         let mut ejections = five_seconds();
         let first = ejections.decide(&ready[0], &ready);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_off_the_ring_for_a_while_is_not_ejected_any_more() {
+    fn instance_that_was_off_the_ring_is_not_ejected_any_more() {
         let ready = ids(&["S1", "S2"]);
         let mut ejections = five_seconds();
         assert_eq!(ejections.decide(&ready[0], &ready), ejected(1, 5));

@@ -1,4 +1,4 @@
-//! What the fleet is told, and what it answers.
+//! What the fleet is told, and what is to be done about it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,38 +13,38 @@ use crate::ring::{Member, ReplicaName};
 pub enum Event {
     /// The runtime has started an instance.
     Launched {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// Where it listens, or will.
         endpoint: SocketAddr,
     },
     /// The runtime could not start an instance; nothing of it is left.
     LaunchFailed {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// Why.
         reason: String,
     },
     /// An instance ended by itself.
     Exited {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// How.
         exit: Exit,
     },
-    /// An instance answers heartbeats (a flip, not a beat).
+    /// An instance answers heartbeats well. Reported when that begins, not at each heartbeat.
     BecameHealthy {
-        /// Which.
+        /// The instance.
         id: InstanceId,
     },
-    /// An instance has missed so many heartbeats that it counts as hung.
+    /// An instance has missed enough heartbeats to count as hung.
     BecameUnresponsive {
-        /// Which.
+        /// The instance.
         id: InstanceId,
     },
     /// An instance that has been ready answers heartbeats with a bad status.
     BecameUnready {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// What it answers.
         reason: String,
@@ -52,41 +52,41 @@ pub enum Event {
     /// A heartbeat of an instance that has not been ready yet has failed, and not as the one
     /// before it.
     ProbeFailed {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// Why.
         reason: String,
     },
-    /// An image's own HEALTHCHECK has changed its mind about an instance.
+    /// The verdict of an image's own HEALTHCHECK about an instance has changed.
     HealthcheckChanged {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// What it says now.
         healthy: bool,
     },
     /// Something that is not of this fleet had a replica's name, and is gone.
     NameFreed {
-        /// Whose.
+        /// The replica.
         replica: ReplicaName,
     },
     /// A request's connection to an instance was refused.
     ConnectionRefused {
-        /// Which.
+        /// The instance.
         id: InstanceId,
     },
     /// No request is in flight on an instance any more, or the drain deadline has passed.
     Drained {
-        /// Which.
+        /// The instance.
         id: InstanceId,
     },
     /// An instance has been stopped and cleared away.
     Stopped {
-        /// Which.
+        /// The instance.
         id: InstanceId,
     },
     /// An instance could not be stopped.
     StopFailed {
-        /// Which.
+        /// The instance.
         id: InstanceId,
         /// Why.
         reason: String,
@@ -101,7 +101,7 @@ pub enum Event {
         /// Where that listens, or will.
         endpoint: SocketAddr,
     },
-    /// An instance that nobody here asked for plays a replica: another balancer has
+    /// An instance that was not asked for here plays a replica: another balancer has
     /// started it.
     Discovered {
         /// What it was started as.
@@ -111,12 +111,12 @@ pub enum Event {
     },
     /// Another balancer removes the replica that this instance plays, and stops it.
     RemovedElsewhere {
-        /// Which.
+        /// The instance.
         id: InstanceId,
     },
     /// The address of a replica's instance has changed.
     Relocated {
-        /// Whose.
+        /// The replica.
         replica: ReplicaName,
         /// Where it listens now, or will; none if its name has no address any more.
         endpoint: Option<SocketAddr>,

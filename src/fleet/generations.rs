@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::ring::ReplicaName;
 
-/// So many names are remembered one by one.
+/// How many names are kept one by one.
 const REMEMBERED: usize = 4096;
 
 /// Never hands out a generation of a name twice, not even after the replica has been
@@ -25,7 +25,7 @@ impl Generations {
         next
     }
 
-    /// Takes note of an instance that somebody else started.
+    /// Takes note of an instance that another balancer started.
     pub fn saw(&mut self, name: &ReplicaName, generation: u64) {
         let newest = self.newest(name).max(generation);
         if self.newest.len() >= REMEMBERED && !self.newest.contains_key(name) {

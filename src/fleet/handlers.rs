@@ -1,6 +1,6 @@
 //! What each report means for the replica that it is about.
 //!
-//! Reports may be late, doubled or out of order. One about an instance that plays nobody
+//! Reports may be late, doubled or out of order. One about an instance that plays no replica
 //! any more, or that does not fit the phase its replica is in, is old news.
 
 use std::net::SocketAddr;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Fleet;
 use super::event::{ImmediateStep, Steps};
 use super::instance::{Exit, InstanceId};
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
+use super::time::Time;
 use super::unready::UNHEALTHY;
 use super::unresponsive::UNRESPONSIVE;
 use crate::human::duration;
@@ -124,7 +125,7 @@ impl Fleet {
                 steps.push(ImmediateStep::Unwatch { id: id.clone() });
                 self.restart(index, healthy_for, now, steps);
             }
-            // Nobody is left to finish a request.
+            // No request can be finished any more.
             Phase::Draining => {
                 self.record_death(index, &reason, Some(exit), steps);
                 self.forget_replica(index, Duration::ZERO, steps);
@@ -175,7 +176,7 @@ impl Fleet {
         }
     }
 
-    /// The instance is there and does not do its work.
+    /// The instance runs and does not serve.
     pub(super) fn unresponsive(
         &mut self,
         id: &InstanceId,

@@ -34,7 +34,7 @@ pub struct LaunchOrder {
 
 /// An instance of an earlier balancer's that still runs, or that ended and was not replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct Existing {
     /// What it was started as.
     pub order: LaunchOrder,
     /// Where it listens; none if it does not run any more.

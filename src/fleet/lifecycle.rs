@@ -31,11 +31,9 @@ use std::time::Duration;
 
 use super::backoff::{BACKOFF_RESET_AFTER, Backoff};
 use super::instance::{Exit, InstanceId, LaunchOrder};
+use super::time::Time;
 use crate::api::ReplicaState;
 use crate::ring::{Member, ReplicaName, Weight};
-
-/// A point in time: how long the balancer has been running. `fleet` has no clock.
-pub type Time = Duration;
 
 /// Where a replica is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +151,7 @@ pub struct Replica {
 
 impl Replica {
     /// One that has yet to prove itself before it joins the ring.
-    pub fn newcomer(name: ReplicaName, ordinal: u64) -> Self {
+    pub fn new(name: ReplicaName, ordinal: u64) -> Self {
         Self {
             name,
             weight: Weight::default(),
@@ -180,7 +178,7 @@ impl Replica {
             weight: order.weight,
             generation: order.id.generation,
             member: true,
-            ..Self::newcomer(order.id.replica.clone(), order.ordinal)
+            ..Self::new(order.id.replica.clone(), order.ordinal)
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Request {
 pub(super) struct Active {
     change_id: ChangeId,
     kind: Kind,
-    /// Whose replicas it is about.
+    /// The replicas that it is about.
     names: Vec<ReplicaName>,
     failures: Failures,
 }
@@ -40,7 +40,7 @@ enum Kind {
 }
 
 impl Fleet {
-    /// Why a change is not even put in line.
+    /// Why a change is refused at once.
     pub(super) fn refusal(&self) -> Option<ChangeError> {
         if !self.policy.spawns {
             Some(ChangeError::FixedFleet)
@@ -101,7 +101,7 @@ impl Fleet {
         active.is_some_and(|active| active.names.contains(name))
     }
 
-    /// An instance could not be stopped, which whoever asked for that should know.
+    /// An instance could not be stopped, which the answer has to say.
     pub(super) fn note_stop_failure(&mut self, name: &ReplicaName, reason: &str) {
         if let Some(active) = &mut self.active
             && active.names.contains(name)
@@ -123,7 +123,7 @@ impl Fleet {
                 weights,
             } => {
                 let present: HashSet<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
-                let names = change::choose_newcomers(n, &hostnames, &present, &mut rng)?;
+                let names = change::choose_names_to_add(n, &hostnames, &present, &mut rng)?;
                 let weights = change::read_weights(&weights, &hostnames)?;
                 let weight_of =
                     |name: &ReplicaName| weights.get(name.as_str()).copied().unwrap_or_default();
@@ -139,7 +139,8 @@ impl Fleet {
                 (Kind::Adding, names)
             }
             Change::Remove { n, hostnames } => {
-                let names = change::choose_leavers(n, &hostnames, &self.desired(), &mut rng)?;
+                let names =
+                    change::choose_names_to_remove(n, &hostnames, &self.desired(), &mut rng)?;
                 steps.leave(names.clone());
                 self.remove_all(&names, StopMode::AfterDraining, steps);
                 (Kind::Removing, names)
@@ -169,7 +170,7 @@ impl Fleet {
         }
         let outcome = match active.kind {
             Kind::Adding => {
-                self.admit_newcomers(&active.names, steps);
+                self.admit_added(&active.names, steps);
                 Ok(self.desired())
             }
             Kind::RollingBack => Err(ChangeError::StartFailed(active.failures)),
@@ -204,7 +205,7 @@ impl Fleet {
     }
 
     /// The newcomers are ready: they join the ring, all at once.
-    fn admit_newcomers(&mut self, names: &[ReplicaName], steps: &mut Steps) {
+    fn admit_added(&mut self, names: &[ReplicaName], steps: &mut Steps) {
         let mut members = Vec::new();
         let mut admissions = Vec::new();
         for replica in &mut self.replicas {
@@ -225,7 +226,7 @@ impl Fleet {
     pub(super) fn add_replica(&mut self, name: ReplicaName, weight: Weight) {
         self.replicas.push(Replica {
             weight,
-            ..Replica::newcomer(name, self.next_ordinal)
+            ..Replica::new(name, self.next_ordinal)
         });
         self.next_ordinal = self.next_ordinal.saturating_add(1);
     }

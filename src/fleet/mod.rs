@@ -1,7 +1,6 @@
 //! The fleet: what is desired, what is observed, and the steps that close the difference.
-//!
-//! Pure: [`Event`]s go in together with the time, [`Step`]s come out, and somebody else
-//! carries them out in their order. A history of events replays to the same steps.
+//! Pure: [`Event`]s go in together with the time, and [`Step`]s come out, which the Supervisor
+//! executes. A history of events replays to the same steps.
 //!
 //! The rules it keeps:
 //!
@@ -39,6 +38,7 @@ mod start_warning;
 mod stopping;
 #[cfg(test)]
 mod tests;
+mod time;
 mod transitions;
 mod unready;
 mod unresponsive;
@@ -54,14 +54,15 @@ use event::Steps;
 pub use event::{DeferredStep, Event, ImmediateStep, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
 pub use health::{HealthTracker, HealthTransition, ProbeOutcome};
-pub use instance::{Exit, Found, InstanceId, LaunchOrder};
-pub use lifecycle::{Phase, ReplicaStatus, Time};
+pub use instance::{Existing, Exit, InstanceId, LaunchOrder};
+pub use lifecycle::{Phase, ReplicaStatus};
 pub use probe_failure::ProbeFailure;
 pub use probe_schedule::ProbeSchedule;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 pub use record_definition::Definition;
 pub use record_merge::{Difference, RecordChange};
 pub use slow_start::{serves as serves_slot, share as share_served};
+pub use time::Time;
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
 use generations::Generations;
@@ -80,11 +81,11 @@ pub struct Policy {
     pub start_timeout: Duration,
     /// The time between SIGTERM and SIGKILL for an instance that is asked to go.
     pub stop_grace: Duration,
-    /// How long an instance that hangs may take to come back before it is replaced.
+    /// How long an instance that hangs may take to recover before it is replaced.
     pub hang_timeout: Duration,
     /// How long an instance may be unready before it is replaced; none: for ever.
     pub unready_timeout: Option<Duration>,
-    /// So many deaths make a replica degraded.
+    /// How many deaths make a replica degraded.
     pub restart_limit: RestartLimit,
     /// Whether the runtime can start and stop instances at all.
     pub spawns: bool,
@@ -114,7 +115,7 @@ impl Fleet {
     pub fn new(
         policy: Policy,
         desired: &[Member],
-        found: Vec<Found>,
+        found: Vec<Existing>,
         now: Time,
     ) -> (Self, Vec<Step>) {
         let mut fleet = Self {
@@ -231,7 +232,7 @@ impl Fleet {
             let names: Vec<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
             self.remove_all(&names, StopMode::AtOnce, &mut steps);
         } else {
-            // Servers that somebody else runs go on without us.
+            // Servers that are not ours go on without us.
             let watched = self.replicas.drain(..).filter(Replica::is_watched);
             steps.extend(watched.map(|replica| ImmediateStep::Unwatch { id: replica.id() }));
         }

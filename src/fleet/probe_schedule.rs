@@ -1,8 +1,8 @@
-//! How often an instance is asked, and how long its answer may take.
+//! When an instance is probed, and how long its answer may take.
 //!
 //! With the interval `i`, the time-out `t` and `n` misses to a hang, an instance that
 //! stops answering is found out after `i + t + (n - 1) * 250 ms` at the latest if it
-//! used to answer quickly: a miss is followed by haste, not by another whole interval.
+//! used to answer quickly: a miss is followed by probes at [`FAST_INTERVAL`], not by another whole interval.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 /// From one question to the next while it matters: before an instance's first good
 /// answer, after a miss, and while it hangs. (Not while it is unready: that may last.)
 const FAST_INTERVAL: Duration = Duration::from_millis(250);
-/// An instance in doubt may take so many times as long as it lately did.
+/// An instance in doubt may take this many times its recent latency.
 const TIMEOUT_FACTOR: u32 = 4;
 
-/// The rhythm of one instance's heartbeats.
+/// The schedule of one instance's heartbeats.
 #[derive(Debug, Clone)]
 pub struct ProbeSchedule {
     interval: Duration,
@@ -28,7 +28,7 @@ pub struct ProbeSchedule {
 }
 
 impl ProbeSchedule {
-    /// The rhythm for an instance of which nothing is known.
+    /// The schedule for an instance of which nothing is known.
     pub fn new(interval: Duration, timeout: Duration) -> Self {
         Self {
             interval,
@@ -42,7 +42,7 @@ impl ProbeSchedule {
     pub fn timeout(&self, tracker: &HealthTracker) -> Duration {
         // One that is off the ring already may take the time that it needs to say why.
         if tracker.is_up() && tracker.in_doubt() {
-            // Whoever always takes its time is not to be found guilty of that now.
+            // An instance that is always slow has not become unresponsive.
             FAST_INTERVAL
                 .max(self.recent_latency * TIMEOUT_FACTOR)
                 .min(self.timeout)
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_always_slow_is_not_taken_for_hung_when_it_is_asked_in_haste() {
+    fn fast_probe_allows_for_the_latency_of_a_slow_instance() {
         let mut tracker = HealthTracker::new(3, 1);
         let mut schedule = ProbeSchedule::new(SECOND, SECOND);
         for took in [200, 20, 20] {
@@ -117,9 +117,9 @@ mod tests {
             schedule.record_latency(Duration::from_millis(took));
         }
         tracker.record(ProbeOutcome::Missed);
-        let patience = schedule.timeout(&tracker);
-        assert!(patience > Duration::from_millis(600), "{patience:?}");
-        assert!(patience <= SECOND);
+        let timeout = schedule.timeout(&tracker);
+        assert!(timeout > Duration::from_millis(600), "{timeout:?}");
+        assert!(timeout <= SECOND);
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn haste_is_never_slower_than_the_interval_that_was_asked_for() {
+    fn fast_interval_is_never_longer_than_the_configured_one() {
         let mut tracker = HealthTracker::new(3, 1);
         let mut schedule = ProbeSchedule::new(SECOND / 10, SECOND / 20);
         tracker.record(ProbeOutcome::Good);

@@ -1,4 +1,4 @@
-//! Names for replicas that nobody named, and choices nobody made.
+//! Names for replicas that a request does not name, and its random choices.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ pub struct SeededRng {
 }
 
 impl SeededRng {
-    /// SeededRng that always fall the same way for the same seed.
+    /// A generator that yields the same numbers for the same seed.
     pub fn new(seed: u64) -> Self {
         Self { seed, draws: 0 }
     }

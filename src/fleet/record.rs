@@ -1,7 +1,7 @@
 //! The fleet record: what a fleet should be, kept where a balancer that is killed cannot lose
 //! it. Containers and processes say what is; the record says what is wanted.
 //!
-//! A record has a version. Whoever writes it writes the version after the one that it read,
+//! A record has a version. A balancer writes the version after the one that it read,
 //! and a store lets only one do so: see `runtime::record`.
 
 use std::collections::HashSet;

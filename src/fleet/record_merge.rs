@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Found;
+use super::Existing;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 use crate::ring::{Member, ReplicaName, Weight};
 
@@ -31,7 +31,7 @@ pub struct Difference {
 impl FleetRecord {
     /// A record where there is none: of the instances that run, and of as many replicas as the
     /// flags ask for.
-    pub fn rebuild(flags: &FleetFlags, found: &[Found]) -> Self {
+    pub fn rebuild(flags: &FleetFlags, found: &[Existing]) -> Self {
         let mut names = HashSet::new();
         let mut found: Vec<_> = found.iter().map(|found| &found.order).collect();
         // Of two instances of a name the newer says its weight.
@@ -214,8 +214,8 @@ mod tests {
         record.replicas.iter().map(|r| r.name.as_str()).collect()
     }
 
-    fn running(replica: &str, generation: u64, weight: u32, ordinal: u64) -> Found {
-        Found {
+    fn running(replica: &str, generation: u64, weight: u32, ordinal: u64) -> Existing {
+        Existing {
             order: LaunchOrder {
                 id: InstanceId {
                     replica: name(replica),
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(names(&record), ["Server2", "heavy", "Server1"]);
         let weights: Vec<_> = record.replicas.iter().map(|r| r.weight).collect();
         assert_eq!(weights, [2, 3, 1]);
-        // More than the flags ask for: nobody knows that they are too many.
+        // More than the flags ask for: they may be wanted.
         let record = FleetRecord::rebuild(&flags(1, "shop:1"), &found);
         assert_eq!(names(&record), ["Server2", "heavy"]);
     }
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_others_takes_the_record_as_it_is() {
+    fn balancer_that_joins_others_takes_the_record_as_it_is() {
         let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
         let (merged, difference) = record.merge(&flags(5, "shop:2"), true);
         assert_eq!(merged, record);
@@ -336,8 +336,8 @@ mod tests {
         let there = Member::new(name("Server1"));
         for change in [
             RecordChange::Add(vec![there]),
-            RecordChange::Remove(vec![name("nobody")]),
-            RecordChange::SetWeights(vec![(name("nobody"), weight(2))]),
+            RecordChange::Remove(vec![name("unknown")]),
+            RecordChange::SetWeights(vec![(name("unknown"), weight(2))]),
             RecordChange::SetWeights(vec![(name("Server2"), weight(1))]),
             RecordChange::Ring(record.ring),
         ] {

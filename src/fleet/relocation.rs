@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Fleet;
 use super::event::{ImmediateStep, Steps};
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
+use super::time::Time;
 use crate::ring::ReplicaName;
 
 impl Fleet {

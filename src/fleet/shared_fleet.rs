@@ -1,18 +1,19 @@
 //! Other balancers over the same instances, where the runtime lets there be any.
 //!
 //! Names are the lock: of two balancers that start a replica one gets its name, and the
-//! other takes over what runs under it. A replica that another balancer adds is a guest
-//! until it answers its first heartbeat: if it never does, that is not our business. One
-//! that another balancer removes leaves here, too, and whoever removes it stops it. A
-//! balancer that ends hands its instances over; if it stops them all the same, it disowns
-//! nothing, and who stays behind starts them again.
+//! other takes over what runs under it. A replica that another balancer adds is foreign until it
+//! answers its first heartbeat; if it never does, it is not our failure. A replica that another
+//! balancer removes leaves the ring here, too, and the other one stops it. A balancer that ends
+//! hands its instances over; if it stops them all the same, it announces no removal, and the
+//! balancers that stay start them again.
 
 use std::net::SocketAddr;
 
 use super::event::{DeferredStep, ImmediateStep, Step, Steps};
 use super::instance::{InstanceId, LaunchOrder};
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
 use super::stopping::StoppingInstance;
+use super::time::Time;
 use super::transitions::StopMode;
 use super::{Fleet, MAX_REPLICAS, Replica};
 use crate::ring::ReplicaName;
@@ -73,10 +74,10 @@ impl Fleet {
                 }),
                 None => {
                     self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
-                    let guest = Replica::adopted(&order);
+                    let foreign = Replica::adopted(&order);
                     self.replicas.push(Replica {
                         member: false,
-                        ..guest
+                        ..foreign
                     });
                     self.probe(self.replicas.len() - 1, endpoint, now, steps);
                 }
@@ -92,16 +93,16 @@ impl Fleet {
         let Phase::Ready { endpoint, .. } = self.replicas[index].phase else {
             return;
         };
-        let mut guest = self.replicas.remove(index);
-        guest.member = true;
-        guest.leftover_generations = vec![guest.generation];
-        let id = guest.id();
-        steps.join(vec![guest.as_member()]);
+        let mut foreign = self.replicas.remove(index);
+        foreign.member = true;
+        foreign.leftover_generations = vec![foreign.generation];
+        let id = foreign.id();
+        steps.join(vec![foreign.as_member()]);
         steps.push(ImmediateStep::Admit { id, endpoint });
         // It joins behind the members, and before newcomers that are not ready yet.
         let last_member = self.replicas.iter().rposition(|replica| replica.member);
         let place = last_member.map_or(0, |last| last + 1);
-        self.replicas.insert(place, guest);
+        self.replicas.insert(place, foreign);
     }
 
     /// Another balancer removes a replica.
@@ -114,7 +115,7 @@ impl Fleet {
         if replica.leaving || launching {
             return;
         }
-        // Whoever removes it stops it.
+        // The other balancer stops it.
         replica.leftover_generations.clear();
         if replica.is_watched() {
             steps.push(ImmediateStep::Unwatch { id: id.clone() });
@@ -149,7 +150,7 @@ impl Fleet {
         steps.0
     }
 
-    /// The runtime works again: who waits because it did not need not wait any longer.
+    /// The runtime has recovered: launches every replica whose last launch it failed.
     pub(super) fn recovered(&mut self, steps: &mut Steps) {
         for index in 0..self.replicas.len() {
             let replica = &self.replicas[index];
@@ -182,7 +183,7 @@ impl Fleet {
         replica.generation = generation;
         replica.last_launch_failed = false;
         replica.forget_health();
-        // What older ones left behind is cleared away by whoever started this one.
+        // The balancer that started this one clears away what older ones left behind.
         replica.leftover_generations = vec![generation];
     }
 

@@ -1,13 +1,14 @@
-//! What is told of an instance that runs and does not become ready.
+//! Warnings about an instance that runs and does not become ready.
 
 use std::time::Duration;
 
 use super::Fleet;
 use super::event::Steps;
 use super::instance::InstanceId;
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
+use super::time::Time;
 
-/// An instance that has had no good heartbeat for this long is told of, with the reason.
+/// An instance that has had no good heartbeat for this long is warned about, with the reason.
 pub(super) const WARN_AFTER: Duration = Duration::from_secs(3);
 
 impl Fleet {
@@ -30,12 +31,12 @@ impl Fleet {
         match warn_at {
             Some(at) if at <= now => self.warn_of_slow_start(index, steps),
             Some(_) => {}
-            // The operator has been told; who asks for the status gets the last reason.
+            // The warning has been given; the status has the last reason.
             None => replica.last_error = Some(reason),
         }
     }
 
-    /// Tells of an instance that has not become ready, once.
+    /// Warns once about an instance that has not become ready.
     pub(super) fn warn_of_slow_start(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         let (Phase::Probing { warn_at, .. }, Some(reason)) =

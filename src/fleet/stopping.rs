@@ -1,4 +1,4 @@
-//! Instances that play nobody any more, until the runtime has cleared them away.
+//! Instances that play no replica any more, until the runtime has cleared them away.
 //!
 //! They are those of replicas that were removed, those that could not be stopped
 //! when another took over, and those too many that an earlier balancer left behind.
@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::Fleet;
 use super::event::{DeferredStep, ImmediateStep, Steps};
 use super::instance::InstanceId;
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
+use super::time::Time;
 use crate::ring::ReplicaName;
 
 /// The pause before stopping an instance is tried again, and how often it is tried:
-/// long enough for an engine that restarts, short enough for a caller who waits.
+/// long enough for an engine that restarts, short enough for a caller that waits.
 const STOP_RETRY: Duration = Duration::from_secs(1);
 const STOP_ATTEMPTS: u32 = 5;
 
@@ -46,7 +47,7 @@ impl StoppingInstance {
 }
 
 impl Fleet {
-    /// Stops an instance that plays nobody.
+    /// Stops an instance that plays no replica.
     pub(super) fn stop_instance(&mut self, id: InstanceId, grace: Duration, steps: &mut Steps) {
         self.stopping_instances
             .push(StoppingInstance::under_way(id.clone()));

@@ -1,4 +1,4 @@
-//! The moves of a replica that several reports and requests share.
+//! Transitions of a replica that several events and requests share.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::Fleet;
 use super::event::{DeferredStep, ImmediateStep, Steps};
 use super::instance::{Exit, InstanceId};
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
 use super::start_warning::WARN_AFTER;
 use super::stopping::StoppingInstance;
+use super::time::Time;
 use super::unready::UNHEALTHY;
 use crate::ring::ReplicaName;
 
-/// How a replica that serves requests is sent away.
+/// How a replica that serves requests is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopMode {
     AfterDraining,
@@ -30,7 +31,7 @@ impl Fleet {
         self.replicas.iter().position(|r| r.name == *name)
     }
 
-    /// Has what is known of the instance that plays a replica kept: it has died.
+    /// Records the death of the instance that plays a replica.
     pub(super) fn record_death(
         &self,
         index: usize,
@@ -131,7 +132,7 @@ impl Fleet {
         });
     }
 
-    /// A start came to nothing: a member tries again, a newcomer's whole change fails.
+    /// A start has failed: a member is started again, a newcomer's whole change fails.
     pub(super) fn failed_to_start(
         &mut self,
         index: usize,
@@ -157,7 +158,7 @@ impl Fleet {
         self.forget_replica(index, Duration::ZERO, steps);
     }
 
-    /// Keeps what keeps a replica from being ready, and tells of it once: not at each attempt.
+    /// Keeps why a replica is not ready, and warns once, not at each attempt.
     pub(super) fn note_error(
         &mut self,
         index: usize,
@@ -165,7 +166,7 @@ impl Fleet {
         error: String,
         steps: &mut Steps,
     ) {
-        /// What is told beyond so many different messages may be told again.
+        /// With more different messages than this, one may be repeated.
         const MAX_REPORTED: usize = 16;
         let replica = &mut self.replicas[index];
         replica.last_error = Some(error);
@@ -225,17 +226,17 @@ impl Fleet {
         }
     }
 
-    /// Forgets a replica; what the runtime has of it departs.
+    /// Forgets a replica, and stops what the runtime has of it.
     pub(super) fn forget_replica(&mut self, index: usize, grace: Duration, steps: &mut Steps) {
         let replica = self.replicas.remove(index);
-        let is_disowned = replica.phase == Phase::Draining;
+        let is_announced = replica.phase == Phase::Draining;
         for generation in replica.leftover_generations {
             let replica = replica.name.clone();
             let id = InstanceId {
                 replica,
                 generation,
             };
-            if !is_disowned {
+            if !is_announced {
                 self.announce_removal(&id, steps);
             }
             self.stop_instance(id, grace, steps);

@@ -10,10 +10,11 @@ use std::net::SocketAddr;
 use super::Fleet;
 use super::event::{ImmediateStep, Steps};
 use super::instance::InstanceId;
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
+use super::time::Time;
 use crate::human::duration;
 
-/// Why a replica is unready whose heartbeats are well.
+/// Why a replica with good heartbeats is unready.
 pub(super) const UNHEALTHY: &str = "the image's HEALTHCHECK says unhealthy";
 
 impl Fleet {
@@ -125,7 +126,7 @@ impl Fleet {
         !(is_replacing || others_are_unready && members().any(is_starting))
     }
 
-    /// Replaces the replica whose time as an unready one was over first, if that is allowed.
+    /// Replaces the replica whose unready time-out passed first, if that is allowed.
     pub(super) fn replace_unready(&mut self, now: Time, steps: &mut Steps) {
         let (Some(timeout), false) = (self.policy.unready_timeout, self.shutting_down) else {
             return;

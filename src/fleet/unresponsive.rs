@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::Fleet;
 use super::event::{ImmediateStep, Steps};
 use super::instance::InstanceId;
-use super::lifecycle::{Phase, Time};
+use super::lifecycle::Phase;
+use super::time::Time;
 
 /// Why a hung replica is taken off the ring.
 pub(super) const UNRESPONSIVE: &str = "no answer to heartbeats";
 
 impl Fleet {
-    /// An instance has missed so many heartbeats that it counts as hung.
+    /// An instance has missed enough heartbeats to count as hung.
     pub(super) fn became_unresponsive(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
         let Some(index) = self.current(id) else {
             return;
@@ -55,7 +56,7 @@ impl Fleet {
         }
     }
 
-    /// A hung instance has not come back in time, or has lost its last chance.
+    /// A hung instance has not recovered in time, or has refused a connection.
     pub(super) fn replace_hung(&mut self, index: usize, cause: &str, steps: &mut Steps) {
         let replica = &self.replicas[index];
         if let Phase::Hung { healthy_for, .. } = replica.phase {

@@ -21,7 +21,7 @@ use futures::stream::LocalBoxStream;
 
 use crate::ring::ReplicaName;
 
-pub use crate::fleet::{Exit, Found, InstanceId, LaunchOrder};
+pub use crate::fleet::{Existing, Exit, InstanceId, LaunchOrder};
 
 /// An event that a runtime reports by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub trait Runtime: 'static {
     /// Checks, before anything listens, that instances can be started at all (the
     /// program exists, the engine answers, the image is there), and lists the instances of
     /// an earlier balancer.
-    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>>;
+    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>>;
 
     /// Starts an instance and returns the address at which it will listen; heartbeats find out
     /// when it does. Removes what is left of an older generation that has ended. If another

@@ -11,7 +11,7 @@ use futures::future::LocalBoxFuture;
 use log::{info, warn};
 use tokio::sync::Mutex;
 
-use crate::fleet::{Difference, FleetFlags, FleetRecord, Found, RecordChange};
+use crate::fleet::{Difference, Existing, FleetFlags, FleetRecord, RecordChange};
 use crate::runtime::RuntimeError;
 
 /// How often a change is made again because another balancer has written meanwhile.
@@ -104,7 +104,7 @@ impl OpeningRecord {
     }
 
     /// The record that [`OpeningRecord::settle`] is about to write, or to leave as it is.
-    pub fn outcome(&self, flags: &FleetFlags, found: &[Found]) -> FleetRecord {
+    pub fn outcome(&self, flags: &FleetFlags, found: &[Existing]) -> FleetRecord {
         let merged = self.merged.clone();
         merged.unwrap_or_else(|| FleetRecord::rebuild(flags, found))
     }
@@ -115,7 +115,7 @@ impl OpeningRecord {
         self,
         store: Box<dyn RecordStore>,
         flags: &FleetFlags,
-        found: &[Found],
+        found: &[Existing],
     ) -> Result<Result<RecordKeeper, Box<dyn RecordStore>>, RuntimeError> {
         let rebuilt = self.merged.is_none() && !found.is_empty();
         let mut record = self.outcome(flags, found);

@@ -15,7 +15,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::{self, LocalBoxStream, StreamExt};
 use tokio::time::Instant;
 
-use super::{Found, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent};
+use super::{Existing, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent};
 use crate::ring::ReplicaName;
 use follow::{Follower, Watched, WatchedReplicas};
 use lookup::{Lookup, look_up};
@@ -59,7 +59,7 @@ impl Runtime for StaticRuntime {
         false
     }
 
-    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
+    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
         // A name that does not resolve yet may do so later: that launch fails and is repeated.
         async { Ok(Vec::new()) }.boxed_local()
     }

@@ -36,7 +36,7 @@ pub fn raise() -> Option<u64> {
     before.maximum
 }
 
-/// How many clients' connections the hard limit has room for beside so many replicas, if
+/// How many clients' connections the hard limit allows beside `replicas` replicas, if
 /// each has a request in flight, which takes a second socket. HAProxy computes its `maxconn`
 /// like this.
 pub fn connections(replicas: usize) -> NonZeroUsize {

@@ -106,7 +106,9 @@ async fn add_and_rm_answer_409_with_the_reason() {
     ] {
         assert_eq!(reply.status, StatusCode::CONFLICT);
         assert!(
-            reply.message().contains("run by somebody else"),
+            reply
+                .message()
+                .contains("replicas cannot be added or removed"),
             "{reply:?}"
         );
     }

@@ -4,19 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, MailboxError, Recipient};
+use actix::{Addr, Recipient};
 
 use super::messages::{
     AdmitReplica, DrainInstance, EjectionChanged, EvictReplica, Evicted, GetRing, InstanceEnded,
     JoinRing, LeaveRing, MarkUnready, ReconfigureRing, RegisterWorker, SubscribeEjections,
 };
 use super::{ReconfigureError, Reconfigured, RingState};
+use crate::actors::ActorReply;
 use crate::actors::ring_view::RingView;
 use crate::fleet::InstanceId;
 use crate::ring::{BuildError, Member, ReplicaName};
-
-/// The answer to a message; an error if the actor has ended, and with it soon the process.
-type Answer<T> = Result<T, MailboxError>;
 
 /// Sends messages to RingState. Each is sent when its method is called, not when the future is
 /// polled: so the order of calls is the order in which the ring changes.
@@ -33,12 +31,12 @@ impl RingHandle {
     pub fn join(
         &self,
         members: Vec<Member>,
-    ) -> impl Future<Output = Answer<Result<(), BuildError>>> + use<> {
+    ) -> impl Future<Output = ActorReply<Result<(), BuildError>>> + use<> {
         self.0.send(JoinRing(members))
     }
 
     /// Takes members off the ring for good; see [`LeaveRing`].
-    pub fn leave(&self, names: Vec<ReplicaName>) -> impl Future<Output = Answer<()>> + use<> {
+    pub fn leave(&self, names: Vec<ReplicaName>) -> impl Future<Output = ActorReply<()>> + use<> {
         self.0.send(LeaveRing(names))
     }
 
@@ -47,7 +45,7 @@ impl RingHandle {
         &self,
         id: InstanceId,
         endpoint: SocketAddr,
-    ) -> impl Future<Output = Answer<()>> + use<> {
+    ) -> impl Future<Output = ActorReply<()>> + use<> {
         self.0.send(AdmitReplica { id, endpoint })
     }
 
@@ -56,12 +54,12 @@ impl RingHandle {
         &self,
         id: InstanceId,
         endpoint: SocketAddr,
-    ) -> impl Future<Output = Answer<()>> + use<> {
+    ) -> impl Future<Output = ActorReply<()>> + use<> {
         self.0.send(MarkUnready { id, endpoint })
     }
 
     /// Makes a member neither ready nor unready; see [`EvictReplica`].
-    pub fn evict(&self, id: InstanceId) -> impl Future<Output = Answer<Evicted>> + use<> {
+    pub fn evict(&self, id: InstanceId) -> impl Future<Output = ActorReply<Evicted>> + use<> {
         self.0.send(EvictReplica(id))
     }
 
@@ -70,7 +68,7 @@ impl RingHandle {
         &self,
         id: InstanceId,
         deadline: Duration,
-    ) -> impl Future<Output = Answer<u32>> + use<> {
+    ) -> impl Future<Output = ActorReply<u32>> + use<> {
         self.0.send(DrainInstance { id, deadline })
     }
 
@@ -85,7 +83,7 @@ impl RingHandle {
     }
 
     /// The present ring.
-    pub fn get(&self) -> impl Future<Output = Answer<Arc<RingView>>> + use<> {
+    pub fn get(&self) -> impl Future<Output = ActorReply<Arc<RingView>>> + use<> {
         self.0.send(GetRing)
     }
 
@@ -93,7 +91,7 @@ impl RingHandle {
     pub fn reconfigure(
         &self,
         change: ReconfigureRing,
-    ) -> impl Future<Output = Answer<Result<Reconfigured, ReconfigureError>>> + use<> {
+    ) -> impl Future<Output = ActorReply<Result<Reconfigured, ReconfigureError>>> + use<> {
         self.0.send(change)
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
-use super::reconfigure::{ReconfigureError, Reconfigured};
 use crate::actors::ring_view::RingView;
 use crate::fleet::InstanceId;
 use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, Weight};
@@ -99,6 +98,41 @@ pub struct ReconfigureRing {
     pub weights: Vec<(ReplicaName, Weight)>,
     /// Only say what would happen.
     pub dry_run: bool,
+}
+
+/// What a [`ReconfigureRing`] has done, or would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reconfigured {
+    /// The recipe afterwards.
+    pub spec: RingSpec,
+    /// The bound of the load afterwards.
+    pub balance_factor: Option<BalanceFactor>,
+    /// The share of keys, 0 to 1, that belong to another replica afterwards.
+    pub moved: f64,
+    /// The share of the keys of each replica, before and after.
+    pub ownership: Vec<ShareChange>,
+}
+
+/// One replica's share of the keys, 0 to 1, before and after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShareChange {
+    /// The replica.
+    pub replica: ReplicaName,
+    /// Before.
+    pub before: f64,
+    /// After.
+    pub after: f64,
+}
+
+/// Why the ring was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReconfigureError {
+    /// A weight for a replica that is not on the ring.
+    #[error("there is no replica {0}")]
+    Unknown(ReplicaName),
+    /// The members do not fit.
+    #[error("{0}")]
+    DoesNotFit(#[from] BuildError),
 }
 
 /// An instance is passed over from now on, or has its requests again.

@@ -40,16 +40,15 @@ use crate::ring::{BalanceFactor, BuildError, PanicThreshold, RingSpec, SlotTable
 use crate::upstream::{ConcurrencyLimit, FleetLoad, Instance};
 use outlier::{Outliers, TooManyFailures};
 use pending_admissions::PendingAdmissions;
-use rebuild_queue::{Built, Edit, Outcome, Rebuild, RebuildQueue};
+use rebuild_queue::{Built, Edit, EditOutcome, Rebuild, RebuildQueue};
 
 pub use handle::RingHandle;
 pub use messages::{
     AdmitReplica, DrainInstance, EjectionChanged, EvictReplica, Evicted, GetRing, InstanceEnded,
-    JoinRing, LeaveRing, MarkUnready, PublishRing, ReconfigureRing, RegisterWorker,
-    SubscribeEjections,
+    JoinRing, LeaveRing, MarkUnready, PublishRing, ReconfigureError, ReconfigureRing, Reconfigured,
+    RegisterWorker, ShareChange, SubscribeEjections,
 };
 pub use outlier::SUPPRESSED_EJECTIONS;
-pub use reconfigure::{OwnershipChange, ReconfigureError, Reconfigured};
 
 /// How long a worker thread is waited for to acknowledge a new ring.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -177,7 +176,7 @@ impl RingState {
         &mut self,
         edit: Edit,
         ctx: &mut Context<Self>,
-    ) -> impl Future<Output = Outcome> + use<> {
+    ) -> impl Future<Output = EditOutcome> + use<> {
         let changed = self.rebuilds.push(edit);
         self.start_rebuild(ctx);
         changed
@@ -196,7 +195,7 @@ impl RingState {
     fn finish_rebuild(
         &mut self,
         built: Result<Result<Built, BuildError>, JoinError>,
-        done: oneshot::Sender<Outcome>,
+        done: oneshot::Sender<EditOutcome>,
         ctx: &mut Context<Self>,
     ) {
         let built = match built {
@@ -283,8 +282,8 @@ impl Actor for RingState {
 impl Handler<JoinRing> for RingState {
     type Result = ResponseFuture<Result<(), BuildError>>;
 
-    fn handle(&mut self, JoinRing(newcomers): JoinRing, ctx: &mut Self::Context) -> Self::Result {
-        let changed = self.change_table(Edit::Join(newcomers), ctx);
+    fn handle(&mut self, JoinRing(joining): JoinRing, ctx: &mut Self::Context) -> Self::Result {
+        let changed = self.change_table(Edit::Join(joining), ctx);
         Box::pin(async {
             match changed.await {
                 Err(ReconfigureError::DoesNotFit(error)) => Err(error),

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::messages::ReconfigureRing;
-use super::reconfigure::{Plan, ReconfigureError, Reconfigured};
+use super::messages::{ReconfigureError, ReconfigureRing, Reconfigured};
+use super::reconfigure::Plan;
 use crate::actors::ring_view::RingView;
 use crate::ring::{BuildError, Member, ReplicaName, RingSpec, SlotTable};
 
@@ -28,7 +28,7 @@ pub(super) enum Edit {
 }
 
 /// How a change ended; with what has been done if it was a [`Edit::Reconfigure`].
-pub(super) type Outcome = Result<Option<Reconfigured>, ReconfigureError>;
+pub(super) type EditOutcome = Result<Option<Reconfigured>, ReconfigureError>;
 
 /// A new table, and what else its epoch brings.
 pub(super) enum Built {
@@ -48,13 +48,13 @@ pub(super) struct Rebuild {
     /// To be run on a blocking thread.
     pub job: Job,
     /// Completes the change.
-    pub done: oneshot::Sender<Outcome>,
+    pub done: oneshot::Sender<EditOutcome>,
 }
 
 /// Changes that are queued, and whether one is being made.
 #[derive(Default)]
 pub(super) struct RebuildQueue {
-    waiting: VecDeque<(Edit, oneshot::Sender<Outcome>)>,
+    waiting: VecDeque<(Edit, oneshot::Sender<EditOutcome>)>,
     is_building: bool,
 }
 
@@ -65,7 +65,7 @@ impl RebuildQueue {
     }
 
     /// Queues a change. The future completes with it.
-    pub(super) fn push(&mut self, edit: Edit) -> impl Future<Output = Outcome> + use<> {
+    pub(super) fn push(&mut self, edit: Edit) -> impl Future<Output = EditOutcome> + use<> {
         let (done, outcome) = oneshot::channel();
         self.waiting.push_back((edit, done));
         async {
@@ -104,7 +104,7 @@ fn job(edit: Edit, spec: RingSpec, view: &RingView) -> Result<Job, ReconfigureEr
     let before = Arc::clone(&view.table);
     let members = before.members().to_vec();
     Ok(match edit {
-        Edit::Join(newcomers) => members_job(spec, members.into_iter().chain(newcomers).collect()),
+        Edit::Join(joining) => members_job(spec, members.into_iter().chain(joining).collect()),
         Edit::Leave(leavers) => {
             let stays = |member: &Member| !leavers.contains(&member.name);
             members_job(spec, members.into_iter().filter(stays).collect())

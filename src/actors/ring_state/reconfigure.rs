@@ -5,47 +5,10 @@
 
 use log::info;
 
-use super::messages::ReconfigureRing;
-use crate::ring::{
-    BalanceFactor, BuildError, Key, Member, Moved, Ownership, ReplicaName, RingSpec, SlotTable,
-};
+use super::messages::{ReconfigureError, ReconfigureRing, Reconfigured, ShareChange};
+use crate::ring::{BalanceFactor, BuildError, Key, Member, Moved, Ownership, RingSpec, SlotTable};
 
-/// What a [`ReconfigureRing`] has done, or would do.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reconfigured {
-    /// The recipe afterwards.
-    pub spec: RingSpec,
-    /// The bound of the load afterwards.
-    pub balance_factor: Option<BalanceFactor>,
-    /// The share of keys, 0 to 1, that belong to another replica afterwards.
-    pub moved: f64,
-    /// Who owns which share of the keys, before and after.
-    pub ownership: Vec<OwnershipChange>,
-}
-
-/// One replica's share of the keys, 0 to 1, before and after a change.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OwnershipChange {
-    /// Whose.
-    pub replica: ReplicaName,
-    /// Before.
-    pub before: f64,
-    /// After.
-    pub after: f64,
-}
-
-/// Why the ring was not changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReconfigureError {
-    /// A weight for a replica that is not on the ring.
-    #[error("there is no replica {0}")]
-    Unknown(ReplicaName),
-    /// The members do not fit.
-    #[error("{0}")]
-    DoesNotFit(#[from] BuildError),
-}
-
-/// A change that can be carried out, as far as that is known before the table is built.
+/// A change that is possible, as far as that is known before the table is built.
 pub(super) struct Plan {
     spec: RingSpec,
     balance_factor: Option<BalanceFactor>,
@@ -109,13 +72,13 @@ fn moved_share(before: &SlotTable, after: &SlotTable) -> f64 {
     Moved::by_keys(before, after, sample_keys()).share()
 }
 
-fn ownership(before: &SlotTable, after: &SlotTable) -> Vec<OwnershipChange> {
+fn ownership(before: &SlotTable, after: &SlotTable) -> Vec<ShareChange> {
     let then = Ownership::by_keys(before, sample_keys());
     let now = Ownership::by_keys(after, sample_keys());
     // The members are the same; only weights and recipe differ.
     let members = after.members().iter().zip(after.indices());
     members
-        .map(|(member, index)| OwnershipChange {
+        .map(|(member, index)| ShareChange {
             replica: member.name.clone(),
             before: then.share(index),
             after: now.share(index),

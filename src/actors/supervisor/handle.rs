@@ -1,17 +1,15 @@
 //! The Supervisor as others see it: a method for each message.
 
-use actix::{Addr, MailboxError};
+use actix::Addr;
 
 use super::{
     ChangeReplicas, ConnectionRefused, FleetReport, GetDeaths, GetFleet, ListReplicas,
     RingReconfigured, ShutDown, Supervisor,
 };
+use crate::actors::ActorReply;
 use crate::api::Death;
 use crate::fleet::{Change, ChangeError, InstanceId};
 use crate::ring::ReplicaName;
-
-/// The answer to a message; an error if the actor has ended, and with it soon the process.
-type Answer<T> = Result<T, MailboxError>;
 
 /// Sends messages to the Supervisor.
 #[derive(Clone)]
@@ -24,22 +22,25 @@ impl SupervisorHandle {
     }
 
     /// The desired replicas.
-    pub async fn list(&self) -> Answer<Vec<ReplicaName>> {
+    pub async fn list(&self) -> ActorReply<Vec<ReplicaName>> {
         self.0.send(ListReplicas).await
     }
 
     /// Adds or removes replicas; see [`ChangeReplicas`].
-    pub async fn change(&self, change: Change) -> Answer<Result<Vec<ReplicaName>, ChangeError>> {
+    pub async fn change(
+        &self,
+        change: Change,
+    ) -> ActorReply<Result<Vec<ReplicaName>, ChangeError>> {
         self.0.send(ChangeReplicas(change)).await
     }
 
     /// The replicas and what has happened to them.
-    pub async fn fleet(&self) -> Answer<FleetReport> {
+    pub async fn fleet(&self) -> ActorReply<FleetReport> {
         self.0.send(GetFleet).await
     }
 
     /// The last deaths.
-    pub async fn deaths(&self) -> Answer<Vec<Death>> {
+    pub async fn deaths(&self) -> ActorReply<Vec<Death>> {
         self.0.send(GetDeaths).await
     }
 
@@ -47,7 +48,7 @@ impl SupervisorHandle {
     pub async fn ring_reconfigured(
         &self,
         change: RingReconfigured,
-    ) -> Answer<Result<(), ChangeError>> {
+    ) -> ActorReply<Result<(), ChangeError>> {
         self.0.send(change).await
     }
 
@@ -57,7 +58,7 @@ impl SupervisorHandle {
     }
 
     /// Stops all instances, or leaves them to another balancer; see [`ShutDown`].
-    pub async fn shut_down(&self, hand_over: bool) -> Answer<()> {
+    pub async fn shut_down(&self, hand_over: bool) -> ActorReply<()> {
         self.0.send(ShutDown { hand_over }).await
     }
 }

@@ -1,4 +1,4 @@
-//! What the Supervisor may be asked, and whom it may ask.
+//! What the Supervisor may be asked.
 
 use actix::Message;
 

@@ -1,7 +1,6 @@
-//! Supervisor: owns the fleet and carries its steps out.
-//!
-//! A handler here reads: turn the message into an event, ask the fleet, carry the steps out
-//! (`steps`). What it may be asked and may ask others is in `messages`.
+//! Supervisor: owns the fleet and executes its steps.
+//! A handler here reads: turn the message into an event, ask the fleet, execute the steps
+//! (`steps`). What it may be asked is in `messages`; other threads ask by its `handle`.
 
 mod handle;
 mod messages;
@@ -27,7 +26,7 @@ use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
-    ChangeError, ChangeId, Event, Fleet, Found, HealthTransition, InstanceId, Policy,
+    ChangeError, ChangeId, Event, Existing, Fleet, HealthTransition, InstanceId, Policy,
     ReplicaStatus, Step, Time,
 };
 use crate::human::duration;
@@ -48,7 +47,7 @@ pub use post_mortem::GetDeaths;
 #[rtype(result = "()")]
 struct FleetEvent(Event);
 
-type Answer = Result<Vec<ReplicaName>, ChangeError>;
+type ChangeOutcome = Result<Vec<ReplicaName>, ChangeError>;
 
 /// The actor.
 pub struct Supervisor {
@@ -63,7 +62,7 @@ pub struct Supervisor {
     started: Instant,
     alarm: Option<SpawnHandle>,
     next_change_id: u64,
-    answers: HashMap<ChangeId, oneshot::Sender<Answer>>,
+    answers: HashMap<ChangeId, oneshot::Sender<ChangeOutcome>>,
     gone: Vec<oneshot::Sender<()>>,
     history: History,
     pub(super) death_log: DeathLog,
@@ -78,7 +77,7 @@ impl Supervisor {
     pub fn new(
         policy: Policy,
         record: Rc<RecordKeeper>,
-        found: Vec<Found>,
+        found: Vec<Existing>,
         runtime: Rc<dyn Runtime>,
         ring: RingHandle,
         drain_deadline: Duration,
@@ -307,7 +306,7 @@ impl Handler<RingReconfigured> for Supervisor {
 }
 
 impl Handler<ChangeReplicas> for Supervisor {
-    type Result = ResponseFuture<Answer>;
+    type Result = ResponseFuture<ChangeOutcome>;
 
     fn handle(
         &mut self,

@@ -1,4 +1,4 @@
-//! What the Supervisor has written to the fleet record: who joins and leaves, weights, the
+//! What the Supervisor writes to the fleet record: members that join and leave, weights, the
 //! ring. A change is answered once the record has it.
 
 use std::rc::Rc;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{ActorFutureExt, AsyncContext, Context, MailboxError, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
 use log::{Level, error, info, log, warn};
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::Supervisor;
 use super::post_mortem::{DeathDetail, exit_report};
 use super::recording::recorded;
+use crate::actors::ActorReply;
 use crate::actors::history::HistoryEvent;
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
@@ -222,7 +223,7 @@ impl Supervisor {
 
     fn launch(&mut self, order: LaunchOrder, ctx: &mut Context<Self>) {
         if self.runtime.spawns() {
-            // Who could not be started is tried again and again: said once.
+            // A launch that fails is repeated, and logged once.
             let again = self.fleet.last_launch_failed(&order.id.replica);
             let level = if again { Level::Debug } else { Level::Info };
             log!(level, "starting {}", order.id);
@@ -313,7 +314,7 @@ impl Supervisor {
 }
 
 fn ring_future(
-    answer: impl Future<Output = Result<(), MailboxError>> + 'static,
+    answer: impl Future<Output = ActorReply<()>> + 'static,
 ) -> LocalBoxFuture<'static, ()> {
     async move {
         if let Err(error) = answer.await {

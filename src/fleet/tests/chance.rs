@@ -8,7 +8,7 @@ use super::script::{Line, POLICY, endpoint_of};
 use super::simulation::Run;
 use super::world::{Debt, World};
 use crate::fleet::{
-    Change, ChangeId, Event, Exit, Found, InstanceId, LaunchOrder, Policy, RestartLimit,
+    Change, ChangeId, Event, Existing, Exit, InstanceId, LaunchOrder, Policy, RestartLimit,
 };
 use crate::ring::{ReplicaName, Weight};
 
@@ -22,7 +22,7 @@ pub struct Chance {
     echoes: u32,
     requests: u32,
     pauses: u32,
-    neighbours: u32,
+    peers: u32,
     change_ids: u64,
 }
 
@@ -35,7 +35,7 @@ impl Chance {
             echoes: *choose(&mut rng, &[0, 5, 20]),
             requests: *choose(&mut rng, &[0, 2, 10, 80]),
             pauses: *choose(&mut rng, &[2, 10, 30]),
-            neighbours: *choose(&mut rng, &[0, 0, 5, 40]),
+            peers: *choose(&mut rng, &[0, 0, 5, 40]),
             change_ids: 0,
             rng,
         }
@@ -76,13 +76,13 @@ impl Chance {
         vec![set_up, start]
     }
 
-    fn found(&mut self) -> Found {
+    fn found(&mut self) -> Existing {
         let id = InstanceId {
             replica: self.name(),
             generation: self.rng.u64(1..5),
         };
         let runs = self.of_100(50);
-        Found {
+        Existing {
             endpoint: runs.then(|| endpoint_of(&id)),
             order: LaunchOrder {
                 id,
@@ -112,8 +112,8 @@ impl Chance {
         {
             return Line::Report(event);
         }
-        if self.neighbours > 0 && self.of_100(5) {
-            let event = self.neighbour(&run.world);
+        if self.peers > 0 && self.of_100(5) {
+            let event = self.peer(&run.world);
             if run.world.allows(&Line::Report(event.clone())) {
                 return Line::Report(event);
             }
@@ -132,7 +132,7 @@ impl Chance {
                 id,
                 reason: "device busy".to_owned(),
             },
-            Debt::Launch(id) if self.of_100(self.neighbours) => {
+            Debt::Launch(id) if self.of_100(self.peers) => {
                 let by = (id.generation + self.rng.u64(0..3))
                     .saturating_sub(1)
                     .max(1);
@@ -188,7 +188,7 @@ impl Chance {
     }
 
     /// What another balancer does, or the engine.
-    fn neighbour(&mut self, world: &World) -> Event {
+    fn peer(&mut self, world: &World) -> Event {
         let ids: Vec<_> = world.instances.keys().collect();
         match (self.rng.u32(..5), self.rng.choice(ids)) {
             (0, _) => Event::Recovered,
@@ -197,7 +197,7 @@ impl Chance {
             },
             (1, Some(id)) => Event::RemovedElsewhere { id: id.clone() },
             _ => {
-                let Found { mut order, .. } = self.found();
+                let Existing { mut order, .. } = self.found();
                 order.id.generation += self.rng.u64(..20);
                 let endpoint = endpoint_of(&order.id);
                 Event::Discovered { order, endpoint }

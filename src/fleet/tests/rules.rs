@@ -28,7 +28,7 @@ fn hold(holds: bool, rule: &'static str, how: impl FnOnce() -> String) -> Result
 }
 
 /// The longest wait for anything: a minute of back-off, and a quarter of that for jitter.
-const LONGEST_WAIT: Duration = Duration::from_secs(75);
+const MAX_WAIT: Duration = Duration::from_secs(75);
 
 impl World {
     /// Executes a step, if no rule is against it.
@@ -358,9 +358,9 @@ impl World {
                 format!("{wakes_at:?}")
             })?;
         }
-        let patience = LONGEST_WAIT.max(self.policy.start_timeout);
-        let patience = patience.max(self.policy.unready_timeout.unwrap_or_default());
-        let soon = wakes_at.is_none_or(|at| at <= self.now + patience);
+        let max_wait = MAX_WAIT.max(self.policy.start_timeout);
+        let max_wait = max_wait.max(self.policy.unready_timeout.unwrap_or_default());
+        let soon = wakes_at.is_none_or(|at| at <= self.now + max_wait);
         hold(soon, "no wait is longer than a minute or so", || {
             format!("{wakes_at:?}")
         })?;
@@ -444,7 +444,7 @@ impl World {
             .instances
             .iter()
             .find(|(_, i)| i.runs() && !i.admitted && !i.is_over());
-        hold(idle.is_none(), "nothing runs that nobody wants", || {
+        hold(idle.is_none(), "nothing runs that is not wanted", || {
             format!("{idle:?}")
         })
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::script::{Line, endpoint_of};
-use crate::fleet::{Change, ChangeId, Event, Found, InstanceId, Policy, Time};
+use crate::fleet::{Change, ChangeId, Event, Existing, InstanceId, Policy, Time};
 use crate::ring::ReplicaName;
 
 /// So often may the runtime fail to stop an instance before it is left behind.
@@ -161,7 +161,7 @@ impl World {
             Line::Policy { policy, .. } => self.policy = *policy,
             Line::Start(names) => self.desired = names.clone(),
             Line::Adopt(found) => {
-                for Found { order, endpoint } in found {
+                for Existing { order, endpoint } in found {
                     let instance = self.instances.entry(order.id.clone()).or_default();
                     // An instance listed twice runs if it is once said to run.
                     instance.exited = endpoint.is_none() && (instance.exited || !instance.launched);

@@ -77,7 +77,7 @@ impl ResponseError for ApiError {
                 | ChangeError::CountOutOfRange { .. }
                 | ChangeError::InvalidName(_)
                 | ChangeError::InvalidWeight { .. }
-                | ChangeError::WeightOfNobody(_)
+                | ChangeError::WeightWithoutHostname(_)
                 | ChangeError::NoRoom(_)
                 | ChangeError::NamedTwice(_) => StatusCode::BAD_REQUEST,
                 ChangeError::Unknown(_) => StatusCode::NOT_FOUND,

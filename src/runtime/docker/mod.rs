@@ -53,8 +53,8 @@ pub(crate) use own_container::compose_service;
 pub use record_store::DockerRecordStore;
 
 use crate::runtime::{
-    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate, Runtime,
-    RuntimeError, RuntimeEvent,
+    Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate,
+    Runtime, RuntimeError, RuntimeEvent,
 };
 use container::{ContainerInfo, ImageFacts};
 use container_table::{ContainerId, ContainerTable};
@@ -198,7 +198,7 @@ impl Runtime for DockerRuntime {
         self.inner.settings.security == Security::Restricted
     }
 
-    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
+    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
         Rc::clone(&self.inner).prepare().boxed_local()
     }
 
@@ -264,7 +264,7 @@ impl Runtime for DockerRuntime {
 }
 
 impl DockerFleet {
-    async fn prepare(self: Rc<Self>) -> Result<Vec<Found>, RuntimeError> {
+    async fn prepare(self: Rc<Self>) -> Result<Vec<Existing>, RuntimeError> {
         self.engine.handshake().await?;
         let DockerSettings { image, pull, .. } = &self.settings;
         *self.image.borrow_mut() = self.engine.ensure_image(image, *pull).await?;
@@ -288,7 +288,7 @@ impl DockerFleet {
         self.find_outdated(&found);
         Ok(found
             .into_iter()
-            .map(|info| Found {
+            .map(|info| Existing {
                 order: info.order,
                 endpoint: info.endpoint,
             })

@@ -12,18 +12,18 @@ use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
 use super::guardian::{GuardedGroup, Guardian};
-use super::memory::Memory;
 use super::output;
+use super::output_tail::ChildRecord;
 use crate::fleet::{Exit, InstanceId};
 use crate::runtime::RuntimeError;
 use crate::sys::child::die_with_parent;
 use crate::sys::orphans::OwnChild;
 
-/// Somebody wants the child to end.
+/// An order to stop the child.
 pub struct StopOrder {
     /// The time between SIGTERM and SIGKILL; none at all skips SIGTERM.
     pub grace: Duration,
-    /// Told when the child is gone.
+    /// Completed when the child is gone.
     pub done: oneshot::Sender<()>,
 }
 
@@ -42,7 +42,7 @@ impl Child {
         id: InstanceId,
         command_line: &[OsString],
         env: &[(String, String)],
-        memory: &Rc<Memory>,
+        record: &Rc<ChildRecord>,
         guardian: Option<&Rc<Guardian>>,
     ) -> Result<Self, RuntimeError> {
         let Some((program, arguments)) = command_line.split_first() else {
@@ -78,11 +78,11 @@ impl Child {
         let own = OwnChild::register(group.as_raw_nonzero().get().unsigned_abs());
         let guarded = guardian.map(|guardian| guardian.note_group(group));
         if let Some(stdout) = process.stdout.take() {
-            let memory = Rc::clone(memory);
-            actix::spawn(output::forward(id.replica.clone(), stdout, memory));
+            let record = Rc::clone(record);
+            actix::spawn(output::forward(id.replica.clone(), stdout, record));
         }
         if let Some(stderr) = process.stderr.take() {
-            actix::spawn(output::forward(id.replica, stderr, Rc::clone(memory)));
+            actix::spawn(output::forward(id.replica, stderr, Rc::clone(record)));
         }
         Ok(Self {
             process,
@@ -97,19 +97,18 @@ impl Child {
         self.group.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Waits for the child's end. Says how it ended if nobody told it to; if somebody did,
-    /// everybody who asked is told. `memory` learns in both cases how it ended if it had
-    /// done so by itself.
+    /// Waits for the child's end. Returns how it ended if it did so by itself; if it was ordered
+    /// to, all orders are answered. `record` is given how it ended if it had done so by itself.
     pub async fn live(
         mut self,
         orders: &mut mpsc::UnboundedReceiver<StopOrder>,
-        memory: &Memory,
+        record: &ChildRecord,
     ) -> Option<Exit> {
         let order = tokio::select! {
             status = self.process.wait() => {
                 self.end_the_rest();
                 let exit = describe(status);
-                memory.ended(Some(exit.clone()));
+                record.ended(Some(exit.clone()));
                 return Some(exit);
             }
             Some(order) = orders.recv() => order,
@@ -142,9 +141,9 @@ impl Child {
             }
         }
         self.end_the_rest();
-        memory.ended(own_end);
+        record.ended(own_end);
         for done in waiting {
-            // Who no longer waits need not be told.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         }
         None

@@ -25,7 +25,7 @@ pub const GUARD_COMMAND: &str = "guard";
 
 /// What the guardian is told: a kind, and a group's id. Writes of this size are never torn apart
 /// (pipe(7)).
-type Record = [u8; 5];
+type GroupRecord = [u8; 5];
 
 /// A child is about to become this group's first program; it says so itself.
 const BEGINS: u8 = b'b';
@@ -52,7 +52,7 @@ impl GuardianPipe {
     }
 }
 
-fn record(kind: u8, group: i32) -> Record {
+fn record(kind: u8, group: i32) -> GroupRecord {
     let [a, b, c, d] = group.to_ne_bytes();
     [kind, a, b, c, d]
 }
@@ -158,7 +158,7 @@ fn start() -> io::Result<GuardianProcess> {
     })
 }
 
-/// The guardian's whole life: reads groups from stdin, and at its end kills those that are left.
+/// Runs the guardian: reads groups from stdin, and at its end kills those that are left.
 ///
 /// # Errors
 ///
@@ -168,8 +168,8 @@ pub fn guard() -> io::Result<()> {
         .enable_io()
         .build()?;
     let _entered = runtime.enter();
-    // Whoever ends all processes of a service at once ends the balancer last, which may be
-    // finishing requests: with it, and not before, the guardian ends.
+    // A signal to all processes of a service comes while the balancer may still finish requests:
+    // the guardian ends with it, and not before.
     let deadly = [
         SignalKind::terminate(),
         SignalKind::interrupt(),
@@ -191,7 +191,7 @@ pub fn guard() -> io::Result<()> {
 /// The groups that are still guarded when the records end.
 fn groups_at_the_end(mut records: impl Read) -> HashSet<i32> {
     let (mut beginning, mut running) = (HashSet::new(), HashSet::new());
-    let mut record: Record = Default::default();
+    let mut record: GroupRecord = Default::default();
     while records.read_exact(&mut record).is_ok() {
         let [kind, a, b, c, d] = record;
         let group = i32::from_ne_bytes([a, b, c, d]);

@@ -8,8 +8,8 @@
 mod child;
 mod guardian;
 mod lost_port;
-mod memory;
 mod output;
+mod output_tail;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -26,14 +26,14 @@ use log::{info, warn};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    ExitReport, Found, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate, Runtime,
-    RuntimeError, RuntimeEvent,
+    Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate,
+    Runtime, RuntimeError, RuntimeEvent,
 };
 use child::{Child, StopOrder};
 use guardian::Guardian;
 pub use guardian::{GUARD_COMMAND, guard};
 use lost_port::{MAX_PORT_LOSSES, PortLoss, free_port};
-use memory::{Memories, Memory};
+use output_tail::{ChildRecord, ChildRecords};
 
 /// The runtime of child processes.
 ///
@@ -47,7 +47,7 @@ pub struct ProcessRuntime {
 struct Inner {
     template: ReplicaTemplate,
     running: RefCell<HashMap<InstanceId, Known>>,
-    memories: Memories,
+    records: ChildRecords,
     exits: mpsc::UnboundedSender<RuntimeEvent>,
     guardian: Option<Rc<Guardian>>,
 }
@@ -97,7 +97,7 @@ impl ProcessRuntime {
         let inner = Inner {
             template,
             running: RefCell::default(),
-            memories: Memories::default(),
+            records: ChildRecords::default(),
             exits,
             guardian,
         };
@@ -139,7 +139,7 @@ impl Inner {
             },
             None => self.free_port()?,
         };
-        let (child, memory) = self.spawn_child(id, port)?;
+        let (child, record) = self.spawn_child(id, port)?;
         let (orders, stop_orders) = mpsc::unbounded_channel();
         let health = Rc::<Health>::default();
         let known = Known {
@@ -149,21 +149,25 @@ impl Inner {
             health: Rc::clone(&health),
         };
         self.running.borrow_mut().insert(id.clone(), known);
-        let life = Rc::clone(self).live(id.clone(), child, memory, stop_orders, health);
+        let life = Rc::clone(self).live(id.clone(), child, record, stop_orders, health);
         actix::spawn(life);
         Ok((Ipv4Addr::LOCALHOST, port).into())
     }
 
-    fn spawn_child(&self, id: &InstanceId, port: u16) -> Result<(Child, Rc<Memory>), RuntimeError> {
+    fn spawn_child(
+        &self,
+        id: &InstanceId,
+        port: u16,
+    ) -> Result<(Child, Rc<ChildRecord>), RuntimeError> {
         let name = id.replica.as_str();
         let command = self.command_line(name, port)?;
         let mut env = self.template.env.clone();
         env.push(("PORT".to_owned(), port.to_string()));
         env.push(("SERVER_ID".to_owned(), name.to_owned()));
-        let memory = self.memories.begin(id);
-        let child = Child::spawn(id.clone(), &command, &env, &memory, self.guardian.as_ref());
-        let child = child.inspect_err(|_| memory.ended(None))?;
-        Ok((child, memory))
+        let record = self.records.begin(id);
+        let child = Child::spawn(id.clone(), &command, &env, &record, self.guardian.as_ref());
+        let child = child.inspect_err(|_| record.ended(None))?;
+        Ok((child, record))
     }
 
     /// A free port that no other child has been given.
@@ -177,13 +181,13 @@ impl Inner {
         self: Rc<Self>,
         id: InstanceId,
         mut child: Child,
-        mut memory: Rc<Memory>,
+        mut record: Rc<ChildRecord>,
         mut stop_orders: mpsc::UnboundedReceiver<StopOrder>,
         health: Rc<Health>,
     ) {
         let mut losses = 0;
         let exit = loop {
-            let Some(exit) = child.live(&mut stop_orders, &memory).await else {
+            let Some(exit) = child.live(&mut stop_orders, &record).await else {
                 break None;
             };
             let may_move = self.template.port.is_none() && losses < MAX_PORT_LOSSES;
@@ -191,7 +195,7 @@ impl Inner {
                 break Some(exit);
             }
             let port = self.running.borrow().get(&id).map_or(0, |known| known.port);
-            let words = memory.exit_report().await;
+            let words = record.exit_report().await;
             let Some(loss) = PortLoss::of(port, &words.lines) else {
                 break Some(exit);
             };
@@ -199,14 +203,14 @@ impl Inner {
             tokio::select! {
                 () = health.watched() => {}
                 Some(order) = stop_orders.recv() => {
-                    // The one who asked may have gone.
+                    // The caller may have stopped waiting.
                     let _ = order.done.send(());
                     break None;
                 }
             }
             losses += 1;
             match self.start_elsewhere(&id, &loss) {
-                Ok(started) => (child, memory) = started,
+                Ok(started) => (child, record) = started,
                 Err(error) => {
                     warn!("{id}: {loss}, and it cannot be started again: {error}");
                     break Some(exit);
@@ -215,7 +219,7 @@ impl Inner {
         };
         self.running.borrow_mut().remove(&id);
         if let Some(exit) = exit {
-            // Nobody listens any more only when the balancer is ending.
+            // The receiver is gone only when the balancer is ending.
             let _ = self.exits.send(RuntimeEvent::Exited { id, exit });
         }
     }
@@ -225,9 +229,9 @@ impl Inner {
         &self,
         id: &InstanceId,
         loss: &PortLoss,
-    ) -> Result<(Child, Rc<Memory>), RuntimeError> {
+    ) -> Result<(Child, Rc<ChildRecord>), RuntimeError> {
         let port = self.free_port()?;
-        let (child, memory) = self.spawn_child(id, port)?;
+        let (child, record) = self.spawn_child(id, port)?;
         if let Some(known) = self.running.borrow_mut().get_mut(id) {
             (known.pid, known.port) = (child.pid(), port);
         }
@@ -238,7 +242,7 @@ impl Inner {
             endpoint: Some((Ipv4Addr::LOCALHOST, port).into()),
             reason: loss.to_string(),
         });
-        Ok((child, memory))
+        Ok((child, record))
     }
 }
 
@@ -247,7 +251,7 @@ impl Runtime for ProcessRuntime {
         "process"
     }
 
-    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Found>, RuntimeError>> {
+    fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
         let checked = match self.inner.template.command.as_deref() {
             Some([program, ..]) if find_program(program).is_none() => Err(RuntimeError(format!(
                 "cannot run --command: there is no program {program:?}"
@@ -294,7 +298,7 @@ impl Runtime for ProcessRuntime {
     }
 
     fn exit_report(&self, id: InstanceId) -> LocalBoxFuture<'static, ExitReport> {
-        self.inner.memories.exit_report(&id).boxed_local()
+        self.inner.records.exit_report(&id).boxed_local()
     }
 
     fn on_probing_started(&self, id: &InstanceId, _: SocketAddr) {

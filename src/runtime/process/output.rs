@@ -5,24 +5,28 @@ use std::rc::Rc;
 use log::info;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::memory::Memory;
+use super::output_tail::ChildRecord;
 use crate::ring::ReplicaName;
 
 /// A line that is longer is cut into pieces, so that a child that never ends its line
-/// cannot eat the balancer's memory.
-const LONGEST_LINE: usize = 8 * 1024;
+/// cannot eat the balancer's record.
+const MAX_LINE: usize = 8 * 1024;
 
 /// Logs everything that comes, line by line, under the replica's name, until the end, and
 /// has the last of it remembered.
-pub async fn forward(replica: ReplicaName, mut output: impl AsyncRead + Unpin, memory: Rc<Memory>) {
-    memory.pipe_opened();
+pub async fn forward(
+    replica: ReplicaName,
+    mut output: impl AsyncRead + Unpin,
+    record: Rc<ChildRecord>,
+) {
+    record.pipe_opened();
     let mut pending = Vec::with_capacity(1024);
     loop {
         match output.read_buf(&mut pending).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {
                 for line in take_lines(&mut pending) {
-                    memory.line(&line);
+                    record.line(&line);
                     info!(target: "replica", "{replica} | {line}");
                 }
             }
@@ -30,10 +34,10 @@ pub async fn forward(replica: ReplicaName, mut output: impl AsyncRead + Unpin, m
     }
     if !pending.is_empty() {
         let line = readable(&pending);
-        memory.line(&line);
+        record.line(&line);
         info!(target: "replica", "{replica} | {line}");
     }
-    memory.pipe_closed();
+    record.pipe_closed();
 }
 
 /// Takes the finished lines out of the buffer.
@@ -45,7 +49,7 @@ fn take_lines(pending: &mut Vec<u8>) -> Vec<String> {
         begin += length + 1;
     }
     pending.drain(..begin);
-    if pending.len() >= LONGEST_LINE {
+    if pending.len() >= MAX_LINE {
         lines.push(readable(pending));
         pending.clear();
     }
@@ -77,8 +81,8 @@ mod tests {
         assert_eq!(take_lines(&mut pending), ["three", "\u{fffd}[2J\u{fffd}"]);
         assert!(pending.is_empty());
 
-        pending = vec![b'x'; LONGEST_LINE];
-        assert_eq!(take_lines(&mut pending)[0].len(), LONGEST_LINE);
+        pending = vec![b'x'; MAX_LINE];
+        assert_eq!(take_lines(&mut pending)[0].len(), MAX_LINE);
         assert!(pending.is_empty());
     }
 }

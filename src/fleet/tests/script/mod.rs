@@ -31,7 +31,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::fleet::{
-    Change, ChangeId, Event, Fleet, Found, InstanceId, Policy, RestartLimit, Step, Time,
+    Change, ChangeId, Event, Existing, Fleet, InstanceId, Policy, RestartLimit, Step, Time,
 };
 use crate::ring::{Member, ReplicaName};
 use write::{duration, step_words, words};
@@ -44,7 +44,7 @@ pub enum Line {
     /// A fleet that starts from nothing.
     Start(Vec<ReplicaName>),
     /// A fleet that takes over.
-    Adopt(Vec<Found>),
+    Adopt(Vec<Existing>),
     /// A report.
     Report(Event),
     /// A request.

@@ -1,7 +1,9 @@
 //! From text to [`Line`]s.
 
 use super::{Line, POLICY, Question, endpoint_of};
-use crate::fleet::{Change, ChangeId, Event, Exit, Found, InstanceId, LaunchOrder, RestartLimit};
+use crate::fleet::{
+    Change, ChangeId, Event, Existing, Exit, InstanceId, LaunchOrder, RestartLimit,
+};
 use crate::ring::{ReplicaName, Weight};
 
 impl Line {
@@ -86,7 +88,7 @@ fn parse_id(text: &str) -> Option<InstanceId> {
     })
 }
 
-fn parse_found(place: usize, text: &str) -> Option<Found> {
+fn parse_found(place: usize, text: &str) -> Option<Existing> {
     let mut words = text.split_whitespace();
     let id = parse_id(words.next()?)?;
     let endpoint = match words.next()? {
@@ -107,7 +109,7 @@ fn parse_found(place: usize, text: &str) -> Option<Found> {
         weight,
         ordinal,
     };
-    Some(Found { order, endpoint })
+    Some(Existing { order, endpoint })
 }
 
 fn parse_request(verb: &str, text: &str) -> Option<Line> {
@@ -157,7 +159,7 @@ fn parse_report(text: &str) -> Option<Event> {
         return Some(Event::Recovered);
     }
     if let Some(rest) = text.strip_prefix("discovered ") {
-        let Found { order, endpoint } = parse_found(0, rest)?;
+        let Existing { order, endpoint } = parse_found(0, rest)?;
         let endpoint = endpoint?;
         return Some(Event::Discovered { order, endpoint });
     }

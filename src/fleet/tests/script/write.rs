@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Line, POLICY, Question, endpoint_of};
 use crate::fleet::{
-    Change, ChangeId, DeferredStep, Event, Found, ImmediateStep, InstanceId, RecordChange,
+    Change, ChangeId, DeferredStep, Event, Existing, ImmediateStep, InstanceId, RecordChange,
     RestartLimit, Step,
 };
 use crate::ring::{Member, Weight};
@@ -88,8 +88,8 @@ fn weight_words(weight: Weight) -> String {
     }
 }
 
-fn found_words(found: &[Found]) -> String {
-    let each = found.iter().map(|Found { order, endpoint }| {
+fn found_words(found: &[Existing]) -> String {
+    let each = found.iter().map(|Existing { order, endpoint }| {
         let state = endpoint.map_or("ended", |_| "running");
         let (id, ordinal) = (id_words(&order.id), order.ordinal);
         let weight = weight_words(order.weight);
@@ -128,7 +128,7 @@ fn report_words(event: &Event) -> String {
             format!("launch preempted {} by {by}", id_words(id))
         }
         Event::Discovered { order, endpoint } => {
-            let found = Found {
+            let found = Existing {
                 order: order.clone(),
                 endpoint: Some(*endpoint),
             };

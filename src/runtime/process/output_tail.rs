@@ -1,4 +1,4 @@
-//! What is remembered of children: their last lines, and how they ended.
+//! What is kept of children: their last lines, and how they ended.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,16 +10,17 @@ use tokio::sync::Notify;
 use crate::fleet::{Exit, InstanceId};
 use crate::runtime::{ExitReport, MAX_OUTPUT_LINES};
 
-/// So many children that have ended are remembered.
-const ENDED: usize = 32;
-/// What a line is cut to.
-const LONGEST_LINE: usize = 500;
-/// A child's output ends with it, unless something that it has started holds on to it.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How many children that have ended are kept.
+const MAX_ENDED: usize = 32;
+/// Characters that are kept of a line.
+const MAX_LINE: usize = 500;
+/// How long the output of a child that has ended may go on: a process that it has started may
+/// hold its pipes open.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What is remembered of one child.
+/// What is kept of one child.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct ChildRecord {
     lines: RefCell<VecDeque<String>>,
     exit: RefCell<Option<Exit>>,
     ended: Cell<bool>,
@@ -27,7 +28,7 @@ pub struct Memory {
     pipe_closed: Notify,
 }
 
-impl Memory {
+impl ChildRecord {
     /// One more pipe is read from.
     pub fn pipe_opened(&self) {
         self.pipes.set(self.pipes.get() + 1);
@@ -45,7 +46,7 @@ impl Memory {
         if lines.len() == MAX_OUTPUT_LINES {
             lines.pop_front();
         }
-        lines.push_back(line.chars().take(LONGEST_LINE).collect());
+        lines.push_back(line.chars().take(MAX_LINE).collect());
     }
 
     /// The child is gone; `exit` says how if it went by itself.
@@ -67,8 +68,8 @@ impl Memory {
                 closed.await;
             }
         };
-        // Late or not, what there is is told.
-        let _ = tokio::time::timeout(PATIENCE, read).await;
+        // Complete or not, what there is is returned.
+        let _ = tokio::time::timeout(OUTPUT_TIMEOUT, read).await;
         ExitReport {
             exit: self.exit.borrow().clone(),
             lines: self.lines.borrow().iter().cloned().collect(),
@@ -76,33 +77,33 @@ impl Memory {
     }
 }
 
-/// The memories of all children that run, and of those that ended lately.
+/// The records of all children that run, and of those that ended lately.
 #[derive(Debug, Default)]
-pub struct Memories(RefCell<VecDeque<(InstanceId, Rc<Memory>)>>);
+pub struct ChildRecords(RefCell<VecDeque<(InstanceId, Rc<ChildRecord>)>>);
 
-impl Memories {
+impl ChildRecords {
     /// A new child's.
-    pub fn begin(&self, id: &InstanceId) -> Rc<Memory> {
-        let memory = Rc::<Memory>::default();
+    pub fn begin(&self, id: &InstanceId) -> Rc<ChildRecord> {
+        let record = Rc::<ChildRecord>::default();
         let mut all = self.0.borrow_mut();
-        let ended = all.iter().filter(|(_, memory)| memory.ended.get()).count();
-        if ended >= ENDED
-            && let Some(oldest) = all.iter().position(|(_, memory)| memory.ended.get())
+        let ended = all.iter().filter(|(_, record)| record.ended.get()).count();
+        if ended >= MAX_ENDED
+            && let Some(oldest) = all.iter().position(|(_, record)| record.ended.get())
         {
             all.remove(oldest);
         }
-        all.push_back((id.clone(), Rc::clone(&memory)));
-        memory
+        all.push_back((id.clone(), Rc::clone(&record)));
+        record
     }
 
     /// What is known of a child's end.
     pub fn exit_report(&self, id: &InstanceId) -> impl Future<Output = ExitReport> + 'static {
         let all = self.0.borrow();
         let found = all.iter().rev().find(|(other, _)| other == id);
-        let memory = found.map(|(_, memory)| Rc::clone(memory));
+        let record = found.map(|(_, record)| Rc::clone(record));
         async move {
-            match memory {
-                Some(memory) => memory.exit_report().await,
+            match record {
+                Some(record) => record.exit_report().await,
                 None => ExitReport::default(),
             }
         }
@@ -122,20 +123,20 @@ mod tests {
 
     #[actix_web::test]
     async fn the_last_lines_are_kept_also_those_that_are_read_after_the_end() {
-        let memories = Memories::default();
-        let memory = memories.begin(&id(1));
-        memory.pipe_opened();
+        let records = ChildRecords::default();
+        let record = records.begin(&id(1));
+        record.pipe_opened();
         for number in 0..MAX_OUTPUT_LINES {
-            memory.line(&format!("line {number}"));
+            record.line(&format!("line {number}"));
         }
         let exit = Exit {
             code: Some(3),
             ..Exit::default()
         };
-        memory.ended(Some(exit.clone()));
-        let asked = actix::spawn(memories.exit_report(&id(1)));
-        memory.line("the last");
-        memory.pipe_closed();
+        record.ended(Some(exit.clone()));
+        let asked = actix::spawn(records.exit_report(&id(1)));
+        record.line("the last");
+        record.pipe_closed();
         let words = asked.await.unwrap();
         assert_eq!(words.exit, Some(exit));
         assert_eq!(words.lines.len(), MAX_OUTPUT_LINES);
@@ -144,16 +145,16 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn old_memories_fade_and_those_of_the_living_stay() {
-        let memories = Memories::default();
-        memories.begin(&id(0)).line("alive");
-        for generation in 1..=2 * ENDED as u64 {
-            let memory = memories.begin(&id(generation));
-            memory.line("dead");
-            memory.ended(None);
+    async fn records_of_ended_children_are_bounded_and_those_of_running_ones_stay() {
+        let records = ChildRecords::default();
+        records.begin(&id(0)).line("alive");
+        for generation in 1..=2 * MAX_ENDED as u64 {
+            let record = records.begin(&id(generation));
+            record.line("dead");
+            record.ended(None);
         }
-        assert!(memories.0.borrow().len() <= ENDED + 1);
-        assert_eq!(memories.exit_report(&id(0)).await.lines, ["alive"]);
-        assert_eq!(memories.exit_report(&id(1)).await, ExitReport::default());
+        assert!(records.0.borrow().len() <= MAX_ENDED + 1);
+        assert_eq!(records.exit_report(&id(0)).await.lines, ["alive"]);
+        assert_eq!(records.exit_report(&id(1)).await, ExitReport::default());
     }
 }
