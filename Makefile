@@ -8,7 +8,7 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run analysis analysis-compose build up stop restart logs down test chaos bench bench-ring bench-instructions bench-slow-clients check fmt
+.PHONY: help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-ring bench-instructions bench-slow-clients check fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,10 +68,13 @@ down: ## remove balancer, replicas and networks, whatever became of them
 	@left=$$($(replicas)); [ -z "$$left" ] || docker rm --force --volumes $$left
 	$(COMPOSE) down --remove-orphans
 
-test: ## all tests; those that need Docker only where an engine answers
+test: ## all tests but the longest; those that need Docker only where an engine answers
 	cargo test --workspace
 	@docker version >/dev/null 2>&1 || \
 	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
+
+test-full: ## the longest: compose, engines that fail, faults on containers
+	cargo test --workspace --tests -- --ignored
 
 # cargo bench builds a ringmaster of its own, without LTO: into a folder of its own, lest it replace
 # target/release/ringmaster.

@@ -93,25 +93,7 @@ const EXEMPT_WORDS: &[(&str, &[&str])] = &[
     ("src/http/lane", &["ENOUGH", "MOST", "lane", "patience"]),
     ("src/runtime/docker", &["nobody"]),
     ("src/upstream", &["LEAST", "MOST", "patience", "unasked"]),
-    ("tests/api", &["newcomer", "patience"]),
-    (
-        "tests/chaos",
-        &["LONGEST", "MOST", "broom", "strike", "victim"],
-    ),
-    ("tests/cli", &["mercy", "nobody", "somebody"]),
-    ("tests/client", &["MOST", "nobody", "patience"]),
-    ("tests/compose", &["LARGEST"]),
-    (
-        "tests/docker",
-        &["nobody", "somebody", "stranger", "victim"],
-    ),
-    ("tests/healing", &["nobody", "warmth"]),
-    ("tests/shutdown", &["patience"]),
-    ("tests/support", &["broom", "patience"]),
-    (
-        "tests/upstream",
-        &["MOST", "nobody", "patience", "seat", "stranger"],
-    ),
+    ("tests/chaos", &["LONGEST", "MOST", "strike", "victim"]),
 ];
 
 /// Names of types that are declared twice.

@@ -38,7 +38,7 @@ async fn patch(admin: &str, query: &str, body: Value) -> Reply {
 }
 
 #[actix_web::test]
-async fn status_shows_the_ring_the_counts_the_replicas_and_what_happened() {
+async fn status_shows_ring_counts_replicas_and_events() {
     let (balancer, admin) = start(&[]).await;
     for _ in 0..10 {
         get(&balancer.url("/home")).await;
@@ -95,7 +95,7 @@ async fn status_shows_the_ring_the_counts_the_replicas_and_what_happened() {
 }
 
 #[actix_web::test]
-async fn the_ring_changes_under_load_and_no_request_fails() {
+async fn ring_change_under_load_loses_no_request() {
     let (balancer, admin) = start(&[]).await;
     let load = Load::start(&balancer.url("/home"), 6);
     for change in [
@@ -120,7 +120,7 @@ async fn the_ring_changes_under_load_and_no_request_fails() {
 }
 
 #[actix_web::test]
-async fn a_dry_run_says_what_would_move_and_changes_nothing() {
+async fn dry_run_reports_moves_and_changes_nothing() {
     let (_balancer, admin) = start(&[]).await;
     let before = get(&format!("{admin}/status")).await.body;
     let reply = patch(&admin, "?dry_run=true", json!({"weights": {"Server1": 2}})).await;
@@ -151,7 +151,7 @@ async fn a_dry_run_says_what_would_move_and_changes_nothing() {
 }
 
 #[actix_web::test]
-async fn a_newcomer_may_bring_a_weight() {
+async fn added_replica_takes_the_given_weight() {
     let (balancer, admin) = start(&["--replicas", "1"]).await;
     let body = json!({"n": 1, "hostnames": ["Big"], "weights": {"Big": 3}});
     assert_eq!(balancer.add(body).await.names(), ["Server1", "Big"]);
@@ -184,7 +184,7 @@ async fn a_newcomer_may_bring_a_weight() {
 }
 
 #[actix_web::test]
-async fn wrong_changes_are_refused_and_change_nothing() {
+async fn ring_change_that_is_invalid_is_refused_and_changes_nothing() {
     let (_balancer, admin) = start(&[]).await;
     let before = get(&format!("{admin}/status")).await.body["epoch"].clone();
     for (query, body, status, part) in [
@@ -234,9 +234,10 @@ async fn wrong_changes_are_refused_and_change_nothing() {
     assert_eq!(get(&format!("{admin}/status")).await.body["epoch"], before);
 }
 
-/// Whoever holds a connection without saying what it wants is shown out, here as there.
+/// A client that holds a connection without sending a request is disconnected, as on the main
+/// listener.
 #[actix_web::test]
-async fn slow_clients_are_shown_out_of_the_admin_listener_too() {
+async fn admin_client_that_is_slow_is_disconnected() {
     let times = [
         "--header-timeout",
         "200ms",
@@ -283,14 +284,14 @@ async fn slow_clients_are_shown_out_of_the_admin_listener_too() {
     let mut client = TcpStream::connect(admin).await.unwrap();
     client.write_all(whole.as_bytes()).await.unwrap();
     let mut answer = [0; 4096];
-    wire::patiently(client.read(&mut answer)).await.unwrap();
+    wire::in_time(client.read(&mut answer)).await.unwrap();
     client.write_all(b"GET /de").await.unwrap();
-    let got = wire::patiently(wire::rest(&mut client)).await;
+    let got = wire::in_time(wire::rest(&mut client)).await;
     assert!(got.starts_with("HTTP/1.1 408 "), "{got}");
 }
 
 #[actix_web::test]
-async fn a_bounded_load_spills_over_and_an_unbounded_one_stays_home() {
+async fn load_bound_sends_the_excess_to_other_replicas() {
     for (factor, spills) in [("none", false), ("1.25", true)] {
         let args = ["--balance-factor", factor];
         let args: Vec<&str> = args.iter().chain(&["--key", "path"]).copied().collect();

@@ -4,7 +4,7 @@ use awc::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::wire;
-use crate::support::{PATIENCE, Ringmaster, ask, client, eventually, get};
+use crate::support::{MAX_WAIT, Ringmaster, ask, client, eventually, get};
 
 #[actix_web::test]
 async fn rep_lists_the_desired_replicas_in_a_stable_order() {
@@ -23,7 +23,7 @@ async fn rep_lists_the_desired_replicas_in_a_stable_order() {
 }
 
 #[actix_web::test]
-async fn home_is_answered_by_every_replica_and_says_which() {
+async fn home_is_answered_by_every_replica_with_its_name() {
     let balancer = Ringmaster::ready(&[]).await;
     let mut seen = std::collections::BTreeSet::new();
     for id in 100_000..100_100 {
@@ -46,7 +46,7 @@ async fn home_is_answered_by_every_replica_and_says_which() {
 }
 
 #[actix_web::test]
-async fn replicas_are_added_by_name_and_by_chance_and_serve_when_the_call_answers() {
+async fn add_with_and_without_names_answers_when_the_replicas_serve() {
     let balancer = Ringmaster::ready(&["--replicas", "1"]).await;
     let added = balancer
         .add(json!({"n": 3, "hostnames": ["S4", "S5"]}))
@@ -70,7 +70,7 @@ async fn replicas_are_added_by_name_and_by_chance_and_serve_when_the_call_answer
 }
 
 #[actix_web::test]
-async fn replicas_are_removed_by_name_and_by_chance_and_their_processes_are_gone() {
+async fn rm_with_and_without_names_ends_the_processes() {
     let balancer = Ringmaster::ready(&["--replicas", "4"]).await;
     let pid = balancer.child("Server2");
     let left = balancer
@@ -102,7 +102,7 @@ async fn replicas_are_removed_by_name_and_by_chance_and_their_processes_are_gone
 }
 
 #[actix_web::test]
-async fn wrong_input_gets_the_failure_shape_the_fitting_status_and_changes_nothing() {
+async fn input_that_is_invalid_gets_its_status_and_changes_nothing() {
     let balancer = Ringmaster::ready(&[]).await;
     let children = balancer.children();
     let large = format!(r#"{{"n":1,"hostnames":["{}"]}}"#, "x".repeat(200_000));
@@ -321,7 +321,7 @@ async fn wrong_input_gets_the_failure_shape_the_fitting_status_and_changes_nothi
 }
 
 #[actix_web::test]
-async fn a_failed_start_leaves_no_new_replica_behind_and_says_which_and_why() {
+async fn add_that_cannot_start_names_the_replica_and_leaves_none() {
     // Serves unless it is called Bad.
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("app.sh");
@@ -354,7 +354,7 @@ async fn a_failed_start_leaves_no_new_replica_behind_and_says_which_and_why() {
 }
 
 #[actix_web::test]
-async fn admin_calls_at_once_add_up() {
+async fn concurrent_changes_add_up() {
     let balancer = Ringmaster::ready(&["--replicas", "2"]).await;
     let calls = (0..6).map(|i| {
         let url = balancer.url(if i % 2 == 0 { "/add" } else { "/rm" });
@@ -383,7 +383,7 @@ async fn admin_calls_at_once_add_up() {
 }
 
 #[actix_web::test]
-async fn removal_waits_for_the_requests_in_flight() {
+async fn rm_waits_for_requests_in_flight() {
     let balancer = Ringmaster::ready(&["--replicas", "2"]).await;
     let sockets = || async {
         let children = balancer.children();
@@ -409,7 +409,7 @@ async fn removal_waits_for_the_requests_in_flight() {
         .names();
     assert_eq!(names, ["Server2"]);
     for request in slow {
-        let status = tokio::time::timeout(PATIENCE, request)
+        let status = tokio::time::timeout(MAX_WAIT, request)
             .await
             .unwrap()
             .unwrap();
@@ -418,7 +418,7 @@ async fn removal_waits_for_the_requests_in_flight() {
 }
 
 #[actix_web::test]
-async fn addition_that_fails_tells_what_the_replica_printed() {
+async fn add_that_fails_reports_the_output_of_the_replica() {
     let command = format!(
         "sh -c 'case $SERVER_ID in S9) echo no database at db:5432 >&2; exit 3;; S8) echo done; exit 0;; esac; \
          exec {} replica --listen 127.0.0.1:{{port}}'",
@@ -442,7 +442,7 @@ async fn addition_that_fails_tells_what_the_replica_printed() {
 }
 
 #[actix_web::test]
-async fn addition_goes_on_though_ports_are_lost() {
+async fn add_survives_lost_ports() {
     let folder = tempfile::tempdir().unwrap();
     // At its first start a newcomer tells its port, and goes on once that has been taken.
     let command = format!(
@@ -492,7 +492,7 @@ fn status_of(response: &str) -> &str {
 }
 
 #[actix_web::test]
-async fn admin_calls_are_refused_to_pages_foreign_names_and_what_proxies_forward() {
+async fn changes_from_pages_foreign_hosts_and_proxies_are_refused() {
     let args = [
         "--replicas",
         "1",
@@ -564,7 +564,7 @@ async fn admin_calls_are_refused_to_pages_foreign_names_and_what_proxies_forward
 }
 
 #[actix_web::test]
-async fn with_admin_calls_off_the_paths_are_the_application_s() {
+async fn api_that_is_off_leaves_its_paths_to_the_application() {
     let replica = wire::Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
     let upstream = format!("127.0.0.1:{}", replica.port);
     let args = [
@@ -601,7 +601,7 @@ fn own_address() -> Option<std::net::IpAddr> {
 }
 
 #[actix_web::test]
-async fn clients_of_other_addresses_change_replicas_only_if_they_may() {
+async fn changes_from_other_addresses_need_permission() {
     let Some(address) = own_address() else {
         let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
         assert!(!required, "CI=true, but this machine has no other address");

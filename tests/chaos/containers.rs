@@ -19,7 +19,7 @@ use bollard::query_parameters::{
 };
 use futures::StreamExt;
 
-use crate::docker::broom::Broom;
+use crate::docker::cleanup::Cleanup;
 use crate::docker::import_program;
 use crate::docker::private_engine::PrivateEngine;
 
@@ -35,7 +35,7 @@ pub struct Containers {
     pub name: String,
     /// If they are not the machine's engine's.
     private: Option<PrivateEngine>,
-    _broom: Option<Broom>,
+    _cleanup: Option<Cleanup>,
 }
 
 impl Containers {
@@ -44,9 +44,9 @@ impl Containers {
         let name = name();
         let variables = [("NAME", &*name), ("FLEET_LABEL", FLEET), ("MARK", MARK)];
         // First of all: it clears away whatever comes after it.
-        let broom = Broom::lean(SWEEP, &variables);
+        let cleanup = Cleanup::start(SWEEP, &variables);
         let docker = Docker::connect_with_defaults().expect("an engine's address");
-        Self::set_on(docker, None, Some(broom)).await
+        Self::set_on(docker, None, Some(cleanup)).await
     }
 
     /// On an engine of our own, with which everything goes; containers outlive its restart.
@@ -57,7 +57,11 @@ impl Containers {
         Some(Self::set_on(docker, Some(engine), None).await)
     }
 
-    async fn set_on(docker: Docker, private: Option<PrivateEngine>, broom: Option<Broom>) -> Self {
+    async fn set_on(
+        docker: Docker,
+        private: Option<PrivateEngine>,
+        cleanup: Option<Cleanup>,
+    ) -> Self {
         let name = name();
         let host = private.as_ref().map(PrivateEngine::host);
         import_program(&name, &["replica", "0.0.0.0"], host.as_deref());
@@ -76,7 +80,7 @@ impl Containers {
             docker,
             name,
             private,
-            _broom: broom,
+            _cleanup: cleanup,
         }
     }
 

@@ -1,9 +1,9 @@
 //! A campaign of faults under constant load: `make chaos`.
 //!
 //! On replicas that are processes, on containers of the machine's engine, and of one of our own
-//! that is restarted. `cargo test` runs a
-//! short one with a fixed seed, in which times are shown and not judged. Ends with 1 if a
-//! promise was broken; the same `--seed` strikes the same replicas again.
+//! that is restarted. `cargo test` runs a short one with a fixed seed on processes, in which times
+//! are shown and not judged; with `-- --ignored`, on containers. Ends with 1 if a promise was
+//! broken; the same `--seed` harms the same replicas again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -33,17 +33,16 @@ use faults::{ALL, Fault};
 use report::Report;
 use scene::Runtime;
 
-const USAGE: &str = "options: --runtime process|docker (both; docker also has an engine of its own), --seed N (1), --rounds N (1), \
-                     --clients N (200), --only FAULT[,FAULT], --timed (all faults, durations judged), \
-                     --out FOLDER";
+const USAGE: &str = "options: --runtime process|docker (both with --timed, else process; docker also has an engine of \
+                     its own), --seed N (1), --rounds N (1), --clients N (200), --only FAULT[,FAULT], \
+                     --timed (all faults, durations judged), --out FOLDER";
 
 /// What `cargo test` hands to every test program, and is not for us.
-const FOR_TESTS: [&str; 9] = [
+const FOR_TESTS: [&str; 8] = [
     "--nocapture",
     "--no-capture",
     "--exact",
     "--quiet",
-    "--include-ignored",
     "--show-output",
     "--test-threads",
     "--format",
@@ -74,6 +73,8 @@ impl Options {
             out: None,
             wanted: true,
         };
+        // By itself, `cargo test` leaves containers out, as it does tests that are ignored.
+        let mut with_containers = false;
         let mut args = std::env::args().skip(1);
         while let Some(name) = args.next() {
             let mut value = || args.next().ok_or(format!("{name} lacks a value; {USAGE}"));
@@ -82,7 +83,17 @@ impl Options {
                 "--seed" => options.seed = number(value()?)?,
                 "--rounds" => options.rounds = number(value()?)? as usize,
                 "--clients" => options.clients = (number(value()?)? as usize).clamp(10, 1_000),
-                "--timed" => options.timed = true,
+                "--timed" => {
+                    options.timed = true;
+                    with_containers = true;
+                }
+                "--include-ignored" => with_containers = true,
+                "--ignored" => {
+                    with_containers = true;
+                    options
+                        .runtimes
+                        .retain(|runtime| *runtime != Runtime::Process);
+                }
                 "--out" => options.out = Some(value()?.into()),
                 "--runtime" => {
                     let wanted = value()?;
@@ -94,6 +105,7 @@ impl Options {
                     let is_wanted =
                         |runtime: &Runtime| (*runtime == Runtime::Process) == on_process;
                     options.runtimes.retain(is_wanted);
+                    with_containers = true;
                 }
                 "--only" => {
                     let wanted = value()?;
@@ -113,6 +125,9 @@ impl Options {
         let Self {
             runtimes, faults, ..
         } = &mut options;
+        if !with_containers {
+            runtimes.retain(|runtime| *runtime == Runtime::Process);
+        }
         runtimes.retain(|runtime| faults.iter().any(|fault| fault.is_for(*runtime)));
         if runtimes.is_empty() {
             return Err("that fault can only be done to containers".to_owned());

@@ -34,7 +34,7 @@ fn results(out: &Path) -> Value {
     serde_json::from_slice(&fs::read(out.join("results.json")).unwrap()).unwrap()
 }
 
-/// The fair share, of which nobody may be missing a request.
+/// Every request is counted, and the mean is the fair share.
 fn check_distribution(one: &Value, replicas: u64) {
     let counts = one["counts"].as_object().unwrap();
     let sum: u64 = counts.values().map(|count| count.as_u64().unwrap()).sum();
@@ -65,7 +65,7 @@ fn peak_at_three(run: &Value) -> f64 {
 }
 
 #[test]
-fn a_small_analysis_writes_charts_report_and_results_that_add_up() {
+fn analyze_writes_charts_report_and_consistent_results() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new/analysis");
     let Output {
@@ -95,7 +95,7 @@ fn a_small_analysis_writes_charts_report_and_results_that_add_up() {
             evicted < 5_000.0 && evicted < back && back < 10_000.0,
             "{kill}"
         );
-        // Whichever is seen first: the child's end, or that nobody listens any more.
+        // Whichever is seen first: the child's exit or the closed port.
         let reason = kill["reason"].as_str().unwrap();
         assert!(
             ["killed by signal 9", "refuses connections"].contains(&reason),
@@ -174,7 +174,7 @@ fn check_svg(path: &Path) {
 }
 
 #[actix_web::test]
-async fn a_balancer_that_runs_is_measured_and_left_as_it_was() {
+async fn analyze_of_a_running_balancer_leaves_it_unchanged() {
     let strategy = ["--strategy", "maglev", "--replicas", "4"];
     let balancer = Ringmaster::ready(&strategy).await;
     let folder = tempfile::tempdir().unwrap();
@@ -195,7 +195,7 @@ async fn a_balancer_that_runs_is_measured_and_left_as_it_was() {
     let results = results(&out);
     assert_eq!(results["a1"]["replicas"], 3);
     assert_eq!(results["a1"]["failed"], 0);
-    // Without an admin address there is nobody to say when.
+    // Without an admin address the time is unknown.
     assert_eq!(results["a3"]["kills"][0]["evicted_ms"], Value::Null);
     assert!(results["a3"]["kills"][0]["silent_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(results["a3"]["failed"], 0);
@@ -204,7 +204,7 @@ async fn a_balancer_that_runs_is_measured_and_left_as_it_was() {
 }
 
 #[actix_web::test]
-async fn ctrl_c_puts_the_balancer_back() {
+async fn analyze_interrupted_restores_the_replicas() {
     let balancer = Ringmaster::ready(&["--replicas", "2"]).await;
     let folder = tempfile::tempdir().unwrap();
     let analysis = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
@@ -226,7 +226,7 @@ async fn ctrl_c_puts_the_balancer_back() {
 }
 
 #[actix_web::test]
-async fn who_cannot_be_killed_is_left_out_with_the_reason() {
+async fn analyze_skips_failures_with_the_reason_without_a_way_to_kill() {
     let other = Ringmaster::ready(&["--replicas", "1"]).await;
     let upstream = ["--upstream", other.address(), "--admin", "127.0.0.1:0"];
     let balancer = Ringmaster::ready(&upstream).await;
@@ -248,7 +248,7 @@ async fn who_cannot_be_killed_is_left_out_with_the_reason() {
 }
 
 #[test]
-fn a_path_that_is_not_there_fails_and_is_told() {
+fn analyze_of_a_missing_path_counts_failures_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["--only", "a1", "--path", "/nothing-here"];
     let Output { status, stdout, .. } = analyze(folder.path(), &args);
@@ -265,7 +265,7 @@ fn a_path_that_is_not_there_fails_and_is_told() {
 }
 
 #[test]
-fn wrong_use_is_told_from_failure() {
+fn analyze_exit_code_tells_usage_errors_from_failures() {
     let folder = tempfile::tempdir().unwrap();
     for (args, code, part) in [
         (&["--only", "a5"][..], 2, "a5"),

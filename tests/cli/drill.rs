@@ -51,7 +51,7 @@ fn json(output: &Output) -> Value {
 }
 
 #[actix_web::test]
-async fn every_replica_is_killed_in_turn_and_no_request_is_lost() {
+async fn drill_kill_of_each_process_loses_no_request() {
     let balancer = start(&[]).await;
     let results = json(&drill(&balancer, &["--kill", "all", "--json"]).await);
     assert_eq!(results["failed"], 0, "{results}");
@@ -75,7 +75,7 @@ async fn every_replica_is_killed_in_turn_and_no_request_is_lost() {
 }
 
 #[actix_web::test]
-async fn a_replica_that_hangs_for_less_than_the_mercy_comes_back_as_it_is() {
+async fn drill_hang_below_the_hang_timeout_keeps_the_replica() {
     let quick = [
         "--heartbeat-interval",
         "200ms",
@@ -95,7 +95,7 @@ async fn a_replica_that_hangs_for_less_than_the_mercy_comes_back_as_it_is() {
 }
 
 #[actix_web::test]
-async fn a_slowed_replica_stays_on_the_ring_and_the_table_says_so() {
+async fn drill_slow_process_stays_ready() {
     let balancer = start(&[]).await;
     let output = drill(&balancer, &["--delay", "Server1", "--for", "500ms"]).await;
     let table = String::from_utf8_lossy(&output.stdout);
@@ -110,7 +110,7 @@ async fn a_slowed_replica_stays_on_the_ring_and_the_table_says_so() {
 }
 
 #[actix_web::test]
-async fn wrong_use_harms_nobody_and_says_what_is_allowed() {
+async fn drill_usage_error_injects_nothing_and_lists_the_allowed_values() {
     let balancer = start(&[]).await;
     for (args, said) in [
         (
@@ -156,7 +156,7 @@ async fn wrong_use_harms_nobody_and_says_what_is_allowed() {
 
 /// The demo server has /home and /heartbeat; what else it is asked for is not there.
 #[actix_web::test]
-async fn a_path_that_is_not_there_counts_as_failed_and_another_may_be_asked_for() {
+async fn drill_of_a_missing_path_fails_unless_another_is_given() {
     let balancer = start(&["--replicas", "1"]).await;
     let slow = ["--delay", "all", "--for", "100ms"];
     let missing = [&slow[..], &["--path", "/nothing-here"]].concat();
@@ -174,7 +174,7 @@ async fn a_path_that_is_not_there_counts_as_failed_and_another_may_be_asked_for(
 }
 
 #[actix_web::test]
-async fn servers_that_somebody_else_runs_are_not_harmed() {
+async fn drill_refuses_static_servers() {
     let other = Ringmaster::ready(&["--replicas", "1"]).await;
     let balancer = start(&["--upstream", other.address()]).await;
     let output = drill(&balancer, &["--kill", "all"]).await;
@@ -215,7 +215,7 @@ impl Afloat {
 }
 
 #[actix_web::test]
-async fn containers_are_killed_in_turn_and_no_request_is_lost() {
+async fn drill_kill_of_each_container_loses_no_request() {
     let Some(afloat) = Afloat::start(&[]).await else {
         return;
     };
@@ -232,7 +232,7 @@ async fn containers_are_killed_in_turn_and_no_request_is_lost() {
 }
 
 #[actix_web::test]
-async fn the_analysis_kills_containers_the_same_way() {
+async fn analyze_kills_containers_as_drill_does() {
     let Some(afloat) = Afloat::start(&[]).await else {
         return;
     };
@@ -253,7 +253,7 @@ async fn the_analysis_kills_containers_the_same_way() {
 }
 
 #[actix_web::test]
-async fn a_paused_container_goes_on_as_it_is_and_a_slowed_one_is_not_replaced() {
+async fn drill_pause_and_slowdown_of_a_container_keep_it() {
     let quick = [
         "--heartbeat-interval",
         "200ms",
@@ -280,7 +280,7 @@ async fn a_paused_container_goes_on_as_it_is_and_a_slowed_one_is_not_replaced() 
 }
 
 #[actix_web::test]
-async fn a_container_that_is_paused_for_longer_than_the_mercy_has_a_successor_by_then() {
+async fn drill_pause_beyond_the_hang_timeout_replaces_the_container() {
     let impatient = [
         "--heartbeat-interval",
         "200ms",
@@ -299,7 +299,7 @@ async fn a_container_that_is_paused_for_longer_than_the_mercy_has_a_successor_by
 }
 
 #[actix_web::test]
-async fn a_drill_that_is_interrupted_lets_a_paused_container_go_on() {
+async fn drill_interrupted_unpauses_the_container() {
     let Some(afloat) = Afloat::start(&["--hang-timeout", "10m"]).await else {
         return;
     };
@@ -319,7 +319,7 @@ async fn a_drill_that_is_interrupted_lets_a_paused_container_go_on() {
 }
 
 #[actix_web::test]
-async fn a_container_that_cannot_be_had_is_named_with_the_reason() {
+async fn drill_of_an_unreachable_container_names_it_with_the_reason() {
     let Some(afloat) = Afloat::start(&["--replicas", "1"]).await else {
         return;
     };

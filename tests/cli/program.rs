@@ -16,7 +16,7 @@ fn run(args: &[&str]) -> Output {
 }
 
 #[test]
-fn exit_codes_tell_help_wrong_use_and_failure_apart() {
+fn exit_code_tells_help_usage_error_and_failure_apart() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (args, code, part) in [
@@ -70,7 +70,7 @@ fn exit_codes_tell_help_wrong_use_and_failure_apart() {
 }
 
 #[actix_web::test]
-async fn a_balancer_is_healthy_while_it_runs_and_ctrl_c_is_a_clean_stop() {
+async fn healthcheck_succeeds_until_sigint_stops_cleanly() {
     let mut balancer = Ringmaster::ready(&[]).await;
     let url = balancer.url("/rep");
     assert_eq!(run(&["healthcheck", "--url", &url]).status.code(), Some(0));
@@ -80,7 +80,7 @@ async fn a_balancer_is_healthy_while_it_runs_and_ctrl_c_is_a_clean_stop() {
 }
 
 #[actix_web::test]
-async fn the_environment_and_a_file_set_what_flags_leave_open() {
+async fn environment_and_file_set_what_flags_leave_open() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ringmaster.toml");
     std::fs::write(&file, "replicas = 5\nstrategy = \"maglev\"\n").unwrap();
@@ -90,7 +90,7 @@ async fn the_environment_and_a_file_set_what_flags_leave_open() {
 }
 
 #[actix_web::test]
-async fn signals_of_other_daemons_are_survived_and_sighup_is_answered_in_the_log() {
+async fn foreign_signals_are_survived_and_sighup_is_logged() {
     let mut balancer = Ringmaster::ready(&[]).await;
     for name in ["HUP", "USR1", "USR2"] {
         signal(balancer.pid(), name);
@@ -122,7 +122,7 @@ fn start_unread(replicas: &str, command: &str) -> (Child, String) {
 }
 
 #[actix_web::test]
-async fn log_that_is_not_read_stops_nothing() {
+async fn log_without_a_reader_blocks_nothing() {
     // Each start prints 2 MiB, more than pipe and buffer hold.
     let command = format!(
         "sh -c 'yes $(printf %0500d 0) | head -c 2097152; exec {} replica --listen 127.0.0.1:{{port}}'",
@@ -166,7 +166,7 @@ async fn log_that_is_not_read_stops_nothing() {
 }
 
 #[actix_web::test]
-async fn log_that_is_read_late_has_a_line_for_what_was_dropped() {
+async fn log_with_a_slow_reader_counts_dropped_lines() {
     let command = format!(
         "sh -c 'yes $(printf %0500d 0) | head -c 4194304; exec {} replica --listen 127.0.0.1:{{port}}'",
         env!("CARGO_BIN_EXE_ringmaster")

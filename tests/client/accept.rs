@@ -15,10 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::support::wire::{patiently, rest};
-use crate::support::{PATIENCE, Ringmaster, eventually};
+use crate::support::wire::{in_time, rest};
+use crate::support::{MAX_WAIT, Ringmaster, eventually};
 
-/// A server of so many threads and connections, and where it is.
+/// Starts a server with these limits and returns it with its address.
 async fn serve(
     workers: usize,
     max_connections: usize,
@@ -32,12 +32,12 @@ async fn serve(
         max_connections: NonZeroUsize::new(max_connections).unwrap(),
         client_limit: None,
         client_times: ClientTimes {
-            head: PATIENCE,
-            keep_alive: PATIENCE,
+            head: MAX_WAIT,
+            keep_alive: MAX_WAIT,
             half_closed: None,
             min_body_rate: None,
         },
-        idle_timeout: PATIENCE,
+        idle_timeout: MAX_WAIT,
         drain_timeout,
     };
     let server = http::serve(settings, listener, Arc::default(), site).await;
@@ -101,7 +101,7 @@ impl Client {
     async fn hear(&mut self) -> String {
         let mut got = Vec::new();
         loop {
-            let read = patiently(self.0.read_buf(&mut got)).await.unwrap();
+            let read = in_time(self.0.read_buf(&mut got)).await.unwrap();
             let text = String::from_utf8_lossy(&got);
             assert!(read > 0, "the end after {text:?}");
             let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -130,10 +130,10 @@ fn per_thread(threads: &[String]) -> BTreeMap<&str, usize> {
 }
 
 #[actix_web::test]
-async fn connections_that_stay_are_spread_evenly_over_the_threads() {
+async fn accept_spreads_connections_evenly_over_threads() {
     for (workers, at_once) in [(2, true), (2, false), (4, true), (4, false)] {
         let story = format!("{workers} threads, at once: {at_once}");
-        let (server, address) = serve(workers, 1_000, PATIENCE, who).await;
+        let (server, address) = serve(workers, 1_000, MAX_WAIT, who).await;
         let mut clients = Vec::new();
         let mut threads = Vec::new();
         if at_once {
@@ -161,8 +161,8 @@ async fn connections_that_stay_are_spread_evenly_over_the_threads() {
 }
 
 #[actix_web::test]
-async fn a_full_thread_leaves_the_others_to_accept_and_goes_on_after_an_end() {
-    let (server, address) = serve(2, 4, PATIENCE, who).await;
+async fn accept_pauses_on_a_full_thread_until_a_connection_ends() {
+    let (server, address) = serve(2, 4, MAX_WAIT, who).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut client = Client::connect(address).await;
@@ -175,7 +175,7 @@ async fn a_full_thread_leaves_the_others_to_accept_and_goes_on_after_an_end() {
     assert_eq!(threads[2], threads[3]);
     assert_ne!(threads[1], threads[2]);
 
-    // Each waits until there is room, which then is where somebody has left.
+    // Each waits for a permit, which a closed connection frees.
     let mut next = Vec::new();
     for _ in 0..2 {
         let mut client = Client::connect(address).await;
@@ -196,7 +196,7 @@ async fn a_full_thread_leaves_the_others_to_accept_and_goes_on_after_an_end() {
 }
 
 #[actix_web::test]
-async fn who_comes_while_many_are_served_does_not_wait_for_many_turns_of_theirs() {
+async fn accept_under_load_is_not_starved() {
     const MANY: usize = 64;
     let (let_go, held) = std::sync::mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
@@ -218,7 +218,7 @@ async fn who_comes_while_many_are_served_does_not_wait_for_many_turns_of_theirs(
             }
         })
     };
-    let (server, address) = serve(1, 1_000, PATIENCE, busy).await;
+    let (server, address) = serve(1, 1_000, MAX_WAIT, busy).await;
     let mut open = join_all((0..MANY).map(|_| Client::connect(address))).await;
     join_all(open.iter_mut().map(|client| client.ask("/first"))).await;
     let mut holder = Client::connect(address).await;
@@ -249,19 +249,19 @@ async fn who_comes_while_many_are_served_does_not_wait_for_many_turns_of_theirs(
 }
 
 #[actix_web::test]
-async fn a_panic_ends_a_connection_and_nothing_else() {
+async fn handler_panic_ends_only_its_connection() {
     let bad = || {
         site(async |path| {
             assert_ne!(path, "/bad", "this is on purpose");
             path
         })
     };
-    let (server, address) = serve(1, 1, PATIENCE, bad).await;
+    let (server, address) = serve(1, 1, MAX_WAIT, bad).await;
     for _ in 0..3 {
         let mut client = Client::connect(address).await;
         client.say("/bad").await;
         let mut nothing = Vec::new();
-        let _ = patiently(client.0.read_to_end(&mut nothing)).await;
+        let _ = in_time(client.0.read_to_end(&mut nothing)).await;
         assert_eq!(nothing, b"");
         // It has left its place, the only one.
         let mut client = Client::connect(address).await;
@@ -271,7 +271,7 @@ async fn a_panic_ends_a_connection_and_nothing_else() {
 }
 
 #[actix_web::test]
-async fn a_stop_ends_who_is_idle_at_once_and_waits_for_requests_in_flight() {
+async fn stop_closes_idle_connections_and_waits_for_requests_in_flight() {
     let may = Arc::new(Semaphore::new(0));
     let (server, address) = serve(2, 100, Duration::from_secs(3600), slow(&may)).await;
     let mut idle: Vec<_> = join_all((0..10).map(|_| Client::connect(address))).await;
@@ -285,20 +285,20 @@ async fn a_stop_ends_who_is_idle_at_once_and_waits_for_requests_in_flight() {
     eventually("all in", async || server.open() == 20).await;
     let stopped = actix_web::rt::spawn(server.stop());
     for mut client in idle {
-        assert_eq!(patiently(rest(&mut client.0)).await, "");
+        assert_eq!(in_time(rest(&mut client.0)).await, "");
     }
     assert!(TcpStream::connect(address).await.is_err());
     assert!(!stopped.is_finished());
     may.add_permits(10);
     for mut client in busy {
         assert_eq!(client.hear().await, "slowly");
-        assert_eq!(patiently(rest(&mut client.0)).await, "");
+        assert_eq!(in_time(rest(&mut client.0)).await, "");
     }
-    patiently(stopped).await.unwrap();
+    in_time(stopped).await.unwrap();
 }
 
 #[actix_web::test]
-async fn who_is_in_the_queue_when_the_server_stops_is_answered() {
+async fn stop_answers_connections_in_the_accept_queue() {
     let (let_go, held) = std::sync::mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
     let hold = move || {
@@ -331,39 +331,39 @@ async fn who_is_in_the_queue_when_the_server_stops_is_answered() {
     for client in &mut queue {
         assert_eq!(client.hear().await, "in time");
     }
-    patiently(stopped).await.unwrap();
+    in_time(stopped).await.unwrap();
 }
 
 #[actix_web::test]
-async fn a_thread_that_ends_is_the_failure_of_the_server() {
+async fn thread_that_ends_fails_the_server() {
     let ends = || {
         site(async |_| {
             actix::Arbiter::current().stop();
             "the end".to_owned()
         })
     };
-    let (mut server, address) = serve(2, 100, PATIENCE, ends).await;
+    let (mut server, address) = serve(2, 100, MAX_WAIT, ends).await;
     let mut client = Client::connect(address).await;
     client.say("/end").await;
-    let error = patiently(server.failed()).await;
+    let error = in_time(server.failed()).await;
     assert!(error.to_string().contains("has ended"), "{error}");
 }
 
 #[actix_web::test]
-async fn a_stop_waits_no_longer_than_the_drain_timeout() {
+async fn stop_is_bounded_by_the_drain_timeout() {
     let may = Arc::new(Semaphore::new(0));
     let (server, address) = serve(2, 100, Duration::from_millis(100), slow(&may)).await;
     let mut client = Client::connect(address).await;
     client.say("/slow").await;
     eventually("it is in", async || server.open() == 1).await;
-    patiently(server.stop()).await;
+    in_time(server.stop()).await;
     let mut nothing = Vec::new();
-    let _ = patiently(client.0.read_to_end(&mut nothing)).await;
+    let _ = in_time(client.0.read_to_end(&mut nothing)).await;
     assert_eq!(nothing, b"");
 }
 
 #[actix_web::test]
-async fn a_second_balancer_at_the_same_address_is_told_so() {
+async fn address_in_use_is_reported() {
     let first = Ringmaster::ready(&["--replicas", "1"]).await;
     let second = std::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
         .args(["--replicas", "1", "--listen", first.address()])

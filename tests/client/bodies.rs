@@ -50,7 +50,7 @@ fn tell_large(path: &str, stream: &mut Blocking) -> io::Result<()> {
 }
 
 #[actix_web::test]
-async fn a_large_response_arrives_whole_however_slowly_it_is_read() {
+async fn large_response_read_slowly_arrives_whole() {
     let port = replica(|request, stream| tell_large(path_of(request), stream));
     let balancer = before(port).await;
     for path in ["/counted", "/chunked", "/until-the-end"] {
@@ -72,7 +72,7 @@ async fn a_large_response_arrives_whole_however_slowly_it_is_read() {
 /// What a client says behind its last request goes to nobody. It must not cost the client the
 /// answer, either: a socket that is closed with something unread in it forgets what it has to send.
 #[actix_web::test]
-async fn a_last_answer_arrives_whole_though_more_is_said() {
+async fn last_response_arrives_whole_with_unread_input() {
     let port = replica(|request, stream| tell_large(path_of(request), stream));
     let balancer = before(port).await;
     let mut client = Client::slow(&balancer).await;
@@ -90,7 +90,7 @@ async fn a_last_answer_arrives_whole_though_more_is_said() {
 
 /// What they do not take is with the kernel, but for a piece each.
 #[actix_web::test]
-async fn many_clients_that_stop_reading_cost_little_memory() {
+async fn many_stalled_readers_cost_little_memory() {
     const CLIENTS: usize = 200;
     let port = replica(|request, stream| tell_large(path_of(request), stream));
     // However long it takes this test to look at them all.
@@ -114,7 +114,7 @@ async fn many_clients_that_stop_reading_cost_little_memory() {
 /// A byte of it may be kept for a second attempt, and not the room with it that it was read
 /// into; nor are so many pieces.
 #[actix_web::test]
-async fn a_body_that_drips_costs_little_memory() {
+async fn dripping_request_body_costs_little_memory() {
     const DROPS: usize = 60_000;
     const REST: usize = 128 * 1024;
     let port = replica(|_, stream| stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"));
@@ -130,7 +130,7 @@ async fn a_body_that_drips_costs_little_memory() {
     client.is_heard().await;
     for _ in 0..DROPS {
         client.say("x").await;
-        // Whoever reads has its turn, or there would be fewer drops.
+        // Lets the readers run, or drops would be joined.
         tokio::task::yield_now().await;
     }
     client.is_heard().await;

@@ -10,7 +10,7 @@ use crate::replica::{Gate, path_of, replica, the_end};
 use crate::with;
 
 #[actix_web::test]
-async fn bodies_below_the_minimum_rate_end_and_silent_streams_do_not() {
+async fn body_below_the_minimum_rate_ends_and_a_silent_stream_does_not() {
     let (pours_no_more, says_more) = (Gate::default(), Gate::default());
     let (over, more) = (pours_no_more.clone(), says_more.clone());
     let port = replica(move |request, stream| {

@@ -14,7 +14,7 @@ use crate::replica::{Gate, path_of, replica, the_end};
 use crate::support::eventually;
 
 #[actix_web::test]
-async fn a_client_that_leaves_takes_its_replicas_connection_along() {
+async fn disconnect_during_a_response_closes_the_replica_connection() {
     let ended = Arc::new(AtomicBool::new(false));
     let at_replica = Arc::clone(&ended);
     let port = replica(move |request, stream| {
@@ -45,7 +45,7 @@ async fn a_client_that_leaves_takes_its_replicas_connection_along() {
 
 /// Even one that has sent another request ahead, so that there is no need to read on.
 #[actix_web::test]
-async fn a_client_that_resets_is_heard_though_it_has_asked_for_more() {
+async fn reset_with_a_pipelined_request_closes_the_replica_connection() {
     let (asked, ended) = (Gate::default(), Arc::new(AtomicBool::new(false)));
     let (begun, over) = (asked.clone(), Arc::clone(&ended));
     let port = replica(move |_, stream| {

@@ -5,7 +5,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::wire::{Scripted, patiently, rest, told, values};
+use crate::support::wire::{Scripted, in_time, rest, told, values};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// What every refused request has behind it.
@@ -102,7 +102,7 @@ const BROKEN: &[(&str, &str)] = &[
 
 /// What is refused, and nothing behind it heard.
 #[actix_web::test]
-async fn what_breaks_the_rules_is_refused_and_ends_the_connection() {
+async fn invalid_request_is_refused_and_closes_the_connection() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     let address = balancer.address();
@@ -147,7 +147,7 @@ async fn what_breaks_the_rules_is_refused_and_ends_the_connection() {
 
 /// A body is what it is, even one that looks like an answer of actix's own.
 #[actix_web::test]
-async fn what_a_replica_says_is_never_taken_for_an_error() {
+async fn error_status_of_a_replica_keeps_the_connection() {
     let canned = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
     let bodiless = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
     let replica = Scripted::answering(move |request| {
@@ -171,7 +171,7 @@ async fn what_a_replica_says_is_never_taken_for_an_error() {
 }
 
 #[actix_web::test]
-async fn chunks_that_break_the_rules_are_refused_and_end_the_connection() {
+async fn invalid_chunk_is_refused_and_closes_the_connection() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     for (what, request) in BROKEN {
@@ -182,10 +182,10 @@ async fn chunks_that_break_the_rules_are_refused_and_end_the_connection() {
         let mut client = TcpStream::connect(balancer.address()).await.unwrap();
         client.write_all(head.as_bytes()).await.unwrap();
         let mut go_on = [0; 25];
-        patiently(client.read_exact(&mut go_on)).await.unwrap();
+        in_time(client.read_exact(&mut go_on)).await.unwrap();
         assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n", "{what}");
         client.write_all(body.as_bytes()).await.unwrap();
-        let later = patiently(rest(&mut client)).await;
+        let later = in_time(rest(&mut client)).await;
         for got in [told(balancer.address(), whole.as_bytes()).await, later] {
             assert!(got.starts_with("HTTP/1.1 400 "), "{what}: {got}");
             assert!(
@@ -201,7 +201,7 @@ async fn chunks_that_break_the_rules_are_refused_and_end_the_connection() {
 
 /// What is behind a good request is judged by itself, and in the balancer's words.
 #[actix_web::test]
-async fn what_breaks_the_rules_behind_chunks_is_refused_after_their_answer() {
+async fn invalid_request_behind_chunks_is_refused_after_their_response() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     let chunks =
@@ -233,7 +233,7 @@ async fn what_breaks_the_rules_behind_chunks_is_refused_after_their_answer() {
 
 /// actix drains what its last answer did not wait for: nothing in there is a request.
 #[actix_web::test]
-async fn nothing_behind_a_refusal_is_heard_however_it_is_cut() {
+async fn input_behind_a_refused_request_is_never_a_request() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     let chunked = "POST / HTTP/1.1\r\nHost: x,y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na";
@@ -247,7 +247,7 @@ async fn nothing_behind_a_refusal_is_heard_however_it_is_cut() {
             let mut got = String::new();
             while !got.ends_with('}') {
                 let mut buffer = [0; 1024];
-                let count = patiently(client.read(&mut buffer)).await.unwrap();
+                let count = in_time(client.read(&mut buffer)).await.unwrap();
                 assert!(count > 0, "the end after {got:?}");
                 got += str::from_utf8(&buffer[..count]).unwrap();
             }
@@ -256,7 +256,7 @@ async fn nothing_behind_a_refusal_is_heard_however_it_is_cut() {
                 // The connection may have ended.
                 let _ = client.write_all(piece.as_bytes()).await;
             }
-            got += &patiently(rest(&mut client)).await;
+            got += &in_time(rest(&mut client)).await;
             assert!(got.starts_with("HTTP/1.1 400 "), "{begun}: {got}");
             assert_eq!(got.matches("\r\n\r\n").count(), 1, "{begun}: {got}");
         }
@@ -266,14 +266,14 @@ async fn nothing_behind_a_refusal_is_heard_however_it_is_cut() {
 
 /// So much more is under way that the end of the connection would be a reset.
 #[actix_web::test]
-async fn who_breaks_the_rules_in_a_large_upload_can_read_so() {
+async fn refusal_of_a_large_upload_reaches_the_client() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&["--max-connections", "1"]).await;
     let mut client = TcpStream::connect(balancer.address()).await.unwrap();
     let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nbad\r\n";
     let upload = format!("{head}{}{}", "a".repeat(0xbad), "b".repeat(1 << 20));
     client.write_all(upload.as_bytes()).await.unwrap();
-    let got = patiently(rest(&mut client)).await;
+    let got = in_time(rest(&mut client)).await;
     assert!(got.starts_with("HTTP/1.1 400 "), "{got}");
     assert!(got.contains("a chunk of the request is malformed"), "{got}");
     // It keeps its place, the only one, no longer than it takes to read that.
@@ -282,7 +282,7 @@ async fn who_breaks_the_rules_in_a_large_upload_can_read_so() {
 }
 
 #[actix_web::test]
-async fn several_cookies_and_compressed_bodies_arrive_as_they_are() {
+async fn cookies_and_compressed_bodies_pass_unchanged() {
     let answer: &[u8] = b"HTTP/1.1 206 Partial Content\r\nset-cookie: a=1; path=/\r\n\
         set-cookie: b=2\r\nset-cookie: a=1; path=/\r\ncontent-range: bytes 1-4/9\r\n\
         content-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x0b\x08\x01";
@@ -320,7 +320,7 @@ const PASSED: &[(&str, &str, &str)] = &[
 ];
 
 #[actix_web::test]
-async fn what_only_stretches_the_rules_goes_through() {
+async fn unusual_but_valid_requests_pass() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     let mut wrong = String::new();

@@ -37,12 +37,12 @@ fn silent(asked: &Gate, over: &Gate) -> u16 {
 }
 
 #[actix_web::test]
-async fn a_response_reaches_a_half_closed_client_while_nobody_else_waits() {
+async fn half_closed_client_gets_its_response_without_a_queue() {
     let port = replica(|_, stream| {
         std::thread::sleep(Duration::from_millis(1_500));
         stream.write_all(QUICK)
     });
-    // One place, which nobody else wants.
+    // One permit, and no queue for it.
     let balancer = with(port, &["--max-in-flight", "1"]).await;
     let mut client = Client::of(&balancer).await;
     client.say(&get_of("/slow")).await;
@@ -55,7 +55,7 @@ async fn a_response_reaches_a_half_closed_client_while_nobody_else_waits() {
 }
 
 #[actix_web::test]
-async fn a_half_closed_client_is_given_up_after_its_time() {
+async fn half_closed_client_is_abandoned_after_its_timeout() {
     let (asked, over) = (Gate::default(), Gate::default());
     let port = silent(&asked, &over);
     let balancer = with(port, &["--half-closed-timeout", "300ms"]).await;
@@ -68,12 +68,12 @@ async fn a_half_closed_client_is_given_up_after_its_time() {
         assert!(got.starts_with(expected), "{path}: {got}");
         over.pass();
     }
-    // It was nobody's fault.
+    // It counts as no replica's failure.
     assert_eq!(balancer.count_in_log("WARN"), 0);
 }
 
 #[actix_web::test]
-async fn closed_clients_free_their_places_for_the_next_request() {
+async fn closed_client_frees_its_permit() {
     const CLOSED: usize = 400;
     const PLACES: usize = 100;
     let (asked, over) = (Gate::default(), Gate::default());
@@ -106,7 +106,7 @@ async fn closed_clients_free_their_places_for_the_next_request() {
 }
 
 #[actix_web::test]
-async fn a_half_closed_client_does_not_wait_for_its_turn() {
+async fn half_closed_client_is_not_queued() {
     let (asked, over) = (Gate::default(), Gate::default());
     let port = silent(&asked, &over);
     let balancer = with(port, &["--max-in-flight=1", "--wait-timeout=10m"]).await;
@@ -125,7 +125,7 @@ async fn a_half_closed_client_does_not_wait_for_its_turn() {
 }
 
 #[actix_web::test]
-async fn a_half_closed_client_that_resets_is_given_up_at_once() {
+async fn half_closed_client_that_resets_is_abandoned_at_once() {
     let (asked, over) = (Gate::default(), Gate::default());
     let port = silent(&asked, &over);
     let args = ["--half-closed-timeout=off", "--response-timeout=1day"];

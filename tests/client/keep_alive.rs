@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::wire::{Scripted, patiently, rest};
+use crate::support::wire::{Scripted, in_time, rest};
 use crate::support::{Ringmaster, eventually, resident_kib, sockets_of};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -14,7 +14,7 @@ const GET: &str = "GET /get HTTP/1.1\r\nHost: x\r\n\r\n";
 const POST: &str = "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n\r\n\r\n";
 const CHUNKS: &str = "POST /chunks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n";
 
-/// So long a connection is idle before it is asleep, and some.
+/// Longer than a connection is idle before it is parked.
 const PAUSE: Duration = Duration::from_millis(1_500);
 
 async fn connect(balancer: &Ringmaster) -> TcpStream {
@@ -25,12 +25,12 @@ async fn say(client: &mut TcpStream, text: &str) {
     client.write_all(text.as_bytes()).await.unwrap();
 }
 
-/// Waits for so many answers, none of which is anything but good.
+/// Waits for this many responses, all of them successful.
 async fn read_answers(client: &mut TcpStream, count: usize, story: &str) {
     let mut got = Vec::new();
     let ends = |got: &[u8]| got.windows(6).filter(|end| *end == b"\r\n\r\nok").count();
     while ends(&got) < count {
-        let read = patiently(client.read_buf(&mut got)).await.unwrap();
+        let read = in_time(client.read_buf(&mut got)).await.unwrap();
         let text = String::from_utf8_lossy(&got);
         assert!(read > 0, "{story}: the end after {text:?}");
     }
@@ -43,7 +43,7 @@ async fn read_answers(client: &mut TcpStream, count: usize, story: &str) {
 }
 
 #[actix_web::test]
-async fn a_connection_that_is_idle_costs_next_to_nothing() {
+async fn idle_connection_costs_little_memory() {
     // The second is one that actix has had.
     for request in [GET, CHUNKS] {
         idle_after(request).await;
@@ -106,7 +106,7 @@ const PAUSES: &[(&str, &str, usize, &[&str])] = &[
 ];
 
 #[actix_web::test]
-async fn after_a_pause_a_client_goes_on_where_it_was() {
+async fn idle_connection_serves_the_next_request() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     futures::future::join_all(PAUSES.iter().map(async |(story, before, answers, after)| {
@@ -137,7 +137,7 @@ async fn after_a_pause_a_client_goes_on_where_it_was() {
 }
 
 #[actix_web::test]
-async fn an_idle_connection_ends_without_a_word_when_its_time_is_over() {
+async fn idle_connection_closes_silently_after_its_timeout() {
     let replica = Scripted::saying(OK).await;
     for time in ["100ms", "1500ms"] {
         let balancer = replica.balancer(&["--keep-alive-timeout", time]).await;
@@ -145,7 +145,7 @@ async fn an_idle_connection_ends_without_a_word_when_its_time_is_over() {
             let mut client = connect(&balancer).await;
             say(&mut client, request).await;
             read_answers(&mut client, 1, "").await;
-            assert_eq!(patiently(rest(&mut client)).await, "", "{request}");
+            assert_eq!(in_time(rest(&mut client)).await, "", "{request}");
         }))
         .await;
     }
@@ -153,7 +153,7 @@ async fn an_idle_connection_ends_without_a_word_when_its_time_is_over() {
 
 /// Eight clients hold all eight connections, with an hour of time. The ninth is served.
 #[actix_web::test]
-async fn idle_connections_make_room_for_others() {
+async fn idle_connection_is_closed_for_a_new_one_at_the_limit() {
     let replica = Scripted::saying(OK).await;
     let args = [
         "--max-connections",
@@ -177,7 +177,7 @@ async fn idle_connections_make_room_for_others() {
 }
 
 #[actix_web::test]
-async fn idle_connections_do_not_hold_up_the_end() {
+async fn idle_connection_does_not_delay_the_stop() {
     let replica = Scripted::saying(OK).await;
     let args = [
         "--keep-alive-timeout",
@@ -196,9 +196,9 @@ async fn idle_connections_do_not_hold_up_the_end() {
         clients.push(client);
     }
     tokio::time::sleep(PAUSE).await;
-    let (status, log) = patiently(balancer.terminate()).await;
+    let (status, log) = in_time(balancer.terminate()).await;
     assert!(status.success(), "{log}");
     for mut client in clients {
-        assert_eq!(patiently(rest(&mut client)).await, "");
+        assert_eq!(in_time(rest(&mut client)).await, "");
     }
 }

@@ -6,7 +6,7 @@ use awc::http::{Method, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::wire::{Scripted, patiently, rest, told, values};
+use crate::support::wire::{Scripted, in_time, rest, told, values};
 use crate::support::{Ringmaster, ask, eventually, forget_peak, get, peak_kib};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -30,7 +30,7 @@ const BODIES: &[(u16, &str, &str)] = &[
 ];
 
 #[actix_web::test]
-async fn a_body_too_large_is_a_413_and_never_a_request_to_a_replica() {
+async fn body_too_large_gets_413_and_reaches_no_replica() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&["--max-body", "8"]).await;
     for (status, what, request) in BODIES {
@@ -58,9 +58,9 @@ async fn a_body_too_large_is_a_413_and_never_a_request_to_a_replica() {
     );
 }
 
-/// Somebody who has sent much of it must not be cut off before the answer is read.
+/// A client that has sent much of it must be able to read the response before the close.
 #[actix_web::test]
-async fn the_413_reaches_a_client_that_is_still_sending() {
+async fn body_too_large_gets_413_while_it_is_sent() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&["--max-body", "1m"]).await;
     for framing in ["Content-Length: 4194304", "Transfer-Encoding: chunked"] {
@@ -75,15 +75,15 @@ async fn the_413_reaches_a_client_that_is_still_sending() {
             let _ = writing.write_all(body.as_bytes()).await;
             writing
         };
-        let (got, _) = patiently(futures::future::join(rest(&mut reading), sent)).await;
+        let (got, _) = in_time(futures::future::join(rest(&mut reading), sent)).await;
         assert!(got.starts_with("HTTP/1.1 413 "), "{framing}: {got}");
         assert!(got.contains("is larger than this server allows"), "{got}");
     }
 }
 
-/// Who asks whether to send a body hears at once that it is refused, and sends none.
+/// A client that sends `Expect: 100-continue` gets the refusal at once and sends no body.
 #[actix_web::test]
-async fn who_asks_before_sending_a_refused_body_is_not_told_to_go_on() {
+async fn body_too_large_gets_no_100_continue() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&["--max-body", "8"]).await;
     for (status, host, framing, body) in [
@@ -97,7 +97,7 @@ async fn who_asks_before_sending_a_refused_body_is_not_told_to_go_on() {
         assert!(got.starts_with(&format!("HTTP/1.1 {status} ")), "{got}");
         assert_eq!(values(&got, "connection"), ["close"], "{got}");
         assert!(got.ends_with("\"status\":\"failure\"}"), "{got}");
-        // Nothing behind a refusal is heard, and nobody is told to go on.
+        // Input behind a refusal is discarded, and no 100 is sent.
         let behind = format!("{request}{body}{request}{body}{SMUGGLED}");
         let got = told(balancer.address(), behind.as_bytes()).await;
         assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{got}");
@@ -112,12 +112,12 @@ async fn who_asks_before_sending_a_refused_body_is_not_told_to_go_on() {
 /// Clients that say all they have to say while no replica is there; every other in chunks of
 /// a byte, each of which takes as much memory as one of forty.
 #[actix_web::test]
-async fn requests_that_wait_hold_little_of_their_bodies_and_then_send_them_on() {
+async fn queued_request_buffers_little_of_its_body_and_sends_it_later() {
     const CLIENTS: usize = 50;
     const BODY: usize = 128 * 1024;
     /// What a waiting request has in memory: its task, its head, what was read in one go.
-    const MOST_KIB_EACH: u64 = 256;
-    // A port that nobody listens on yet.
+    const MAX_KIB_EACH: u64 = 256;
+    // A port without a listener yet.
     let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = reserved.local_addr().unwrap().port();
     drop(reserved);
@@ -147,10 +147,7 @@ async fn requests_that_wait_hold_little_of_their_bodies_and_then_send_them_on() 
     })
     .await;
     let grown = peak_kib(balancer.pid()).saturating_sub(before);
-    assert!(
-        grown < MOST_KIB_EACH * CLIENTS as u64,
-        "grew by {grown} KiB"
-    );
+    assert!(grown < MAX_KIB_EACH * CLIENTS as u64, "grew by {grown} KiB");
 
     let replica = Scripted::answering_at(port, |_| OK.as_bytes().to_vec()).await;
     for client in clients {
@@ -165,7 +162,7 @@ async fn requests_that_wait_hold_little_of_their_bodies_and_then_send_them_on() 
 
 /// actix's limits on a head, which it refuses itself.
 #[actix_web::test]
-async fn a_head_may_have_96_fields_and_128_kib() {
+async fn head_limits_are_96_headers_and_128_kib() {
     let replica = Scripted::saying(OK).await;
     let balancer = replica.balancer(&[]).await;
     let fields = |count: usize| "X-A: b\r\n".repeat(count - 2);

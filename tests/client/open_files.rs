@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{Ringmaster, client, eventually};
 
-/// Statuses of so many requests that a replica holds for a while each, sent all at once.
+/// Sends this many requests at once, each held by a replica for a while; returns the statuses.
 async fn held_all_at_once(balancer: &Ringmaster, requests: usize) -> Vec<u16> {
     let ask = |_| async {
         // Without keep-alive, or a connection that is done would keep its place.
@@ -19,7 +19,7 @@ async fn held_all_at_once(balancer: &Ringmaster, requests: usize) -> Vec<u16> {
 }
 
 #[actix_web::test]
-async fn more_connections_than_the_files_allow_wait_and_none_is_lost() {
+async fn connections_beyond_the_fd_limit_wait_and_none_is_lost() {
     // (256 - 128 - 3 * 8) / 2 = 52 connections.
     let balancer = Ringmaster::start_with_files(256, &["--workers", "2"]);
     eventually("all replicas on the ring", || async {
@@ -31,7 +31,7 @@ async fn more_connections_than_the_files_allow_wait_and_none_is_lost() {
 }
 
 #[actix_web::test]
-async fn a_file_too_many_is_told_and_no_replica_is_blamed() {
+async fn fd_limit_at_connect_gets_503_and_ejects_no_replica() {
     // Far more connections than two files for each allow.
     let balancer =
         Ringmaster::start_with_files(128, &["--workers", "1", "--max-connections", "100"]);
@@ -52,7 +52,7 @@ async fn a_file_too_many_is_told_and_no_replica_is_blamed() {
 }
 
 #[actix_web::test]
-async fn that_nothing_can_be_accepted_is_told_once_until_it_is_over() {
+async fn fd_limit_at_accept_is_logged_once_until_it_is_over() {
     let balancer =
         Ringmaster::start_with_files(128, &["--workers", "2", "--max-connections", "1000"]);
     let told = || balancer.count_in_log("cannot accept connections: Too many open files");

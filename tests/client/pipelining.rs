@@ -13,7 +13,7 @@ use crate::support::wire::values;
 
 /// What happens on a client's connection.
 #[derive(Debug, Clone, Copy)]
-enum Does {
+enum Step {
     /// It says this, and the balancer reads it.
     Says(&'static str),
     /// It has nothing more to say.
@@ -29,7 +29,7 @@ enum Does {
     /// The connection ends without another word.
     Ends,
 }
-use Does::{Closes, Ends, Gets, GetsHead, GetsLast, Opens, Says};
+use Step::{Closes, Ends, Gets, GetsHead, GetsLast, Opens, Says};
 
 pub const A: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 pub const B: &str = "GET /b HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -47,7 +47,7 @@ const CLOSE_AND_B: &str =
     "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[rustfmt::skip] // One line a case.
-const CONVERSATIONS: &[(&str, &[Does])] = &[
+const CONVERSATIONS: &[(&str, &[Step])] = &[
     ("one after the other", &[Says(A), Gets("/a"), Says(B), Gets("/b"), Says(A), Gets("/a")]),
     ("one that says that it stays", &[Says(KEEPS), Gets("/a"), Says(KEEPS), Gets("/a")]),
     ("two in one packet", &[Says(A_AND_B), Gets("/a"), Gets("/b"), Says(A), Gets("/a")]),
@@ -96,7 +96,7 @@ const CONVERSATIONS: &[(&str, &[Does])] = &[
 ];
 
 #[actix_web::test]
-async fn a_conversation_goes_as_it_would_with_any_server() {
+async fn pipelined_requests_get_their_responses_in_order() {
     let gate = Gate::default();
     let at_replica = gate.clone();
     let port = replica(move |request, stream| {
@@ -173,7 +173,7 @@ fn tell_own(request: &str, stream: &mut Blocking) -> io::Result<()> {
 }
 
 #[actix_web::test]
-async fn nobody_gets_anything_of_anothers_answer() {
+async fn responses_never_mix_between_clients() {
     let port = replica(tell_own);
     let upstream = format!("127.0.0.1:{port}");
     let balancer = Ringmaster::ready(&["--workers", "2", "--upstream", &upstream]).await;

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::wire::{patiently, rest, values};
+use crate::support::wire::{in_time, rest, values};
 use crate::support::{Ringmaster, eventually};
 
 /// A client, and what it has not looked at yet.
@@ -67,12 +67,12 @@ impl Client {
     }
 
     pub async fn more(&mut self) -> usize {
-        patiently(self.stream.read_buf(&mut self.unread))
+        in_time(self.stream.read_buf(&mut self.unread))
             .await
             .unwrap()
     }
 
-    /// Reads until something is found that has so many bytes.
+    /// Reads until `found` returns a length, and takes that many bytes.
     pub async fn until(&mut self, found: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
         loop {
             if let Some(length) = found(&self.unread) {
@@ -126,7 +126,7 @@ impl Client {
     /// What comes until the end.
     pub async fn rest(&mut self) -> String {
         let before = String::from_utf8_lossy(&self.unread).into_owned();
-        before + &patiently(rest(&mut self.stream)).await
+        before + &in_time(rest(&mut self.stream)).await
     }
 }
 

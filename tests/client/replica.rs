@@ -64,7 +64,7 @@ pub fn the_end() -> io::Result<()> {
     Err(io::ErrorKind::ConnectionAborted.into())
 }
 
-/// What somebody waits for until it is opened, once for each who passes.
+/// A semaphore: `pass` waits until `open` adds a permit, and takes it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<usize>, Condvar)>);
 

@@ -55,7 +55,7 @@ const RESPONSES: &[(&str, &str, &str, &[Told], &str)] = &[
 ];
 
 #[actix_web::test]
-async fn what_a_replica_says_arrives_as_it_is_but_for_what_concerns_its_connection() {
+async fn response_headers_pass_unchanged_except_hop_by_hop() {
     let port = replica(|request, stream| {
         let case = path_of(request).strip_prefix("/case/");
         let Some(case) = case else {
@@ -68,7 +68,7 @@ async fn what_a_replica_says_arrives_as_it_is_but_for_what_concerns_its_connecti
         let told = ["content-length:", "chunked"];
         match told.iter().any(|told| head.contains(told)) || request.starts_with("HEAD") {
             true => Ok(()),
-            // Who does not tell a length ends, but where there cannot be a body.
+            // A response without a length ends by close, unless its status has no body.
             false => the_end(),
         }
     });
@@ -104,7 +104,7 @@ async fn what_a_replica_says_arrives_as_it_is_but_for_what_concerns_its_connecti
 
 /// Lines that lie side by side go on together, and what lies between them does not.
 #[actix_web::test]
-async fn fields_are_spelt_and_ordered_as_the_replica_has_them() {
+async fn response_headers_keep_spelling_and_order() {
     const SAID: &str = "HTTP/1.1 200 OK\r\nX-First: 1\r\nx-second:  2 \r\nSeT-CooKie: a=b\r\n\
         Content-Length: 2\r\nX-Own: 3\r\nConnection: x-own\r\nDATE: today\r\nETag: \"4\"\r\n\r\nok";
     let port = replica(|_, stream| stream.write_all(SAID.as_bytes()));
@@ -120,7 +120,7 @@ async fn fields_are_spelt_and_ordered_as_the_replica_has_them() {
 }
 
 #[actix_web::test]
-async fn a_response_that_breaks_off_breaks_the_clients_connection() {
+async fn truncated_response_breaks_the_client_connection() {
     const HEADS: [&str; 3] = [
         "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\npart",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
@@ -158,7 +158,7 @@ async fn a_response_that_breaks_off_breaks_the_clients_connection() {
 
 /// A replica that is reset in the middle of a body that only its end would have ended.
 #[actix_web::test]
-async fn a_reset_is_no_end_of_a_body() {
+async fn reset_does_not_end_a_body() {
     let gate = Gate::default();
     let at_replica = gate.clone();
     let port = replica(move |_, stream| {
@@ -178,7 +178,7 @@ async fn a_reset_is_no_end_of_a_body() {
 
 /// An interim response comes when the replica says it, not with the response.
 #[actix_web::test]
-async fn an_interim_response_does_not_wait_for_the_response() {
+async fn interim_response_is_sent_at_once() {
     let gate = Gate::default();
     let at_replica = gate.clone();
     let port = replica(move |_, stream| {
@@ -198,7 +198,7 @@ async fn an_interim_response_does_not_wait_for_the_response() {
 
 /// Chunks that are there at once are one for the client.
 #[actix_web::test]
-async fn many_small_chunks_at_once_are_one_chunk() {
+async fn small_chunks_that_arrive_together_are_joined() {
     let port = replica(|_, stream| {
         let chunks = "1\r\nx\r\n".repeat(500);
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -216,7 +216,7 @@ async fn many_small_chunks_at_once_are_one_chunk() {
 
 /// A chunk that comes alone does not wait for another.
 #[actix_web::test]
-async fn a_chunk_that_comes_alone_goes_out_alone() {
+async fn chunk_that_arrives_alone_is_sent_alone() {
     let gate = Gate::default();
     let at_replica = gate.clone();
     let port = replica(move |_, stream| {

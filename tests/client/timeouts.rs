@@ -1,5 +1,5 @@
-//! Clients that take their time: who holds a connection without getting on is shown out, and
-//! who is slow in what takes long is left alone.
+//! Slow clients: a connection without progress times out, and a slow one with progress
+//! does not.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::Ringmaster;
-use crate::support::wire::{Scripted, patiently, rest};
+use crate::support::wire::{Scripted, in_time, rest};
 
 /// What a head may take here.
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -20,20 +20,20 @@ const MALFORMED: &str =
 
 /// What a client does.
 #[derive(Debug, Clone, Copy)]
-enum Does {
+enum Step {
     Says(&'static str),
-    /// So many answers, each with a JSON body.
+    /// This many responses, each with a JSON body.
     Reads(usize),
     /// Says this again and again, as slowly as it may.
     Drips(&'static str),
     /// Says this again and again, as fast as it can.
     Floods(&'static str),
 }
-use Does::{Drips, Floods, Reads, Says};
+use Step::{Drips, Floods, Reads, Says};
 
 /// The statuses that it gets before its connection ends.
 #[rustfmt::skip] // One line a case, whatever its length.
-const SHOWN_OUT: &[(&str, &[Does], &[u16])] = &[
+const SHOWN_OUT: &[(&str, &[Step], &[u16])] = &[
     ("says nothing", &[], &[408]),
     ("half a request line", &[Says("GET / HT")], &[408]),
     ("half a head", &[Says("GET / HTTP/1.1\r\nHost: x\r\n")], &[408]),
@@ -51,12 +51,12 @@ const SHOWN_OUT: &[(&str, &[Does], &[u16])] = &[
 ];
 
 #[actix_web::test]
-async fn who_holds_a_connection_without_getting_on_is_shown_out() {
+async fn connection_without_progress_times_out() {
     let args = [&["--replicas", "1", "--workers", "1"], ARGS].concat();
     let balancer = Ringmaster::ready(&args).await;
     let address = balancer.address();
     let wrong = futures::future::join_all(SHOWN_OUT.iter().map(async |(story, acts, statuses)| {
-        let got = patiently(acted(address, acts)).await;
+        let got = in_time(acted(address, acts)).await;
         let got: Vec<&str> = got.split("HTTP/1.1 ").skip(1).collect();
         let right = got.len() == statuses.len()
             && got.iter().zip(*statuses).all(|(got, status)| got.starts_with(&status.to_string()))
@@ -74,7 +74,7 @@ async fn who_holds_a_connection_without_getting_on_is_shown_out() {
 }
 
 /// Plays a client, and returns all that it gets until the connection's end.
-async fn acted(address: &str, acts: &[Does]) -> String {
+async fn acted(address: &str, acts: &[Step]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut got = String::new();
     for act in acts {
@@ -102,7 +102,7 @@ async fn acted(address: &str, acts: &[Does]) -> String {
 async fn with_writes(stream: TcpStream, text: &str, pause: Duration) -> String {
     let (mut reading, mut writing) = stream.into_split();
     let speaks = async {
-        // Until nobody listens.
+        // Until the connection is closed.
         while writing.write_all(text.as_bytes()).await.is_ok() {
             tokio::time::sleep(pause).await;
         }
@@ -115,7 +115,7 @@ async fn with_writes(stream: TcpStream, text: &str, pause: Duration) -> String {
 }
 
 #[actix_web::test]
-async fn a_body_may_take_longer_than_a_head() {
+async fn body_may_take_longer_than_the_head_timeout() {
     let replica = Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     let balancer = replica.balancer(ARGS).await;
     for (head, pieces) in [
@@ -132,13 +132,13 @@ async fn a_body_may_take_longer_than_a_head() {
             tokio::time::sleep(TIMEOUT * 2).await;
             client.write_all(piece.as_bytes()).await.unwrap();
         }
-        let got = patiently(rest(&mut client)).await;
+        let got = in_time(rest(&mut client)).await;
         assert!(got.starts_with("HTTP/1.1 200 OK"), "{head}: {got}");
     }
 }
 
 #[actix_web::test]
-async fn a_response_may_take_longer_than_a_head_even_with_half_a_request_behind_it() {
+async fn response_may_take_longer_than_the_head_timeout_with_half_a_request_behind_it() {
     let replica = Scripted::answering(|_| {
         // This holds up the test, and not the balancer.
         std::thread::sleep(TIMEOUT * 4);
@@ -154,10 +154,10 @@ async fn a_response_may_take_longer_than_a_head_even_with_half_a_request_behind_
         .unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\nok") {
-        assert!(patiently(client.read_buf(&mut answer)).await.unwrap() > 0);
+        assert!(in_time(client.read_buf(&mut answer)).await.unwrap() > 0);
     }
     let half = half.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     client.write_all(half.as_bytes()).await.unwrap();
-    let got = patiently(rest(&mut client)).await;
+    let got = in_time(rest(&mut client)).await;
     assert!(got.starts_with("HTTP/1.1 200 OK"), "{got}");
 }

@@ -2,7 +2,7 @@
 //! our own, really killed and frozen.
 
 use serde_json::Value;
-use tokio::sync::MutexGuard;
+use tokio::sync::SemaphorePermit;
 
 use crate::docker::private_engine::PrivateEngine;
 use crate::support::{Load, Ringmaster, eventually, get, signal};
@@ -13,7 +13,7 @@ const FLEET: &str = "trouble";
 struct Scene {
     balancer: Ringmaster,
     engine: PrivateEngine,
-    _turn: MutexGuard<'static, ()>,
+    _permits: SemaphorePermit<'static>,
 }
 
 impl Scene {
@@ -24,7 +24,7 @@ impl Scene {
 
     async fn set_on(engine: impl FnOnce() -> Option<PrivateEngine>) -> Option<Self> {
         // Engines share the kernel's tables of networks: one after the other.
-        let turn = crate::TURN.lock().await;
+        let permits = crate::ENGINE.acquire_many(2).await.unwrap();
         let engine = engine()?;
         let image = crate::docker::import_image(Some(&engine.host()));
         let args = [
@@ -39,7 +39,7 @@ impl Scene {
         let scene = Self {
             balancer,
             engine,
-            _turn: turn,
+            _permits: permits,
         };
         for name in ["Server1", "Server2", "Server3"] {
             scene.on_the_ring(name, 1).await;
@@ -111,7 +111,8 @@ impl Scene {
 }
 
 #[actix_web::test]
-async fn an_engine_that_dies_and_keeps_its_containers_costs_no_request() {
+#[ignore = "starts an engine of its own, which takes minutes in all: make test-full"]
+async fn engine_killed_with_live_restore_costs_no_request() {
     let Some(mut scene) = Scene::set(true).await else {
         return;
     };
@@ -138,7 +139,8 @@ async fn an_engine_that_dies_and_keeps_its_containers_costs_no_request() {
 }
 
 #[actix_web::test]
-async fn an_engine_that_takes_its_containers_along_gets_a_whole_fleet_again() {
+#[ignore = "starts an engine of its own, which takes minutes in all: make test-full"]
+async fn engine_restarted_without_live_restore_gets_a_whole_fleet() {
     let Some(mut scene) = Scene::set(false).await else {
         return;
     };
@@ -160,16 +162,17 @@ async fn an_engine_that_takes_its_containers_along_gets_a_whole_fleet_again() {
 }
 
 #[actix_web::test]
-async fn an_engine_that_does_not_answer_holds_up_nothing_but_respawning() {
+#[ignore = "starts an engine of its own, which takes minutes in all: make test-full"]
+async fn engine_frozen_delays_only_respawns() {
     let Some(scene) = Scene::set(false).await else {
         return;
     };
-    let victim = scene.process("Server1");
+    let target = scene.process("Server1");
     let load = Load::start(&scene.balancer.url("/home"), 8);
     load.go_on_for(100).await;
     scene.engine.signal("STOP");
-    // Nobody tells of this death: it is found out.
-    signal(victim, "KILL");
+    // No event reports this death: a health check finds it.
+    signal(target, "KILL");
     scene.logged("Server1 (generation 1) is evicted").await;
     // The connection to it stands, and yet it is noticed.
     scene.engine_in_trouble(true).await;
@@ -184,7 +187,8 @@ async fn an_engine_that_does_not_answer_holds_up_nothing_but_respawning() {
 }
 
 #[actix_web::test]
-async fn hands_in_the_engine_are_noticed_and_what_they_broke_is_healed() {
+#[ignore = "starts an engine of its own, which takes minutes in all: make test-full"]
+async fn manual_changes_in_the_engine_are_healed() {
     let Some(scene) = Scene::set(false).await else {
         return;
     };
@@ -219,7 +223,8 @@ async fn hands_in_the_engine_are_noticed_and_what_they_broke_is_healed() {
 }
 
 #[actix_web::test]
-async fn a_network_that_is_removed_is_made_again_and_its_replicas_with_it() {
+#[ignore = "starts an engine of its own, which takes minutes in all: make test-full"]
+async fn network_removed_is_created_again_with_its_replicas() {
     let Some(scene) = Scene::set(false).await else {
         return;
     };
@@ -249,7 +254,8 @@ async fn a_network_that_is_removed_is_made_again_and_its_replicas_with_it() {
 }
 
 #[actix_web::test]
-async fn a_full_disk_keeps_the_dead_from_starting_and_nobody_else_from_serving() {
+#[ignore = "starts an engine of its own, which takes minutes in all: make test-full"]
+async fn full_disk_delays_only_respawns() {
     let disk = || PrivateEngine::start_on_small_disk(1500);
     let Some(scene) = Scene::set_on(disk).await else {
         return;
@@ -277,7 +283,7 @@ async fn a_full_disk_keeps_the_dead_from_starting_and_nobody_else_from_serving()
 }
 
 #[actix_web::test]
-async fn an_engine_that_takes_connections_and_never_answers_is_told_apart_from_a_slow_one() {
+async fn engine_without_any_response_fails_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
     let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();

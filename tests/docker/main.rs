@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod compose;
 #[path = "../support/docker/mod.rs"]
 mod docker;
 mod engine_failures;
@@ -11,5 +12,6 @@ mod shared_fleet;
 #[path = "../support/mod.rs"]
 mod support;
 
-/// Held by a test that wants the machine's network tables, or all of its engine's speed, for itself.
-pub static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// What tests take of the machine's engine: a shared fleet one permit, since a few are quick at
+/// once and many are not; an engine that fails both, for its networks are those of the kernel, too.
+pub static ENGINE: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);

@@ -18,7 +18,7 @@ struct Witness {
 }
 
 impl Witness {
-    /// The engine remembers only so much, so somebody has to listen.
+    /// The engine keeps only its last events, so a listener has to run.
     fn of(fleet: &TestFleet) -> Self {
         let notes = tempfile::NamedTempFile::new().unwrap();
         let label = format!("label=io.ringmaster.fleet={}", fleet.settings.fleet);
@@ -170,17 +170,18 @@ async fn mapping(balancer: &Ringmaster) -> Vec<String> {
     owners
 }
 
-/// One story at a time: each wants the engine for itself, to be quick.
+/// Runs a test that shares the engine with one other.
 fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
-    let turn = crate::TURN.blocking_lock();
     if crate::docker::engine_answers() {
-        actix::System::new().block_on(async { test().await });
+        actix::System::new().block_on(async {
+            let _permit = crate::ENGINE.acquire().await.unwrap();
+            test().await;
+        });
     }
-    drop(turn);
 }
 
 #[test]
-fn two_balancers_share_a_fleet_and_start_nothing_twice() {
+fn two_balancers_share_a_fleet_and_start_each_replica_once() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let witness = Witness::of(&fleet);
@@ -238,7 +239,7 @@ fn two_balancers_share_a_fleet_and_start_nothing_twice() {
 }
 
 #[test]
-fn a_balancer_that_stops_leaves_the_replicas_to_the_other_and_the_last_one_stops_them() {
+fn stopped_balancer_leaves_the_replicas_until_the_last_one_stops() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let (one, other) = start_two(&fleet);
@@ -270,7 +271,7 @@ fn a_balancer_that_stops_leaves_the_replicas_to_the_other_and_the_last_one_stops
 }
 
 #[test]
-fn a_killed_balancer_comes_back_under_load_to_the_fleet_that_it_had() {
+fn killed_balancer_restarts_under_load_with_its_fleet() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let witness = Witness::of(&fleet);
@@ -287,13 +288,13 @@ fn a_killed_balancer_comes_back_under_load_to_the_fleet_that_it_had() {
         let before = containers(&fleet);
         let begun = witness.count("start");
 
-        // Its clients lose their connections, and nobody else loses anything.
+        // Its clients lose their connections; no others lose anything.
         let load = Load::start(&first.url("/home"), 8);
         load.go_on_for(100).await;
         signal(first.pid(), "KILL");
         load.stop().await;
         drop(first);
-        // One dies while nobody looks.
+        // One dies while no balancer runs.
         cli(&["kill", &fleet.container("Server3")]);
 
         let second = start(&fleet);
@@ -320,7 +321,7 @@ fn a_killed_balancer_comes_back_under_load_to_the_fleet_that_it_had() {
 }
 
 #[test]
-fn what_keeps_a_replica_from_starting_is_told_once_and_shown_until_it_is_over() {
+fn launch_error_is_logged_once_and_shown_until_it_is_over() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let name = fleet.settings.fleet.as_str();
@@ -393,7 +394,7 @@ fn what_keeps_a_replica_from_starting_is_told_once_and_shown_until_it_is_over() 
 }
 
 #[test]
-fn containers_that_are_stopped_added_and_removed_by_hand_are_noticed() {
+fn manual_changes_of_containers_are_noticed() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let balancer = start(&fleet);
@@ -439,7 +440,7 @@ fn containers_that_are_stopped_added_and_removed_by_hand_are_noticed() {
 }
 
 #[test]
-fn a_shrunken_fleet_is_made_good_and_what_was_changed_on_request_holds() {
+fn restart_restores_missing_replicas_and_keeps_requested_changes() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let first = start(&fleet);
@@ -488,7 +489,7 @@ fn a_shrunken_fleet_is_made_good_and_what_was_changed_on_request_holds() {
 }
 
 #[test]
-fn changed_flags_are_told_and_hold_for_what_is_started() {
+fn restart_with_changed_flags_applies_them_to_new_replicas() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let first = start(&fleet);
@@ -542,7 +543,7 @@ fn changed_flags_are_told_and_hold_for_what_is_started() {
 }
 
 #[test]
-fn one_that_joins_others_with_other_flags_takes_the_record_and_changes_nothing() {
+fn joining_with_other_flags_adopts_the_record() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let one = start(&fleet);
@@ -575,7 +576,7 @@ fn one_that_joins_others_with_other_flags_takes_the_record_and_changes_nothing()
 }
 
 #[test]
-fn balancers_write_one_record_and_one_that_is_removed_comes_back() {
+fn record_is_one_and_is_written_again_when_removed() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let (one, other) = start_two(&fleet);
@@ -634,7 +635,7 @@ fn balancers_write_one_record_and_one_that_is_removed_comes_back() {
 }
 
 #[test]
-fn balancers_without_a_name_for_their_fleet_do_not_share_one() {
+fn balancers_without_a_fleet_name_share_nothing() {
     on_engine(|| async {
         let image = crate::docker::test_image();
         let start = || {
@@ -742,7 +743,7 @@ impl Drop for Tag {
 }
 
 #[test]
-fn a_private_registry_s_image_is_pulled_with_docker_s_credentials_and_not_in_a_respawn() {
+fn private_image_is_pulled_with_credentials_and_not_by_a_respawn() {
     on_engine(|| async {
         let Some(mut registry) = Registry::start().await else {
             return;

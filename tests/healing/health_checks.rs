@@ -120,7 +120,7 @@ async fn on_the_ring(balancer: &Ringmaster, times: usize) {
 }
 
 #[actix_web::test]
-async fn a_heartbeat_asks_for_what_it_is_told_to() {
+async fn heartbeat_requests_the_configured_path() {
     for (args, asked) in [
         (&[][..], "GET /heartbeat HTTP/1.1"),
         (
@@ -142,7 +142,7 @@ async fn a_heartbeat_asks_for_what_it_is_told_to() {
 }
 
 #[actix_web::test]
-async fn only_what_is_expected_of_an_answer_makes_it_a_good_one() {
+async fn heartbeat_succeeds_only_with_the_expected_response() {
     for (args, bad, good) in [
         (&[][..], "302 Found\r\n\r\n", "204 No Content\r\n\r\n"),
         (
@@ -177,7 +177,7 @@ async fn only_what_is_expected_of_an_answer_makes_it_a_good_one() {
 }
 
 #[actix_web::test]
-async fn so_many_good_answers_in_a_row_bring_a_replica_onto_the_ring() {
+async fn rise_threshold_admits_a_replica() {
     let server = Scripted::start(&[GOOD, GOOD, BAD, GOOD, GOOD]);
     let balancer = server.balancer(&["--heartbeat-successes", "3"]);
     server.beat(6).await;
@@ -187,7 +187,7 @@ async fn so_many_good_answers_in_a_row_bring_a_replica_onto_the_ring() {
 }
 
 #[actix_web::test]
-async fn so_many_misses_in_a_row_take_it_off_and_as_many_answers_as_before_bring_it_back() {
+async fn fall_threshold_evicts_and_rise_threshold_readmits() {
     let thresholds = ["--heartbeat-failures", "9", "--heartbeat-successes", "4"];
     let server = Scripted::start(&[]);
     server.always(GOOD);
@@ -208,7 +208,7 @@ async fn so_many_misses_in_a_row_take_it_off_and_as_many_answers_as_before_bring
 }
 
 #[actix_web::test]
-async fn a_slow_starter_is_waited_for_and_admitted_at_its_first_good_answer() {
+async fn slow_starter_is_admitted_at_its_first_success() {
     let server = Scripted::start(&[BAD; 8]);
     let port = server.port.to_string();
     // The process is only started: this test listens where it should.
@@ -226,7 +226,7 @@ async fn a_slow_starter_is_waited_for_and_admitted_at_its_first_good_answer() {
 }
 
 #[actix_web::test]
-async fn who_never_answers_well_is_started_anew_after_the_start_timeout() {
+async fn replica_never_ready_is_restarted_after_the_start_timeout() {
     let goodbye = ["--heartbeat-path", "/home", "--heartbeat-body", "Goodbye"];
     let impatient = [&goodbye[..], &["--start-timeout", "300ms"]].concat();
     let balancer = Ringmaster::start(&impatient);
@@ -254,7 +254,7 @@ fn in_place_of_a_process(server: &Scripted, more: &[&str]) -> Ringmaster {
 }
 
 #[actix_web::test]
-async fn an_unready_replica_is_off_the_ring_and_lives_and_shows_its_own_error_page() {
+async fn unready_replica_is_evicted_and_stays_alive() {
     let server = Scripted::start(&[]);
     server.always(GOOD);
     let balancer = in_place_of_a_process(&server, &["--unready-timeout", "off"]);
@@ -276,7 +276,7 @@ async fn an_unready_replica_is_off_the_ring_and_lives_and_shows_its_own_error_pa
         .unwrap();
     assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(page.body().await.unwrap(), "no");
-    // It goes on answering badly, and nobody replaces it.
+    // It keeps failing and is not replaced.
     let asked = server.asked().len();
     eventually("many more beats", || async {
         server.asked().len() > asked + 20
@@ -290,7 +290,7 @@ async fn an_unready_replica_is_off_the_ring_and_lives_and_shows_its_own_error_pa
 }
 
 #[actix_web::test]
-async fn without_a_panic_threshold_an_unready_replica_gets_no_request() {
+async fn unready_replica_without_panic_threshold_gets_no_request() {
     let server = Scripted::start(&[]);
     server.always(GOOD);
     let never = ["--panic-threshold", "0", "--wait-timeout", "50ms"];
@@ -310,7 +310,7 @@ async fn without_a_panic_threshold_an_unready_replica_gets_no_request() {
 }
 
 #[actix_web::test]
-async fn who_is_unready_for_too_long_is_replaced() {
+async fn replica_unready_for_too_long_is_replaced() {
     let server = Scripted::start(&[]);
     server.always(GOOD);
     let balancer = in_place_of_a_process(&server, &["--unready-timeout", "100ms"]);
@@ -325,7 +325,7 @@ async fn who_is_unready_for_too_long_is_replaced() {
 }
 
 #[actix_web::test]
-async fn a_heartbeat_has_the_headers_and_the_port_that_it_is_told_to_have() {
+async fn heartbeat_has_the_configured_headers_and_port() {
     let (server, other) = (Scripted::start(&[]), Scripted::start(&[]));
     other.always(GOOD);
     let port = other.port.to_string();
@@ -346,7 +346,7 @@ async fn a_heartbeat_has_the_headers_and_the_port_that_it_is_told_to_have() {
 }
 
 #[actix_web::test]
-async fn a_tcp_heartbeat_only_connects() {
+async fn tcp_heartbeat_only_connects() {
     // It never accepts, let alone answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = listener.local_addr().unwrap().to_string();
@@ -361,7 +361,7 @@ async fn a_tcp_heartbeat_only_connects() {
 }
 
 #[actix_web::test]
-async fn why_a_replica_is_not_ready_is_told_once_after_three_seconds() {
+async fn reason_for_not_ready_is_logged_once_after_three_seconds() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let closed_port = closed.local_addr().unwrap().port();
     drop(closed);
@@ -407,7 +407,7 @@ async fn why_a_replica_is_not_ready_is_told_once_after_three_seconds() {
 }
 
 #[actix_web::test]
-async fn a_program_that_ignores_its_port_is_told_of() {
+async fn program_that_ignores_its_port_is_reported() {
     let balancer = Ringmaster::start(&["--replicas", "1", "--command", "sleep 600"]);
     eventually("the reason is told", || async {
         balancer.count_in_log("the program has to listen on $PORT, or on {port} in --command") == 1

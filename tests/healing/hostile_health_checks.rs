@@ -1,4 +1,4 @@
-//! Servers that answer heartbeats, and `ringmaster healthcheck`, in ways that nobody should.
+//! Servers with invalid responses to heartbeats and to `ringmaster healthcheck`.
 //! What is no good answer is a miss in good time, and costs no memory, however much is sent.
 
 use std::cell::Cell;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::wire::patiently;
+use crate::support::wire::in_time;
 use crate::support::{Ringmaster, eventually, forget_peak, get, peak_kib};
 
 /// How a server answers.
 #[derive(Debug, Clone, Copy)]
 enum Says {
-    /// This, and no more for as long as somebody listens.
+    /// This, and nothing more while the connection is open.
     Stays(&'static str),
     /// This, and that is all.
     Ends(&'static str),
@@ -70,7 +70,7 @@ async fn server(says: Says) -> (u16, Rc<Cell<usize>>) {
             let counted = Rc::clone(&counted);
             actix_web::rt::spawn(async move {
                 answer(stream, says).await;
-                // By then nobody listens.
+                // The connection is closed by then.
                 counted.set(counted.get() + 1);
             });
         }
@@ -103,7 +103,7 @@ async fn answer(mut stream: TcpStream, says: Says) {
 }
 
 #[actix_web::test]
-async fn only_a_good_answer_is_a_heartbeat() {
+async fn heartbeat_with_an_invalid_response_fails() {
     let mut args: Vec<String> = [
         "--workers",
         "1",
@@ -157,7 +157,7 @@ async fn only_a_good_answer_is_a_heartbeat() {
 }
 
 #[actix_web::test]
-async fn a_health_check_ends_in_time_whatever_the_answer() {
+async fn heartbeat_ends_in_time_whatever_the_response() {
     let checks = SERVERS.iter().map(async |(_, says)| {
         let (port, _) = server(*says).await;
         let check = tokio::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
@@ -165,7 +165,7 @@ async fn a_health_check_ends_in_time_whatever_the_answer() {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .status();
-        let is_good = patiently(check).await.unwrap().success();
+        let is_good = in_time(check).await.unwrap().success();
         // It looks at the head alone.
         let has_head = match says {
             Stays(first) | Ends(first) | Floods(first, _) | Drips(first, _) => {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Load, Ringmaster, ask, eventually, get, is_alive, signal};
 
 #[actix_web::test]
-async fn a_killed_replica_comes_back_under_its_name_and_no_request_fails() {
+async fn killed_replica_is_replaced_and_no_request_fails() {
     let balancer = Ringmaster::ready(&[]).await;
     let load = Load::start(&balancer.url("/home"), 8);
     for name in ["Server1", "Server2", "Server3"] {
@@ -29,7 +29,7 @@ async fn a_killed_replica_comes_back_under_its_name_and_no_request_fails() {
 }
 
 #[actix_web::test]
-async fn keys_stay_where_they_are_when_another_replica_dies_and_come_home_when_it_is_back() {
+async fn keys_move_only_from_the_dead_replica_and_return() {
     let balancer = Ringmaster::ready(&["--key", "query:user"]).await;
     let served_by = || async {
         let mut all = Vec::new();
@@ -52,7 +52,7 @@ async fn keys_stay_where_they_are_when_another_replica_dies_and_come_home_when_i
 }
 
 #[actix_web::test]
-async fn a_hung_replica_is_evicted_and_replaced() {
+async fn hung_replica_is_evicted_and_replaced() {
     let balancer = Ringmaster::ready(&[
         "--heartbeat-interval",
         "100ms",
@@ -79,7 +79,7 @@ async fn a_hung_replica_is_evicted_and_replaced() {
 }
 
 #[actix_web::test]
-async fn what_is_stuck_on_a_hung_replica_is_asked_of_another_unless_it_must_not_be() {
+async fn request_on_a_hung_replica_is_retried_if_it_may_be() {
     let args = [
         "--hang-timeout",
         "10m",
@@ -114,7 +114,7 @@ async fn what_is_stuck_on_a_hung_replica_is_asked_of_another_unless_it_must_not_
 }
 
 #[actix_web::test]
-async fn a_hung_replica_that_comes_back_is_the_same_and_finishes_what_it_holds() {
+async fn hung_replica_that_recovers_is_readmitted_and_finishes_its_requests() {
     let balancer = Ringmaster::ready(&["--replicas", "1", "--hang-timeout", "10m"]).await;
     let pid = balancer.child("Server1");
     let url = balancer.url("/slow?ms=300");
@@ -141,7 +141,7 @@ async fn a_hung_replica_that_comes_back_is_the_same_and_finishes_what_it_holds()
 }
 
 #[actix_web::test]
-async fn every_death_leaves_a_record() {
+async fn death_leaves_a_post_mortem_file() {
     let command = format!(
         "sh -c 'echo hello from $SERVER_ID; echo on port {{port}} >&2; exec {} replica --listen 127.0.0.1:{{port}}'",
         env!("CARGO_BIN_EXE_ringmaster")
@@ -161,7 +161,7 @@ async fn every_death_leaves_a_record() {
     .await;
     let url = admin_url(&balancer, "/deaths");
     let url = url.as_str();
-    // There may be others: whoever lost the race for a port.
+    // There may be others, which lost the race for a port.
     let death_by = |detected_by: &'static str| async move {
         let all = get(url).await.body;
         let all = all["deaths"].as_array().unwrap();
@@ -204,7 +204,7 @@ async fn every_death_leaves_a_record() {
     .await;
     let death = death_by("no answer to heartbeats").await.unwrap();
     assert_eq!(death["replica"], "Server2");
-    // Nobody's signal but ours.
+    // Only our signal.
     assert_eq!(death["signal"], json!(null));
     let beats = death["heartbeats"].as_array().unwrap();
     let missed = beats.iter().rev().take_while(|b| !b["error"].is_null());
@@ -235,7 +235,7 @@ server.serve_forever()
 "#;
 
 #[actix_web::test]
-async fn death_that_a_request_noticed_first_names_its_signal() {
+async fn death_noticed_by_a_request_names_its_signal() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("dies.py");
     std::fs::write(&script, DIES_SLOWLY).unwrap();
@@ -320,7 +320,7 @@ async fn post_mortem_names_the_requests_that_the_replica_had() {
 }
 
 #[actix_web::test]
-async fn when_all_are_dead_requests_wait_and_are_served_by_the_first_that_is_back() {
+async fn requests_without_a_replica_wait_for_the_first_one_ready() {
     let balancer = Ringmaster::ready(&[]).await;
     for (_, pid) in balancer.children() {
         signal(pid, "KILL");
@@ -341,7 +341,7 @@ async fn when_all_are_dead_requests_wait_and_are_served_by_the_first_that_is_bac
 }
 
 #[actix_web::test]
-async fn without_a_replica_a_request_waits_within_bounds_and_is_told_to_retry() {
+async fn requests_without_a_replica_get_503_after_the_queue_timeout() {
     let balancer = Ringmaster::ready(&[
         "--replicas",
         "1",
@@ -379,7 +379,7 @@ async fn without_a_replica_a_request_waits_within_bounds_and_is_told_to_retry() 
 }
 
 #[actix_web::test]
-async fn a_replica_that_keeps_dying_is_started_less_and_less_often() {
+async fn crash_loop_backs_off() {
     let balancer = Ringmaster::start(&["--command", "sh -c 'exit 1'", "--replicas", "1"]);
     eventually("a third start", || async {
         balancer.count_in_log("starting Server1") >= 3
@@ -394,7 +394,7 @@ async fn a_replica_that_keeps_dying_is_started_less_and_less_often() {
 }
 
 #[actix_web::test]
-async fn a_replica_in_a_crash_loop_is_degraded_and_another_serves_its_keys() {
+async fn crash_loop_degrades_the_replica_and_moves_its_keys() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken");
     // Server1 dies as soon as there is a file to say so.
@@ -438,7 +438,7 @@ fn admin_url(balancer: &Ringmaster, path: &str) -> String {
 }
 
 #[actix_web::test]
-async fn no_child_outlives_a_killed_balancer() {
+async fn killed_balancer_leaves_no_child() {
     let balancer = Ringmaster::ready(&[]).await;
     let children = balancer.children();
     assert_eq!(children.len(), 3);
@@ -450,7 +450,7 @@ async fn no_child_outlives_a_killed_balancer() {
 }
 
 #[actix_web::test]
-async fn sigterm_finishes_what_is_in_flight_stops_the_replicas_and_exits_with_0() {
+async fn sigterm_finishes_requests_in_flight_and_stops_the_replicas() {
     let balancer = Ringmaster::ready(&[]).await;
     let children = balancer.children();
     let url = balancer.url("/slow?ms=700");
@@ -468,7 +468,7 @@ async fn sigterm_finishes_what_is_in_flight_stops_the_replicas_and_exits_with_0(
 }
 
 #[actix_web::test]
-async fn removal_under_full_load_loses_nothing() {
+async fn removal_under_load_loses_no_request() {
     let balancer = Ringmaster::ready(&["--replicas", "4"]).await;
     let load = Load::start(&balancer.url("/home"), 8);
     for _ in 0..3 {
@@ -481,7 +481,7 @@ async fn removal_under_full_load_loses_nothing() {
 }
 
 #[actix_web::test]
-async fn a_command_is_told_its_port_and_name_and_gets_the_environment_that_was_asked_for() {
+async fn command_gets_its_port_name_and_environment() {
     let folder = tempfile::tempdir().unwrap();
     let app = folder.path().join("app.py");
     std::fs::write(&app, PYTHON_APP).unwrap();
@@ -533,7 +533,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 "#;
 
 #[actix_web::test]
-async fn a_balancer_that_nobody_asks_any_more_closes_what_it_had_open() {
+async fn idle_balancer_closes_its_replica_connections() {
     let balancer = Ringmaster::ready(&[]).await;
     let idle = crate::support::sockets_of(balancer.pid());
     let load = Load::start(&balancer.url("/home"), 16);
@@ -561,7 +561,7 @@ async fn ready_weights(balancer: &Ringmaster) -> Vec<(String, u64)> {
 }
 
 #[actix_web::test]
-async fn with_a_state_file_what_was_changed_on_request_outlives_the_balancer() {
+async fn state_file_keeps_requested_changes_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fleet.json");
     let state = path.to_str().unwrap();
@@ -633,7 +633,7 @@ async fn with_a_state_file_what_was_changed_on_request_outlives_the_balancer() {
 }
 
 #[actix_web::test]
-async fn a_change_that_cannot_be_recorded_is_told_and_recorded_once_that_is_possible() {
+async fn state_file_that_is_not_writable_is_logged_and_written_later() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fleet.json");
     let state = path.to_str().unwrap();

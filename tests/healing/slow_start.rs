@@ -1,4 +1,4 @@
-//! A fresh replica's share of its keys grows with `--slow-start`; nobody else's keys move.
+//! A fresh replica's share of its keys grows with `--slow-start`; no other keys move.
 
 use crate::support::{Ringmaster, eventually, get, signal};
 
@@ -6,7 +6,7 @@ const KEYS: usize = 240;
 /// Each time that the fresh one has warmed up before it could be looked at, it is killed again.
 const ATTEMPTS: usize = 4;
 
-/// Who answers which key.
+/// The replica that answers each key.
 async fn answered_by(balancer: &Ringmaster) -> Vec<String> {
     let mut names = Vec::new();
     for key in 0..KEYS {
@@ -18,7 +18,7 @@ async fn answered_by(balancer: &Ringmaster) -> Vec<String> {
 }
 
 /// The share of its keys that each replica serves, while it is ready.
-async fn warmth(balancer: &Ringmaster) -> Vec<Option<f64>> {
+async fn share(balancer: &Ringmaster) -> Vec<Option<f64>> {
     let status = get(&balancer.status_url().await).await.body;
     let replicas = status["replicas"].as_array().unwrap().iter();
     replicas
@@ -28,13 +28,13 @@ async fn warmth(balancer: &Ringmaster) -> Vec<Option<f64>> {
 
 async fn all_are_warm(balancer: &Ringmaster) {
     eventually("all serve all of their keys", || async {
-        warmth(balancer).await == [Some(1.0); 3]
+        share(balancer).await == [Some(1.0); 3]
     })
     .await;
 }
 
 #[actix_web::test]
-async fn a_fresh_replica_serves_a_growing_part_of_its_keys_and_nobody_else_s_move() {
+async fn slow_start_gives_a_fresh_replica_a_growing_share() {
     let args = ["--slow-start", "5s", "--key", "query:user", "--admin"];
     let balancer = Ringmaster::ready(&[&args[..], &["127.0.0.1:0"]].concat()).await;
     all_are_warm(&balancer).await;
@@ -47,9 +47,9 @@ async fn a_fresh_replica_serves_a_growing_part_of_its_keys_and_nobody_else_s_mov
         signal(balancer.child("Server2"), "KILL");
         let back = format!("Server2 (generation {generation}) is ready at");
         eventually("it is back", || async { balancer.log().contains(&back) }).await;
-        let begun = warmth(&balancer).await[1].unwrap();
+        let begun = share(&balancer).await[1].unwrap();
         let fresh = answered_by(&balancer).await;
-        let ended = warmth(&balancer).await[1].unwrap();
+        let ended = share(&balancer).await[1].unwrap();
         for (now, home) in fresh.iter().zip(&home) {
             assert!(now == home || home == second, "{home}'s key is at {now}");
         }
@@ -72,12 +72,12 @@ async fn a_fresh_replica_serves_a_growing_part_of_its_keys_and_nobody_else_s_mov
 }
 
 #[actix_web::test]
-async fn replicas_that_are_equally_fresh_serve_all_of_their_keys() {
+async fn slow_start_of_all_replicas_moves_no_key() {
     let slow = ["--slow-start", "1h", "--key", "query:user", "--admin"];
     let slow = Ringmaster::ready(&[&slow[..], &["127.0.0.1:0"]].concat()).await;
     let fast = Ringmaster::ready(&["--key", "query:user"]).await;
-    for warmth in warmth(&slow).await {
-        assert!((0.1..0.2).contains(&warmth.unwrap()), "{warmth:?}");
+    for share in share(&slow).await {
+        assert!((0.1..0.2).contains(&share.unwrap()), "{share:?}");
     }
     assert_eq!(answered_by(&slow).await, answered_by(&fast).await);
 }

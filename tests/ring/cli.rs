@@ -57,7 +57,7 @@ fn golden(name: &str, text: &str) {
 const MIXED: &str = "api=4,Server1,Server2,Server10=2";
 
 #[test]
-fn answers_read_as_they_did() {
+fn output_matches_its_golden_files() {
     for (name, args) in [
         ("show", &["show", "--members", MIXED, "--slots", "4096"][..]),
         ("show-classic", &["show", "--strategy", "classic"]),
@@ -189,7 +189,7 @@ fn answers_read_as_they_did() {
 }
 
 #[test]
-fn help_reads_as_it_did() {
+fn help_matches_its_golden_files() {
     golden("help.txt", &answer(&["--help"]));
     golden("help-show.txt", &answer(&["show", "-h"]));
     golden("help-explain.txt", &answer(&["explain", "-h"]));
@@ -206,7 +206,7 @@ fn is_near(a: f64, b: f64) -> bool {
 }
 
 #[test]
-fn shares_add_up() {
+fn shares_add_up_to_one() {
     for strategy in [
         "classic",
         "quadratic",
@@ -241,7 +241,7 @@ fn shares_add_up() {
 
 /// What moves is what two looks at two rings say, and every key is explained alike by both.
 #[test]
-fn a_diff_agrees_with_the_two_rings() {
+fn diff_agrees_with_the_two_rings() {
     let change = [
         "--leave",
         "Server2",
@@ -308,7 +308,7 @@ fn a_diff_agrees_with_the_two_rings() {
 }
 
 #[test]
-fn a_key_of_any_bytes_is_explained() {
+fn explain_accepts_a_key_of_any_bytes() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -341,7 +341,7 @@ fn a_key_of_any_bytes_is_explained() {
 }
 
 #[test]
-fn the_picture_is_svg_and_small() {
+fn picture_is_valid_svg_and_small() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ring.svg");
     let path = file.to_str().unwrap();
@@ -383,7 +383,7 @@ fn the_picture_is_svg_and_small() {
 }
 
 #[test]
-fn the_ring_is_the_one_that_the_balancer_would_have() {
+fn ring_is_the_one_of_the_balancer() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ringmaster.toml");
     std::fs::write(
@@ -402,7 +402,7 @@ fn the_ring_is_the_one_that_the_balancer_would_have() {
 }
 
 #[test]
-fn wrong_use_is_told_in_full() {
+fn usage_errors_match_their_golden_file() {
     let mut text = String::new();
     for args in [
         &[][..],

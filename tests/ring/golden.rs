@@ -97,7 +97,7 @@ fn picture(strategy: Strategy) -> String {
 }
 
 #[test]
-fn tables_are_what_they_were() {
+fn tables_match_their_golden_files() {
     for strategy in Strategy::ALL {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/golden")

@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn the_member_set_alone_decides(
+    fn table_depends_on_the_member_set_alone(
         spec in specs(),
         (members, shuffled) in members(9).prop_flat_map(|m| (Just(m.clone()), Just(m).prop_shuffle())),
     ) {
@@ -92,7 +92,7 @@ proptest! {
 
     /// Keys on the same slot share an order.
     #[test]
-    fn one_slot_one_order(spec in specs(), members in members(9), key in any::<u64>()) {
+    fn failover_order_is_one_for_each_slot(spec in specs(), members in members(9), key in any::<u64>()) {
         let table = build(&spec, &members);
         let twin = (0..20_000)
             .map(Key)
@@ -104,7 +104,7 @@ proptest! {
 
     /// On a ring of strong hashes a leaver moves its own slots and not one besides.
     #[test]
-    fn leaving_a_ring_moves_nothing_else(
+    fn ring_removal_moves_only_the_keys_of_the_member(
         k in 1..=40u32, members in members(9), leaver in any::<prop::sample::Index>(),
     ) {
         let spec = RingSpec::new(ring::Strategy::Ring, Some(4_096), Some(k)).unwrap();
@@ -146,7 +146,7 @@ proptest! {
 
     /// The paper's promise, with Envoy's weights: shares are right but for a few slots.
     #[test]
-    fn maglev_is_exact(members in members(4)) {
+    fn maglev_shares_are_exact(members in members(4)) {
         let spec = RingSpec::new(ring::Strategy::Maglev, Some(4_093), None).unwrap();
         let ownership = Ownership::by_slots(&build(&spec, &members));
         for m in build(&spec, &members).indices() {
@@ -170,7 +170,7 @@ proptest! {
 
     /// Garbage of any size is refused or works; nothing panics.
     #[test]
-    fn any_recipe_is_refused_or_works(
+    fn spec_is_refused_or_builds(
         strategy in proptest::sample::select(&ring::Strategy::ALL[..]),
         slots in proptest::option::of(0..2_000u32),
         virtual_servers in proptest::option::of(0..30u32),

@@ -12,7 +12,7 @@ use crate::support::{Ringmaster, eventually, is_alive, signal};
 /// How a client came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    /// Nobody accepts connections any more.
+    /// Connections are no longer accepted.
     NotAccepted,
     /// A request on an accepted connection was not answered.
     Lost(String),
@@ -48,12 +48,12 @@ async fn ask(stream: &mut TcpStream) -> Result<bool, String> {
     }
 }
 
-/// Asks without a pause until nobody accepts any more.
+/// Sends requests without a pause until connections are no longer accepted.
 async fn client(address: String, keep_alive: bool, good: Arc<AtomicUsize>) -> End {
     // A connection that is not even begun any more is not accepted either.
-    const PATIENCE: Duration = Duration::from_millis(700);
+    const MAX_WAIT: Duration = Duration::from_millis(700);
     loop {
-        let connecting = tokio::time::timeout(PATIENCE, TcpStream::connect(&address)).await;
+        let connecting = tokio::time::timeout(MAX_WAIT, TcpStream::connect(&address)).await;
         let Ok(Ok(mut stream)) = connecting else {
             return End::NotAccepted;
         };
@@ -72,7 +72,7 @@ async fn client(address: String, keep_alive: bool, good: Arc<AtomicUsize>) -> En
 }
 
 #[actix_web::test]
-async fn sigterm_under_full_load_loses_no_request_on_new_connections_or_old() {
+async fn sigterm_under_load_loses_no_request() {
     for round in 0..3 {
         let mut balancer = Ringmaster::ready(&[]).await;
         let good = Arc::new(AtomicUsize::new(0));
@@ -98,7 +98,7 @@ async fn sigterm_under_full_load_loses_no_request_on_new_connections_or_old() {
 
 /// The kernel keeps connections back on which nothing has come.
 #[actix_web::test]
-async fn who_has_connected_and_said_nothing_is_heard_until_the_end_of_the_last_call() {
+async fn silent_connection_is_served_during_the_drain_delay() {
     let mut balancer = Ringmaster::ready(&[]).await;
     let connect = || TcpStream::connect(balancer.address());
     let mut known = connect().await.unwrap();
@@ -114,7 +114,7 @@ async fn who_has_connected_and_said_nothing_is_heard_until_the_end_of_the_last_c
 }
 
 #[actix_web::test]
-async fn stop_with_nothing_in_flight_does_not_wait_for_the_last_call() {
+async fn stop_without_requests_in_flight_skips_the_drain_delay() {
     let mut balancer = Ringmaster::start_with(&[], &[("RINGMASTER_LOG", "ringmaster=debug")]);
     let mut idle = TcpStream::connect(balancer.address()).await.unwrap();
     assert_eq!(ask(&mut idle).await, Ok(true));
@@ -139,7 +139,7 @@ fn command_with_grandchild(folder: &std::path::Path) -> String {
 }
 
 #[actix_web::test]
-async fn what_replicas_have_started_ends_with_a_killed_balancer() {
+async fn killed_balancer_ends_grandchildren_too() {
     let folder = tempfile::tempdir().unwrap();
     let command = command_with_grandchild(folder.path());
     let balancer = Ringmaster::ready(&["--command", &command, "--replicas", "2"]).await;
@@ -167,7 +167,7 @@ fn children_of(pid: u32) -> Vec<u32> {
 }
 
 #[actix_web::test]
-async fn a_killed_guardian_is_replaced_at_the_next_start() {
+async fn killed_guardian_is_replaced_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let command = command_with_grandchild(folder.path());
     let balancer = Ringmaster::ready(&["--command", &command, "--replicas", "2"]).await;
@@ -204,7 +204,7 @@ async fn a_killed_guardian_is_replaced_at_the_next_start() {
 }
 
 #[actix_web::test]
-async fn process_1_reaps_orphans_and_knows_how_its_own_children_end() {
+async fn process_1_reaps_orphans_and_reports_its_own_children() {
     let tried = std::process::Command::new("unshare")
         .args(["--pid", "--fork", "true"])
         .output();

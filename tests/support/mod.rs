@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use awc::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// Nothing here takes so long unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a test waits for a state. Nothing takes this long unless it is broken.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// A balancer that runs as a child process; killed when dropped, and its replicas with it.
 pub struct Ringmaster {
@@ -203,7 +203,7 @@ impl Ringmaster {
                 return status;
             }
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < MAX_WAIT,
                 "it does not end:\n{}",
                 self.log()
             );
@@ -258,7 +258,7 @@ fn names(body: &Value) -> Vec<String> {
 pub fn client() -> awc::Client {
     awc::Client::builder()
         .disable_redirects()
-        .timeout(PATIENCE)
+        .timeout(MAX_WAIT)
         .finish()
 }
 
@@ -286,7 +286,7 @@ where
 {
     let begun = Instant::now();
     while !state().await {
-        assert!(begun.elapsed() < PATIENCE, "never came true: {what}");
+        assert!(begun.elapsed() < MAX_WAIT, "never came true: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -373,7 +373,7 @@ impl Load {
         }
     }
 
-    /// Waits for so many more good answers.
+    /// Waits for this many more successful responses.
     pub async fn go_on_for(&self, requests: usize) {
         let goal = self.good.load(Ordering::SeqCst) + requests;
         eventually("the load goes on", || async {

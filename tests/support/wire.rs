@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{PATIENCE, Ringmaster};
+use super::{MAX_WAIT, Ringmaster};
 
 /// A server that answers every request with what a script makes of it, and keeps what it
 /// was asked.
@@ -29,7 +29,7 @@ impl Scripted {
         Self::answering_at(0, script).await
     }
 
-    /// The same, at a port that somebody may have waited for.
+    /// The same, at a port that a client may already poll.
     pub async fn answering_at(port: u16, script: impl Fn(&str) -> Vec<u8> + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -109,9 +109,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 /// Sends bytes to `address` and returns everything that comes until the connection's end.
 pub async fn told(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // Who is refused early may not have been listened to.
+    // The request of a client that is refused early may not have been read.
     let _ = stream.write_all(bytes).await;
-    patiently(rest(&mut stream)).await
+    in_time(rest(&mut stream)).await
 }
 
 /// What comes until the end; a reset is one, too.
@@ -121,8 +121,8 @@ pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    let done = tokio::time::timeout(PATIENCE, work).await;
+pub async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(MAX_WAIT, work).await;
     done.expect("it takes no longer than anybody's patience")
 }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, Ringmaster, ask, client, eventually, signal};
+use crate::support::{MAX_WAIT, Ringmaster, ask, client, eventually, signal};
 
 /// Says something and no more to GET, nothing to POST and in a tunnel. Nobody ends it, so it does so itself.
 const SERVER: &str = r#"
@@ -46,14 +46,14 @@ const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[actix_web::test]
-async fn nobody_waits_for_a_replica_that_has_ended_and_did_not_say_so() {
+async fn request_on_a_dead_replica_with_an_open_connection_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (server, posted) = (
         folder.path().join("server.py"),
         folder.path().join("posted"),
     );
     std::fs::write(&server, SERVER).unwrap();
-    // What serves is out of reach of whoever ends the replica, and so outlives it.
+    // The serving process is not the replica's child, so it outlives the replica.
     let command = format!(
         "sh -c 'setsid python3 {} {{port}} {} & wait'",
         server.display(),
@@ -81,12 +81,12 @@ async fn nobody_waits_for_a_replica_that_has_ended_and_did_not_say_so() {
     eventually("the replica has the POST", || async { posted.exists() }).await;
 
     signal(balancer.child("Server1"), "KILL");
-    let rest = timeout(PATIENCE, streamed.next()).await.unwrap();
+    let rest = timeout(MAX_WAIT, streamed.next()).await.unwrap();
     assert!(!matches!(rest, Some(Ok(_))), "{rest:?}");
-    let answer = timeout(PATIENCE, unanswered).await.unwrap().unwrap();
+    let answer = timeout(MAX_WAIT, unanswered).await.unwrap().unwrap();
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     let mut rest = Vec::new();
-    let end = timeout(PATIENCE, tunnel.read_to_end(&mut rest)).await;
+    let end = timeout(MAX_WAIT, tunnel.read_to_end(&mut rest)).await;
     assert!(end.is_ok(), "a tunnel without its end");
     let told = "is broken off: its replica has ended";
     assert_eq!(balancer.count_in_log(told), 1, "{}", balancer.log());

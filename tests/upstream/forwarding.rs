@@ -93,7 +93,7 @@ async fn raw(balancer: &Ringmaster, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = Vec::new();
     let reading = stream.read_to_end(&mut response);
-    tokio::time::timeout(crate::support::PATIENCE, reading)
+    tokio::time::timeout(crate::support::MAX_WAIT, reading)
         .await
         .unwrap()
         .unwrap();
@@ -103,7 +103,7 @@ async fn raw(balancer: &Ringmaster, request: &str) -> String {
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 #[actix_web::test]
-async fn method_path_and_query_go_through_untouched() {
+async fn method_path_and_query_pass_unchanged() {
     let upstream = Scripted::start(EMPTY).await;
     let balancer = upstream.balancer().await;
     for (method, target) in [
@@ -127,7 +127,7 @@ async fn method_path_and_query_go_through_untouched() {
 }
 
 #[actix_web::test]
-async fn bodies_of_known_and_unknown_length_go_through() {
+async fn bodies_of_known_and_unknown_length_pass() {
     let upstream = Scripted::start(EMPTY).await;
     let balancer = upstream.balancer().await;
     raw(
@@ -153,7 +153,7 @@ async fn bodies_of_known_and_unknown_length_go_through() {
 }
 
 #[actix_web::test]
-async fn header_fields_go_through_except_those_of_the_connection() {
+async fn headers_pass_except_hop_by_hop() {
     let upstream = Scripted::start(
         "HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nx-private: 1\r\n\
          connection: keep-alive, x-private\r\nkeep-alive: timeout=5\r\ncontent-encoding: gzip\r\n\
@@ -200,7 +200,7 @@ async fn header_fields_go_through_except_those_of_the_connection() {
 }
 
 #[actix_web::test]
-async fn a_date_goes_through_as_the_client_wrote_it() {
+async fn date_header_passes_unchanged() {
     let upstream = Scripted::start(EMPTY).await;
     let balancer = upstream.balancer().await;
     for body in ["", "Content-Length: 5\r\n"] {
@@ -221,7 +221,7 @@ async fn a_date_goes_through_as_the_client_wrote_it() {
 }
 
 #[actix_web::test]
-async fn answers_to_head_keep_their_length_and_have_no_body() {
+async fn head_response_keeps_its_length_without_a_body() {
     let upstream = Scripted::start("HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n").await;
     let balancer = upstream.balancer().await;
     let got = raw(
@@ -238,7 +238,7 @@ async fn answers_to_head_keep_their_length_and_have_no_body() {
 }
 
 #[actix_web::test]
-async fn statuses_without_a_body_end_with_their_head() {
+async fn bodiless_status_ends_with_its_head() {
     for (response, status) in [
         ("HTTP/1.1 204 No Content\r\n\r\n", "204"),
         ("HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n", "304"),
@@ -280,7 +280,7 @@ async fn large_bodies_stream_both_ways() {
 }
 
 #[actix_web::test]
-async fn a_post_that_was_sent_is_never_sent_again_and_a_get_once() {
+async fn post_that_was_sent_is_never_retried_and_a_get_once() {
     // Takes the request and hangs up.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -323,7 +323,7 @@ async fn a_post_that_was_sent_is_never_sent_again_and_a_get_once() {
 }
 
 #[actix_web::test]
-async fn a_response_that_breaks_off_is_not_a_whole_one() {
+async fn truncated_response_is_not_complete() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     actix_web::rt::spawn(async move {
@@ -374,7 +374,7 @@ async fn in_session(balancer: &Ringmaster, cookie: Option<&str>) -> (String, Opt
 }
 
 #[actix_web::test]
-async fn session_sticks_from_its_first_answer_through_a_respawn_and_another_balancer() {
+async fn session_sticks_through_a_respawn_and_another_balancer() {
     let args = [
         "--sticky-cookie",
         "rm",
@@ -409,7 +409,7 @@ async fn session_sticks_from_its_first_answer_through_a_respawn_and_another_bala
 }
 
 #[actix_web::test]
-async fn session_cookie_is_secure_behind_tls_and_keeps_what_the_replica_says_of_caches() {
+async fn session_cookie_is_secure_behind_tls_and_keeps_cache_control() {
     let replica = Scripted::start(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=5\r\nSet-Cookie: own=1\r\n\r\nok",
     )

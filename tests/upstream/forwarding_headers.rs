@@ -10,9 +10,9 @@ const SAID: &[u8] = b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\
      Via: 1.1 before\r\nX-Request-ID: 271828\r\n\r\n";
 
 #[actix_web::test]
-async fn a_stranger_cannot_say_who_it_is() {
+async fn untrusted_client_cannot_set_forwarding_headers() {
     let replica = Scripted::saying(EMPTY).await;
-    // Somebody else is trusted.
+    // Another address is trusted.
     let balancer = replica.balancer(&["--trusted-proxy", "10.0.0.0/8"]).await;
     let answer = told(balancer.address(), SAID).await;
     let asked = replica.take_requests().remove(0);
@@ -31,7 +31,7 @@ async fn a_stranger_cannot_say_who_it_is() {
 }
 
 #[actix_web::test]
-async fn a_trusted_proxy_is_believed() {
+async fn trusted_proxy_sets_the_client_address() {
     let replica = Scripted::saying(EMPTY).await;
     let trusted = [
         "--trusted-proxy",
@@ -87,7 +87,7 @@ impl Four {
 }
 
 #[actix_web::test]
-async fn the_id_that_a_replica_sees_is_the_key_by_which_it_was_chosen() {
+async fn request_id_is_the_key_of_the_request() {
     let four = Four::start(&[]).await;
     for fields in ["", "X-Request-ID:\r\n"] {
         for _ in 0..8 {
@@ -102,7 +102,7 @@ async fn the_id_that_a_replica_sees_is_the_key_by_which_it_was_chosen() {
 
 /// With `--key client-ip`, everybody behind a proxy would share one replica.
 #[actix_web::test]
-async fn behind_a_trusted_proxy_each_client_has_a_replica_of_its_own() {
+async fn trusted_proxy_clients_are_keyed_by_their_address() {
     let args = [
         "--key",
         "client-ip",

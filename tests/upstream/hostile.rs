@@ -164,7 +164,7 @@ async fn all_runs(runs: Vec<(usize, Delivery)>) {
 }
 
 #[actix_web::test]
-async fn answers_in_one_piece() {
+async fn invalid_responses_in_one_piece() {
     all_runs(
         (0..CASES.len())
             .map(|index| (index, Delivery::Whole))
@@ -174,7 +174,7 @@ async fn answers_in_one_piece() {
 }
 
 #[actix_web::test]
-async fn answers_in_single_bytes() {
+async fn invalid_responses_in_single_bytes() {
     all_runs(
         (0..CASES.len())
             .map(|index| (index, Delivery::Dribble))
@@ -184,7 +184,7 @@ async fn answers_in_single_bytes() {
 }
 
 #[actix_web::test]
-async fn answers_cut_at_every_place() {
+async fn invalid_responses_cut_at_every_place() {
     let runs = CASES.iter().enumerate().flat_map(|(index, case)| {
         (1..case.response.len()).map(move |at| (index, Delivery::Cut(at)))
     });
@@ -192,7 +192,7 @@ async fn answers_cut_at_every_place() {
 }
 
 #[actix_web::test]
-async fn a_good_connection_is_used_again_and_a_spoilt_one_is_closed_at_once() {
+async fn good_connection_is_reused_and_a_spoilt_one_closed_at_once() {
     let replica = Replica::start(CASES).await;
     let balancer = replica.balancer_alone().await;
     for (index, case) in CASES.iter().enumerate() {
@@ -218,7 +218,7 @@ async fn a_good_connection_is_used_again_and_a_spoilt_one_is_closed_at_once() {
 }
 
 #[actix_web::test]
-async fn heads_beyond_the_limits_are_refused() {
+async fn response_head_beyond_the_limits_is_refused() {
     let fields: &'static str = Box::leak("x: y\r\n".repeat(97).into_boxed_str());
     let value: &'static str = Box::leak("a".repeat(64 * 1024).into_boxed_str());
     for response in [
@@ -244,7 +244,7 @@ async fn heads_beyond_the_limits_are_refused() {
 /// A body behind the head of a response to HEAD may come long after it. The connection does not
 /// wait for it, and ends by a reset: a port in TIME_WAIT for each HEAD would use them all up.
 #[actix_web::test]
-async fn a_response_without_a_body_that_claims_one_ends_its_connection_by_a_reset() {
+async fn bodiless_response_that_declares_a_body_resets_its_connection() {
     let claims = |case: &&(usize, &Case)| {
         let has_none = case.1.method == "HEAD" || case.1.response.contains("304 ");
         has_none && case.1.response.ends_with("\r\n\r\n") && !case.1.reusable

@@ -80,7 +80,7 @@ async fn hold(mut stream: TcpStream, held: &AtomicUsize, most: &AtomicUsize, let
     }
 }
 
-/// Sends so many requests at once; their statuses as they come.
+/// Sends this many requests at once and returns their statuses in the order of the responses.
 fn send(balancer: &Ringmaster, requests: usize) -> actix_web::rt::task::JoinHandle<Vec<u16>> {
     let url = balancer.url("/x");
     let one = move |_| {
@@ -91,7 +91,7 @@ fn send(balancer: &Ringmaster, requests: usize) -> actix_web::rt::task::JoinHand
 }
 
 #[actix_web::test]
-async fn a_replica_never_has_more_in_flight_than_it_may_and_the_rest_waits_for_its_turn() {
+async fn in_flight_limit_queues_the_excess() {
     let (first, second) = (Holding::start().await, Holding::start().await);
     let balancer = Holding::balancer(
         &[&first, &second],
@@ -111,7 +111,7 @@ async fn a_replica_never_has_more_in_flight_than_it_may_and_the_rest_waits_for_i
 }
 
 #[actix_web::test]
-async fn who_waits_too_long_or_finds_no_seat_is_told_to_come_back() {
+async fn queue_timeout_or_full_queue_gets_503_with_retry_after() {
     let replica = Holding::start().await;
     let args = [
         "--max-in-flight",
@@ -158,7 +158,7 @@ async fn who_waits_too_long_or_finds_no_seat_is_told_to_come_back() {
 }
 
 #[actix_web::test]
-async fn when_everything_breaks_off_the_load_does_not_double() {
+async fn retry_budget_bounds_the_load_when_everything_fails() {
     let (first, second) = (
         Scripted::answering(|_| Vec::new()).await,
         Scripted::answering(|_| Vec::new()).await,
@@ -180,7 +180,7 @@ async fn when_everything_breaks_off_the_load_does_not_double() {
 }
 
 #[actix_web::test]
-async fn without_a_budget_or_a_retry_every_failure_is_told() {
+async fn failure_without_budget_or_retry_is_returned() {
     for args in [
         ["--retry-budget", "0"],
         ["--retry", "never"],
@@ -204,7 +204,7 @@ async fn without_a_budget_or_a_retry_every_failure_is_told() {
 }
 
 #[actix_web::test]
-async fn a_client_has_as_many_connections_as_it_may_and_a_trusted_proxy_any_number() {
+async fn connections_per_client_are_limited_except_of_trusted_proxies() {
     let limit = "--max-connections-per-client=2";
     let balancer = Ringmaster::ready(&["--replicas=1", "--workers=2", limit]).await;
     let told = async || {
@@ -213,7 +213,7 @@ async fn a_client_has_as_many_connections_as_it_may_and_a_trusted_proxy_any_numb
         stream.write_all(get).await.unwrap();
         let mut got = Vec::new();
         while !got.windows(4).any(|end| end == b"\r\n\r\n") {
-            let read = wire::patiently(stream.read_buf(&mut got)).await.unwrap();
+            let read = wire::in_time(stream.read_buf(&mut got)).await.unwrap();
             assert!(read > 0, "{got:?}");
         }
         (stream, String::from_utf8(got).unwrap())
@@ -248,7 +248,7 @@ async fn a_client_has_as_many_connections_as_it_may_and_a_trusted_proxy_any_numb
             .await
             .unwrap();
         let mut got = [0; 12];
-        wire::patiently(stream.read_exact(&mut got)).await.unwrap();
+        wire::in_time(stream.read_exact(&mut got)).await.unwrap();
         assert_eq!(&got, b"HTTP/1.1 200");
         held.push(stream);
     }

@@ -110,7 +110,7 @@ async fn bad_answers(balancer: &Ringmaster) -> usize {
 }
 
 #[actix_web::test]
-async fn what_fails_one_request_after_the_other_is_passed_over() {
+async fn consecutive_failures_eject_the_replica() {
     for mood in [UNAVAILABLE, BREAKING_OFF] {
         let (well, sick) = (Moody::start(WELL), Moody::start(mood));
         let balancer = balancer(&[&well, &sick], "1h").await;
@@ -123,14 +123,14 @@ async fn what_fails_one_request_after_the_other_is_passed_over() {
         })
         .await;
         assert_eq!(bad_answers(&balancer).await, 0, "mood {mood}");
-        // It is alive, and nobody says otherwise.
+        // It is alive and no heartbeat fails.
         assert!(!log().contains("is evicted"), "{}", log());
     }
 }
 
 /// There is nothing of such a body to wait for; it is good all the same.
 #[actix_web::test]
-async fn a_good_answer_without_a_byte_wipes_the_slate() {
+async fn empty_success_resets_consecutive_failures() {
     let (well, sick) = (Moody::start(WELL), Moody::start(UNAVAILABLE));
     let balancer = balancer(&[&well, &sick], "1h").await;
     let status = async |key: usize| get(&balancer.url(&format!("/k{key}"))).await.status;
@@ -152,7 +152,7 @@ async fn a_good_answer_without_a_byte_wipes_the_slate() {
 }
 
 #[actix_web::test]
-async fn never_are_more_than_half_ejected_and_the_rest_is_served_as_well_as_can_be() {
+async fn ejections_stop_at_half_of_the_replicas() {
     let sick = [UNAVAILABLE; 3].map(Moody::start);
     let sick: Vec<&Moody> = sick.iter().collect();
     let balancer = balancer(&sick, "1h").await;
@@ -172,7 +172,7 @@ async fn never_are_more_than_half_ejected_and_the_rest_is_served_as_well_as_can_
 }
 
 #[actix_web::test]
-async fn after_its_time_it_is_tried_again_ejected_for_longer_and_forgiven_once_it_is_well() {
+async fn ejection_time_grows_until_the_replica_recovers() {
     let (well, sick) = (Moody::start(WELL), Moody::start(UNAVAILABLE));
     let balancer = balancer(&[&well, &sick], "100ms").await;
     eventually("a second ejection", || async {
@@ -192,7 +192,7 @@ async fn after_its_time_it_is_tried_again_ejected_for_longer_and_forgiven_once_i
 }
 
 #[actix_web::test]
-async fn zero_failures_mean_no_ejections() {
+async fn ejection_is_off_with_a_threshold_of_zero() {
     let (well, sick) = (Moody::start(WELL), Moody::start(UNAVAILABLE));
     let balancer = Ringmaster::ready(&[
         "--key",
@@ -222,7 +222,7 @@ async fn line(balancer: &Ringmaster, name: &str) -> Value {
 }
 
 #[actix_web::test]
-async fn ejections_and_their_ends_are_among_what_happened_lately() {
+async fn ejections_are_in_the_history() {
     let (well, sick) = (Moody::start(WELL), Moody::start(UNAVAILABLE));
     let balancer = balancer(&[&well, &sick], "200ms").await;
     bad_answers(&balancer).await;
@@ -249,7 +249,7 @@ async fn ejections_and_their_ends_are_among_what_happened_lately() {
 }
 
 #[actix_web::test]
-async fn who_is_ejected_is_marked_and_takes_no_share_of_the_load_from_the_others() {
+async fn ejected_replica_is_marked_and_has_no_share_of_the_load() {
     let servers = [WELL, WELL, UNAVAILABLE].map(Moody::start);
     let [one, two, sick] = &servers;
     let bound = ["--outlier-ejection", "1h", "--balance-factor", "1.5"];
@@ -290,7 +290,7 @@ async fn who_is_ejected_is_marked_and_takes_no_share_of_the_load_from_the_others
 }
 
 #[actix_web::test]
-async fn five_answers_of_500_in_a_row_eject_if_that_is_asked_for() {
+async fn five_responses_of_500_eject_if_configured() {
     let (well, sick) = (Moody::start(WELL), Moody::start(FAILING));
     let ejection = ["--outlier-ejection", "1h"];
     let balancer = balancer_with(

@@ -1,4 +1,4 @@
-//! Servers that somebody else runs (runtime `static`).
+//! Servers that are not the balancer's own (runtime `static`).
 
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
@@ -10,13 +10,13 @@ use crate::docker::{docker as cli, inspect, quietly, test_image};
 use crate::support::dns::{self, NameServer, Says};
 use crate::support::{Load, Ringmaster, eventually, get};
 
-/// A demo replica that a stranger runs.
-struct Stranger {
+/// A demo replica that is not the balancer's own.
+struct StaticServer {
     process: Child,
     port: u16,
 }
 
-impl Stranger {
+impl StaticServer {
     fn start(id: &str, port: u16) -> Self {
         Self::start_at(id, Ipv4Addr::LOCALHOST, port)
     }
@@ -41,7 +41,7 @@ impl Stranger {
     }
 }
 
-impl Drop for Stranger {
+impl Drop for StaticServer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -54,9 +54,9 @@ fn free_port() -> u16 {
 }
 
 #[actix_web::test]
-async fn heartbeats_evict_and_readmit_and_nothing_is_spawned() {
-    let one = Stranger::start("one", free_port());
-    let two = Stranger::start("two", free_port());
+async fn static_server_is_evicted_and_readmitted_and_never_spawned() {
+    let one = StaticServer::start("one", free_port());
+    let two = StaticServer::start("two", free_port());
     let balancer = Ringmaster::ready(&[
         "--upstream",
         &one.upstream(),
@@ -86,7 +86,7 @@ async fn heartbeats_evict_and_readmit_and_nothing_is_spawned() {
     }
     // It stays desired while it is away.
     assert_eq!(balancer.replicas().await.len(), 2);
-    let _two = Stranger::start("two", port);
+    let _two = StaticServer::start("two", port);
     eventually("readmitted", || async {
         get(&balancer.url("/home")).await.message() == "Hello from Server: two"
     })
@@ -97,8 +97,8 @@ async fn heartbeats_evict_and_readmit_and_nothing_is_spawned() {
 }
 
 #[actix_web::test]
-async fn add_and_rm_answer_409_with_the_reason() {
-    let one = Stranger::start("one", free_port());
+async fn add_and_rm_get_409_with_the_reason() {
+    let one = StaticServer::start("one", free_port());
     let balancer = Ringmaster::ready(&["--upstream", &one.upstream()]).await;
     for reply in [
         balancer.add(json!({"n": 1})).await,
@@ -116,16 +116,16 @@ async fn add_and_rm_answer_409_with_the_reason() {
 }
 
 #[actix_web::test]
-async fn an_upstream_that_comes_late_is_waited_for() {
+async fn static_server_that_starts_late_is_admitted() {
     let port = free_port();
     let balancer = Ringmaster::start(&["--upstream", &format!("late=127.0.0.1:{port}")]);
     let url = balancer.url("/home");
     let waiting = actix_web::rt::spawn(async move { get(&url).await });
-    let _late = Stranger::start("late", port);
+    let _late = StaticServer::start("late", port);
     assert_eq!(waiting.await.unwrap().message(), "Hello from Server: late");
 }
 
-/// Waits until the name server has had so many questions more.
+/// Waits until the name server has received this many more queries.
 async fn asked_again(server: &NameServer, times: usize) {
     let before = server.asked();
     eventually("the name is looked up", || async {
@@ -135,15 +135,15 @@ async fn asked_again(server: &NameServer, times: usize) {
 }
 
 #[actix_web::test]
-async fn the_address_of_a_name_is_followed() {
+async fn changed_address_of_a_name_is_followed() {
     if !dns::is_possible() {
         return;
     }
     let (first, second) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
     let port = free_port();
-    // Both answer all the time: whoever has the old address now must not get a request.
-    let _one = Stranger::start_at("one", first, port);
-    let _two = Stranger::start_at("two", second, port);
+    // Both answer all the time: the server that has the old address now must not get a request.
+    let _one = StaticServer::start_at("one", first, port);
+    let _two = StaticServer::start_at("two", second, port);
     let server = NameServer::start(Says::NoSuchName);
     let folder = tempfile::tempdir().unwrap();
     let program = server.only_for(folder.path(), env!("CARGO_BIN_EXE_ringmaster"));
@@ -190,7 +190,7 @@ async fn the_address_of_a_name_is_followed() {
 }
 
 #[actix_web::test]
-async fn every_address_of_a_name_is_tried() {
+async fn name_with_several_addresses_tries_each() {
     if !dns::is_possible() {
         return;
     }
@@ -204,7 +204,7 @@ async fn every_address_of_a_name_is_tried() {
     // The server comes after the name has been looked up.
     let url = balancer.url("/home");
     let waiting = actix_web::rt::spawn(async move { get(&url).await });
-    let _one = Stranger::start("one", port);
+    let _one = StaticServer::start("one", port);
     assert_eq!(waiting.await.unwrap().message(), "Hello from Server: one");
 }
 
@@ -239,7 +239,7 @@ impl ContainerNetwork {
 
 impl Drop for ContainerNetwork {
     fn drop(&mut self) {
-        for name in ["one", "two", "stranger", "front"] {
+        for name in ["one", "two", "other", "front"] {
             quietly(&["rm", "-f", &self.container(name)]);
         }
         quietly(&["network", "rm", &self.0]);
@@ -248,7 +248,7 @@ impl Drop for ContainerNetwork {
 
 /// Docker's own name server, as a balancer in a container sees it.
 #[actix_web::test]
-async fn a_container_that_is_recreated_at_another_address_is_followed() {
+async fn recreated_container_at_another_address_is_followed() {
     if !dns::is_possible() || !crate::docker::engine_answers() {
         return;
     }
@@ -276,9 +276,9 @@ async fn a_container_that_is_recreated_at_another_address_is_followed() {
 
     cli(&["rm", "-f", &network.container("one")]);
     // The first free address is the old one.
-    let stranger = network.run("stranger", &[]);
+    let other = network.run("other", &[]);
     let second = network.run("two", &["web"]);
     assert_ne!(second, first);
-    eprintln!("the stranger is at {stranger}, the first was at {first}");
+    eprintln!("the other is at {other}, the first was at {first}");
     eventually("on the ring at its new address", || is_at(&second)).await;
 }

@@ -5,12 +5,12 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 
 use crate::support::threads::serve_in_threads;
-use crate::support::{PATIENCE, Ringmaster};
+use crate::support::{MAX_WAIT, Ringmaster};
 
 const HUGE: usize = 1 << 30;
 /// To have all threads there before it counts.
 const WARM_UP: usize = 1 << 20;
-const MOST_GROWTH_KIB: u64 = 16 << 10;
+const MAX_GROWTH_KIB: u64 = 16 << 10;
 
 fn head_of(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
@@ -49,7 +49,7 @@ fn pour(stream: &mut TcpStream, bytes: usize) {
     }
 }
 
-/// Takes so many bytes, a little slower than they could come.
+/// Reads this many bytes, a little slower than they could arrive.
 fn drain(stream: &mut TcpStream, bytes: usize) {
     let mut buffer = vec![0; 1 << 20];
     let mut left = bytes;
@@ -71,8 +71,8 @@ fn length_in(head: &str) -> usize {
 
 fn client(balancer: &Ringmaster) -> TcpStream {
     let stream = TcpStream::connect(balancer.address()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(MAX_WAIT)).unwrap();
+    stream.set_write_timeout(Some(MAX_WAIT)).unwrap();
     stream
 }
 
@@ -81,12 +81,12 @@ fn costs_no_memory(balancer: &Ringmaster, transfer: impl Fn(usize)) {
     let before = crate::support::forget_peak(balancer.pid());
     transfer(HUGE);
     let grown = crate::support::peak_kib(balancer.pid()).saturating_sub(before);
-    assert!(grown < MOST_GROWTH_KIB, "grew by {grown} KiB");
+    assert!(grown < MAX_GROWTH_KIB, "grew by {grown} KiB");
     println!("{} MiB, and {grown} KiB more than {before}", HUGE >> 20);
 }
 
 #[actix_web::test]
-async fn a_huge_answer_costs_no_memory() {
+async fn huge_response_costs_no_memory() {
     let port = server(|head, stream| {
         let bytes: usize = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
         let head =
@@ -106,7 +106,7 @@ async fn a_huge_answer_costs_no_memory() {
 }
 
 #[actix_web::test]
-async fn a_huge_upload_costs_no_memory() {
+async fn huge_upload_costs_no_memory() {
     let port = server(|head, stream| {
         drain(stream, length_in(head));
         let done = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -124,13 +124,13 @@ async fn a_huge_upload_costs_no_memory() {
 }
 
 #[actix_web::test]
-async fn a_client_that_stops_reading_stops_the_replica_and_fills_no_memory() {
+async fn stalled_reader_stops_the_replica_and_costs_no_memory() {
     let (poured, pouring) = mpsc::channel();
     let port = server(move |_, stream| {
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
             .unwrap();
-        // Until nobody takes any more for a while, which only the balancer can bring about.
+        // Until nothing is read for a while, which only the balancer can cause.
         stream
             .set_write_timeout(Some(std::time::Duration::from_millis(500)))
             .unwrap();
@@ -149,14 +149,14 @@ async fn a_client_that_stops_reading_stops_the_replica_and_fills_no_memory() {
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
     assert!(head_of(&mut client).starts_with("http/1.1 200 "));
-    let bytes = pouring.recv_timeout(PATIENCE).unwrap();
+    let bytes = pouring.recv_timeout(MAX_WAIT).unwrap();
     assert!(bytes < HUGE, "all of it was taken although nobody reads");
     let grown = crate::support::peak_kib(balancer.pid()).saturating_sub(before);
-    assert!(grown < MOST_GROWTH_KIB, "grew by {grown} KiB");
+    assert!(grown < MAX_GROWTH_KIB, "grew by {grown} KiB");
 }
 
 #[actix_web::test]
-async fn each_event_arrives_before_the_next_is_sent() {
+async fn server_sent_events_arrive_one_by_one() {
     for chunked in [true, false] {
         let (send_next, next) = mpsc::channel::<String>();
         let next = std::sync::Arc::new(std::sync::Mutex::new(next));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::wire::{Scripted, patiently, rest, told};
+use crate::support::wire::{Scripted, in_time, rest, told};
 use crate::support::{Ringmaster, eventually};
 
 const GET: &[u8] = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -87,7 +87,7 @@ async fn trickle(
 }
 
 #[actix_web::test]
-async fn a_client_that_pauses_in_its_body_gets_408() {
+async fn request_body_that_pauses_gets_408() {
     let replica = Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let balancer = replica.balancer(&["--body-timeout", "200ms"]).await;
     for head in [
@@ -104,7 +104,7 @@ async fn a_client_that_pauses_in_its_body_gets_408() {
 }
 
 #[actix_web::test]
-async fn an_upload_may_take_longer_than_a_response_as_long_as_it_moves() {
+async fn upload_that_moves_outlives_the_response_timeout() {
     let replica = Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let balancer = replica.balancer(&["--response-timeout", "400ms"]).await;
     let mut client = TcpStream::connect(balancer.address()).await.unwrap();
@@ -115,12 +115,12 @@ async fn an_upload_may_take_longer_than_a_response_as_long_as_it_moves() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         client.write_all(b"x").await.unwrap();
     }
-    let answer = patiently(rest(&mut client)).await;
+    let answer = in_time(rest(&mut client)).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 #[actix_web::test]
-async fn late_answers_are_told_apart() {
+async fn response_timeouts_have_their_own_errors() {
     let silent = Trickling::start("", b"", None).await;
     for (args, status, text, log) in [
         (
@@ -149,7 +149,7 @@ async fn late_answers_are_told_apart() {
 }
 
 #[actix_web::test]
-async fn a_response_that_pauses_or_never_ends_is_broken_off() {
+async fn response_that_pauses_or_never_ends_is_aborted() {
     const SIZED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     const CHUNK: &[u8] = b"1\r\na\r\n";
@@ -205,7 +205,7 @@ async fn a_response_that_pauses_or_never_ends_is_broken_off() {
 }
 
 #[actix_web::test]
-async fn a_response_that_moves_outlives_its_idle_time() {
+async fn response_that_moves_outlives_the_idle_timeout() {
     let every = Some(Duration::from_millis(50));
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n";
     let replica = Trickling::start(head, b"a", every).await;
@@ -215,7 +215,7 @@ async fn a_response_that_moves_outlives_its_idle_time() {
 }
 
 #[actix_web::test]
-async fn a_client_that_takes_nothing_of_its_response_is_disconnected() {
+async fn stalled_reader_is_disconnected() {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let replica = Trickling::start(head, b"8\r\naaaaaaaa\r\n", Some(Duration::ZERO)).await;
     let balancer = replica.balancer(&["--idle-timeout", "500ms"]).await;
@@ -234,7 +234,7 @@ async fn a_client_that_takes_nothing_of_its_response_is_disconnected() {
 }
 
 #[actix_web::test]
-async fn a_tunnel_in_which_nobody_speaks_ends() {
+async fn silent_tunnel_ends_after_its_timeout() {
     let agreed =
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
     let replica = Trickling::start(agreed, b"", None).await;
@@ -243,7 +243,7 @@ async fn a_tunnel_in_which_nobody_speaks_ends() {
     let ask = b"GET /x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
     client.write_all(ask).await.unwrap();
     for _ in 0..10 {
-        // Who speaks keeps it open for longer than its time.
+        // Traffic keeps it open beyond its timeout.
         tokio::time::sleep(Duration::from_millis(60)).await;
         client.write_all(b"hello").await.unwrap();
     }
@@ -253,7 +253,7 @@ async fn a_tunnel_in_which_nobody_speaks_ends() {
         "{}",
         balancer.log()
     );
-    let answer = patiently(rest(&mut client)).await;
+    let answer = in_time(rest(&mut client)).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert_eq!(balancer.count_in_log("ends, silent for 300 ms"), 1);
     replica.is_left().await;

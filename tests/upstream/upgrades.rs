@@ -11,14 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::Ringmaster;
-use crate::support::wire::{patiently, rest, values};
+use crate::support::wire::{in_time, rest, values};
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: shop.example\r\nUpgrade: WebSocket\r\n\
      Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
      Sec-WebSocket-Version: 13\r\n\r\n";
 const AGREED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
      Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-/// What somebody would like to smuggle.
+/// A request that an attacker would smuggle.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// A replica that answers heartbeats, tells `story` of every other connection, and keeps
@@ -74,7 +74,7 @@ impl Replica {
     async fn told(&self, bytes: &str) -> String {
         let mut client = TcpStream::connect(self.balancer.address()).await.unwrap();
         client.write_all(bytes.as_bytes()).await.unwrap();
-        patiently(rest(&mut client)).await
+        in_time(rest(&mut client)).await
     }
 
     fn heads(&self) -> Vec<String> {
@@ -100,7 +100,7 @@ async fn upgraded(replica: &Replica) -> TcpStream {
         .await
         .unwrap();
     client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
-    let answer = patiently(head(&mut client)).await.to_ascii_lowercase();
+    let answer = in_time(head(&mut client)).await.to_ascii_lowercase();
     assert!(answer.starts_with("http/1.1 101 "), "{answer}");
     for field in [
         "\r\nupgrade: websocket\r\n",
@@ -116,7 +116,7 @@ async fn upgraded(replica: &Replica) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn both_sides_of_an_upgrade_are_told_and_a_half_closed_tunnel_still_speaks() {
+async fn upgrade_is_agreed_and_a_half_closed_tunnel_still_flows() {
     let replica = Replica::telling(|mut stream| async move {
         // The first bytes of the other protocol, in one piece with the agreement.
         stream
@@ -132,13 +132,13 @@ async fn both_sides_of_an_upgrade_are_told_and_a_half_closed_tunnel_still_speaks
     .await;
     let mut client = upgraded(&replica).await;
     let mut first = [0; 5];
-    patiently(client.read_exact(&mut first)).await.unwrap();
+    in_time(client.read_exact(&mut first)).await.unwrap();
     assert_eq!(&first, b"first");
-    // In HTTP this would be a request; here it is nobody's business.
+    // In HTTP this would be a request; in a tunnel it is data.
     client.write_all(SMUGGLED.as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
     assert_eq!(
-        patiently(rest(&mut client)).await,
+        in_time(rest(&mut client)).await,
         format!("heard: {SMUGGLED}")
     );
     let heads = replica.heads();
@@ -155,7 +155,7 @@ async fn both_sides_of_an_upgrade_are_told_and_a_half_closed_tunnel_still_speaks
 }
 
 #[actix_web::test]
-async fn either_end_of_a_tunnel_ends_the_other() {
+async fn tunnel_closed_on_one_side_closes_the_other() {
     let (ended, mut end) = tokio::sync::mpsc::unbounded_channel();
     let replica = Replica::telling(move |mut stream| {
         let ended = ended.clone();
@@ -173,16 +173,16 @@ async fn either_end_of_a_tunnel_ends_the_other() {
     .await;
     let mut client = upgraded(&replica).await;
     client.write_all(b"?").await.unwrap();
-    assert_eq!(patiently(rest(&mut client)).await, "");
+    assert_eq!(in_time(rest(&mut client)).await, "");
 
     let mut client = upgraded(&replica).await;
     client.write_all(b"!").await.unwrap();
     drop(client);
-    patiently(end.recv()).await.unwrap();
+    in_time(end.recv()).await.unwrap();
 }
 
 #[actix_web::test]
-async fn a_direction_that_is_stuck_does_not_hold_up_the_other_nor_fill_the_memory() {
+async fn tunnel_direction_that_stalls_blocks_neither_the_other_nor_memory() {
     const BYTES: usize = 48 << 20;
     let replica = Replica::telling(|mut stream| async move {
         stream.write_all(AGREED).await.unwrap();
@@ -208,14 +208,14 @@ async fn a_direction_that_is_stuck_does_not_hold_up_the_other_nor_fill_the_memor
     let before = crate::support::forget_peak(replica.balancer.pid());
     // The client first says all it has to say and reads nothing meanwhile.
     for _ in 0..BYTES >> 16 {
-        patiently(client.write_all(&[9; 1 << 16])).await.unwrap();
+        in_time(client.write_all(&[9; 1 << 16])).await.unwrap();
     }
     let grown = crate::support::peak_kib(replica.balancer.pid()).saturating_sub(before);
     assert!(grown < 16 << 10, "grew by {grown} KiB");
     let mut heard = 0;
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let count = patiently(client.read(&mut buffer)).await.unwrap();
+        let count = in_time(client.read(&mut buffer)).await.unwrap();
         if count == 0 {
             break;
         }
@@ -226,7 +226,7 @@ async fn a_direction_that_is_stuck_does_not_hold_up_the_other_nor_fill_the_memor
 }
 
 #[actix_web::test]
-async fn a_tunnel_counts_as_in_flight_for_its_whole_life() {
+async fn tunnel_counts_as_in_flight_until_it_ends() {
     let replica = Replica::telling(|mut stream| async move {
         stream.write_all(AGREED).await.unwrap();
         let said = rest(&mut stream).await;
@@ -243,12 +243,12 @@ async fn a_tunnel_counts_as_in_flight_for_its_whole_life() {
     // What is in flight may come to its end.
     client.write_all(b"still here").await.unwrap();
     client.shutdown().await.unwrap();
-    assert_eq!(patiently(rest(&mut client)).await, "still here");
+    assert_eq!(in_time(rest(&mut client)).await, "still here");
     assert!(balancer.exited().await.success());
 }
 
 #[actix_web::test]
-async fn an_upgrade_that_is_none_is_refused_and_nothing_behind_it_is_read() {
+async fn invalid_upgrade_is_refused_and_input_behind_it_discarded() {
     let replica = Replica::telling(|mut stream| async move {
         stream.write_all(AGREED).await.unwrap();
         let _ = rest(&mut stream).await;
@@ -280,7 +280,7 @@ async fn an_upgrade_that_is_none_is_refused_and_nothing_behind_it_is_read() {
 }
 
 #[actix_web::test]
-async fn a_replica_that_declines_is_heard_and_the_connection_ends() {
+async fn declined_upgrade_passes_the_response_and_closes() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -312,7 +312,7 @@ async fn a_replica_that_declines_is_heard_and_the_connection_ends() {
 }
 
 #[actix_web::test]
-async fn an_offer_of_another_protocol_is_answered_in_this_one() {
+async fn upgrade_to_another_protocol_gets_an_http_response() {
     let replica = Replica::telling(|mut stream| async move {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
         stream.write_all(answer).await.unwrap();
@@ -393,7 +393,7 @@ async fn python_websockets_talk_through_the_balancer() {
         .args([script, "client", &url])
         .kill_on_drop(true)
         .output();
-    let output = patiently(client).await.unwrap();
+    let output = in_time(client).await.unwrap();
     let (said, complained) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -405,7 +405,7 @@ async fn python_websockets_talk_through_the_balancer() {
 }
 
 #[actix_web::test]
-async fn tunnels_take_no_place_of_requests_and_have_a_limit_of_their_own() {
+async fn tunnels_have_a_limit_of_their_own() {
     let args = ["--max-in-flight=1", "--max-tunnels=2"];
     let replica = Replica::telling_with(&args, async |mut stream| {
         stream.write_all(AGREED).await.unwrap();
@@ -419,7 +419,7 @@ async fn tunnels_take_no_place_of_requests_and_have_a_limit_of_their_own() {
             .await
             .unwrap();
         client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
-        let agreed = patiently(head(&mut client)).await;
+        let agreed = in_time(head(&mut client)).await;
         assert!(agreed.starts_with("HTTP/1.1 101 "), "{agreed}");
         open.push(client);
     }
@@ -432,7 +432,7 @@ async fn tunnels_take_no_place_of_requests_and_have_a_limit_of_their_own() {
             .await
             .unwrap();
         client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
-        if patiently(head(&mut client))
+        if in_time(head(&mut client))
             .await
             .starts_with("HTTP/1.1 101 ")
         {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use crate::support::Ringmaster;
-use crate::support::wire::patiently;
+use crate::support::wire::in_time;
 
 fn scripts() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upstream/varnish");
@@ -38,13 +38,13 @@ async fn play(script: &Path) -> Option<String> {
         .arg(script)
         .kill_on_drop(true)
         .output();
-    let played = patiently(played).await.unwrap();
+    let played = in_time(played).await.unwrap();
     let said = String::from_utf8_lossy(&played.stdout);
     (!played.status.success()).then(|| format!("{}\n{said}\n{}", script.display(), balancer.log()))
 }
 
 #[actix_web::test]
-async fn the_scripts_play_as_they_are_written() {
+async fn varnishtest_scripts_pass() {
     if Command::new("varnishtest")
         .arg("-h")
         .output()

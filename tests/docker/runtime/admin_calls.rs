@@ -12,7 +12,7 @@ const ADD: &str = r#"{"n":1}"#;
 
 /// Not a test: what a client in a container runs.
 #[test]
-fn be_a_client() {
+fn client_entrypoint() {
     let Ok(address) = std::env::var(CLIENT_MARK) else {
         return;
     };
@@ -108,7 +108,7 @@ impl Contained {
             test_image(),
             IN_IMAGE,
             "--exact",
-            "runtime::admin_calls::be_a_client",
+            "runtime::admin_calls::client_entrypoint",
             "--nocapture",
         ]);
         let (_, rest) = said.split_once('<').unwrap();
@@ -129,7 +129,7 @@ impl Drop for Contained {
 }
 
 #[test]
-fn where_a_port_is_open_to_all_the_gateway_is_nobody_in_particular() {
+fn gateway_is_not_trusted_with_a_port_open_to_all() {
     on_engine(|| async {
         let balancer = Contained::start("open", "0.0.0.0").await;
         let own = balancer.name.as_str();
@@ -146,7 +146,7 @@ fn where_a_port_is_open_to_all_the_gateway_is_nobody_in_particular() {
 }
 
 #[test]
-fn where_a_port_is_published_on_loopback_the_gateway_is_the_host() {
+fn gateway_is_the_host_with_a_port_on_loopback() {
     on_engine(|| async {
         let balancer = Contained::start("closed", "127.0.0.1").await;
         assert_eq!(balancer.asked_from_host(), 200);

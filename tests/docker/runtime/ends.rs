@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_death_is_reported_and_the_successor_takes_the_name() {
+fn death_is_reported_and_the_successor_takes_the_name() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();
@@ -49,7 +49,7 @@ fn a_death_is_reported_and_the_successor_takes_the_name() {
 
 /// The engine (20.10) goes on listing a container that is renamed and removed at once.
 #[test]
-fn clearing_the_old_and_starting_the_new_do_not_collide() {
+fn removal_and_launch_at_once_do_not_collide() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();
@@ -77,7 +77,7 @@ fn clearing_the_old_and_starting_the_new_do_not_collide() {
 }
 
 #[test]
-fn log_of_a_death_is_kept_until_the_next_death_or_the_removal() {
+fn log_of_a_dead_container_is_kept_until_the_next_death_or_removal() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();
@@ -112,7 +112,7 @@ fn log_of_a_death_is_kept_until_the_next_death_or_the_removal() {
 }
 
 #[test]
-fn an_exit_right_after_the_start_is_reported_one_way_or_the_other() {
+fn exit_right_after_the_start_is_reported() {
     on_engine(|| async {
         let fleet = TestFleet::running(&["sh", "-c", "exit 3"]);
         let runtime = fleet.runtime();
@@ -132,7 +132,7 @@ fn an_exit_right_after_the_start_is_reported_one_way_or_the_other() {
 }
 
 #[test]
-fn running_out_of_memory_is_told_apart_from_a_kill() {
+fn exit_by_out_of_memory_differs_from_a_kill() {
     on_engine(|| async {
         // Reads zeros until a newline, which never comes.
         let mut fleet = TestFleet::running(&["sh", "-c", "sleep 0.3; exec tail /dev/zero"]);
@@ -148,7 +148,7 @@ fn running_out_of_memory_is_told_apart_from_a_kill() {
 }
 
 #[test]
-fn a_container_s_last_words_are_heard_until_it_is_cleared_away() {
+fn exit_report_is_readable_until_the_removal() {
     on_engine(|| async {
         let script = "echo one; echo two >&2; sleep 0.5; for i in 1 2; do echo $i; done; exit 3";
         let fleet = TestFleet::running(&["sh", "-c", script]);
@@ -169,7 +169,7 @@ fn a_container_s_last_words_are_heard_until_it_is_cleared_away() {
 }
 
 #[test]
-fn what_ignores_sigterm_is_killed_after_its_grace() {
+fn container_that_ignores_sigterm_is_killed_after_its_grace() {
     on_engine(|| async {
         // As process 1, without a handler, it never sees the signal.
         let fleet = TestFleet::running(&["sleep", "60"]);
@@ -195,7 +195,7 @@ fn what_ignores_sigterm_is_killed_after_its_grace() {
 }
 
 #[test]
-fn a_stop_overtakes_a_launch_and_nothing_is_left() {
+fn stop_during_a_launch_leaves_nothing() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();

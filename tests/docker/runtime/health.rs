@@ -48,7 +48,7 @@ fn health(event: RuntimeEvent) -> Option<(InstanceId, bool)> {
 }
 
 #[test]
-fn an_image_s_healthcheck_that_fails_is_told_and_so_is_one_found_failing() {
+fn failing_healthcheck_of_the_image_is_reported() {
     on_engine(|| async {
         let mut fleet = TestFleet::new();
         let check = "HEALTHCHECK --interval=1s --retries=1 CMD [\"/bin/sh\", \"-c\", \"exit 1\"]";
@@ -79,7 +79,7 @@ fn an_image_s_healthcheck_that_fails_is_told_and_so_is_one_found_failing() {
 }
 
 #[test]
-fn a_replica_listens_where_its_image_says() {
+fn replica_port_comes_from_the_image() {
     on_engine(|| async {
         let mut fleet = TestFleet::new();
         let image = Derived::new(&fleet, &["EXPOSE 8081"]);
@@ -99,7 +99,7 @@ fn a_replica_listens_where_its_image_says() {
 }
 
 #[test]
-fn a_name_that_a_foreign_container_gives_up_is_told_of() {
+fn name_freed_by_a_foreign_container_is_reported() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();

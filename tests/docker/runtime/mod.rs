@@ -44,7 +44,7 @@ fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     }
 }
 
-/// An end that nobody asked for.
+/// An exit that was not requested.
 #[derive(Debug, PartialEq)]
 struct Death {
     id: InstanceId,

@@ -11,7 +11,7 @@ fn through_a_socket(fleet: &TestFleet) -> (tempfile::TempDir, CuttableSocket, Do
 }
 
 #[test]
-fn a_death_unseen_while_the_engine_was_out_of_reach_is_found_afterwards() {
+fn death_while_the_engine_is_unreachable_is_found_afterwards() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let (_directory, mut socket, runtime) = through_a_socket(&fleet);
@@ -42,12 +42,12 @@ fn a_death_unseen_while_the_engine_was_out_of_reach_is_found_afterwards() {
 }
 
 #[test]
-fn an_event_stream_that_ends_is_taken_up_again_without_a_word() {
+fn event_stream_that_ends_is_resumed_silently() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let (_directory, mut socket, runtime) = through_a_socket(&fleet);
         runtime.prepare().await.unwrap();
-        // Somebody listens all the time, as a balancer does.
+        // The events are read all the time, as a balancer does.
         let (heard, mut events) = futures::channel::mpsc::unbounded();
         actix::spawn(runtime.events().map(Ok).forward(heard));
         for generation in 1..4 {
@@ -61,7 +61,7 @@ fn an_event_stream_that_ends_is_taken_up_again_without_a_word() {
 }
 
 #[test]
-fn a_removal_that_went_unheard_is_told_apart_from_a_death() {
+fn removal_while_the_engine_is_unreachable_is_no_death() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let (_directory, mut socket, other) = through_a_socket(&fleet);

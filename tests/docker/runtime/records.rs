@@ -56,7 +56,7 @@ async fn change_often(keeper: Rc<RecordKeeper>, prefix: &str) -> Vec<ReplicaName
 }
 
 #[test]
-fn no_change_of_balancers_that_write_at_once_is_lost() {
+fn record_written_by_several_balancers_at_once_loses_no_change() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let flags = flags(&fleet, 2);
@@ -85,7 +85,7 @@ fn no_change_of_balancers_that_write_at_once_is_lost() {
 }
 
 #[test]
-fn a_version_that_is_free_again_is_not_taken_for_a_new_one() {
+fn record_version_that_is_free_again_is_not_new() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let flags = flags(&fleet, 3);
@@ -107,7 +107,7 @@ fn a_version_that_is_free_again_is_not_taken_for_a_new_one() {
 }
 
 #[test]
-fn a_large_record_fits_and_names_that_are_taken_are_passed_over() {
+fn record_that_is_large_fits_and_skips_taken_names() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let store = store(&fleet);
@@ -139,7 +139,7 @@ fn a_large_record_fits_and_names_that_are_taken_are_passed_over() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_named() {
+fn record_that_is_unreadable_is_named() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let name = format!("{}-record-5", fleet.settings.fleet);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_restarted_balancer_finds_its_replicas() {
+fn restarted_balancer_finds_its_replicas() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let first = fleet.runtime();
@@ -35,7 +35,7 @@ fn a_restarted_balancer_finds_its_replicas() {
 }
 
 #[test]
-fn a_name_held_by_somebody_else_is_respected() {
+fn name_of_a_foreign_container_is_respected() {
     on_engine(|| async {
         let (fleet, other) = (TestFleet::running(&["sleep", "60"]), TestFleet::new());
         let runtime = fleet.runtime();
@@ -59,7 +59,7 @@ fn a_name_held_by_somebody_else_is_respected() {
 }
 
 #[test]
-fn of_two_balancers_that_start_a_replica_one_does_and_both_have_it() {
+fn replica_started_by_two_balancers_runs_once() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let balancers = [fleet.runtime(), fleet.runtime()];
@@ -83,7 +83,7 @@ fn of_two_balancers_that_start_a_replica_one_does_and_both_have_it() {
 }
 
 #[test]
-fn what_a_balancer_has_given_up_makes_way_for_its_successor() {
+fn container_given_up_makes_way_for_its_successor() {
     on_engine(|| async {
         let fleet = TestFleet::running(&["sleep", "60"]);
         let runtime = fleet.runtime();
@@ -99,7 +99,7 @@ fn what_a_balancer_has_given_up_makes_way_for_its_successor() {
 }
 
 #[test]
-fn a_name_that_a_balancer_took_and_never_used_is_free_after_a_while() {
+fn name_taken_and_never_used_becomes_free() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();
@@ -124,7 +124,7 @@ fn a_name_that_a_balancer_took_and_never_used_is_free_after_a_while() {
 }
 
 #[test]
-fn a_replica_that_one_balancer_removes_is_known_to_the_other_to_be_removed() {
+fn removal_by_one_balancer_is_known_to_the_other() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let (one, other) = (fleet.runtime(), fleet.runtime());
@@ -165,16 +165,16 @@ fn a_replica_that_one_balancer_removes_is_known_to_the_other_to_be_removed() {
 }
 
 #[test]
-fn labels_alone_make_nobody_a_replica() {
+fn labels_alone_make_no_replica() {
     on_engine(|| async {
         let fleet = TestFleet::new();
-        let stranger = format!("{}-by-hand", fleet.settings.fleet);
+        let unmanaged = format!("{}-by-hand", fleet.settings.fleet);
         let label = |name: &str, value: &str| format!("io.ringmaster.{name}={value}");
         cli(&[
             "run",
             "--detach",
             "--name",
-            &stranger,
+            &unmanaged,
             "--label",
             &label("fleet", &fleet.settings.fleet),
             "--label",
@@ -191,12 +191,12 @@ fn labels_alone_make_nobody_a_replica() {
         assert_eq!(started.id, id("S1", 1));
         runtime.stop(id("S1", 1), GRACE).await.unwrap();
         runtime.close().await;
-        assert_eq!(inspect(&stranger)["State"]["Running"], true);
+        assert_eq!(inspect(&unmanaged)["State"]["Running"], true);
     });
 }
 
 #[test]
-fn a_network_of_somebody_else_stays() {
+fn foreign_network_stays() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         cli(&["network", "create", "--internal", &fleet.settings.network]);
@@ -212,7 +212,7 @@ fn a_network_of_somebody_else_stays() {
 
 /// Old engines (20.10) let several have one name, and nothing can start in any of them then.
 #[test]
-fn balancers_that_begin_at_once_make_one_network() {
+fn balancers_started_at_once_create_one_network() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let begin = cli(&["info", "--format", "{{.SystemTime}}"]);

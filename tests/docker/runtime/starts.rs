@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_replica_starts_answers_and_leaves_nothing() {
+fn replica_starts_serves_and_leaves_nothing() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();
@@ -34,7 +34,7 @@ fn a_replica_starts_answers_and_leaves_nothing() {
 }
 
 #[test]
-fn a_replica_is_locked_in() {
+fn replica_runs_without_privileges() {
     on_engine(|| async {
         let mut fleet = TestFleet::new();
         let runtime = fleet.runtime();
@@ -80,7 +80,7 @@ fn a_replica_is_locked_in() {
 }
 
 #[test]
-fn what_cannot_start_says_why_and_leaves_nothing() {
+fn launch_that_fails_says_why_and_leaves_nothing() {
     on_engine(|| async {
         let mut fleet = TestFleet::running(&["nosuchprogram"]);
         let runtime = fleet.runtime();

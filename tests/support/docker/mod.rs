@@ -4,7 +4,7 @@
 // Each test program uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used)]
 
-pub mod broom;
+pub mod cleanup;
 pub mod private_engine;
 
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ use serde_json::Value;
 const REPLICA_MARK: &str = "RINGMASTER_TEST_REPLICA";
 
 /// The name of the test that containers run: every test program has this module as `docker`.
-const REPLICA_TEST: &str = "docker::be_a_replica";
+const REPLICA_TEST: &str = "docker::replica_entrypoint";
 
 /// Where the image holds this very program.
 pub const IN_IMAGE: &str = "/replica-test";
@@ -43,7 +43,7 @@ fn image() -> &'static str {
 
 /// Not a test. In a container: serves until told to stop. Elsewhere: nothing.
 #[test]
-fn be_a_replica() {
+fn replica_entrypoint() {
     if std::env::var_os(REPLICA_MARK).is_none() {
         return;
     }

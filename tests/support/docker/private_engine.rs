@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::broom::Broom;
+use super::cleanup::Cleanup;
 
 /// Long enough for an engine to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 const SWEEP: &str = include_str!("private_engine.sweep.sh");
 
@@ -25,7 +25,7 @@ pub struct PrivateEngine {
     folder: tempfile::TempDir,
     bridge: String,
     daemon: Option<Child>,
-    broom: Option<Broom>,
+    cleanup: Option<Cleanup>,
 }
 
 impl PrivateEngine {
@@ -59,13 +59,13 @@ impl PrivateEngine {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().display().to_string();
         // First of all: it clears away whatever comes after it.
-        let broom = Broom::lean(SWEEP, &[("ENGINE", &inside), ("BRIDGE", &bridge)]);
+        let cleanup = Cleanup::start(SWEEP, &[("ENGINE", &inside), ("BRIDGE", &bridge)]);
         super::docker(&["network", "create", "--opt", &named, &bridge]);
         let engine = Self {
             folder,
             bridge,
             daemon: None,
-            broom: Some(broom),
+            cleanup: Some(cleanup),
         };
         if let Some(mib) = disk {
             engine.mount_disk(mib);
@@ -78,7 +78,7 @@ impl PrivateEngine {
             "hosts": [engine.host()],
             "storage-driver": driver,
             "live-restore": live_restore,
-            // Its networks need no way out, and nobody else's rules are touched.
+            // Its networks need no way out, and no other rules are touched.
             "bridge": engine.bridge,
             "iptables": false,
             "ip-masq": false,
@@ -122,7 +122,7 @@ impl PrivateEngine {
         let begun = Instant::now();
         while self.try_docker(&["version"]).is_none() {
             let log = || std::fs::read_to_string(self.path("log")).unwrap_or_default();
-            assert!(begun.elapsed() < PATIENCE, "no engine: {}", log());
+            assert!(begun.elapsed() < MAX_WAIT, "no engine: {}", log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -141,7 +141,7 @@ impl PrivateEngine {
             let containerd = std::fs::read_to_string(&pid_file).unwrap_or_default();
             let begun = Instant::now();
             while !containerd.is_empty() && is_alive(containerd.trim()) {
-                assert!(begun.elapsed() < PATIENCE, "containerd stays");
+                assert!(begun.elapsed() < MAX_WAIT, "containerd stays");
                 std::thread::sleep(Duration::from_millis(20));
             }
             let _ = std::fs::remove_file(pid_file);
@@ -185,7 +185,7 @@ impl PrivateEngine {
 
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
-        drop(self.broom.take());
+        drop(self.cleanup.take());
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.wait();
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{PATIENCE, Ringmaster, eventually};
+use crate::support::{MAX_WAIT, Ringmaster, eventually};
 
 /// One answer that a replica gives.
 #[derive(Debug, Clone, Copy)]
@@ -276,7 +276,7 @@ impl Client {
 
     /// Reads one response by the book.
     pub async fn answer(&mut self, method: &str) -> Answer {
-        let read = tokio::time::timeout(PATIENCE, self.read(method)).await;
+        let read = tokio::time::timeout(MAX_WAIT, self.read(method)).await;
         let answer = match read.expect("the balancer answers or closes") {
             Some(got) => Answer::Whole(got),
             None => Answer::Cut,

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::replica::{Answer, Client, read_head};
-use crate::support::{PATIENCE, Ringmaster, eventually};
+use crate::support::{MAX_WAIT, Ringmaster, eventually};
 
 const CHUNKED_HEAD: &str = "POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -60,7 +60,7 @@ const ENDLESS: usize = 1_000_000_000_000_000;
 const TOO_LARGE: &str = "HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig";
 
 #[actix_web::test]
-async fn an_early_answer_reaches_a_client_that_sends_no_more() {
+async fn early_response_reaches_a_stalled_client() {
     for body in ["", "5\r\nhello\r\n"] {
         let balancer = before(|_, mut stream| async move {
             stream.write_all(TOO_LARGE.as_bytes()).await.unwrap();
@@ -83,12 +83,12 @@ async fn an_early_answer_reaches_a_client_that_sends_no_more() {
 }
 
 #[actix_web::test]
-async fn an_early_answer_stops_a_large_upload() {
+async fn early_response_stops_a_large_upload() {
     for closes in [false, true] {
         let balancer = before(move |_, mut stream| async move {
             stream.write_all(TOO_LARGE.as_bytes()).await.unwrap();
             if !closes {
-                tokio::time::sleep(PATIENCE).await;
+                tokio::time::sleep(MAX_WAIT).await;
             }
         })
         .await;
@@ -107,7 +107,7 @@ async fn an_early_answer_stops_a_large_upload() {
             sent
         });
         let mut got = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, async {
+        let read = tokio::time::timeout(MAX_WAIT, async {
             // A reset behind the response is the balancer's right.
             while !got.ends_with(b"big") {
                 got.push(reading.read_u8().await.unwrap());
@@ -115,7 +115,7 @@ async fn an_early_answer_stops_a_large_upload() {
         });
         read.await.expect("the answer comes");
         assert!(got.starts_with(b"HTTP/1.1 413 "));
-        let sent = tokio::time::timeout(PATIENCE, sender)
+        let sent = tokio::time::timeout(MAX_WAIT, sender)
             .await
             .unwrap()
             .unwrap();
@@ -125,7 +125,7 @@ async fn an_early_answer_stops_a_large_upload() {
 }
 
 #[actix_web::test]
-async fn head_and_body_go_on_as_they_come_and_both_directions_flow() {
+async fn upload_and_response_stream_in_both_directions() {
     let balancer = before(|head, mut stream| async move {
         assert!(
             head.contains("\r\ntransfer-encoding: chunked\r\n"),
@@ -152,14 +152,14 @@ async fn head_and_body_go_on_as_they_come_and_both_directions_flow() {
         .write_all(CHUNKED_HEAD.as_bytes())
         .await
         .unwrap();
-    let head = tokio::time::timeout(PATIENCE, read_head(&mut client.stream)).await;
+    let head = tokio::time::timeout(MAX_WAIT, read_head(&mut client.stream)).await;
     assert!(head.unwrap().unwrap().starts_with("HTTP/1.1 200 "));
     for turn in 0..3 {
         let chunk = format!("1\r\n{turn}\r\n");
         client.stream.write_all(chunk.as_bytes()).await.unwrap();
         let mut echo = [0; 6];
         let read = client.stream.read_exact(&mut echo);
-        tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+        tokio::time::timeout(MAX_WAIT, read).await.unwrap().unwrap();
         assert_eq!(echo, chunk.as_bytes());
     }
     client.stream.write_all(b"0\r\n\r\n").await.unwrap();
@@ -170,7 +170,7 @@ async fn head_and_body_go_on_as_they_come_and_both_directions_flow() {
 }
 
 #[actix_web::test]
-async fn expect_is_answered_here_and_the_body_goes_on() {
+async fn expect_continue_is_answered_by_the_balancer() {
     let balancer = before(|head, mut stream| async move {
         assert!(!head.contains("expect"), "{head}");
         assert!(head.contains("\r\ncontent-length: 5\r\n"), "{head}");
@@ -185,7 +185,7 @@ async fn expect_is_answered_here_and_the_body_goes_on() {
     let mut client = Client::connect(&balancer).await;
     let head = "POST /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
     client.stream.write_all(head.as_bytes()).await.unwrap();
-    let interim = tokio::time::timeout(PATIENCE, read_head(&mut client.stream)).await;
+    let interim = tokio::time::timeout(MAX_WAIT, read_head(&mut client.stream)).await;
     assert_eq!(interim.unwrap().unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
     client.stream.write_all(b"hello").await.unwrap();
     let answer = client.answer("POST").await;
@@ -200,7 +200,7 @@ async fn expect_is_answered_here_and_the_body_goes_on() {
 }
 
 #[actix_web::test]
-async fn a_client_that_breaks_off_its_body_ends_the_replicas_request() {
+async fn truncated_upload_ends_the_replica_request() {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let balancer = before(move |_, mut stream| {
         let told = told.clone();
@@ -217,7 +217,7 @@ async fn a_client_that_breaks_off_its_body_ends_the_replicas_request() {
     // The replica has some of it before the client goes.
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(client);
-    let rest = tokio::time::timeout(PATIENCE, heard.recv())
+    let rest = tokio::time::timeout(MAX_WAIT, heard.recv())
         .await
         .unwrap()
         .unwrap();
@@ -226,7 +226,7 @@ async fn a_client_that_breaks_off_its_body_ends_the_replicas_request() {
 }
 
 #[actix_web::test]
-async fn a_connection_that_ends_before_its_answer_counts_as_sent() {
+async fn connection_closed_before_the_response_counts_as_sent() {
     let balancer = before(|_, stream| answer_once_and_hang_up_on_the_second(stream)).await;
     let post = "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab";
     for expected in [200, 502] {
@@ -241,7 +241,7 @@ async fn a_connection_that_ends_before_its_answer_counts_as_sent() {
 }
 
 #[actix_web::test]
-async fn an_idempotent_request_that_broke_off_goes_back_to_the_only_replica() {
+async fn idempotent_request_is_retried_on_the_only_replica() {
     let balancer = before(|_, stream| answer_once_and_hang_up_on_the_second(stream)).await;
     let put = "PUT /p HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab";
     for _ in 0..4 {

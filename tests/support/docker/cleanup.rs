@@ -1,15 +1,15 @@
-//! Clears away what a test has made, however that test ends, be it by SIGKILL.
+//! Removes what a test has created, however that test ends, SIGKILL included.
 
 use std::process::{Child, Command, Stdio};
 
 /// A shell that waits for the end of its input, which no death of ours can withhold, and
 /// sweeps then.
-pub struct Broom(Child);
+pub struct Cleanup(Child);
 
-impl Broom {
+impl Cleanup {
     /// The script is told what to sweep by variables: who looks for processes by their
     /// arguments shall not find it.
-    pub fn lean(script: &str, variables: &[(&str, &str)]) -> Self {
+    pub fn start(script: &str, variables: &[(&str, &str)]) -> Self {
         use std::os::unix::process::CommandExt;
         let shell = Command::new("sh")
             .args(["-c", &format!("cat >/dev/null\n{script}")])
@@ -24,7 +24,7 @@ impl Broom {
     }
 }
 
-impl Drop for Broom {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
         let _ = self.0.wait();

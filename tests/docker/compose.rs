@@ -2,22 +2,18 @@
 //! both generations of compose. Without an engine this says so and passes, but under
 //! `CI=true` it fails.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
-#[path = "../support/docker/mod.rs"]
-mod docker;
-
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::docker::{docker as cli, engine_answers, inspect, quietly, request, skip, sweep};
 use serde_json::{Value, json};
 
+use crate::docker::{docker as cli, engine_answers, inspect, quietly, request, skip, sweep};
+
 /// What an image may weigh.
-const LARGEST_IMAGE: u64 = 25_000_000;
+const MAX_IMAGE_SIZE: u64 = 25_000_000;
 
 /// The compose stack under names and a port of its own.
 struct Stack {
@@ -125,7 +121,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 /// `make logs` is ended by Ctrl-C, which reaches make and what it runs.
 #[test]
-fn logs_end_quietly() {
+fn make_logs_ends_quietly_on_sigint() {
     use std::io::{BufRead, BufReader, Read};
     use std::os::unix::process::CommandExt;
 
@@ -154,7 +150,7 @@ fn logs_end_quietly() {
 
 /// `cargo bench` makes a program without LTO, which must not lie where the released one does.
 #[test]
-fn benches_build_in_a_folder_of_their_own() {
+fn make_bench_builds_in_its_own_folder() {
     let makefile = include_str!("../../Makefile");
     let benches = makefile
         .lines()
@@ -165,7 +161,8 @@ fn benches_build_in_a_folder_of_their_own() {
 
 /// Both composes, one after the other: they build the same images.
 #[test]
-fn one_command_brings_it_up_and_one_takes_it_down() {
+#[ignore = "builds the images, which takes minutes: make test-full"]
+fn compose_up_serves_and_down_leaves_nothing() {
     if !engine_answers() {
         return;
     }
@@ -205,7 +202,7 @@ fn story(stack: &Stack) {
 fn images_are_small() {
     for image in ["ringmaster", "ringmaster-server"] {
         let size = inspect(image)["Size"].as_u64().unwrap();
-        assert!(size < LARGEST_IMAGE, "{image} has {size} bytes");
+        assert!(size < MAX_IMAGE_SIZE, "{image} has {size} bytes");
     }
 }
 
@@ -217,7 +214,7 @@ fn the_balancer_is_locked_in(stack: &Stack) {
     assert_eq!(host["ReadonlyRootfs"], true);
     let port = &found["NetworkSettings"]["Ports"]["5000/tcp"][0];
     assert_eq!(port["HostIp"], "127.0.0.1");
-    // The replicas' ports are nobody's but the balancer's.
+    // Only the balancer reaches the replicas' ports.
     assert_eq!(cli(&["port", &stack.container("Server1")]), "");
     let replica = inspect(&stack.container("Server1"));
     assert_eq!(replica["Config"]["User"], "65534:65534");
