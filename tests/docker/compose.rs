@@ -126,7 +126,7 @@ fn make_logs_ends_quietly_on_sigint() {
     use std::os::unix::process::CommandExt;
 
     let mut make = Command::new("make")
-        .args(["logs", "COMPOSE=sh -c 'echo ready; sleep 600' --"])
+        .args(["logs", "COMPOSE=sh -c 'echo ready; sleep 20' --"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .process_group(0)
         .stdout(Stdio::piped())
