@@ -16,6 +16,7 @@
 //! | `connection` | the options of a Connection header | RFC 9110, 7.6.1 |
 //! | `header_name` | names, compared without case | RFC 9110, 5.1 |
 //! | `header_indices` | where headers lie in a head that was read | |
+//! | `header_lines` | the headers of a head as they came, in order | |
 
 mod body_decoder;
 mod chunk_decoder;
@@ -24,6 +25,7 @@ pub mod connection;
 mod content_length;
 mod framing;
 mod header_indices;
+mod header_lines;
 pub mod header_name;
 
 pub use body_decoder::BodyDecoder;
@@ -32,6 +34,7 @@ pub use chunk_encoder::{CHUNK_END, ChunkSizeLine, LAST_CHUNK};
 pub use content_length::parse as parse_content_length;
 pub use framing::{BodyLength, FramingError, FramingHeaders, Rules, is_bodiless};
 pub use header_indices::{HeaderIndices, write_header};
+pub use header_lines::{HeaderLine, HeaderLines};
 
 /// The largest head of a response, in bytes.
 pub const MAX_RESPONSE_HEAD_BYTES: usize = 64 * 1024;

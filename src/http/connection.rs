@@ -14,6 +14,7 @@ use log::debug;
 
 use super::departure::Departure;
 use super::forwarded;
+use super::raw_request::RawRequest;
 use super::slow_reader::SlowReader;
 use super::timeouts::{ClientTimes, ReadTimeouts, TimedOut};
 use crate::sys::send_queue::unacknowledged;
@@ -44,6 +45,8 @@ pub struct ClientRequest {
     pub connection: Rc<ConnectionState>,
     /// It asks for nothing but a response: it declares no body and offers no other protocol.
     pub is_bare: bool,
+    /// Its head as it came.
+    pub raw: RawRequest,
 }
 
 impl ClientRequest {

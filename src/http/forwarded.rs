@@ -5,6 +5,7 @@
 //! ourselves, and what a client says in them counts only if it is a proxy that the operator
 //! trusts (`--trusted-proxy`).
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 
 use super::address::AddressText;
 use super::key::REQUEST_ID;
+use super::raw_request::RawRequest;
 use super::via::Via;
 use super::{headers, sticky};
 use crate::config::StickyCookie;
@@ -40,9 +42,15 @@ const OURS: [&[u8]; 7] = [
 
 const FORWARDED: &[u8] = b"x-forwarded-";
 
-/// A client's fields for a replica, whose own address stands for a Host that is not told.
+/// A client's headers for a replica, in the order and the spelling in which they came; a replica's
+/// own address stands for a Host that is missing.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a request says, what holds for all, and where it goes"
+)]
 pub fn tell_request(
     request: &HttpRequest,
+    raw: &RawRequest,
     trusted: &[IpNet],
     via: Option<&Via>,
     fresh_id: Option<u64>,
@@ -56,36 +64,68 @@ pub fn tell_request(
     // The authority of a target in absolute form is the host (RFC 9112, section 3.2.2).
     let target = request.uri();
     let told = target.scheme().and(target.authority()).map(authority_of);
-    let host = told.or_else(|| from.get(header::HOST).map(HeaderValue::as_bytes));
-    to.header("host", host.unwrap_or_else(|| authority_of(address)));
+    let own = from.get(header::HOST).map(HeaderValue::as_bytes);
+    if own.is_none() {
+        to.header("host", told.unwrap_or_else(|| authority_of(address)));
+    }
+    let is_named = |name: &[u8]| {
+        let mut named = raw
+            .headers
+            .get_all("connection")
+            .flat_map(connection::header_names);
+        named.any(|other| other.eq_ignore_ascii_case(name))
+    };
     let (mut tells_proto, mut tells_host) = (false, false);
     // An id that the balancer gives comes last.
     let mut has_id = fresh_id.is_some();
-    for (name, value) in headers::end_to_end(from) {
-        match Role::of(name.as_str().as_bytes()) {
-            Role::Plain => {}
-            Role::Refused => continue,
-            Role::Way if is_trusted => {
-                // What is kept of a trusted proxy's X-Forwarded-For goes into one field with ours.
-                if name == FOR {
-                    continue;
+    // Lines that lie side by side go on together.
+    let mut lines = 0..0;
+    for header in raw.headers.iter() {
+        let (name, mut line) = (header.name, header.line);
+        let mut value = Cow::Borrowed(raw.headers.part(header.value));
+        match Role::of(name) {
+            Role::Host => {
+                if let Some(told) = told {
+                    (value, line) = (told.into(), None);
                 }
-                tells_proto |= name == PROTO;
-                tells_host |= name == HOST;
+            }
+            Role::Refused => continue,
+            _ if headers::is_hop_by_hop(name) => continue,
+            _ if raw.has_connection_headers && is_named(name) => continue,
+            Role::Plain => {}
+            Role::Cookie => {
+                if let Some(cookie) = sticky_cookie {
+                    let Some(rest) = sticky::strip(cookie, raw.headers.part(header.value)) else {
+                        continue;
+                    };
+                    (value, line) = (rest, None);
+                }
+            }
+            // What is kept of a trusted proxy's X-Forwarded-For goes into one header with ours.
+            Role::For => continue,
+            Role::Way if is_trusted => {
+                tells_proto |= header_name::eq_ignore_case(name, PROTO.as_str().as_bytes());
+                tells_host |= header_name::eq_ignore_case(name, HOST.as_str().as_bytes());
             }
             Role::Way => continue,
             // The first one is the key.
             Role::Id if has_id => continue,
             Role::Id => has_id = true,
         }
-        if let (Some(cookie), true) = (sticky_cookie, name == header::COOKIE) {
-            if let Some(rest) = sticky::strip(cookie, value.as_bytes()) {
-                to.header(name.as_str(), &rest);
+        match line {
+            Some(line) if line.start == lines.end => lines.end = line.end,
+            line => {
+                to.raw_line(raw.headers.part(&lines));
+                lines = line.unwrap_or_else(|| {
+                    for part in [name, b": ", &value, b"\r\n"] {
+                        to.raw_line(part);
+                    }
+                    0..0
+                });
             }
-            continue;
         }
-        to.header(name.as_str(), value.as_bytes());
     }
+    to.raw_line(raw.headers.part(&lines));
     if let Some(peer) = peer {
         let before = is_trusted.then(|| from.get_all(&FOR)).into_iter().flatten();
         let before = before.map(HeaderValue::as_bytes);
@@ -96,7 +136,7 @@ pub fn tell_request(
     if !tells_proto {
         to.raw_line(b"x-forwarded-proto: http\r\n");
     }
-    if let (false, Some(host)) = (tells_host, host) {
+    if let (false, Some(host)) = (tells_host, told.or(own)) {
         to.header(HOST.as_str(), host);
     }
     if let Some(id) = fresh_id {
@@ -106,42 +146,51 @@ pub fn tell_request(
         // Connection names it, but it is what the request was routed by.
         to.header(REQUEST_ID.as_str(), id.as_bytes());
     }
-    // Several fields of one name are one list (RFC 9110, section 5.3).
+    // Several headers of one name are one list (RFC 9110, section 5.3).
     if let Some(via) = via {
         to.raw_line(via.line(request.version() < Version::HTTP_11));
     }
 }
 
-/// What a request's header field is for the balancer.
+/// What a request's header is for the balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// Nothing of its concern.
     Plain,
+    /// It names the host, which the target may do, too.
+    Host,
+    /// It may hold the session's key.
+    Cookie,
     /// It tells of the client and of the request's way, which a trusted proxy may.
     Way,
+    /// X-Forwarded-For.
+    For,
     /// The request's id.
     Id,
-    /// Nobody may send it on: the balancer writes it itself, or an application would take it for
-    /// what it is not.
+    /// Nobody may send it on: an application would take it for what it is not.
     Refused,
 }
 
 impl Role {
-    /// That of a name, in lower case.
+    /// That of a name, in any case.
     fn of(name: &[u8]) -> Self {
+        let is = |lower: &[u8]| header_name::eq_ignore_case(name, lower);
+        let Some(first) = name.first().map(|first| first | 0x20) else {
+            return Self::Plain;
+        };
         // The first letter and the length tell nearly all names apart.
-        match (name, name.len()) {
-            ([b'h', ..], 4) if name == b"host" => Self::Refused,
+        match (first, name.len()) {
+            (b'h', 4) if is(b"host") => Self::Host,
+            (b'c', 6) if is(b"cookie") => Self::Cookie,
             // A script's HTTP_PROXY, by which programs choose whom to ask (httpoxy).
-            ([b'p', ..], 5) if name == b"proxy" => Self::Refused,
-            ([b'f', ..], 9) if name == b"forwarded" => Self::Way,
-            ([b'x', ..], 12) if name == REQUEST_ID.as_str().as_bytes() => Self::Id,
-            ([b'x', ..], 9 | 12..) if name == b"x-real-ip" => Self::Way,
-            ([b'x', ..], 12..) if name.starts_with(FORWARDED) => Self::Way,
-            ([b't', ..], 14) if name == b"true-client-ip" => Self::Way,
-            ([b'x', ..], 9 | 12..) | ([b't' | b'c', ..], 14) | ([b't', ..], 17)
-                if is_ours_misspelt(name) =>
-            {
+            (b'p', 5) if is(b"proxy") => Self::Refused,
+            (b'f', 9) if is(b"forwarded") => Self::Way,
+            (b'x', 12) if is(REQUEST_ID.as_str().as_bytes()) => Self::Id,
+            (b'x', 9) if is(b"x-real-ip") => Self::Way,
+            (b'x', 15) if is(FOR.as_str().as_bytes()) => Self::For,
+            (b'x', 12..) if starts_with_forwarded(name) => Self::Way,
+            (b't', 14) if is(b"true-client-ip") => Self::Way,
+            (b'x', 9 | 12..) | (b't' | b'c', 14) | (b't', 17) if is_ours_misspelt(name) => {
                 Self::Refused
             }
             _ => Self::Plain,
@@ -149,11 +198,18 @@ impl Role {
     }
 }
 
-/// Whether a name, in lower case, is one of ours but for `_` where that has `-`.
+fn starts_with_forwarded(name: &[u8]) -> bool {
+    name.get(..FORWARDED.len())
+        .is_some_and(|begin| header_name::eq_ignore_case(begin, FORWARDED))
+}
+
+/// Whether a name is one of ours but for `_` where that has `-`.
 fn is_ours_misspelt(name: &[u8]) -> bool {
     let spelt = |ours: &[u8]| {
         let mut letters = name.iter().zip(ours);
-        letters.all(|(letter, ours)| letter == ours || (*letter, *ours) == (b'_', b'-'))
+        letters.all(|(letter, ours)| {
+            letter.eq_ignore_ascii_case(ours) || (*letter, *ours) == (b'_', b'-')
+        })
     };
     let is = |ours: &[u8]| name.len() == ours.len() && spelt(ours);
     name.contains(&b'_')
@@ -326,6 +382,7 @@ mod tests {
 
     use actix_web::http::header::HeaderMap;
 
+    use super::super::raw_request::tests::raw;
     use super::*;
 
     const SAID: [(&str, &str); 6] = [
@@ -344,7 +401,8 @@ mod tests {
         for field in fields {
             request = request.append_header(*field);
         }
-        let mut to = RequestHeadBuilder::new("GET", "/");
+        let raw = raw("/", &[&[("host", "shop.example")], fields].concat());
+        let mut to = RequestHeadBuilder::new("GET", b"/");
         let address = Authority::from_static("192.0.2.80:8080");
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
         let request = request.to_http_request();
@@ -355,6 +413,7 @@ mod tests {
         let via = Via::new("ringmaster").unwrap();
         tell_request(
             &request,
+            &raw,
             &trusted,
             Some(&via),
             fresh_id,
@@ -366,6 +425,46 @@ mod tests {
         let mut told: Vec<String> = head.lines().skip(1).map(str::to_owned).collect();
         told.sort();
         told
+    }
+
+    #[test]
+    fn headers_go_on_in_their_order_and_spelling() {
+        let headers = [
+            ("X-B", "1"),
+            ("HoSt", "shop.example"),
+            ("X-Private", "2"),
+            ("x-a", "3"),
+            ("Cookie", "rm=1"),
+            ("COOKIE", "a=b; rm=1"),
+            ("Connection", "x-private"),
+            ("X-B", "4"),
+        ];
+        let map = headers
+            .iter()
+            .fold(TestRequest::default(), |request, header| {
+                request.append_header(*header)
+            });
+        let cookie = StickyCookie {
+            name: "rm".to_owned(),
+            ttl: None,
+        };
+        let address = Authority::from_static("192.0.2.80:8080");
+        let mut to = RequestHeadBuilder::new("GET", b"/");
+        tell_request(
+            &map.to_http_request(),
+            &raw("/", &headers),
+            &[],
+            None,
+            Some(7),
+            Some(&cookie),
+            &address,
+            &mut to,
+        );
+        assert_eq!(
+            str::from_utf8(to.as_bytes()).unwrap(),
+            "GET / HTTP/1.1\r\nX-B: 1\r\nHoSt: shop.example\r\nx-a: 3\r\nCOOKIE: a=b\r\nX-B: 4\r\n\
+             x-forwarded-proto: http\r\nx-forwarded-host: shop.example\r\nx-request-id: 7\r\n"
+        );
     }
 
     #[test]
@@ -478,9 +577,18 @@ mod tests {
     #[test]
     fn via_can_be_left_out() {
         let request = TestRequest::default().to_http_request();
-        let mut to = RequestHeadBuilder::new("GET", "/");
+        let mut to = RequestHeadBuilder::new("GET", b"/");
         let address = Authority::from_static("192.0.2.80:8080");
-        tell_request(&request, &[], None, None, None, &address, &mut to);
+        tell_request(
+            &request,
+            &raw("/", &[]),
+            &[],
+            None,
+            None,
+            None,
+            &address,
+            &mut to,
+        );
         assert!(!str::from_utf8(to.as_bytes()).unwrap().contains("via"));
     }
 

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use super::raw_request::RawRequest;
 use super::{HttpSettings, forwarded};
 use crate::config::KeySource;
 use crate::ring::Key;
@@ -20,11 +21,16 @@ pub fn fresh_id(request: &HttpRequest) -> Option<u64> {
 }
 
 /// The key of a request, to which an id may have been given.
-pub fn of(request: &HttpRequest, settings: &HttpSettings, fresh_id: Option<u64>) -> Key {
-    find(request, settings).unwrap_or_else(|| id_of(request, fresh_id))
+pub fn of(
+    request: &HttpRequest,
+    raw: &RawRequest,
+    settings: &HttpSettings,
+    fresh_id: Option<u64>,
+) -> Key {
+    find(request, raw, settings).unwrap_or_else(|| id_of(request, fresh_id))
 }
 
-fn find(request: &HttpRequest, settings: &HttpSettings) -> Option<Key> {
+fn find(request: &HttpRequest, raw: &RawRequest, settings: &HttpSettings) -> Option<Key> {
     match &settings.key {
         KeySource::Id => None,
         KeySource::Header(name) => {
@@ -35,10 +41,8 @@ fn find(request: &HttpRequest, settings: &HttpSettings) -> Option<Key> {
             let cookie = request.cookie(name)?;
             Some(Key::from_bytes(cookie.value().as_bytes()))
         }
-        KeySource::Query(name) => {
-            query_value(request.query_string(), name).map(|value| Key::from_bytes(value.as_bytes()))
-        }
-        KeySource::Path => Some(Key::from_bytes(request.uri().path().as_bytes())),
+        KeySource::Query(name) => query_value(raw.query(), name.as_bytes()).map(Key::from_bytes),
+        KeySource::Path => Some(Key::from_bytes(raw.path())),
         KeySource::ClientIp => {
             let address = forwarded::client(request, &settings.trusted_proxies)?;
             Some(Key::from_bytes(address.to_string().as_bytes()))
@@ -58,19 +62,20 @@ fn id_of(request: &HttpRequest, fresh_id: Option<u64>) -> Key {
 
 /// The first value of a parameter, as it stands: what is encoded differently is a
 /// different key, which costs nothing and decodes nothing.
-fn query_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+fn query_value<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
     query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find_map(|(key, value)| (key == name).then_some(value))
+        .split(|byte| *byte == b'&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
         .filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::super::raw_request::tests::raw;
     use super::*;
     use crate::config::Limits;
-    use actix_web::test::TestRequest;
 
     pub fn by(key: KeySource) -> HttpSettings {
         HttpSettings {
@@ -108,7 +113,8 @@ pub(super) mod tests {
             (KeySource::Query("use".into()), Key(123_456)),
         ] {
             let source = by(source);
-            let key = of(&request, &source, fresh_id(&request));
+            let raw = raw("/shop/cart?user=42&sid=b%20c&empty=", &[]);
+            let key = of(&request, &raw, &source, fresh_id(&request));
             assert_eq!(key, expected, "{:?}", source.key);
         }
     }
@@ -122,6 +128,7 @@ pub(super) mod tests {
             }
             of(
                 &request.to_http_request(),
+                &raw("/", &[]),
                 &by(KeySource::ClientIp),
                 Some(1),
             )
@@ -165,7 +172,14 @@ pub(super) mod tests {
     fn a_request_without_an_id_gets_a_random_one_of_six_digits() {
         let request = TestRequest::default().to_http_request();
         let keys: std::collections::HashSet<Key> = (0..100)
-            .map(|_| of(&request, &by(KeySource::Id), fresh_id(&request)))
+            .map(|_| {
+                of(
+                    &request,
+                    &raw("/", &[]),
+                    &by(KeySource::Id),
+                    fresh_id(&request),
+                )
+            })
             .collect();
         assert!(keys.len() > 90);
         assert!(keys.iter().all(|k| (100_000..1_000_000).contains(&k.0)));

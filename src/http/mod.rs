@@ -16,6 +16,7 @@ mod key;
 mod lane;
 mod loads;
 mod proxy;
+mod raw_request;
 mod reply_wait;
 mod request_tag;
 mod response_body;
@@ -48,6 +49,8 @@ use api::{ApiError, ReplicaHandles};
 pub use client_limit::ClientLimit;
 use connection::ClientRequest;
 pub use departure::Departure;
+#[cfg(feature = "fuzzing")]
+pub use lane::fuzz;
 use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
 pub use timeouts::ClientTimes;

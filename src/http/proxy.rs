@@ -1,6 +1,5 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -10,7 +9,6 @@ use actix_web::dev::{Payload, RequestHead};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
 };
-use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use awc::ClientResponse;
@@ -54,7 +52,8 @@ struct Errand<'r> {
 impl Errand<'_> {
     fn tag(&self) -> RequestTag {
         let settings = &self.worker.settings;
-        RequestTag::new(self.request, settings, self.fresh_id, self.started)
+        let path = self.client.raw.shared_path();
+        RequestTag::new(self.request, path, settings, self.fresh_id, self.started)
     }
 }
 
@@ -132,7 +131,12 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
     let (key, session) = match session_key {
         Some(value) => (Key::from_bytes(value), Session::Known),
         None => {
-            let key = key::of(request, &worker.settings, errand.fresh_id);
+            let key = key::of(
+                request,
+                &errand.client.raw,
+                &worker.settings,
+                errand.fresh_id,
+            );
             let is_new = cookie.is_some() && errand.tunnel.is_none();
             (key, if is_new { Session::New } else { Session::None })
         }
@@ -311,13 +315,17 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
     let Errand {
         worker, request, ..
     } = errand;
-    let mut head = RequestHeadBuilder::new(request.method().as_str(), &target(request));
+    let mut head = RequestHeadBuilder::new(
+        request.method().as_str(),
+        &errand.client.raw.path_and_query(),
+    );
     let trusted = &worker.settings.trusted_proxies;
     let address = instance.authority();
     let cookie = worker.settings.sticky_cookie.as_ref();
     let via = worker.settings.via.as_ref();
     forwarded::tell_request(
         request,
+        &errand.client.raw,
         trusted,
         via,
         errand.fresh_id,
@@ -345,16 +353,6 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
     match &errand.tunnel {
         Some(tunnel) => exchange.for_tunnel(tunnel.pause()),
         None => exchange,
-    }
-}
-
-/// A request's own path and query, untouched.
-fn target(request: &HttpRequest) -> Cow<'_, str> {
-    match request.uri().path_and_query().map(PathAndQuery::as_str) {
-        // A target in absolute form may lack the path; written out, it has one.
-        Some(query) if query.starts_with('?') => format!("/{query}").into(),
-        Some(path) if !path.is_empty() => path.into(),
-        _ => "/".into(),
     }
 }
 

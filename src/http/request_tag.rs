@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
+use actix_web::web::Bytes;
 use log::{info, warn};
 
 use super::key::REQUEST_ID;
@@ -17,6 +18,7 @@ use crate::repeats::LineLimit;
 #[derive(Clone)]
 pub struct RequestTag {
     request: HttpRequest,
+    path: Bytes,
     settings: Rc<HttpSettings>,
     /// The id that it was given for want of one.
     fresh_id: Option<u64>,
@@ -27,12 +29,14 @@ impl RequestTag {
     /// A request that has just come.
     pub fn new(
         request: &HttpRequest,
+        path: Bytes,
         settings: &Rc<HttpSettings>,
         fresh_id: Option<u64>,
         started: Instant,
     ) -> Self {
         Self {
             request: request.clone(),
+            path,
             settings: Rc::clone(settings),
             fresh_id,
             started,
@@ -73,7 +77,7 @@ impl RequestTag {
     pub fn interrupted(&self, outcome: RequestOutcome) -> InterruptedRequest {
         InterruptedRequest {
             method: self.request.method().to_string(),
-            path: self.request.path().to_owned(),
+            path: String::from_utf8_lossy(&self.path).into_owned(),
             id: self.id(),
             elapsed_ms: u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome,
@@ -86,7 +90,8 @@ impl RequestTag {
 impl fmt::Display for RequestTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = self.request.method();
-        let (path, id) = (Readable(self.request.path()), self.id());
+        let (path, id) = (String::from_utf8_lossy(&self.path), self.id());
+        let path = Readable(&path);
         write!(f, "{method} {path} (id {}, client ", Readable(&id))?;
         match forwarded::client(&self.request, &self.settings.trusted_proxies) {
             Some(client) => write!(f, "{client}")?,
@@ -128,8 +133,9 @@ mod tests {
             .insert_header(("x-forwarded-for", "192.0.2.7"))
             .insert_header(("x-request-id", "abc"))
             .to_http_request();
+        let path = Bytes::from_static(b"/cart");
         let settings = Rc::new(super::super::key::tests::by(crate::config::KeySource::Id));
-        let tag = RequestTag::new(&request, &settings, None, Instant::now());
+        let tag = RequestTag::new(&request, path.clone(), &settings, None, Instant::now());
         let text = tag.to_string();
         assert!(
             text.starts_with("GET /cart (id abc, client 192.0.2.7, "),
@@ -139,7 +145,13 @@ mod tests {
         // An id that clears the screen where U+009B begins a command, and does not end.
         let id = Readable("a\u{9b}2Jb").to_string() + &Readable(&"x".repeat(8_000)).to_string();
         assert_eq!(id, format!("a\u{fffd}2Jb{}...", "x".repeat(200)));
-        let tag = RequestTag::new(&request, &settings, Some(123_456), Instant::now());
+        let tag = RequestTag::new(
+            &request,
+            path.clone(),
+            &settings,
+            Some(123_456),
+            Instant::now(),
+        );
         assert_eq!(tag.interrupted(RequestOutcome::Aborted).id, "123456");
     }
 }

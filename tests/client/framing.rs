@@ -316,6 +316,8 @@ const PASSED: &[(&str, &str, &str)] = &[
     ("GET / HTTP/1.1\r\nHost: a_b.example\r\n", "GET / HTTP/1.1", "a_b.example"),
     ("GET / HTTP/1.1\r\nhOsT:\t x \t\r\n", "GET / HTTP/1.1", "x"),
     ("\r\nGET / HTTP/1.1\r\nHost: x\r\n", "GET / HTTP/1.1", "x"),
+    ("GET /<\"`>\u{fc}?<\"`> HTTP/1.1\r\nHost: x\r\n", "GET /<\"`>\u{fc}?<\"`> HTTP/1.1", "x"),
+    ("GET http://x/<\"`>\u{fc} HTTP/1.1\r\nHost: x\r\n", "GET /<\"`>\u{fc} HTTP/1.1", "x"),
     ("GET / HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2, 4-\r\n", "GET / HTTP/1.1", "x"),
 ];
 
@@ -333,7 +335,7 @@ async fn unusual_but_valid_requests_pass() {
         let right = got.starts_with("HTTP/1.1 200 OK\r\n")
             && asked.lines().next() == Some(line)
             && hosts == *host
-            && asked.contains("range: bytes=1-2, 4-") == request.contains("Range");
+            && asked.contains("Range: bytes=1-2, 4-") == request.contains("Range");
         if !right {
             wrong += &format!("{request}\n-> {got}\n-> {asked}\n");
         }

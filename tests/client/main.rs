@@ -15,6 +15,7 @@ mod pipelining;
 mod raw_client;
 mod replica;
 mod responses;
+mod splits;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;

@@ -89,5 +89,8 @@ async fn request_on_a_dead_replica_with_an_open_connection_ends() {
     let end = timeout(MAX_WAIT, tunnel.read_to_end(&mut rest)).await;
     assert!(end.is_ok(), "a tunnel without its end");
     let told = "is broken off: its replica has ended";
-    assert_eq!(balancer.count_in_log(told), 1, "{}", balancer.log());
+    eventually("the log says so", || async {
+        balancer.count_in_log(told) == 1
+    })
+    .await;
 }

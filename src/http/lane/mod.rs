@@ -21,6 +21,8 @@
 
 mod answer;
 mod body;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod request;
 mod socket;
 #[cfg(test)]
@@ -338,6 +340,7 @@ impl<A: Application> H1Connection<A> {
         let beside = ClientRequest {
             connection: Rc::clone(&self.state),
             is_bare: parsed.is_bare,
+            raw: parsed.raw,
         };
         let mut request = parsed.request;
         beside.attach(&request);

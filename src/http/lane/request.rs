@@ -10,10 +10,11 @@ use actix_web::web::Bytes;
 use httparse::Status;
 
 use crate::h1::{
-    BodyLength, FramingHeaders, MAX_HEADERS, MAX_REQUEST_HEAD_BYTES, MAX_TARGET_BYTES, Rules,
-    connection,
+    BodyLength, FramingHeaders, HeaderIndices, MAX_HEADERS, MAX_REQUEST_HEAD_BYTES,
+    MAX_TARGET_BYTES, Rules, connection,
 };
 use crate::http::error::ProxyError;
+use crate::http::raw_request::{self, RawRequest};
 
 /// A header's name may have this many bytes: a `HeaderName` holds no more.
 const MAX_NAME_BYTES: usize = 65_535;
@@ -44,6 +45,8 @@ pub struct ParsedRequest {
     pub is_bare: bool,
     /// The client sends the body when it is told to (RFC 9110, section 10.1.1).
     pub expects_continue: bool,
+    /// Its head as it came.
+    pub raw: RawRequest,
     /// It offers another protocol, which may follow its head (RFC 9110, section 7.8).
     pub is_upgrade: bool,
 }
@@ -75,21 +78,36 @@ impl ParsedRequest {
     ///
     /// What the client is told if it is no request of HTTP/1.1 or 1.0 (RFC 9112, sections 2 to 6).
     pub fn parse(bytes: &Bytes, peer: Option<SocketAddr>) -> Result<Option<Self>, ProxyError> {
+        let parsed = Self::parse_text(bytes, bytes, peer);
+        if parsed.is_err()
+            && let Some(text) = with_ascii_target(bytes)
+        {
+            return Self::parse_text(bytes, &text, peer);
+        }
+        parsed
+    }
+
+    /// The same of a text that differs from the bytes at most in its target.
+    fn parse_text(
+        bytes: &Bytes,
+        text: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> Result<Option<Self>, ProxyError> {
         let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut read = httparse::Request::new(&mut []);
-        let length = match read.parse_with_uninit_headers(bytes, &mut fields) {
+        let length = match read.parse_with_uninit_headers(text, &mut fields) {
             Ok(Status::Complete(length)) if length <= MAX_REQUEST_HEAD_BYTES => length,
             Ok(Status::Partial) if bytes.len() <= MAX_REQUEST_HEAD_BYTES => return Ok(None),
             Ok(_) if !bytes.contains(&b'\n') => return Err(ProxyError::TargetTooLong),
             Ok(_) => return Err(ProxyError::HeadTooLarge),
-            Err(error) => return unreadable(error, bytes),
+            Err(error) => return unreadable(error, text),
         };
         let (Some(method), Some(target), Some(version)) = (read.method, read.path, read.version)
         else {
             return Err(BAD_REQUEST);
         };
         // A lone LF before the request line would be skipped, too.
-        if method.as_ptr() != bytes.as_ptr() || !ends_lines_in_crlf(bytes, length, read.headers) {
+        if method.as_ptr() != text.as_ptr() || !ends_lines_in_crlf(text, length, read.headers) {
             return Err(BAD_REQUEST);
         }
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| BAD_REQUEST)?;
@@ -105,7 +123,9 @@ impl ParsedRequest {
         let mut framing = FramingHeaders::default();
         let (mut has_host, mut has_connection) = (false, false);
         let (mut expects_continue, mut has_upgrade) = (false, false);
+        let mut indices = raw_request::take_room();
         for field in &*read.headers {
+            let header = HeaderIndices::within(text, field.name.as_bytes(), field.value);
             let Ok(name) = HeaderName::from_bytes(field.name.as_bytes()) else {
                 return Err(match field.name.len() > MAX_NAME_BYTES {
                     true => ProxyError::HeadTooLarge,
@@ -128,8 +148,9 @@ impl ParsedRequest {
                 }
                 _ => {}
             }
-            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
+            let value = HeaderValue::from_maybe_shared(bytes.slice(header.value.clone()));
             head.headers.append(name, value.map_err(|_| BAD_REQUEST)?);
+            indices.push(header);
         }
         // RFC 9112, section 3.2.
         if !has_host && !is_http10 {
@@ -143,7 +164,8 @@ impl ParsedRequest {
                 false => ConnectionType::KeepAlive,
             });
         }
-        head.uri = uri_of(bytes, target)?;
+        let target = HeaderIndices::place(text, target.as_bytes());
+        head.uri = uri_of(bytes.slice(target.clone()))?;
         let options = ResponseOptions {
             is_head: method == Method::HEAD,
             is_http10,
@@ -170,6 +192,12 @@ impl ParsedRequest {
             is_bare,
             expects_continue,
             is_upgrade,
+            raw: RawRequest::new(
+                bytes.slice(..length),
+                target,
+                indices,
+                framing.has_connection_headers,
+            ),
         }))
     }
 }
@@ -182,17 +210,51 @@ fn names_upgrade(header: &httparse::Header<'_>) -> bool {
         && options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
-fn uri_of(bytes: &Bytes, target: &str) -> Result<Uri, ProxyError> {
+/// The same bytes with a target of nothing but ASCII, which is all that `httparse` reads beside
+/// UTF-8; none if the target is that already.
+fn with_ascii_target(bytes: &[u8]) -> Option<Vec<u8>> {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let line = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+    let begin = line.iter().position(|byte| *byte == b' ')?;
+    let mut text = bytes.to_vec();
+    let target = text.get_mut(begin..line.len())?;
+    let mut others = target.iter_mut().filter(|byte| !byte.is_ascii()).peekable();
+    others.peek()?;
+    others.for_each(|byte| *byte = b'a');
+    Some(text)
+}
+
+/// A target as actix-web sees it: where a `Uri` cannot hold it as it is, percent-encoded. What
+/// routes and what is sent on are the raw bytes.
+fn uri_of(target: Bytes) -> Result<Uri, ProxyError> {
     const BAD_TARGET: ProxyError = ProxyError::Malformed("the request's target is malformed");
     if target.len() > MAX_TARGET_BYTES {
         return Err(ProxyError::TargetTooLong);
     }
     // A fragment stays with the client (RFC 9112, section 3.2).
-    if target.as_bytes().contains(&b'#') {
+    if target.contains(&b'#') {
         return Err(BAD_TARGET);
     }
-    let target = bytes.slice_ref(target.as_bytes());
-    Uri::from_maybe_shared(target).map_err(|_| BAD_TARGET)
+    Uri::from_maybe_shared(Bytes::clone(&target))
+        .or_else(|_| Uri::from_maybe_shared(percent_encoded(&target)))
+        .map_err(|_| BAD_TARGET)
+}
+
+/// A target whose path and query have nothing but what RFC 3986 allows in them.
+fn percent_encoded(target: &[u8]) -> Bytes {
+    let (before, path_and_query) = target.split_at(raw_request::path_start(target));
+    let mut encoded = before.to_vec();
+    for byte in path_and_query {
+        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/?".contains(byte) {
+            encoded.push(*byte);
+        } else {
+            let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value & 0xf)];
+            encoded.extend_from_slice(&[b'%', digit(byte >> 4), digit(*byte)]);
+        }
+    }
+    // It is used for nothing, so its end can be missing.
+    encoded.truncate(MAX_TARGET_BYTES);
+    encoded.into()
 }
 
 /// Whether each line ends in CRLF: a parser may take a lone LF for a line's end (RFC 9112, section
@@ -304,6 +366,38 @@ mod tests {
             assert!(matches!(error, Some(ProxyError::Malformed(_))), "{ours}");
         }
         assert!(parse(b"GET / HTTP/2.0").unwrap().is_none());
+    }
+
+    #[test]
+    fn target_keeps_its_bytes_beside_an_encoded_uri() {
+        for (target, uri) in [
+            (&b"/a?b=%20"[..], "/a?b=%20"),
+            (b"/<\"`>?<\"`>", "/%3C%22%60%3E?%3C%22%60%3E"),
+            ("/\u{fc}".as_bytes(), "/%C3%BC"),
+            (b"/\xfc?\xff", "/%FC?%FF"),
+            (b"http://x/\xfc", "http://x/%FC"),
+            (b"/{|}[]^\\", "/{|}[]^\\"),
+        ] {
+            let text = [b"GET ", target, b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
+            let parsed = parse(&text).unwrap().unwrap();
+            assert_eq!(parsed.request.uri().to_string(), uri);
+            let sent = &target[raw_request::path_start(target)..];
+            assert_eq!(parsed.raw.path_and_query(), sent, "{uri}");
+        }
+        for target in [
+            &b"/a#b"[..],
+            b"/a\x7f",
+            b"/a\x01",
+            b"h\xfctp://x/",
+            b"http://\xfc/",
+        ] {
+            let text = [b"GET ", target, b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
+            let error = parse(&text).err();
+            assert!(
+                matches!(error, Some(ProxyError::Malformed(_))),
+                "{target:?}"
+            );
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use actix_web::web::{Bytes, BytesMut};
 use proptest::prelude::*;
 use tokio_util::codec::Decoder;
 
+use super::fuzz::fuzz;
 use super::request::ParsedRequest;
 use crate::h1::{BodyDecoder, Rules};
 
@@ -164,7 +165,37 @@ fn body() -> impl Strategy<Value = String> {
     prop_oneof![chunks, "[ -~]{0,100}"]
 }
 
+#[test]
+fn fuzzers_seeds_hold() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/client_requests");
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let seed = std::fs::read(seed.unwrap().path()).unwrap();
+        for length in 0..20 {
+            fuzz(&[&[length], &seed[1..]].concat());
+        }
+    }
+}
+
 proptest! {
+    /// In whatever pieces bytes come, the same requests are in them.
+    #[test]
+    fn pieces_change_no_request(
+        requests in prop::collection::vec((headers(), body()), 1..4),
+        length in 1..40_u8,
+        place in any::<prop::sample::Index>(),
+        other in any::<u8>(),
+    ) {
+        let text: String = requests
+            .iter()
+            .map(|(headers, body)| format!("PUT /a HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}"))
+            .collect();
+        let mut input = [&[length], text.as_bytes()].concat();
+        fuzz(&input);
+        let place = place.index(input.len());
+        input[place] = other;
+        fuzz(&input);
+    }
+
     /// A server in front of this one, or behind it, that reads as actix does is never smuggled
     /// anything: what is not refused has the same end.
     #[test]

@@ -94,11 +94,11 @@ pub struct RequestHeadBuilder(pub(super) BytesMut);
 
 impl RequestHeadBuilder {
     /// A head with its request line (RFC 9112, section 3).
-    pub fn new(method: &str, target: &str) -> Self {
+    pub fn new(method: &str, target: &[u8]) -> Self {
         let mut bytes = ROOM.take();
         bytes.clear();
-        for part in [method, " ", target, " HTTP/1.1\r\n"] {
-            bytes.extend_from_slice(part.as_bytes());
+        for part in [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"] {
+            bytes.extend_from_slice(part);
         }
         Self(bytes)
     }

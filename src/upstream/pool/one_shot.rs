@@ -53,7 +53,7 @@ impl OneShotClient {
             .timeout(self.timeout)
             .finish();
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let mut head = RequestHeadBuilder::new(method.as_str(), target);
+        let mut head = RequestHeadBuilder::new(method.as_str(), target.as_bytes());
         let host = uri.authority().map_or("", |authority| authority.as_str());
         let is_given = |ours: &str| {
             headers

@@ -10,10 +10,9 @@ use std::rc::Rc;
 
 use actix_http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use actix_web::error::HttpError;
-use actix_web::web::Bytes;
 
 use super::connection::Connection;
-use crate::h1::{HeaderIndices, header_name};
+use crate::h1::{HeaderIndices, HeaderLine, HeaderLines};
 
 /// Where the fields of a response are left.
 pub type FieldSlot = Rc<ResponseSlot>;
@@ -86,23 +85,9 @@ thread_local! {
     static ROOM: Cell<Vec<HeaderIndices>> = Cell::default();
 }
 
-const LINE_END: &[u8] = b"\r\n";
-
-/// One field.
-pub struct Field<'f> {
-    /// In any case.
-    pub name: &'f [u8],
-    /// Where its value lies, without the space around it.
-    pub value: &'f Range<usize>,
-    /// Where its line lies, with the line's end, if nothing but a colon and a space stands
-    /// between name and value, and nothing behind.
-    pub line: Option<Range<usize>>,
-}
-
 /// The fields of one response.
 pub struct Fields {
-    head: Bytes,
-    places: Vec<HeaderIndices>,
+    lines: HeaderLines,
     names_fields: bool,
     reason: Range<usize>,
     body: Option<u64>,
@@ -122,14 +107,18 @@ impl Fields {
             reason: index.reason.clone(),
             declared_length: index.declared_length,
             added: &[],
-            head: connection.unread.split_to(length).freeze(),
-            places: connection.replace_places(ROOM.take()),
+            lines: HeaderLines::new(
+                connection.unread.split_to(length).freeze(),
+                connection.replace_places(ROOM.take()),
+            ),
         }
     }
 
     /// Those of a head as the guard reads it.
     #[cfg(test)]
     pub fn of(head: &[u8]) -> Self {
+        use actix_web::web::Bytes;
+
         use crate::upstream::framed_connection::{Index, RequestInfo, read_head};
 
         let mut index = Index::default();
@@ -142,37 +131,23 @@ impl Fields {
             reason: index.reason,
             declared_length: index.declared_length,
             added: &[],
-            head: Bytes::copy_from_slice(head),
-            places: index.headers,
+            lines: HeaderLines::new(Bytes::copy_from_slice(head), index.headers),
         }
     }
 
     /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.places.iter().map(|HeaderIndices { name, value }| {
-            let line = name.start..value.end + LINE_END.len();
-            let is_plain = self.part(&(name.end..value.start)) == b": "
-                && self.part(&(value.end..line.end)) == LINE_END;
-            Field {
-                name: self.part(name),
-                value,
-                line: is_plain.then_some(line),
-            }
-        })
+    pub fn iter(&self) -> impl Iterator<Item = HeaderLine<'_>> {
+        self.lines.iter()
     }
 
     /// What lies in a place of the head.
     pub fn part(&self, place: &Range<usize>) -> &[u8] {
-        self.head.get(place.clone()).unwrap_or_default()
+        self.lines.part(place)
     }
 
     /// The values of the fields of a name, which is given in lower case.
     pub fn get_all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f [u8]> {
-        let named = self
-            .places
-            .iter()
-            .filter(|other| header_name::eq_ignore_case(self.part(&other.name), name.as_bytes()));
-        named.map(|header| self.part(&header.value))
+        self.lines.get_all(name)
     }
 
     /// Whether Connection names fields that concern the replica's connection only.
@@ -202,7 +177,7 @@ impl Fields {
 
     /// Puts them into a map, a length that is declared several times once.
     pub fn fill(&self, map: &mut HeaderMap) -> Result<(), HttpError> {
-        for HeaderIndices { name, value } in &self.places {
+        for HeaderIndices { name, value } in self.lines.indices() {
             let name = HeaderName::from_bytes(self.part(name))?;
             if name == CONTENT_LENGTH
                 && let Some(length) = self.declared_length
@@ -210,7 +185,7 @@ impl Fields {
                 map.insert(name, length.into());
                 continue;
             }
-            let value = HeaderValue::from_maybe_shared(self.head.slice(value.clone()))?;
+            let value = HeaderValue::from_maybe_shared(self.lines.slice(value.clone()))?;
             map.append(name, value);
         }
         Ok(())
@@ -220,6 +195,6 @@ impl Fields {
 impl Drop for Fields {
     fn drop(&mut self) {
         // Where the thread ends, nobody needs it.
-        let _ = ROOM.try_with(|room| room.set(std::mem::take(&mut self.places)));
+        let _ = ROOM.try_with(|room| room.set(self.lines.take_indices()));
     }
 }

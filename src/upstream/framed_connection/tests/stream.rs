@@ -113,7 +113,7 @@ fn cx() -> Context<'static> {
 }
 
 fn head() -> RequestHeadBuilder {
-    let mut head = RequestHeadBuilder::new("POST", "/x");
+    let mut head = RequestHeadBuilder::new("POST", b"/x");
     head.header("host", b"a");
     head
 }

@@ -1,0 +1,82 @@
+//! The headers of a head as they came, line by line.
+
+use std::ops::Range;
+
+use actix_web::web::Bytes;
+
+use super::{HeaderIndices, header_name};
+
+const LINE_END: &[u8] = b"\r\n";
+
+/// One header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderLine<'h> {
+    /// In any case.
+    pub name: &'h [u8],
+    /// Where its value lies, without the white space around it.
+    pub value: &'h Range<usize>,
+    /// Where its line lies, with the line's end, if nothing but a colon and a space stands
+    /// between name and value, and nothing behind.
+    pub line: Option<Range<usize>>,
+}
+
+/// The headers of one head.
+#[derive(Debug, Default)]
+pub struct HeaderLines {
+    head: Bytes,
+    indices: Vec<HeaderIndices>,
+}
+
+impl HeaderLines {
+    /// A head, and where its headers lie in it.
+    pub fn new(head: Bytes, indices: Vec<HeaderIndices>) -> Self {
+        Self { head, indices }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = HeaderLine<'_>> {
+        self.indices.iter().map(|HeaderIndices { name, value }| {
+            let line = name.start..value.end + LINE_END.len();
+            let is_plain = self.part(&(name.end..value.start)) == b": "
+                && self.part(&(value.end..line.end)) == LINE_END;
+            HeaderLine {
+                name: self.part(name),
+                value,
+                line: is_plain.then_some(line),
+            }
+        })
+    }
+
+    /// The values of the headers of a name, which is given in lower case.
+    pub fn get_all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+        let named = self
+            .indices
+            .iter()
+            .filter(|other| header_name::eq_ignore_case(self.part(&other.name), name.as_bytes()));
+        named.map(|header| self.part(&header.value))
+    }
+
+    /// Where they lie.
+    pub fn indices(&self) -> &[HeaderIndices] {
+        &self.indices
+    }
+
+    /// Takes the room for indices away.
+    pub fn take_indices(&mut self) -> Vec<HeaderIndices> {
+        std::mem::take(&mut self.indices)
+    }
+
+    /// What lies in a place of the head.
+    pub fn part(&self, place: &Range<usize>) -> &[u8] {
+        self.head.get(place.clone()).unwrap_or_default()
+    }
+
+    /// The same, shared.
+    ///
+    /// # Panics
+    ///
+    /// If it is no place of the head.
+    pub fn slice(&self, place: Range<usize>) -> Bytes {
+        self.head.slice(place)
+    }
+}

@@ -1,0 +1,171 @@
+//! What a client's request says, byte by byte: its target and its headers as they came.
+//!
+//! actix-web's request has a `Uri`, which cannot hold every target, and a map of headers, which
+//! knows neither their order nor their spelling. What routes and what goes on to a replica is this.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::ops::Range;
+
+use actix_web::web::Bytes;
+
+use crate::h1::{HeaderIndices, HeaderLines};
+
+thread_local! {
+    /// Room for the places in the next head.
+    static ROOM: Cell<Vec<HeaderIndices>> = Cell::default();
+}
+
+/// Room for the places of headers, left by an earlier request.
+pub fn take_room() -> Vec<HeaderIndices> {
+    let mut room = ROOM.take();
+    room.clear();
+    room
+}
+
+/// A request's head.
+#[derive(Debug)]
+pub struct RawRequest {
+    /// Its headers.
+    pub headers: HeaderLines,
+    /// Connection names headers that concern this connection alone.
+    pub has_connection_headers: bool,
+    /// Path and query, which are empty in the absolute form of a target without them.
+    path_and_query: Range<usize>,
+}
+
+impl RawRequest {
+    /// A head, where its target lies in it, and its headers.
+    pub fn new(
+        head: Bytes,
+        target: Range<usize>,
+        headers: Vec<HeaderIndices>,
+        has_connection_headers: bool,
+    ) -> Self {
+        let begin = path_start(head.get(target.clone()).unwrap_or_default());
+        Self {
+            path_and_query: target.start + begin..target.end,
+            headers: HeaderLines::new(head, headers),
+            has_connection_headers,
+        }
+    }
+
+    /// The path and the query, as a request in origin form has them (RFC 9112, section 3.2.1).
+    pub fn path_and_query(&self) -> Cow<'_, [u8]> {
+        match self.headers.part(&self.path_and_query) {
+            b"" => b"/".into(),
+            // In absolute form the path may be missing; written out, it is not.
+            query @ [b'?', ..] => [b"/", query].concat().into(),
+            whole => whole.into(),
+        }
+    }
+
+    /// The path.
+    pub fn path(&self) -> &[u8] {
+        match self.split().0 {
+            b"" => b"/",
+            path => path,
+        }
+    }
+
+    /// The path, shared.
+    pub fn shared_path(&self) -> Bytes {
+        let length = self.split().0.len();
+        match length {
+            0 => Bytes::from_static(b"/"),
+            length => {
+                let begin = self.path_and_query.start;
+                self.headers.slice(begin..begin + length)
+            }
+        }
+    }
+
+    /// The query, without its question mark; empty if there is none.
+    pub fn query(&self) -> &[u8] {
+        self.split().1
+    }
+
+    fn split(&self) -> (&[u8], &[u8]) {
+        let whole = self.headers.part(&self.path_and_query);
+        match whole.iter().position(|byte| *byte == b'?') {
+            Some(at) => (&whole[..at], &whole[at + 1..]),
+            None => (whole, b""),
+        }
+    }
+}
+
+impl Drop for RawRequest {
+    fn drop(&mut self) {
+        // Where the thread ends, nobody needs it.
+        let _ = ROOM.try_with(|room| room.set(self.headers.take_indices()));
+    }
+}
+
+/// Where path and query begin in a target: in absolute form behind the authority (RFC 9112,
+/// section 3.2.2).
+pub fn path_start(target: &[u8]) -> usize {
+    let Some(scheme) = target.windows(3).position(|part| part == b"://") else {
+        return 0;
+    };
+    if target.first() == Some(&b'/') {
+        return 0;
+    }
+    let authority = scheme + 3;
+    let rest = target.get(authority..).unwrap_or_default();
+    let length = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+    authority + length.unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A request with this target and these headers.
+    pub fn raw(target: &str, headers: &[(&str, &str)]) -> RawRequest {
+        let mut head = format!("GET {target} HTTP/1.1\r\n");
+        let mut indices = Vec::new();
+        for (name, value) in headers {
+            let begin = head.len();
+            let value_begin = begin + name.len() + 2;
+            indices.push(HeaderIndices {
+                name: begin..begin + name.len(),
+                value: value_begin..value_begin + value.len(),
+            });
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        let is_connection = |name: &str| name.eq_ignore_ascii_case("connection");
+        let has_connection_headers = headers.iter().any(|(name, _)| is_connection(name));
+        RawRequest::new(
+            head.into(),
+            4..4 + target.len(),
+            indices,
+            has_connection_headers,
+        )
+    }
+
+    #[test]
+    fn target_is_split_as_it_came() {
+        for (target, sent, path, query) in [
+            ("/", "/", "/", ""),
+            ("/a?b?c", "/a?b?c", "/a", "b?c"),
+            ("/a?", "/a?", "/a", ""),
+            (
+                "/<\"`>\u{fc}?x://y",
+                "/<\"`>\u{fc}?x://y",
+                "/<\"`>\u{fc}",
+                "x://y",
+            ),
+            ("http://x:1/a?b", "/a?b", "/a", "b"),
+            ("http://x", "/", "/", ""),
+            ("http://x?b", "/?b", "/", "b"),
+            ("*", "*", "*", ""),
+        ] {
+            let raw = raw(target, &[]);
+            assert_eq!(raw.path_and_query(), sent.as_bytes(), "{target}");
+            assert_eq!(raw.path(), path.as_bytes(), "{target}");
+            assert_eq!(raw.shared_path(), path.as_bytes(), "{target}");
+            assert_eq!(raw.query(), query.as_bytes(), "{target}");
+        }
+    }
+}
