@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::before;
 use crate::raw_client::Client;
 use crate::replica::{path_of, replica};
-use crate::support::wire::patiently;
+use crate::support::wire::in_time;
 
 const ROUNDS: usize = 40;
 
@@ -100,7 +100,7 @@ async fn sent(client: Client, pieces: Vec<&[u8]>) -> String {
     let reading = async {
         let _ = reads.read_to_end(&mut got).await;
     };
-    patiently(futures::future::join(reading, writing)).await;
+    in_time(futures::future::join(reading, writing)).await;
     let text = String::from_utf8(got).unwrap();
     let lines = text.split_inclusive("\r\n");
     lines.filter(|line| !line.starts_with("date: ")).collect()

@@ -268,7 +268,7 @@ async fn recreated_container_at_another_address_is_followed() {
         .args(inner.get_args());
     let balancer = Ringmaster::start_by(program, &["--upstream", "web=web:5000"]);
     let is_at = |address: &str| {
-        let line = format!("is ready at at {address}:5000");
+        let line = format!("is ready at {address}:5000");
         let found = balancer.log().contains(&line);
         async move { found }
     };
