@@ -25,15 +25,15 @@ use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
-    self, AdminGuard, AdminHandles, ClientLimit, ClientTimes, Departure, HttpSettings, Links,
-    Server, ServerSettings, TunnelLimit, Via, Worker,
+    self, AdminGuard, AdminHandles, ClientLimit, Departure, HttpSettings, Links, Server,
+    ServerSettings, TunnelLimit, Via, Worker,
 };
 use crate::log_report::LogReport;
 use crate::ring::BuildError;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::sys::malloc;
-use crate::upstream::{ClientSettings, ConcurrencyLimit, RetryBudget, Stats, UpstreamPools};
+use crate::upstream::{ConcurrencyLimit, RetryBudget, Stats, UpstreamPools};
 
 /// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -319,9 +319,7 @@ async fn serve(
     let room = QueueLimit::new(settings.limits.max_waiting);
     let (retry_percent, max_in_flight) =
         (settings.limits.retry_budget, settings.limits.max_in_flight);
-    let client_settings = ClientSettings {
-        connect_timeout: settings.limits.connect_timeout,
-    };
+    let connect_timeout = settings.limits.connect_timeout;
     let http_settings = HttpSettings {
         admin_guard: guard,
         key: settings.key.clone(),
@@ -345,7 +343,7 @@ async fn serve(
         ..server_settings(settings, settings.server.workers)
     };
     let server = http::serve(server_settings, listener, departure, move || {
-        let clients = UpstreamPools::new(client_settings);
+        let clients = UpstreamPools::new(connect_timeout);
         let room = Arc::clone(&room);
         let ring = ring.registry();
         let proxy_worker = ProxyWorker::launch(ring, room, &capacity, Rc::clone(&clients));
@@ -370,14 +368,7 @@ fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings
         workers,
         max_connections: settings.max_connections,
         client_limit: None,
-        client_times: ClientTimes {
-            head: settings.limits.header_timeout,
-            keep_alive: settings.limits.keep_alive_timeout,
-            half_closed: settings.limits.half_closed_timeout,
-            min_body_rate: settings.limits.min_body_rate,
-        },
-        idle_timeout: settings.limits.idle_timeout,
-        drain_timeout: settings.limits.drain_timeout,
+        limits: settings.limits,
     }
 }
 

@@ -232,7 +232,6 @@ mod tests {
     use super::*;
     use crate::fleet::InstanceId;
     use crate::ring::{BalanceFactor, Member, PanicThreshold, RingSpec, SlotTable};
-    use crate::upstream::ClientSettings;
 
     /// A worker over three ready replicas, and these in the order of `key`.
     fn worker(key: Key) -> (ProxyWorker, Vec<Arc<Instance>>) {
@@ -271,9 +270,7 @@ mod tests {
         let worker = ProxyWorker {
             view: Some(Arc::new(view)),
             waiting: RequestQueue::new(QueueLimit::new(1), waker),
-            clients: UpstreamPools::new(ClientSettings {
-                connect_timeout: std::time::Duration::from_secs(1),
-            }),
+            clients: UpstreamPools::new(std::time::Duration::from_secs(1)),
             ring: NoRing.start().recipient(),
         };
         (worker, order)

@@ -10,12 +10,15 @@ use clap::builder::{PossibleValue, TypedValueParser};
 
 use super::units;
 
+/// What reads a text as a value, or says what is wrong with it.
+type ReadValue<T> = dyn Fn(&str) -> Result<T, String> + Send + Sync;
+
 /// The rule of an option whose values are `T`. As clap's parser it reads a value; as clap's
 /// possible values it gives [`allowed`].
 #[derive(Clone)]
 pub(crate) struct Rule<T> {
     allowed: Vec<PossibleValue>,
-    read: Arc<dyn Fn(&str) -> Result<T, String> + Send + Sync>,
+    read: Arc<ReadValue<T>>,
 }
 
 /// What is allowed, in words: `1 to 1024`, `never, unsent or idempotent`.

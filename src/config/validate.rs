@@ -15,7 +15,7 @@ use clap::{Command, FromArgMatches as _};
 use super::layers::Layers;
 use super::option::{self, OPTIONS, OptionSpec};
 use super::options::{
-    BalancingOptions, DockerOptions, HeartbeatKind, HeartbeatSettings, Options, RunOptions,
+    BalancingOptions, DockerOptions, HeartbeatKind, HeartbeatSettings, Limits, Options, RunOptions,
     RuntimeKind, Variable,
 };
 use super::recorded::default_fleet;
@@ -42,6 +42,12 @@ static DEFAULTS: LazyLock<Options> = LazyLock::new(|| {
     // A default that its own rule refuses fails every test.
     options.unwrap_or_else(|error| panic!("a default is invalid: {error}"))
 });
+
+impl Default for Limits {
+    fn default() -> Self {
+        DEFAULTS.limits
+    }
+}
 
 /// What reads options that are given. Without defaults: they would replace what was read before.
 static COMMAND: LazyLock<Command> = LazyLock::new(|| {

@@ -16,7 +16,8 @@ use super::departure::Departure;
 use super::forwarded;
 use super::raw_request::RawRequest;
 use super::slow_reader::SlowReader;
-use super::timeouts::{ClientTimes, ReadTimeouts, TimedOut};
+use super::timeouts::{ReadTimeouts, TimedOut};
+use crate::config::Limits;
 use crate::sys::send_queue::unacknowledged;
 use crate::upstream::{FieldSlot, Fields};
 
@@ -27,7 +28,7 @@ const HALF_CLOSED_GRACE: Duration = Duration::from_secs(1);
 /// What holds for all connections of a worker thread.
 pub struct ThreadState {
     /// How long clients may take.
-    pub times: ClientTimes,
+    pub limits: Limits,
     /// The time of the last tick.
     pub now: Cell<Instant>,
     /// Its date, as a header has it.
@@ -212,7 +213,7 @@ impl ConnectionState {
             return false;
         };
         let quiet = since.elapsed();
-        let timeout = self.thread.times.half_closed;
+        let timeout = self.thread.limits.half_closed_timeout;
         timeout.is_some_and(|timeout| quiet >= timeout)
             || (quiet >= HALF_CLOSED_GRACE && was_awaited_since(since))
     }
@@ -300,7 +301,7 @@ impl ConnectionState {
     /// Has the task look at what the client has taken, if the client is slow.
     fn sample_reader(&self) {
         let (Taking::Blocked(written), Some(min_body_rate)) =
-            (self.taking.get(), self.thread.times.min_body_rate)
+            (self.taking.get(), self.thread.limits.min_body_rate)
         else {
             return;
         };
@@ -313,7 +314,7 @@ impl ConnectionState {
     }
 
     /// Looks whether the client has timed out, and wakes the task if it has to look at something.
-    pub fn sweep(&self, now: Instant, times: &ClientTimes) {
+    pub fn sweep(&self, now: Instant, limits: &Limits) {
         if self.disconnect_check.get() == DisconnectCheck::NextSweep {
             self.disconnect_check.set(DisconnectCheck::Now);
             self.wake();
@@ -326,7 +327,7 @@ impl ConnectionState {
         if self.timed_out.get().is_some() {
             return;
         }
-        if let Some(timed_out) = self.timeouts.timed_out(now, times) {
+        if let Some(timed_out) = self.timeouts.timed_out(now, limits) {
             self.timed_out.set(Some(timed_out));
             self.wake();
             debug!("a client took too long for its next request");

@@ -83,7 +83,7 @@ pub(super) mod tests {
             trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),
             admin_guard: Default::default(),
             key,
-            limits: Limits::defaults(),
+            limits: Limits::default(),
             outlier_on: Default::default(),
             via: None,
         }

@@ -53,7 +53,6 @@ pub use departure::Departure;
 pub use lane::fuzz;
 use server::Answered;
 pub use server::{Server, ServerSettings, Site, serve};
-pub use timeouts::ClientTimes;
 pub use tunnel_limit::TunnelLimit;
 pub use via::Via;
 

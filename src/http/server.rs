@@ -22,23 +22,19 @@ use super::departure::Departure;
 use super::lane::Application;
 use super::loads::Loads;
 use super::sweeper::ConnectionSweeper;
-use super::timeouts::ClientTimes;
+use crate::config::Limits;
 
 /// What holds for the server as a whole.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// Worker threads.
     pub workers: NonZeroUsize,
-    /// UpstreamPools' connections at once.
+    /// Clients' connections at once.
     pub max_connections: NonZeroUsize,
     /// How many of them one client may have open, if that is limited.
     pub client_limit: Option<Arc<ClientLimit>>,
-    /// How long a client may take to say what it wants.
-    pub client_times: ClientTimes,
-    /// How long a client may take nothing of what is sent to it.
-    pub idle_timeout: Duration,
-    /// How long requests in flight may take when the server is to stop.
-    pub drain_timeout: Duration,
+    /// How long anything may take.
+    pub limits: Limits,
 }
 
 /// What is served on one thread.
@@ -97,7 +93,7 @@ pub async fn serve(
     departure: Arc<Departure>,
     site: impl Fn() -> Site + Send + Clone + 'static,
 ) -> io::Result<Server> {
-    accept::prepare(&listener, settings.idle_timeout)?;
+    accept::prepare(&listener, settings.limits.idle_timeout)?;
     let most = (settings.max_connections.get() / settings.workers).max(1);
     let (desks, orders): (Vec<_>, Vec<_>) = (0..settings.workers.get())
         .map(|_| mpsc::unbounded_channel())
@@ -106,13 +102,13 @@ pub async fn serve(
     let mut server = Server {
         threads: Vec::new(),
         crew: Arc::clone(&crew),
-        drain_timeout: settings.drain_timeout,
+        drain_timeout: settings.limits.drain_timeout,
     };
     let mut begun = Vec::new();
     for (number, orders) in orders.into_iter().enumerate() {
         let listener = listener.try_clone()?;
         let (crew, departure, site) = (Arc::clone(&crew), Arc::clone(&departure), site.clone());
-        let (client_times, client_limit) = (settings.client_times, settings.client_limit.clone());
+        let (limits, client_limit) = (settings.limits, settings.client_limit.clone());
         let (begins, beginning) = oneshot::channel();
         let (ends, end) = oneshot::channel();
         let arbiter = Arbiter::try_new()?;
@@ -120,7 +116,7 @@ pub async fn serve(
             actix_web::rt::spawn(async move {
                 // Dropped with the task, even by a panic.
                 let _ends = ends;
-                let service = client_service(client_times, most, departure, site()).await;
+                let service = client_service(limits, most, departure, site()).await;
                 let acceptor = service
                     .map_err(|()| io::Error::other("the service of a thread cannot begin"))
                     .and_then(|service| {
@@ -183,7 +179,7 @@ fn ended() -> io::Error {
 
 /// What serves the connections of one worker thread, `most` at once.
 async fn client_service(
-    client_times: ClientTimes,
+    limits: Limits,
     most: usize,
     departure: Arc<Departure>,
     site: Site,
@@ -193,6 +189,6 @@ async fn client_service(
     let app = map_config(app, |()| AppConfig::default());
     Ok(ClientService {
         app: Rc::new(app.new_service(()).await?),
-        sweeper: ConnectionSweeper::start(client_times, most, departure),
+        sweeper: ConnectionSweeper::start(limits, most, departure),
     })
 }

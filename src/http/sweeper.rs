@@ -13,7 +13,8 @@ use slab::Slab;
 
 use super::connection::{ConnectionState, ThreadState};
 use super::departure::Departure;
-use super::timeouts::ClientTimes;
+use super::timeouts::in_short_supply;
+use crate::config::Limits;
 use crate::sys::malloc;
 
 /// As many connections as have ended since there were the most leave some 10 MiB of free memory
@@ -41,13 +42,9 @@ pub struct ConnectionSweeper {
 impl ConnectionSweeper {
     /// Starts one on this thread, which ends when it is dropped, for at most this many
     /// connections.
-    pub fn start(
-        times: ClientTimes,
-        max_connections: usize,
-        departure: Arc<Departure>,
-    ) -> Rc<Self> {
+    pub fn start(limits: Limits, max_connections: usize, departure: Arc<Departure>) -> Rc<Self> {
         let thread = Rc::new(ThreadState {
-            times,
+            limits,
             now: Cell::new(Instant::now()),
             date: Cell::new(date(SystemTime::now())),
             is_over: Cell::new(false),
@@ -60,7 +57,7 @@ impl ConnectionSweeper {
             peak: Cell::new(0),
         });
         let sweeping = Rc::downgrade(&sweeper);
-        let shortest = times.head.min(times.keep_alive);
+        let shortest = limits.header_timeout.min(limits.keep_alive_timeout);
         let interval = (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
         actix_web::rt::spawn(async move {
             loop {
@@ -110,12 +107,12 @@ impl ConnectionSweeper {
         let judged = now.checked_sub(interval).unwrap_or(now);
         let open = self.connections.borrow().len();
         self.give_back(open);
-        let times = if open >= self.high_watermark {
-            thread.times.in_short_supply()
+        let limits = if open >= self.high_watermark {
+            in_short_supply(thread.limits)
         } else {
-            thread.times
+            thread.limits
         };
-        self.each(|connection| connection.sweep(judged, &times));
+        self.each(|connection| connection.sweep(judged, &limits));
     }
 }
 

@@ -6,31 +6,16 @@
 //! ```
 
 use std::cell::Cell;
-use std::num::NonZeroU64;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long a client may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientTimes {
-    /// For a request's head: the first from the connection's beginning on, any other from its
-    /// first byte on.
-    pub head: Duration,
-    /// From a response to the next request's first byte.
-    pub keep_alive: Duration,
-    /// Once it has closed its side, while nothing can be sent to it; none: any time.
-    pub half_closed: Option<Duration>,
-    /// How many bytes a second it has to take of a response.
-    pub min_body_rate: Option<NonZeroU64>,
-}
+use crate::config::Limits;
 
-impl ClientTimes {
-    /// What holds while connections run short: one without a request must not keep others
-    /// out for long.
-    pub fn in_short_supply(self) -> Self {
-        Self {
-            keep_alive: self.keep_alive.min(self.head),
-            ..self
-        }
+/// What holds while connections run short: one without a request must not keep others out for
+/// long.
+pub fn in_short_supply(limits: Limits) -> Limits {
+    Limits {
+        keep_alive_timeout: limits.keep_alive_timeout.min(limits.header_timeout),
+        ..limits
     }
 }
 
@@ -83,12 +68,14 @@ impl ReadTimeouts {
     }
 
     /// Whether the client has had its time.
-    pub fn timed_out(&self, now: Instant, times: &ClientTimes) -> Option<TimedOut> {
+    pub fn timed_out(&self, now: Instant, limits: &Limits) -> Option<TimedOut> {
         let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
         match self.0.get() {
-            Awaited::Head(since) => is_over(since, times.head).then_some(TimedOut::Header),
+            Awaited::Head(since) => {
+                is_over(since, limits.header_timeout).then_some(TimedOut::Header)
+            }
             Awaited::Request(since) => {
-                is_over(since, times.keep_alive).then_some(TimedOut::KeepAlive)
+                is_over(since, limits.keep_alive_timeout).then_some(TimedOut::KeepAlive)
             }
             Awaited::Nothing => None,
         }
@@ -97,6 +84,8 @@ impl ReadTimeouts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// What happens to a connection, and when, in seconds.
@@ -110,11 +99,10 @@ mod tests {
 
     #[test]
     fn client_times_out_in_its_head_and_between_requests() {
-        let times = ClientTimes {
-            head: Duration::from_secs(5),
-            keep_alive: Duration::from_secs(20),
-            half_closed: None,
-            min_body_rate: None,
+        let limits = Limits {
+            header_timeout: Duration::from_secs(5),
+            keep_alive_timeout: Duration::from_secs(20),
+            ..Limits::default()
         };
         type Row = (&'static str, &'static [Seen], Option<(u64, TimedOut)>);
         let rows: &[Row] = &[
@@ -163,7 +151,7 @@ mod tests {
                 }
             }
             let late = (0..100).find_map(|second| {
-                let late = timeouts.timed_out(at(second), &times)?;
+                let late = timeouts.timed_out(at(second), &limits)?;
                 Some((second, late))
             });
             assert_eq!(late, *expected, "{story}");

@@ -30,8 +30,7 @@ pub use instance::{
     InterruptedRequests,
 };
 pub use pool::{
-    ClientSettings, FieldSlot, Fields, IDLE_CONNECTION, OneShotClient, ResponseSlot, UpstreamPools,
-    recycle,
+    FieldSlot, Fields, IDLE_CONNECTION, OneShotClient, ResponseSlot, UpstreamPools, recycle,
 };
 pub use retry::{AttemptError, ReplayBody, RetryBudget, RetryDecision, RetryState};
 pub use stats::{Stats, ThreadCounters};

@@ -10,7 +10,8 @@ use std::time::Duration;
 use actix_web::dev::ServiceResponse;
 use actix_web::{HttpRequest, HttpResponse};
 use futures::future::join_all;
-use ringmaster::http::{self, ClientTimes, Server, ServerSettings, Site};
+use ringmaster::config::Limits;
+use ringmaster::http::{self, Server, ServerSettings, Site};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -31,14 +32,15 @@ async fn serve(
         workers: NonZeroUsize::new(workers).unwrap(),
         max_connections: NonZeroUsize::new(max_connections).unwrap(),
         client_limit: None,
-        client_times: ClientTimes {
-            head: MAX_WAIT,
-            keep_alive: MAX_WAIT,
-            half_closed: None,
+        limits: Limits {
+            header_timeout: MAX_WAIT,
+            keep_alive_timeout: MAX_WAIT,
+            half_closed_timeout: None,
             min_body_rate: None,
+            idle_timeout: MAX_WAIT,
+            drain_timeout,
+            ..Limits::default()
         },
-        idle_timeout: MAX_WAIT,
-        drain_timeout,
     };
     let server = http::serve(settings, listener, Arc::default(), site).await;
     (server.unwrap(), address)

@@ -185,14 +185,3 @@ pub struct Limits {
 fn unless_zero(time: Duration) -> Limit<Duration> {
     (!time.is_zero()).then_some(time)
 }
-
-#[cfg(test)]
-impl Limits {
-    /// Every limit as it is by default.
-    pub(crate) fn defaults() -> Self {
-        use clap::FromArgMatches as _;
-        let command = Self::augment_args(clap::Command::new("limits"));
-        let matches = command.try_get_matches_from([""; 1]).unwrap();
-        Self::from_arg_matches(&matches).unwrap()
-    }
-}

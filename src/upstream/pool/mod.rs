@@ -40,16 +40,9 @@ pub use response::recycle;
 /// five seconds, and a request sent into that moment would be lost.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// What holds for every client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientSettings {
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-}
-
 /// The clients of one worker thread.
 pub struct UpstreamPools {
-    settings: ClientSettings,
+    connect_timeout: Duration,
     /// Found by a few comparisons, which is quicker than a hash that nobody can steer.
     by_uid: RefCell<BTreeMap<u64, Entry>>,
 }
@@ -62,13 +55,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(instance: Arc<Instance>, settings: ClientSettings) -> Self {
+    fn new(instance: Arc<Instance>, connect_timeout: Duration) -> Self {
         let uri = Uri::builder()
             .scheme("http")
             .authority(instance.authority().clone())
             .path_and_query("/");
         let pool = Rc::new(Pool::new(move || {
-            connect(Arc::clone(&instance), settings.connect_timeout).boxed_local()
+            connect(Arc::clone(&instance), connect_timeout).boxed_local()
         }));
         let client = Client::builder()
             .wrap(Transport::new(Rc::clone(&pool)))
@@ -95,10 +88,10 @@ impl Entry {
 }
 
 impl UpstreamPools {
-    /// No clients yet.
-    pub fn new(settings: ClientSettings) -> Rc<Self> {
+    /// No clients yet; `connect_timeout` is how long connecting may take.
+    pub fn new(connect_timeout: Duration) -> Rc<Self> {
         Rc::new(Self {
-            settings,
+            connect_timeout,
             by_uid: RefCell::default(),
         })
     }
@@ -108,7 +101,7 @@ impl UpstreamPools {
         if let Some(entry) = self.by_uid.borrow().get(&instance.uid()) {
             return entry.send(exchange);
         }
-        let entry = Entry::new(Arc::clone(instance), self.settings);
+        let entry = Entry::new(Arc::clone(instance), self.connect_timeout);
         let mut clients = self.by_uid.borrow_mut();
         let entry = clients.entry(instance.uid()).or_insert(entry);
         entry.send(exchange)
