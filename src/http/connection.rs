@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use actix_http::Request;
+use actix_http::{Extensions, Request};
 use actix_web::{HttpMessage, HttpRequest};
 use log::debug;
 
@@ -39,6 +39,12 @@ pub struct ThreadState {
     pub departure: Arc<Departure>,
 }
 
+thread_local! {
+    /// An empty map, left by the last request for the next one: a new one is allocated, and freed,
+    /// for its single entry.
+    static EXTENSIONS: Cell<Extensions> = Cell::default();
+}
+
 /// What a handler gets beside a request, as one value in the request's extensions: what actix's
 /// types have no place for.
 pub struct ClientRequest {
@@ -51,14 +57,20 @@ pub struct ClientRequest {
 }
 
 impl ClientRequest {
-    /// Puts it beside a request.
+    /// Puts it beside a request, beside which there is nothing yet.
     pub fn attach(self, request: &Request) {
-        request.extensions_mut().insert(self);
+        let mut extensions = EXTENSIONS.take();
+        extensions.insert(self);
+        *request.extensions_mut() = extensions;
     }
 
     /// Takes what was put beside a request: once.
     pub fn take(request: &HttpRequest) -> Option<Self> {
-        request.extensions_mut().remove()
+        let mut extensions = std::mem::take(&mut *request.extensions_mut());
+        let client = extensions.remove();
+        extensions.clear();
+        EXTENSIONS.with(|place| place.set(extensions));
+        client
     }
 }
 

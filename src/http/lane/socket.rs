@@ -184,6 +184,9 @@ impl ClientSocket {
     }
 
     /// Writes the one, and then the other.
+    //
+    // Inlined into the writer of responses, though interim responses are written by it, too.
+    #[inline]
     pub fn poll_write(
         &self,
         cx: &mut Context<'_>,

@@ -162,6 +162,7 @@ fn named<'h>(headers: &'h [Header<'h>]) -> impl Iterator<Item = (&'h [u8], &'h [
     headers.map(|header| (header.name.as_bytes(), header.value))
 }
 
+#[inline]
 fn frame(length: usize, http10: bool, said: &FramingHeaders, has_no_body: bool) -> Head {
     let persistent = said.is_persistent(http10);
     let (body, reusable) = if has_no_body {
