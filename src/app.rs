@@ -78,6 +78,7 @@ pub enum AppError {
 pub struct Balancer {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    takes_changes: bool,
     settings: Settings,
     runtime: Rc<dyn Runtime>,
     record: Rc<RecordKeeper>,
@@ -168,7 +169,7 @@ impl Balancer {
             departure: Arc::default(),
             tally: Arc::default(),
         };
-        let guard = exposure::admin_guard(&settings, address, admin).await;
+        let (guard, takes_changes) = exposure::admin_guard(&settings, address, admin).await;
         let admin_server = match admin_listener {
             Some(listener) => {
                 let (shared, guard) = (shared.clone(), guard.clone());
@@ -184,6 +185,7 @@ impl Balancer {
         Ok(Self {
             address,
             admin,
+            takes_changes,
             settings,
             runtime,
             record,
@@ -211,6 +213,11 @@ impl Balancer {
     /// Where its admin listener is, if it has one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Whether clients on this machine may add and remove replicas on the client port.
+    pub fn takes_changes(&self) -> bool {
+        self.takes_changes
     }
 
     /// Serves until `stop` is over, then stops in order: no new connections, requests in

@@ -5,13 +5,19 @@ use std::net::SocketAddr;
 
 use actix_web::http::Method;
 
-use crate::config::{RuntimeSettings, Settings};
+use crate::config::{AdminCalls, RuntimeSettings, Settings};
 
 /// The demo server's image, as compose.yaml builds it.
 const DEMO_IMAGE: &str = "ringmaster-server";
 
-/// What it listens on, what it runs, what to try next.
-pub fn text(address: SocketAddr, admin: Option<SocketAddr>, settings: &Settings) -> String {
+/// What it listens on, what it runs, what to try next. `takes_changes`: clients on this machine may
+/// add and remove replicas on the client port.
+pub fn text(
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    takes_changes: bool,
+    settings: &Settings,
+) -> String {
     let url = match &settings.server.public_address {
         // What is published everywhere is published here.
         Some(public) => match public.strip_prefix("0.0.0.0:") {
@@ -40,17 +46,29 @@ pub fn text(address: SocketAddr, admin: Option<SocketAddr>, settings: &Settings)
         "ringmaster {version} listens on {url}\n\
          it balances {what} ({strategy} ring)\n\
          \n\
-         try   curl {url}{path}\n      curl {url}/rep\n",
+         try   curl {url}{path}\n",
         version = env!("CARGO_PKG_VERSION"),
     );
-    if !matches!(settings.runtime, RuntimeSettings::Static(_)) {
+    let admin = admin.map(self::url);
+    let off = settings.server.admin_calls == AdminCalls::Off;
+    let lists = if off { admin.as_ref() } else { Some(&url) };
+    if let Some(lists) = lists {
+        let _ = writeln!(text, "      curl {lists}/rep");
+    }
+    let changes = if takes_changes {
+        Some(&url)
+    } else {
+        admin.as_ref()
+    };
+    let is_static = matches!(settings.runtime, RuntimeSettings::Static(_));
+    if let Some(changes) = changes.filter(|_| !is_static) {
         let _ = writeln!(
             text,
-            "      curl -X POST {url}/add -H 'Content-Type: application/json' -d '{{\"n\":1}}'"
+            "      curl -X POST {changes}/add -H 'Content-Type: application/json' -d '{{\"n\":1}}'"
         );
     }
-    if let Some(admin) = admin {
-        let _ = writeln!(text, "admin curl {}/status", self::url(admin));
+    if let Some(admin) = &admin {
+        let _ = writeln!(text, "admin curl {admin}/status");
     }
     text.push_str("stop  Ctrl-C\n");
     text
@@ -94,7 +112,28 @@ mod tests {
         else {
             panic!("{args:?}");
         };
-        text("0.0.0.0:5000".parse().unwrap(), None, &settings)
+        text("0.0.0.0:5000".parse().unwrap(), None, true, &settings)
+    }
+
+    #[test]
+    fn calls_that_would_be_refused_are_not_suggested() {
+        let Ok(Invocation::Balance { settings, .. }) = parse([], []) else {
+            panic!("the defaults are valid");
+        };
+        let address = "0.0.0.0:5000".parse().unwrap();
+        let admin = Some("127.0.0.1:5001".parse().unwrap());
+        for (admin, takes_changes, suggested) in [
+            (None, true, Some("POST http://localhost:5000/add")),
+            (None, false, None),
+            (admin, false, Some("POST http://127.0.0.1:5001/add")),
+        ] {
+            let text = text(address, admin, takes_changes, &settings);
+            let found = text
+                .contains("POST")
+                .then(|| suggested.unwrap_or("nothing"));
+            assert_eq!(found, suggested, "{text}");
+            assert!(suggested.is_none_or(|call| text.contains(call)), "{text}");
+        }
     }
 
     #[test]

@@ -123,6 +123,7 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
     let banner = banner::text(
         balancer.address(),
         balancer.admin_address(),
+        balancer.takes_changes(),
         balancer.settings(),
     );
     // On a thread of its own: stdout may be a pipe that is not read.

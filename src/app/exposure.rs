@@ -16,7 +16,7 @@ pub(super) async fn admin_guard(
     settings: &Settings,
     address: SocketAddr,
     admin: Option<SocketAddr>,
-) -> AdminGuard {
+) -> (AdminGuard, bool) {
     let calls = settings.server.admin_calls;
     let asks = calls == AdminCalls::Local && !is_loopback(address);
     let gateway = match asks {
@@ -26,11 +26,17 @@ pub(super) async fn admin_guard(
     if let Some(warning) = warning(calls, address, admin, &gateway) {
         warn!("{warning}");
     }
-    AdminGuard {
+    let takes_changes = match calls {
+        AdminCalls::On => true,
+        AdminCalls::Off => false,
+        AdminCalls::Local => gateway.is_ok(),
+    };
+    let guard = AdminGuard {
         calls,
         hosts: Arc::from(settings.server.admin_host.as_slice()),
         gateway: gateway.unwrap_or_default(),
-    }
+    };
+    (guard, takes_changes)
 }
 
 fn is_loopback(address: SocketAddr) -> bool {
