@@ -8,7 +8,7 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-ring bench-instructions bench-slow-clients check fmt
+.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-ring bench-instructions bench-slow-clients check fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,15 @@ test-full: ## the longest: compose, engines that fail, faults on containers
 
 # cargo bench builds a ringmaster of its own, without LTO: into a folder of its own, lest it replace
 # target/release/ringmaster.
+
+# Every fifth of all mutants, always the same ones, on unit tests alone; docs/mutants.md has the result.
+mutants: ## changes ring, fleet, h1 and retry in 320 fixed places: unit tests notice 95 % or it fails
+	@cargo mutants --version >/dev/null || { echo 'cargo install --locked cargo-mutants'; exit 1; }
+	mkdir -p target/mutants
+	cargo mutants --shard 0/5 --sharding round-robin --output target/mutants $(ARGS) || [ $$? -eq 2 -o $$? -eq 3 ]
+	@cd target/mutants/mutants.out; caught=$$(cat caught.txt timeout.txt | wc -l); \
+	  all=$$((caught + $$(wc -l <missed.txt))); echo "$$caught of $$all caught"; \
+	  [ $$((caught * 100)) -ge $$((all * 95)) ]
 
 chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3')
 	cargo test --release --test chaos -- --timed --out target/chaos $(ARGS)

@@ -239,6 +239,38 @@ mod tests {
         assert_eq!(ejections.decide(&ready[0], &ready), ejected(2, 5));
     }
 
+    #[test]
+    fn statuses_are_failures_by_the_setting() {
+        for (status, as_error, as_server_error) in [
+            (200, false, false),
+            (499, false, false),
+            (500, false, true),
+            (501, false, true),
+            (502, true, true),
+            (503, true, true),
+            (504, true, true),
+            (505, false, true),
+        ] {
+            assert_eq!(OutlierOn::Errors.is_failure(status), as_error, "{status}");
+            let found = OutlierOn::ServerErrors.is_failure(status);
+            assert_eq!(found, as_server_error, "{status}");
+        }
+    }
+
+    #[test]
+    fn first_ejection_may_last_longer_than_five_minutes() {
+        let ready = ids(&["S1", "S2"]);
+        let mut ejections = Ejections::new(EjectionPolicy {
+            failures: 5,
+            on: OutlierOn::Errors,
+            duration: Duration::from_secs(400),
+        });
+        for number in [1, 2] {
+            assert_eq!(ejections.decide(&ready[0], &ready), ejected(number, 400));
+            assert!(ejections.end(number));
+        }
+    }
+
     fn ejected(number: u64, seconds: u64) -> EjectionDecision {
         EjectionDecision::Ejected(Ejection {
             number,

@@ -260,6 +260,25 @@ mod tests {
     }
 
     #[test]
+    fn body_is_declared_by_chunks_or_a_length_above_zero() {
+        for (headers, expected) in [
+            ("", false),
+            ("Content-Length: 0", false),
+            ("Content-Length: 1", true),
+            ("Transfer-Encoding: chunked", true),
+        ] {
+            let framing = read(headers, Rules::Response, false).unwrap();
+            assert_eq!(framing.declares_body(), expected, "{headers}");
+        }
+    }
+
+    #[test]
+    fn close_and_keep_alive_name_no_headers() {
+        let framing = read("Connection: close, keep-alive", Rules::Request, false).unwrap();
+        assert!(framing.close && framing.keep_alive && !framing.has_connection_headers);
+    }
+
+    #[test]
     fn some_statuses_have_no_body() {
         for (status, expected) in [
             (100, true),
