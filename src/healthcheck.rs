@@ -20,10 +20,10 @@ pub fn run(url: &str) -> Result<(), String> {
     actix_web::rt::System::new().block_on(async {
         let asked = OneShotClient::new(TIMEOUT).send(Method::GET, uri).await;
         let response = asked.map_err(|error| format!("{url}: {error}"))?;
-        if response.status().is_success() {
+        if response.head.status().is_success() {
             Ok(())
         } else {
-            Err(format!("{url}: status {}", response.status()))
+            Err(format!("{url}: status {}", response.head.status()))
         }
     })
 }

@@ -105,7 +105,6 @@ const TWICE: &[&str] = &[
 /// Pairs of files in one folder that import each other.
 const CIRCLES: &[(&str, &str)] = &[
     ("src/http/forwarded", "src/http/key"),
-    ("src/upstream/framed_connection", "src/upstream/retry"),
 ];
 
 fn root() -> &'static Path {

@@ -11,7 +11,6 @@ use actix::{
     Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
     WrapFuture,
 };
-use awc::error::{ConnectError, SendRequestError};
 use awc::http::Uri;
 use futures::StreamExt;
 use log::{debug, info};
@@ -23,7 +22,7 @@ use crate::config::{HeartbeatKind, HeartbeatSettings};
 use crate::fleet::{
     HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome, ProbeSchedule,
 };
-use crate::upstream::OneShotClient;
+use crate::upstream::{AttemptError, OneShotClient};
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
 #[derive(Debug, Clone, Message)]
@@ -233,24 +232,23 @@ async fn ask(
     let (method, headers) = (settings.method.clone(), &settings.headers);
     let asked = client.send_with(method, uri, headers).await;
     let mut response = asked.map_err(|error| match &error {
-        SendRequestError::Connect(ConnectError::Io(cause))
-            if cause.kind() == io::ErrorKind::ConnectionRefused =>
-        {
-            ProbeFailure::Refused(endpoint.port())
-        }
-        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => {
-            ProbeFailure::TimedOut(settings.timeout)
-        }
+        _ if error.is_refused() => ProbeFailure::Refused(endpoint.port()),
+        AttemptError::ResponseTimeout
+        | AttemptError::NotConnected {
+            kind: io::ErrorKind::TimedOut,
+            ..
+        } => ProbeFailure::TimedOut(settings.timeout),
         _ => broken(&error),
     })?;
     let expectation = settings.expectation();
-    expectation.check_status(response.status().as_u16())?;
+    expectation.check_status(response.head.status().as_u16())?;
     if expectation.body.is_none() {
         return Ok(());
     }
     let mut body = Vec::new();
     while body.len() < MAX_BODY
-        && let Some(piece) = response.next().await
+        && let Some(more) = &mut response.body
+        && let Some(piece) = more.next().await
     {
         body.extend_from_slice(&piece.map_err(|error| broken(&error))?);
     }

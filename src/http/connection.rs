@@ -19,7 +19,7 @@ use super::slow_reader::SlowReader;
 use super::timeouts::{ReadTimeouts, TimedOut};
 use crate::config::Limits;
 use crate::sys::send_queue::unacknowledged;
-use crate::upstream::{FieldSlot, Fields};
+use crate::upstream::{InterimResponses, RawResponseHead};
 
 /// How long a request of a client that has closed its side goes on though another one waits for
 /// its replica.
@@ -86,8 +86,11 @@ pub struct ConnectionState {
     taking: Cell<Taking>,
     /// What is known of a client that takes its response slowly.
     slow_reader: RefCell<Option<Box<SlowReader>>>,
-    /// What a replica's response brings along on its way into the client's.
-    response: FieldSlot,
+    /// The head of a replica's response on its way into the client's.
+    response_head: Cell<Option<RawResponseHead>>,
+    /// Interim responses of replicas, and the lines that are appended to each.
+    interim: Rc<InterimResponses>,
+    interim_lines: Cell<&'static [u8]>,
     waker: RefCell<Option<Waker>>,
     thread: Rc<ThreadState>,
 }
@@ -138,25 +141,33 @@ impl ConnectionState {
             half_closed_since: Cell::new(None),
             taking: Cell::new(Taking::All),
             slow_reader: RefCell::new(None),
-            response: FieldSlot::default(),
+            response_head: Cell::new(None),
+            interim: Rc::default(),
+            interim_lines: Cell::new(&[]),
             waker: RefCell::new(None),
             thread: Rc::clone(thread),
         }
     }
 
-    /// Where a replica's headers and interim responses are left for the client.
-    pub fn field_slot(&self) -> &FieldSlot {
-        &self.response
+    /// Leaves the head of a replica's response, which is written as it came.
+    pub fn leave_response_head(&self, head: RawResponseHead) {
+        self.response_head.set(Some(head));
     }
 
-    /// The headers that have been left there.
-    pub fn fields(&self) -> Option<Fields> {
-        self.response.take()
+    /// Takes what was left.
+    pub fn take_response_head(&self) -> Option<RawResponseHead> {
+        self.response_head.take()
+    }
+
+    /// Where interim responses are left, each with these lines appended.
+    pub fn interim(&self, lines: &'static [u8]) -> &Rc<InterimResponses> {
+        self.interim_lines.set(lines);
+        &self.interim
     }
 
     /// Writes the interim responses that have been left there.
     pub fn relay_interim(&self, to: &mut Vec<u8>) {
-        if self.response.has_interim() {
+        if !self.interim.is_empty() {
             self.write_interim(to);
         }
     }
@@ -164,7 +175,7 @@ impl ConnectionState {
     /// Apart, because hardly a response has any.
     #[cold]
     fn write_interim(&self, to: &mut Vec<u8>) {
-        forwarded::relay_interim(&self.response.take_interim(), self.response.added(), to);
+        forwarded::relay_interim(&self.interim.take(), self.interim_lines.get(), to);
     }
 
     /// The time, to the second, as a Date header has it.
@@ -179,7 +190,8 @@ impl ConnectionState {
 
     /// The head of a request has come.
     pub fn begin_request(&self) {
-        self.response.clear();
+        self.response_head.set(None);
+        self.interim.take();
         self.acquiring.set(Acquiring::No);
         self.timeouts.begin_request();
     }

@@ -22,7 +22,7 @@ use super::via::Via;
 use super::{headers, sticky};
 use crate::config::StickyCookie;
 use crate::h1::{MAX_HEADERS, connection, header_name};
-use crate::upstream::{Fields, RequestHeadBuilder};
+use crate::upstream::{RawResponseHead, RequestHeadBuilder};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -225,20 +225,20 @@ fn authority_of(authority: &Authority) -> &[u8] {
 /// A replica's headers as a client gets them, written as lines of a head: those that lie side
 /// by side together. Whether Date was among them. What switches protocols, or asks for it with a
 /// 426, says to which (RFC 9110, section 7.8 and 15.5.22).
-pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> bool {
+pub fn relay_response(status: StatusCode, replica: &RawResponseHead, to: &mut Vec<u8>) -> bool {
     let mut has_date = false;
     let mut lines = 0..0;
-    for field in fields.iter() {
-        if !goes_on(status, field.name, fields) {
+    for header in replica.headers() {
+        if !goes_on(status, header.name, replica) {
             continue;
         }
-        has_date |= header_name::eq_ignore_case(field.name, b"date");
-        match field.line {
+        has_date |= header_name::eq_ignore_case(header.name, b"date");
+        match header.line {
             Some(line) if line.start == lines.end => lines.end = line.end,
             line => {
-                to.extend_from_slice(fields.part(&lines));
+                to.extend_from_slice(replica.part(&lines));
                 lines = line.unwrap_or_else(|| {
-                    for part in [field.name, b": ", fields.part(field.value), b"\r\n"] {
+                    for part in [header.name, b": ", replica.part(header.value), b"\r\n"] {
                         to.extend_from_slice(part);
                     }
                     0..0
@@ -246,16 +246,16 @@ pub fn relay_response(status: StatusCode, fields: &Fields, to: &mut Vec<u8>) -> 
             }
         }
     }
-    to.extend_from_slice(fields.part(&lines));
+    to.extend_from_slice(replica.part(&lines));
     // A 304 may tell the length that the body would have had (RFC 9110, section 8.6).
     if status == StatusCode::NOT_MODIFIED
-        && let Some(length) = fields.length()
+        && let Some(length) = replica.content_length()
     {
         to.extend_from_slice(b"content-length: ");
         to.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
         to.extend_from_slice(b"\r\n");
     }
-    to.extend_from_slice(fields.added());
+    to.extend_from_slice(replica.appended());
     has_date
 }
 
@@ -265,7 +265,7 @@ pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
     loop {
         let mut fields = [EMPTY_HEADER; MAX_HEADERS];
         let mut head = Response::new(&mut fields);
-        // The guard has read them, so they are whole.
+        // They have been read before, so they are whole.
         let Ok(Status::Complete(length)) = head.parse(heads) else {
             return;
         };
@@ -300,22 +300,22 @@ pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
 }
 
 /// Whether a field of a replica's response is for the client, too.
-fn goes_on(status: StatusCode, name: &[u8], fields: &Fields) -> bool {
+fn goes_on(status: StatusCode, name: &[u8], replica: &RawResponseHead) -> bool {
     if headers::is_hop_by_hop(name) {
         return names_upgrade(status) && header_name::eq_ignore_case(name, b"upgrade");
     }
     let is_named = || {
-        let mut named = fields
+        let mut named = replica
             .get_all("connection")
             .flat_map(connection::header_names);
         named.any(|other| other.eq_ignore_ascii_case(name))
     };
-    !fields.names_fields() || !is_named()
+    !replica.has_connection_headers() || !is_named()
 }
 
 /// Whether a response says to which protocol it switches, or could be switched.
-pub fn offers_upgrade(status: StatusCode, fields: &Fields) -> bool {
-    names_upgrade(status) && fields.get_all("upgrade").next().is_some()
+pub fn offers_upgrade(status: StatusCode, replica: &RawResponseHead) -> bool {
+    names_upgrade(status) && replica.get_all("upgrade").next().is_some()
 }
 
 /// Whether a status goes with an Upgrade header for the client (RFC 9110, sections 7.8 and
@@ -725,14 +725,14 @@ mod tests {
         #[test]
         fn lines_that_go_through_are_those_that_a_map_would_leave((status, head) in head()) {
             let status = StatusCode::from_u16(status).unwrap();
-            let fields = Fields::of(&head);
+            let replica = RawResponseHead::parse(&head);
             let mut lines = Vec::new();
-            let has_date = relay_response(status, &fields, &mut lines);
+            let has_date = relay_response(status, &replica, &mut lines);
             let lines = lines.split_inclusive(|byte| *byte == b'\n').map(lower_name);
             let lines: Vec<_> = lines.collect();
 
             let mut map = HeaderMap::new();
-            fields.fill(&mut map).unwrap();
+            replica.fill(&mut map);
             keep_what_is_relayed(status, &mut map);
             if status == StatusCode::NOT_MODIFIED {
                 map.insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));
@@ -747,7 +747,7 @@ mod tests {
             );
             prop_assert_eq!(has_date, map.contains_key(header::DATE));
             prop_assert_eq!(
-                offers_upgrade(status, &fields),
+                offers_upgrade(status, &replica),
                 map.contains_key(header::UPGRADE)
             );
         }

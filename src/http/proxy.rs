@@ -10,8 +10,7 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
 };
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError};
-use awc::ClientResponse;
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use log::debug;
 use tokio::time::Instant;
 
@@ -27,9 +26,10 @@ use crate::actors::request_queue::Unavailable;
 use crate::api::RequestOutcome;
 use crate::h1::{self, is_bodiless};
 use crate::ring::{Key, SessionKey};
+use crate::upstream::framed_connection::ProtocolError;
 use crate::upstream::{
-    AttemptError, Fields, IdleTimeout, InFlightPermit, Instance, ReplayBody, RequestHeadBuilder,
-    RetryDecision, RetryState, UpstreamRequest, recycle,
+    AttemptError, Exclude, IdleTimeout, InFlightPermit, Instance, RawResponseHead, ReplayBody,
+    RequestHeadBuilder, RetryDecision, RetryState, UpstreamBody, UpstreamRequest, UpstreamResponse,
 };
 
 /// A request that is to be forwarded, and all that is known of it. It is made once and
@@ -156,61 +156,63 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
             leaves_the_lost: attempt.may_be_sent_again(request.method()),
             client: &errand.client.connection,
         };
-        let failure = match send(errand, &grant, &wait).await {
+        let error = match send(errand, &grant, &wait).await {
             Ok(response) => return Ok(pass_on(errand, response, grant)),
-            Err(failure) => failure,
+            Err(error) => error,
         };
         let instance = grant.instance();
-        if !failure.is_clients() && failure != AttemptError::FdLimit {
-            instance.note_failure();
+        let is_replayable = body.is_none_or(ReplayBody::is_replayable);
+        let withdraw = || worker.retry_budget.withdraw(std::time::Instant::now());
+        let decision = attempt.on_error(&error, request.method(), is_replayable, withdraw);
+        note_error(errand, instance, &error, decision);
+        if decision != RetryDecision::NextReplica {
+            return Err(ProxyError::Upstream(error));
         }
-        let refused = matches!(failure, AttemptError::NotConnected { refused: true, .. });
-        if refused {
-            let id = instance.id().clone();
-            worker.links.supervisor.connection_refused(id);
+        match error.exclude() {
+            Exclude::Instance => wanted.refused.push(instance.uid()),
+            Exclude::Replica => wanted.tried.push(instance.id().replica.clone()),
+            Exclude::Nothing => worker.clients.close_idle(),
         }
-        let reached = failure.reached_the_replica();
-        let in_hand = body.is_none_or(ReplayBody::is_replayable);
-        let spend = || worker.retry_budget.withdraw(std::time::Instant::now());
-        let verdict = attempt.on_error(&failure, request.method(), in_hand, spend);
-        if verdict == RetryDecision::OverBudget {
-            worker.counters.over_budget();
-        }
-        if reached {
-            let outcome = match verdict {
-                RetryDecision::NextReplica => RequestOutcome::Retried,
-                RetryDecision::OverBudget | RetryDecision::GiveUp => RequestOutcome::Failed,
-            };
-            let interrupted = || errand.tag().interrupted(outcome);
-            let now = std::time::Instant::now();
-            instance.interrupted().record(now, interrupted);
-        }
-        match verdict {
-            RetryDecision::NextReplica => {
-                debug!(
-                    "{}: {failure} at {}; on to the next replica",
-                    errand.tag(),
-                    instance.id()
-                );
-                if refused {
-                    wanted.refused.push(instance.uid());
-                } else if failure == AttemptError::FdLimit {
-                    worker.clients.close_idle();
-                } else {
-                    wanted.tried.push(instance.id().replica.clone());
-                }
-                worker.counters.retry();
-            }
-            RetryDecision::OverBudget | RetryDecision::GiveUp => {
-                if failure.is_clients() {
-                    debug!("{}: {failure}", errand.tag());
-                } else {
-                    let what = format_args!("{failure} at {}", instance.id());
-                    errand.tag().warn(&FAILED_REQUESTS, what);
-                }
-                return Err(ProxyError::Upstream(failure));
-            }
-        }
+    }
+}
+
+/// Counts, reports and logs the error of an attempt.
+fn note_error(
+    errand: &Errand<'_>,
+    instance: &Instance,
+    error: &AttemptError,
+    decision: RetryDecision,
+) {
+    let worker = errand.worker;
+    if error.is_replicas() {
+        instance.note_failure();
+    }
+    if error.is_refused() {
+        let id = instance.id().clone();
+        worker.links.supervisor.connection_refused(id);
+    }
+    match decision {
+        RetryDecision::NextReplica => worker.counters.retry(),
+        RetryDecision::OverBudget => worker.counters.over_budget(),
+        RetryDecision::GiveUp => {}
+    }
+    let is_retried = decision == RetryDecision::NextReplica;
+    if error.reached_the_replica() {
+        let outcome = match is_retried {
+            true => RequestOutcome::Retried,
+            false => RequestOutcome::Failed,
+        };
+        let interrupted = || errand.tag().interrupted(outcome);
+        let now = std::time::Instant::now();
+        instance.interrupted().record(now, interrupted);
+    }
+    let (tag, id) = (errand.tag(), instance.id());
+    if is_retried {
+        debug!("{tag}: {error} at {id}; on to the next replica");
+    } else if error.is_clients() {
+        debug!("{tag}: {error}");
+    } else {
+        tag.warn(&FAILED_REQUESTS, format_args!("{error} at {id}"));
     }
 }
 
@@ -298,16 +300,10 @@ async fn send(
     errand: &Errand<'_>,
     grant: &InFlightPermit,
     wait: &ReplyWait<'_>,
-) -> Result<ClientResponse, AttemptError> {
+) -> Result<UpstreamResponse, AttemptError> {
     let (worker, instance) = (errand.worker, grant.instance());
     let sent = pin!(worker.clients.send(instance, exchange(errand, instance)));
-    match wait.wait_for(sent, errand.body, instance).await? {
-        Ok(response) => Ok(response),
-        Err(error) => {
-            let broken = errand.body.and_then(ReplayBody::broken);
-            Err(broken.map_or_else(|| AttemptError::of(&error), AttemptError::from))
-        }
-    }
+    wait.wait_for(sent, errand.body, instance).await?
 }
 
 /// The request as this replica gets it.
@@ -342,59 +338,62 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
         // A length of zero that was told is told on: a POST without one may be refused.
         head.header("content-length", b"0");
     }
-    let slot = errand.client.connection.field_slot();
-    slot.add(via.map_or(&[], |via| via.line(false)));
     let exchange = UpstreamRequest::new(
         request.method(),
         head,
         errand.body.map(ReplayBody::attempt_body),
     );
-    let exchange = exchange.leaving_fields_in(slot);
+    let interim = errand.client.connection.interim(via_line(errand));
+    let exchange = exchange.with_interim(interim);
     match &errand.tunnel {
         Some(tunnel) => exchange.for_tunnel(tunnel.pause()),
         None => exchange,
     }
 }
 
-/// The replica's response on its way to the client, whose connection takes its headers from
-/// where they are.
-fn pass_on(errand: &Errand<'_>, response: ClientResponse, grant: InFlightPermit) -> HttpResponse {
-    let slot = errand.client.connection.field_slot();
-    let is_switch = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let may_switch = |fields: &Fields| upgrade::may_switch(errand.request, fields);
-    if is_switch && !slot.fields().as_ref().is_some_and(may_switch) {
-        slot.clear();
-        let failure = AttemptError::InvalidResponse("it switches to what was not offered".into());
-        return ProxyError::Upstream(failure).error_response();
+/// The line that says that a response came through here.
+fn via_line(errand: &Errand<'_>) -> &'static [u8] {
+    let via = errand.worker.settings.via.as_ref();
+    via.map_or(&[], |via| via.line(false))
+}
+
+/// The replica's response on its way to the client, whose connection writes its head as it came.
+fn pass_on(errand: &Errand<'_>, response: UpstreamResponse, grant: InFlightPermit) -> HttpResponse {
+    let UpstreamResponse { mut head, body } = response;
+    let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch && !upgrade::may_switch(errand.request, &head) {
+        let error = AttemptError::InvalidResponse(ProtocolError::UnsolicitedUpgrade);
+        return ProxyError::Upstream(error).error_response();
     }
-    match (&errand.tunnel, &*slot.fields()) {
-        (Some(tunnel), _) if is_switch => {
-            let (body, silence) = (
+    let connection = &errand.client.connection;
+    let outgoing = match &errand.tunnel {
+        Some(tunnel) if is_switch => {
+            let (client, silence) = (
                 errand.body.cloned(),
                 errand.worker.settings.limits.tunnel_timeout,
             );
-            let connection = &errand.client.connection;
-            tunnel.join(response, grant, connection, body, silence, errand.tag())
+            tunnel.join(body, grant, connection, client, silence, errand.tag())
         }
-        (_, Some(fields)) => respond(errand, response, fields, grant),
-        // The transport leaves them there with every response.
-        (_, None) => HttpResponse::InternalServerError().finish(),
-    }
+        _ => respond(errand, &head, body, grant),
+    };
+    head.append(via_line(errand));
+    connection.leave_response_head(head);
+    outgoing
 }
 
 /// The replica's response as the client's.
 fn respond(
     errand: &Errand<'_>,
-    mut response: ClientResponse,
-    fields: &Fields,
+    head: &RawResponseHead,
+    body: Option<UpstreamBody>,
     grant: InFlightPermit,
 ) -> HttpResponse {
-    let status = response.status();
+    let status = head.status();
     let mut outgoing = HttpResponse::build(status);
     let has_body = errand.request.method() != Method::HEAD && !is_bodiless(status.as_u16());
     let length = match has_body {
-        true => fields.body_length(),
-        false => fields.length(),
+        true => head.body_length(),
+        false => head.content_length(),
     };
     if errand.tunnel.is_some() {
         // What the client has sent since may be another request, or the other protocol's.
@@ -411,9 +410,8 @@ fn respond(
     let session_key = grant.session_key;
     let mut outgoing = if has_body {
         let idle = IdleTimeout::new(settings.limits.idle_timeout, errand.deadline);
-        let payload = response.take_payload();
         let (tag, client) = (errand.tag(), &errand.client.connection);
-        let body = ResponseBody::new(payload, length, grant, !failed, idle, tag, client);
+        let body = ResponseBody::new(body, length, grant, !failed, idle, tag, client);
         // In its box at once: on the way through a builder it would be copied several times.
         outgoing.body(BoxBody::new(body))
     } else {
@@ -423,10 +421,9 @@ fn respond(
         outgoing.body(NoBody(declared)).map_into_boxed_body()
     };
     if let Some(key) = session_key {
-        let is_cacheable = fields.get_all("cache-control").next().is_none();
+        let is_cacheable = head.get_all("cache-control").next().is_none();
         begin_session(errand, key, is_cacheable, outgoing.headers_mut());
     }
-    recycle(response);
     outgoing
 }
 

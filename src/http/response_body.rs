@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::dev::Payload;
 use actix_web::web::Bytes;
 use awc::error::PayloadError;
 use futures::Stream;
@@ -21,13 +20,12 @@ use super::BROKEN_RESPONSES;
 use super::connection::ConnectionState;
 use super::request_tag::RequestTag;
 use crate::api::RequestOutcome;
-use crate::upstream::{IdleTimeout, InFlightPermit};
+use crate::upstream::{IdleTimeout, InFlightPermit, UpstreamBody};
 
-/// A body that flows from a replica; one that breaks off is an error, by the guard. The
-/// request counts as in flight until this is
-/// dropped, which is when the client has it all or has gone.
+/// A body that flows from a replica; one that breaks off is an error. The request counts
+/// as in flight until this is dropped, which is when the client has it all or has gone.
 pub struct ResponseBody {
-    payload: Payload,
+    payload: Option<UpstreamBody>,
     size: BodySize,
     grant: InFlightPermit,
     tag: RequestTag,
@@ -45,7 +43,7 @@ impl ResponseBody {
     /// head is no failure, `idle` how long it may take, `tag` whose response it is, and `client`
     /// the connection that it goes to.
     pub fn new(
-        payload: Payload,
+        payload: Option<UpstreamBody>,
         length: Option<u64>,
         grant: InFlightPermit,
         is_good: bool,
@@ -67,7 +65,10 @@ impl ResponseBody {
 
     /// What comes next; an end of our own if nothing does for too long.
     fn poll_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
-        let polled = Pin::new(&mut self.payload).poll_next(cx);
+        let polled = match &mut self.payload {
+            Some(payload) => Pin::new(payload).poll_next(cx),
+            None => Poll::Ready(None),
+        };
         let expired = match &polled {
             Poll::Pending if self.has_ended(cx) => {
                 self.warn(format_args!("its replica has ended"));

@@ -18,7 +18,6 @@ use actix_web::http::header;
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, rt};
-use awc::ClientResponse;
 use awc::error::PayloadError;
 use futures::channel::{mpsc, oneshot};
 use futures::{Future, Stream};
@@ -33,7 +32,10 @@ use super::{ENDED_TUNNELS, headers};
 use crate::api::RequestOutcome;
 use crate::h1::connection;
 use crate::human::duration;
-use crate::upstream::{Fields, InFlightPermit, Instance, ReadGate, ReplayBody, RequestHeadBuilder};
+use crate::upstream::{
+    InFlightPermit, Instance, RawResponseHead, ReadGate, ReplayBody, RequestHeadBuilder,
+    UpstreamBody,
+};
 
 /// How long after a tunnel's end the report of its replica's death may come.
 const DEATH_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -74,7 +76,7 @@ pub fn offered(request: &HttpRequest) -> Result<bool, ProxyError> {
 }
 
 /// Whether a replica may switch to the protocols that its 101 names.
-pub fn may_switch(request: &HttpRequest, to: &Fields) -> bool {
+pub fn may_switch(request: &HttpRequest, to: &RawResponseHead) -> bool {
     let offers = |protocol: &[u8]| {
         let mut offers = request.headers().get_all(header::UPGRADE);
         offers.any(|offer| {
@@ -86,8 +88,8 @@ pub fn may_switch(request: &HttpRequest, to: &Fields) -> bool {
         .all(|protocol| offers(protocol) && !protocol.eq_ignore_ascii_case(H2C))
 }
 
-/// Asks the replica for what the client asks for. The guard adds the Connection field that
-/// goes with it.
+/// Asks the replica for what the client asks for. The framed connection adds the Connection
+/// header that goes with it.
 pub fn ask_on(request: &HttpRequest, to: &mut RequestHeadBuilder) {
     for value in request.headers().get_all(header::UPGRADE) {
         to.header("upgrade", value.as_bytes());
@@ -96,7 +98,7 @@ pub fn ask_on(request: &HttpRequest, to: &mut RequestHeadBuilder) {
 
 /// Two byte streams that are joined once the replica agrees.
 ///
-/// The client's bytes go to the replica as a request's body does, through the guard. It
+/// The client's bytes go to the replica as a request's body does, by the framed connection. It
 /// sends them while the replica is read; so somebody must go on reading even while the
 /// client takes nothing, or a client that first says all it has to say would wait forever.
 /// That is the task that [`Tunnel::join`] spawns.
@@ -126,7 +128,7 @@ impl Tunnel {
     /// `client` is what is known of the client's.
     pub fn join(
         &self,
-        replica: ClientResponse,
+        replica: Option<UpstreamBody>,
         grant: InFlightPermit,
         connection: &ConnectionState,
         client: Option<ReplayBody>,
@@ -204,7 +206,7 @@ type Piece = Result<Bytes, PayloadError>;
 /// Moves what the replica says, one piece at a time, and keeps the other direction going
 /// while there is no room for a piece. Whether the replica ended it.
 async fn pump(
-    mut replica: ClientResponse,
+    mut replica: Option<UpstreamBody>,
     pause: ReadGate,
     mut client: mpsc::Sender<Piece>,
     gone: oneshot::Receiver<()>,
@@ -218,7 +220,10 @@ async fn pump(
             }
             let room = client.poll_ready(cx);
             pause.set(room.is_pending());
-            let Some(piece) = ready!(Pin::new(&mut replica).poll_next(cx)) else {
+            let Some(replica) = &mut replica else {
+                return Poll::Ready(true);
+            };
+            let Some(piece) = ready!(Pin::new(replica).poll_next(cx)) else {
                 return Poll::Ready(true);
             };
             spoken.set(Instant::now());

@@ -1,16 +1,12 @@
 //! The way to a replica.
 //!
-//! ```text
-//! instance  <-  framed_connection  <-  pool  <-  retry
-//! ```
-//!
 //! * `instance`: a replica's running instance as the data path sees it, what it may have in
 //!   flight, and what its requests say about its health;
 //! * [`framed_connection`]: a socket to it that knows where each response ends;
 //! * `pool`: the connections of each instance, one pool a worker thread, and the awc clients that
 //!   send by them;
-//! * `retry`: what went wrong with an attempt, whether the request may be sent again, and the body
-//!   that is kept for it.
+//! * `retry`: what went wrong with an attempt, and whether the request may be sent again;
+//! * `replay_body`: a request's body, kept for that while it is small.
 
 mod body_rate;
 mod coarse_sleep;
@@ -18,19 +14,21 @@ pub mod framed_connection;
 mod idle_timeout;
 mod instance;
 mod pool;
+mod replay_body;
 mod retry;
 mod stats;
 
 pub use body_rate::BodyRate;
 pub use coarse_sleep::{CoarseSleep, TICK};
-pub use framed_connection::{ReadGate, RequestHeadBuilder, UpstreamRequest};
+pub use framed_connection::{InterimResponses, ReadGate, RequestHeadBuilder, UpstreamRequest};
 pub use idle_timeout::IdleTimeout;
 pub use instance::{
     CapacityWaker, ConcurrencyLimit, FailureReporter, FleetLoad, InFlightPermit, Instance,
     InterruptedRequests,
 };
 pub use pool::{
-    FieldSlot, Fields, IDLE_CONNECTION, OneShotClient, ResponseSlot, UpstreamPools, recycle,
+    IDLE_CONNECTION, OneShotClient, RawResponseHead, UpstreamBody, UpstreamPools, UpstreamResponse,
 };
-pub use retry::{AttemptError, ReplayBody, RetryBudget, RetryDecision, RetryState};
+pub use replay_body::ReplayBody;
+pub use retry::{AttemptError, Exclude, RetryBudget, RetryDecision, RetryState};
 pub use stats::{Stats, ThreadCounters};

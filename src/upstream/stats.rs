@@ -65,7 +65,7 @@ fn add_one(counter: &AtomicU64) {
 pub struct Stats(Mutex<Vec<Arc<ThreadCounters>>>);
 
 impl Stats {
-    /// ThreadCounters for one more thread.
+    /// Counters for one more thread.
     pub fn counters(&self) -> Arc<ThreadCounters> {
         let counters = Arc::<ThreadCounters>::default();
         self.all().push(Arc::clone(&counters));

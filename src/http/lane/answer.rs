@@ -20,7 +20,7 @@ use super::request::ResponseOptions;
 use super::socket::ClientSocket;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, is_bodiless, write_header};
 use crate::http::forwarded;
-use crate::upstream::Fields;
+use crate::upstream::RawResponseHead;
 
 /// A piece of so many bytes is worth a system call that takes it from where it is.
 const LARGE: usize = 8 * 1024;
@@ -83,11 +83,11 @@ enum Framing {
 
 impl Answer {
     /// An answer of which nothing has been written, behind the interim responses that have not
-    /// been. If it is a replica's, that one's fields come as they are.
+    /// been. If it is a replica's, that one's headers come as they are.
     pub fn new(
         response: Response<BoxBody>,
         interim: &[u8],
-        fields: Option<Fields>,
+        replica_head: Option<RawResponseHead>,
         options: ResponseOptions,
         date: &[u8],
     ) -> Self {
@@ -116,7 +116,14 @@ impl Answer {
             is_last: is_last && !is_tunnel,
             is_http10: options.is_http10,
         };
-        write_head(&mut text, head, framing, fields.as_ref(), persistence, date);
+        write_head(
+            &mut text,
+            head,
+            framing,
+            replica_head.as_ref(),
+            persistence,
+            date,
+        );
         Self {
             text,
             written: 0,
@@ -318,14 +325,14 @@ fn write_head(
     text: &mut Vec<u8>,
     head: &ResponseHead,
     framing: Framing,
-    fields: Option<&Fields>,
+    replica_head: Option<&RawResponseHead>,
     persistence: Persistence,
     date: &[u8],
 ) {
     text.extend_from_slice(b"HTTP/1.1 ");
     text.extend_from_slice(head.status.as_str().as_bytes());
     text.push(b' ');
-    let reason = fields.map(Fields::reason);
+    let reason = replica_head.map(RawResponseHead::reason);
     // What cannot be read of a replica's is as if there were none.
     let reason = reason.filter(|reason| !reason.is_empty());
     text.extend_from_slice(reason.unwrap_or_else(|| head.reason().as_bytes()));
@@ -340,8 +347,8 @@ fn write_head(
         Framing::Chunked => write_header(text, "transfer-encoding", b"chunked"),
     }
     // Who offers an upgrade names it here, too (RFC 9110, section 7.8).
-    let offers_upgrade = match fields {
-        Some(fields) => forwarded::offers_upgrade(head.status, fields),
+    let offers_upgrade = match replica_head {
+        Some(replica_head) => forwarded::offers_upgrade(head.status, replica_head),
         None => head.headers.contains_key(UPGRADE),
     };
     let Persistence { is_last, is_http10 } = persistence;
@@ -364,8 +371,8 @@ fn write_head(
         }
         write_header(text, name.as_str(), value.as_bytes());
     }
-    if let Some(fields) = fields {
-        has_date |= forwarded::relay_response(head.status, fields, text);
+    if let Some(replica_head) = replica_head {
+        has_date |= forwarded::relay_response(head.status, replica_head, text);
     }
     if !has_date {
         write_header(text, "date", date);

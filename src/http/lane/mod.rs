@@ -52,7 +52,8 @@ use super::error::ProxyError;
 use super::sweeper::OpenConnection;
 use super::timeouts::TimedOut;
 use crate::h1::{FramingError, MAX_REQUEST_HEAD_BYTES};
-use crate::upstream::{AttemptError, Fields};
+use crate::upstream::framed_connection::ProtocolError;
+use crate::upstream::{AttemptError, RawResponseHead};
 use answer::Answer;
 use body::RequestBody;
 use request::{ParsedRequest, ResponseOptions};
@@ -213,8 +214,8 @@ impl<A: Application> H1Connection<A> {
                     options.close |=
                         self.socket.reading() != Reading::Head || self.state.should_close();
                 }
-                let fields = self.state.fields();
-                self.respond(response, fields, options);
+                let head = self.state.take_response_head();
+                self.respond(response, head, options);
                 Poll::Ready(Ok(()))
             }
             Poll::Pending if !self.interim.is_empty() => {
@@ -240,7 +241,9 @@ impl<A: Application> H1Connection<A> {
                 debug!("a response breaks off before any of it has gone: {error}");
                 let error = match self.socket.reading() {
                     Reading::Malformed => BAD_CHUNK,
-                    _ => ProxyError::Upstream(AttemptError::InvalidResponse(error.to_string())),
+                    _ => ProxyError::Upstream(AttemptError::InvalidResponse(
+                        ProtocolError::BrokenBody,
+                    )),
                 };
                 let response = error.error_response();
                 *answer = answer.replaced_by(response.into(), &self.state.date());
@@ -320,11 +323,11 @@ impl<A: Application> H1Connection<A> {
     fn respond(
         &mut self,
         response: Response<BoxBody>,
-        fields: Option<Fields>,
+        replica_head: Option<RawResponseHead>,
         options: ResponseOptions,
     ) {
         let (interim, date) = (&self.interim, self.state.date());
-        let answer = Answer::new(response, interim, fields, options, &date);
+        let answer = Answer::new(response, interim, replica_head, options, &date);
         self.stage = Stage::Responding(answer);
         self.interim = Vec::new();
     }

@@ -1,22 +1,23 @@
-//! The guard: a stream over a replica's socket that knows where each response ends.
+//! A connection to a replica that knows where each response ends.
 //!
-//! A balancer must not trust replicas: who takes 100 for the final response gives the real one
-//! to the next client, and so does who looks for the body of a 304. The guard follows the
-//! framing as bytes pass (RFC 9112), and lets only that through which belongs to the response:
+//! A balancer must not trust replicas: if it took 100 for the final response, or looked for the
+//! body of a 304, the next client would get another client's response. This follows the framing as
+//! bytes pass (RFC 9112), and forwards only what belongs to the response:
 //!
 //! * interim responses are set aside for the client, a broken or malformed response is an error
-//!   ([`ProtocolError`]), and where a byte comes that belongs nowhere the connection is closed;
-//! * requests are sent by it ([`UpstreamRequest`]): the head at once, and the body from
+//!   ([`ProtocolError`]), and a byte that belongs to no response closes the connection;
+//! * it sends requests ([`UpstreamRequest`]): the head at once, and the body from
 //!   [`poll_read`](AsyncRead::poll_read), while the response is awaited and read. So an early
 //!   response is seen, a body's first byte leaves at once, and both directions flow at the
 //!   same time;
-//! * it notes where the parts of a response's head lie ([`Index`]).
+//! * it notes where the parts of a response's head lie ([`ParsedHead`]).
 //!
-//! Bodies are not copied. The common response, which comes in one piece, is read straight
-//! into its reader's buffer and looked at there, once.
+//! Bodies are not copied. The common response, which comes in one read, is read straight into its
+//! reader's buffer and parsed there, once.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+mod interim;
 mod protocol_error;
 mod request;
 mod request_writer;
@@ -29,35 +30,35 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub use interim::InterimResponses;
 pub use protocol_error::ProtocolError;
 pub use request::{ReadGate, RequestHeadBuilder, UpstreamRequest};
 use request_writer::RequestWriter;
 use response_framing::{Framing, Progress};
-pub use response_head::Index;
+pub use response_head::ParsedHead;
 #[cfg(test)]
 pub use response_head::{RequestInfo, read as read_head};
-
-use crate::upstream::FieldSlot;
 
 /// A connection to a replica.
 pub struct FramedConnection<S> {
     /// Gone as soon as the connection is good for nothing more.
     stream: Option<S>,
     framing: Framing,
-    upload: RequestWriter,
-    /// Whether the response is to be read, where that can be stopped at all.
-    pause: Option<ReadGate>,
-    /// Bytes that have come and cannot be judged yet.
+    writer: RequestWriter,
+    /// Stops the reading of the response, if that can be stopped at all.
+    read_gate: Option<ReadGate>,
+    /// Bytes that have arrived and cannot be forwarded yet.
     pending: BytesMut,
-    /// So many of `pending` are judged and the reader's.
+    /// This many first bytes of `pending` are the reader's.
     validated: usize,
-    /// Where interim responses are left, if the client is to have them.
-    slot: Option<FieldSlot>,
+    /// Takes the interim responses, if the client is to have them.
+    interim: Option<Rc<InterimResponses>>,
     /// Makes the end of the stream a reset.
     reset: fn(&S),
 }
@@ -68,11 +69,11 @@ impl<S> FramedConnection<S> {
         Self {
             stream: Some(stream),
             framing: Framing::new(),
-            upload: RequestWriter::default(),
-            pause: None,
+            writer: RequestWriter::default(),
+            read_gate: None,
             pending: BytesMut::new(),
             validated: 0,
-            slot: None,
+            interim: None,
             reset: |_| {},
         }
     }
@@ -83,30 +84,31 @@ impl<S> FramedConnection<S> {
         Self { reset, ..self }
     }
 
-    /// Where the parts of a response's head lie, in the bytes that have been read of it.
-    pub fn index(&self) -> &Index {
-        self.framing.index()
+    /// What the head of the current response says, and where its parts lie in the bytes that have
+    /// been read.
+    pub fn parsed_head(&self) -> &ParsedHead {
+        self.framing.parsed_head()
     }
 
-    /// The same, to take of it what is needed once.
-    pub fn index_mut(&mut self) -> &mut Index {
-        self.framing.index_mut()
+    /// The same, to take parts of it away.
+    pub fn parsed_head_mut(&mut self) -> &mut ParsedHead {
+        self.framing.parsed_head_mut()
     }
 
     /// Whether another request may be sent.
     pub fn is_reusable(&self) -> bool {
-        self.stream.is_some() && self.framing.is_idle() && self.upload.is_done()
+        self.stream.is_some() && self.framing.is_idle() && self.writer.is_done()
     }
 
     /// Whether nothing is left to be sent of the request.
     pub fn has_sent_all(&self) -> bool {
-        self.stream.is_some() && self.upload.is_done()
+        self.stream.is_some() && self.writer.is_done()
     }
 
     /// Nothing more is sent or read: the reader finds the end of the stream.
     fn close(&mut self) {
         self.stream = None;
-        self.upload = RequestWriter::default();
+        self.writer = RequestWriter::default();
     }
 
     /// Ends the connection for a reason.
@@ -128,7 +130,7 @@ impl<S> FramedConnection<S> {
 
     /// After the last byte of a response, is the connection good for another request?
     fn settle(&mut self) {
-        if self.framing.is_idle() && !self.upload.is_done() {
+        if self.framing.is_idle() && !self.writer.is_done() {
             // The replica has answered without waiting for the whole request. What is
             // left of it would be taken for the next one.
             self.framing.close_after();
@@ -136,28 +138,29 @@ impl<S> FramedConnection<S> {
         if self.framing.is_over() {
             // Nearly every response to HEAD declares a body. An ordinary close would leave a port
             // in TIME_WAIT for each, until none is left to connect from.
-            if let (true, Some(stream)) = (self.framing.index().claims_body, &self.stream) {
+            if let (true, Some(stream)) = (self.parsed_head().declares_forbidden_body, &self.stream)
+            {
                 (self.reset)(stream);
             }
             self.close();
         }
     }
 
-    /// Leaves an interim response for the client.
-    fn set_aside(slot: Option<&FieldSlot>, interim: &[u8]) {
-        if let Some(slot) = slot {
-            slot.push_interim(interim);
+    /// Sets an interim response aside for the client.
+    fn set_aside(interim: Option<&Rc<InterimResponses>>, head: &[u8]) {
+        if let Some(interim) = interim {
+            interim.push(head);
         }
     }
 
-    /// Judges pending bytes. `true` if some of them, or the end, are there for the reader.
+    /// Inspects pending bytes. `true` if some of them, or the end, are there for the reader.
     fn inspect_pending(&mut self) -> Result<bool, ProtocolError> {
         loop {
-            match self.framing.advance(&mut self.pending)? {
+            match self.framing.advance(&self.pending)? {
                 Progress::NeedMore => return Ok(false),
                 Progress::SkipInterim(count) => {
-                    let interim = self.pending.split_to(count);
-                    Self::set_aside(self.slot.as_ref(), &interim);
+                    let head = self.pending.split_to(count);
+                    Self::set_aside(self.interim.as_ref(), &head);
                     if self.pending.is_empty() {
                         return Ok(false);
                     }
@@ -187,14 +190,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FramedConnection<S> {
             let Some(stream) = &mut this.stream else {
                 return Poll::Ready(Ok(()));
             };
-            if !this.upload.is_done() {
+            if !this.writer.is_done() {
                 let tunnel = this.framing.is_tunnel();
-                if let Err(client_gone) = this.upload.poll(stream, cx, tunnel) {
+                if let Err(client_gone) = this.writer.poll(stream, cx, tunnel) {
                     return this.fail(client_gone);
                 }
             }
-            if this.pause.as_ref().is_some_and(|pause| pause.get()) {
-                // Whoever set it polls again.
+            if this.read_gate.as_ref().is_some_and(|gate| gate.get()) {
+                // What closed the gate polls again.
                 return Poll::Pending;
             }
             let before = buf.filled().len();
@@ -215,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FramedConnection<S> {
                 return Poll::Ready(Ok(()));
             }
             if this.pending.is_empty() {
-                let news = &mut buf.filled_mut()[before..];
+                let news = &buf.filled()[before..];
                 match this.framing.advance(news) {
                     Ok(Progress::Forward(count)) => {
                         buf.set_filled(before + count);
@@ -224,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FramedConnection<S> {
                     }
                     Ok(Progress::NeedMore) => this.pending.extend_from_slice(news),
                     Ok(Progress::SkipInterim(count)) => {
-                        Self::set_aside(this.slot.as_ref(), &news[..count]);
+                        Self::set_aside(this.interim.as_ref(), &news[..count]);
                         this.pending.extend_from_slice(&news[count..]);
                     }
                     Err(fault) => {
@@ -248,15 +251,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for FramedConnection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> FramedConnection<S> {
     /// Sends a request, as much as the socket takes at once; the rest goes out while the
     /// response is awaited.
-    pub fn ask(&mut self, cx: &mut Context<'_>, mut exchange: UpstreamRequest) -> io::Result<()> {
+    pub fn start_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut request: UpstreamRequest,
+    ) -> io::Result<()> {
         let begun = match &self.stream {
-            Some(_) => self.framing.begin(exchange.asked),
+            Some(_) => self.framing.begin(request.info),
             None => Err(ProtocolError::NoResponse),
         };
-        self.pause.clone_from(&exchange.pause);
-        self.slot = exchange.slot.take();
+        self.read_gate = request.read_gate.take();
+        self.interim = request.interim.take();
         let sent = match (&mut self.stream, begun) {
-            (Some(stream), Ok(())) => self.upload.start(stream, cx, exchange),
+            (Some(stream), Ok(())) => self.writer.start(stream, cx, request),
             (_, begun) => begun.map_err(io::Error::from),
         };
         if sent.is_err() {

@@ -36,7 +36,7 @@ pub enum ProtocolError {
     Framing(#[from] FramingError),
     /// 101 although no upgrade was asked for (RFC 9110, section 15.2.2).
     #[error("the replica switched protocols unasked")]
-    UnaskedUpgrade,
+    UnsolicitedUpgrade,
     /// More interim responses than anybody needs.
     #[error("the replica sent too many interim responses")]
     ManyInterim,

@@ -11,11 +11,11 @@ use tokio::io::AsyncWrite;
 
 use super::request::UpstreamRequest;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, write_header};
-use crate::upstream::retry::AttemptBody;
+use crate::upstream::replay_body::AttemptBody;
 
-const NONE: Bytes = Bytes::new();
+const NO_DATA: Bytes = Bytes::new();
 
-/// How a body's pieces are put on the wire.
+/// How a body is framed on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Coding {
     #[default]
@@ -44,18 +44,18 @@ impl RequestWriter {
         self.body.is_none() && self.write_queue.is_empty() && !self.refused && !self.closing
     }
 
-    /// Sends a request's head, and the body's first piece with it if that is there
-    /// already. The head is finished in place: a single piece is a cheaper system call.
+    /// Sends a request's head, and the body's first data with it if that is there
+    /// already. The head is finished in place: a write of a single buffer is a cheaper system call.
     pub fn start<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
-        mut exchange: UpstreamRequest,
+        mut request: UpstreamRequest,
     ) -> io::Result<()> {
-        let head = &mut exchange.head.0;
-        self.body = exchange.body.take();
+        let head = &mut request.head.0;
+        self.body = request.body.take();
         self.coding = match self.body.as_ref().map(MessageBody::size) {
-            _ if exchange.asked.upgrade => {
+            _ if request.info.upgrade => {
                 write_header(head, "connection", b"upgrade");
                 Coding::Tunnel
             }
@@ -71,15 +71,15 @@ impl RequestWriter {
             Some(BodySize::None) | None => Coding::AsIs,
         };
         head.extend_from_slice(b"\r\n");
-        let piece = match self.body {
-            Some(_) if self.coding != Coding::Tunnel => self.next_piece(cx)?,
+        let data = match self.body {
+            Some(_) if self.coding != Coding::Tunnel => self.next_data(cx)?,
             _ => Poll::Pending,
         };
-        let Poll::Ready(piece) = piece else {
-            return self.send(stream, cx, &[head], &NONE, &[]);
+        let Poll::Ready(data) = data else {
+            return self.send(stream, cx, &[head], &NO_DATA, &[]);
         };
-        let (size, end) = self.encode(&piece);
-        self.send(stream, cx, &[head, bytes_of(&size)], &piece, end)
+        let (size, end) = self.encode(&data);
+        self.send(stream, cx, &[head, bytes_of(&size)], &data, end)
     }
 
     /// Sends what can be sent. Only the client's side can fail here: a replica that takes
@@ -115,11 +115,11 @@ impl RequestWriter {
             if self.body.is_none() || (self.coding == Coding::Tunnel && !tunnel) {
                 return Ok(());
             }
-            let Poll::Ready(piece) = self.next_piece(cx)? else {
+            let Poll::Ready(data) = self.next_data(cx)? else {
                 return Ok(());
             };
-            let (size, end) = self.encode(&piece);
-            let sent = self.send(stream, cx, &[bytes_of(&size)], &piece, end);
+            let (size, end) = self.encode(&data);
+            let sent = self.send(stream, cx, &[bytes_of(&size)], &data, end);
             if sent.is_err() {
                 self.abandon();
                 return Ok(());
@@ -133,8 +133,8 @@ impl RequestWriter {
         self.refused = true;
     }
 
-    /// The body's next piece; empty after its last.
-    fn next_piece(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<Bytes>> {
+    /// The body's next data; empty after its end.
+    fn next_data(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<Bytes>> {
         let Some(body) = &mut self.body else {
             return Ok(Poll::Ready(Bytes::new()));
         };
@@ -142,8 +142,8 @@ impl RequestWriter {
             match Pin::new(&mut *body).poll_next(cx)? {
                 Poll::Pending => return Ok(Poll::Pending),
                 // An empty chunk would be the last one.
-                Poll::Ready(Some(piece)) if piece.is_empty() => {}
-                Poll::Ready(Some(piece)) => return Ok(Poll::Ready(piece)),
+                Poll::Ready(Some(data)) if data.is_empty() => {}
+                Poll::Ready(Some(data)) => return Ok(Poll::Ready(data)),
                 Poll::Ready(None) => {
                     self.body = None;
                     self.closing = self.coding == Coding::Tunnel;
@@ -153,27 +153,27 @@ impl RequestWriter {
         }
     }
 
-    /// What goes before a piece on the wire, and what after it.
-    fn encode(&self, piece: &[u8]) -> (Option<ChunkSizeLine>, &'static [u8]) {
+    /// What goes before data on the wire, and what after it.
+    fn encode(&self, data: &[u8]) -> (Option<ChunkSizeLine>, &'static [u8]) {
         match self.coding {
             Coding::AsIs | Coding::Tunnel => (None, &[]),
-            Coding::Chunked if piece.is_empty() => (None, LAST_CHUNK),
-            Coding::Chunked => (Some(ChunkSizeLine::new(piece.len())), CHUNK_END),
+            Coding::Chunked if data.is_empty() => (None, LAST_CHUNK),
+            Coding::Chunked => (Some(ChunkSizeLine::new(data.len())), CHUNK_END),
         }
     }
 
-    /// Writes all this, and keeps what the socket does not take at once. A piece of a
-    /// body is shared, not copied.
+    /// Writes all this, and keeps what the socket does not take at once. The data is shared,
+    /// not copied.
     fn send<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
         before: &[&[u8]],
-        piece: &Bytes,
+        data: &Bytes,
         after: &'static [u8],
     ) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); 4];
-        let parts = before.iter().copied().chain([&piece[..], after]);
+        let parts = before.iter().copied().chain([&data[..], after]);
         let mut count = 0;
         for part in parts.filter(|part| !part.is_empty()) {
             slices[count] = IoSlice::new(part);
@@ -200,8 +200,8 @@ impl RequestWriter {
             let here = rest_of(part.len());
             self.keep(Bytes::copy_from_slice(&part[here..]));
         }
-        let here = rest_of(piece.len());
-        self.keep(piece.slice(here..));
+        let here = rest_of(data.len());
+        self.keep(data.slice(here..));
         let here = rest_of(after.len());
         self.keep(Bytes::from_static(&after[here..]));
         Ok(())

@@ -10,7 +10,7 @@
 //! holds them); those of a body pass once and are only counted.
 
 use super::protocol_error::ProtocolError;
-use super::response_head::{self, Body, Head, Index, RequestInfo};
+use super::response_head::{self, Body, Head, ParsedHead, RequestInfo};
 use crate::h1::{BodyDecoder, MAX_RESPONSE_HEAD_BYTES};
 
 /// The most interim responses to one request.
@@ -44,14 +44,14 @@ enum State {
 #[derive(Debug)]
 pub struct Framing {
     state: State,
-    asked: RequestInfo,
+    request: RequestInfo,
     interim: u8,
     /// Whether the connection is good for another request after the current response.
     reusable: bool,
     /// A byte of the current response has come.
     begun: bool,
     /// Of the current response's head.
-    index: Index,
+    parsed_head: ParsedHead,
 }
 
 impl Framing {
@@ -59,22 +59,22 @@ impl Framing {
     pub fn new() -> Self {
         Self {
             state: State::Idle,
-            asked: RequestInfo::default(),
+            request: RequestInfo::default(),
             interim: 0,
             reusable: true,
             begun: false,
-            index: Index::default(),
+            parsed_head: ParsedHead::default(),
         }
     }
 
     /// A request goes out.
-    pub fn begin(&mut self, asked: RequestInfo) -> Result<(), ProtocolError> {
+    pub fn begin(&mut self, request: RequestInfo) -> Result<(), ProtocolError> {
         if self.state != State::Idle {
             return Err(ProtocolError::Pipelined);
         }
         // One by one: the index, which is large, stays where it is.
         self.state = State::Head { seen: 0 };
-        self.asked = asked;
+        self.request = request;
         self.interim = 0;
         self.reusable = true;
         self.begun = false;
@@ -82,13 +82,13 @@ impl Framing {
     }
 
     /// Where the parts of the current response's head lie.
-    pub fn index(&self) -> &Index {
-        &self.index
+    pub fn parsed_head(&self) -> &ParsedHead {
+        &self.parsed_head
     }
 
     /// The same, to take of it what is needed once.
-    pub fn index_mut(&mut self) -> &mut Index {
-        &mut self.index
+    pub fn parsed_head_mut(&mut self) -> &mut ParsedHead {
+        &mut self.parsed_head
     }
 
     /// Between two requests, and good for another.
@@ -106,8 +106,8 @@ impl Framing {
         self.state == State::Body(Body::Tunnel)
     }
 
-    /// Bytes that have come: never none. A head may be changed in place, in one byte.
-    pub fn advance(&mut self, bytes: &mut [u8]) -> Result<Progress, ProtocolError> {
+    /// Bytes that have arrived: at least one.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress, ProtocolError> {
         let progress = self.inspect(bytes);
         if progress.is_err() {
             self.state = State::Over;
@@ -115,7 +115,7 @@ impl Framing {
         progress
     }
 
-    fn inspect(&mut self, bytes: &mut [u8]) -> Result<Progress, ProtocolError> {
+    fn inspect(&mut self, bytes: &[u8]) -> Result<Progress, ProtocolError> {
         let passed = match self.state {
             // No request, no response.
             State::Idle | State::Over => {
@@ -131,7 +131,7 @@ impl Framing {
                     self.state = State::Head { seen: bytes.len() };
                     return Ok(Progress::NeedMore);
                 }
-                match response_head::read(bytes, self.asked, &mut self.index)? {
+                match response_head::read(bytes, self.request, &mut self.parsed_head)? {
                     None => {
                         self.state = State::Head { seen: bytes.len() };
                         return Ok(Progress::NeedMore);
@@ -148,12 +148,7 @@ impl Framing {
                         length,
                         body,
                         reusable,
-                        as_http10,
                     }) => {
-                        if as_http10 {
-                            // "HTTP/1.1" becomes "HTTP/1.0".
-                            bytes[7] = b'0';
-                        }
                         self.state = State::Body(body);
                         self.reusable = reusable;
                         length

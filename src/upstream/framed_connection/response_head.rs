@@ -1,9 +1,5 @@
-//! A response's head: what it says about the body that follows (RFC 9112, section 6.3),
-//! and what awc would make of it.
-//!
-//! awc's codec frames bodies by rules of its own, which `fuzz` compares with these. Where they
-//! differ from the RFC's, [`Head`] says what keeps it right: `as_http10` makes it read until the
-//! end of the stream, which the guard then gives it in the right place.
+//! The head of a response: what it says about the body that follows (RFC 9112, section 6.3), and
+//! where its parts lie.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -16,12 +12,12 @@ use crate::h1::{
     Rules, is_bodiless,
 };
 
-/// What of a request bears on the framing of its response.
+/// What the framing of a response depends on in its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestInfo {
-    /// The method is HEAD: the response has no body, whatever it says.
+    /// The method is HEAD: the response has no body, whatever it declares.
     pub head: bool,
-    /// The request asks to switch protocols: 101 is an answer.
+    /// The request asks to switch protocols: 101 is a valid response.
     pub upgrade: bool,
 }
 
@@ -50,35 +46,33 @@ pub enum Head {
         body: Body,
         /// Whether the connection is good for another request after this response.
         reusable: bool,
-        /// awc must take it for HTTP/1.0, or it would not see the body.
-        as_http10: bool,
     },
 }
 
-/// Where the parts of a whole head lie in its bytes, so that nobody has to look twice.
+/// What a whole head says, and where its parts lie in its bytes, so that it is parsed once.
 #[derive(Debug, Default)]
-pub struct Index {
+pub struct ParsedHead {
     /// The status code.
     pub status: u16,
     /// The head's bytes.
     pub length: usize,
     /// The reason phrase; empty if there is none.
     pub reason: Range<usize>,
-    /// The body's bytes, where the head tells how many.
-    pub body: Option<u64>,
+    /// The bytes of the body that follows, if the head declares how many.
+    pub body_length: Option<u64>,
     /// The body comes in chunks.
     pub is_chunked: bool,
     /// What Content-Length declares, whether such a body follows or not.
-    pub declared_length: Option<u64>,
+    pub content_length: Option<u64>,
     /// The head declares a body where none may follow.
-    pub claims_body: bool,
-    /// Whether Connection names fields that concern this connection only.
-    pub names_fields: bool,
+    pub declares_forbidden_body: bool,
+    /// Connection names headers that concern this connection alone.
+    pub has_connection_headers: bool,
     /// Its headers.
     pub headers: Vec<HeaderIndices>,
 }
 
-impl Index {
+impl ParsedHead {
     fn note(&mut self, bytes: &[u8], status: u16, response: &Response<'_, '_>, head: &Head) {
         self.headers.clear();
         self.status = status;
@@ -86,7 +80,7 @@ impl Index {
             return;
         };
         self.length = *length;
-        self.body = match body {
+        self.body_length = match body {
             Body::Framed(BodyDecoder::Length(length)) => Some(*length),
             Body::Framed(_) | Body::Tunnel => None,
         };
@@ -102,11 +96,11 @@ impl Index {
 }
 
 /// Reads the head at the start of `bytes`; `None` if it is not whole yet. Where the parts
-/// of a response proper lie is noted in `index`.
+/// of a response proper lie is noted in `parsed`.
 pub fn read(
     bytes: &[u8],
     asked: RequestInfo,
-    index: &mut Index,
+    parsed: &mut ParsedHead,
 ) -> Result<Option<Head>, ProtocolError> {
     const START: &[u8] = b"HTTP/1.";
     let start = bytes.len().min(START.len());
@@ -139,20 +133,19 @@ pub fn read(
     let has_no_body = asked.head || is_bodiless(status);
     let head = match status {
         0..=99 => Err(ProtocolError::BadHead),
-        101 if !asked.upgrade || asked.head || http10 => Err(ProtocolError::UnaskedUpgrade),
+        101 if !asked.upgrade || asked.head || http10 => Err(ProtocolError::UnsolicitedUpgrade),
         101 => Ok(Head::Final {
             length,
             body: Body::Tunnel,
             reusable: false,
-            as_http10: false,
         }),
         100..=199 => Ok(Head::Interim { length }),
         _ => Ok(frame(length, http10, &said, has_no_body)),
     }?;
-    index.note(bytes, status, &response, &head);
-    index.names_fields = said.has_connection_headers;
-    index.declared_length = said.content_length;
-    index.claims_body = has_no_body && said.declares_body();
+    parsed.note(bytes, status, &response, &head);
+    parsed.has_connection_headers = said.has_connection_headers;
+    parsed.content_length = said.content_length;
+    parsed.declares_forbidden_body = has_no_body && said.declares_body();
     Ok(Some(head))
 }
 
@@ -178,7 +171,5 @@ fn frame(length: usize, http10: bool, said: &FramingHeaders, has_no_body: bool) 
         length,
         body: Body::Framed(BodyDecoder::new(body, Rules::Response)),
         reusable,
-        // awc takes it for an empty body, unless it is HTTP/1.0.
-        as_http10: body == BodyLength::UntilClose && !http10,
     }
 }

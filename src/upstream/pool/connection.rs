@@ -6,32 +6,32 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use actix_web::web::BytesMut;
+use actix_web::web::{Bytes, BytesMut};
 use log::debug;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::h1::HeaderIndices;
 use crate::sys::tcp;
-use crate::upstream::framed_connection::{FramedConnection, Index, UpstreamRequest};
+use crate::upstream::framed_connection::{FramedConnection, ParsedHead, UpstreamRequest};
 
-/// Room for the first bytes of a response: most are shorter as a whole.
-const FIRST_ROOM: usize = 4 * 1024;
-/// Room for the rest of a body that did not fit.
-const BODY_ROOM: usize = 64 * 1024;
-/// The same where pieces go as fast as they come: of larger ones the kernel has less work for
-/// each byte (by a quarter, `make bench ARGS='--only down-1m'`).
-const LARGE_ROOM: usize = 256 * 1024;
+/// Bytes read at first of a response: most are shorter as a whole.
+const FIRST_READ: usize = 4 * 1024;
+/// Bytes read at once of the rest of a body.
+const BODY_READ: usize = 64 * 1024;
+/// The same for a fast consumer: with larger reads the kernel has less work for each byte (by a
+/// quarter, `make bench ARGS='--only down-1m'`).
+const LARGE_READ: usize = 256 * 1024;
 /// Less is not worth a system call.
-const LEAST_ROOM: usize = 1024;
+const MIN_READ: usize = 1024;
 
 thread_local! {
-    /// Room to read into, lent to the connection that is just being read. What lies there has
-    /// mostly gone on when the next one is read: so there is one place, in the processor's
-    /// cache, for all connections, and those that wait have none.
-    static ROOM: Cell<BytesMut> = Cell::default();
-    /// The same for large pieces: a small one would hold all of it.
-    static LARGE: Cell<BytesMut> = Cell::default();
+    /// The buffer to read into, lent to the connection that is just being read. What is in it has
+    /// mostly gone on when the next one is read: so there is one buffer, in the processor's
+    /// cache, for all connections, and idle ones have none.
+    static SCRATCH: Cell<BytesMut> = Cell::default();
+    /// The same for large reads: a small one would hold all of it.
+    static LARGE_SCRATCH: Cell<BytesMut> = Cell::default();
 }
 
 /// One connection.
@@ -39,7 +39,7 @@ pub struct Connection {
     stream: FramedConnection<TcpStream>,
     /// What has come and is not decoded yet.
     pub unread: BytesMut,
-    /// It lies in room for large pieces.
+    /// It is the buffer for large reads.
     is_large: bool,
 }
 
@@ -62,8 +62,12 @@ impl Connection {
     }
 
     /// Sends a request: its head, and what of its body is there.
-    pub fn ask(&mut self, cx: &mut Context<'_>, exchange: UpstreamRequest) -> io::Result<()> {
-        self.stream.ask(cx, exchange)
+    pub fn start_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: UpstreamRequest,
+    ) -> io::Result<()> {
+        self.stream.start_request(cx, request)
     }
 
     /// Whether nothing is left to be sent of the request.
@@ -71,32 +75,43 @@ impl Connection {
         self.stream.has_sent_all()
     }
 
-    /// Where the parts of a response's head lie in [`unread`](Self::unread), once the whole
-    /// of it is there.
-    pub fn index(&self) -> &Index {
-        self.stream.index()
+    /// What the head of the response says, and where its parts lie in it.
+    pub fn parsed_head(&self) -> &ParsedHead {
+        self.stream.parsed_head()
     }
 
-    /// Takes the places of a head's fields away, in exchange for room for others.
-    pub fn replace_places(&mut self, room: Vec<HeaderIndices>) -> Vec<HeaderIndices> {
-        std::mem::replace(&mut self.stream.index_mut().headers, room)
+    /// Whether the head of the response has been read. Nothing of it comes before the whole has
+    /// been seen, and then it may come in pieces.
+    pub fn has_whole_head(&self) -> bool {
+        !self.unread.is_empty() && self.unread.len() >= self.parsed_head().length
     }
 
-    /// Makes room for more of a body, whose last piece may have been taken quickly.
+    /// Takes a whole head from what has been read.
+    pub fn split_head(&mut self) -> Bytes {
+        let length = self.parsed_head().length;
+        self.unread.split_to(length).freeze()
+    }
+
+    /// Takes the places of the headers away, in exchange for a list for others.
+    pub fn replace_header_indices(&mut self, list: Vec<HeaderIndices>) -> Vec<HeaderIndices> {
+        std::mem::replace(&mut self.stream.parsed_head_mut().headers, list)
+    }
+
+    /// Reserves space for more of a body, whose last data may have been taken quickly.
     pub fn reserve(&mut self, is_quick: bool) {
-        if self.unread.capacity() < LEAST_ROOM {
-            // A remainder: whose it is may have changed.
+        if self.unread.capacity() < MIN_READ {
+            // A remainder: which buffer it belongs to may have changed.
             self.put_scratch();
         }
         if self.take_scratch(is_quick) {
-            let room = if is_quick { LARGE_ROOM } else { BODY_ROOM };
-            self.unread.reserve(room);
-        } else if self.unread.capacity() - self.unread.len() < LEAST_ROOM {
-            self.unread.reserve(FIRST_ROOM);
+            let size = if is_quick { LARGE_READ } else { BODY_READ };
+            self.unread.reserve(size);
+        } else if self.unread.capacity() - self.unread.len() < MIN_READ {
+            self.unread.reserve(FIRST_READ);
         }
     }
 
-    /// Whether what is read lies in room for large pieces.
+    /// Whether what is read lies in the buffer for large reads.
     pub fn is_large(&self) -> bool {
         self.is_large
     }
@@ -104,7 +119,7 @@ impl Connection {
     /// Reads what comes next: how many bytes, and none at the end.
     pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.take_scratch(false) {
-            self.unread.reserve(FIRST_ROOM);
+            self.unread.reserve(FIRST_READ);
         }
         let Self { stream, unread, .. } = self;
         let read = pin!(stream.read_buf(unread)).poll(cx);
@@ -114,24 +129,28 @@ impl Connection {
         read
     }
 
-    /// Borrows room where there is none; whether there was none.
+    /// Borrows a buffer if there is none; whether there was none.
     fn take_scratch(&mut self, is_large: bool) -> bool {
         let has_none = self.unread.capacity() == 0;
         if has_none {
-            self.unread = if is_large { LARGE.take() } else { ROOM.take() };
+            self.unread = if is_large {
+                LARGE_SCRATCH.take()
+            } else {
+                SCRATCH.take()
+            };
             self.is_large = is_large;
         }
         has_none
     }
 
-    /// Gives the room back that nothing unread lies in.
+    /// Gives the buffer back if nothing unread is in it.
     fn put_scratch(&mut self) {
         if self.unread.is_empty() && self.unread.capacity() > 0 {
-            let room = std::mem::take(&mut self.unread);
+            let buffer = std::mem::take(&mut self.unread);
             if self.is_large {
-                LARGE.set(room);
+                LARGE_SCRATCH.set(buffer);
             } else {
-                ROOM.set(room);
+                SCRATCH.set(buffer);
             }
         }
     }
@@ -151,8 +170,8 @@ impl Connection {
             .is_pending()
     }
 
-    /// Makes it small, for a time in which it is not used.
-    pub fn rest(&mut self) {
+    /// Gives the buffer back, for a time in which the connection is not used.
+    pub fn release_buffer(&mut self) {
         self.put_scratch();
     }
 }

@@ -1,12 +1,12 @@
-//! awc clients: one for each instance on each worker thread.
+//! The connections to the instances: one pool, and one client that sends on it, for each instance on
+//! each worker thread. Dropping an instance's pool closes its idle connections.
 //!
-//! One client for all would share one pool; dropping an instance's client closes its idle
-//! connections.
+//! How a request passes through awc, and what that costs in straightness, is in `awc_bridge`.
 
-mod awc_transport;
+mod awc_bridge;
 mod connect;
 mod connection;
-mod idle_connections;
+mod connection_pool;
 mod large_buffers;
 mod one_shot;
 mod raw_head;
@@ -20,38 +20,34 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body;
-use awc::error::{FreezeRequestError, InvalidUrl, SendRequestError};
 use awc::http::Uri;
-use awc::{Client, FrozenClientRequest, SendClientRequest};
 use futures::FutureExt;
 
-use crate::upstream::Instance;
-use crate::upstream::framed_connection::UpstreamRequest;
-use awc_transport::Transport;
-pub use connect::NotConnected;
+use super::framed_connection::UpstreamRequest;
+use super::instance::Instance;
+use awc_bridge::{AwcClient, Sent};
 use connect::connect;
-use idle_connections::Pool;
+use connection_pool::ConnectionPool;
 pub use one_shot::OneShotClient;
-pub use raw_head::{FieldSlot, Fields, ResponseSlot};
-pub use response::recycle;
+pub use raw_head::RawResponseHead;
+pub use response::UpstreamResponse;
+pub use response_body::UpstreamBody;
 
 /// An idle connection is closed before the replica does it: actix, for one, closes after
 /// five seconds, and a request sent into that moment would be lost.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
-/// The clients of one worker thread.
+/// The pools of one worker thread.
 pub struct UpstreamPools {
     connect_timeout: Duration,
-    /// Found by a few comparisons, which is quicker than a hash that nobody can steer.
+    /// By the instance's uid. A few comparisons are quicker than a hash that is safe from
+    /// collisions.
     by_uid: RefCell<BTreeMap<u64, Entry>>,
 }
 
 struct Entry {
-    /// What every request to the instance looks like to awc: its own head and body come
-    /// with the [`UpstreamRequest`].
-    request: Result<FrozenClientRequest, FreezeRequestError>,
-    pool: Rc<Pool>,
+    client: AwcClient,
+    pool: Rc<ConnectionPool>,
 }
 
 impl Entry {
@@ -60,35 +56,17 @@ impl Entry {
             .scheme("http")
             .authority(instance.authority().clone())
             .path_and_query("/");
-        let pool = Rc::new(Pool::new(move || {
+        let pool = Rc::new(ConnectionPool::new(move || {
             connect(Arc::clone(&instance), connect_timeout).boxed_local()
         }));
-        let client = Client::builder()
-            .wrap(Transport::new(Rc::clone(&pool)))
-            .no_default_headers()
-            .disable_redirects()
-            // The proxy has time-outs of its own.
-            .disable_timeout()
-            .finish();
         // Authorities are valid, and so is the URI.
-        let request = client.get(uri.build().unwrap_or_default());
-        Self {
-            // Or awc would decode what is meant for the client.
-            request: request.no_decompress().freeze(),
-            pool,
-        }
-    }
-
-    fn send(&self, exchange: UpstreamRequest) -> SendClientRequest {
-        match &self.request {
-            Ok(request) => exchange.run(|| request.send_body(body::None::new())),
-            Err(_) => SendRequestError::Url(InvalidUrl::MissingHost).into(),
-        }
+        let client = AwcClient::new(uri.build().unwrap_or_default(), Rc::clone(&pool));
+        Self { client, pool }
     }
 }
 
 impl UpstreamPools {
-    /// No clients yet; `connect_timeout` is how long connecting may take.
+    /// No pools yet; `connect_timeout` is how long connecting may take.
     pub fn new(connect_timeout: Duration) -> Rc<Self> {
         Rc::new(Self {
             connect_timeout,
@@ -96,15 +74,15 @@ impl UpstreamPools {
         })
     }
 
-    /// Sends a request by the client of an instance, made at the first request to it.
-    pub fn send(&self, instance: &Arc<Instance>, exchange: UpstreamRequest) -> SendClientRequest {
+    /// Sends a request on the pool of an instance, which is made at the first request to it.
+    pub fn send(&self, instance: &Arc<Instance>, request: UpstreamRequest) -> Sent {
         if let Some(entry) = self.by_uid.borrow().get(&instance.uid()) {
-            return entry.send(exchange);
+            return entry.client.send(request);
         }
         let entry = Entry::new(Arc::clone(instance), self.connect_timeout);
-        let mut clients = self.by_uid.borrow_mut();
-        let entry = clients.entry(instance.uid()).or_insert(entry);
-        entry.send(exchange)
+        let mut pools = self.by_uid.borrow_mut();
+        let entry = pools.entry(instance.uid()).or_insert(entry);
+        entry.client.send(request)
     }
 
     /// Closes the connections that have been idle since before the last call: to be called
@@ -122,9 +100,9 @@ impl UpstreamPools {
         }
     }
 
-    /// Drops the clients of all instances but these, and with them their idle connections.
+    /// Drops the pools of all instances but these, and with them their idle connections.
     pub fn retain(&self, uids: &HashSet<u64>) {
-        let mut clients = self.by_uid.borrow_mut();
-        clients.retain(|uid, _| uids.contains(uid));
+        let mut pools = self.by_uid.borrow_mut();
+        pools.retain(|uid, _| uids.contains(uid));
     }
 }

@@ -1,57 +1,48 @@
-//! Single requests, each on a connection of its own and guarded like all others: heartbeats,
-//! and what `ringmaster healthcheck` asks.
+//! Single requests, each on a connection of its own: heartbeats, and `ringmaster healthcheck`.
 //!
-//! Without the guard awc would take an interim response for the answer, a body that broke off
-//! for a whole one, and one that the connection's end ends for none.
+//! They go the same way as all others, because plain awc mistakes a 1xx for the final response,
+//! accepts truncated bodies, and treats close-delimited bodies as empty.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::body;
-use awc::error::{ConnectError, SendRequestError};
 use awc::http::uri::PathAndQuery;
 use awc::http::{Method, Uri};
-use awc::{Client, ClientResponse};
 use futures::FutureExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::awc_transport::Transport;
-use super::idle_connections::Pool;
+use super::awc_bridge::AwcClient;
+use super::connect::connect_to;
+use super::connection_pool::ConnectionPool;
+use super::response::UpstreamResponse;
 use crate::upstream::framed_connection::{RequestHeadBuilder, UpstreamRequest};
+use crate::upstream::retry::AttemptError;
 
-/// Asks servers one thing at a time.
+/// Sends single requests.
 #[derive(Clone, Copy)]
 pub struct OneShotClient {
     timeout: Duration,
 }
 
 impl OneShotClient {
-    /// A client that waits so long for a connection, and as long for the head of an answer.
+    /// A client that waits at most this long for the head of a response.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout }
     }
 
     /// Sends a request without a body. The connection ends with the response.
-    pub async fn send(&self, method: Method, uri: Uri) -> Result<ClientResponse, SendRequestError> {
+    pub async fn send(&self, method: Method, uri: Uri) -> Result<UpstreamResponse, AttemptError> {
         self.send_with(method, uri, &[]).await
     }
 
-    /// The same with these headers, which are valid ones that do not concern the connection. A
-    /// Host or User-Agent among them takes the place of ours.
+    /// The same with these headers, which are valid and do not concern the connection. A Host or
+    /// User-Agent among them replaces ours.
     pub async fn send_with(
         &self,
         method: Method,
         uri: Uri,
         headers: &[(String, String)],
-    ) -> Result<ClientResponse, SendRequestError> {
-        let (server, patience) = (uri.clone(), self.timeout);
-        let pool = Pool::new(move || connect(server.clone(), patience).boxed_local());
-        let client = Client::builder()
-            .wrap(Transport::new(Rc::new(pool)))
-            .disable_redirects()
-            .timeout(self.timeout)
-            .finish();
+    ) -> Result<UpstreamResponse, AttemptError> {
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut head = RequestHeadBuilder::new(method.as_str(), target.as_bytes());
         let host = uri.authority().map_or("", |authority| authority.as_str());
@@ -70,19 +61,21 @@ impl OneShotClient {
             head.header(name, value.as_bytes());
         }
         head.header("connection", b"close");
-        let exchange = UpstreamRequest::new(&method, head, None);
-        let request = client.request(method, uri).no_decompress();
-        exchange.run(|| request.send_body(body::None::new())).await
-    }
-}
+        let request = UpstreamRequest::new(&method, head, None);
 
-async fn connect(server: Uri, patience: Duration) -> Result<TcpStream, ConnectError> {
-    // An IPv6 address stands in brackets only in a URI.
-    let host = server.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let connected = TcpStream::connect((host, server.port_u16().unwrap_or(80)));
-    let connected = timeout(patience, connected).await;
-    let stream = connected.map_err(|_| ConnectError::Timeout)?;
-    let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-    stream.map_err(ConnectError::Io)
+        let (server, limit) = (uri.clone(), self.timeout);
+        let pool = ConnectionPool::new(move || {
+            let server = server.clone();
+            async move {
+                // An IPv6 address has brackets only in a URI.
+                let host = server.host().unwrap_or_default();
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                connect_to((host, server.port_u16().unwrap_or(80)), limit).await
+            }
+            .boxed_local()
+        });
+        let client = AwcClient::new(uri, Rc::new(pool));
+        let sent = timeout(self.timeout, client.send(request)).await;
+        sent.unwrap_or(Err(AttemptError::ResponseTimeout))
+    }
 }

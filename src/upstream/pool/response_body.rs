@@ -6,31 +6,36 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
-use super::idle_connections::Pool;
+use super::connection_pool::ConnectionPool;
 use super::large_buffers;
-use crate::h1::BodyDecoder;
-use crate::upstream::framed_connection::ProtocolError;
 use actix_web::web::Bytes;
 use awc::error::PayloadError;
 use futures::Stream;
 
-/// Who asks for the next piece before that has got rid of the last one quickly: the client has it,
-/// or the kernel for the client.
+use crate::h1::BodyDecoder;
+use crate::upstream::framed_connection::ProtocolError;
+
+/// A consumer that polls for the next data within this time has passed the last data on: the client
+/// has it, or the kernel for the client.
 const FAST_CONSUMER: Duration = Duration::from_millis(10);
 
 /// A body that is still to come. Dropped before its end, it ends the connection.
-pub struct Body {
+pub struct UpstreamBody {
     /// Gone after the end.
     connection: Option<Box<Connection>>,
     decoder: BodyDecoder,
-    /// When the last piece was given, if more is to come.
+    /// When the last data was given, if more is to come.
     given: Option<Instant>,
-    pool: Rc<Pool>,
+    pool: Rc<ConnectionPool>,
 }
 
-impl Body {
+impl UpstreamBody {
     /// What is read by `decoder`; another protocol goes on until the connection ends.
-    pub fn new(connection: Box<Connection>, decoder: BodyDecoder, pool: Rc<Pool>) -> Self {
+    pub fn new(
+        connection: Box<Connection>,
+        decoder: BodyDecoder,
+        pool: Rc<ConnectionPool>,
+    ) -> Self {
         Self {
             connection: Some(connection),
             decoder,
@@ -40,7 +45,7 @@ impl Body {
     }
 }
 
-impl Stream for Body {
+impl Stream for UpstreamBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -75,7 +80,7 @@ impl Stream for Body {
                 .given
                 .is_some_and(|given| given.elapsed() < FAST_CONSUMER);
             connection.reserve(is_quick && large_buffers::may_be_large());
-            // The guard knows whether an end is one.
+            // The framing knows whether the end is in order.
             if ready!(connection.poll_more(cx))? == 0 {
                 this.connection = None;
                 return Poll::Ready(None);

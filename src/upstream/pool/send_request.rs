@@ -1,47 +1,42 @@
 //! A request on its way to a replica, until the head of the response is there.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use awc::ConnectResponse;
-use awc::error::{ConnectError, SendRequestError};
-
 use super::connection::Connection;
-use super::idle_connections::{Connecting, Pool};
-use super::raw_head::FieldSlot;
-use super::response;
+use super::connection_pool::{Connecting, ConnectionPool};
+use super::response::UpstreamResponse;
 use crate::upstream::framed_connection::UpstreamRequest;
+use crate::upstream::retry::AttemptError;
 
-/// Sends one request; done when the head of its response has come.
+/// Sends one request; completes when the head of its response has come.
 pub struct SendRequest {
-    pool: Rc<Pool>,
+    pool: Rc<ConnectionPool>,
     /// Until it is sent.
-    exchange: Option<UpstreamRequest>,
+    request: Option<UpstreamRequest>,
     /// A connection that is being made, where none was idle.
-    opened: Option<Connecting>,
+    connecting: Option<Connecting>,
     /// Where it was sent.
     connection: Option<Box<Connection>>,
-    /// Where its response's fields are to be left.
-    fields: Option<FieldSlot>,
 }
 
 impl SendRequest {
     /// A request to be sent on a connection of this pool.
-    pub(super) fn new(pool: Rc<Pool>, exchange: Option<UpstreamRequest>) -> Self {
+    pub(super) fn new(pool: Rc<ConnectionPool>, request: Option<UpstreamRequest>) -> Self {
         Self {
             pool,
-            fields: exchange.as_ref().and_then(UpstreamRequest::slot),
-            exchange,
-            opened: None,
+            request,
+            connecting: None,
             connection: None,
         }
     }
 }
 
 impl Future for SendRequest {
-    type Output = Result<ConnectResponse, SendRequestError>;
+    type Output = Result<UpstreamResponse, AttemptError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -49,38 +44,47 @@ impl Future for SendRequest {
             if let Some(connection) = &mut this.connection {
                 break connection;
             }
-            let mut is_listened_to = false;
-            let connection = match &mut this.opened {
-                Some(opened) => Connection::new(ready!(opened.as_mut().poll(cx))?),
+            let mut is_registered = false;
+            let connection = match &mut this.connecting {
+                Some(connecting) => Connection::new(ready!(connecting.as_mut().poll(cx))?),
                 None => match this.pool.take(cx) {
                     Some(connection) => {
-                        is_listened_to = true;
+                        is_registered = true;
                         connection
                     }
                     None => {
-                        this.opened = Some(this.pool.open());
+                        this.connecting = Some(this.pool.connect());
                         continue;
                     }
                 },
             };
-            let Some(exchange) = this.exchange.take() else {
-                return Poll::Ready(Err(ConnectError::Disconnected.into()));
+            let Some(request) = this.request.take() else {
+                return Poll::Ready(Err(ended()));
             };
             let connection = this.connection.insert(connection);
-            connection.ask(cx, exchange)?;
-            if is_listened_to && connection.has_sent_all() {
-                // Whoever took it has looked whether it says anything, and will hear.
+            connection.start_request(cx, request)?;
+            if is_registered && connection.has_sent_all() {
+                // The pool has just found nothing to read, and registered the task.
                 return Poll::Pending;
             }
         };
-        while !response::is_whole(connection) {
+        while !connection.has_whole_head() {
             if ready!(connection.poll_more(cx))? == 0 {
-                return Poll::Ready(Err(ConnectError::Disconnected.into()));
+                return Poll::Ready(Err(ended()));
             }
         }
         Poll::Ready(match this.connection.take() {
-            Some(connection) => response::respond(connection, &this.pool, this.fields.as_ref()),
-            None => Err(ConnectError::Disconnected.into()),
+            Some(connection) => Ok(UpstreamResponse::take_from(connection, &this.pool)?),
+            None => Err(ended()),
         })
     }
+}
+
+/// The replica closed the connection before the response.
+fn ended() -> AttemptError {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the replica closed the connection",
+    )
+    .into()
 }

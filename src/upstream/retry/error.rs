@@ -1,32 +1,31 @@
 //! What can go wrong with one attempt, by type.
 
 use std::fmt;
+use std::io;
 
-use awc::error::{ConnectError, SendRequestError};
-
-use super::replay_body::BodyError;
 use crate::upstream::framed_connection::ProtocolError;
-use crate::upstream::pool::NotConnected;
+use crate::upstream::replay_body::BodyError;
 
 /// What went wrong with one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptError {
     /// No connection: the request was provably not sent.
     NotConnected {
-        /// The replica's address refused, or does not exist: nobody listens there.
-        refused: bool,
-        /// What happened, for the log.
+        /// What happened: `ConnectionRefused` if nothing listens there, `TimedOut` if it took
+        /// longer than --connect-timeout.
+        kind: io::ErrorKind,
+        /// The same for the log.
         cause: String,
     },
-    /// No connection, for we may not have one more file open: no fault of the replica's, and
-    /// the request was not sent.
+    /// No connection, because the balancer may not open one more file. The replica had no part
+    /// in it, and the request was not sent.
     FdLimit,
     /// The connection broke before a response came.
     Disconnected(String),
     /// The replica was taken off the ring, dead or hung, before a response came.
     Evicted,
     /// What came was not HTTP, or not a whole head.
-    InvalidResponse(String),
+    InvalidResponse(ProtocolError),
     /// The response did not begin in time.
     ResponseTimeout,
     /// The whole request has taken as long as it may.
@@ -64,13 +63,90 @@ impl fmt::Display for AttemptError {
     }
 }
 
+/// Under which condition another attempt may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The request was not sent: whatever it is, another replica may get it.
+    Unsent,
+    /// The request was not sent for want of a file: once, when idle connections are closed.
+    AfterClosingIdle,
+    /// A replica may have acted on it: only an idempotent request, once and within the budget.
+    IfIdempotent,
+    /// Never.
+    Never,
+}
+
+/// What the next attempt leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclude {
+    /// Nothing.
+    Nothing,
+    /// The instance: a new one of the same replica may be there.
+    Instance,
+    /// The replica.
+    Replica,
+}
+
 impl AttemptError {
+    /// Connecting failed like this: nothing was sent.
+    pub fn not_connected(error: &io::Error) -> Self {
+        if is_fd_limit(error) {
+            return Self::FdLimit;
+        }
+        Self::NotConnected {
+            kind: error.kind(),
+            cause: error.to_string(),
+        }
+    }
+
+    /// Whether nothing listens on the instance's address.
+    pub fn is_refused(&self) -> bool {
+        matches!(
+            self,
+            Self::NotConnected {
+                kind: io::ErrorKind::ConnectionRefused,
+                ..
+            }
+        )
+    }
+
+    /// Under which condition another attempt may follow.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::NotConnected { .. } => Retry::Unsent,
+            Self::FdLimit => Retry::AfterClosingIdle,
+            Self::Disconnected(_) | Self::Evicted => Retry::IfIdempotent,
+            Self::InvalidResponse(_)
+            | Self::ResponseTimeout
+            | Self::RequestTimeout
+            | Self::ClientAborted
+            | Self::ClientBodyTimeout
+            | Self::ClientBodyTooSlow
+            | Self::ClientClosed
+            | Self::BodyTooLarge => Retry::Never,
+        }
+    }
+
+    /// What that attempt leaves out.
+    pub fn exclude(&self) -> Exclude {
+        match self {
+            Self::FdLimit => Exclude::Nothing,
+            _ if self.is_refused() => Exclude::Instance,
+            _ => Exclude::Replica,
+        }
+    }
+
     /// Whether the replica had, or may have had, the request when it went wrong.
     pub fn reached_the_replica(&self) -> bool {
         !self.is_clients() && !matches!(self, Self::NotConnected { .. } | Self::FdLimit)
     }
 
-    /// Whether the replica had no part in it.
+    /// Whether it counts as a failure of the replica.
+    pub fn is_replicas(&self) -> bool {
+        !self.is_clients() && !matches!(self, Self::FdLimit)
+    }
+
+    /// Whether it is the client's.
     pub fn is_clients(&self) -> bool {
         matches!(
             self,
@@ -80,49 +156,6 @@ impl AttemptError {
                 | Self::ClientClosed
                 | Self::BodyTooLarge
         )
-    }
-}
-
-impl AttemptError {
-    /// What an awc error amounts to.
-    pub fn of(error: &SendRequestError) -> Self {
-        match error {
-            SendRequestError::Connect(ConnectError::Timeout) => Self::NotConnected {
-                refused: false,
-                cause: "connecting took too long".to_owned(),
-            },
-            SendRequestError::Connect(ConnectError::Io(error)) => {
-                let marker = error
-                    .get_ref()
-                    .and_then(|e| e.downcast_ref::<NotConnected>());
-                match marker {
-                    Some(NotConnected { cause }) if is_out_of_files(cause) => Self::FdLimit,
-                    Some(NotConnected { cause }) => Self::NotConnected {
-                        refused: cause.kind() == std::io::ErrorKind::ConnectionRefused,
-                        cause: cause.to_string(),
-                    },
-                    None => Self::Disconnected(error.to_string()),
-                }
-            }
-            // How the transport says that a connection was closed before the response.
-            SendRequestError::Connect(ConnectError::Disconnected) => {
-                Self::Disconnected("the replica closed the connection".to_owned())
-            }
-            SendRequestError::Timeout => Self::ResponseTimeout,
-            SendRequestError::Send(error)
-            | SendRequestError::Response(actix_http::error::ParseError::Io(error)) => {
-                match ProtocolError::of(error) {
-                    // Everything else that the guard says, it says of a response.
-                    Some(fault) if fault != ProtocolError::NoResponse => {
-                        Self::InvalidResponse(fault.to_string())
-                    }
-                    _ => Self::Disconnected(error.to_string()),
-                }
-            }
-            SendRequestError::Response(error) => Self::InvalidResponse(error.to_string()),
-            SendRequestError::Body(error) => Self::Disconnected(error.to_string()),
-            other => Self::Disconnected(other.to_string()),
-        }
     }
 }
 
@@ -137,62 +170,86 @@ impl From<BodyError> for AttemptError {
     }
 }
 
-fn is_out_of_files(cause: &std::io::Error) -> bool {
+impl From<ProtocolError> for AttemptError {
+    fn from(error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::NoResponse => Self::Disconnected(error.to_string()),
+            _ => Self::InvalidResponse(error),
+        }
+    }
+}
+
+/// An error of a connection on which the request may have been sent. `AsyncRead` knows no other
+/// type; what is ours travels inside.
+impl From<io::Error> for AttemptError {
+    fn from(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        if let Some(body) = inner.and_then(|inner| inner.downcast_ref::<BodyError>()) {
+            return Self::from(*body);
+        }
+        match inner.and_then(|inner| inner.downcast_ref::<ProtocolError>()) {
+            Some(protocol) => Self::from(*protocol),
+            None => Self::Disconnected(error.to_string()),
+        }
+    }
+}
+
+fn is_fd_limit(error: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::MFILE, Errno::NFILE]
         .iter()
-        .any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::h1::FramingError;
 
     #[test]
-    fn only_a_connection_that_never_answered_is_broken() {
-        use std::io::{Error, ErrorKind};
-        let read = |error: Error| {
-            AttemptError::of(&SendRequestError::Response(
-                actix_http::error::ParseError::Io(error),
-            ))
-        };
-        for fault in [
+    fn only_a_connection_without_a_response_is_disconnected() {
+        use std::io::ErrorKind;
+        for error in [
             ProtocolError::BrokenHead,
             ProtocolError::NotHttp,
-            ProtocolError::Framing(crate::h1::FramingError::Both),
+            ProtocolError::Framing(FramingError::Both),
         ] {
-            let failure = read(fault.into());
-            assert!(
-                matches!(failure, AttemptError::InvalidResponse(_)),
-                "{failure:?}"
-            );
+            let read = AttemptError::from(io::Error::from(error));
+            assert_eq!(read, AttemptError::InvalidResponse(error));
+            assert_eq!(read.retry(), Retry::Never);
         }
-        for failure in [
-            read(ProtocolError::NoResponse.into()),
-            read(ErrorKind::ConnectionReset.into()),
-            AttemptError::of(&SendRequestError::Send(ErrorKind::BrokenPipe.into())),
-            AttemptError::of(&SendRequestError::Connect(ConnectError::Disconnected)),
+        for error in [
+            io::Error::from(ProtocolError::NoResponse),
+            ErrorKind::ConnectionReset.into(),
+            ErrorKind::BrokenPipe.into(),
         ] {
-            assert!(
-                matches!(failure, AttemptError::Disconnected(_)),
-                "{failure:?}"
-            );
+            let read = AttemptError::from(error);
+            assert!(matches!(read, AttemptError::Disconnected(_)), "{read:?}");
+            assert_eq!(read.retry(), Retry::IfIdempotent);
         }
+        let body = AttemptError::from(io::Error::from(BodyError::TooLarge));
+        assert_eq!(body, AttemptError::BodyTooLarge);
     }
 
     #[test]
-    fn a_file_too_many_is_no_fault_of_the_replica_s() {
-        let connect = |errno: rustix::io::Errno| {
-            let cause = std::io::Error::from_raw_os_error(errno.raw_os_error());
-            let marked = std::io::Error::new(cause.kind(), NotConnected { cause });
-            AttemptError::of(&SendRequestError::Connect(ConnectError::Io(marked)))
+    fn want_of_files_is_not_the_replicas() {
+        use rustix::io::Errno;
+        let connect = |errno: Errno| {
+            AttemptError::not_connected(&io::Error::from_raw_os_error(errno.raw_os_error()))
         };
-        assert_eq!(connect(rustix::io::Errno::MFILE), AttemptError::FdLimit);
-        assert_eq!(connect(rustix::io::Errno::NFILE), AttemptError::FdLimit);
-        let refused = connect(rustix::io::Errno::CONNREFUSED);
-        assert!(
-            matches!(refused, AttemptError::NotConnected { refused: true, .. }),
-            "{refused:?}"
-        );
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let error = connect(errno);
+            assert_eq!(error, AttemptError::FdLimit);
+            assert_eq!(error.exclude(), Exclude::Nothing);
+            assert!(!error.is_replicas());
+        }
+        for (errno, exclude) in [
+            (Errno::CONNREFUSED, Exclude::Instance),
+            (Errno::HOSTUNREACH, Exclude::Replica),
+        ] {
+            let error = connect(errno);
+            assert_eq!((error.retry(), error.exclude()), (Retry::Unsent, exclude));
+            assert!(error.is_replicas() && !error.reached_the_replica());
+        }
     }
 }

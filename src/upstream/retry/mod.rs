@@ -3,7 +3,7 @@
 //! * Not sent: any request may go on to the next replica. The replica that it was meant for has
 //!   not seen it.
 //! * Sent, and no byte of a response has come: only an idempotent request (RFC 9110,
-//!   section 9.2.2) whose whole body is still kept ([`ReplayBody`]), only once, and only within
+//!   section 9.2.2) whose whole body is still kept ([`ReplayBody`](super::ReplayBody)), only once, and only within
 //!   the [`RetryBudget`].
 //! * Otherwise: never.
 //!
@@ -13,9 +13,7 @@
 mod budget;
 mod error;
 mod policy;
-mod replay_body;
 
 pub use budget::RetryBudget;
-pub use error::AttemptError;
+pub use error::{AttemptError, Exclude};
 pub use policy::{RetryDecision, RetryState};
-pub use replay_body::{AttemptBody, ReplayBody};

@@ -2,7 +2,7 @@
 
 use awc::http::Method;
 
-use super::AttemptError;
+use super::error::{AttemptError, Retry};
 use crate::config::RetryPolicy;
 
 /// A request that was not sent is tried on at most this many replicas.
@@ -60,41 +60,28 @@ impl RetryState {
         is_replayable: bool,
         withdraw: impl FnOnce() -> bool,
     ) -> RetryDecision {
-        match error {
-            AttemptError::NotConnected { .. } => {
+        let is_allowed = match error.retry() {
+            Retry::Never => false,
+            Retry::Unsent => {
                 self.not_connected += 1;
-                if self.may_go_on(is_replayable) && self.not_connected < MAX_CONNECTS {
-                    RetryDecision::NextReplica
-                } else {
-                    RetryDecision::GiveUp
-                }
+                self.not_connected < MAX_CONNECTS && self.may_go_on(is_replayable)
             }
-            // Once, after the idle connections have been closed.
-            AttemptError::FdLimit => {
+            Retry::AfterClosingIdle => {
                 self.fd_limit += 1;
-                if self.fd_limit == 1 && self.may_go_on(is_replayable) {
-                    RetryDecision::NextReplica
-                } else {
-                    RetryDecision::GiveUp
-                }
+                self.fd_limit == 1 && self.may_go_on(is_replayable)
             }
-            AttemptError::Disconnected(_) | AttemptError::Evicted => {
-                let again = is_replayable && self.may_be_sent_again(method);
+            Retry::IfIdempotent => {
+                let is_allowed = is_replayable && self.may_be_sent_again(method);
                 self.sent += 1;
-                match again {
-                    false => RetryDecision::GiveUp,
-                    true if withdraw() => RetryDecision::NextReplica,
-                    true => RetryDecision::OverBudget,
+                if is_allowed && !withdraw() {
+                    return RetryDecision::OverBudget;
                 }
+                is_allowed
             }
-            AttemptError::InvalidResponse(_)
-            | AttemptError::ResponseTimeout
-            | AttemptError::RequestTimeout
-            | AttemptError::ClientAborted
-            | AttemptError::ClientBodyTimeout
-            | AttemptError::ClientBodyTooSlow
-            | AttemptError::ClientClosed
-            | AttemptError::BodyTooLarge => RetryDecision::GiveUp,
+        };
+        match is_allowed {
+            true => RetryDecision::NextReplica,
+            false => RetryDecision::GiveUp,
         }
     }
 }
@@ -119,7 +106,7 @@ mod tests {
     #[test]
     fn errors_and_requests_decide_together() {
         let not_sent = || AttemptError::NotConnected {
-            refused: true,
+            kind: std::io::ErrorKind::ConnectionRefused,
             cause: String::new(),
         };
         let broken = || AttemptError::Disconnected(String::new());
@@ -192,7 +179,9 @@ mod tests {
                 "not HTTP",
                 Method::GET,
                 true,
-                vec![AttemptError::InvalidResponse(String::new())],
+                vec![AttemptError::InvalidResponse(
+                    crate::upstream::framed_connection::ProtocolError::NotHttp,
+                )],
                 GiveUp,
             ),
             (
@@ -236,7 +225,7 @@ mod tests {
     #[test]
     fn policy_forbids_what_the_rules_allow() {
         let not_sent = AttemptError::NotConnected {
-            refused: true,
+            kind: std::io::ErrorKind::ConnectionRefused,
             cause: String::new(),
         };
         let broken = AttemptError::Disconnected(String::new());
@@ -263,7 +252,7 @@ mod tests {
     fn the_budget_is_asked_only_for_what_was_sent_and_may_be_sent_again() {
         let broken = AttemptError::Disconnected(String::new());
         let not_sent = AttemptError::NotConnected {
-            refused: true,
+            kind: std::io::ErrorKind::ConnectionRefused,
             cause: String::new(),
         };
         let empty = || false;

@@ -1,4 +1,4 @@
-//! Responses by chance, good and bad: pieces change nothing, awc and the guard agree.
+//! Random responses, good and bad: pieces change nothing, awc and the framing agree.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
-//! The guard without sockets: its framing in tables and by chance, its stream on a script.
+//! The framed connection without sockets: its framing in tables and on random responses, its stream
+//! on a script.
 
 mod chance;
 mod responses;

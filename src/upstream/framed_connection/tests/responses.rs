@@ -1,4 +1,4 @@
-//! Responses, and what the guard makes of each: whole, byte by byte, cut at every place.
+//! Responses, and what the framing makes of each: whole, byte by byte, cut at every place.
 
 use super::super::fuzz::{End, follow};
 use super::super::protocol_error::ProtocolError;
@@ -187,13 +187,13 @@ fn what_awc_must_not_see_or_see_otherwise() {
         (
             GET,
             "HTTP/1.1 200 OK\r\n\r\nabc",
-            "HTTP/1.0 200 OK\r\n\r\nabc",
+            "HTTP/1.1 200 OK\r\n\r\nabc",
             LAST,
         ),
         (
             GET,
             "HTTP/1.1 200 OK\r\n\r\n",
-            "HTTP/1.0 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n",
             LAST,
         ),
         // Bytes that belong nowhere.
@@ -346,7 +346,7 @@ fn what_is_an_error() {
         ),
         (
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n".into(),
-            UnaskedUpgrade,
+            UnsolicitedUpgrade,
         ),
         ("HTTP/1.1 100 Continue\r\n\r\n".repeat(33), ManyInterim),
         ("HTTP/1.1 100 Continue\r\n\r\ngarbage".into(), NotHttp),
@@ -371,7 +371,7 @@ fn what_is_an_error() {
         );
     }
     let old = b"HTTP/1.0 101 Switching Protocols\r\n\r\n";
-    assert_eq!(outcome(UPGRADE, old).1, End::Broken(UnaskedUpgrade));
+    assert_eq!(outcome(UPGRADE, old).1, End::Broken(UnsolicitedUpgrade));
     for claim in [
         "content-length: 3",
         "content-length: x",

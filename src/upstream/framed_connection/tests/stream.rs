@@ -145,15 +145,15 @@ fn stalled() -> UpstreamRequest {
     UpstreamRequest::new(&Method::POST, head(), Some(replay(payload).attempt_body()))
 }
 
-fn write(guard: &mut FramedConnection<Script>, exchange: UpstreamRequest) -> io::Result<()> {
-    guard.ask(&mut cx(), exchange)
+fn write(connection: &mut FramedConnection<Script>, exchange: UpstreamRequest) -> io::Result<()> {
+    connection.start_request(&mut cx(), exchange)
 }
 
 /// One read into a buffer of so many bytes; `None` if there is nothing yet.
-fn read(guard: &mut FramedConnection<Script>, room: usize) -> Option<io::Result<String>> {
+fn read(connection: &mut FramedConnection<Script>, room: usize) -> Option<io::Result<String>> {
     let mut bytes = vec![0; room];
     let mut buf = ReadBuf::new(&mut bytes);
-    match Pin::new(guard).poll_read(&mut cx(), &mut buf) {
+    match Pin::new(connection).poll_read(&mut cx(), &mut buf) {
         Poll::Pending => None,
         Poll::Ready(Ok(())) => Some(Ok(String::from_utf8(buf.filled().to_vec()).unwrap())),
         Poll::Ready(Err(error)) => Some(Err(error)),
@@ -161,10 +161,10 @@ fn read(guard: &mut FramedConnection<Script>, room: usize) -> Option<io::Result<
 }
 
 /// Reads until there is nothing more for now.
-fn read_all(guard: &mut FramedConnection<Script>, room: usize) -> String {
+fn read_all(connection: &mut FramedConnection<Script>, room: usize) -> String {
     let mut all = String::new();
     loop {
-        match read(guard, room) {
+        match read(connection, room) {
             Some(Ok(bytes)) if !bytes.is_empty() => all.push_str(&bytes),
             Some(Err(error)) => panic!("{error} after {all:?}"),
             _ => return all,
@@ -172,15 +172,15 @@ fn read_all(guard: &mut FramedConnection<Script>, room: usize) -> String {
     }
 }
 
-fn fault(guard: &mut FramedConnection<Script>) -> Option<ProtocolError> {
-    match read(guard, 100) {
+fn fault(connection: &mut FramedConnection<Script>) -> Option<ProtocolError> {
+    match read(connection, 100) {
         Some(Err(error)) => ProtocolError::of(&error),
         _ => None,
     }
 }
 
-fn sent(guard: &FramedConnection<Script>) -> String {
-    let script = guard.stream.as_ref().unwrap();
+fn sent(connection: &FramedConnection<Script>) -> String {
+    let script = connection.stream.as_ref().unwrap();
     String::from_utf8(script.written.clone()).unwrap()
 }
 
@@ -198,30 +198,30 @@ async fn bodies_are_sent_with_their_framing_however_narrow_the_socket() {
                 narrow,
                 ..Script::default()
             };
-            let mut guard = FramedConnection::new(script);
-            write(&mut guard, post("hello", size)).unwrap();
+            let mut connection = FramedConnection::new(script);
+            write(&mut connection, post("hello", size)).unwrap();
             for _ in 0..300 {
-                assert!(read(&mut guard, 100).is_none());
+                assert!(read(&mut connection, 100).is_none());
             }
             let head = "POST /x HTTP/1.1\r\nhost: a\r\n";
-            assert_eq!(sent(&guard), format!("{head}{expected}"), "{narrow:?}");
+            assert_eq!(sent(&connection), format!("{head}{expected}"), "{narrow:?}");
             // And then the answer, after which the connection is free.
-            let stream = guard.stream.as_mut().unwrap();
+            let stream = connection.stream.as_mut().unwrap();
             stream.reads.push_back(Some(OK.into()));
-            assert_eq!(read_all(&mut guard, 100), OK);
-            assert!(guard.stream.is_some());
-            write(&mut guard, get()).unwrap();
+            assert_eq!(read_all(&mut connection, 100), OK);
+            assert!(connection.stream.is_some());
+            write(&mut connection, get()).unwrap();
         }
     }
 }
 
 #[actix_web::test]
 async fn a_second_request_before_the_first_ones_answer_is_an_error() {
-    let mut guard = FramedConnection::new(Script::default());
-    write(&mut guard, get()).unwrap();
-    let error = write(&mut guard, get()).unwrap_err();
+    let mut connection = FramedConnection::new(Script::default());
+    write(&mut connection, get()).unwrap();
+    let error = write(&mut connection, get()).unwrap_err();
     assert_eq!(ProtocolError::of(&error), Some(ProtocolError::Pipelined));
-    assert!(guard.stream.is_none());
+    assert!(connection.stream.is_none());
 }
 
 #[actix_web::test]
@@ -234,12 +234,12 @@ async fn answers_come_through_buffers_of_any_size() {
                 .chunks(piece)
                 .map(|piece| str::from_utf8(piece).unwrap())
                 .collect();
-            let mut guard = FramedConnection::new(Script::saying(&pieces));
-            write(&mut guard, get()).unwrap();
-            assert_eq!(read_all(&mut guard, room), OK, "{piece} into {room}");
+            let mut connection = FramedConnection::new(Script::saying(&pieces));
+            write(&mut connection, get()).unwrap();
+            assert_eq!(read_all(&mut connection, room), OK, "{piece} into {room}");
             // The pool's check: alive, nothing to read.
-            assert!(guard.stream.is_some());
-            assert!(read(&mut guard, 2).is_none());
+            assert!(connection.stream.is_some());
+            assert!(read(&mut connection, 2).is_none());
         }
     }
 }
@@ -248,12 +248,12 @@ async fn answers_come_through_buffers_of_any_size() {
 async fn the_pools_check_finds_the_end_where_a_byte_belongs_nowhere() {
     let surplus = format!("{OK}x");
     for reads in [&[OK, "x"][..], &[OK, OK][..], &[surplus.as_str()][..]] {
-        let mut guard = FramedConnection::new(Script::saying(reads));
-        write(&mut guard, get()).unwrap();
-        assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
-        assert_eq!(read(&mut guard, 2).unwrap().unwrap(), "", "{reads:?}");
-        assert!(guard.stream.is_none(), "the socket is closed");
-        assert!(write(&mut guard, get()).is_err());
+        let mut connection = FramedConnection::new(Script::saying(reads));
+        write(&mut connection, get()).unwrap();
+        assert_eq!(read(&mut connection, 100).unwrap().unwrap(), OK);
+        assert_eq!(read(&mut connection, 2).unwrap().unwrap(), "", "{reads:?}");
+        assert!(connection.stream.is_none(), "the socket is closed");
+        assert!(write(&mut connection, get()).is_err());
     }
 }
 
@@ -270,25 +270,28 @@ async fn an_end_is_an_error_where_a_response_is_due() {
             ProtocolError::BrokenHead,
         ),
     ] {
-        let mut guard = FramedConnection::new(Script::saying(reads).then_ends());
-        write(&mut guard, get()).unwrap();
-        assert_eq!(fault(&mut guard), Some(expected), "{reads:?}");
+        let mut connection = FramedConnection::new(Script::saying(reads).then_ends());
+        write(&mut connection, get()).unwrap();
+        assert_eq!(fault(&mut connection), Some(expected), "{reads:?}");
     }
     let short = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort";
-    let mut guard = FramedConnection::new(Script::saying(&[short]).then_ends());
-    write(&mut guard, get()).unwrap();
-    assert_eq!(read(&mut guard, 100).unwrap().unwrap(), short);
-    assert_eq!(fault(&mut guard), Some(ProtocolError::BrokenBody));
+    let mut connection = FramedConnection::new(Script::saying(&[short]).then_ends());
+    write(&mut connection, get()).unwrap();
+    assert_eq!(read(&mut connection, 100).unwrap().unwrap(), short);
+    assert_eq!(fault(&mut connection), Some(ProtocolError::BrokenBody));
 }
 
 #[actix_web::test]
 async fn an_early_answer_stops_the_upload_and_the_connection() {
-    let mut guard = FramedConnection::new(Script::saying(&[OK]));
-    write(&mut guard, stalled()).unwrap();
-    assert!(sent(&guard).ends_with("\r\n\r\n"), "the head goes at once");
-    assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
-    assert!(guard.stream.is_none());
-    assert_eq!(read(&mut guard, 2).unwrap().unwrap(), "");
+    let mut connection = FramedConnection::new(Script::saying(&[OK]));
+    write(&mut connection, stalled()).unwrap();
+    assert!(
+        sent(&connection).ends_with("\r\n\r\n"),
+        "the head goes at once"
+    );
+    assert_eq!(read(&mut connection, 100).unwrap().unwrap(), OK);
+    assert!(connection.stream.is_none());
+    assert_eq!(read(&mut connection, 2).unwrap().unwrap(), "");
 }
 
 #[actix_web::test]
@@ -297,12 +300,12 @@ async fn a_replica_that_takes_no_more_is_heard_all_the_same() {
         narrow: Some(1),
         ..Script::saying(&[OK])
     };
-    let mut guard = FramedConnection::new(script);
+    let mut connection = FramedConnection::new(script);
     let exchange = post("hello", BodySize::Sized(5));
-    write(&mut guard, exchange).unwrap();
-    guard.stream.as_mut().unwrap().deaf = true;
-    assert_eq!(read(&mut guard, 100).unwrap().unwrap(), OK);
-    assert!(guard.stream.is_none());
+    write(&mut connection, exchange).unwrap();
+    connection.stream.as_mut().unwrap().deaf = true;
+    assert_eq!(read(&mut connection, 100).unwrap().unwrap(), OK);
+    assert!(connection.stream.is_none());
 }
 
 #[actix_web::test]
@@ -311,16 +314,16 @@ async fn after_an_upgrade_bytes_flow_both_ways_as_they_are() {
     let exchange = UpstreamRequest::new(&Method::GET, head(), Some(replay(payload).attempt_body()));
     let exchange = exchange.for_tunnel(ReadGate::default());
 
-    let mut guard = FramedConnection::new(Script::default());
-    write(&mut guard, exchange).unwrap();
+    let mut connection = FramedConnection::new(Script::default());
+    write(&mut connection, exchange).unwrap();
     sender.feed_data("ping".into());
-    assert!(read(&mut guard, 100).is_none());
+    assert!(read(&mut connection, 100).is_none());
     let head = "POST /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n\r\n";
-    assert_eq!(sent(&guard), head, "nothing before the replica agrees");
+    assert_eq!(sent(&connection), head, "nothing before the replica agrees");
     let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n\r\npo";
-    let stream = guard.stream.as_mut().unwrap();
+    let stream = connection.stream.as_mut().unwrap();
     stream.reads.push_back(Some(switch.into()));
     stream.reads.push_back(Some("ng".into()));
-    assert_eq!(read_all(&mut guard, 1000), format!("{switch}ng"));
-    assert_eq!(sent(&guard), format!("{head}ping"));
+    assert_eq!(read_all(&mut connection, 1000), format!("{switch}ng"));
+    assert_eq!(sent(&connection), format!("{head}ping"));
 }

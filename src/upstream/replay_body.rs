@@ -51,16 +51,26 @@ struct ReplayBuffer {
 }
 
 /// Why a client's body did not come to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The connection ended, or what came was no body.
+    /// The connection ended, or what came was not a body.
+    #[error("the request's body broke off")]
     Aborted,
     /// Nothing came for too long.
+    #[error("the request's body paused for too long")]
     TimedOut,
     /// It came more slowly than it may.
+    #[error("the request's body came too slowly")]
     TooSlow,
     /// It is longer than it may be.
+    #[error("the request's body is too large")]
     TooLarge,
+}
+
+impl From<BodyError> for io::Error {
+    fn from(error: BodyError) -> Self {
+        Self::other(error)
+    }
 }
 
 impl ReplayBody {
@@ -110,7 +120,8 @@ impl ReplayBody {
         !buffer.overflowed && buffer.broken.is_none()
     }
 
-    /// Whether, and how, the client broke off in the middle of its body.
+    /// Why the body did not come to its end, if it did not.
+    #[cfg(test)]
     pub fn broken(&self) -> Option<BodyError> {
         self.buffer.borrow().broken
     }
@@ -182,16 +193,13 @@ impl MessageBody for AttemptBody {
                 buffer.source = None;
                 Poll::Ready(None)
             }
-            Some(Err(error)) => {
+            Some(Err(_)) => {
                 buffer.source = None;
-                buffer.broken = Some(BodyError::Aborted);
-                Poll::Ready(Some(Err(io::Error::other(error.to_string()))))
+                Poll::Ready(Some(Err(buffer.fail(BodyError::Aborted))))
             }
             Some(Ok(chunk)) => {
                 let Some(left) = buffer.allowance.checked_sub(chunk.len() as u64) else {
-                    buffer.broken = Some(BodyError::TooLarge);
-                    let wrong = "the body is larger than it may be";
-                    return Poll::Ready(Some(Err(io::Error::other(wrong))));
+                    return Poll::Ready(Some(Err(buffer.fail(BodyError::TooLarge))));
                 };
                 buffer.allowance = left;
                 buffer.keep(&chunk);
@@ -208,11 +216,16 @@ impl ReplayBuffer {
         if self.tunnel || self.idle.poll_elapsed(cx).is_pending() {
             return Poll::Pending;
         }
-        self.broken = Some(match self.idle.is_too_slow() {
+        let error = match self.idle.is_too_slow() {
             true => BodyError::TooSlow,
             false => BodyError::TimedOut,
-        });
-        Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+        };
+        Poll::Ready(Some(Err(self.fail(error))))
+    }
+
+    fn fail(&mut self, error: BodyError) -> io::Error {
+        self.broken = Some(error);
+        error.into()
     }
 
     fn keep(&mut self, chunk: &Bytes) {

@@ -1,24 +1,24 @@
-//! The connections to one server that wait for a request, on one thread.
+//! The idle connections to one server, on one thread.
 
 use std::cell::{Cell, RefCell};
 use std::task::Context;
 
-use awc::error::ConnectError;
 use futures::future::LocalBoxFuture;
 use tokio::net::TcpStream;
 
 use super::connection::Connection;
+use crate::upstream::retry::AttemptError;
 
-/// Idle connections, the one used last on top: the others may grow old and be closed.
-pub struct Pool {
-    open: Box<ConnectFn>,
+/// Idle connections; the one used last is taken first, so that the others grow old and are closed.
+pub struct ConnectionPool {
+    connect: Box<ConnectFn>,
     idle: RefCell<Vec<Idle>>,
-    /// CounterSnapshot [`Pool::reap_idle`].
+    /// Counts [`reap_idle`](Self::reap_idle).
     round: Cell<u64>,
 }
 
 /// A connection that is being made.
-pub type Connecting = LocalBoxFuture<'static, Result<TcpStream, ConnectError>>;
+pub type Connecting = LocalBoxFuture<'static, Result<TcpStream, AttemptError>>;
 type ConnectFn = dyn Fn() -> Connecting;
 
 struct Idle {
@@ -26,18 +26,17 @@ struct Idle {
     since: u64,
 }
 
-impl Pool {
-    /// No connections yet; `open` makes one.
-    pub fn new(open: impl Fn() -> Connecting + 'static) -> Self {
+impl ConnectionPool {
+    /// No connections yet; `connect` makes one.
+    pub fn new(connect: impl Fn() -> Connecting + 'static) -> Self {
         Self {
-            open: Box::new(open),
+            connect: Box::new(connect),
             idle: RefCell::default(),
             round: Cell::new(0),
         }
     }
 
-    /// A connection that waits for a request. It wakes whose context this is when it has
-    /// something to say.
+    /// An idle connection, which wakes the task of `cx` when it has something to read.
     pub(super) fn take(&self, cx: &mut Context<'_>) -> Option<Box<Connection>> {
         loop {
             let mut connection = self.idle.borrow_mut().pop()?.connection;
@@ -47,15 +46,15 @@ impl Pool {
         }
     }
 
-    /// ConnectFn another one.
-    pub(super) fn open(&self) -> Connecting {
-        (self.open)()
+    /// Opens another connection.
+    pub(super) fn connect(&self) -> Connecting {
+        (self.connect)()
     }
 
     /// Takes a connection back after a response, if it is good for another request.
     pub(super) fn release(&self, mut connection: Box<Connection>) {
         if connection.is_reusable() {
-            connection.rest();
+            connection.release_buffer();
             let since = self.round.get();
             self.idle.borrow_mut().push(Idle { connection, since });
         }
