@@ -4,7 +4,7 @@
 //! flags, environment, file  ->  layers of texts  ->  clap reads each option  ->  Settings
 //! ```
 //!
-//! The structs in [`options`] are the only list of options; clap makes flags, help and parsers of
+//! The structs in `options` are the only list of options; clap makes flags, help and parsers of
 //! them. What clap lacks is here: the file with its lines, the environment by our rules (clap's own
 //! takes an empty variable for a value, splits flags wherever it splits variables, and reads the
 //! process's environment alone), and every mistake at once, each with its key, its origin and what

@@ -26,7 +26,7 @@ struct Recent {
 }
 
 impl InterruptedRequests {
-    /// Records a request; beyond [`MAX_NAMED`] it is only counted.
+    /// Records a request; beyond `MAX_NAMED` it is only counted.
     pub fn record(&self, now: Instant, describe: impl FnOnce() -> InterruptedRequest) {
         let mut recent = self.recent();
         let is_old = |at: Instant| now.saturating_duration_since(at) > MAX_AGE;
