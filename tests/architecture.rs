@@ -103,9 +103,7 @@ const TWICE: &[&str] = &[
 ];
 
 /// Pairs of files in one folder that import each other.
-const CIRCLES: &[(&str, &str)] = &[
-    ("src/http/forwarded", "src/http/key"),
-];
+const CIRCLES: &[(&str, &str)] = &[("src/http/forwarded", "src/http/key")];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -255,6 +255,9 @@ async fn silent_tunnel_ends_after_its_timeout() {
     );
     let answer = in_time(rest(&mut client)).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-    assert_eq!(balancer.count_in_log("ends, silent for 300 ms"), 1);
+    eventually("the end is logged", || async {
+        balancer.count_in_log("ends, silent for 300 ms") == 1
+    })
+    .await;
     replica.is_left().await;
 }
