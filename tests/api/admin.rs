@@ -170,7 +170,7 @@ async fn added_replica_takes_the_given_weight() {
         (json!({"n": 60}), "too many"),
         (
             json!({"n": 1, "hostnames": ["a"], "weights": {"b": 1}}),
-            "hostnames does not name",
+            "which hostnames does not",
         ),
         (
             json!({"n": 1, "hostnames": ["a"], "weights": {"a": 0}}),
