@@ -300,7 +300,7 @@ async fn send(
     errand: &Errand<'_>,
     grant: &InFlightPermit,
     wait: &ReplyWait<'_>,
-) -> Result<UpstreamResponse, AttemptError> {
+) -> Result<Box<UpstreamResponse>, AttemptError> {
     let (worker, instance) = (errand.worker, grant.instance());
     let sent = pin!(worker.clients.send(instance, exchange(errand, instance)));
     wait.wait_for(sent, errand.body, instance).await?
@@ -358,8 +358,12 @@ fn via_line(errand: &Errand<'_>) -> &'static [u8] {
 }
 
 /// The replica's response on its way to the client, whose connection writes its head as it came.
-fn pass_on(errand: &Errand<'_>, response: UpstreamResponse, grant: InFlightPermit) -> HttpResponse {
-    let UpstreamResponse { mut head, body } = response;
+fn pass_on(
+    errand: &Errand<'_>,
+    response: Box<UpstreamResponse>,
+    grant: InFlightPermit,
+) -> HttpResponse {
+    let UpstreamResponse { mut head, body } = *response;
     let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch && !upgrade::may_switch(errand.request, &head) {
         let error = AttemptError::InvalidResponse(ProtocolError::UnsolicitedUpgrade);

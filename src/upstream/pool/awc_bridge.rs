@@ -38,7 +38,7 @@ use crate::upstream::retry::AttemptError;
 
 thread_local! {
     static REQUEST: Cell<Option<UpstreamRequest>> = const { Cell::new(None) };
-    static OUTCOME: Cell<Option<Result<UpstreamResponse, AttemptError>>> = const { Cell::new(None) };
+    static OUTCOME: Cell<Option<Result<Box<UpstreamResponse>, AttemptError>>> = const { Cell::new(None) };
     static PLACEHOLDER: Cell<Option<ClientResponse>> = const { Cell::new(None) };
 }
 
@@ -79,7 +79,7 @@ impl AwcClient {
 pub struct Sent(SendClientRequest);
 
 impl Future for Sent {
-    type Output = Result<UpstreamResponse, AttemptError>;
+    type Output = Result<Box<UpstreamResponse>, AttemptError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let carried = ready!(Pin::new(&mut self.0).poll(cx));

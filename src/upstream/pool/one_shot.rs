@@ -31,7 +31,11 @@ impl OneShotClient {
     }
 
     /// Sends a request without a body. The connection ends with the response.
-    pub async fn send(&self, method: Method, uri: Uri) -> Result<UpstreamResponse, AttemptError> {
+    pub async fn send(
+        &self,
+        method: Method,
+        uri: Uri,
+    ) -> Result<Box<UpstreamResponse>, AttemptError> {
         self.send_with(method, uri, &[]).await
     }
 
@@ -42,7 +46,7 @@ impl OneShotClient {
         method: Method,
         uri: Uri,
         headers: &[(String, String)],
-    ) -> Result<UpstreamResponse, AttemptError> {
+    ) -> Result<Box<UpstreamResponse>, AttemptError> {
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut head = RequestHeadBuilder::new(method.as_str(), target.as_bytes());
         let host = uri.authority().map_or("", |authority| authority.as_str());

@@ -19,16 +19,16 @@ pub struct UpstreamResponse {
 
 impl UpstreamResponse {
     /// Takes a whole head from what has been read. Without a body the connection goes back into
-    /// the pool.
+    /// the pool. In a box: a result this large would be copied by each future on its way.
     pub(super) fn take_from(
         mut connection: Box<Connection>,
         pool: &Rc<ConnectionPool>,
-    ) -> Result<Self, ProtocolError> {
+    ) -> Result<Box<Self>, ProtocolError> {
         let head = RawResponseHead::take_from(&mut connection)?;
         let decoder = match head.body_length() {
             Some(0) => {
                 pool.release(connection);
-                return Ok(Self { head, body: None });
+                return Ok(Box::new(Self { head, body: None }));
             }
             Some(length) => BodyDecoder::Length(length),
             None if connection.parsed_head().is_chunked => {
@@ -38,6 +38,6 @@ impl UpstreamResponse {
         };
         let body = UpstreamBody::new(connection, decoder, Rc::clone(pool));
         let body = Some(body);
-        Ok(Self { head, body })
+        Ok(Box::new(Self { head, body }))
     }
 }

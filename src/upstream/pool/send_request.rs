@@ -36,7 +36,7 @@ impl SendRequest {
 }
 
 impl Future for SendRequest {
-    type Output = Result<UpstreamResponse, AttemptError>;
+    type Output = Result<Box<UpstreamResponse>, AttemptError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
