@@ -157,7 +157,7 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
             client: &errand.client.connection,
         };
         let error = match send(errand, &grant, &wait).await {
-            Ok(response) => return Ok(pass_on(errand, response, grant)),
+            Ok(response) => return Ok(pass_on(errand, *response, grant)),
             Err(error) => error,
         };
         let instance = grant.instance();
@@ -358,12 +358,8 @@ fn via_line(errand: &Errand<'_>) -> &'static [u8] {
 }
 
 /// The replica's response on its way to the client, whose connection writes its head as it came.
-fn pass_on(
-    errand: &Errand<'_>,
-    response: Box<UpstreamResponse>,
-    grant: InFlightPermit,
-) -> HttpResponse {
-    let UpstreamResponse { mut head, body } = *response;
+fn pass_on(errand: &Errand<'_>, response: UpstreamResponse, grant: InFlightPermit) -> HttpResponse {
+    let UpstreamResponse { mut head, body } = response;
     let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch && !upgrade::may_switch(errand.request, &head) {
         let error = AttemptError::InvalidResponse(ProtocolError::UnsolicitedUpgrade);
