@@ -82,7 +82,7 @@ pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
     Ok(format!("{host}:{port}"))
 }
 
-/// No sign, no leading zero: `+80` and `080` parse as numbers but nobody means them.
+/// No sign, no leading zero: `+80` and `080` parse as numbers but are typing errors.
 fn port_is_plain(port: u16, text: &str) -> bool {
     text.ends_with(&format!(":{port}"))
 }

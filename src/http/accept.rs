@@ -45,18 +45,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub type Client = (TcpStream, Option<SocketAddr>);
 
 /// What a worker thread is told.
-pub enum Order {
+pub enum Command {
     /// To serve a client whose seat has been taken.
-    Serve(Client),
+    Adopt(Client),
     /// To accept nothing more, and to end when the last connection has.
-    Leave,
+    Shutdown,
 }
 
 /// What the worker threads know of each other.
-pub struct Crew {
+pub struct WorkerGroup {
     loads: Arc<Loads>,
     /// Where each takes orders.
-    desks: Vec<UnboundedSender<Order>>,
+    mailboxes: Vec<UnboundedSender<Command>>,
     /// It has been said that nothing can be accepted.
     is_stuck: AtomicBool,
 }
@@ -65,8 +65,8 @@ pub struct Crew {
 pub struct Acceptor<A> {
     host: Host<A>,
     listener: AsyncFd<TcpListener>,
-    orders: UnboundedReceiver<Order>,
-    crew: Arc<Crew>,
+    orders: UnboundedReceiver<Command>,
+    group: Arc<WorkerGroup>,
     pause: Option<Pin<Box<Sleep>>>,
     /// The kernel has just said that somebody waits, and to no other thread.
     is_sure: bool,
@@ -76,7 +76,7 @@ impl<A> Acceptor<A>
 where
     A: Application + 'static,
 {
-    /// That of this thread, which has this number in the crew.
+    /// That of this thread, which has this number in the group.
     ///
     /// # Errors
     ///
@@ -85,11 +85,11 @@ where
         service: ClientService<A>,
         listener: TcpListener,
         thread: usize,
-        orders: UnboundedReceiver<Order>,
-        crew: Arc<Crew>,
+        orders: UnboundedReceiver<Command>,
+        group: Arc<WorkerGroup>,
         client_limit: Option<Arc<ClientLimit>>,
     ) -> io::Result<Self> {
-        let seats = Seats::of(&crew.loads, thread);
+        let seats = Seats::of(&group.loads, thread);
         #[expect(
             deprecated,
             reason = "its successor is unsafe for the sake of what does not own its descriptor, \
@@ -104,7 +104,7 @@ where
             },
             listener,
             orders,
-            crew,
+            group,
             pause: None,
             is_sure: false,
         })
@@ -127,10 +127,10 @@ where
     /// The next to be served; none: to leave.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Client, Seat)>> {
         match self.orders.poll_recv(cx) {
-            Poll::Ready(Some(Order::Serve(client))) => {
+            Poll::Ready(Some(Command::Adopt(client))) => {
                 return Poll::Ready(Some((client, self.host.seats.taken())));
             }
-            Poll::Ready(Some(Order::Leave) | None) => return Poll::Ready(None),
+            Poll::Ready(Some(Command::Shutdown) | None) => return Poll::Ready(None),
             Poll::Pending => {}
         }
         loop {
@@ -140,7 +140,7 @@ where
             }
             let ready = self.listener.poll_read_ready(cx);
             if ready.is_pending() {
-                self.is_sure = self.crew.desks.len() == 1;
+                self.is_sure = self.group.mailboxes.len() == 1;
             }
             let Ok(mut ready) = ready!(ready) else {
                 // The runtime ends.
@@ -151,14 +151,14 @@ where
             match ready.try_io(|listener| tcp::accept(listener.get_ref(), is_sure)) {
                 Ok(Ok(client)) => match seat.give() {
                     Err(seat) => return Poll::Ready(Some((client, seat))),
-                    Ok(other) => self.crew.hand_over(client, other),
+                    Ok(other) => self.group.hand_over(client, other),
                 },
                 Ok(Err(error)) if is_of_one(&error) => debug!("a client has gone: {error}"),
                 Ok(Err(error)) => {
-                    self.crew.stuck(&error);
+                    self.group.stuck(&error);
                     self.pause = Some(Box::pin(sleep(PAUSE)));
                 }
-                Err(_nobody_waits) => self.crew.unstuck(),
+                Err(_none_pending) => self.group.unstuck(),
             }
         }
     }
@@ -184,7 +184,7 @@ where
         yield_now().await;
         host.service.sweeper.end();
         poll_fn(|cx| {
-            while let Poll::Ready(Some(Order::Serve(client))) = orders.poll_recv(cx) {
+            while let Poll::Ready(Some(Command::Adopt(client))) = orders.poll_recv(cx) {
                 host.serve(client, host.seats.taken());
             }
             host.seats.poll_empty(cx)
@@ -248,12 +248,12 @@ where
     }
 }
 
-impl Crew {
-    /// That of so many threads as there are desks.
-    pub fn new(loads: Loads, desks: Vec<UnboundedSender<Order>>) -> Self {
+impl WorkerGroup {
+    /// A group of as many threads as there are mailboxes.
+    pub fn new(loads: Loads, mailboxes: Vec<UnboundedSender<Command>>) -> Self {
         Self {
             loads: Arc::new(loads),
-            desks,
+            mailboxes,
             is_stuck: AtomicBool::new(false),
         }
     }
@@ -265,14 +265,14 @@ impl Crew {
 
     /// Tells all threads to leave.
     pub fn leave(&self) {
-        for desk in &self.desks {
-            let _ = desk.send(Order::Leave);
+        for mailbox in &self.mailboxes {
+            let _ = mailbox.send(Command::Shutdown);
         }
     }
 
     /// A thread that has died takes nothing; then the server has failed.
     fn hand_over(&self, client: Client, thread: usize) {
-        let _ = self.desks[thread].send(Order::Serve(client));
+        let _ = self.mailboxes[thread].send(Command::Adopt(client));
     }
 
     fn stuck(&self, error: &io::Error) {
@@ -282,7 +282,7 @@ impl Crew {
         }
     }
 
-    /// Nobody waits to be accepted.
+    /// No connection waits to be accepted.
     fn unstuck(&self) {
         if self.is_stuck.load(Ordering::Relaxed) && self.is_stuck.swap(false, Ordering::Relaxed) {
             info!("accepting connections again");

@@ -4,7 +4,7 @@
 //! on its way, and the kernel resets those that are not even accepted. So before that
 //!
 //! 1. the listener takes no new connection: a filter drops segments with SYN, and a client
-//!    tries again a second later, when nobody listens or the successor does. Handshakes that
+//!    tries again a second later, when the port is closed or the successor listens on it. Handshakes that
 //!    have begun end, and all that is established is accepted, even if nothing has been said on
 //!    it, which the kernel keeps back otherwise (`sys/tcp.rs`);
 //! 2. every answer says `Connection: close`, so that keep-alive clients do not begin a

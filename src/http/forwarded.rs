@@ -167,7 +167,7 @@ enum Role {
     For,
     /// The request's id.
     Id,
-    /// Nobody may send it on: an application would take it for what it is not.
+    /// It is dropped: an application would mistake it for a header of a proxy.
     Refused,
 }
 

@@ -153,7 +153,7 @@ pub(super) mod tests {
             ("10.9.0.1:1", &["192.0.2.1:4711"], "192.0.2.1"),
             ("10.9.0.1:1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.9.0.1:1", &["2001:db8::1"], "2001:db8::1"),
-            // Nobody but proxies: the first of them.
+            // Only proxies: the first of them.
             ("10.9.0.1:1", &["10.9.0.3, 10.9.0.2"], "10.9.0.3"),
             // What is no address hides all before it.
             ("10.9.0.1:1", &["192.0.2.1, unknown, 10.9.0.2"], "10.9.0.2"),

@@ -35,7 +35,7 @@ use crate::upstream::{
 /// A request that is to be forwarded, and all that is known of it. It is made once and
 /// referred to from then on: what the steps below keep each for themselves is in the future
 /// of every request.
-struct Errand<'r> {
+struct RequestContext<'r> {
     worker: &'r Worker,
     request: &'r HttpRequest,
     client: &'r ClientRequest,
@@ -49,7 +49,7 @@ struct Errand<'r> {
     deadline: Option<Instant>,
 }
 
-impl Errand<'_> {
+impl RequestContext<'_> {
     fn tag(&self) -> RequestTag {
         let settings = &self.worker.settings;
         let path = self.client.raw.shared_path();
@@ -67,7 +67,7 @@ pub async fn forward(
 ) -> Result<HttpResponse, ProxyError> {
     worker.counters.request();
     worker.retry_budget.deposit();
-    let is_upgrade = judge(worker, request, client.is_bare);
+    let is_upgrade = validate(worker, request, client.is_bare);
     let is_upgrade = is_upgrade.inspect_err(|_| worker.counters.failure())?;
     let tunnel = match is_upgrade.then(|| worker.tunnel_limit.try_acquire()) {
         None => None,
@@ -85,7 +85,7 @@ pub async fn forward(
         body_of(request, payload, &worker.settings)
     };
     let within = worker.settings.limits.request_timeout;
-    let errand = Errand {
+    let context = RequestContext {
         worker,
         request,
         client,
@@ -95,7 +95,7 @@ pub async fn forward(
         started: std::time::Instant::now(),
         deadline: within.map(|time| Instant::now() + time),
     };
-    let answered = attempt_until_answered(&errand).await;
+    let answered = attempt_until_answered(&context).await;
     if let Err(error) = &answered {
         worker.counters.failure();
         match error {
@@ -108,7 +108,7 @@ pub async fn forward(
 }
 
 /// Whether a request asks for another protocol; an error if it is not to be forwarded.
-fn judge(worker: &Worker, request: &HttpRequest, is_bare: bool) -> Result<bool, ProxyError> {
+fn validate(worker: &Worker, request: &HttpRequest, is_bare: bool) -> Result<bool, ProxyError> {
     if is_bare {
         return Ok(false);
     }
@@ -119,13 +119,13 @@ fn judge(worker: &Worker, request: &HttpRequest, is_bare: bool) -> Result<bool, 
     upgrade::offered(request)
 }
 
-async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, ProxyError> {
-    let Errand {
+async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResponse, ProxyError> {
+    let RequestContext {
         worker,
         request,
         body,
         ..
-    } = errand;
+    } = context;
     let cookie = worker.settings.sticky_cookie.as_ref();
     let session_key = cookie.and_then(|cookie| sticky::value_of(cookie, request.headers()));
     let (key, session) = match session_key {
@@ -133,11 +133,11 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
         None => {
             let key = key::of(
                 request,
-                &errand.client.raw,
+                &context.client.raw,
                 &worker.settings,
-                errand.fresh_id,
+                context.fresh_id,
             );
-            let is_new = cookie.is_some() && errand.tunnel.is_none();
+            let is_new = cookie.is_some() && context.tunnel.is_none();
             (key, if is_new { Session::New } else { Session::None })
         }
     };
@@ -149,22 +149,22 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
     };
     let mut attempt = RetryState::new(worker.settings.limits.retry);
     loop {
-        let grant = acquire(errand, wanted.clone()).await?;
+        let grant = acquire(context, wanted.clone()).await?;
         let wait = ReplyWait {
             response: worker.settings.limits.response_timeout,
-            deadline: errand.deadline,
+            deadline: context.deadline,
             leaves_the_lost: attempt.may_be_sent_again(request.method()),
-            client: &errand.client.connection,
+            client: &context.client.connection,
         };
-        let error = match send(errand, &grant, &wait).await {
-            Ok(response) => return Ok(pass_on(errand, *response, grant)),
+        let error = match send(context, &grant, &wait).await {
+            Ok(response) => return Ok(relay(context, *response, grant)),
             Err(error) => error,
         };
         let instance = grant.instance();
         let is_replayable = body.is_none_or(ReplayBody::is_replayable);
         let withdraw = || worker.retry_budget.withdraw(std::time::Instant::now());
         let decision = attempt.on_error(&error, request.method(), is_replayable, withdraw);
-        note_error(errand, instance, &error, decision);
+        note_error(context, instance, &error, decision);
         if decision != RetryDecision::NextReplica {
             return Err(ProxyError::Upstream(error));
         }
@@ -178,12 +178,12 @@ async fn attempt_until_answered(errand: &Errand<'_>) -> Result<HttpResponse, Pro
 
 /// Counts, reports and logs the error of an attempt.
 fn note_error(
-    errand: &Errand<'_>,
+    context: &RequestContext<'_>,
     instance: &Instance,
     error: &AttemptError,
     decision: RetryDecision,
 ) {
-    let worker = errand.worker;
+    let worker = context.worker;
     if error.is_replicas() {
         instance.note_failure();
     }
@@ -202,11 +202,11 @@ fn note_error(
             true => RequestOutcome::Retried,
             false => RequestOutcome::Failed,
         };
-        let interrupted = || errand.tag().interrupted(outcome);
+        let interrupted = || context.tag().interrupted(outcome);
         let now = std::time::Instant::now();
         instance.interrupted().record(now, interrupted);
     }
-    let (tag, id) = (errand.tag(), instance.id());
+    let (tag, id) = (context.tag(), instance.id());
     if is_retried {
         debug!("{tag}: {error} at {id}; on to the next replica");
     } else if error.is_clients() {
@@ -244,9 +244,12 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A replica for the request: at once, or as soon as one is ready.
-async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPermit, ProxyError> {
-    let worker = errand.worker;
-    let acquiring = errand.client.connection.acquire();
+async fn acquire(
+    context: &RequestContext<'_>,
+    wanted: AcquireSlot,
+) -> Result<InFlightPermit, ProxyError> {
+    let worker = context.worker;
+    let acquiring = context.client.connection.acquire();
     acquiring.set_asking(true);
     let acquired = worker.links.acquire.send(wanted).await;
     acquiring.set_asking(false);
@@ -259,7 +262,7 @@ async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPer
                 Unavailable::AllBusy => ProxyError::AllBusy,
             };
             let patience = Instant::now() + worker.settings.limits.wait_timeout;
-            let (until, late) = match errand.deadline.filter(|deadline| *deadline < patience) {
+            let (until, late) = match context.deadline.filter(|deadline| *deadline < patience) {
                 Some(deadline) => (deadline, ProxyError::TookTooLong),
                 None => (patience, unavailable),
             };
@@ -272,8 +275,8 @@ async fn acquire(errand: &Errand<'_>, wanted: AcquireSlot) -> Result<InFlightPer
                         Ok(None) => Err(ProxyError::NoReplica),
                         Err(_) => Err(late),
                     },
-                    () = half_closed(&errand.client.connection) => {
-                        let (method, path) = (errand.request.method(), errand.request.path());
+                    () = half_closed(&context.client.connection) => {
+                        let (method, path) = (context.request.method(), context.request.path());
                         debug!("{method} {path}: client closed while it waited for a replica");
                         Err(ProxyError::ClientClosed)
                     }
@@ -297,23 +300,23 @@ async fn half_closed(client: &ConnectionState) {
 
 /// One attempt: the request goes out, the head of the response comes in.
 async fn send(
-    errand: &Errand<'_>,
+    context: &RequestContext<'_>,
     grant: &InFlightPermit,
     wait: &ReplyWait<'_>,
 ) -> Result<Box<UpstreamResponse>, AttemptError> {
-    let (worker, instance) = (errand.worker, grant.instance());
-    let sent = pin!(worker.clients.send(instance, exchange(errand, instance)));
-    wait.wait_for(sent, errand.body, instance).await?
+    let (worker, instance) = (context.worker, grant.instance());
+    let sent = pin!(worker.clients.send(instance, exchange(context, instance)));
+    wait.wait_for(sent, context.body, instance).await?
 }
 
 /// The request as this replica gets it.
-fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
-    let Errand {
+fn exchange(context: &RequestContext<'_>, instance: &Instance) -> UpstreamRequest {
+    let RequestContext {
         worker, request, ..
-    } = errand;
+    } = context;
     let mut head = RequestHeadBuilder::new(
         request.method().as_str(),
-        &errand.client.raw.path_and_query(),
+        &context.client.raw.path_and_query(),
     );
     let trusted = &worker.settings.trusted_proxies;
     let address = instance.authority();
@@ -321,18 +324,18 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
     let via = worker.settings.via.as_ref();
     forwarded::tell_request(
         request,
-        &errand.client.raw,
+        &context.client.raw,
         trusted,
         via,
-        errand.fresh_id,
+        context.fresh_id,
         cookie,
         address,
         &mut head,
     );
-    if errand.tunnel.is_some() {
+    if context.tunnel.is_some() {
         upgrade::ask_on(request, &mut head);
-    } else if errand.body.is_none()
-        && !errand.client.is_bare
+    } else if context.body.is_none()
+        && !context.client.is_bare
         && request.headers().contains_key(CONTENT_LENGTH)
     {
         // A length of zero that was told is told on: a POST without one may be refused.
@@ -341,76 +344,80 @@ fn exchange(errand: &Errand<'_>, instance: &Instance) -> UpstreamRequest {
     let exchange = UpstreamRequest::new(
         request.method(),
         head,
-        errand.body.map(ReplayBody::attempt_body),
+        context.body.map(ReplayBody::attempt_body),
     );
-    let interim = errand.client.connection.interim(via_line(errand));
+    let interim = context.client.connection.interim(via_line(context));
     let exchange = exchange.with_interim(interim);
-    match &errand.tunnel {
+    match &context.tunnel {
         Some(tunnel) => exchange.for_tunnel(tunnel.pause()),
         None => exchange,
     }
 }
 
 /// The line that says that a response came through here.
-fn via_line(errand: &Errand<'_>) -> &'static [u8] {
-    let via = errand.worker.settings.via.as_ref();
+fn via_line(context: &RequestContext<'_>) -> &'static [u8] {
+    let via = context.worker.settings.via.as_ref();
     via.map_or(&[], |via| via.line(false))
 }
 
 /// The replica's response on its way to the client, whose connection writes its head as it came.
-fn pass_on(errand: &Errand<'_>, response: UpstreamResponse, grant: InFlightPermit) -> HttpResponse {
+fn relay(
+    context: &RequestContext<'_>,
+    response: UpstreamResponse,
+    grant: InFlightPermit,
+) -> HttpResponse {
     let UpstreamResponse { mut head, body } = response;
     let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if is_switch && !upgrade::may_switch(errand.request, &head) {
+    if is_switch && !upgrade::may_switch(context.request, &head) {
         let error = AttemptError::InvalidResponse(ProtocolError::UnsolicitedUpgrade);
         return ProxyError::Upstream(error).error_response();
     }
-    let connection = &errand.client.connection;
-    let outgoing = match &errand.tunnel {
+    let connection = &context.client.connection;
+    let outgoing = match &context.tunnel {
         Some(tunnel) if is_switch => {
             let (client, silence) = (
-                errand.body.cloned(),
-                errand.worker.settings.limits.tunnel_timeout,
+                context.body.cloned(),
+                context.worker.settings.limits.tunnel_timeout,
             );
-            tunnel.join(body, grant, connection, client, silence, errand.tag())
+            tunnel.join(body, grant, connection, client, silence, context.tag())
         }
-        _ => respond(errand, &head, body, grant),
+        _ => respond(context, &head, body, grant),
     };
-    head.append(via_line(errand));
+    head.append(via_line(context));
     connection.leave_response_head(head);
     outgoing
 }
 
 /// The replica's response as the client's.
 fn respond(
-    errand: &Errand<'_>,
+    context: &RequestContext<'_>,
     head: &RawResponseHead,
     body: Option<UpstreamBody>,
     grant: InFlightPermit,
 ) -> HttpResponse {
     let status = head.status();
     let mut outgoing = HttpResponse::build(status);
-    let has_body = errand.request.method() != Method::HEAD && !is_bodiless(status.as_u16());
+    let has_body = context.request.method() != Method::HEAD && !is_bodiless(status.as_u16());
     let length = match has_body {
         true => head.body_length(),
         false => head.content_length(),
     };
-    if errand.tunnel.is_some() {
+    if context.tunnel.is_some() {
         // What the client has sent since may be another request, or the other protocol's.
         outgoing.force_close();
     }
-    let settings = &errand.worker.settings;
+    let settings = &context.worker.settings;
     let failed = settings.outlier_on.is_failure(status.as_u16());
     if failed {
         grant.instance().note_failure();
     } else if !has_body || length == Some(0) {
-        // Nobody asks for a body without a byte, and so nobody sees its end.
+        // An empty body is never polled, so its end would go unseen.
         grant.instance().note_success();
     }
     let session_key = grant.session_key;
     let mut outgoing = if has_body {
-        let idle = IdleTimeout::new(settings.limits.idle_timeout, errand.deadline);
-        let (tag, client) = (errand.tag(), &errand.client.connection);
+        let idle = IdleTimeout::new(settings.limits.idle_timeout, context.deadline);
+        let (tag, client) = (context.tag(), &context.client.connection);
         let body = ResponseBody::new(body, length, grant, !failed, idle, tag, client);
         // In its box at once: on the way through a builder it would be copied several times.
         outgoing.body(BoxBody::new(body))
@@ -422,15 +429,20 @@ fn respond(
     };
     if let Some(key) = session_key {
         let is_cacheable = head.get_all("cache-control").next().is_none();
-        begin_session(errand, key, is_cacheable, outgoing.headers_mut());
+        begin_session(context, key, is_cacheable, outgoing.headers_mut());
     }
     outgoing
 }
 
 /// Has the client keep the key of its session, and no cache between give it to another.
-fn begin_session(errand: &Errand<'_>, key: SessionKey, is_cacheable: bool, to: &mut HeaderMap) {
-    let settings = &errand.worker.settings;
-    let is_secure = forwarded::is_https(errand.request, &settings.trusted_proxies);
+fn begin_session(
+    context: &RequestContext<'_>,
+    key: SessionKey,
+    is_cacheable: bool,
+    to: &mut HeaderMap,
+) {
+    let settings = &context.worker.settings;
+    let is_secure = forwarded::is_https(context.request, &settings.trusted_proxies);
     let cookie = settings.sticky_cookie.as_ref();
     let Some(Ok(cookie)) = cookie.map(|cookie| sticky::set_cookie(cookie, key, is_secure)) else {
         return;

@@ -96,7 +96,7 @@ impl RawRequest {
 
 impl Drop for RawRequest {
     fn drop(&mut self) {
-        // Where the thread ends, nobody needs it.
+        // The thread-local is gone when the thread ends; the buffer is then freed.
         let _ = ROOM.try_with(|room| room.set(self.headers.take_indices()));
     }
 }

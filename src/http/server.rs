@@ -16,7 +16,7 @@ use actix_web::{App, HttpRequest, web};
 use futures::future::{join_all, select_all};
 use tokio::sync::{mpsc, oneshot};
 
-use super::accept::{self, Acceptor, ClientService, Crew};
+use super::accept::{self, Acceptor, ClientService, WorkerGroup};
 use super::client_limit::ClientLimit;
 use super::departure::Departure;
 use super::lane::Application;
@@ -68,7 +68,7 @@ impl Site {
 /// A server that runs, until it is stopped or dropped.
 pub struct Server {
     threads: Vec<Thread>,
-    crew: Arc<Crew>,
+    group: Arc<WorkerGroup>,
     drain_timeout: Duration,
 }
 
@@ -95,19 +95,22 @@ pub async fn serve(
 ) -> io::Result<Server> {
     accept::prepare(&listener, settings.limits.idle_timeout)?;
     let most = (settings.max_connections.get() / settings.workers).max(1);
-    let (desks, orders): (Vec<_>, Vec<_>) = (0..settings.workers.get())
+    let (mailboxes, orders): (Vec<_>, Vec<_>) = (0..settings.workers.get())
         .map(|_| mpsc::unbounded_channel())
         .unzip();
-    let crew = Arc::new(Crew::new(Loads::new(settings.workers, most), desks));
+    let group = Arc::new(WorkerGroup::new(
+        Loads::new(settings.workers, most),
+        mailboxes,
+    ));
     let mut server = Server {
         threads: Vec::new(),
-        crew: Arc::clone(&crew),
+        group: Arc::clone(&group),
         drain_timeout: settings.limits.drain_timeout,
     };
     let mut begun = Vec::new();
     for (number, orders) in orders.into_iter().enumerate() {
         let listener = listener.try_clone()?;
-        let (crew, departure, site) = (Arc::clone(&crew), Arc::clone(&departure), site.clone());
+        let (group, departure, site) = (Arc::clone(&group), Arc::clone(&departure), site.clone());
         let (limits, client_limit) = (settings.limits, settings.client_limit.clone());
         let (begins, beginning) = oneshot::channel();
         let (ends, end) = oneshot::channel();
@@ -120,7 +123,7 @@ pub async fn serve(
                 let acceptor = service
                     .map_err(|()| io::Error::other("the service of a thread cannot begin"))
                     .and_then(|service| {
-                        Acceptor::new(service, listener, number, orders, crew, client_limit)
+                        Acceptor::new(service, listener, number, orders, group, client_limit)
                     });
                 match acceptor {
                     Ok(acceptor) => {
@@ -145,7 +148,7 @@ pub async fn serve(
 impl Server {
     /// UpstreamPools' connections that are open.
     pub fn open(&self) -> usize {
-        self.crew.open()
+        self.group.open()
     }
 
     /// Waits until a thread ends that was not told to; never over while all is well.
@@ -158,7 +161,7 @@ impl Server {
     /// Stops: accepts nothing more, ends connections that wait for a request, and gives the
     /// others the time that it has to drain.
     pub async fn stop(mut self) {
-        self.crew.leave();
+        self.group.leave();
         let ends = join_all(self.threads.iter_mut().map(|thread| &mut thread.end));
         let _ = tokio::time::timeout(self.drain_timeout, ends).await;
     }

@@ -342,7 +342,7 @@ async fn truncated_response_is_not_complete() {
     });
     let balancer = Ringmaster::ready(&["--upstream", &format!("127.0.0.1:{port}")]).await;
     // A 502, if the end came before the head was out; else less than the head promises. Either
-    // way the connection ends although nobody asked for it.
+    // way the connection ends although neither side asked for that.
     let got = raw(&balancer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let (head, body) = got.split_once("\r\n\r\n").unwrap();
     if head.starts_with("HTTP/1.1 502 ") {

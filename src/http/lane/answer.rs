@@ -300,7 +300,7 @@ impl Answer {
     fn leave_room(&mut self) {
         if self.text.capacity() > 0 && self.text.capacity() <= MOST_ROOM {
             self.text.clear();
-            // Where the thread ends, nobody needs it.
+            // The thread-local is gone when the thread ends; the buffer is then freed.
             let _ = ROOM.try_with(|room| room.set(std::mem::take(&mut self.text)));
         }
     }

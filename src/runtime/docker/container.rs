@@ -34,7 +34,7 @@ const DEFAULT_PORT: u16 = 5000;
 /// which containers inherit them.
 const COMPOSE: &str = "com.docker.compose.";
 
-/// User `nobody`, by number: an image from scratch has no /etc/passwd.
+/// The uid and gid of `nobody`, as numbers because an image from scratch has no /etc/passwd.
 const NOBODY: &str = "65534:65534";
 
 /// A writable directory for programs that need one, in memory, so within the memory limit.
