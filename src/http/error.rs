@@ -1,5 +1,5 @@
 //! Why a request was not served by a replica, as a status code and a message. (What the API
-//! refuses is in [`api::error`](super::api).)
+//! refuses is in [`api::error`](crate::http::api).)
 
 use std::fmt;
 

@@ -16,13 +16,13 @@ use actix_web::{App, HttpRequest, web};
 use futures::future::{join_all, select_all};
 use tokio::sync::{mpsc, oneshot};
 
-use super::accept::{self, Acceptor, ClientService, WorkerGroup};
-use super::client_limit::ClientLimit;
-use super::departure::Departure;
-use super::lane::Application;
-use super::loads::Loads;
-use super::sweeper::ConnectionSweeper;
 use crate::config::Limits;
+use crate::http::connection::h1::Application;
+use crate::http::connection::sweeper::ConnectionSweeper;
+use crate::http::drain::Departure;
+use crate::http::listener::acceptor::{self, Acceptor, ClientService, WorkerGroup};
+use crate::http::listener::client_limit::ClientLimit;
+use crate::http::listener::loads::Loads;
 
 /// What holds for the server as a whole.
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ pub async fn serve(
     departure: Arc<Departure>,
     site: impl Fn() -> Site + Send + Clone + 'static,
 ) -> io::Result<Server> {
-    accept::prepare(&listener, settings.limits.idle_timeout)?;
+    acceptor::prepare(&listener, settings.limits.idle_timeout)?;
     let most = (settings.max_connections.get() / settings.workers).max(1);
     let (mailboxes, orders): (Vec<_>, Vec<_>) = (0..settings.workers.get())
         .map(|_| mpsc::unbounded_channel())

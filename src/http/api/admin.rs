@@ -18,7 +18,6 @@ use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
-use super::super::server::{Answered, Site};
 use super::error::ApiError;
 use super::guard::AdminGuard;
 use super::json::read_json;
@@ -30,6 +29,7 @@ use crate::api::{
     Deaths, DefinitionDrift, Envelope, FlagsOrRecord, FleetRecordStatus, ReplicaOwnership,
     ReplicaStatus, RingChange, RingPatch, RingStatus, RuntimeStatus, Status, Timestamp,
 };
+use crate::http::server::{Answered, Site};
 use crate::ring::{BalanceFactor, RingSpec, Weight};
 use crate::runtime::InstanceHandle;
 use crate::upstream::Stats;

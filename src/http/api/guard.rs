@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_name_the_balancer_by_address_or_by_a_name_that_nobody_else_can_have() {
+    fn calls_name_the_balancer_by_address_or_by_a_name_that_is_its_own() {
         for (host, is_own) in [
             ("127.0.0.1:5000", true),
             ("10.1.2.3", true),

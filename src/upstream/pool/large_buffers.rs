@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix_web::web::Bytes;
 
 /// The most large pieces at once: 16 MiB.
-const MOST: usize = 64;
+const MAX_OUT: usize = 64;
 
 static OUT: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether one more may be large. (Several threads may be told so at once: as many more.)
 pub fn may_be_large() -> bool {
-    OUT.load(Ordering::Relaxed) < MOST
+    OUT.load(Ordering::Relaxed) < MAX_OUT
 }
 
 /// The piece, which counts for as long as anybody holds a byte of it.
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_piece_counts_until_the_last_byte_of_it_has_gone() {
-        let mut pieces: Vec<_> = (0..MOST)
+        let mut pieces: Vec<_> = (0..MAX_OUT)
             .map(|_| count(Bytes::from_static(b"piece")))
             .collect();
         assert!(!may_be_large());

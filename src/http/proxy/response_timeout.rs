@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::ConnectionState;
+use crate::http::connection::state::ConnectionState;
 use crate::upstream::{AttemptError, CoarseSleep, Instance, ReplayBody, TICK};
 
 /// Who has been out for so long looks at the clock, and whether its replica is still on the

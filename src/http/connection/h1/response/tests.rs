@@ -157,7 +157,7 @@ const SIZES: &[&[usize]] = &[
     &[1, LARGE, LARGE, 1],
     &[LARGE - 1; 20],
     &[100; 1_000],
-    &[ENOUGH - 200, 1, ENOUGH, ENOUGH + 1],
+    &[FLUSH_BYTES - 200, 1, FLUSH_BYTES, FLUSH_BYTES + 1],
     // More than the socket takes at once.
     &[8 << 20, 3, 8 << 20],
 ];
@@ -346,9 +346,9 @@ async fn a_chunk_is_whole_before_the_next_is_there() {
                 assert!(client.read_buf(&mut come).await.unwrap() > 0);
             }
         };
-        let patience = tokio::time::timeout(std::time::Duration::from_secs(30), reads);
+        let timeout = tokio::time::timeout(std::time::Duration::from_secs(30), reads);
         tokio::select! {
-            read = patience => read.unwrap_or_else(|_| panic!("a chunk of {size} is not whole")),
+            read = timeout => read.unwrap_or_else(|_| panic!("a chunk of {size} is not whole")),
             _ = poll_fn(|cx| answer.poll(cx, &socket)) => unreachable!("it never ends"),
         }
     }

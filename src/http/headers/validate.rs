@@ -5,7 +5,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::Method;
 use actix_web::http::header::HOST;
 
-use super::error::ProxyError;
+use crate::http::error::ProxyError;
 
 /// Judges a request's target and Host.
 pub fn check(request: &RequestHead) -> Result<(), ProxyError> {

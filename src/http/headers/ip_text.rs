@@ -5,18 +5,18 @@ use std::io::{Cursor, Write};
 use std::net::IpAddr;
 
 /// Room for the longest: eight groups of four digits, or six and an IPv4 address.
-const LONGEST: usize = 45;
+const MAX_TEXT_BYTES: usize = 45;
 
 /// An address as text.
 pub struct AddressText {
-    text: [u8; LONGEST],
+    text: [u8; MAX_TEXT_BYTES],
     length: usize,
 }
 
 impl AddressText {
     /// As `Display` shows it.
     pub fn of(address: IpAddr) -> Self {
-        let mut text = Cursor::new([0; LONGEST]);
+        let mut text = Cursor::new([0; MAX_TEXT_BYTES]);
         // There is room for any.
         let _ = match address {
             IpAddr::V4(address) => {

@@ -24,13 +24,14 @@ use futures::{Future, Stream};
 use std::future::poll_fn;
 use tokio::time::Instant;
 
-use super::connection::ConnectionState;
-use super::error::ProxyError;
-use super::request_tag::RequestTag;
-use super::tunnel_limit::TunnelPermit;
-use super::{ENDED_TUNNELS, headers};
 use crate::api::RequestOutcome;
 use crate::h1::connection;
+use crate::http::connection::state::ConnectionState;
+use crate::http::context::ENDED_TUNNELS;
+use crate::http::error::ProxyError;
+use crate::http::headers::hop_by_hop;
+use crate::http::proxy::request_tag::RequestTag;
+use crate::http::tunnel_limit::TunnelPermit;
 use crate::human::duration;
 use crate::upstream::{
     InFlightPermit, Instance, RawResponseHead, ReadGate, ReplayBody, RequestHeadBuilder,
@@ -54,7 +55,7 @@ pub fn offered(request: &HttpRequest) -> Result<bool, ProxyError> {
     }
     let is_empty = |length: &header::HeaderValue| length.as_bytes() == b"0";
     let is_proper = request.version() == Version::HTTP_11
-        && headers::is_named_by_connection(fields, &header::UPGRADE)
+        && hop_by_hop::is_named_by_connection(fields, &header::UPGRADE)
         && !fields.contains_key(header::TRANSFER_ENCODING)
         && fields.get_all(header::CONTENT_LENGTH).all(is_empty);
     let mut offers = fields.get_all(header::UPGRADE);

@@ -16,10 +16,10 @@ use futures::Stream;
 use futures::future::LocalBoxFuture;
 use log::debug;
 
-use super::BROKEN_RESPONSES;
-use super::connection::ConnectionState;
-use super::request_tag::RequestTag;
 use crate::api::RequestOutcome;
+use crate::http::connection::state::ConnectionState;
+use crate::http::context::BROKEN_RESPONSES;
+use crate::http::proxy::request_tag::RequestTag;
 use crate::upstream::{IdleTimeout, InFlightPermit, UpstreamBody};
 
 /// A body that flows from a replica; one that breaks off is an error. The request counts

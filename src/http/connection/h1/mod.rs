@@ -19,11 +19,11 @@
 //!
 //! What cannot be read as a request is answered with an error, and nothing behind it is read.
 
-mod answer;
-mod body;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod request;
+mod request_body;
+mod response;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -46,17 +46,17 @@ use log::debug;
 use tokio::io::ReadBuf;
 use tokio::time::{Sleep, sleep};
 
-use super::canned_response::encode_error;
-use super::connection::ClientRequest;
-use super::error::ProxyError;
-use super::sweeper::OpenConnection;
-use super::timeouts::TimedOut;
 use crate::h1::{FramingError, MAX_REQUEST_HEAD_BYTES};
+use crate::http::connection::canned_response::encode_error;
+use crate::http::connection::state::ClientRequest;
+use crate::http::connection::sweeper::OpenConnection;
+use crate::http::connection::timeouts::TimedOut;
+use crate::http::error::ProxyError;
 use crate::upstream::framed_connection::ProtocolError;
 use crate::upstream::{AttemptError, RawResponseHead};
-use answer::Answer;
-use body::RequestBody;
 use request::{ParsedRequest, ResponseOptions};
+use request_body::RequestBody;
+use response::Answer;
 use socket::{ClientSocket, Reading};
 
 /// This much is read at once: the heads that browsers send, with their cookies.

@@ -14,17 +14,19 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use log::debug;
 use tokio::time::Instant;
 
-use super::connection::{ClientRequest, ConnectionState};
-use super::error::ProxyError;
-use super::reply_wait::ReplyWait;
-use super::request_tag::RequestTag;
-use super::response_body::{NoBody, ResponseBody};
-use super::upgrade::Tunnel;
-use super::{FAILED_REQUESTS, HttpSettings, Worker, forwarded, key, sticky, upgrade};
+use super::{key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
 use crate::actors::request_queue::Unavailable;
 use crate::api::RequestOutcome;
 use crate::h1::{self, is_bodiless};
+use crate::http::connection::state::{ClientRequest, ConnectionState};
+use crate::http::context::{FAILED_REQUESTS, HttpSettings, Worker};
+use crate::http::error::ProxyError;
+use crate::http::headers::{client_ip, forwarded, sticky};
+use crate::http::proxy::request_tag::RequestTag;
+use crate::http::proxy::response_body::{NoBody, ResponseBody};
+use crate::http::proxy::response_timeout::ReplyWait;
+use crate::http::proxy::upgrade::Tunnel;
 use crate::ring::{Key, SessionKey};
 use crate::upstream::framed_connection::ProtocolError;
 use crate::upstream::{
@@ -261,10 +263,13 @@ async fn acquire(
                 Unavailable::NoneReady => ProxyError::NoReplica,
                 Unavailable::AllBusy => ProxyError::AllBusy,
             };
-            let patience = Instant::now() + worker.settings.limits.wait_timeout;
-            let (until, late) = match context.deadline.filter(|deadline| *deadline < patience) {
+            let wait_deadline = Instant::now() + worker.settings.limits.wait_timeout;
+            let (until, late) = match context
+                .deadline
+                .filter(|deadline| *deadline < wait_deadline)
+            {
                 Some(deadline) => (deadline, ProxyError::TookTooLong),
-                None => (patience, unavailable),
+                None => (wait_deadline, unavailable),
             };
             // In a box: it makes no request larger that need not wait.
             let granted = async {
@@ -442,7 +447,7 @@ fn begin_session(
     to: &mut HeaderMap,
 ) {
     let settings = &context.worker.settings;
-    let is_secure = forwarded::is_https(context.request, &settings.trusted_proxies);
+    let is_secure = client_ip::is_https(context.request, &settings.trusted_proxies);
     let cookie = settings.sticky_cookie.as_ref();
     let Some(Ok(cookie)) = cookie.map(|cookie| sticky::set_cookie(cookie, key, is_secure)) else {
         return;

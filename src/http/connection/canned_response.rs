@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use actix_web::ResponseError;
 use actix_web::http::header::HttpDate;
 
-use super::error::ProxyError;
+use crate::http::error::ProxyError;
 
 /// A response that ends its connection, as [`ProxyError`] gives it.
 pub fn encode_error(error: &ProxyError) -> String {

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 use actix_web::http::header::HttpDate;
 use slab::Slab;
 
-use super::connection::{ConnectionState, ThreadState};
-use super::departure::Departure;
-use super::timeouts::in_short_supply;
 use crate::config::Limits;
+use crate::http::connection::state::{ConnectionState, ThreadState};
+use crate::http::connection::timeouts::in_short_supply;
+use crate::http::drain::Departure;
 use crate::sys::malloc;
 
 /// As many connections as have ended since there were the most leave some 10 MiB of free memory

@@ -3,7 +3,7 @@
 //! All threads watch the same socket, and each takes from its queue what it can: a connection
 //! is accepted where it is served, without a thread in between that would have to wake the one
 //! that serves. Only what would leave the threads' loads uneven is handed over
-//! ([`loads`](super::loads)).
+//! ([`loads`](crate::http::listener::loads)).
 //!
 //! The kernel wakes every idle thread for a new connection, and an `accept` in vain costs eight
 //! times as much as asking whether there is one. So that is asked first.
@@ -26,10 +26,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
 
-use super::client_limit::{self, ClientLimit};
-use super::lane::{Application, H1Connection};
-use super::loads::{Loads, Seat, Seats};
-use super::sweeper::ConnectionSweeper;
+use crate::http::connection::h1::{Application, H1Connection};
+use crate::http::connection::sweeper::ConnectionSweeper;
+use crate::http::listener::client_limit::{self, ClientLimit};
+use crate::http::listener::loads::{ConnectionPermit, Loads, ThreadPermits};
 use crate::human::duration;
 use crate::sys::tcp;
 
@@ -46,7 +46,7 @@ pub type Client = (TcpStream, Option<SocketAddr>);
 
 /// What a worker thread is told.
 pub enum Command {
-    /// To serve a client whose seat has been taken.
+    /// To serve a client whose permit has been taken.
     Adopt(Client),
     /// To accept nothing more, and to end when the last connection has.
     Shutdown,
@@ -89,7 +89,7 @@ where
         group: Arc<WorkerGroup>,
         client_limit: Option<Arc<ClientLimit>>,
     ) -> io::Result<Self> {
-        let seats = Seats::of(&group.loads, thread);
+        let permits = ThreadPermits::of(&group.loads, thread);
         #[expect(
             deprecated,
             reason = "its successor is unsafe for the sake of what does not own its descriptor, \
@@ -99,7 +99,7 @@ where
         Ok(Self {
             host: Host {
                 service,
-                seats,
+                permits,
                 client_limit,
             },
             listener,
@@ -113,8 +113,8 @@ where
     /// Accepts and serves until it is told to leave, and its last connection has ended.
     pub async fn run(mut self) {
         let mut left = self.host.turn();
-        while let Some((client, seat)) = poll_fn(|cx| self.poll_next(cx)).await {
-            self.host.serve(client, seat);
+        while let Some((client, permit)) = poll_fn(|cx| self.poll_next(cx)).await {
+            self.host.serve(client, permit);
             left -= 1;
             if left == 0 {
                 yield_now().await;
@@ -125,10 +125,10 @@ where
     }
 
     /// The next to be served; none: to leave.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Client, Seat)>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Client, ConnectionPermit)>> {
         match self.orders.poll_recv(cx) {
             Poll::Ready(Some(Command::Adopt(client))) => {
-                return Poll::Ready(Some((client, self.host.seats.taken())));
+                return Poll::Ready(Some((client, self.host.permits.taken())));
             }
             Poll::Ready(Some(Command::Shutdown) | None) => return Poll::Ready(None),
             Poll::Pending => {}
@@ -146,11 +146,11 @@ where
                 // The runtime ends.
                 return Poll::Ready(None);
             };
-            let seat = ready!(self.host.seats.poll_take(cx));
+            let permit = ready!(self.host.permits.poll_take(cx));
             let is_sure = std::mem::take(&mut self.is_sure);
             match ready.try_io(|listener| tcp::accept(listener.get_ref(), is_sure)) {
-                Ok(Ok(client)) => match seat.give() {
-                    Err(seat) => return Poll::Ready(Some((client, seat))),
+                Ok(Ok(client)) => match permit.give() {
+                    Err(permit) => return Poll::Ready(Some((client, permit))),
                     Ok(other) => self.group.hand_over(client, other),
                 },
                 Ok(Err(error)) if is_of_one(&error) => debug!("a client has gone: {error}"),
@@ -171,23 +171,23 @@ where
             mut orders,
             ..
         } = self;
-        while let Some(seat) = host.seats.take() {
+        while let Some(permit) = host.permits.take() {
             match tcp::accept(listener.get_ref(), false) {
-                Ok(client) => host.serve(client, seat),
+                Ok(client) => host.serve(client, permit),
                 Err(error) if is_of_one(&error) => {}
                 Err(_) => break,
             }
         }
         drop(listener);
-        host.seats.close();
+        host.permits.close();
         // What clients have said is heard before those that say nothing are ended.
         yield_now().await;
         host.service.sweeper.end();
         poll_fn(|cx| {
             while let Poll::Ready(Some(Command::Adopt(client))) = orders.poll_recv(cx) {
-                host.serve(client, host.seats.taken());
+                host.serve(client, host.permits.taken());
             }
-            host.seats.poll_empty(cx)
+            host.permits.poll_empty(cx)
         })
         .await;
     }
@@ -208,10 +208,10 @@ impl<A: Application> ClientService<A> {
     }
 }
 
-/// Serves clients that have a seat.
+/// Serves clients that have a permit.
 struct Host<A> {
     service: ClientService<A>,
-    seats: Rc<Seats>,
+    permits: Rc<ThreadPermits>,
     client_limit: Option<Arc<ClientLimit>>,
 }
 
@@ -224,11 +224,11 @@ where
     /// many of them; nor are they to wait for a crowd that comes all at once.
     fn turn(&self) -> usize {
         let (least, most) = IN_A_ROW;
-        self.seats.open().clamp(least, most)
+        self.permits.open().clamp(least, most)
     }
 
-    fn serve(&self, client: Client, seat: Seat) {
-        let permit = match self.client_limit.as_ref().zip(client.1) {
+    fn serve(&self, client: Client, permit: ConnectionPermit) {
+        let client_permit = match self.client_limit.as_ref().zip(client.1) {
             None => None,
             Some((limit, address)) => match limit.try_acquire(address) {
                 Some(permit) => Some(permit),
@@ -241,9 +241,9 @@ where
         let served = self.service.serve(client);
         // One task for both cases, or the compiler would not inline what every request passes.
         actix_web::rt::spawn(async move {
-            // A panic frees the seat, too.
+            // A panic frees the permit, too.
             served.await;
-            drop((seat, permit));
+            drop((permit, client_permit));
         });
     }
 }

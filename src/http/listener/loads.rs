@@ -21,7 +21,7 @@ const SLACK: usize = 8;
 #[derive(Debug)]
 pub struct Loads {
     /// So many connections a thread may have.
-    most: usize,
+    max: usize,
     threads: Box<[Load]>,
 }
 
@@ -32,9 +32,9 @@ struct Load(AtomicUsize);
 
 impl Loads {
     /// None yet, on so many threads.
-    pub fn new(threads: NonZeroUsize, most: usize) -> Self {
+    pub fn new(threads: NonZeroUsize, max: usize) -> Self {
         Self {
-            most,
+            max,
             threads: (0..threads.get()).map(|_| Load::default()).collect(),
         }
     }
@@ -50,7 +50,7 @@ impl Loads {
 
     /// Counts one more in; whether there was room.
     fn take(&self, thread: usize) -> bool {
-        let one_more = |open| (open < self.most).then_some(open + 1);
+        let one_more = |open| (open < self.max).then_some(open + 1);
         let count = &self.threads[thread].0;
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
@@ -74,14 +74,14 @@ impl Loads {
 }
 
 /// The connections of one worker thread.
-pub struct Seats {
+pub struct ThreadPermits {
     loads: Arc<Loads>,
     thread: usize,
     /// Who waits for one of them to end.
     waiting: Cell<Option<Waker>>,
 }
 
-impl Seats {
+impl ThreadPermits {
     /// Those of this thread.
     pub fn of(loads: &Arc<Loads>, thread: usize) -> Rc<Self> {
         Rc::new(Self {
@@ -96,26 +96,26 @@ impl Seats {
         self.loads.of(self.thread)
     }
 
-    /// A seat for one more connection.
-    pub fn take(self: &Rc<Self>) -> Option<Seat> {
+    /// A permit for one more connection.
+    pub fn take(self: &Rc<Self>) -> Option<ConnectionPermit> {
         self.loads.take(self.thread).then(|| self.taken())
     }
 
-    /// A seat that another thread has taken, by [`Seat::give`].
-    pub fn taken(self: &Rc<Self>) -> Seat {
-        Seat(Rc::clone(self))
+    /// A permit that another thread has taken, by [`ConnectionPermit::give`].
+    pub fn taken(self: &Rc<Self>) -> ConnectionPermit {
+        ConnectionPermit(Rc::clone(self))
     }
 
-    /// A seat, as soon as there is one.
-    pub fn poll_take(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Seat> {
-        let Some(seat) = self.take() else {
+    /// A permit, as soon as there is one.
+    pub fn poll_take(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<ConnectionPermit> {
+        let Some(permit) = self.take() else {
             self.waiting.set(Some(cx.waker().clone()));
             return Poll::Pending;
         };
-        Poll::Ready(seat)
+        Poll::Ready(permit)
     }
 
-    /// Gives no seat away any more.
+    /// Gives no permit away any more.
     pub fn close(&self) {
         let count = &self.loads.threads[self.thread].0;
         count.fetch_or(LEAVING, Ordering::Relaxed);
@@ -132,18 +132,18 @@ impl Seats {
 }
 
 /// One connection, until this is dropped.
-pub struct Seat(Rc<Seats>);
+pub struct ConnectionPermit(Rc<ThreadPermits>);
 
-impl Seat {
-    /// Gives the seat up if another thread has clearly fewer connections: that thread, where a
-    /// seat is taken.
+impl ConnectionPermit {
+    /// Gives the permit up if another thread has clearly fewer connections: that thread, where a
+    /// permit is taken.
     pub fn give(self) -> Result<usize, Self> {
-        let seats = &self.0;
-        seats.loads.take_elsewhere(seats.thread).ok_or(self)
+        let permits = &self.0;
+        permits.loads.take_elsewhere(permits.thread).ok_or(self)
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.loads.release(self.0.thread);
         if let Some(waiting) = self.0.waiting.take() {
@@ -167,9 +167,9 @@ mod tests {
         }
     }
 
-    fn loads(most: usize, open: &[usize]) -> Arc<Loads> {
+    fn loads(max: usize, open: &[usize]) -> Arc<Loads> {
         let threads = NonZeroUsize::new(open.len()).unwrap();
-        let loads = Loads::new(threads, most);
+        let loads = Loads::new(threads, max);
         for (thread, open) in open.iter().enumerate() {
             loads.threads[thread].0.store(*open, Ordering::Relaxed);
         }
@@ -194,9 +194,9 @@ mod tests {
             (&[802, 700], Some(1)),
         ] {
             let loads = loads(1_000, open);
-            let seat = Seats::of(&loads, 0).taken();
+            let permit = ThreadPermits::of(&loads, 0).taken();
             let before = loads.open();
-            let given = seat.give();
+            let given = permit.give();
             assert_eq!(given.as_ref().ok(), goes_to.as_ref(), "{open:?}");
             assert_eq!(loads.open(), before, "{open:?}");
         }
@@ -205,32 +205,32 @@ mod tests {
     #[test]
     fn nothing_goes_to_a_thread_that_is_full_or_leaves() {
         let full = loads(2, &[2, 2]);
-        let seats = Seats::of(&full, 0);
-        assert!(seats.take().is_none());
-        drop(seats.taken());
-        assert!(seats.take().is_some());
+        let permits = ThreadPermits::of(&full, 0);
+        assert!(permits.take().is_none());
+        drop(permits.taken());
+        assert!(permits.take().is_some());
 
         let leaving = loads(100, &[50, 0]);
-        Seats::of(&leaving, 1).close();
-        assert!(Seats::of(&leaving, 0).taken().give().is_err());
-        assert!(Seats::of(&leaving, 1).take().is_none());
+        ThreadPermits::of(&leaving, 1).close();
+        assert!(ThreadPermits::of(&leaving, 0).taken().give().is_err());
+        assert!(ThreadPermits::of(&leaving, 1).take().is_none());
     }
 
     #[test]
     fn who_waits_is_woken_by_an_end() {
         let loads = loads(2, &[0, 2]);
-        let seats = Seats::of(&loads, 0);
-        let (first, second) = (seats.take().unwrap(), seats.take().unwrap());
+        let permits = ThreadPermits::of(&loads, 0);
+        let (first, second) = (permits.take().unwrap(), permits.take().unwrap());
         let counter = Arc::new(Wakes::default());
         let waker = Waker::from(Arc::clone(&counter));
         let woken = || counter.0.load(Ordering::Relaxed);
         let mut cx = Context::from_waker(&waker);
-        assert!(seats.poll_take(&mut cx).is_pending());
+        assert!(permits.poll_take(&mut cx).is_pending());
         drop(first);
         assert_eq!(woken(), 1);
-        assert!(seats.poll_empty(&mut cx).is_pending());
+        assert!(permits.poll_empty(&mut cx).is_pending());
         drop(second);
         assert_eq!(woken(), 2);
-        assert!(seats.poll_empty(&mut cx).is_ready());
+        assert!(permits.poll_empty(&mut cx).is_ready());
     }
 }

@@ -12,12 +12,12 @@ use actix_http::{Extensions, Request};
 use actix_web::{HttpMessage, HttpRequest};
 use log::debug;
 
-use super::departure::Departure;
-use super::forwarded;
-use super::raw_request::RawRequest;
-use super::slow_reader::SlowReader;
-use super::timeouts::{ReadTimeouts, TimedOut};
 use crate::config::Limits;
+use crate::http::connection::slow_reader::SlowReader;
+use crate::http::connection::timeouts::{ReadTimeouts, TimedOut};
+use crate::http::drain::Departure;
+use crate::http::headers::response;
+use crate::http::raw_request::RawRequest;
 use crate::sys::send_queue::unacknowledged;
 use crate::upstream::{InterimResponses, RawResponseHead};
 
@@ -175,7 +175,7 @@ impl ConnectionState {
     /// Apart, because hardly a response has any.
     #[cold]
     fn write_interim(&self, to: &mut Vec<u8>) {
-        forwarded::relay_interim(&self.interim.take(), self.interim_lines.get(), to);
+        response::relay_interim(&self.interim.take(), self.interim_lines.get(), to);
     }
 
     /// The time, to the second, as a Date header has it.

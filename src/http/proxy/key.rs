@@ -1,15 +1,14 @@
 //! Where a request's key comes from (`--key`).
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::HeaderValue;
 
-use super::raw_request::RawRequest;
-use super::{HttpSettings, forwarded};
 use crate::config::KeySource;
+use crate::http::context::HttpSettings;
+use crate::http::headers::client_ip;
+use crate::http::headers::request_id::REQUEST_ID;
+use crate::http::raw_request::RawRequest;
 use crate::ring::Key;
-
-/// The field that a request's id stands in.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// An id for a request that has none of its own.
 ///
@@ -44,7 +43,7 @@ fn find(request: &HttpRequest, raw: &RawRequest, settings: &HttpSettings) -> Opt
         KeySource::Query(name) => query_value(raw.query(), name.as_bytes()).map(Key::from_bytes),
         KeySource::Path => Some(Key::from_bytes(raw.path())),
         KeySource::ClientIp => {
-            let address = forwarded::client(request, &settings.trusted_proxies)?;
+            let address = client_ip::client(request, &settings.trusted_proxies)?;
             Some(Key::from_bytes(address.to_string().as_bytes()))
         }
     }
@@ -73,9 +72,9 @@ fn query_value<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
 pub(super) mod tests {
     use actix_web::test::TestRequest;
 
-    use super::super::raw_request::tests::raw;
     use super::*;
     use crate::config::Limits;
+    use crate::http::raw_request::tests::raw;
 
     pub fn by(key: KeySource) -> HttpSettings {
         HttpSettings {

@@ -19,15 +19,15 @@ use actix_web::web::{Buf, Bytes};
 use super::request::ResponseOptions;
 use super::socket::ClientSocket;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, is_bodiless, write_header};
-use crate::http::forwarded;
+use crate::http::headers;
 use crate::upstream::RawResponseHead;
 
 /// A piece of so many bytes is worth a system call that takes it from where it is.
 const LARGE: usize = 8 * 1024;
 /// So much is gathered before it is written.
-const ENOUGH: usize = 32 * 1024;
+const FLUSH_BYTES: usize = 32 * 1024;
 /// So much room is kept for the next answer.
-const MOST_ROOM: usize = 2 * ENOUGH;
+const MAX_KEPT_CAPACITY: usize = 2 * FLUSH_BYTES;
 
 #[cfg(test)]
 mod tests;
@@ -193,7 +193,7 @@ impl Answer {
 
     /// Takes from the body what is there: until its end, or until it is enough.
     fn gather(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        while self.piece.is_empty() && self.text.len() < ENOUGH {
+        while self.piece.is_empty() && self.text.len() < FLUSH_BYTES {
             let Some(body) = &mut self.body else {
                 break;
             };
@@ -298,7 +298,7 @@ impl Answer {
     }
 
     fn leave_room(&mut self) {
-        if self.text.capacity() > 0 && self.text.capacity() <= MOST_ROOM {
+        if self.text.capacity() > 0 && self.text.capacity() <= MAX_KEPT_CAPACITY {
             self.text.clear();
             // The thread-local is gone when the thread ends; the buffer is then freed.
             let _ = ROOM.try_with(|room| room.set(std::mem::take(&mut self.text)));
@@ -348,7 +348,7 @@ fn write_head(
     }
     // Who offers an upgrade names it here, too (RFC 9110, section 7.8).
     let offers_upgrade = match replica_head {
-        Some(replica_head) => forwarded::offers_upgrade(head.status, replica_head),
+        Some(replica_head) => headers::response::offers_upgrade(head.status, replica_head),
         None => head.headers.contains_key(UPGRADE),
     };
     let Persistence { is_last, is_http10 } = persistence;
@@ -372,7 +372,7 @@ fn write_head(
         write_header(text, name.as_str(), value.as_bytes());
     }
     if let Some(replica_head) = replica_head {
-        has_date |= forwarded::relay_response(head.status, replica_head, text);
+        has_date |= headers::response::relay_response(head.status, replica_head, text);
     }
     if !has_date {
         write_header(text, "date", date);

@@ -8,9 +8,10 @@ use actix_web::HttpRequest;
 use actix_web::web::Bytes;
 use log::{info, warn};
 
-use super::key::REQUEST_ID;
-use super::{HttpSettings, forwarded};
 use crate::api::{InterruptedRequest, RequestOutcome};
+use crate::http::context::HttpSettings;
+use crate::http::headers::client_ip;
+use crate::http::headers::request_id::REQUEST_ID;
 use crate::human::duration;
 use crate::repeats::LineLimit;
 
@@ -93,7 +94,7 @@ impl fmt::Display for RequestTag {
         let (path, id) = (String::from_utf8_lossy(&self.path), self.id());
         let path = Readable(&path);
         write!(f, "{method} {path} (id {}, client ", Readable(&id))?;
-        match forwarded::client(&self.request, &self.settings.trusted_proxies) {
+        match client_ip::client(&self.request, &self.settings.trusted_proxies) {
             Some(client) => write!(f, "{client}")?,
             None => f.write_str("unknown")?,
         }
@@ -134,7 +135,9 @@ mod tests {
             .insert_header(("x-request-id", "abc"))
             .to_http_request();
         let path = Bytes::from_static(b"/cart");
-        let settings = Rc::new(super::super::key::tests::by(crate::config::KeySource::Id));
+        let settings = Rc::new(crate::http::proxy::key::tests::by(
+            crate::config::KeySource::Id,
+        ));
         let tag = RequestTag::new(&request, path.clone(), &settings, None, Instant::now());
         let text = tag.to_string();
         assert!(

@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use log::debug;
 use socket2::SockRef;
 
-use super::canned_response::encode_error;
-use super::error::ProxyError;
+use crate::http::connection::canned_response::encode_error;
+use crate::http::error::ProxyError;
 
 /// The limit, and the connections of each client that has any.
 #[derive(Debug)]

@@ -1,0 +1,54 @@
+//! What answers a request: the admin calls on the client port, or the proxy.
+
+use std::rc::Rc;
+
+use actix_web::dev::{Payload, ServiceResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+
+use super::api::{self, ApiError, ReplicaHandles};
+use super::connection::state::ClientRequest;
+use super::context::Worker;
+use super::headers::validate;
+use super::proxy::forward::forward;
+use super::server::{Answered, Site};
+use crate::config::AdminCalls;
+
+/// What one worker thread serves: the admin calls by their exact path, and everything else
+/// forwarded.
+///
+/// `/%72ep` is a path like any other and goes through untouched.
+pub fn proxy_site(worker: Worker) -> Site {
+    let worker = Rc::new(worker);
+    Site::new(move |request, payload| dispatch(Rc::clone(&worker), request, payload))
+}
+
+async fn dispatch(worker: Rc<Worker>, request: HttpRequest, payload: Payload) -> Answered {
+    let response = answer(&worker, &request, payload).await;
+    Ok(ServiceResponse::new(request, response))
+}
+
+async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+    // The server puts it there.
+    let Some(client) = ClientRequest::take(request) else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    if let Err(error) = validate::check(request.head()) {
+        return error.error_response();
+    }
+    match request.uri().path() {
+        "/rep" | "/add" | "/rm" if worker.settings.admin_guard.calls != AdminCalls::Off => {
+            let handles = ReplicaHandles {
+                supervisor: &worker.links.supervisor,
+                body_timeout: worker.settings.limits.body_timeout,
+            };
+            match worker.settings.admin_guard.check_client(request) {
+                Ok(()) => api::answer(&handles, request, &mut payload).await,
+                Err(refusal) => ApiError::Refused(refusal).error_response(),
+            }
+        }
+        _ => {
+            let answered = forward(worker, request, payload, &client).await;
+            answered.unwrap_or_else(|error| error.error_response())
+        }
+    }
+}
