@@ -42,6 +42,7 @@ pub mod h1;
 pub mod healthcheck;
 pub mod http;
 mod human;
+pub mod log_format;
 mod log_report;
 pub mod log_writer;
 pub mod repeats;

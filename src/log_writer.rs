@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::human::thousands;
+use crate::config::LogFormat;
 
 /// How many bytes wait to be written before lines are dropped.
 const MAX_BUFFERED: usize = 1024 * 1024;
@@ -34,6 +34,7 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// Signalled when there is something to write, and when it has been written.
     changed: Condvar,
+    format: LogFormat,
 }
 
 #[derive(Default)]
@@ -48,15 +49,16 @@ struct Buffer {
 }
 
 impl LogWriter {
-    /// A writer whose lines go to `output`.
+    /// A writer whose lines go to `output`, in a format that its own lines have, too.
     ///
     /// # Errors
     ///
     /// The kernel's, if the thread cannot be started.
-    pub fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn start(output: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             buffer: Mutex::default(),
             changed: Condvar::new(),
+            format,
         });
         let own = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -70,16 +72,16 @@ impl LogWriter {
     /// # Errors
     ///
     /// The kernel's, if the thread cannot be started.
-    pub fn to_stderr() -> io::Result<Self> {
+    pub fn to_stderr(format: LogFormat) -> io::Result<Self> {
         // A descriptor of its own: the lock of `io::Stderr` would be held for as long as a write
         // takes.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Self::start(Blocking(stderr))
+        Self::start(Blocking(stderr), format)
     }
 
-    /// Writes a line, or counts it as dropped.
-    pub fn line(&self, text: &str) {
-        self.0.push(format!("{text}\n").as_bytes());
+    /// Writes the last line of a program that fails, which no filter keeps back.
+    pub fn error(&self, message: &str) {
+        self.0.push(self.0.format.error_line(message).as_bytes());
     }
 
     /// Waits until everything is written, but not for a reader that is stuck.
@@ -154,7 +156,7 @@ impl Shared {
             buffer.is_writing = true;
             drop(buffer);
             let told = if lost > 0 {
-                let line = dropped_line(lost, SystemTime::now());
+                let line = self.format.dropped_line(lost);
                 output.write_all(line.as_bytes()).is_ok()
             } else {
                 true
@@ -163,7 +165,7 @@ impl Shared {
                 lost = 0;
             }
             if dropped > 0 {
-                bytes.extend_from_slice(dropped_line(dropped, SystemTime::now()).as_bytes());
+                bytes.extend_from_slice(self.format.dropped_line(dropped).as_bytes());
             }
             let written = self.write(&mut output, &bytes);
             // The disk is full, or the reader has gone; another may come for a named pipe.
@@ -220,19 +222,14 @@ pub fn stderr_has_colours() -> bool {
         && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
-fn dropped_line(count: u64, now: SystemTime) -> String {
-    let at = humantime::format_rfc3339_seconds(now);
-    let lines = if count == 1 { "line" } else { "lines" };
-    format!(
-        "[{at} WARN ] {} {lines} dropped: the log was not read fast enough\n",
-        thousands(count)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::mpsc;
+
+    fn push_line(writer: &LogWriter, text: &str) {
+        writer.0.push(format!("{text}\n").as_bytes());
+    }
 
     /// An output that takes nothing until it is told to.
     struct Stuck {
@@ -260,13 +257,16 @@ mod tests {
     fn stuck_output_drops_lines_and_tells_how_many() {
         let (go_on, waits) = mpsc::channel();
         let written = Arc::<Mutex<Vec<u8>>>::default();
-        let writer = LogWriter::start(Stuck {
-            go_on: waits,
-            stuck: true,
-            written: Arc::clone(&written),
-        })
+        let writer = LogWriter::start(
+            Stuck {
+                go_on: waits,
+                stuck: true,
+                written: Arc::clone(&written),
+            },
+            LogFormat::Human,
+        )
         .unwrap();
-        writer.line("first");
+        push_line(&writer, "first");
         // Until the thread has taken it and is stuck.
         while !writer.0.lock().is_writing {
             std::thread::yield_now();
@@ -274,7 +274,7 @@ mod tests {
         let line = "x".repeat(1023);
         let fits = MAX_BUFFERED / 1024;
         for _ in 0..fits + 1204 {
-            writer.line(&line);
+            push_line(&writer, &line);
         }
         // It does not wait for ever.
         writer.flush_for_exit();
@@ -282,7 +282,7 @@ mod tests {
         while writer.0.lock().is_writing || !writer.0.lock().is_empty() {
             std::thread::yield_now();
         }
-        writer.line("last");
+        push_line(&writer, "last");
         writer.flush_for_exit();
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         let lines: Vec<_> = text.lines().collect();
@@ -301,12 +301,15 @@ mod tests {
         use std::io::Read;
         let (mut reader, pipe) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&pipe, true).unwrap();
-        let writer = LogWriter::start(Blocking(File::from(std::os::fd::OwnedFd::from(pipe))));
+        let writer = LogWriter::start(
+            Blocking(File::from(std::os::fd::OwnedFd::from(pipe))),
+            LogFormat::Human,
+        );
         let writer = writer.unwrap();
         let line = "x".repeat(1023);
         let lines = MAX_BUFFERED / 2 / 1024;
         for _ in 0..lines {
-            writer.line(&line);
+            push_line(&writer, &line);
         }
         let read = std::thread::spawn(move || {
             let mut text = vec![0; lines * 1024];
@@ -335,10 +338,10 @@ mod tests {
             }
         }
         let written = Arc::<Mutex<Vec<u8>>>::default();
-        let writer = LogWriter::start(Full(1, Arc::clone(&written))).unwrap();
-        writer.line("lost");
+        let writer = LogWriter::start(Full(1, Arc::clone(&written)), LogFormat::Human).unwrap();
+        push_line(&writer, "lost");
         writer.flush_for_exit();
-        writer.line("kept");
+        push_line(&writer, "kept");
         writer.flush_for_exit();
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert!(

@@ -3,13 +3,15 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use env_logger::{Target, WriteStyle};
 use log::{error, info, warn};
 use ringmaster::app::{AppError, Balancer};
 use ringmaster::cli::{self, Invocation};
-use ringmaster::config::Settings;
+use ringmaster::config::{LogFormat, Settings};
 use ringmaster::drill::{self, DrillError};
+use ringmaster::log_format;
 use ringmaster::log_writer::{self, LogWriter};
 use ringmaster::sys::{open_files, orphans};
 use ringmaster::{analysis, banner, healthcheck};
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
         Invocation::Guard => return end(ringmaster::runtime::process::guard()),
         Invocation::Healthcheck { url } => return end(healthcheck::run(&url)),
         Invocation::Replica { listen, id } => {
-            log = log_to_stderr();
+            log = log_to_stderr(LogFormat::Human);
             open_files::raise();
             let options = ringmaster_server::Options { listen, id };
             let served = ringmaster_server::serve(options);
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
             return end_drill(actix::System::new().block_on(drill::run(&options)));
         }
         Invocation::Balance { settings, warnings } => {
-            log = log_to_stderr();
+            log = log_to_stderr(settings.logs.log_format);
             open_files::raise();
             for warning in warnings {
                 warn!("{warning}");
@@ -75,7 +77,7 @@ fn main() -> ExitCode {
 
 /// `RINGMASTER_LOG` or `RUST_LOG`; without them, or with empty ones,
 /// the flips and nothing of the libraries'. None of it blocks, whether stderr is read or not.
-fn log_to_stderr() -> Option<LogWriter> {
+fn log_to_stderr(format: LogFormat) -> Option<LogWriter> {
     let variable = ["RINGMASTER_LOG", "RUST_LOG"]
         .into_iter()
         .find(|name| std::env::var_os(name).is_some_and(|filter| !filter.is_empty()))
@@ -84,12 +86,17 @@ fn log_to_stderr() -> Option<LogWriter> {
     let usual = "warn,actix_http=off,ringmaster=info,replica=info";
     let env = env_logger::Env::new().filter_or(variable, usual);
     let mut builder = env_logger::Builder::from_env(env);
-    builder.format_target(false);
+    match format {
+        LogFormat::Human => builder.format_target(false),
+        LogFormat::Json => {
+            builder.format(|line, record| log_format::write_json(line, SystemTime::now(), record))
+        }
+    };
     // Without a thread for it the log is written by whoever has something to say.
-    let writer = LogWriter::to_stderr().ok();
+    let writer = LogWriter::to_stderr(format).ok();
     if let Some(writer) = writer.clone() {
         builder.target(Target::Pipe(Box::new(writer)));
-        if log_writer::stderr_has_colours() {
+        if format == LogFormat::Human && log_writer::stderr_has_colours() {
             builder.write_style(WriteStyle::Always);
         }
         log_panics();
@@ -214,7 +221,7 @@ fn end_logged<E: std::fmt::Display>(result: Result<(), E>, log: &Option<LogWrite
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log.line(&format!("error: {error}"));
+            log.error(&error.to_string());
             ExitCode::from(FAILURE)
         }
     };

@@ -135,8 +135,12 @@ impl HeartbeatProber {
             let failure = failure.err();
             let reason = failure.as_ref().map(|failure| describe(&settings, failure));
             match &reason {
-                Some(reason) if tracker.is_up() => info!("{id} missed a heartbeat: {reason}"),
-                Some(reason) => debug!("{id} does not answer heartbeats: {reason}"),
+                Some(reason) if tracker.is_up() => {
+                    info!(replica:% = id.replica, generation = id.generation; "{id} missed a heartbeat: {reason}")
+                }
+                Some(reason) => {
+                    debug!(replica:% = id.replica, generation = id.generation; "{id} does not answer heartbeats: {reason}")
+                }
                 None => {}
             }
             remember(&probes, at, begun.elapsed(), reason.as_ref());

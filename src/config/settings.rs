@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::KeySource;
-use super::options::{HealthOptions, Limit, Limits, RuntimeKind, ServerOptions};
+use super::options::{HealthOptions, Limit, Limits, LogOptions, RuntimeKind, ServerOptions};
 use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
@@ -32,6 +32,8 @@ pub struct Settings {
     pub health: HealthOptions,
     /// How much at once, and how long anything may take.
     pub limits: Limits,
+    /// What is logged, and how.
+    pub logs: LogOptions,
     /// The replicas to begin with, in their stable order. For `static` the names of
     /// the upstreams.
     pub replicas: Vec<ReplicaName>,

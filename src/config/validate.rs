@@ -164,6 +164,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         balancing,
         health,
         limits,
+        logs,
         docker,
     } = options;
     let kind = runtime_kind(&run, mistakes);
@@ -222,6 +223,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         balance_factor: balancing.balance_factor,
         health,
         limits,
+        logs,
         replicas,
         runtime,
         state,

@@ -6,6 +6,7 @@ mod analyze;
 #[path = "../support/docker/mod.rs"]
 mod docker;
 mod drill;
+mod logs;
 mod program;
 #[path = "../support/mod.rs"]
 mod support;

@@ -133,7 +133,8 @@ impl RingState {
         let Some(index) = self.view.table.index_of(&admit.id.replica) else {
             return Box::pin(async {});
         };
-        info!("{} is ready at {}", admit.id, admit.endpoint);
+        let AdmitReplica { id, endpoint } = &admit;
+        info!(replica:% = id.replica, generation = id.generation; "{id} is ready at {endpoint}");
         let instance = self.instance(admit.id, admit.endpoint);
         // What failed while it was not ready does not count.
         instance.reset_failures();

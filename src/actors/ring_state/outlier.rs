@@ -95,7 +95,7 @@ impl Outliers {
         match self.ejections.decide(id, &ready) {
             EjectionDecision::Ejected(Ejection { number, lasts }) => {
                 let time = duration(lasts);
-                warn!("{id} is ejected for {time}: it fails one request after the other");
+                warn!(replica:% = id.replica, generation = id.generation; "{id} is ejected for {time}: it fails one request after the other");
                 instance.eject();
                 view.recompute_weight();
                 Some(Ejected {
@@ -107,6 +107,7 @@ impl Outliers {
             EjectionDecision::MaxEjected => {
                 if SUPPRESSED_EJECTIONS.admits(Instant::now()) {
                     warn!(
+                        replica:% = id.replica, generation = id.generation;
                         "{id} fails one request after the other and is not ejected: half of the \
                          ready replicas are"
                     );
@@ -122,7 +123,8 @@ impl Outliers {
     pub(super) fn readmit(&mut self, ejected: &Ejected, view: &RingView) -> bool {
         let was_in_force = self.ejections.end(ejected.number);
         if was_in_force {
-            info!("{} is readmitted", ejected.id());
+            let id = ejected.id();
+            info!(replica:% = id.replica, generation = id.generation; "{id} is readmitted");
             ejected.instance.readmit();
             view.recompute_weight();
         }

@@ -96,7 +96,7 @@ impl Handler<DeathDetail> for Supervisor {
             DeathDetail::Complete(id) => {
                 self.exit_waiters.remove(&id);
                 if let Some(report) = self.death_log.report(&id) {
-                    warn!("post-mortem: {report}");
+                    warn!(replica:% = id.replica, generation = id.generation; "post-mortem: {report}");
                 }
             }
         }

@@ -106,7 +106,7 @@ impl Supervisor {
                 round.ring.push(ring_future(self.ring.admit(id, endpoint)));
             }
             ImmediateStep::Evict { id, reason } => {
-                warn!("{id} is evicted: {reason}");
+                warn!(replica:% = id.replica, generation = id.generation; "{id} is evicted: {reason}");
                 round
                     .history
                     .push(HistoryEvent::of(&id, ReplicaEventKind::Evicted).because(reason));
@@ -117,7 +117,7 @@ impl Supervisor {
                 endpoint,
                 reason,
             } => {
-                warn!("{id} is unready: {reason}");
+                warn!(replica:% = id.replica, generation = id.generation; "{id} is unready: {reason}");
                 round
                     .history
                     .push(HistoryEvent::of(&id, ReplicaEventKind::Unready).because(reason));
@@ -153,7 +153,7 @@ impl Supervisor {
                 self.record_event(HistoryEvent::of(&id, ReplicaEventKind::Stopped));
                 self.death_log.forget_in_flight(&id);
             }
-            ImmediateStep::Warn { replica, message } => warn!("{replica}: {message}"),
+            ImmediateStep::Warn { replica, message } => warn!(replica:%; "{replica}: {message}"),
         }
     }
 
@@ -165,12 +165,13 @@ impl Supervisor {
                 let drained = self.ring.drain(id.clone(), deadline);
                 self.report_back(ctx, async move {
                     match drained.await {
-                        Ok(0) => info!("{id} is drained"),
+                        Ok(0) => info!(replica:% = id.replica, generation = id.generation; "{id} is drained"),
                         Ok(left) => warn!(
+                            replica:% = id.replica, generation = id.generation;
                             "{id} is stopped with {left} requests in flight: the drain deadline of {} has passed",
                             duration(deadline)
                         ),
-                        Err(error) => error!("cannot drain {id}: {error}"),
+                        Err(error) => error!(replica:% = id.replica, generation = id.generation; "cannot drain {id}: {error}"),
                     }
                     Event::Drained { id }
                 });
@@ -179,13 +180,13 @@ impl Supervisor {
                 ctx.spawn(self.runtime.announce_removal(id).into_actor(self));
             }
             DeferredStep::Stop { id, grace } => {
-                info!("stopping {id}");
+                info!(replica:% = id.replica, generation = id.generation; "stopping {id}");
                 let stopped = self.stop(id.clone(), grace, ctx);
                 self.report_back(ctx, async move {
                     match stopped.await {
                         Ok(()) => Event::Stopped { id },
                         Err(error) => {
-                            warn!("cannot stop {id}: {error}");
+                            warn!(replica:% = id.replica, generation = id.generation; "cannot stop {id}: {error}");
                             let reason = error.to_string();
                             Event::StopFailed { id, reason }
                         }
@@ -226,7 +227,8 @@ impl Supervisor {
             // A launch that fails is repeated, and logged once.
             let again = self.fleet.last_launch_failed(&order.id.replica);
             let level = if again { Level::Debug } else { Level::Info };
-            log!(level, "starting {}", order.id);
+            let id = &order.id;
+            log!(level, replica:% = id.replica, generation = id.generation; "starting {id}");
         }
         let id = order.id.clone();
         self.record_event(HistoryEvent::of(&id, ReplicaEventKind::Starting));

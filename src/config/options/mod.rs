@@ -10,6 +10,7 @@ mod docker;
 mod health;
 mod heartbeat;
 mod limits;
+mod logs;
 mod run;
 mod server;
 
@@ -22,6 +23,7 @@ pub use docker::DockerOptions;
 pub use health::HealthOptions;
 pub use heartbeat::{HeartbeatKind, HeartbeatSettings};
 pub use limits::{Limits, RetryPolicy};
+pub use logs::{LogFormat, LogOptions};
 pub use run::{RunOptions, RuntimeKind, Variable};
 pub use server::{AdminCalls, ServerOptions};
 
@@ -58,6 +60,8 @@ pub struct Options {
     pub health: HealthOptions,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub logs: LogOptions,
     #[command(flatten)]
     pub docker: DockerOptions,
 }

@@ -63,14 +63,14 @@ impl RequestTag {
     /// Writes a warning about the request, unless many like it have been written just now.
     pub fn warn(&self, limit: &LineLimit, what: fmt::Arguments<'_>) {
         if limit.admits(Instant::now()) {
-            warn!("{self}: {what}");
+            warn!(request_id = self.id().as_str(); "{self}: {what}");
         }
     }
 
     /// The same for what is nothing to be warned of.
     pub fn info(&self, limit: &LineLimit, what: fmt::Arguments<'_>) {
         if limit.admits(Instant::now()) {
-            info!("{self}: {what}");
+            info!(request_id = self.id().as_str(); "{self}: {what}");
         }
     }
 

@@ -27,7 +27,7 @@ pub async fn forward(
             Ok(_) => {
                 for line in take_lines(&mut pending) {
                     record.line(&line);
-                    info!(target: "replica", "{replica} | {line}");
+                    info!(target: "replica", replica:%; "{replica} | {line}");
                 }
             }
         }
@@ -35,7 +35,7 @@ pub async fn forward(
     if !pending.is_empty() {
         let line = readable(&pending);
         record.line(&line);
-        info!(target: "replica", "{replica} | {line}");
+        info!(target: "replica", replica:%; "{replica} | {line}");
     }
     record.pipe_closed();
 }
