@@ -155,8 +155,7 @@ impl Balancer {
         .start();
         ring.subscribe_ejections(supervisor.clone().recipient());
         supervisor.do_send(RingReconfigured {
-            spec: settings.ring,
-            balance_factor: settings.balance_factor,
+            ring: settings.fleet_flags().ring,
             weights: Vec::new(),
         });
         supervisor.do_send(Begin(ProberHandle::new(prober)));

@@ -44,8 +44,11 @@ mod tests {
     fn thousands_are_set_apart() {
         for (number, text) in [
             (0, "0"),
+            (12, "12"),
             (999, "999"),
             (1_000, "1,000"),
+            (65_537, "65,537"),
+            (900_000, "900,000"),
             (1_234_567, "1,234,567"),
         ] {
             assert_eq!(thousands(number), text);

@@ -240,10 +240,7 @@ mod tests {
     use super::*;
 
     fn id(generation: u64) -> InstanceId {
-        InstanceId {
-            replica: "Server1".parse().unwrap(),
-            generation,
-        }
+        InstanceId::new("Server1".parse().unwrap(), generation)
     }
 
     fn held(in_flight: u32) -> Evicted {
@@ -254,10 +251,7 @@ mod tests {
     }
 
     fn killed() -> Exit {
-        Exit {
-            signal: Some(9),
-            ..Exit::default()
-        }
+        Exit::signal(9)
     }
 
     #[test]
@@ -315,10 +309,7 @@ mod tests {
     #[test]
     fn start_failure_tells_what_was_printed_and_what_to_do() {
         let mut death_log = DeathLog::new(true);
-        let ended = Exit {
-            code: Some(0),
-            ..Exit::default()
-        };
+        let ended = Exit::code(0);
         let reported = ended.to_string();
         death_log.record(&id(1), &reported, Some(ended), SystemTime::UNIX_EPOCH);
         assert!(!death_log.awaits_exit(&id(1)));

@@ -54,17 +54,11 @@ const MAX_PROBES: usize = 10;
 /// The last heartbeats of one instance.
 type Probes = Rc<RefCell<VecDeque<Heartbeat>>>;
 
-/// An instance is ready, unready or unresponsive. Sent when that changes, not at each heartbeat.
+/// An instance is ready, unready or unresponsive; what its last bad answer was, for one that is
+/// unready. Sent when that changes, not at each heartbeat.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct HealthChanged {
-    /// Which.
-    pub id: InstanceId,
-    /// How.
-    pub transition: HealthTransition,
-    /// What its last bad answer was, for one that is unready.
-    pub reason: String,
-}
+pub struct HealthChanged(pub InstanceId, pub HealthTransition, pub String);
 
 /// A heartbeat of an instance that has not been ready yet has failed, and not as the one before.
 #[derive(Debug, Clone, Message)]
@@ -161,12 +155,8 @@ impl HeartbeatProber {
                 changed.then_some(HealthTransition::Unready)
             });
             if let Some(transition) = transition {
-                let (id, reason) = (id.clone(), bad_answer.clone());
-                recipients.health_changes.do_send(HealthChanged {
-                    id,
-                    transition,
-                    reason,
-                });
+                let changed = HealthChanged(id.clone(), transition, bad_answer.clone());
+                recipients.health_changes.do_send(changed);
             }
             if let (false, Some(failure), Some(reason)) = (tracker.was_up(), failure, reason)
                 && reason != told

@@ -226,12 +226,11 @@ impl Handler<AcquireSlot> for ProxyWorker {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::fleet::InstanceId;
-    use crate::ring::{BalanceFactor, Member, PanicThreshold, RingSpec, SlotTable};
+    use crate::actors::ring_view::tests::three_ready;
+    use crate::ring::{BalanceFactor, PanicThreshold};
 
     /// A worker over three ready replicas, and these in the order of `key`.
     fn worker(key: Key) -> (ProxyWorker, Vec<Arc<Instance>>) {
@@ -243,26 +242,8 @@ mod tests {
         factor: Option<BalanceFactor>,
         max_in_flight: u32,
     ) -> (ProxyWorker, Vec<Arc<Instance>>) {
-        let members = ["S1", "S2", "S3"].map(|name| Member::new(name.parse().unwrap()));
-        let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
-        let mut view = RingView::first(table, factor, PanicThreshold::new(50).unwrap());
-        let load = Arc::default();
-        let endpoint = SocketAddr::from(([127, 0, 0, 1], 9));
-        for index in view.table.indices() {
-            let id = InstanceId {
-                replica: view.table.member(index).name.clone(),
-                generation: 1,
-            };
-            let instance = Instance::new(
-                id,
-                endpoint,
-                ConcurrencyLimit::new(NonZeroU32::new(max_in_flight)),
-                Arc::clone(&load),
-                Arc::default(),
-                std::time::Duration::ZERO,
-            );
-            view = view.with_ready(index.get(), Some(instance));
-        }
+        let limit = ConcurrencyLimit::new(NonZeroU32::new(max_in_flight));
+        let view = three_ready(factor, PanicThreshold::new(50).unwrap(), limit);
         let order = view.table.failover(key);
         let order = order.map(|index| view.ready[index.get()].clone().unwrap());
         let order = order.collect();
@@ -274,6 +255,15 @@ mod tests {
             ring: NoRing.start().recipient(),
         };
         (worker, order)
+    }
+
+    fn any_of(key: Key) -> AcquireSlot {
+        AcquireSlot {
+            key,
+            tried: Vec::new(),
+            refused: Vec::new(),
+            session: Session::None,
+        }
     }
 
     struct NoRing;
@@ -310,10 +300,9 @@ mod tests {
                 .map(|instance| instance.id().replica.clone())
                 .collect();
             let wanted = AcquireSlot {
-                key,
                 tried,
                 refused,
-                session: Session::None,
+                ..any_of(key)
             };
             let granted = worker.grant(&wanted);
             let serial = granted.map(|grant| grant.instance().uid());
@@ -325,12 +314,8 @@ mod tests {
         let key = Key(123_456);
         let (worker, order) = worker(key);
         let granted = |refused: &[usize]| {
-            let wanted = AcquireSlot {
-                key,
-                tried: Vec::new(),
-                refused: refused.iter().map(|place| order[*place].uid()).collect(),
-                session: Session::None,
-            };
+            let mut wanted = any_of(key);
+            wanted.refused = refused.iter().map(|place| order[*place].uid()).collect();
             let granted = worker.grant(&wanted)?.instance().uid();
             order.iter().position(|i| i.uid() == granted)
         };
@@ -347,13 +332,7 @@ mod tests {
         let key = Key(123_456);
         let (mut worker, order) = worker(key);
         let granted = |worker: &ProxyWorker| {
-            let wanted = AcquireSlot {
-                key,
-                session: Session::None,
-                tried: Vec::new(),
-                refused: Vec::new(),
-            };
-            let granted = worker.grant(&wanted)?.instance().uid();
+            let granted = worker.grant(&any_of(key))?.instance().uid();
             order.iter().position(|i| i.uid() == granted)
         };
         let set = |worker: &mut ProxyWorker, place: usize, ready: bool| {
@@ -394,11 +373,10 @@ mod tests {
     async fn full_instance_is_passed_over_and_none_is_chosen_when_all_are() {
         let key = Key(123_456);
         let (worker, order) = worker(key);
+        let tried = vec![order[0].id().replica.clone()];
         let wanted = AcquireSlot {
-            key,
-            tried: vec![order[0].id().replica.clone()],
-            refused: Vec::new(),
-            session: Session::None,
+            tried,
+            ..any_of(key)
         };
         let granted = || worker.grant(&wanted);
         let place = |grant: &InFlightPermit| {
@@ -424,20 +402,17 @@ mod tests {
         let factor = BalanceFactor::new(1.1).unwrap();
         let (worker, order) = worker_with(key, Some(factor), 100);
         let wanted = |session| AcquireSlot {
-            key,
-            tried: Vec::new(),
-            refused: Vec::new(),
             session,
+            ..any_of(key)
         };
         let view = worker.view.clone().unwrap();
         let begun = worker.grant(&wanted(Session::New)).unwrap();
         let made = begun.session_key.unwrap();
         let owner = view.table.owner(view.table.slot_of(made.key())).unwrap();
         assert_eq!(view.table.member(owner).name, begun.instance().id().replica);
-        assert_eq!(
-            worker.grant(&wanted(Session::None)).unwrap().session_key,
-            None
-        );
+        let without = worker.grant(&wanted(Session::None)).unwrap();
+        assert_eq!(without.session_key, None);
+        drop(without);
         // The owner's share of a load that is its alone is soon used up.
         let held_by_owner = |session| {
             let granted = (0..30).map(|_| worker.grant(&wanted(session)).unwrap());

@@ -178,36 +178,44 @@ impl RingView {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::fleet::InstanceId;
-    use crate::ring::{Key, Member, RingSpec};
+    use crate::ring::testing::member;
+    use crate::ring::{Key, RingSpec};
     use crate::upstream::{ConcurrencyLimit, FleetLoad, InFlightPermit};
 
-    #[test]
-    fn ejected_instance_has_no_share_of_the_load_that_bounds_the_others() {
-        let members = ["S1", "S2", "S3"].map(|name| Member::new(name.parse().unwrap()));
+    /// S1, S2 and S3, with an instance each that is ready.
+    pub(in crate::actors) fn three_ready(
+        factor: Option<BalanceFactor>,
+        panic_threshold: PanicThreshold,
+        limit: Arc<ConcurrencyLimit>,
+    ) -> RingView {
+        let members = ["S1", "S2", "S3"].map(|name| member(name, 1));
         let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
-        let factor = BalanceFactor::new(1.5).unwrap();
-        let mut view = RingView::first(table, Some(factor), PanicThreshold::default());
+        let mut view = RingView::first(table, factor, panic_threshold);
         let load = Arc::<FleetLoad>::default();
         for index in view.table.indices() {
-            let id = InstanceId {
-                replica: view.table.member(index).name.clone(),
-                generation: 1,
-            };
             let instance = Instance::new(
-                id,
+                InstanceId::new(view.table.member(index).name.clone(), 1),
                 ([127, 0, 0, 1], 9).into(),
-                ConcurrencyLimit::new(None),
+                Arc::clone(&limit),
                 Arc::clone(&load),
                 Arc::default(),
                 Duration::ZERO,
             );
             view = view.with_ready(index.get(), Some(instance));
         }
+        view
+    }
+
+    #[test]
+    fn ejected_instance_has_no_share_of_the_load_that_bounds_the_others() {
+        let factor = BalanceFactor::new(1.5).unwrap();
+        let limit = ConcurrencyLimit::new(None);
+        let view = three_ready(Some(factor), PanicThreshold::default(), limit);
         let indices: Vec<MemberIndex> = view.table.indices().collect();
         let instances: Vec<_> = view.ready.iter().flatten().cloned().collect();
         let slot = view.table.slot_of(Key(1));

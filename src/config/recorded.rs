@@ -4,7 +4,6 @@
 use super::{RuntimeSettings, Settings};
 use crate::fleet::{Definition, FleetFlags, FleetRecord, RingSettings};
 use crate::ring::Member;
-use crate::runtime::ReplicaTemplate;
 
 /// The port of the default `--listen`.
 const DEFAULT_PORT: u16 = 5000;
@@ -45,7 +44,7 @@ impl Settings {
         FleetFlags {
             replicas: self.replicas.clone(),
             definition: match &self.runtime {
-                RuntimeSettings::Process(template) => template.definition(),
+                RuntimeSettings::Process(template) => template.clone().into(),
                 RuntimeSettings::Docker(docker) => docker.definition(),
                 RuntimeSettings::Static(_) => Definition::default(),
             },
@@ -67,7 +66,7 @@ impl Settings {
             balance_factor: record.ring.balance_factor,
             runtime: match &self.runtime {
                 RuntimeSettings::Process(_) => {
-                    RuntimeSettings::Process(ReplicaTemplate::of(definition))
+                    RuntimeSettings::Process(definition.template.clone())
                 }
                 RuntimeSettings::Docker(docker) => {
                     RuntimeSettings::Docker(docker.following(definition))

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::event::{ImmediateStep, Steps};
 use super::instance::Existing;
-use super::time::Time;
 use super::{Fleet, Replica};
 use crate::ring::{Member, ReplicaName};
 
@@ -22,13 +21,7 @@ impl Fleet {
     /// found, if none is desired) what runs is kept under its generation, and what has ended or
     /// is missing is started. Of others what runs may join once it answers, as any instance
     /// that was not asked for here, and what has ended is cleared away.
-    pub(super) fn adopt(
-        &mut self,
-        desired: &[Member],
-        found: Vec<Existing>,
-        now: Time,
-        steps: &mut Steps,
-    ) {
+    pub(super) fn adopt(&mut self, desired: &[Member], found: Vec<Existing>, steps: &mut Steps) {
         let by_replica = divide(found);
         for ReplicaInstances { newest, others } in &by_replica {
             for Existing { order, .. } in others.iter().chain([newest]) {
@@ -69,14 +62,14 @@ impl Fleet {
                 self.launch(index, steps);
                 continue;
             };
-            self.probe(index, endpoint, now, steps);
+            self.probe(index, endpoint, steps);
             for Existing { order, .. } in others {
                 self.stop_instance(order.id, self.policy.stop_grace, steps);
             }
         }
         for ReplicaInstances { newest, others } in unwanted {
             match newest.endpoint {
-                Some(endpoint) => self.discovered(newest.order, endpoint, now, steps),
+                Some(endpoint) => self.discovered(newest.order, endpoint, steps),
                 None => self.stop_instance(newest.order.id, Duration::ZERO, steps),
             }
             for Existing { order, .. } in others {
@@ -140,23 +133,15 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::fleet::{DeferredStep, InstanceId, LaunchOrder, Policy, Step};
+    use crate::fleet::tests::POLICY;
+    use crate::fleet::{DeferredStep, InstanceId, LaunchOrder, Step};
     use crate::ring::Weight;
-
-    fn member(name: &str, weight: u32) -> Member {
-        Member {
-            name: name.parse().unwrap(),
-            weight: Weight::new(weight).unwrap(),
-        }
-    }
+    use crate::ring::testing::member;
 
     fn found(name: &str, generation: u64, runs: bool) -> Existing {
         Existing {
             order: LaunchOrder {
-                id: InstanceId {
-                    replica: name.parse().unwrap(),
-                    generation,
-                },
+                id: InstanceId::new(name.parse().unwrap(), generation),
                 weight: Weight::default(),
                 ordinal: generation,
             },
@@ -166,14 +151,6 @@ mod tests {
 
     #[test]
     fn what_is_desired_and_missing_is_started_beside_what_is_found() {
-        let policy = Policy {
-            start_timeout: Duration::from_secs(60),
-            stop_grace: Duration::from_secs(10),
-            hang_timeout: Duration::from_secs(10),
-            unready_timeout: None,
-            restart_limit: crate::fleet::RestartLimit::default(),
-            spawns: true,
-        };
         let desired = [member("S1", 1), member("S2", 3), member("S3", 1)];
         let there = vec![
             found("S2", 5, true),
@@ -181,7 +158,7 @@ mod tests {
             found("foreign", 2, true),
             found("old", 7, false),
         ];
-        let (fleet, steps) = Fleet::new(policy, &desired, there, Time::ZERO);
+        let (fleet, steps) = Fleet::new(POLICY, &desired, there, Duration::ZERO);
         let names: Vec<_> = desired.iter().map(|member| member.name.clone()).collect();
         assert_eq!(fleet.desired(), names);
         // The weight is what is desired, whatever the instance was started with.
@@ -190,8 +167,8 @@ mod tests {
             .iter()
             .map(|step| match step {
                 Step::Deferred(DeferredStep::Launch(order)) => format!("launch {}", order.id),
-                Step::Immediate(ImmediateStep::Watch { id, .. }) => format!("watch {id}"),
-                Step::Deferred(DeferredStep::Stop { id, .. }) => format!("stop {id}"),
+                Step::Immediate(ImmediateStep::Watch(id, _)) => format!("watch {id}"),
+                Step::Deferred(DeferredStep::Stop(id, _)) => format!("stop {id}"),
                 other => format!("{other:?}"),
             })
             .collect();

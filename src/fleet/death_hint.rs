@@ -54,10 +54,7 @@ mod tests {
     use super::*;
 
     fn exited(code: i32) -> Exit {
-        Exit {
-            code: Some(code),
-            ..Exit::default()
-        }
+        Exit::code(code)
     }
 
     #[test]
@@ -71,10 +68,7 @@ mod tests {
             out_of_memory: true,
             ..Exit::default()
         };
-        let killed = Exit {
-            signal: Some(9),
-            ..Exit::default()
-        };
+        let killed = Exit::signal(9);
         let erofs = "mkdir: can't create directory '/data': Read-only file system";
         for (exit, line, restricted, expected) in [
             (&exited(1), erofs, true, Some("--replica-security baseline")),

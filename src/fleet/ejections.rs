@@ -146,10 +146,7 @@ mod tests {
     use super::*;
 
     fn ids(names: &[&str]) -> Vec<InstanceId> {
-        let id = |name: &&str| InstanceId {
-            replica: name.parse().unwrap(),
-            generation: 1,
-        };
+        let id = |name: &&str| InstanceId::new(name.parse().unwrap(), 1);
         names.iter().map(id).collect()
     }
 

@@ -6,26 +6,81 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Fleet;
-use super::event::{ImmediateStep, Steps};
+use super::event::{ImmediateStep, InstanceEvent, Steps};
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::Phase;
-use super::time::Time;
 use super::unready::UNHEALTHY;
 use super::unresponsive::UNRESPONSIVE;
+use super::{Fleet, REFUSES_CONNECTIONS};
 use crate::human::duration;
 
 impl Fleet {
-    pub(super) fn launched(
+    /// Takes in a report about an instance, whether or not it plays a replica.
+    pub(super) fn apply_to_instance(
         &mut self,
         id: &InstanceId,
-        endpoint: SocketAddr,
-        now: Time,
+        event: InstanceEvent,
         steps: &mut Steps,
     ) {
-        let Some(index) = self.current(id) else {
-            return;
-        };
+        match event {
+            InstanceEvent::Stopped => {
+                self.record_end(ImmediateStep::RecordStop(id.clone()), id, steps);
+                return self.stopped(id, steps);
+            }
+            InstanceEvent::StopFailed(reason) => return self.stop_failed(id, &reason, steps),
+            InstanceEvent::Exited(ref exit) => {
+                let record = ImmediateStep::RecordExit(id.clone(), exit.clone());
+                self.record_end(record, id, steps);
+            }
+            InstanceEvent::LaunchPreempted(by, _) => self.generations.saw(&id.replica, by),
+            _ => {}
+        }
+        if let Some(index) = self.current(id) {
+            self.apply_to_current(index, event, steps);
+        }
+    }
+
+    /// Takes in a report about the instance that plays a replica.
+    fn apply_to_current(&mut self, index: usize, event: InstanceEvent, steps: &mut Steps) {
+        match event {
+            InstanceEvent::Launched(endpoint) => self.launched(index, endpoint, steps),
+            InstanceEvent::LaunchFailed(reason) => self.launch_failed(index, reason, steps),
+            InstanceEvent::LaunchPreempted(by, endpoint) => {
+                self.launch_preempted(index, by, endpoint, steps);
+            }
+            InstanceEvent::Exited(exit) => self.exited(index, exit, steps),
+            InstanceEvent::BecameHealthy => self.became_healthy(index, steps),
+            InstanceEvent::BecameUnresponsive => self.became_unresponsive(index, steps),
+            InstanceEvent::BecameUnready(reason) => {
+                self.replicas[index].answers_well = false;
+                self.make_unready(index, reason, steps);
+            }
+            InstanceEvent::ProbeFailed(reason) => self.probe_failed(index, reason, steps),
+            InstanceEvent::HealthcheckChanged(healthy) => {
+                self.healthcheck_changed(index, healthy, steps);
+            }
+            InstanceEvent::ConnectionRefused => {
+                self.unresponsive(index, REFUSES_CONNECTIONS, steps);
+            }
+            InstanceEvent::Drained if self.replicas[index].phase == Phase::Draining => {
+                self.forget_replica(index, self.policy.stop_grace, steps);
+            }
+            InstanceEvent::RemovedElsewhere => self.removed_elsewhere(index, steps),
+            // The last two are dealt with above.
+            InstanceEvent::Drained | InstanceEvent::Stopped | InstanceEvent::StopFailed(_) => {}
+        }
+    }
+
+    /// An instance has ended by itself or has been stopped.
+    fn record_end(&self, record: ImmediateStep, id: &InstanceId, steps: &mut Steps) {
+        steps.push(record);
+        // A server that the runtime cannot stop may serve on.
+        if self.policy.spawns {
+            steps.push(ImmediateStep::AbortRequests(id.clone()));
+        }
+    }
+
+    fn launched(&mut self, index: usize, endpoint: SocketAddr, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         let Phase::Launching { exited } = &mut replica.phase else {
             return;
@@ -33,28 +88,19 @@ impl Fleet {
         let exited = exited.take();
         replica.last_launch_failed = false;
         // What older generations left behind went with the start.
-        replica.leftover_generations = vec![id.generation];
+        replica.leftover_generations = vec![replica.generation];
         if replica.leaving {
             self.forget_replica(index, self.policy.stop_grace, steps);
         } else if let Some(exit) = exited {
             let cause = exit.to_string();
             self.record_death(index, &cause, Some(exit), steps);
-            self.failed_to_start(index, cause, now, steps);
+            self.failed_to_start(index, cause, steps);
         } else {
-            self.probe(index, endpoint, now, steps);
+            self.probe(index, endpoint, steps);
         }
     }
 
-    pub(super) fn launch_failed(
-        &mut self,
-        id: &InstanceId,
-        reason: String,
-        now: Time,
-        steps: &mut Steps,
-    ) {
-        let Some(index) = self.current(id) else {
-            return;
-        };
+    fn launch_failed(&mut self, index: usize, reason: String, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         if !matches!(replica.phase, Phase::Launching { .. }) {
             return;
@@ -63,95 +109,57 @@ impl Fleet {
         if replica.leaving {
             self.forget_replica(index, Duration::ZERO, steps);
         } else {
-            self.failed_to_start(index, reason, now, steps);
+            self.failed_to_start(index, reason, steps);
         }
     }
 
-    /// An instance has ended by itself, with `exit`, or has been stopped; whether or not it plays
-    /// a replica.
-    pub(super) fn instance_ended(&self, id: &InstanceId, exit: Option<&Exit>, steps: &mut Steps) {
-        let id = id.clone();
-        steps.push(match exit.cloned() {
-            Some(exit) => ImmediateStep::RecordExit {
-                id: id.clone(),
-                exit,
-            },
-            None => ImmediateStep::RecordStop { id: id.clone() },
-        });
-        // A server that the runtime cannot stop may serve on.
-        if self.policy.spawns {
-            steps.push(ImmediateStep::AbortRequests { id });
-        }
-    }
-
-    pub(super) fn exited(&mut self, id: &InstanceId, exit: Exit, now: Time, steps: &mut Steps) {
-        let Some(index) = self.current(id) else {
-            return;
-        };
+    fn exited(&mut self, index: usize, exit: Exit, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
-        let reason = exit.to_string();
+        let (id, reason) = (replica.id(), exit.to_string());
+        let healthy_for = replica.phase.healthy_for(steps.now);
         match &mut replica.phase {
             // Whether it got as far as being started is reported yet.
-            Phase::Launching { exited } => *exited = Some(exit),
-            Phase::Ready { since, .. } if replica.member => {
-                let healthy_for = now.saturating_sub(*since);
-                steps.push(ImmediateStep::Evict {
-                    id: id.clone(),
-                    reason: reason.clone(),
-                });
-                self.record_death(index, &reason, Some(exit), steps);
-                steps.push(ImmediateStep::Unwatch { id: id.clone() });
-                self.restart(index, healthy_for, now, steps);
-            }
-            Phase::Probing { .. } | Phase::Ready { .. } => {
-                self.record_death(index, &reason, Some(exit), steps);
-                steps.push(ImmediateStep::Unwatch { id: id.clone() });
-                self.failed_to_start(index, reason, now, steps);
-            }
-            Phase::Unready { healthy_for, .. } => {
-                let healthy_for = *healthy_for;
-                replica.last_error = None;
-                steps.push(ImmediateStep::Evict {
-                    id: id.clone(),
-                    reason: reason.clone(),
-                });
-                self.record_death(index, &reason, Some(exit), steps);
-                steps.push(ImmediateStep::Unwatch { id: id.clone() });
-                self.restart(index, healthy_for, now, steps);
-            }
-            Phase::Hung { healthy_for, .. } => {
-                let healthy_for = *healthy_for;
-                self.record_death(index, &reason, Some(exit), steps);
-                steps.push(ImmediateStep::Unwatch { id: id.clone() });
-                self.restart(index, healthy_for, now, steps);
-            }
-            // No request can be finished any more.
-            Phase::Draining => {
-                self.record_death(index, &reason, Some(exit), steps);
-                self.forget_replica(index, Duration::ZERO, steps);
+            Phase::Launching { exited } => {
+                *exited = Some(exit);
+                return;
             }
             // `Stopped` follows, or what there was to end has ended.
-            Phase::Stopping { .. } | Phase::BackingOff { .. } => {}
+            Phase::Stopping { .. } | Phase::BackingOff { .. } => return,
+            Phase::Ready { .. } | Phase::Unready { .. } if replica.member => {
+                replica.last_error = None;
+                steps.push(ImmediateStep::Evict(id.clone(), reason.clone()));
+            }
+            _ => {}
+        }
+        self.record_death(index, &reason, Some(exit), steps);
+        let replica = &self.replicas[index];
+        if replica.phase == Phase::Draining {
+            // No request can be finished any more.
+            self.forget_replica(index, Duration::ZERO, steps);
+            return;
+        }
+        steps.push(ImmediateStep::Unwatch(id));
+        if !replica.member || matches!(replica.phase, Phase::Probing { .. }) {
+            self.failed_to_start(index, reason, steps);
+        } else {
+            self.restart(index, healthy_for, steps);
         }
     }
 
-    pub(super) fn became_healthy(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
-        let Some(index) = self.current(id) else {
-            return;
-        };
+    fn became_healthy(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         replica.answers_well = true;
         if !replica.unhealthy {
-            self.become_ready(index, now, steps);
+            self.become_ready(index, steps);
         } else if let Phase::Probing { .. } = replica.phase {
-            self.probe_failed(id, UNHEALTHY.to_owned(), now, steps);
+            self.probe_failed(index, UNHEALTHY.to_owned(), steps);
         } else if !matches!(replica.phase, Phase::Ready { .. }) {
-            self.make_unready(index, UNHEALTHY.to_owned(), now, steps);
+            self.make_unready(index, UNHEALTHY.to_owned(), steps);
         }
     }
 
     /// The instance is ready: it answers heartbeats well, and nothing else is against it.
-    pub(super) fn become_ready(&mut self, index: usize, now: Time, steps: &mut Steps) {
+    pub(super) fn become_ready(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         let (Phase::Probing { endpoint, .. }
         | Phase::Unready { endpoint, .. }
@@ -159,80 +167,50 @@ impl Fleet {
         else {
             return;
         };
-        replica.phase = Phase::Ready {
-            endpoint,
-            since: now,
-        };
+        let since = steps.now;
+        replica.phase = Phase::Ready { endpoint, since };
         replica.last_error = None;
         replica.reported.clear();
         replica.probe_failure = None;
         replica.replaces_unready = false;
         // A newcomer joins together with those it was asked for with: see `advance_changes`.
         if replica.member {
-            let id = replica.id();
-            steps.push(ImmediateStep::Admit { id, endpoint });
+            steps.push(ImmediateStep::Admit(replica.id(), endpoint));
         } else {
             self.admit_foreign(index, steps);
         }
     }
 
     /// The instance runs and does not serve.
-    pub(super) fn unresponsive(
-        &mut self,
-        id: &InstanceId,
-        reason: &str,
-        now: Time,
-        steps: &mut Steps,
-    ) {
-        let Some(index) = self.current(id) else {
-            return;
-        };
+    pub(super) fn unresponsive(&mut self, index: usize, reason: &str, steps: &mut Steps) {
         let replica = &self.replicas[index];
-        if let Phase::Hung { .. } = replica.phase {
-            self.replace_hung(index, reason, steps);
-            return;
-        }
-        let (endpoint, healthy_for) = match replica.phase {
-            Phase::Ready { endpoint, since } => (endpoint, now.saturating_sub(since)),
-            Phase::Unready {
-                endpoint,
-                healthy_for,
-                ..
-            } => (endpoint, healthy_for),
+        let healthy_for = replica.phase.healthy_for(steps.now);
+        let endpoint = match replica.phase {
+            Phase::Hung { .. } => return self.replace_hung(index, reason, steps),
+            Phase::Ready { endpoint, .. } | Phase::Unready { endpoint, .. } => endpoint,
             _ => return,
         };
-        if !replica.member {
-            self.record_death(index, reason, None, steps);
-            steps.push(ImmediateStep::Unwatch { id: id.clone() });
-            self.failed_to_start(index, reason.to_owned(), now, steps);
-            return;
+        let (id, member) = (replica.id(), replica.member);
+        if member {
+            steps.push(ImmediateStep::Evict(id.clone(), reason.to_owned()));
         }
-        steps.push(ImmediateStep::Evict {
-            id: id.clone(),
-            reason: reason.to_owned(),
-        });
-        if self.policy.spawns {
+        if !member || self.policy.spawns {
             self.record_death(index, reason, None, steps);
         }
-        steps.push(ImmediateStep::Unwatch { id: id.clone() });
-        if self.policy.spawns {
+        steps.push(ImmediateStep::Unwatch(id));
+        if !member {
+            self.failed_to_start(index, reason.to_owned(), steps);
+        } else if self.policy.spawns {
             self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         } else {
             // Nothing can be started in its place: ask afresh until it answers again.
-            self.probe(index, endpoint, now, steps);
-        }
-    }
-
-    pub(super) fn drained(&mut self, id: &InstanceId, steps: &mut Steps) {
-        if let Some(index) = self.current(id)
-            && self.replicas[index].phase == Phase::Draining
-        {
-            self.forget_replica(index, self.policy.stop_grace, steps);
+            self.probe(index, endpoint, steps);
         }
     }
 
     /// Moves on whatever time alone moves on.
-    pub(super) fn tick(&mut self, now: Time, steps: &mut Steps) {
+    pub(super) fn tick(&mut self, steps: &mut Steps) {
+        let now = steps.now;
         let due = self.replicas.iter().filter(|r| r.is_due(now));
         // By name, since a newcomer that is late is gone at once and its place with it.
         let due: Vec<InstanceId> = due.map(|replica| replica.id()).collect();
@@ -243,7 +221,7 @@ impl Fleet {
             match self.replicas[index].phase {
                 Phase::BackingOff { .. } => self.launch(index, steps),
                 Phase::Probing { deadline, .. } if deadline.is_some_and(|at| at <= now) => {
-                    self.start_timed_out(index, now, steps);
+                    self.start_timed_out(index, steps);
                 }
                 Phase::Probing { .. } => self.warn_of_slow_start(index, steps),
                 Phase::Hung { .. } => self.replace_hung(index, UNRESPONSIVE, steps),
@@ -251,52 +229,41 @@ impl Fleet {
                 _ => {}
             }
         }
-        self.retry_stops(now, steps);
+        self.retry_stops(steps);
     }
 
     /// A replica that died has been healthy for long enough.
     fn reset_backoff(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         if replica.backoff.reset() {
-            steps.push(ImmediateStep::Warn {
-                replica: replica.name.clone(),
-                message: "has been healthy for a minute and is no longer degraded".to_owned(),
-            });
+            let message = "has been healthy for a minute and is no longer degraded";
+            steps.warn(&replica.name, message.to_owned());
         }
     }
 
     /// A fresh instance has not answered a heartbeat in time.
-    fn start_timed_out(&mut self, index: usize, now: Time, steps: &mut Steps) {
-        let replica = &self.replicas[index];
-        let mut message = format!(
-            "no good heartbeat within {} of its start",
-            duration(self.policy.start_timeout)
-        );
-        if let Some(reason) = &replica.probe_failure {
+    fn start_timed_out(&mut self, index: usize, steps: &mut Steps) {
+        let timeout = duration(self.policy.start_timeout);
+        let mut message = format!("no good heartbeat within {timeout} of its start");
+        if let Some(reason) = &self.replicas[index].probe_failure {
             message.push_str(": ");
             message.push_str(reason);
         }
-        self.give_up_start(index, message, now, steps);
+        self.give_up_start(index, message, steps);
     }
 
     /// An instance that runs will not get ready: a member is started again, a newcomer's change
     /// fails.
-    pub(super) fn give_up_start(
-        &mut self,
-        index: usize,
-        message: String,
-        now: Time,
-        steps: &mut Steps,
-    ) {
+    pub(super) fn give_up_start(&mut self, index: usize, message: String, steps: &mut Steps) {
         let replica = &self.replicas[index];
         let (id, member) = (replica.id(), replica.member);
         self.record_death(index, &message, None, steps);
-        steps.push(ImmediateStep::Unwatch { id });
+        steps.push(ImmediateStep::Unwatch(id));
         if member {
             self.note_error(index, message.clone(), message, steps);
             self.stop_for_restart(index, Duration::ZERO, Duration::ZERO, steps);
         } else {
-            self.failed_to_start(index, message, now, steps);
+            self.failed_to_start(index, message, steps);
         }
     }
 }

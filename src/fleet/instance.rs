@@ -15,6 +15,16 @@ pub struct InstanceId {
     pub generation: u64,
 }
 
+impl InstanceId {
+    /// The instance of this generation that plays the replica.
+    pub fn new(replica: ReplicaName, generation: u64) -> Self {
+        Self {
+            replica,
+            generation,
+        }
+    }
+}
+
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (generation {})", self.replica, self.generation)
@@ -50,6 +60,25 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// The kernel's out-of-memory killer did it.
     pub out_of_memory: bool,
+}
+
+#[cfg(test)]
+impl Exit {
+    /// An end by itself, with this exit code.
+    pub(crate) fn code(code: i32) -> Self {
+        Self {
+            code: Some(code),
+            ..Self::default()
+        }
+    }
+
+    /// An end by this signal.
+    pub(crate) fn signal(signal: i32) -> Self {
+        Self {
+            signal: Some(signal),
+            ..Self::default()
+        }
+    }
 }
 
 impl fmt::Display for Exit {

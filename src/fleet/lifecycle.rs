@@ -92,6 +92,30 @@ pub enum Phase {
     Draining,
 }
 
+impl Phase {
+    /// Where the instance listens, while it is being sent heartbeats.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Probing { endpoint, .. }
+            | Self::Ready { endpoint, .. }
+            | Self::Unready { endpoint, .. }
+            | Self::Hung { endpoint, .. } => Some(*endpoint),
+            _ => None,
+        }
+    }
+
+    /// How long it has been ready, or had been.
+    pub fn healthy_for(&self, now: Time) -> Duration {
+        match self {
+            Self::Ready { since, .. } => now.saturating_sub(*since),
+            Self::Unready { healthy_for, .. }
+            | Self::Hung { healthy_for, .. }
+            | Self::Stopping { healthy_for } => *healthy_for,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
 /// How a replica is, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaStatus {
@@ -184,10 +208,7 @@ impl Replica {
 
     /// The identity of the instance that plays it.
     pub fn id(&self) -> InstanceId {
-        InstanceId {
-            replica: self.name.clone(),
-            generation: self.generation,
-        }
+        InstanceId::new(self.name.clone(), self.generation)
     }
 
     /// Forgets what is known of the health of the instance before.
@@ -235,13 +256,7 @@ impl Replica {
 
     /// Whether it is being sent heartbeats.
     pub fn is_watched(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Probing { .. }
-                | Phase::Ready { .. }
-                | Phase::Unready { .. }
-                | Phase::Hung { .. }
-        )
+        self.phase.endpoint().is_some()
     }
 
     /// Whether time has moved it on.

@@ -8,7 +8,7 @@ use super::lifecycle::Phase;
 use super::random_names::SeededRng;
 use super::transitions::StopMode;
 use super::{Fleet, Replica};
-use crate::ring::{ReplicaName, Weight};
+use crate::ring::{BuildError, ReplicaName, Weight};
 
 /// How many changes may wait for their turn.
 const MAX_WAITING: usize = 64;
@@ -58,10 +58,8 @@ impl Fleet {
         let under_way = self.active.take().map(|active| active.change_id);
         let waiting = self.waiting.drain(..).map(|request| request.change_id);
         let change_ids = under_way.into_iter().chain(waiting);
-        steps.extend(change_ids.map(|change_id| DeferredStep::Reply {
-            change_id,
-            outcome: Err(ChangeError::ShuttingDown),
-        }));
+        let refused = Err(ChangeError::ShuttingDown);
+        steps.extend(change_ids.map(|id| DeferredStep::Reply(id, refused.clone())));
     }
 
     /// Brings the change under way to its end if it has got there, and begins the next.
@@ -79,10 +77,7 @@ impl Fleet {
             let change_id = request.change_id;
             match self.begin(request, steps) {
                 Ok(active) => self.active = Some(active),
-                Err(error) => steps.push(DeferredStep::Reply {
-                    change_id,
-                    outcome: Err(error),
-                }),
+                Err(error) => steps.push(DeferredStep::Reply(change_id, Err(error))),
             }
         }
     }
@@ -127,13 +122,10 @@ impl Fleet {
                 let weights = change::read_weights(&weights, &hostnames)?;
                 let weight_of =
                     |name: &ReplicaName| weights.get(name.as_str()).copied().unwrap_or_default();
-                let present = self.replicas.iter().map(|replica| replica.weight);
-                let total_weight = present.chain(names.iter().map(weight_of));
-                let total_weight = total_weight.map(|weight| u64::from(weight.get())).sum();
-                self.ring
-                    .check_limits(self.replicas.len() + names.len(), total_weight)?;
-                for name in &names {
-                    self.add_replica(name.clone(), weight_of(name));
+                let added: Vec<Weight> = names.iter().map(weight_of).collect();
+                self.check_room(&added)?;
+                for (name, weight) in names.iter().zip(added) {
+                    self.add_replica(name.clone(), weight);
                     self.launch(self.replicas.len() - 1, steps);
                 }
                 (Kind::Adding, names)
@@ -179,10 +171,7 @@ impl Fleet {
             }
             Kind::Removing => Ok(self.desired()),
         };
-        steps.push(DeferredStep::Reply {
-            change_id: active.change_id,
-            outcome,
-        });
+        steps.push(DeferredStep::Reply(active.change_id, outcome));
         None
     }
 
@@ -195,7 +184,7 @@ impl Fleet {
     }
 
     fn is_ready(&self, name: &ReplicaName) -> bool {
-        let replica = self.replicas.iter().find(|r| r.name == *name);
+        let replica = self.find(name);
         replica.is_some_and(|r| matches!(r.phase, Phase::Ready { .. }))
     }
 
@@ -214,12 +203,20 @@ impl Fleet {
             {
                 replica.member = true;
                 members.push(replica.as_member());
-                let id = replica.id();
-                admissions.push(ImmediateStep::Admit { id, endpoint });
+                admissions.push(ImmediateStep::Admit(replica.id(), endpoint));
             }
         }
         steps.join(members);
         steps.extend(admissions);
+    }
+
+    /// Whether the ring has room for more replicas, of these weights.
+    pub(super) fn check_room(&self, added: &[Weight]) -> Result<(), BuildError> {
+        let weights = self.replicas.iter().map(|replica| &replica.weight);
+        let weights = weights.chain(added);
+        let total = weights.map(|weight| u64::from(weight.get())).sum();
+        self.ring
+            .check_limits(self.replicas.len() + added.len(), total)
     }
 
     /// Puts a newcomer on the list of replicas.

@@ -51,7 +51,7 @@ pub use change::{Change, ChangeError, ChangeId, Failures, MAX_REPLICAS};
 pub use death_hint::death_hint;
 pub use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 use event::Steps;
-pub use event::{DeferredStep, Event, ImmediateStep, Step};
+pub use event::{DeferredStep, Event, ImmediateStep, InstanceEvent, Step};
 pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
 pub use health::{HealthTracker, HealthTransition, ProbeOutcome};
 pub use instance::{Existing, Exit, InstanceId, LaunchOrder};
@@ -59,7 +59,7 @@ pub use lifecycle::{Phase, ReplicaStatus};
 pub use probe_failure::ProbeFailure;
 pub use probe_schedule::ProbeSchedule;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
-pub use record_definition::Definition;
+pub use record_definition::{Definition, ReplicaTemplate};
 pub use record_merge::{Difference, RecordChange};
 pub use slow_start::{serves as serves_slot, share as share_served};
 pub use time::Time;
@@ -129,13 +129,13 @@ impl Fleet {
             waiting: VecDeque::new(),
             shutting_down: false,
         };
-        let mut steps = Steps::default();
+        let mut steps = Steps::at(now);
         if found.is_empty() {
             fleet.bootstrap(desired, &mut steps);
         } else {
-            fleet.adopt(desired, found, now, &mut steps);
+            fleet.adopt(desired, found, &mut steps);
         }
-        (fleet, steps.0)
+        (fleet, steps.list)
     }
 
     /// The desired replicas, in the order of joining.
@@ -193,26 +193,28 @@ impl Fleet {
     /// Whether the runtime could not start a replica when it was asked last: then there is
     /// nothing new in its being asked again.
     pub fn last_launch_failed(&self, name: &ReplicaName) -> bool {
-        let replica = self.replicas.iter().find(|r| r.name == *name);
-        replica.is_some_and(|r| r.last_launch_failed)
+        self.find(name).is_some_and(|r| r.last_launch_failed)
     }
 
     /// How often in a row a replica has died without having been healthy in between.
     pub fn consecutive_deaths(&self, name: &ReplicaName) -> u32 {
-        let replica = self.replicas.iter().find(|r| r.name == *name);
-        replica.map_or(0, |r| r.backoff.consecutive_deaths())
+        self.find(name)
+            .map_or(0, |r| r.backoff.consecutive_deaths())
     }
 
     /// Asks for a change of membership. Exactly one [`DeferredStep::Reply`] with this change_id
     /// follows, now or after later events. `seed` decides what the request leaves to
     /// chance.
-    pub fn request(&mut self, change_id: ChangeId, change: Change, seed: u64) -> Vec<Step> {
-        let mut steps = Steps::default();
+    pub fn request(
+        &mut self,
+        change_id: ChangeId,
+        change: Change,
+        seed: u64,
+        now: Time,
+    ) -> Vec<Step> {
+        let mut steps = Steps::at(now);
         match self.refusal() {
-            Some(error) => steps.push(DeferredStep::Reply {
-                change_id,
-                outcome: Err(error),
-            }),
+            Some(error) => steps.push(DeferredStep::Reply(change_id, Err(error))),
             None => self.waiting.push_back(Request {
                 change_id,
                 change,
@@ -220,12 +222,12 @@ impl Fleet {
             }),
         }
         self.advance_changes(&mut steps);
-        steps.0
+        steps.list
     }
 
     /// Stops every instance. Changes that wait or are under way are answered with an error.
-    pub fn shut_down(&mut self) -> Vec<Step> {
-        let mut steps = Steps::default();
+    pub fn shut_down(&mut self, now: Time) -> Vec<Step> {
+        let mut steps = Steps::at(now);
         self.shutting_down = true;
         self.refuse_all(&mut steps);
         if self.policy.spawns {
@@ -234,58 +236,29 @@ impl Fleet {
         } else {
             // Servers that are not ours go on without us.
             let watched = self.replicas.drain(..).filter(Replica::is_watched);
-            steps.extend(watched.map(|replica| ImmediateStep::Unwatch { id: replica.id() }));
+            steps.extend(watched.map(|replica| ImmediateStep::Unwatch(replica.id())));
         }
-        steps.0
+        steps.list
     }
 
     /// Takes in what happened and says what is to be done about it.
     pub fn apply(&mut self, event: Event, now: Time) -> Vec<Step> {
-        let mut steps = Steps::default();
+        let mut steps = Steps::at(now);
         match event {
-            Event::Launched { id, endpoint } => self.launched(&id, endpoint, now, &mut steps),
-            Event::LaunchFailed { id, reason } => self.launch_failed(&id, reason, now, &mut steps),
-            Event::Exited { id, exit } => {
-                self.instance_ended(&id, Some(&exit), &mut steps);
-                self.exited(&id, exit, now, &mut steps);
-            }
-            Event::BecameHealthy { id } => self.became_healthy(&id, now, &mut steps),
-            Event::BecameUnresponsive { id } => self.became_unresponsive(&id, now, &mut steps),
-            Event::BecameUnready { id, reason } => {
-                self.became_unready(&id, reason, now, &mut steps);
-            }
-            Event::ProbeFailed { id, reason } => self.probe_failed(&id, reason, now, &mut steps),
-            Event::HealthcheckChanged { id, healthy } => {
-                self.healthcheck_changed(&id, healthy, now, &mut steps);
-            }
-            Event::NameFreed { replica } => self.name_freed(&replica, &mut steps),
-            Event::ConnectionRefused { id } => {
-                self.unresponsive(&id, REFUSES_CONNECTIONS, now, &mut steps)
-            }
-            Event::Drained { id } => self.drained(&id, &mut steps),
-            Event::Stopped { id } => {
-                self.instance_ended(&id, None, &mut steps);
-                self.stopped(&id, now, &mut steps);
-            }
-            Event::StopFailed { id, reason } => self.stop_failed(&id, &reason, now, &mut steps),
-            Event::LaunchPreempted { id, by, endpoint } => {
-                self.launch_preempted(&id, by, endpoint, now, &mut steps);
-            }
-            Event::Discovered { order, endpoint } => {
-                self.discovered(order, endpoint, now, &mut steps)
-            }
-            Event::RemovedElsewhere { id } => self.removed_elsewhere(&id, now, &mut steps),
+            Event::Instance(id, event) => self.apply_to_instance(&id, event, &mut steps),
+            Event::Discovered(order, endpoint) => self.discovered(order, endpoint, &mut steps),
             Event::Relocated {
                 replica,
                 endpoint,
                 reason,
-            } => self.relocated(&replica, endpoint, &reason, now, &mut steps),
+            } => self.relocated(&replica, endpoint, &reason, &mut steps),
+            Event::NameFreed(replica) => self.name_freed(&replica, &mut steps),
             Event::Recovered => self.recovered(&mut steps),
-            Event::Tick => self.tick(now, &mut steps),
+            Event::Tick => self.tick(&mut steps),
         }
-        self.replace_unready(now, &mut steps);
+        self.replace_unready(&mut steps);
         self.advance_changes(&mut steps);
-        steps.0
+        steps.list
     }
 
     /// Starts from nothing.
@@ -303,6 +276,10 @@ impl Fleet {
         for index in 0..self.replicas.len() {
             self.launch(index, steps);
         }
+    }
+
+    fn find(&self, name: &ReplicaName) -> Option<&Replica> {
+        self.replicas.iter().find(|r| r.name == *name)
     }
 
     fn members(&self) -> Vec<Member> {

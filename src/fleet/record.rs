@@ -58,7 +58,7 @@ fn is_one(weight: &u32) -> bool {
 }
 
 /// How the ring is built, and how its load is bounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "RingText", into = "RingText")]
 pub struct RingSettings {
     /// The recipe of the slot table.

@@ -12,30 +12,50 @@ pub struct Definition {
     /// The image of a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The program and its arguments. None: the image's own, or the demo replica.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<Vec<String>>,
-    /// Where a replica listens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Environment variables, in their order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<(String, String)>,
-    /// Memory limit in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-    /// CPU limit in billionths of a CPU.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nano_cpus: Option<u64>,
-    /// Limit on processes and threads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u32>,
+    /// What every runtime knows.
+    #[serde(flatten)]
+    pub template: ReplicaTemplate,
     /// The level of `--replica-security`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security: Option<String>,
     /// The network of the containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+}
+
+/// What an operator can set about replicas, for every runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicaTemplate {
+    /// The program and its arguments, `{port}` and `{name}` not yet replaced. For
+    /// `docker` it overrides the image's command. None: the image's own command, or the
+    /// built-in demo replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// The port a replica listens on. For `process` none means a free one for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Environment variables on top of `PORT` and `SERVER_ID`, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, String)>,
+    /// Memory limit in bytes (`docker`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// CPU limit in billionths of a CPU (`docker`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nano_cpus: Option<u64>,
+    /// Limit on processes and threads (`docker`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+}
+
+impl From<ReplicaTemplate> for Definition {
+    fn from(template: ReplicaTemplate) -> Self {
+        Self {
+            template,
+            ..Self::default()
+        }
+    }
 }
 
 impl Definition {
@@ -48,49 +68,36 @@ impl Definition {
     /// Each part that differs in `other`, in words for people. Of variables the names alone:
     /// their values are often secrets.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let mut words = Vec::new();
-        compare(
-            &mut words,
-            "image",
-            &self.image,
-            &other.image,
-            String::clone,
-        );
-        compare(
-            &mut words,
-            "command",
-            &self.command,
-            &other.command,
-            |command| format!("`{}`", command.join(" ")),
-        );
-        compare(&mut words, "port", &self.port, &other.port, u16::to_string);
-        words.extend(env_differences(&self.env, &other.env));
-        compare(&mut words, "memory", &self.memory, &other.memory, |bytes| {
-            bytes_text(*bytes)
+        let (before, after) = (self.parts(), other.parts());
+        let differ = before.into_iter().zip(after);
+        let differ = differ.filter(|((_, was), (_, is))| was != is);
+        let none = || "none".to_owned();
+        let words = differ.map(|((name, was), (_, is))| {
+            let (was, is) = (was.unwrap_or_else(none), is.unwrap_or_else(none));
+            format!("{name} {was} -> {is}")
         });
-        compare(
-            &mut words,
-            "cpus",
-            &self.nano_cpus,
-            &other.nano_cpus,
-            |nanos| (*nanos as f64 / 1e9).to_string(),
-        );
-        compare(&mut words, "pids", &self.pids, &other.pids, u32::to_string);
-        compare(
-            &mut words,
-            "replica-security",
-            &self.security,
-            &other.security,
-            String::clone,
-        );
-        compare(
-            &mut words,
-            "docker-network",
-            &self.network,
-            &other.network,
-            String::clone,
-        );
-        words
+        let env = env_differences(&self.template.env, &other.template.env);
+        words.chain(env).collect()
+    }
+
+    /// Each part but the variables, as `differences` names and shows it.
+    fn parts(&self) -> [(&'static str, Option<String>); 8] {
+        let template = &self.template;
+        let command = template.command.as_ref();
+        let cpus = template.nano_cpus.map(|nanos| nanos as f64 / 1e9);
+        [
+            ("image", self.image.clone()),
+            (
+                "command",
+                command.map(|words| format!("`{}`", words.join(" "))),
+            ),
+            ("port", template.port.as_ref().map(u16::to_string)),
+            ("memory", template.memory.map(bytes_text)),
+            ("cpus", cpus.as_ref().map(f64::to_string)),
+            ("pids", template.pids.as_ref().map(u32::to_string)),
+            ("replica-security", self.security.clone()),
+            ("docker-network", self.network.clone()),
+        ]
     }
 }
 
@@ -99,19 +106,6 @@ pub(super) fn hash<T: Serialize>(of: &T) -> String {
     // What is hashed has neither maps with other keys than text nor floats that JSON lacks.
     let text = serde_json::to_vec(of).unwrap_or_default();
     format!("{:016x}", xxh3_64(&text))
-}
-
-fn compare<T: PartialEq>(
-    words: &mut Vec<String>,
-    name: &str,
-    before: &Option<T>,
-    after: &Option<T>,
-    show: impl Fn(&T) -> String,
-) {
-    if before != after {
-        let show = |value: &Option<T>| value.as_ref().map_or("none".to_owned(), &show);
-        words.push(format!("{name} {} -> {}", show(before), show(after)));
-    }
 }
 
 fn env_differences(before: &[(String, String)], after: &[(String, String)]) -> Option<String> {
@@ -151,10 +145,13 @@ mod tests {
         let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Definition {
             image: Some("shop:1.4".to_owned()),
-            port: Some(5000),
-            env: vec![variable("COLOUR", "blue"), variable("TOKEN", "s3cret")],
-            memory: Some(128 << 20),
-            nano_cpus: Some(500_000_000),
+            template: ReplicaTemplate {
+                port: Some(5000),
+                env: vec![variable("COLOUR", "blue"), variable("TOKEN", "s3cret")],
+                memory: Some(128 << 20),
+                nano_cpus: Some(500_000_000),
+                ..Default::default()
+            },
             ..Default::default()
         }
     }
@@ -168,7 +165,7 @@ mod tests {
         // Balancers of other builds must agree.
         assert_eq!(Definition::default().hash(), "1349cde127705c16");
         let mut other = shop();
-        other.env.swap(0, 1);
+        other.template.env.swap(0, 1);
         assert_ne!(other.hash(), shop().hash());
     }
 
@@ -176,28 +173,28 @@ mod tests {
     fn differences_are_told_without_values_of_variables() {
         let mut after = shop();
         after.image = Some("shop:1.5".to_owned());
-        after.command = Some(vec!["serve".to_owned(), "--fast".to_owned()]);
-        after.env = vec![
+        after.template.command = Some(vec!["serve".to_owned(), "--fast".to_owned()]);
+        after.template.env = vec![
             ("COLOUR".to_owned(), "red".to_owned()),
             ("DEBUG".to_owned(), "1".to_owned()),
         ];
-        after.memory = None;
-        after.nano_cpus = Some(1_500_000_000);
+        after.template.memory = None;
+        after.template.nano_cpus = Some(1_500_000_000);
         let told = shop().differences(&after);
         assert_eq!(
             told,
             [
                 "image shop:1.4 -> shop:1.5",
                 "command none -> `serve --fast`",
-                "env: COLOUR has another value, DEBUG is new, TOKEN is gone",
                 "memory 128m -> none",
                 "cpus 0.5 -> 1.5",
+                "env: COLOUR has another value, DEBUG is new, TOKEN is gone",
             ]
         );
         assert!(!told.concat().contains("s3cret"));
         assert_eq!(shop().differences(&shop()), [""; 0]);
         let mut swapped = shop();
-        swapped.env.swap(0, 1);
+        swapped.template.env.swap(0, 1);
         assert_eq!(shop().differences(&swapped), ["env: another order"]);
     }
 }

@@ -65,11 +65,9 @@ impl FleetRecord {
         }
         let (before, after) = (self.flags(), flags.kept());
         let mut words = self.definition.differences(&flags.definition);
-        if before.replicas != after.replicas {
-            words.push(format!(
-                "replicas {} -> {}",
-                before.replicas, after.replicas
-            ));
+        let (was, is) = (before.replicas, after.replicas);
+        if was != is {
+            words.push(format!("replicas {was} -> {is}"));
         }
         words.extend(ring_differences(&before.ring, &after.ring));
         let mut merged = self.clone();
@@ -77,7 +75,7 @@ impl FleetRecord {
             if before.ring != after.ring {
                 merged.ring = after.ring;
             }
-            if before.replicas != after.replicas {
+            if was != is {
                 merged.fill_up(flags);
             }
             merged.follow(flags);
@@ -149,26 +147,20 @@ impl FleetRecord {
 
 fn ring_differences(before: &RingSettings, after: &RingSettings) -> Vec<String> {
     let none = || "none".to_owned();
-    let number = |number: Option<u32>| number.map_or_else(none, |n| n.to_string());
-    let factor = |ring: &RingSettings| ring.balance_factor.map_or_else(none, |f| f.to_string());
-    let (old, new) = (&before.spec, &after.spec);
-    let pairs = [
-        (
-            "strategy",
-            old.strategy().to_string(),
-            new.strategy().to_string(),
-        ),
-        ("slots", old.slots().to_string(), new.slots().to_string()),
-        (
-            "virtual-servers",
-            number(old.virtual_servers()),
-            number(new.virtual_servers()),
-        ),
-        ("balance-factor", factor(before), factor(after)),
-    ];
-    let differ = pairs.into_iter().filter(|(_, was, is)| was != is);
+    let shown = |ring: &RingSettings| {
+        let servers = ring.spec.virtual_servers();
+        [
+            ring.spec.strategy().to_string(),
+            ring.spec.slots().to_string(),
+            servers.map_or_else(none, |k| k.to_string()),
+            ring.balance_factor.map_or_else(none, |f| f.to_string()),
+        ]
+    };
+    let names = ["strategy", "slots", "virtual-servers", "balance-factor"];
+    let pairs = shown(before).into_iter().zip(shown(after)).zip(names);
+    let differ = pairs.filter(|((was, is), _)| was != is);
     differ
-        .map(|(name, was, is)| format!("{name} {was} -> {is}"))
+        .map(|((was, is), name)| format!("{name} {was} -> {is}"))
         .collect()
 }
 
@@ -177,6 +169,7 @@ mod tests {
     use super::super::record_definition::Definition;
     use super::*;
     use crate::fleet::{InstanceId, LaunchOrder};
+    use crate::ring::testing::member;
     use crate::ring::{BalanceFactor, RingSpec, Strategy};
 
     fn name(text: &str) -> ReplicaName {
@@ -196,10 +189,7 @@ mod tests {
                 image: Some(image.to_owned()),
                 ..Default::default()
             },
-            ring: RingSettings {
-                spec: RingSpec::default(),
-                balance_factor: None,
-            },
+            ring: RingSettings::default(),
         }
     }
 
@@ -217,10 +207,7 @@ mod tests {
     fn running(replica: &str, generation: u64, weight: u32, ordinal: u64) -> Existing {
         Existing {
             order: LaunchOrder {
-                id: InstanceId {
-                    replica: name(replica),
-                    generation,
-                },
+                id: InstanceId::new(name(replica), generation),
                 weight: Weight::new(weight).unwrap(),
                 ordinal,
             },
@@ -233,10 +220,8 @@ mod tests {
         let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
         assert_eq!(names(&record), ["Server1", "Server2", "Server3"]);
         assert_eq!(record.version, 1);
-        assert_eq!(
-            record.merge(&flags(3, "shop:1"), false),
-            (record.clone(), None)
-        );
+        let merged = record.merge(&flags(3, "shop:1"), false);
+        assert_eq!(merged, (record.clone(), None));
     }
 
     #[test]
@@ -258,10 +243,7 @@ mod tests {
     #[test]
     fn the_same_flags_leave_what_was_changed_on_request() {
         let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
-        let heavy = Member {
-            name: name("heavy"),
-            weight: weight(3),
-        };
+        let heavy = member("heavy", 3);
         let changed = record
             .with(&[
                 RecordChange::Add(vec![heavy]),
@@ -305,10 +287,8 @@ mod tests {
         assert_eq!(difference.unwrap().words, ["replicas 3 -> 4"]);
         assert_eq!(names(&merged), ["Server1", "Server3", "Server2", "Server4"]);
         // None is removed.
-        assert_eq!(
-            names(&record.merge(&flags(1, "shop:1"), false).0),
-            names(&record)
-        );
+        let fewer = record.merge(&flags(1, "shop:1"), false).0;
+        assert_eq!(names(&fewer), names(&record));
 
         let mut other = flags(3, "shop:1");
         other.ring.balance_factor = Some(BalanceFactor::new(2.0).unwrap());
@@ -323,10 +303,8 @@ mod tests {
         let (merged, difference) = record.merge(&flags(5, "shop:2"), true);
         assert_eq!(merged, record);
         let difference = difference.unwrap();
-        assert_eq!(
-            difference.words,
-            ["image shop:1 -> shop:2", "replicas 3 -> 5"]
-        );
+        let words = ["image shop:1 -> shop:2", "replicas 3 -> 5"];
+        assert_eq!(difference.words, words);
         assert!(difference.overruled);
     }
 
@@ -341,11 +319,8 @@ mod tests {
             RecordChange::SetWeights(vec![(name("Server2"), weight(1))]),
             RecordChange::Ring(record.ring),
         ] {
-            assert_eq!(
-                record.with(std::slice::from_ref(&change)),
-                None,
-                "{change:?}"
-            );
+            let changed = record.with(std::slice::from_ref(&change));
+            assert_eq!(changed, None, "{change:?}");
         }
     }
 }

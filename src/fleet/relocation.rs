@@ -2,12 +2,10 @@
 //! the race for its port and was started again on another one, or a container left its network.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::Fleet;
 use super::event::{ImmediateStep, Steps};
 use super::lifecycle::Phase;
-use super::time::Time;
 use crate::ring::ReplicaName;
 
 impl Fleet {
@@ -17,7 +15,6 @@ impl Fleet {
         name: &ReplicaName,
         endpoint: Option<SocketAddr>,
         reason: &str,
-        now: Time,
         steps: &mut Steps,
     ) {
         let Some(index) = self.index_of(name).filter(|_| !self.shutting_down) else {
@@ -27,70 +24,52 @@ impl Fleet {
         if replica.leaving {
             return;
         }
+        if endpoint.is_some() && replica.phase.endpoint() == endpoint {
+            return;
+        }
         let id = replica.id();
         match (&replica.phase, endpoint) {
-            (
-                Phase::Probing { endpoint: old, .. }
-                | Phase::Ready { endpoint: old, .. }
-                | Phase::Unready { endpoint: old, .. }
-                | Phase::Hung { endpoint: old, .. },
-                Some(new),
-            ) if *old == new => {}
             // A serving instance does not move by itself: what serves at its address is not ours.
             (Phase::Ready { .. } | Phase::Unready { .. } | Phase::Hung { .. }, _)
                 if replica.member && self.policy.spawns =>
             {
-                self.unresponsive(&id, reason, now, steps);
+                self.unresponsive(index, reason, steps);
             }
             (Phase::Probing { .. }, None) if self.policy.spawns => {
-                self.give_up_start(index, reason.to_owned(), now, steps);
+                self.give_up_start(index, reason.to_owned(), steps);
             }
             (Phase::Ready { .. } | Phase::Unready { .. }, endpoint) if replica.member => {
-                let healthy_for = match replica.phase {
-                    Phase::Ready { since, .. } => now.saturating_sub(since),
-                    Phase::Unready { healthy_for, .. } => healthy_for,
-                    _ => Duration::ZERO,
-                };
-                let reason = reason.to_owned();
-                steps.push(ImmediateStep::Evict {
-                    id: id.clone(),
-                    reason,
-                });
-                steps.push(ImmediateStep::Unwatch { id });
+                let healthy_for = replica.phase.healthy_for(steps.now);
+                steps.push(ImmediateStep::Evict(id.clone(), reason.to_owned()));
+                steps.push(ImmediateStep::Unwatch(id));
                 match endpoint {
-                    Some(endpoint) => self.probe_next_generation(index, endpoint, now, steps),
-                    None => self.restart(index, healthy_for, now, steps),
+                    Some(endpoint) => self.probe_next_generation(index, endpoint, steps),
+                    None => self.restart(index, healthy_for, steps),
                 }
             }
             (Phase::Probing { .. } | Phase::Ready { .. }, Some(endpoint)) => {
-                steps.push(ImmediateStep::Unwatch { id });
-                self.probe(index, endpoint, now, steps);
+                steps.push(ImmediateStep::Unwatch(id));
+                self.probe(index, endpoint, steps);
             }
             (Phase::Probing { .. }, None) => {
-                steps.push(ImmediateStep::Unwatch { id });
-                self.failed_to_start(index, reason.to_owned(), now, steps);
+                steps.push(ImmediateStep::Unwatch(id));
+                self.failed_to_start(index, reason.to_owned(), steps);
             }
             // Its name had no address when it was to be started.
             (Phase::BackingOff { .. }, Some(endpoint)) if !self.policy.spawns => {
-                self.probe_next_generation(index, endpoint, now, steps);
+                self.probe_next_generation(index, endpoint, steps);
             }
             _ => {}
         }
     }
 
     /// Reports about the instance at the old address must change nothing for the new one.
-    fn probe_next_generation(
-        &mut self,
-        index: usize,
-        endpoint: SocketAddr,
-        now: Time,
-        steps: &mut Steps,
-    ) {
+    fn probe_next_generation(&mut self, index: usize, endpoint: SocketAddr, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);
         replica.last_launch_failed = false;
         replica.forget_health();
         replica.leftover_generations = vec![replica.generation];
-        self.probe(index, endpoint, now, steps);
+        self.probe(index, endpoint, steps);
     }
 }

@@ -22,16 +22,11 @@ impl Fleet {
     /// Another balancer's instance has the name: it plays the replica.
     pub(super) fn launch_preempted(
         &mut self,
-        id: &InstanceId,
+        index: usize,
         by: u64,
         endpoint: SocketAddr,
-        now: Time,
         steps: &mut Steps,
     ) {
-        self.generations.saw(&id.replica, by);
-        let Some(index) = self.current(id) else {
-            return;
-        };
         if !matches!(self.replicas[index].phase, Phase::Launching { .. }) {
             return;
         }
@@ -39,7 +34,7 @@ impl Fleet {
         if self.replicas[index].leaving {
             self.forget_replica(index, self.policy.stop_grace, steps);
         } else {
-            self.probe(index, endpoint, now, steps);
+            self.probe(index, endpoint, steps);
         }
     }
 
@@ -48,7 +43,6 @@ impl Fleet {
         &mut self,
         order: LaunchOrder,
         endpoint: SocketAddr,
-        now: Time,
         steps: &mut Steps,
     ) {
         let name = &order.id.replica;
@@ -62,16 +56,14 @@ impl Fleet {
                 // In any other phase there is one, or what we start finds this one.
                 if let Phase::BackingOff { .. } = self.replicas[index].phase {
                     self.take_over_generation(index, order.id.generation);
-                    self.probe(index, endpoint, now, steps);
+                    self.probe(index, endpoint, steps);
                 }
             }
             None => match self.refusal_of_foreign(&order) {
-                Some(reason) => steps.push(ImmediateStep::Warn {
-                    replica: name.clone(),
-                    message: format!(
-                        "another balancer has added it, and here is no room: {reason}"
-                    ),
-                }),
+                Some(reason) => {
+                    let message = "another balancer has added it, and here is no room";
+                    steps.warn(name, format!("{message}: {reason}"));
+                }
                 None => {
                     self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
                     let foreign = Replica::adopted(&order);
@@ -79,7 +71,7 @@ impl Fleet {
                         member: false,
                         ..foreign
                     });
-                    self.probe(self.replicas.len() - 1, endpoint, now, steps);
+                    self.probe(self.replicas.len() - 1, endpoint, steps);
                 }
             },
         }
@@ -98,7 +90,7 @@ impl Fleet {
         foreign.leftover_generations = vec![foreign.generation];
         let id = foreign.id();
         steps.join(vec![foreign.as_member()]);
-        steps.push(ImmediateStep::Admit { id, endpoint });
+        steps.push(ImmediateStep::Admit(id, endpoint));
         // It joins behind the members, and before newcomers that are not ready yet.
         let last_member = self.replicas.iter().rposition(|replica| replica.member);
         let place = last_member.map_or(0, |last| last + 1);
@@ -106,24 +98,21 @@ impl Fleet {
     }
 
     /// Another balancer removes a replica.
-    pub(super) fn removed_elsewhere(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
-        let Some(index) = self.current(id).filter(|_| !self.shutting_down) else {
-            return;
-        };
+    pub(super) fn removed_elsewhere(&mut self, index: usize, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         let launching = matches!(replica.phase, Phase::Launching { .. });
-        if replica.leaving || launching {
+        if self.shutting_down || replica.leaving || launching {
             return;
         }
         // The other balancer stops it.
         replica.leftover_generations.clear();
         if replica.is_watched() {
-            steps.push(ImmediateStep::Unwatch { id: id.clone() });
+            steps.push(ImmediateStep::Unwatch(replica.id()));
         }
-        let (name, member) = (replica.name.clone(), replica.member);
+        let (id, member) = (replica.id(), replica.member);
         if !member {
             let reason = "another balancer has removed it".to_owned();
-            self.failed_to_start(index, reason, now, steps);
+            self.failed_to_start(index, reason, steps);
             return;
         }
         if let Phase::Stopping { .. } = replica.phase {
@@ -131,13 +120,13 @@ impl Fleet {
                 .push(StoppingInstance::under_way(id.clone()));
         }
         self.replicas.remove(index);
-        steps.push(ImmediateStep::Leave(vec![name]));
+        steps.push(ImmediateStep::Leave(vec![id.replica]));
     }
 
     /// Leaves every instance to another balancer, but for those of replicas that are on their
     /// way in or out: these are ours alone. Changes that wait are answered with an error.
-    pub fn hand_over(&mut self) -> Vec<Step> {
-        let mut steps = Steps::default();
+    pub fn hand_over(&mut self, now: Time) -> Vec<Step> {
+        let mut steps = Steps::at(now);
         let ours = |r: &&Replica| r.leaving || (!r.member && self.is_being_changed(&r.name));
         let ours = self.replicas.iter().filter(ours);
         let ours: Vec<_> = ours.map(|replica| replica.name.clone()).collect();
@@ -146,8 +135,8 @@ impl Fleet {
         self.remove_all(&ours, StopMode::AtOnce, &mut steps);
         let kept = self.replicas.extract_if(.., |replica| !replica.leaving);
         let watched = kept.filter(Replica::is_watched);
-        steps.extend(watched.map(|replica| ImmediateStep::Unwatch { id: replica.id() }));
-        steps.0
+        steps.extend(watched.map(|replica| ImmediateStep::Unwatch(replica.id())));
+        steps.list
     }
 
     /// The runtime has recovered: launches every replica whose last launch it failed.
@@ -174,7 +163,7 @@ impl Fleet {
     /// replicas are still theirs.
     pub(super) fn announce_removal(&self, id: &InstanceId, steps: &mut Steps) {
         if !self.shutting_down {
-            steps.push(DeferredStep::AnnounceRemoval { id: id.clone() });
+            steps.push(DeferredStep::AnnounceRemoval(id.clone()));
         }
     }
 
@@ -191,12 +180,7 @@ impl Fleet {
         if self.replicas.len() >= MAX_REPLICAS {
             return Some(format!("{MAX_REPLICAS} replicas are the most"));
         }
-        let weights = self.replicas.iter().map(|replica| replica.weight);
-        let weights = weights.chain([order.weight]);
-        let total_weight = weights.map(|weight| u64::from(weight.get())).sum();
-        let room = self
-            .ring
-            .check_limits(self.replicas.len() + 1, total_weight);
+        let room = self.check_room(&[order.weight]);
         room.err().map(|error| error.to_string())
     }
 }

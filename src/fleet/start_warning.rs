@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Fleet;
 use super::event::Steps;
-use super::instance::InstanceId;
 use super::lifecycle::Phase;
 use super::time::Time;
 
@@ -13,23 +12,14 @@ pub(super) const WARN_AFTER: Duration = Duration::from_secs(3);
 
 impl Fleet {
     /// A heartbeat of an instance that has not been ready yet has failed.
-    pub(super) fn probe_failed(
-        &mut self,
-        id: &InstanceId,
-        reason: String,
-        now: Time,
-        steps: &mut Steps,
-    ) {
-        let Some(index) = self.current(id) else {
-            return;
-        };
+    pub(super) fn probe_failed(&mut self, index: usize, reason: String, steps: &mut Steps) {
         let replica = &mut self.replicas[index];
         let Phase::Probing { warn_at, .. } = replica.phase else {
             return;
         };
         replica.probe_failure = Some(reason.clone());
         match warn_at {
-            Some(at) if at <= now => self.warn_of_slow_start(index, steps),
+            Some(at) if at <= steps.now => self.warn_of_slow_start(index, steps),
             Some(_) => {}
             // The warning has been given; the status has the last reason.
             None => replica.last_error = Some(reason),

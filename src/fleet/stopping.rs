@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Fleet;
-use super::event::{DeferredStep, ImmediateStep, Steps};
+use super::event::{DeferredStep, Steps};
 use super::instance::InstanceId;
 use super::lifecycle::Phase;
 use super::time::Time;
@@ -51,46 +51,37 @@ impl Fleet {
     pub(super) fn stop_instance(&mut self, id: InstanceId, grace: Duration, steps: &mut Steps) {
         self.stopping_instances
             .push(StoppingInstance::under_way(id.clone()));
-        steps.push(DeferredStep::Stop { id, grace });
+        steps.push(DeferredStep::Stop(id, grace));
     }
 
-    pub(super) fn stopped(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
+    pub(super) fn stopped(&mut self, id: &InstanceId, steps: &mut Steps) {
         if let Some(place) = self.stopping_instances.iter().position(|d| d.id == *id) {
             self.stopping_instances.remove(place);
         } else if let Some((index, healthy_for)) = self.stopping_for_restart(id) {
             self.replicas[index].leftover_generations.clear();
-            self.restart(index, healthy_for, now, steps);
+            self.restart(index, healthy_for, steps);
         }
     }
 
-    pub(super) fn stop_failed(
-        &mut self,
-        id: &InstanceId,
-        reason: &str,
-        now: Time,
-        steps: &mut Steps,
-    ) {
+    pub(super) fn stop_failed(&mut self, id: &InstanceId, reason: &str, steps: &mut Steps) {
         if let Some(place) = self.stopping_instances.iter().position(|d| d.id == *id) {
-            self.try_again_later(place, reason, now, steps);
+            self.try_again_later(place, reason, steps);
         } else if let Some((index, healthy_for)) = self.stopping_for_restart(id) {
             // Its successor need not wait: what hangs here is off the ring already.
             self.replicas[index].leftover_generations.clear();
             self.stopping_instances
                 .push(StoppingInstance::under_way(id.clone()));
-            self.try_again_later(self.stopping_instances.len() - 1, reason, now, steps);
-            self.restart(index, healthy_for, now, steps);
+            self.try_again_later(self.stopping_instances.len() - 1, reason, steps);
+            self.restart(index, healthy_for, steps);
         }
     }
 
     /// Tries again to stop what could not be stopped.
-    pub(super) fn retry_stops(&mut self, now: Time, steps: &mut Steps) {
+    pub(super) fn retry_stops(&mut self, steps: &mut Steps) {
         for stopping in &mut self.stopping_instances {
-            if stopping.retry_at.is_some_and(|at| at <= now) {
+            if stopping.retry_at.is_some_and(|at| at <= steps.now) {
                 stopping.retry_at = None;
-                steps.push(DeferredStep::Stop {
-                    id: stopping.id.clone(),
-                    grace: Duration::ZERO,
-                });
+                steps.push(DeferredStep::Stop(stopping.id.clone(), Duration::ZERO));
             }
         }
     }
@@ -103,7 +94,7 @@ impl Fleet {
         }
     }
 
-    fn try_again_later(&mut self, place: usize, reason: &str, now: Time, steps: &mut Steps) {
+    fn try_again_later(&mut self, place: usize, reason: &str, steps: &mut Steps) {
         let stopping = &mut self.stopping_instances[place];
         if stopping.retry_at.is_some() {
             // Said already.
@@ -119,12 +110,11 @@ impl Fleet {
             )),
             _ => None,
         };
-        steps.extend(message.map(|message| ImmediateStep::Warn {
-            replica: stopping.id.replica.clone(),
-            message,
-        }));
+        if let Some(message) = message {
+            steps.warn(&stopping.id.replica, message);
+        }
         if stopping.failures < STOP_ATTEMPTS {
-            stopping.retry_at = Some(now.saturating_add(STOP_RETRY));
+            stopping.retry_at = Some(steps.now.saturating_add(STOP_RETRY));
         } else {
             let given_up = self.stopping_instances.remove(place);
             self.note_stop_failure(&given_up.id.replica, reason);

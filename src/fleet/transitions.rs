@@ -9,7 +9,6 @@ use super::instance::{Exit, InstanceId};
 use super::lifecycle::Phase;
 use super::start_warning::WARN_AFTER;
 use super::stopping::StoppingInstance;
-use super::time::Time;
 use super::unready::UNHEALTHY;
 use crate::ring::ReplicaName;
 
@@ -56,24 +55,18 @@ impl Fleet {
     }
 
     /// Asks an instance for its first good heartbeat.
-    pub(super) fn probe(
-        &mut self,
-        index: usize,
-        endpoint: SocketAddr,
-        now: Time,
-        steps: &mut Steps,
-    ) {
-        let deadline = self.start_deadline(now);
+    pub(super) fn probe(&mut self, index: usize, endpoint: SocketAddr, steps: &mut Steps) {
+        let deadline = self.start_deadline(steps.now);
         let replica = &mut self.replicas[index];
         replica.answers_well = false;
         replica.probe_failure = replica.unhealthy.then(|| UNHEALTHY.to_owned());
         replica.phase = Phase::Probing {
             endpoint,
             deadline,
-            warn_at: Some(now.saturating_add(WARN_AFTER)),
+            warn_at: Some(steps.now.saturating_add(WARN_AFTER)),
         };
         let id = replica.id();
-        steps.push(ImmediateStep::Watch { id, endpoint });
+        steps.push(ImmediateStep::Watch(id, endpoint));
     }
 
     /// Stops an instance so that another can take over. No `grace` for one that does not answer
@@ -87,32 +80,22 @@ impl Fleet {
     ) {
         let replica = &mut self.replicas[index];
         replica.phase = Phase::Stopping { healthy_for };
-        steps.push(DeferredStep::Stop {
-            id: replica.id(),
-            grace,
-        });
+        steps.push(DeferredStep::Stop(replica.id(), grace));
     }
 
     /// Back under the same name, at once or after a pause.
-    pub(super) fn restart(
-        &mut self,
-        index: usize,
-        healthy_for: Duration,
-        now: Time,
-        steps: &mut Steps,
-    ) {
+    pub(super) fn restart(&mut self, index: usize, healthy_for: Duration, steps: &mut Steps) {
         let limit = self.policy.restart_limit;
         let replica = &mut self.replicas[index];
         let was_degraded = replica.backoff.is_degraded();
-        let delay = replica
-            .backoff
-            .after_death(replica.name.as_str(), healthy_for, now, limit);
+        let backoff = &mut replica.backoff;
+        let delay = backoff.after_death(replica.name.as_str(), healthy_for, steps.now, limit);
         if delay.is_zero() {
             self.launch(index, steps);
             return;
         }
         replica.phase = Phase::BackingOff {
-            until: now.saturating_add(delay),
+            until: steps.now.saturating_add(delay),
         };
         let degraded = replica.backoff.is_degraded();
         if replica.last_launch_failed && degraded == was_degraded {
@@ -126,32 +109,23 @@ impl Fleet {
                 replica.backoff.consecutive_deaths()
             ),
         };
-        steps.push(ImmediateStep::Warn {
-            replica: replica.name.clone(),
-            message: format!("{deaths}, next start in {:.1} s", delay.as_secs_f64()),
-        });
+        let delay = delay.as_secs_f64();
+        steps.warn(
+            &replica.name,
+            format!("{deaths}, next start in {delay:.1} s"),
+        );
     }
 
     /// A start has failed: a member is started again, a newcomer's whole change fails.
-    pub(super) fn failed_to_start(
-        &mut self,
-        index: usize,
-        reason: String,
-        now: Time,
-        steps: &mut Steps,
-    ) {
+    pub(super) fn failed_to_start(&mut self, index: usize, reason: String, steps: &mut Steps) {
+        let error = format!("cannot start: {reason}");
         if self.replicas[index].member {
-            let error = format!("cannot start: {reason}");
             self.note_error(index, error.clone(), error, steps);
-            self.restart(index, Duration::ZERO, now, steps);
+            self.restart(index, Duration::ZERO, steps);
             return;
         }
-        let replica = &self.replicas[index];
-        let name = replica.name.clone();
-        steps.push(ImmediateStep::Warn {
-            replica: name.clone(),
-            message: format!("cannot start: {reason}"),
-        });
+        let name = self.replicas[index].name.clone();
+        steps.warn(&name, error);
         if self.is_being_changed(&name) {
             self.note_start_failure(name, reason);
         }
@@ -177,10 +151,7 @@ impl Fleet {
             replica.reported.clear();
         }
         replica.reported.push(message.clone());
-        steps.push(ImmediateStep::Warn {
-            replica: replica.name.clone(),
-            message,
-        });
+        steps.warn(&replica.name, message);
     }
 
     /// Sends a replica on its way out, from wherever it is.
@@ -192,23 +163,23 @@ impl Fleet {
             // What is being started can be stopped once it is there.
             Phase::Launching { .. } => replica.leaving = true,
             Phase::Probing { .. } => {
-                steps.push(ImmediateStep::Unwatch { id });
+                steps.push(ImmediateStep::Unwatch(id));
                 self.forget_replica(index, grace, steps);
             }
             Phase::Ready { .. } | Phase::Unready { .. } => {
-                steps.push(ImmediateStep::Unwatch { id: id.clone() });
+                steps.push(ImmediateStep::Unwatch(id.clone()));
                 match mode {
                     StopMode::AfterDraining => {
                         replica.leaving = true;
                         replica.phase = Phase::Draining;
                         self.announce_removal(&id, steps);
-                        steps.push(DeferredStep::Drain { id });
+                        steps.push(DeferredStep::Drain(id));
                     }
                     StopMode::AtOnce => self.forget_replica(index, grace, steps),
                 }
             }
             Phase::Hung { .. } => {
-                steps.push(ImmediateStep::Unwatch { id });
+                steps.push(ImmediateStep::Unwatch(id));
                 self.forget_replica(index, Duration::ZERO, steps);
             }
             Phase::Stopping { .. } => {
@@ -231,11 +202,7 @@ impl Fleet {
         let replica = self.replicas.remove(index);
         let is_announced = replica.phase == Phase::Draining;
         for generation in replica.leftover_generations {
-            let replica = replica.name.clone();
-            let id = InstanceId {
-                replica,
-                generation,
-            };
+            let id = InstanceId::new(replica.name.clone(), generation);
             if !is_announced {
                 self.announce_removal(&id, steps);
             }

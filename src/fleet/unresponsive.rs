@@ -5,54 +5,37 @@
 
 use std::time::Duration;
 
-use super::Fleet;
 use super::event::{ImmediateStep, Steps};
-use super::instance::InstanceId;
 use super::lifecycle::Phase;
-use super::time::Time;
+use super::{Fleet, Policy};
 
 /// Why a hung replica is taken off the ring.
 pub(super) const UNRESPONSIVE: &str = "no answer to heartbeats";
 
 impl Fleet {
     /// An instance has missed enough heartbeats to count as hung.
-    pub(super) fn became_unresponsive(&mut self, id: &InstanceId, now: Time, steps: &mut Steps) {
-        let Some(index) = self.current(id) else {
-            return;
-        };
-        let hang_timeout = self.policy.hang_timeout;
-        let spawns = self.policy.spawns;
+    pub(super) fn became_unresponsive(&mut self, index: usize, steps: &mut Steps) {
+        let Policy {
+            hang_timeout,
+            spawns,
+            ..
+        } = self.policy;
         let replica = &mut self.replicas[index];
         replica.answers_well = false;
         let may_come_back = replica.member && spawns && !hang_timeout.is_zero();
-        let reason = UNRESPONSIVE;
         match replica.phase {
             // What nothing can be started in place of is asked until it answers anyway.
-            Phase::Unready {
-                endpoint,
-                healthy_for,
-                ..
-            } if may_come_back => {
+            Phase::Ready { endpoint, .. } | Phase::Unready { endpoint, .. } if may_come_back => {
                 replica.phase = Phase::Hung {
                     endpoint,
-                    healthy_for,
-                    until: now.saturating_add(hang_timeout),
+                    healthy_for: replica.phase.healthy_for(steps.now),
+                    until: steps.now.saturating_add(hang_timeout),
                 };
-                let (id, reason) = (id.clone(), reason.to_owned());
-                steps.push(ImmediateStep::Evict { id, reason });
-            }
-            Phase::Ready { endpoint, since } if may_come_back => {
-                replica.phase = Phase::Hung {
-                    endpoint,
-                    healthy_for: now.saturating_sub(since),
-                    until: now.saturating_add(hang_timeout),
-                };
-                let (id, reason) = (id.clone(), reason.to_owned());
-                steps.push(ImmediateStep::Evict { id, reason });
+                steps.push(ImmediateStep::Evict(replica.id(), UNRESPONSIVE.to_owned()));
             }
             // Said already.
             Phase::Hung { .. } => {}
-            _ => self.unresponsive(id, reason, now, steps),
+            _ => self.unresponsive(index, UNRESPONSIVE, steps),
         }
     }
 
@@ -62,7 +45,7 @@ impl Fleet {
         if let Phase::Hung { healthy_for, .. } = replica.phase {
             let id = replica.id();
             self.record_death(index, cause, None, steps);
-            steps.push(ImmediateStep::Unwatch { id });
+            steps.push(ImmediateStep::Unwatch(id));
             self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         }
     }

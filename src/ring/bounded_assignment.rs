@@ -147,14 +147,12 @@ pub(super) fn build(scores: &Scores, members: &[Member]) -> Box<[u16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Weight;
+    use crate::ring::testing::member;
 
     fn members(weights: &[u32]) -> Vec<Member> {
-        let member = |(i, &weight): (usize, &u32)| Member {
-            name: format!("Server{i:03}").parse().unwrap(),
-            weight: Weight::new(weight).unwrap(),
-        };
-        weights.iter().enumerate().map(member).collect()
+        let numbered = weights.iter().enumerate();
+        let members = numbered.map(|(i, &weight)| member(&format!("Server{i:03}"), weight));
+        members.collect()
     }
 
     /// The stable matching by definition, in M * N log(M * N) steps: from the lowest score up,
@@ -189,11 +187,8 @@ mod tests {
             let members = members(weights);
             let scores = Scores::new(slots, &members);
             let expected = by_definition(&scores, &members);
-            assert_eq!(
-                *build(&scores, &members),
-                *expected,
-                "{slots} slots, {weights:?}"
-            );
+            let built = build(&scores, &members);
+            assert_eq!(*built, *expected, "{slots} slots, {weights:?}");
         }
     }
 

@@ -47,11 +47,11 @@ impl SlotTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::testing::member;
     use crate::ring::{Key, MemberIndex};
 
     fn members(names: &[&str]) -> Vec<Member> {
-        let member = |name: &&str| Member::new(name.parse().unwrap());
-        names.iter().map(member).collect()
+        names.iter().map(|name| member(name, 1)).collect()
     }
 
     #[test]
@@ -70,14 +70,10 @@ mod tests {
         for strategy in Strategy::ALL {
             let spec = RingSpec::new(strategy, None, None).unwrap();
             let table = SlotTable::build(&spec, &members(&["S3", "S1", "S2"])).unwrap();
-            assert_eq!(
-                table.index_of(&"S3".parse().unwrap()).map(MemberIndex::get),
-                Some(2)
-            );
-            assert!(
-                table.slots().all(|slot| table.owner(slot).is_some()),
-                "{strategy}"
-            );
+            let index = table.index_of(&"S3".parse().unwrap());
+            assert_eq!(index.map(MemberIndex::get), Some(2));
+            let is_owned = |slot| table.owner(slot).is_some();
+            assert!(table.slots().all(is_owned), "{strategy}");
             for key in [0, 1, 123_456, u64::MAX].map(Key) {
                 let mut order: Vec<MemberIndex> = table.failover(key).collect();
                 assert_eq!(order.first().copied(), table.owner(table.slot_of(key)));
@@ -91,9 +87,8 @@ mod tests {
     fn member_sets_that_make_no_table_are_refused() {
         let error = |strategy, slots, names: &[&str]| {
             let spec = RingSpec::new(strategy, slots, None).unwrap();
-            SlotTable::build(&spec, &members(names))
-                .unwrap_err()
-                .to_string()
+            let refused = SlotTable::build(&spec, &members(names));
+            refused.unwrap_err().to_string()
         };
         assert_eq!(
             error(Strategy::Rendezvous, None, &["S1", "S2", "S1"]),

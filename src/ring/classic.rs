@@ -91,10 +91,9 @@ pub(super) fn virtual_servers_of(
     virtual_servers: u32,
     members: &[Member],
 ) -> Vec<PlacedServer> {
-    let mut by_number: Vec<(u64, u16)> = (0..)
-        .zip(members)
-        .map(|(m, member)| (number(&member.name), m))
-        .collect();
+    let numbers = (0..).zip(members);
+    let numbers = numbers.map(|(m, member)| (number(&member.name), m));
+    let mut by_number: Vec<(u64, u16)> = numbers.collect();
     by_number.sort_unstable();
 
     let mut taken = vec![false; slots as usize];
@@ -151,15 +150,12 @@ fn fill_free_slots(owners: &mut [u16]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::BuildError;
-    use crate::ring::{Key, Ownership, RingSpec, SlotTable, Weight};
+    use crate::ring::testing::{self, member};
+    use crate::ring::{BuildError, Key, Ownership, RingSpec, SlotTable};
 
     fn table(strategy: Strategy, names: &[&str]) -> SlotTable {
-        let members: Vec<Member> = names
-            .iter()
-            .map(|name| Member::new(name.parse().unwrap()))
-            .collect();
-        SlotTable::build(&RingSpec::new(strategy, None, None).unwrap(), &members).unwrap()
+        let members: Vec<Member> = names.iter().map(|name| member(name, 1)).collect();
+        testing::table(strategy, None, &members)
     }
 
     /// The shares of the original experiment, N = 3, exactly: those of the slots and those
@@ -187,10 +183,8 @@ mod tests {
 
     #[test]
     fn the_formulas_are_the_printed_ones() {
-        assert_eq!(
-            slot(Strategy::Classic, 123_456, 512),
-            (3 * 123_456 + 1) % 512
-        );
+        let linear = (3 * 123_456 + 1) % 512;
+        assert_eq!(slot(Strategy::Classic, 123_456, 512), linear);
         let square = (123_456u64 * 123_456 + 2 * 123_456 + 17) % 512;
         assert_eq!(u64::from(slot(Strategy::Quadratic, 123_456, 512)), square);
         assert_eq!(slot(Strategy::Modulo, 123_456, 512), 123_456 % 512);
@@ -207,10 +201,8 @@ mod tests {
         }
         // 2^64 - 1 = 255 (mod 511), so H = 3 * 255 + 1 = 766 = 255 (mod 511): the formula
         // over the integers, which arithmetic that wraps at 2^64 would miss.
-        assert_eq!(slot(Strategy::Classic, u64::MAX, 511), {
-            let exact = (u128::from(u64::MAX) * 3 + 1) % 511;
-            exact as u32
-        });
+        let exact = (u128::from(u64::MAX) * 3 + 1) % 511;
+        assert_eq!(slot(Strategy::Classic, u64::MAX, 511), exact as u32);
     }
 
     #[test]
@@ -236,29 +228,20 @@ mod tests {
         for slot in before.slots() {
             let name = |table: &SlotTable| table.member(table.owner(slot).unwrap()).name.clone();
             let (old, new) = (name(&before), name(&after));
-            assert!(
-                old == new || old.as_str() == "Server40",
-                "slot {}",
-                slot.get()
-            );
+            assert!(old == new || old.as_str() == "Server40", "{slot:?}");
         }
     }
 
     #[test]
     fn weight_multiplies_the_virtual_servers() {
-        let member = |(name, weight): (&str, u32)| Member {
-            name: name.parse().unwrap(),
-            weight: Weight::new(weight).unwrap(),
-        };
-        let members = [("S1", 1), ("S200", 3)].map(member);
+        let members = [member("S1", 1), member("S200", 3)];
         let spec = |slots| RingSpec::new(Strategy::Classic, Some(slots), Some(9)).unwrap();
         assert!(SlotTable::build(&spec(36), &members).is_ok());
+        let (needed, allowed) = (36, 35);
+        let refused = SlotTable::build(&spec(35), &members).unwrap_err();
         assert_eq!(
-            SlotTable::build(&spec(35), &members).unwrap_err(),
-            BuildError::TooManyVirtualServers {
-                needed: 36,
-                allowed: 35
-            }
+            refused,
+            BuildError::TooManyVirtualServers { needed, allowed }
         );
     }
 }

@@ -218,16 +218,14 @@ fn mixed(key: Key) -> Hashing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Member, Ownership, RingSpec, Weight};
+    use crate::ring::testing::member;
+    use crate::ring::{Ownership, RingSpec};
 
     fn table(strategy: Strategy, slots: u32) -> SlotTable {
         let k = (strategy == Strategy::Ring).then_some(8);
         let spec = RingSpec::new(strategy, Some(slots), k).unwrap();
-        let member = |(name, weight): (&str, u32)| Member {
-            name: name.parse().unwrap(),
-            weight: Weight::new(weight).unwrap(),
-        };
-        let members = [("Server1", 1), ("Server2", 2), ("Server9", 1), ("api", 4)].map(member);
+        let members = [("Server1", 1), ("Server2", 2), ("Server9", 1), ("api", 4)];
+        let members = members.map(|(name, weight)| member(name, weight));
         SlotTable::build(&spec, &members).unwrap()
     }
 
@@ -270,13 +268,10 @@ mod tests {
                 assert_eq!(why.slot.ahead(*distance, 1, slots), nearest.slot);
                 assert_eq!(table.owner(nearest.slot), Some(why.owner));
             }
-            Reason::Point { .. } => {
+            Reason::Point { point, j, .. } => {
                 // Only the owner has that point.
-                let Reason::Point { point, j, .. } = why.reason else {
-                    panic!()
-                };
                 let mut all = ketama::all(8, table.members());
-                assert!(all.any(|p| p == (point, why.owner.0, j)));
+                assert!(all.any(|p| p == (*point, why.owner.0, *j)));
             }
             Reason::Preferences(preferences) => {
                 assert_eq!(preferences.len(), 4);

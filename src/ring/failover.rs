@@ -91,10 +91,8 @@ impl<'a> Failover<'a> {
 fn stride(table: &SlotTable, slot: Slot) -> u32 {
     match table.spec().strategy() {
         Strategy::Maglev => {
-            1 + hash::reduce(
-                hash::mix(u64::from(slot.get()) + 1),
-                table.spec().slots() - 1,
-            )
+            let mixed = hash::mix(u64::from(slot.get()) + 1);
+            1 + hash::reduce(mixed, table.spec().slots() - 1)
         }
         _ => 1,
     }
@@ -179,20 +177,15 @@ impl MemberSet {
         let words = members.div_ceil(64);
         Self {
             few: [0; 4],
-            many: if words > 4 {
-                vec![0; words].into()
-            } else {
-                Box::default()
-            },
+            many: vec![0; if words > 4 { words } else { 0 }].into(),
         }
     }
 
     /// Adds a member; true if it is new.
     fn insert(&mut self, member: MemberIndex) -> bool {
-        let words = if self.many.is_empty() {
-            &mut self.few[..]
-        } else {
-            &mut self.many[..]
+        let words = match self.many.is_empty() {
+            true => &mut self.few[..],
+            false => &mut self.many,
         };
         let (word, bit) = (&mut words[member.get() / 64], 1 << (member.get() % 64));
         let new = *word & bit == 0;
@@ -204,14 +197,13 @@ impl MemberSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Member, RingSpec};
+    use crate::ring::RingSpec;
+    use crate::ring::testing::servers;
 
     fn table(strategy: Strategy, slots: u32, members: usize) -> SlotTable {
         let k = (strategy == Strategy::Ring).then_some(8);
         let spec = RingSpec::new(strategy, Some(slots), k).unwrap();
-        let names = (1..=members).map(|i| format!("Server{i}").parse().unwrap());
-        let members: Vec<Member> = names.map(Member::new).collect();
-        SlotTable::build(&spec, &members).unwrap()
+        SlotTable::build(&spec, &servers(members)).unwrap()
     }
 
     #[test]
@@ -222,10 +214,8 @@ mod tests {
             let slot = table.slot_of(key);
             let mut expected: Vec<MemberIndex> = table.indices().collect();
             expected.sort_by_key(|m| {
-                (
-                    Some(*m) != table.owner(slot),
-                    scores.all(slot.get()).nth(m.get()),
-                )
+                let score = scores.all(slot.get()).nth(m.get());
+                (Some(*m) != table.owner(slot), score)
             });
             assert!(table.failover(key).eq(expected));
         }
@@ -272,10 +262,8 @@ mod tests {
             // 2048 slots over seven members: 292 each, with a standard deviation of 16.
             assert_eq!(taken[3], 0);
             for (member, &slots) in taken.iter().enumerate().filter(|(member, _)| *member != 3) {
-                assert!(
-                    (212..=372).contains(&slots),
-                    "{strategy}: {slots} to {member}"
-                );
+                let even = (212..=372).contains(&slots);
+                assert!(even, "{strategy}: {slots} to {member}");
             }
         }
     }

@@ -51,15 +51,11 @@ pub(super) fn build(slots: u32, virtual_servers: u32, members: &[Member]) -> Box
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn members(n: u32) -> Vec<Member> {
-        let name = |i| format!("Server{i}").parse().unwrap();
-        (1..=n).map(|i| Member::new(name(i))).collect()
-    }
+    use crate::ring::testing::servers;
 
     #[test]
     fn slots_go_to_the_next_point_clockwise() {
-        let members = members(5);
+        let members = servers(5);
         let owners = build(1_000, 3, &members);
         let mut points: Vec<(u64, u16)> = Vec::new();
         for (m, member) in (0..).zip(&members) {
@@ -69,11 +65,8 @@ mod tests {
         for (slot, owner) in (0u64..).zip(owners) {
             let place = ((u128::from(slot) << 64) / 1_000) as u64;
             // Going clockwise from a place is adding to it, and 2^64 is 0 again.
-            let next = points
-                .iter()
-                .min_by_key(|p| p.0.wrapping_sub(place))
-                .unwrap();
-            assert_eq!(owner, next.1, "slot {slot}");
+            let next = points.iter().min_by_key(|p| p.0.wrapping_sub(place));
+            assert_eq!(owner, next.unwrap().1, "slot {slot}");
         }
     }
 }

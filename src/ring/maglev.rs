@@ -49,22 +49,19 @@ pub(super) fn build(slots: u32, members: &[Member]) -> Box<[u16]> {
     }
 
     let mut owners = vec![NO_OWNER; slots as usize].into_boxed_slice();
-    let heaviest = members.iter().map(|m| u64::from(m.weight.get())).max();
-    let Some(heaviest) = heaviest else {
+    let claimant = |member: &Member| {
+        let (next, skip) = permutation(&member.name, slots);
+        Claimant {
+            next,
+            skip,
+            weight: u64::from(member.weight.get()),
+            due: 0,
+        }
+    };
+    let mut claimants: Vec<Claimant> = members.iter().map(claimant).collect();
+    let Some(heaviest) = claimants.iter().map(|claimant| claimant.weight).max() else {
         return owners;
     };
-    let mut claimants: Vec<Claimant> = members
-        .iter()
-        .map(|member| {
-            let (next, skip) = permutation(&member.name, slots);
-            Claimant {
-                next,
-                skip,
-                weight: u64::from(member.weight.get()),
-                due: 0,
-            }
-        })
-        .collect();
 
     let mut free = slots;
     for turn in 1u64.. {
@@ -89,16 +86,11 @@ pub(super) fn build(slots: u32, members: &[Member]) -> Box<[u16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Weight;
+    use crate::ring::testing::weighted;
 
     fn owned(slots: u32, weights: &[u32]) -> Vec<u32> {
-        let member = |(i, &weight): (usize, &u32)| Member {
-            name: format!("Server{i}").parse().unwrap(),
-            weight: Weight::new(weight).unwrap(),
-        };
-        let members: Vec<Member> = weights.iter().enumerate().map(member).collect();
         let mut owned = vec![0; weights.len()];
-        for owner in build(slots, &members) {
+        for owner in build(slots, &weighted(weights)) {
             owned[usize::from(owner)] += 1;
         }
         owned
@@ -114,10 +106,8 @@ mod tests {
     fn weights_are_kept_to_within_two_slots() {
         let owned = owned(4_093, &[1, 2, 4, 7]);
         for (n, weight) in owned.iter().zip([1.0, 2.0, 4.0, 7.0]) {
-            assert!(
-                (f64::from(*n) - 4_093.0 * weight / 14.0).abs() <= 2.0,
-                "{owned:?}"
-            );
+            let off = f64::from(*n) - 4_093.0 * weight / 14.0;
+            assert!(off.abs() <= 2.0, "{owned:?}");
         }
     }
 

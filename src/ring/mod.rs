@@ -48,6 +48,8 @@ mod slot;
 mod spec;
 mod stats;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use bounded::{BalanceFactor, InvalidBalanceFactor};
 pub use explain::{Explanation, Hashing, MemberScore, Preference, Reason, VirtualServer};

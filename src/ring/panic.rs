@@ -50,11 +50,8 @@ mod tests {
             (33, 1, 2, false),
         ] {
             let threshold = PanicThreshold::new(percent).unwrap();
-            assert_eq!(
-                threshold.is_panic(ready, unready),
-                expected,
-                "{percent} % with {ready} ready and {unready} unready"
-            );
+            let case = format!("{percent} % with {ready} ready and {unready} unready");
+            assert_eq!(threshold.is_panic(ready, unready), expected, "{case}");
         }
         assert_eq!(PanicThreshold::new(101), None);
     }

@@ -79,10 +79,8 @@ impl Permutation {
 
     #[inline]
     fn round(&self, domain: &Domain, key: usize, half: u32) -> u32 {
-        hash::scramble(
-            u64::from(half) ^ domain.tweak ^ self.keys[key],
-            self.multiplier,
-        )
+        let mixed = u64::from(half) ^ domain.tweak ^ self.keys[key];
+        hash::scramble(mixed, self.multiplier)
     }
 
     /// The place of a number in this order.
@@ -172,10 +170,8 @@ mod tests {
                 pairs += 1.0;
             }
         }
-        assert!(
-            worst < 225.0 + 6.0 * 21.0,
-            "worst of {pairs} pairs: {worst}"
-        );
+        let bound = 225.0 + 6.0 * 21.0;
+        assert!(worst < bound, "worst of {pairs} pairs: {worst}");
         assert!((sum / pairs - 225.0).abs() < 5.0, "mean: {}", sum / pairs);
     }
 }

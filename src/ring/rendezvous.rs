@@ -227,15 +227,7 @@ static KNOTS: [u64; 1025] = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Weight;
-
-    fn members(weights: &[u32]) -> Vec<Member> {
-        let member = |(i, &weight): (usize, &u32)| Member {
-            name: format!("Server{}", i + 1).parse().unwrap(),
-            weight: Weight::new(weight).unwrap(),
-        };
-        weights.iter().enumerate().map(member).collect()
-    }
+    use crate::ring::testing::weighted;
 
     #[test]
     fn exponential_is_close_to_the_logarithm() {
@@ -260,14 +252,11 @@ mod tests {
             (4_096, &[1; 64]),
             (100, &[3; 100]),
         ] {
-            let scores = Scores::new(slots, &members(weights));
+            let scores = Scores::new(slots, &weighted(weights));
             let mut visited = 0;
             scores.lowest(|slot, lowest| {
-                assert_eq!(
-                    Some(lowest),
-                    scores.all(slot).min(),
-                    "slot {slot} of {slots}"
-                );
+                let least = scores.all(slot).min();
+                assert_eq!(Some(lowest), least, "slot {slot} of {slots}");
                 assert_eq!(slot, visited);
                 visited += 1;
             });
@@ -279,7 +268,7 @@ mod tests {
     #[test]
     fn lowest_scores_are_spread_by_weight() {
         let weights = [1, 2, 4, 1, 2, 4, 10];
-        let scores = Scores::new(1 << 16, &members(&weights));
+        let scores = Scores::new(1 << 16, &weighted(&weights));
         let mut wins = [0u32; 7];
         scores.lowest(|_, score| wins[score.member().get()] += 1);
         for (won, weight) in wins.into_iter().zip(weights) {

@@ -50,7 +50,8 @@ impl SlotTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Member, RingSpec, Strategy};
+    use crate::ring::testing::servers;
+    use crate::ring::{RingSpec, Strategy};
 
     fn draws() -> impl FnMut() -> u64 {
         let mut state = 7u64;
@@ -65,9 +66,7 @@ mod tests {
     #[test]
     fn session_key_belongs_to_the_member_it_was_made_for() {
         for count in [1, 3, 100] {
-            let names = (0..count).map(|n| format!("S{n}").parse().unwrap());
-            let members: Vec<_> = names.map(Member::new).collect();
-            let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
+            let table = SlotTable::build(&RingSpec::default(), &servers(count)).unwrap();
             let mut draw = draws();
             for owner in table.indices() {
                 let session = table.session_key_of(owner, &mut draw).unwrap();
@@ -81,8 +80,7 @@ mod tests {
     #[test]
     fn member_that_owns_no_slot_gets_no_session_key() {
         let spec = RingSpec::new(Strategy::Classic, Some(16), Some(4)).unwrap();
-        let names = ["S1", "S2"].map(|name| Member::new(name.parse().unwrap()));
-        let table = SlotTable::build(&spec, &names).unwrap();
+        let table = SlotTable::build(&spec, &servers(2)).unwrap();
         let owns = |owner| table.slots().any(|slot| table.owner(slot) == Some(owner));
         for owner in table.indices() {
             let found = table.session_key_of(owner, draws());

@@ -224,10 +224,8 @@ mod tests {
         for strategy in Strategy::ALL {
             let (slots, virtual_servers) = defaults(strategy);
             let spec = RingSpec::new(strategy, None, None).unwrap();
-            assert_eq!(
-                spec,
-                RingSpec::new(strategy, Some(slots), virtual_servers).unwrap()
-            );
+            let same = RingSpec::new(strategy, Some(slots), virtual_servers);
+            assert_eq!(Ok(spec), same);
             assert_eq!(strategy.name().parse(), Ok(strategy));
         }
         let default = RingSpec::new(Strategy::Rendezvous, None, None).unwrap();
@@ -237,9 +235,8 @@ mod tests {
     #[test]
     fn refusals_say_what_is_allowed() {
         let refusal = |strategy, slots, virtual_servers| {
-            RingSpec::new(strategy, slots, virtual_servers)
-                .unwrap_err()
-                .to_string()
+            let refused = RingSpec::new(strategy, slots, virtual_servers);
+            refused.unwrap_err().to_string()
         };
         assert_eq!(
             refusal(Strategy::Classic, Some(0), None),

@@ -91,11 +91,8 @@ impl Moved {
     /// Counts slots; `None` if the tables have different slots, so that only
     /// [`Moved::by_keys`] can compare them.
     pub fn by_slots(before: &SlotTable, after: &SlotTable) -> Option<Self> {
-        let alike = before.spec().slots() == after.spec().slots()
-            && before
-                .spec()
-                .strategy()
-                .hashes_like(after.spec().strategy());
+        let (old, new) = (before.spec(), after.spec());
+        let alike = old.slots() == new.slots() && old.strategy().hashes_like(new.strategy());
         alike.then(|| {
             let owners = before.slots().map(|s| (before.owner(s), after.owner(s)));
             Self::count(before, after, owners)
@@ -109,10 +106,8 @@ impl Moved {
         keys: impl IntoIterator<Item = Key>,
     ) -> Self {
         let owner = |table: &SlotTable, key| table.owner(table.slot_of(key));
-        let owners = keys
-            .into_iter()
-            .map(|key| (owner(before, key), owner(after, key)));
-        Self::count(before, after, owners)
+        let owners = |key| (owner(before, key), owner(after, key));
+        Self::count(before, after, keys.into_iter().map(owners))
     }
 
     fn count(
@@ -155,8 +150,7 @@ impl Moved {
 
 /// Each member's part of the sum of all weights.
 fn fair_shares(table: &SlotTable) -> Box<[f64]> {
-    let weight = |weight: u32| f64::from(weight);
-    let weights = || table.members().iter().map(move |m| weight(m.weight.get()));
+    let weights = || table.members().iter().map(|m| f64::from(m.weight.get()));
     let total: f64 = weights().sum();
     weights().map(|weight| weight / total).collect()
 }
@@ -179,16 +173,13 @@ fn unavoidable(before: &SlotTable, after: &SlotTable) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Member, RingSpec, Strategy, Weight};
+    use crate::ring::testing::{self, member};
+    use crate::ring::{Member, Strategy};
 
     fn table(strategy: Strategy, slots: u32, members: &[(&str, u32)]) -> SlotTable {
-        let spec = RingSpec::new(strategy, Some(slots), None).unwrap();
-        let member = |&(name, weight): &(&str, u32)| Member {
-            name: name.parse().unwrap(),
-            weight: Weight::new(weight).unwrap(),
-        };
-        let members: Vec<Member> = members.iter().map(member).collect();
-        SlotTable::build(&spec, &members).unwrap()
+        let members = members.iter().map(|&(name, weight)| member(name, weight));
+        let members: Vec<Member> = members.collect();
+        testing::table(strategy, Some(slots), &members)
     }
 
     #[test]
@@ -197,10 +188,7 @@ mod tests {
         let ownership = Ownership::by_slots(&table);
         let [a, b] = [0, 1].map(|i| table.indices().nth(i).unwrap());
         assert_eq!(ownership.owned(a) + ownership.owned(b), 251);
-        assert_eq!(
-            (ownership.fair_share(a), ownership.fair_share(b)),
-            (0.2, 0.8)
-        );
+        assert_eq!([a, b].map(|m| ownership.fair_share(m)), [0.2, 0.8]);
         assert_eq!(ownership.share(a), ownership.owned(a) as f64 / 251.0);
         assert!(ownership.peak_to_mean() < 1.02 && ownership.least_to_mean() > 0.98);
     }

@@ -183,12 +183,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Member, ReplicaName, RingSpec, Strategy};
-
-    fn table(strategy: Strategy, members: &[Member]) -> SlotTable {
-        let spec = RingSpec::new(strategy, None, None).unwrap();
-        SlotTable::build(&spec, members).unwrap()
-    }
+    use crate::ring::testing::{servers, table};
+    use crate::ring::{Member, ReplicaName, Strategy};
 
     #[test]
     fn a_picture_is_xml_and_small_whatever_is_on_the_ring() {
@@ -202,9 +198,7 @@ mod tests {
             (Strategy::Maglev, 13),
             (Strategy::Rendezvous, 1_000),
         ] {
-            let names = (1..=members).map(|i| format!("Server{i}").parse().unwrap());
-            let members: Vec<Member> = names.map(Member::new).collect();
-            let svg = picture(&table(strategy, &members));
+            let svg = picture(&table(strategy, None, &servers(members)));
             roxmltree::Document::parse(&svg).unwrap();
             assert!(svg.len() < 200_000, "{strategy}: {} bytes", svg.len());
         }
@@ -213,7 +207,7 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let name = ReplicaName::from_address("<a href='x'>&\"\u{1b}");
-        let svg = picture(&table(Strategy::Classic, &[Member::new(name)]));
+        let svg = picture(&table(Strategy::Classic, None, &[Member::new(name)]));
         let document = roxmltree::Document::parse(&svg).unwrap();
         let texts = document.descendants().filter_map(|n| n.text());
         assert!(texts.into_iter().any(|t| t == "<a href='x'>&\"\u{fffd}"));

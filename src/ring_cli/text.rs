@@ -8,18 +8,7 @@ use comfy_table::{
 /// The widest that a report gets.
 pub(super) const WIDTH: u16 = 100;
 
-/// `65,537`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use crate::human::thousands as count;
 
 /// `33.33 %`.
 pub(super) fn percent(share: f64) -> String {
@@ -140,11 +129,6 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        let counts = [0, 12, 512, 1_000, 65_537, 900_000, 1_048_576].map(count);
-        assert_eq!(
-            counts,
-            ["0", "12", "512", "1,000", "65,537", "900,000", "1,048,576"]
-        );
         assert_eq!(percent(0.33333), "33.33 %");
         assert_eq!(
             [0.1, -0.00001, -0.0833].map(change),

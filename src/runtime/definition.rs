@@ -1,45 +1,16 @@
 //! Converts the settings of a runtime to the definition in a fleet record, and back.
 
 use crate::fleet::Definition;
-use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::{DockerSettings, Security};
-
-impl ReplicaTemplate {
-    /// What replicas run, for the record.
-    pub fn definition(&self) -> Definition {
-        Definition {
-            command: self.command.clone(),
-            port: self.port,
-            env: self.env.clone(),
-            memory: self.memory,
-            nano_cpus: self.nano_cpus,
-            pids: self.pids,
-            ..Default::default()
-        }
-    }
-
-    /// The template of a definition.
-    pub fn of(definition: &Definition) -> Self {
-        let definition = definition.clone();
-        Self {
-            command: definition.command,
-            port: definition.port,
-            env: definition.env,
-            memory: definition.memory,
-            nano_cpus: definition.nano_cpus,
-            pids: definition.pids,
-        }
-    }
-}
 
 impl DockerSettings {
     /// What replicas run, for the record.
     pub fn definition(&self) -> Definition {
         Definition {
             image: Some(self.image.clone()),
+            template: self.template.clone(),
             security: Some(self.security.name().to_owned()),
             network: Some(self.network.clone()),
-            ..self.template.definition()
         }
     }
 
@@ -47,17 +18,13 @@ impl DockerSettings {
     pub fn following(&self, definition: &Definition) -> Self {
         let known = [Security::Restricted, Security::Baseline];
         let security = definition.security.as_deref();
-        let security = known
-            .into_iter()
-            .find(|level| Some(level.name()) == security);
+        let mut known = known.into_iter();
+        let security = known.find(|level| Some(level.name()) == security);
         Self {
-            image: definition
-                .image
-                .clone()
-                .unwrap_or_else(|| self.image.clone()),
-            network: (definition.network.clone()).unwrap_or_else(|| self.network.clone()),
+            image: definition.image.as_ref().unwrap_or(&self.image).clone(),
+            network: definition.network.as_ref().unwrap_or(&self.network).clone(),
             security: security.unwrap_or(self.security),
-            template: ReplicaTemplate::of(definition),
+            template: definition.template.clone(),
             ..self.clone()
         }
     }
@@ -76,6 +43,7 @@ impl Security {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::ReplicaTemplate;
 
     #[test]
     fn settings_follow_every_part_of_a_definition() {
@@ -95,12 +63,11 @@ mod tests {
             },
         };
         let flags = DockerSettings {
-            fleet: "zoo".to_owned(),
             image: "shop:2".to_owned(),
             network: "other".to_owned(),
             security: Security::Restricted,
-            pull: Default::default(),
             template: ReplicaTemplate::default(),
+            ..recorded.clone()
         };
         let definition = recorded.definition();
         assert_eq!(flags.following(&definition), recorded);

@@ -19,61 +19,27 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 
-use crate::ring::ReplicaName;
-
-pub use crate::fleet::{Existing, Exit, InstanceId, LaunchOrder};
+pub use crate::fleet::{
+    Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, ReplicaTemplate,
+};
 
 /// An event that a runtime reports by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuntimeEvent {
-    /// The instance ended without a call of [`Runtime::stop`].
-    Exited {
-        /// The instance.
-        id: InstanceId,
-        /// How it ended.
-        exit: Exit,
-    },
-    /// An instance runs that this balancer did not launch.
-    Discovered {
-        /// The order that it was started by.
-        order: LaunchOrder,
-        /// The address at which it listens, or will.
-        endpoint: SocketAddr,
-    },
-    /// Another balancer removes the replica that this instance plays: see [`Runtime::announce_removal`].
-    RemovedElsewhere {
-        /// The instance.
-        id: InstanceId,
-    },
-    /// The address of a replica's instance has changed.
-    Relocated {
-        /// The replica.
-        replica: ReplicaName,
-        /// Its new address; none if its name has no address any more.
-        endpoint: Option<SocketAddr>,
-        /// The reason, for the log.
-        reason: String,
-    },
-    /// The health by the image's own HEALTHCHECK has changed.
-    HealthcheckChanged {
-        /// The instance.
-        id: InstanceId,
-        /// Its health now.
-        healthy: bool,
-    },
-    /// A container of no fleet that held a replica's name is gone: the replica can be started.
-    NameFreed {
-        /// The replica.
-        replica: ReplicaName,
-    },
-    /// The runtime works again: see [`Runtime::last_error`].
-    Recovered,
-    /// A version of the fleet record has been removed, by a newer one or by hand.
-    RecordRemoved {
-        /// The version.
-        version: u64,
-    },
+    /// Something has happened to the fleet.
+    Fleet(Event),
+    /// This version of the fleet record has been removed, by a newer one or by hand.
+    RecordRemoved(u64),
 }
+
+impl From<Event> for RuntimeEvent {
+    fn from(event: Event) -> Self {
+        Self::Fleet(event)
+    }
+}
+
+/// What a runtime answers once it has done something.
+pub type Task<T> = LocalBoxFuture<'static, Result<T, RuntimeError>>;
 
 /// The result of [`Runtime::launch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,8 +124,7 @@ pub trait Runtime: 'static {
     /// when it does. Removes what is left of an older generation that has ended. If another
     /// balancer has started the replica meanwhile, returns that instance. After an error nothing
     /// of this instance remains.
-    fn launch(&self, order: LaunchOrder)
-    -> LocalBoxFuture<'static, Result<Launched, RuntimeError>>;
+    fn launch(&self, order: LaunchOrder) -> Task<Launched>;
 
     /// Tells other balancers that the replica of this instance is removed, so that its end is no
     /// death. Does nothing where there can be no other balancer.
@@ -173,12 +138,8 @@ pub trait Runtime: 'static {
     fn keep_log(&self, _: &InstanceId) {}
 
     /// Ends an instance: SIGTERM, `grace`, SIGKILL, and removes what is left of it. It is no
-    /// error if the instance has ended or is unknown. No [`RuntimeEvent::Exited`] follows.
-    fn stop(
-        &self,
-        id: InstanceId,
-        grace: Duration,
-    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>>;
+    /// error if the instance has ended or is unknown. No [`InstanceEvent::Exited`] follows.
+    fn stop(&self, id: InstanceId, grace: Duration) -> Task<()>;
 
     /// What is known of an instance's end. To be called before its successor is started; for an
     /// instance that is to be stopped both before and after that.
@@ -232,23 +193,4 @@ pub trait Runtime: 'static {
     fn close(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async {})
     }
-}
-
-/// What an operator can set about replicas, for every runtime.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReplicaTemplate {
-    /// The program and its arguments, `{port}` and `{name}` not yet replaced. For
-    /// `docker` it overrides the image's command. None: the image's own command, or the
-    /// built-in demo replica.
-    pub command: Option<Vec<String>>,
-    /// The port a replica listens on. For `process` none means a free one for each.
-    pub port: Option<u16>,
-    /// Environment variables on top of `PORT` and `SERVER_ID`.
-    pub env: Vec<(String, String)>,
-    /// Memory limit in bytes (`docker`).
-    pub memory: Option<u64>,
-    /// CPU limit in billionths of a CPU (`docker`).
-    pub nano_cpus: Option<u64>,
-    /// Limit on processes and threads (`docker`).
-    pub pids: Option<u32>,
 }

@@ -145,16 +145,12 @@ mod tests {
 
     use super::*;
     use crate::fleet::{Definition, FleetFlags, RecordChange, RingSettings};
-    use crate::ring::RingSpec;
 
     fn record() -> FleetRecord {
         let flags = FleetFlags {
             replicas: vec!["Server1".parse().unwrap()],
             definition: Definition::default(),
-            ring: RingSettings {
-                spec: RingSpec::default(),
-                balance_factor: None,
-            },
+            ring: RingSettings::default(),
         };
         FleetRecord::rebuild(&flags, &[])
     }

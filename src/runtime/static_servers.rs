@@ -15,7 +15,9 @@ use futures::future::LocalBoxFuture;
 use futures::stream::{self, LocalBoxStream, StreamExt};
 use tokio::time::Instant;
 
-use super::{Existing, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent};
+use super::{
+    Existing, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent, Task,
+};
 use crate::ring::ReplicaName;
 use follow::{Follower, Watched, WatchedReplicas};
 use lookup::{Lookup, look_up};
@@ -64,10 +66,7 @@ impl Runtime for StaticRuntime {
         async { Ok(Vec::new()) }.boxed_local()
     }
 
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<Launched, RuntimeError>> {
+    fn launch(&self, order: LaunchOrder) -> Task<Launched> {
         let named = |upstream: &&Upstream| upstream.name == order.id.replica;
         let address = self.upstreams.iter().find(named).map(|u| u.address.clone());
         async move {
@@ -88,11 +87,7 @@ impl Runtime for StaticRuntime {
         .boxed_local()
     }
 
-    fn stop(
-        &self,
-        _id: InstanceId,
-        _grace: Duration,
-    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
+    fn stop(&self, _: InstanceId, _: Duration) -> Task<()> {
         async { Ok(()) }.boxed_local()
     }
 
@@ -127,7 +122,7 @@ impl Runtime for StaticRuntime {
                 trial: self.trial,
             };
             stream::unfold(follower, |follower| async move {
-                Some((follower.next().await, follower))
+                Some((follower.next().await.into(), follower))
             })
             .boxed_local()
         });
@@ -157,10 +152,7 @@ mod tests {
         );
         let launch = |name: &str| {
             runtime.launch(LaunchOrder {
-                id: InstanceId {
-                    replica: ReplicaName::from_address(name),
-                    generation: 1,
-                },
+                id: InstanceId::new(ReplicaName::from_address(name), 1),
                 weight: Weight::default(),
                 ordinal: 1,
             })

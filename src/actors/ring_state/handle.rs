@@ -46,7 +46,7 @@ impl RingHandle {
         id: InstanceId,
         endpoint: SocketAddr,
     ) -> impl Future<Output = ActorReply<()>> + use<> {
-        self.0.send(AdmitReplica { id, endpoint })
+        self.0.send(AdmitReplica(id, endpoint))
     }
 
     /// Makes a member unready; see [`MarkUnready`].
@@ -55,7 +55,7 @@ impl RingHandle {
         id: InstanceId,
         endpoint: SocketAddr,
     ) -> impl Future<Output = ActorReply<()>> + use<> {
-        self.0.send(MarkUnready { id, endpoint })
+        self.0.send(MarkUnready(id, endpoint))
     }
 
     /// Makes a member neither ready nor unready; see [`EvictReplica`].
@@ -69,7 +69,7 @@ impl RingHandle {
         id: InstanceId,
         deadline: Duration,
     ) -> impl Future<Output = ActorReply<u32>> + use<> {
-        self.0.send(DrainInstance { id, deadline })
+        self.0.send(DrainInstance(id, deadline))
     }
 
     /// Aborts what an instance that has ended still holds; see [`InstanceEnded`].

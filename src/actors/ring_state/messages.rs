@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{Message, Recipient};
 
 use crate::actors::ring_view::RingView;
-use crate::fleet::InstanceId;
+use crate::fleet::{InstanceId, RingSettings};
 use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, Weight};
 use crate::upstream::InterruptedRequests;
 
@@ -24,22 +24,12 @@ pub struct LeaveRing(pub Vec<ReplicaName>);
 /// A member is ready at this address. Answered when every worker has the new ring.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct AdmitReplica {
-    /// The instance that plays it now.
-    pub id: InstanceId,
-    /// Where it listens.
-    pub endpoint: SocketAddr,
-}
+pub struct AdmitReplica(pub InstanceId, pub SocketAddr);
 
-/// A member is alive and not ready. Answered when every worker has the new ring.
+/// A member is alive at this address and not ready. Answered when every worker has the new ring.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct MarkUnready {
-    /// The instance that plays it.
-    pub id: InstanceId,
-    /// Where it listens.
-    pub endpoint: SocketAddr,
-}
+pub struct MarkUnready(pub InstanceId, pub SocketAddr);
 
 /// A member is neither ready nor unready any more. Answered when every worker has the new ring.
 #[derive(Debug, Message)]
@@ -55,16 +45,11 @@ pub struct Evicted {
     pub interrupted: Arc<InterruptedRequests>,
 }
 
-/// Answered when nothing is in flight on an instance that has left the ring, or when the deadline
-/// has passed: the number of requests that are in flight then.
+/// Answered when nothing is in flight on an instance that has left the ring, or after this time at
+/// the latest: the number of requests that are in flight then.
 #[derive(Debug, Message)]
 #[rtype(result = "u32")]
-pub struct DrainInstance {
-    /// The instance.
-    pub id: InstanceId,
-    /// How long to wait at most.
-    pub deadline: Duration,
-}
+pub struct DrainInstance(pub InstanceId, pub Duration);
 
 /// The runtime says that an instance has ended: abort what it still holds.
 #[derive(Debug, Message)]
@@ -103,10 +88,8 @@ pub struct ReconfigureRing {
 /// What a [`ReconfigureRing`] has done, or would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconfigured {
-    /// The recipe afterwards.
-    pub spec: RingSpec,
-    /// The bound of the load afterwards.
-    pub balance_factor: Option<BalanceFactor>,
+    /// The ring afterwards.
+    pub ring: RingSettings,
     /// The share of keys, 0 to 1, that belong to another replica afterwards.
     pub moved: f64,
     /// The share of the keys of each replica, before and after.

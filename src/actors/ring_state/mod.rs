@@ -34,7 +34,7 @@ use tokio::task::JoinError;
 
 use super::lifeline::Lifeline;
 use super::ring_view::RingView;
-use crate::fleet::{EjectionPolicy, InstanceId};
+use crate::fleet::{EjectionPolicy, InstanceId, RingSettings};
 use crate::human::duration;
 use crate::ring::{BalanceFactor, BuildError, PanicThreshold, RingSpec, SlotTable};
 use crate::upstream::{ConcurrencyLimit, FleetLoad, Instance};
@@ -107,6 +107,13 @@ impl RingState {
         })
     }
 
+    fn settings(&self) -> RingSettings {
+        RingSettings {
+            spec: self.spec,
+            balance_factor: self.view.balance_factor,
+        }
+    }
+
     /// An instance that was off the ring for a while, or is unready, is still the same.
     fn instance(&mut self, id: InstanceId, endpoint: SocketAddr) -> Arc<Instance> {
         let same = |i: &Arc<Instance>| *i.id() == id && i.endpoint() == endpoint;
@@ -129,13 +136,12 @@ impl RingState {
     }
 
     /// Makes a member ready, if it is one.
-    fn admit(&mut self, admit: AdmitReplica) -> ResponseFuture<()> {
-        let Some(index) = self.view.table.index_of(&admit.id.replica) else {
+    fn admit(&mut self, AdmitReplica(id, endpoint): AdmitReplica) -> ResponseFuture<()> {
+        let Some(index) = self.view.table.index_of(&id.replica) else {
             return Box::pin(async {});
         };
-        let AdmitReplica { id, endpoint } = &admit;
         info!(replica:% = id.replica, generation = id.generation; "{id} is ready at {endpoint}");
-        let instance = self.instance(admit.id, admit.endpoint);
+        let instance = self.instance(id, endpoint);
         // What failed while it was not ready does not count.
         instance.reset_failures();
         let next = self.view.with_ready(index.get(), Some(instance));
@@ -155,10 +161,8 @@ impl RingState {
         self.evicted.retain(|instance| instance.in_flight() > 0);
         self.outliers.ring_changed(&before, &self.view);
         self.workers.retain(Recipient::connected);
-        let sent = self
-            .workers
-            .iter()
-            .map(|worker| worker.send(PublishRing(Arc::clone(&self.view))));
+        let publish = || PublishRing(Arc::clone(&self.view));
+        let sent = self.workers.iter().map(|worker| worker.send(publish()));
         let all = join_all(sent.collect::<Vec<_>>());
         Box::pin(async move {
             if tokio::time::timeout(PUBLISH_TIMEOUT, all).await.is_err() {
@@ -184,7 +188,7 @@ impl RingState {
     }
 
     fn start_rebuild(&mut self, ctx: &mut Context<Self>) {
-        if let Some(Rebuild { job, done }) = self.rebuilds.start(self.spec, &self.view) {
+        if let Some(Rebuild { job, done }) = self.rebuilds.start(self.settings(), &self.view) {
             let built = wrap_future(tokio::task::spawn_blocking(job));
             ctx.spawn(built.map(|built, ring: &mut Self, ctx| {
                 ring.finish_rebuild(built, done, ctx);
@@ -212,9 +216,9 @@ impl RingState {
             Ok(Built::DryRun(reconfigured)) => (None, Ok(Some(reconfigured))),
             Ok(Built::Reconfigured(table, reconfigured)) => {
                 reconfigured.log();
-                self.spec = reconfigured.spec;
+                self.spec = reconfigured.ring.spec;
                 let mut next = self.view.with_table(table);
-                next.balance_factor = reconfigured.balance_factor;
+                next.balance_factor = reconfigured.ring.balance_factor;
                 (Some(next), Ok(Some(reconfigured)))
             }
             Ok(Built::Members(table, spec)) => {
@@ -313,7 +317,7 @@ impl Handler<AdmitReplica> for RingState {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, admit: AdmitReplica, _: &mut Self::Context) -> Self::Result {
-        let known = self.view.table.index_of(&admit.id.replica).is_some();
+        let known = self.view.table.index_of(&admit.0.replica).is_some();
         if !known && self.rebuilds.is_busy() {
             return Box::pin(self.pending.keep(admit));
         }
@@ -325,7 +329,7 @@ impl Handler<MarkUnready> for RingState {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, unready: MarkUnready, _: &mut Self::Context) -> Self::Result {
-        let MarkUnready { id, endpoint } = unready;
+        let MarkUnready(id, endpoint) = unready;
         self.pending.forget(&id);
         let Some(index) = self.view.table.index_of(&id.replica) else {
             return Box::pin(async {});
@@ -341,11 +345,9 @@ impl Handler<EvictReplica> for RingState {
 
     fn handle(&mut self, EvictReplica(id): EvictReplica, _: &mut Self::Context) -> Self::Result {
         self.pending.forget(&id);
-        let Some(instance) = self.view.any_of(&id.replica) else {
-            return Box::pin(async { Evicted::default() });
-        };
-        let (true, Some(index)) = (*instance.id() == id, self.view.table.index_of(&id.replica))
-        else {
+        let present = self.view.any_of(&id.replica).filter(|i| *i.id() == id);
+        let index = self.view.table.index_of(&id.replica);
+        let Some((instance, index)) = present.zip(index) else {
             return Box::pin(async { Evicted::default() });
         };
         let evicted = Evicted {
@@ -371,11 +373,12 @@ impl Handler<DrainInstance> for RingState {
     type Result = ResponseFuture<u32>;
 
     fn handle(&mut self, drain: DrainInstance, _: &mut Self::Context) -> Self::Result {
-        let found = self.evicted.iter().find(|i| *i.id() == drain.id).cloned();
+        let DrainInstance(id, deadline) = drain;
+        let found = self.evicted.iter().find(|i| *i.id() == id).cloned();
         Box::pin(async move {
             let Some(instance) = found else { return 0 };
             // In time or not, the answer is what is left.
-            let _ = tokio::time::timeout(drain.deadline, instance.drained()).await;
+            let _ = tokio::time::timeout(deadline, instance.drained()).await;
             instance.in_flight()
         })
     }
@@ -415,13 +418,12 @@ impl Handler<ReconfigureRing> for RingState {
     type Result = ResponseFuture<Result<Reconfigured, ReconfigureError>>;
 
     fn handle(&mut self, change: ReconfigureRing, ctx: &mut Self::Context) -> Self::Result {
-        let (spec, balance_factor) = (self.spec, self.view.balance_factor);
+        let ring = self.settings();
         let changed = self.change_table(Edit::Reconfigure(change), ctx);
         Box::pin(async move {
             // A reconfiguration always says what it has done.
             Ok(changed.await?.unwrap_or(Reconfigured {
-                spec,
-                balance_factor,
+                ring,
                 moved: 0.0,
                 ownership: Vec::new(),
             }))

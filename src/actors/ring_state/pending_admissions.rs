@@ -29,13 +29,14 @@ impl PendingAdmissions {
 
     /// Drops the admission of an instance.
     pub(super) fn forget(&mut self, id: &InstanceId) {
-        self.0.retain(|(admit, _)| admit.id != *id);
+        self.0.retain(|(AdmitReplica(waiting, _), _)| waiting != id);
     }
 
     /// Takes the admissions that a new table makes possible. The others are kept if another
     /// table follows, and dropped if none does.
     pub(super) fn take_possible(&mut self, table: &SlotTable, more_follow: bool) -> Vec<Pending> {
-        let is_possible = |(admit, _): &mut Pending| table.index_of(&admit.id.replica).is_some();
+        let is_possible =
+            |(AdmitReplica(id, _), _): &mut Pending| table.index_of(&id.replica).is_some();
         let possible = self.0.extract_if(.., is_possible).collect();
         if !more_follow {
             self.0.clear();

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::messages::{ReconfigureError, ReconfigureRing, Reconfigured};
 use super::reconfigure::Plan;
 use crate::actors::ring_view::RingView;
+use crate::fleet::RingSettings;
 use crate::ring::{BuildError, Member, ReplicaName, RingSpec, SlotTable};
 
 /// A change of the table.
@@ -79,10 +80,10 @@ impl RebuildQueue {
 
     /// The next change, if none is being made; [`RebuildQueue::finish`] follows. Changes that
     /// the ring `view` makes impossible are completed with an error.
-    pub(super) fn start(&mut self, spec: RingSpec, view: &RingView) -> Option<Rebuild> {
+    pub(super) fn start(&mut self, ring: RingSettings, view: &RingView) -> Option<Rebuild> {
         while !self.is_building {
             let (edit, done) = self.waiting.pop_front()?;
-            match job(edit, spec, view) {
+            match job(edit, ring, view) {
                 Ok(job) => {
                     self.is_building = true;
                     return Some(Rebuild { job, done });
@@ -100,18 +101,18 @@ impl RebuildQueue {
     }
 }
 
-fn job(edit: Edit, spec: RingSpec, view: &RingView) -> Result<Job, ReconfigureError> {
+fn job(edit: Edit, ring: RingSettings, view: &RingView) -> Result<Job, ReconfigureError> {
     let before = Arc::clone(&view.table);
     let members = before.members().to_vec();
     Ok(match edit {
-        Edit::Join(joining) => members_job(spec, members.into_iter().chain(joining).collect()),
+        Edit::Join(joining) => members_job(ring.spec, members.into_iter().chain(joining).collect()),
         Edit::Leave(leavers) => {
             let stays = |member: &Member| !leavers.contains(&member.name);
-            members_job(spec, members.into_iter().filter(stays).collect())
+            members_job(ring.spec, members.into_iter().filter(stays).collect())
         }
         Edit::Reconfigure(change) => {
             let dry_run = change.dry_run;
-            let plan = Plan::new(change, spec, view.balance_factor, members)?;
+            let plan = Plan::new(change, ring, members)?;
             Box::new(move || {
                 let (table, reconfigured) = plan.build(&before)?;
                 Ok(match dry_run {

@@ -6,20 +6,19 @@
 use log::info;
 
 use super::messages::{ReconfigureError, ReconfigureRing, Reconfigured, ShareChange};
-use crate::ring::{BalanceFactor, BuildError, Key, Member, Moved, Ownership, RingSpec, SlotTable};
+use crate::fleet::RingSettings;
+use crate::ring::{BuildError, Key, Member, Moved, Ownership, SlotTable};
 
 /// A change that is possible, as far as that is known before the table is built.
 pub(super) struct Plan {
-    spec: RingSpec,
-    balance_factor: Option<BalanceFactor>,
+    ring: RingSettings,
     members: Vec<Member>,
 }
 
 impl Plan {
     pub(super) fn new(
         change: ReconfigureRing,
-        spec: RingSpec,
-        balance_factor: Option<BalanceFactor>,
+        before: RingSettings,
         mut members: Vec<Member>,
     ) -> Result<Self, ReconfigureError> {
         for (name, weight) in change.weights {
@@ -28,11 +27,11 @@ impl Plan {
                 None => return Err(ReconfigureError::Unknown(name)),
             }
         }
-        Ok(Self {
-            spec: change.spec.unwrap_or(spec),
-            balance_factor: change.balance_factor.unwrap_or(balance_factor),
-            members,
-        })
+        let ring = RingSettings {
+            spec: change.spec.unwrap_or(before.spec),
+            balance_factor: change.balance_factor.unwrap_or(before.balance_factor),
+        };
+        Ok(Self { ring, members })
     }
 
     /// The new table, and what it does to the keys. Takes as long as the table is large.
@@ -40,10 +39,9 @@ impl Plan {
         &self,
         before: &SlotTable,
     ) -> Result<(SlotTable, Reconfigured), BuildError> {
-        let table = SlotTable::build(&self.spec, &self.members)?;
+        let table = SlotTable::build(&self.ring.spec, &self.members)?;
         let reconfigured = Reconfigured {
-            spec: self.spec,
-            balance_factor: self.balance_factor,
+            ring: self.ring,
             moved: moved_share(before, &table),
             ownership: ownership(before, &table),
         };
@@ -55,8 +53,8 @@ impl Reconfigured {
     pub(super) fn log(&self) {
         info!(
             "the ring is now {} with {} slots: {:.2} % of the keys have moved",
-            self.spec.strategy(),
-            self.spec.slots(),
+            self.ring.spec.strategy(),
+            self.ring.spec.slots(),
             self.moved * 100.0
         );
     }

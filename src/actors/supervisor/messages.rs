@@ -4,8 +4,8 @@ use actix::Message;
 
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::api::ReplicaEvent;
-use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus};
-use crate::ring::{BalanceFactor, ReplicaName, RingSpec, Weight};
+use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus, RingSettings};
+use crate::ring::{ReplicaName, Weight};
 use crate::runtime::InstanceHandle;
 use crate::runtime::record::RecordReport;
 
@@ -61,10 +61,8 @@ pub struct FleetReport {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), ChangeError>")]
 pub struct RingReconfigured {
-    /// How it is built now: newcomers have to fit.
-    pub spec: RingSpec,
-    /// How its load is bounded now.
-    pub balance_factor: Option<BalanceFactor>,
+    /// How it is built and its load bounded now: newcomers have to fit.
+    pub ring: RingSettings,
     /// Weights that have changed; they go with the replicas' next instances.
     pub weights: Vec<(ReplicaName, Weight)>,
 }

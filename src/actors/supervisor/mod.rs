@@ -26,8 +26,8 @@ use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
-    ChangeError, ChangeId, Event, Existing, Fleet, HealthTransition, InstanceId, Policy,
-    ReplicaStatus, Step, Time,
+    ChangeError, ChangeId, Event, Existing, Fleet, HealthTransition, InstanceEvent, InstanceId,
+    Policy, ReplicaStatus, Step, Time,
 };
 use crate::human::duration;
 use crate::ring::ReplicaName;
@@ -165,30 +165,10 @@ impl Handler<Begin> for Supervisor {
 
 impl StreamHandler<RuntimeEvent> for Supervisor {
     fn handle(&mut self, event: RuntimeEvent, ctx: &mut Self::Context) {
-        let event = match event {
-            RuntimeEvent::Exited { id, exit } => Event::Exited { id, exit },
-            RuntimeEvent::Discovered { order, endpoint } => Event::Discovered { order, endpoint },
-            RuntimeEvent::RemovedElsewhere { id } => Event::RemovedElsewhere { id },
-            RuntimeEvent::Relocated {
-                replica,
-                endpoint,
-                reason,
-            } => Event::Relocated {
-                replica,
-                endpoint,
-                reason,
-            },
-            RuntimeEvent::HealthcheckChanged { id, healthy } => {
-                Event::HealthcheckChanged { id, healthy }
-            }
-            RuntimeEvent::NameFreed { replica } => Event::NameFreed { replica },
-            RuntimeEvent::Recovered => Event::Recovered,
-            RuntimeEvent::RecordRemoved { version } => {
-                self.check_record(version, ctx);
-                return;
-            }
-        };
-        self.apply_event(event, ctx);
+        match event {
+            RuntimeEvent::Fleet(event) => self.apply_event(event, ctx),
+            RuntimeEvent::RecordRemoved(version) => self.check_record(version, ctx),
+        }
     }
 
     fn finished(&mut self, _: &mut Self::Context) {
@@ -209,17 +189,13 @@ impl Handler<HealthChanged> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, flipped: HealthChanged, ctx: &mut Self::Context) {
-        let HealthChanged {
-            id,
-            transition,
-            reason,
-        } = flipped;
+        let HealthChanged(id, transition, reason) = flipped;
         let event = match transition {
-            HealthTransition::Up => Event::BecameHealthy { id },
-            HealthTransition::Unready => Event::BecameUnready { id, reason },
-            HealthTransition::Down => Event::BecameUnresponsive { id },
+            HealthTransition::Up => InstanceEvent::BecameHealthy,
+            HealthTransition::Unready => InstanceEvent::BecameUnready(reason),
+            HealthTransition::Down => InstanceEvent::BecameUnresponsive,
         };
-        self.apply_event(event, ctx);
+        self.apply_event(Event::Instance(id, event), ctx);
     }
 }
 
@@ -227,16 +203,12 @@ impl Handler<ProbeFailed> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, failed: ProbeFailed, ctx: &mut Self::Context) {
-        let ProbeFailed {
-            id,
-            mut reason,
-            refused,
-        } = failed;
-        if let Some(hint) = refused.and_then(|port| self.runtime.port_hint(port)) {
+        let (id, mut reason) = (failed.id, failed.reason);
+        if let Some(hint) = failed.refused.and_then(|port| self.runtime.port_hint(port)) {
             reason.push_str("; ");
             reason.push_str(&hint);
         }
-        self.apply_event(Event::ProbeFailed { id, reason }, ctx);
+        self.apply_event(Event::Instance(id, InstanceEvent::ProbeFailed(reason)), ctx);
     }
 }
 
@@ -244,7 +216,7 @@ impl Handler<ConnectionRefused> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, ConnectionRefused(id): ConnectionRefused, ctx: &mut Self::Context) {
-        self.apply_event(Event::ConnectionRefused { id }, ctx);
+        self.apply_event(Event::Instance(id, InstanceEvent::ConnectionRefused), ctx);
     }
 }
 
@@ -296,7 +268,7 @@ impl Handler<RingReconfigured> for Supervisor {
     type Result = ResponseFuture<Result<(), ChangeError>>;
 
     fn handle(&mut self, reshaped: RingReconfigured, ctx: &mut Self::Context) -> Self::Result {
-        self.fleet.note_ring(reshaped.spec);
+        self.fleet.note_ring(reshaped.ring.spec);
         for (name, weight) in &reshaped.weights {
             self.fleet.note_weight(name, *weight);
         }
@@ -317,7 +289,9 @@ impl Handler<ChangeReplicas> for Supervisor {
         let change_id = ChangeId(self.next_change_id);
         let (answer, answered) = oneshot::channel();
         self.answers.insert(change_id, answer);
-        let steps = self.fleet.request(change_id, change, fastrand::u64(..));
+        let steps = self
+            .fleet
+            .request(change_id, change, fastrand::u64(..), self.now());
         self.execute(steps, ctx);
         Box::pin(async move { answered.await.unwrap_or(Err(ChangeError::ShuttingDown)) })
     }
@@ -330,8 +304,8 @@ impl Handler<ShutDown> for Supervisor {
         let (gone_in, gone) = oneshot::channel();
         self.gone.push(gone_in);
         let steps = match end.hand_over {
-            true => self.fleet.hand_over(),
-            false => self.fleet.shut_down(),
+            true => self.fleet.hand_over(self.now()),
+            false => self.fleet.shut_down(self.now()),
         };
         self.execute(steps, ctx);
         Box::pin(async move {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{RingReconfigured, Supervisor};
-use crate::fleet::{ChangeError, RecordChange, RingSettings};
+use crate::fleet::{ChangeError, RecordChange};
 use crate::runtime::record::RecordKeeper;
 
 /// The pause before a record that could not be written is tried again.
@@ -16,12 +16,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 impl Supervisor {
     /// Writes how the ring is now.
     pub(super) fn record_ring(&mut self, reshaped: RingReconfigured, ctx: &mut Context<Self>) {
-        let ring = RingSettings {
-            spec: reshaped.spec,
-            balance_factor: reshaped.balance_factor,
-        };
         let changes = vec![
-            RecordChange::Ring(ring),
+            RecordChange::Ring(reshaped.ring),
             RecordChange::SetWeights(reshaped.weights),
         ];
         self.write_record(changes, ctx);

@@ -14,13 +14,14 @@ use super::post_mortem::{DeathDetail, exit_report};
 use super::recording::recorded;
 use crate::actors::ActorReply;
 use crate::actors::history::HistoryEvent;
-use crate::api::ReplicaEventKind;
+use crate::api::ReplicaEventKind as Kind;
 use crate::fleet::{
-    ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceId, LaunchOrder, Step,
+    ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceEvent, InstanceId,
+    LaunchOrder, Step,
 };
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
-use crate::runtime::{Launched, RuntimeError};
+use crate::runtime::Task;
 
 /// How long the stop of an instance that refuses connections waits for the report of its own
 /// end: its sockets are closed before its parent or the engine hears of it, and a signal sent
@@ -84,83 +85,74 @@ impl Supervisor {
     ) {
         match step {
             ImmediateStep::Join(members) => {
-                let joined = members.iter().map(|m| &m.name);
-                let joined =
-                    joined.map(|name| HistoryEvent::of_replica(name, ReplicaEventKind::Joined));
+                let joined = members
+                    .iter()
+                    .map(|m| HistoryEvent::of_replica(&m.name, Kind::Joined));
                 round.history.extend(joined);
                 round.ring.push(self.join(members));
             }
             ImmediateStep::Leave(names) => {
                 let left = names.iter();
-                let left = left.map(|name| HistoryEvent::of_replica(name, ReplicaEventKind::Left));
+                let left = left.map(|name| HistoryEvent::of_replica(name, Kind::Left));
                 round.history.extend(left);
                 info!("left the ring: {}", list(&names));
                 round.ring.push(ring_future(self.ring.leave(names)));
             }
-            ImmediateStep::Admit { id, endpoint } => {
-                round
-                    .history
-                    .push(HistoryEvent::of(&id, ReplicaEventKind::Ready));
+            ImmediateStep::Admit(id, endpoint) => {
+                round.history.push(HistoryEvent::of(&id, Kind::Ready));
                 self.runtime.on_admitted(&id);
                 self.death_log.forget_in_flight(&id);
                 round.ring.push(ring_future(self.ring.admit(id, endpoint)));
             }
-            ImmediateStep::Evict { id, reason } => {
+            ImmediateStep::Evict(id, reason) => {
                 warn!(replica:% = id.replica, generation = id.generation; "{id} is evicted: {reason}");
-                round
-                    .history
-                    .push(HistoryEvent::of(&id, ReplicaEventKind::Evicted).because(reason));
+                let evicted = HistoryEvent::of(&id, Kind::Evicted).because(reason);
+                round.history.push(evicted);
                 round.ring.push(self.evict(id, ctx));
             }
-            ImmediateStep::MarkUnready {
-                id,
-                endpoint,
-                reason,
-            } => {
+            ImmediateStep::MarkUnready(id, endpoint, reason) => {
                 warn!(replica:% = id.replica, generation = id.generation; "{id} is unready: {reason}");
-                round
-                    .history
-                    .push(HistoryEvent::of(&id, ReplicaEventKind::Unready).because(reason));
-                round
-                    .ring
-                    .push(ring_future(self.ring.mark_unready(id, endpoint)));
+                let unready = HistoryEvent::of(&id, Kind::Unready).because(reason);
+                round.history.push(unready);
+                let marked = self.ring.mark_unready(id, endpoint);
+                round.ring.push(ring_future(marked));
             }
-            ImmediateStep::Watch { id, endpoint } => {
+            ImmediateStep::Watch(id, endpoint) => {
                 self.runtime.on_probing_started(&id, endpoint);
                 if let Some(prober) = &self.prober {
                     prober.watch(id, endpoint);
                 }
             }
-            ImmediateStep::Unwatch { id } => {
+            ImmediateStep::Unwatch(id) => {
                 self.runtime.on_probing_stopped(&id);
                 if let Some(prober) = &self.prober {
                     prober.unwatch(id);
                 }
             }
-            ImmediateStep::AbortRequests { id } => self.ring.abort_requests(id),
+            ImmediateStep::AbortRequests(id) => self.ring.abort_requests(id),
             ImmediateStep::Record(change) => self.write_record(vec![change], ctx),
             ImmediateStep::RecordDeath { id, cause, exit } => {
                 round.deaths.push(self.record_death(id, &cause, exit, ctx));
             }
-            ImmediateStep::RecordExit { id, exit } => {
+            ImmediateStep::RecordExit(id, exit) => {
                 self.death_log.set_exit(&id, &exit);
                 if let Some(waiter) = self.exit_waiters.remove(&id) {
                     // A stop that waits no longer has gone on without it.
                     let _ = waiter.send(());
                 }
             }
-            ImmediateStep::RecordStop { id } => {
-                self.record_event(HistoryEvent::of(&id, ReplicaEventKind::Stopped));
+            ImmediateStep::RecordStop(id) => {
+                self.record_event(HistoryEvent::of(&id, Kind::Stopped));
                 self.death_log.forget_in_flight(&id);
             }
-            ImmediateStep::Warn { replica, message } => warn!(replica:%; "{replica}: {message}"),
+            ImmediateStep::Warn(replica, message) => warn!(replica:%; "{replica}: {message}"),
         }
     }
 
     fn execute_deferred(&mut self, step: DeferredStep, ctx: &mut Context<Self>) {
         match step {
             DeferredStep::Launch(order) => self.launch(order, ctx),
-            DeferredStep::Drain { id } => {
+            DeferredStep::Drain(id) => {
                 let deadline = self.drain_deadline;
                 let drained = self.ring.drain(id.clone(), deadline);
                 self.report_back(ctx, async move {
@@ -173,27 +165,27 @@ impl Supervisor {
                         ),
                         Err(error) => error!(replica:% = id.replica, generation = id.generation; "cannot drain {id}: {error}"),
                     }
-                    Event::Drained { id }
+                    Event::Instance(id, InstanceEvent::Drained)
                 });
             }
-            DeferredStep::AnnounceRemoval { id } => {
+            DeferredStep::AnnounceRemoval(id) => {
                 ctx.spawn(self.runtime.announce_removal(id).into_actor(self));
             }
-            DeferredStep::Stop { id, grace } => {
+            DeferredStep::Stop(id, grace) => {
                 info!(replica:% = id.replica, generation = id.generation; "stopping {id}");
                 let stopped = self.stop(id.clone(), grace, ctx);
                 self.report_back(ctx, async move {
-                    match stopped.await {
-                        Ok(()) => Event::Stopped { id },
+                    let event = match stopped.await {
+                        Ok(()) => InstanceEvent::Stopped,
                         Err(error) => {
                             warn!(replica:% = id.replica, generation = id.generation; "cannot stop {id}: {error}");
-                            let reason = error.to_string();
-                            Event::StopFailed { id, reason }
+                            InstanceEvent::StopFailed(error.to_string())
                         }
-                    }
+                    };
+                    Event::Instance(id, event)
                 });
             }
-            DeferredStep::Reply { change_id, outcome } => {
+            DeferredStep::Reply(change_id, outcome) => {
                 let outcome = outcome.map_err(|error| self.explain(error));
                 if let Some(answer) = self.answers.remove(&change_id) {
                     let record = Rc::clone(&self.record);
@@ -231,26 +223,15 @@ impl Supervisor {
             log!(level, replica:% = id.replica, generation = id.generation; "starting {id}");
         }
         let id = order.id.clone();
-        self.record_event(HistoryEvent::of(&id, ReplicaEventKind::Starting));
+        self.record_event(HistoryEvent::of(&id, Kind::Starting));
         let launched = self.runtime.launch(order);
         self.report_back(ctx, async move {
-            match launched.await {
-                Ok(running) if running.id == id => {
-                    let endpoint = running.endpoint;
-                    Event::Launched { id, endpoint }
-                }
-                Ok(Launched {
-                    id: theirs,
-                    endpoint,
-                }) => {
-                    let by = theirs.generation;
-                    Event::LaunchPreempted { id, by, endpoint }
-                }
-                Err(error) => {
-                    let reason = error.to_string();
-                    Event::LaunchFailed { id, reason }
-                }
-            }
+            let event = match launched.await {
+                Ok(ours) if ours.id == id => InstanceEvent::Launched(ours.endpoint),
+                Ok(theirs) => InstanceEvent::LaunchPreempted(theirs.id.generation, theirs.endpoint),
+                Err(error) => InstanceEvent::LaunchFailed(error.to_string()),
+            };
+            Event::Instance(id, event)
         });
     }
 
@@ -268,12 +249,7 @@ impl Supervisor {
     }
 
     /// Stops an instance; of one that has died, keeps what it leaves behind.
-    fn stop(
-        &mut self,
-        id: InstanceId,
-        grace: Duration,
-        ctx: &mut Context<Self>,
-    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
+    fn stop(&mut self, id: InstanceId, grace: Duration, ctx: &mut Context<Self>) -> Task<()> {
         if !self.death_log.is_unreported(&id) {
             return self.runtime.stop(id, grace);
         }

@@ -8,7 +8,8 @@ use super::script::{Line, POLICY, endpoint_of};
 use super::simulation::Run;
 use super::world::{Debt, World};
 use crate::fleet::{
-    Change, ChangeId, Event, Existing, Exit, InstanceId, LaunchOrder, Policy, RestartLimit,
+    Change, ChangeId, Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, Policy,
+    RestartLimit,
 };
 use crate::ring::{ReplicaName, Weight};
 
@@ -77,10 +78,7 @@ impl Chance {
     }
 
     fn found(&mut self) -> Existing {
-        let id = InstanceId {
-            replica: self.name(),
-            generation: self.rng.u64(1..5),
-        };
+        let id = InstanceId::new(self.name(), self.rng.u64(1..5));
         let runs = self.of_100(50);
         Existing {
             endpoint: runs.then(|| endpoint_of(&id)),
@@ -124,28 +122,19 @@ impl Chance {
         }
         let debt = choose(&mut self.rng, &debts).clone();
         Line::Report(match debt {
-            Debt::Launch(id) if self.of_100(self.bad_ends) => Event::LaunchFailed {
-                id,
-                reason: "no such image".to_owned(),
-            },
-            Debt::Stop(id) if self.of_100(self.bad_ends) => Event::StopFailed {
-                id,
-                reason: "device busy".to_owned(),
-            },
+            Debt::Launch(id) if self.of_100(self.bad_ends) => {
+                Event::Instance(id, InstanceEvent::LaunchFailed("no such image".to_owned()))
+            }
+            Debt::Stop(id) if self.of_100(self.bad_ends) => {
+                Event::Instance(id, InstanceEvent::StopFailed("device busy".to_owned()))
+            }
             Debt::Launch(id) if self.of_100(self.peers) => {
                 let by = (id.generation + self.rng.u64(0..3))
                     .saturating_sub(1)
                     .max(1);
-                let theirs = InstanceId {
-                    generation: by,
-                    ..id.clone()
-                };
-                let endpoint = endpoint_of(&theirs);
-                let preempted = Event::LaunchPreempted {
-                    id: id.clone(),
-                    by,
-                    endpoint,
-                };
+                let endpoint = endpoint_of(&InstanceId::new(id.replica.clone(), by));
+                let preempted = InstanceEvent::LaunchPreempted(by, endpoint);
+                let preempted = Event::Instance(id.clone(), preempted);
                 match run.world.allows(&Line::Report(preempted.clone())) {
                     true => preempted,
                     false => Debt::Launch(id).settled(),
@@ -161,28 +150,14 @@ impl Chance {
         let youngest = ids.len().saturating_sub(12);
         let id = (*self.rng.choice(ids.get(youngest..)?.iter())?).clone();
         let event = match self.rng.u32(..8) {
-            0 | 1 if world.policy.spawns => {
-                let exit = Exit {
-                    signal: Some(9),
-                    ..Exit::default()
-                };
-                Event::Exited { id, exit }
-            }
-            2 => Event::ConnectionRefused { id },
-            3 | 4 => Event::BecameUnready {
-                id,
-                reason: "status 503".to_owned(),
-            },
-            5 => Event::ProbeFailed {
-                id,
-                reason: "status 404".to_owned(),
-            },
-            6 => Event::HealthcheckChanged {
-                id,
-                healthy: self.of_100(20),
-            },
-            _ => Event::BecameUnresponsive { id },
+            0 | 1 if world.policy.spawns => InstanceEvent::Exited(Exit::signal(9)),
+            2 => InstanceEvent::ConnectionRefused,
+            3 | 4 => InstanceEvent::BecameUnready("status 503".to_owned()),
+            5 => InstanceEvent::ProbeFailed("status 404".to_owned()),
+            6 => InstanceEvent::HealthcheckChanged(self.of_100(20)),
+            _ => InstanceEvent::BecameUnresponsive,
         };
+        let event = Event::Instance(id, event);
         let possible = world.allows(&Line::Report(event.clone()));
         possible.then_some(event)
     }
@@ -192,15 +167,13 @@ impl Chance {
         let ids: Vec<_> = world.instances.keys().collect();
         match (self.rng.u32(..5), self.rng.choice(ids)) {
             (0, _) => Event::Recovered,
-            (4, _) => Event::NameFreed {
-                replica: self.name(),
-            },
-            (1, Some(id)) => Event::RemovedElsewhere { id: id.clone() },
+            (4, _) => Event::NameFreed(self.name()),
+            (1, Some(id)) => Event::Instance(id.clone(), InstanceEvent::RemovedElsewhere),
             _ => {
                 let Existing { mut order, .. } = self.found();
                 order.id.generation += self.rng.u64(..20);
                 let endpoint = endpoint_of(&order.id);
-                Event::Discovered { order, endpoint }
+                Event::Discovered(order, endpoint)
             }
         }
     }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::script::{Line, endpoint_of};
-use super::world::{Deaths, STOP_ATTEMPTS, World};
+use super::world::{Deaths, Instance, STOP_ATTEMPTS, World};
 use crate::fleet::{
-    Change, ChangeError, ChangeId, DeferredStep, Event, Fleet, ImmediateStep, InstanceId,
-    LaunchOrder, RecordChange, Step,
+    Change, ChangeError, ChangeId, DeferredStep, Event, Fleet, ImmediateStep, InstanceEvent,
+    InstanceId, LaunchOrder, RecordChange, Step,
 };
 use crate::ring::ReplicaName;
 
@@ -17,14 +17,14 @@ pub struct Broken {
     pub how: String,
 }
 
-/// Says which rule, if it does not hold.
-fn hold(holds: bool, rule: &'static str, how: impl FnOnce() -> String) -> Result<(), Broken> {
-    if holds {
-        Ok(())
-    } else {
-        let how = how();
-        Err(Broken { rule, how })
-    }
+/// Ends with the rule and how it is broken, if it does not hold.
+macro_rules! hold {
+    ($holds:expr, $rule:expr, $($how:tt)*) => {
+        if !$holds {
+            let (rule, how) = ($rule, format!($($how)*));
+            return Err(Broken { rule, how });
+        }
+    };
 }
 
 /// The longest wait for anything: a minute of back-off, and a quarter of that for jitter.
@@ -44,10 +44,10 @@ impl World {
             ImmediateStep::Join(members) => {
                 for member in members {
                     let new = !self.members.contains(&member.name);
-                    hold(new, "a member joins once", || format!("{member:?}"))?;
+                    hold!(new, "a member joins once", "{member:?}");
                     self.members.push(member.name.clone());
                     // A foreign replica has not been asked for here.
-                    if let Line::Report(Event::BecameHealthy { id }) = line
+                    if let Line::Report(Event::Instance(id, InstanceEvent::BecameHealthy)) = line
                         && id.replica == member.name
                         && let Some(foreign) = self.instances.get_mut(id).filter(|i| i.foreign)
                     {
@@ -55,47 +55,51 @@ impl World {
                         self.desired.push(member.name.clone());
                     }
                 }
-                Ok(())
             }
             ImmediateStep::Leave(names) => {
                 self.leave(names)?;
-                if let Line::Report(Event::RemovedElsewhere { .. }) = line {
+                let removed = InstanceEvent::RemovedElsewhere;
+                if matches!(line, Line::Report(Event::Instance(_, event)) if *event == removed) {
                     self.desired.retain(|name| !names.contains(name));
                 }
-                Ok(())
             }
-            ImmediateStep::Record(change) => self.record(change),
-            ImmediateStep::Warn { .. } => Ok(()),
-            ImmediateStep::RecordExit { id, .. }
-            | ImmediateStep::RecordStop { id }
-            | ImmediateStep::AbortRequests { id } => {
-                let ended = matches!(line, Line::Report(Event::Exited { id: i, .. } | Event::Stopped { id: i }) if i == id);
-                hold(ended, "an end is recorded when it is reported", || {
-                    format!("{step:?}")
-                })
+            ImmediateStep::Record(change) => self.record(change)?,
+            ImmediateStep::Warn(..) => {}
+            ImmediateStep::RecordExit(id, _)
+            | ImmediateStep::RecordStop(id)
+            | ImmediateStep::AbortRequests(id) => {
+                let ended = matches!(
+                    line,
+                    Line::Report(Event::Instance(of, InstanceEvent::Exited(_) | InstanceEvent::Stopped))
+                        if of == id
+                );
+                hold!(ended, "an end is recorded when it is reported", "{step:?}");
             }
-            ImmediateStep::Watch { id, endpoint }
-            | ImmediateStep::Admit { id, endpoint }
-            | ImmediateStep::MarkUnready { id, endpoint, .. } => {
+            ImmediateStep::Watch(id, endpoint)
+            | ImmediateStep::Admit(id, endpoint)
+            | ImmediateStep::MarkUnready(id, endpoint, _) => {
                 let right = *endpoint == endpoint_of(id);
-                hold(right, "an instance is where it was started", || {
-                    format!("{id} is not at {endpoint}")
-                })?;
-                self.immediate_on(id, step)
+                hold!(
+                    right,
+                    "an instance is where it was started",
+                    "{id}: {endpoint}"
+                );
+                self.immediate_on(id, step)?;
             }
-            ImmediateStep::Unwatch { id }
-            | ImmediateStep::Evict { id, .. }
-            | ImmediateStep::RecordDeath { id, .. } => self.immediate_on(id, step),
+            ImmediateStep::Unwatch(id)
+            | ImmediateStep::Evict(id, _)
+            | ImmediateStep::RecordDeath { id, .. } => self.immediate_on(id, step)?,
         }
+        Ok(())
     }
 
     fn execute_deferred(&mut self, step: &DeferredStep, line: &Line) -> Result<(), Broken> {
         match step {
             DeferredStep::Launch(order) => self.launch(order, line),
-            DeferredStep::Reply { change_id, outcome } => self.answer(*change_id, outcome),
-            DeferredStep::Drain { id }
-            | DeferredStep::AnnounceRemoval { id }
-            | DeferredStep::Stop { id, .. } => self.deferred_on(id, step),
+            DeferredStep::Reply(change_id, outcome) => self.answer(*change_id, outcome),
+            DeferredStep::Drain(id)
+            | DeferredStep::AnnounceRemoval(id)
+            | DeferredStep::Stop(id, _) => self.deferred_on(id, step),
         }
     }
 
@@ -106,46 +110,42 @@ impl World {
             RecordChange::Remove(names) => names.iter().all(|name| !self.members.contains(name)),
             _ => false,
         };
-        hold(holds, "the record follows the ring", || {
-            format!("{change:?}")
-        })
+        hold!(holds, "the record follows the ring", "{change:?}");
+        Ok(())
     }
 
     fn launch(&mut self, order: &LaunchOrder, line: &Line) -> Result<(), Broken> {
         let id = &order.id;
-        let how = || format!("launch of {id}");
-        hold(!self.shutting_down, "nothing is started at the end", how)?;
+        hold!(!self.shutting_down, "nothing is started at the end", "{id}");
         for (other, instance) in self.instances_of(&id.replica) {
             let higher = other.generation < id.generation;
-            hold(higher, "no generation comes twice", how)?;
+            hold!(higher, "no generation comes twice", "{id}");
             // What would not stop is off the ring, and so is what was one too many when
             // this balancer took over.
             let surplus = instance.stopping > 0 && !instance.ever_watched;
             let others = instance.foreign || instance.removal_announced;
             let may_run = instance.stop_failures > 0 || surplus || others;
             let twice = instance.launching || (instance.runs() && !may_run);
-            hold(!twice, "nothing is started twice", || {
-                format!("launch of {id}, and there is {other}")
-            })?;
+            hold!(
+                !twice,
+                "nothing is started twice",
+                "{id}, and there is {other}"
+            );
         }
         if let (Line::After(_), Some(deaths)) = (line, self.deaths.get(&id.replica)) {
             let waited = self.now.saturating_sub(deaths.last_at);
             let enough = waited >= nominal_backoff(deaths.in_a_row) * 3 / 4;
-            hold(
-                enough,
-                "a replica that keeps dying is started rarely",
-                || format!("launch of {id} {waited:?} after its {deaths:?}"),
-            )?;
+            let rule = "a replica that keeps dying is started rarely";
+            hold!(enough, rule, "{id} {waited:?} after its {deaths:?}");
         }
-        let instance = self.instances.entry(id.clone()).or_default();
-        instance.launching = true;
+        self.instances.entry(id.clone()).or_default().launching = true;
         Ok(())
     }
 
     fn leave(&mut self, names: &[ReplicaName]) -> Result<(), Broken> {
         for name in names {
             let known = self.members.contains(name);
-            hold(known, "only members leave", || name.to_string())?;
+            hold!(known, "only members leave", "{name}");
             self.members.retain(|member| member != name);
         }
         for (id, instance) in &mut self.instances {
@@ -159,7 +159,6 @@ impl World {
     }
 
     fn immediate_on(&mut self, id: &InstanceId, step: &ImmediateStep) -> Result<(), Broken> {
-        let how = || format!("{step:?}");
         let spawns = self.policy.spawns;
         let is_member = self.members.contains(&id.replica);
         let of_name = || self.instances_of(&id.replica);
@@ -170,66 +169,86 @@ impl World {
         let others_unready = others_unready.count();
         let replacing = &mut self.replacing_unready;
         let instance = self.instances.get_mut(id);
-        let Some(instance) = instance.filter(|instance| instance.launched) else {
-            return hold(false, "no step is about an unknown instance", how);
-        };
+        let instance = known(instance, &step)?;
         match step {
-            ImmediateStep::Watch { .. } => {
+            ImmediateStep::Watch(..) => {
                 let fresh = !instance.watched && !other_watched;
-                hold(fresh, "one instance of a name is watched, once", how)?;
-                hold(instance.runs(), "what has ended is not watched", how)?;
+                hold!(fresh, "one instance of a name is watched, once", "{step:?}");
+                hold!(instance.runs(), "what has ended is not watched", "{step:?}");
                 instance.watched = true;
                 instance.ever_watched = true;
                 instance.up = false;
             }
-            ImmediateStep::Unwatch { .. } => {
-                hold(instance.watched, "only the watched is unwatched", how)?;
-                instance.watched = false;
+            ImmediateStep::Unwatch(_) => {
+                let watched = std::mem::take(&mut instance.watched);
+                hold!(watched, "only the watched is unwatched", "{step:?}");
                 instance.up = false;
             }
-            ImmediateStep::Admit { .. } => {
-                hold(!other_admitted, "one instance of a name is admitted", how)?;
-                hold(!instance.admitted, "an instance is admitted once", how)?;
-                hold(is_member, "only members are admitted", how)?;
+            ImmediateStep::Admit(..) => {
+                hold!(
+                    !other_admitted,
+                    "one instance of a name is admitted",
+                    "{step:?}"
+                );
+                hold!(
+                    !instance.admitted,
+                    "an instance is admitted once",
+                    "{step:?}"
+                );
+                hold!(is_member, "only members are admitted", "{step:?}");
                 let serves = instance.runs() && instance.watched;
-                hold(serves, "the admitted runs and is watched", how)?;
-                hold(instance.up, "only who answers is admitted", how)?;
-                hold(!instance.unhealthy, "no unhealthy one is admitted", how)?;
+                hold!(serves, "the admitted runs and is watched", "{step:?}");
+                hold!(instance.up, "only what answers is admitted", "{step:?}");
+                hold!(
+                    !instance.unhealthy,
+                    "no unhealthy one is admitted",
+                    "{step:?}"
+                );
                 instance.admitted = true;
                 instance.ever_admitted = true;
                 instance.unready = false;
                 replacing.remove(&id.replica);
             }
-            ImmediateStep::MarkUnready { .. } => {
-                let how = || format!("{step:?} {instance:?}");
-                hold(is_member, "only members are unready", how)?;
-                hold(!instance.unready, "an instance is marked once", how)?;
+            ImmediateStep::MarkUnready(..) => {
+                hold!(
+                    is_member,
+                    "only members are unready",
+                    "{step:?} {instance:?}"
+                );
+                hold!(
+                    !instance.unready,
+                    "an instance is marked once",
+                    "{step:?} {instance:?}"
+                );
                 let was_ready = instance.ever_admitted;
-                hold(was_ready, "only who has been ready is unready", how)?;
+                hold!(
+                    was_ready,
+                    "only what was ready is unready",
+                    "{step:?} {instance:?}"
+                );
                 instance.admitted = false;
                 instance.unready = true;
             }
-            ImmediateStep::Evict { .. } => {
+            ImmediateStep::Evict(..) => {
                 let serves = instance.admitted || instance.unready;
-                hold(serves, "only who serves is evicted", how)?;
+                hold!(serves, "only what serves is evicted", "{step:?}");
                 instance.admitted = false;
                 instance.unready = false;
             }
             ImmediateStep::RecordDeath { exit, cause, .. } => {
-                hold(
-                    !instance.death_recorded,
-                    "an instance is death_recorded once",
-                    how,
-                )?;
-                hold(spawns, "what somebody else runs is not death_recorded", how)?;
+                let new = !std::mem::replace(&mut instance.death_recorded, true);
+                hold!(new, "the death of an instance is recorded once", "{step:?}");
+                hold!(
+                    spawns,
+                    "only deaths of our own instances are recorded",
+                    "{step:?}"
+                );
                 let known = exit.is_none() || instance.exited;
-                hold(known, "an end is told as it was reported", how)?;
-                instance.death_recorded = true;
+                hold!(known, "an end is told as it was reported", "{step:?}");
                 if cause.starts_with("unready for") {
                     let others = others_unready > 0 && !replacing.is_empty();
-                    hold(!others, "one unready replica is replaced at a time", || {
-                        format!("{step:?} while {replacing:?} are")
-                    })?;
+                    let rule = "one unready replica is replaced at a time";
+                    hold!(!others, rule, "{step:?} while {replacing:?} are");
                     replacing.insert(id.replica.clone());
                 }
             }
@@ -239,39 +258,48 @@ impl World {
     }
 
     fn deferred_on(&mut self, id: &InstanceId, step: &DeferredStep) -> Result<(), Broken> {
-        let how = || format!("{step:?}");
         let (stopping, spawns) = (self.shutting_down, self.policy.spawns);
-        let instance = self.instances.get_mut(id);
-        let Some(instance) = instance.filter(|instance| instance.launched) else {
-            return hold(false, "no step is about an unknown instance", how);
-        };
+        let instance = known(self.instances.get_mut(id), &step)?;
         match step {
-            DeferredStep::AnnounceRemoval { .. } => {
-                hold(!stopping, "the end announces no removal", how)?
+            DeferredStep::AnnounceRemoval(_) => {
+                hold!(!stopping, "the end announces no removal", "{step:?}");
             }
-            DeferredStep::Drain { .. } => {
+            DeferredStep::Drain(_) => {
                 let once = instance.left && !instance.draining && !instance.drained;
-                hold(once, "what left while it served is drained, once", how)?;
+                hold!(
+                    once,
+                    "what left while it served is drained, once",
+                    "{step:?}"
+                );
                 instance.draining = true;
             }
-            DeferredStep::Stop { .. } => {
-                hold(spawns, "what somebody else runs is not stopped", how)?;
-                hold(!instance.watched, "what is watched is not stopped", how)?;
-                hold(
-                    !(instance.admitted || instance.unready) || stopping,
+            DeferredStep::Stop(..) => {
+                hold!(spawns, "only our own instances are stopped", "{step:?}");
+                hold!(
+                    !instance.watched,
+                    "what is watched is not stopped",
+                    "{step:?}"
+                );
+                let evicted = !(instance.admitted || instance.unready);
+                hold!(
+                    evicted || stopping,
                     "evicted first, stopped second",
-                    how,
-                )?;
-                let finished = instance.drained || instance.exited || stopping;
-                hold(
-                    !instance.left || finished,
+                    "{step:?}"
+                );
+                let finished = !instance.left || instance.drained || instance.exited;
+                hold!(
+                    finished || stopping,
                     "drained first, stopped second",
-                    how,
-                )?;
-                hold(instance.stopping == 0, "a stop is awaited", how)?;
-                hold(!instance.stopped, "what was stopped is let be", how)?;
+                    "{step:?}"
+                );
+                hold!(instance.stopping == 0, "a stop is awaited", "{step:?}");
+                hold!(!instance.stopped, "what was stopped is let be", "{step:?}");
                 let tries = instance.stop_failures;
-                hold(tries < STOP_ATTEMPTS, "no stop is tried for ever", how)?;
+                hold!(
+                    tries < STOP_ATTEMPTS,
+                    "no stop is tried for ever",
+                    "{step:?}"
+                );
                 instance.admitted = false;
                 instance.unready = false;
                 instance.draining = false;
@@ -287,66 +315,57 @@ impl World {
         change_id: ChangeId,
         outcome: &Result<Vec<ReplicaName>, ChangeError>,
     ) -> Result<(), Broken> {
-        let how = || format!("answer to {change_id:?}: {outcome:?}");
+        let how = format!("answer to {change_id:?}: {outcome:?}");
         let place = self.requests.iter().position(|(t, _)| *t == change_id);
-        let Some((_, change)) = place.and_then(|place| self.requests.remove(place)) else {
-            return hold(false, "a request is answered once", how);
-        };
+        let request = place.and_then(|place| self.requests.remove(place));
+        hold!(request.is_some(), "a request is answered once", "{how}");
         if let Err(ChangeError::Busy(_) | ChangeError::FixedFleet) = outcome {
             return Ok(());
         }
-        hold(
+        hold!(
             place == Some(0),
             "requests are answered in their order",
-            how,
-        )?;
+            "{how}"
+        );
         if let Err(ChangeError::ShuttingDown) = outcome {
-            return hold(self.shutting_down, "only the end refuses for good", how);
+            hold!(self.shutting_down, "only the end refuses for good", "{how}");
+            return Ok(());
         }
         let before = std::mem::replace(&mut self.desired, self.members.clone());
         let after = &self.desired;
         let stays = |name: &&ReplicaName| after.contains(name);
-        let (n, named, right) = match (&change, outcome) {
-            (Change::Add { n, hostnames, .. }, Ok(_)) => {
+        let is_there = |name: &String| after.iter().any(|a| a.as_str() == name);
+        let right = match (request, outcome) {
+            (Some((_, Change::Add { n, hostnames, .. })), Ok(_)) => {
                 let grown = after.starts_with(&before) && after.len() == before.len() + n;
-                let named = hostnames
-                    .iter()
-                    .all(|h| after.iter().any(|a| a.as_str() == h));
-                (*n, named, grown)
+                grown && hostnames.iter().all(is_there)
             }
-            (Change::Remove { n, hostnames }, Ok(_) | Err(ChangeError::StopFailed(_))) => {
+            (
+                Some((_, Change::Remove { n, hostnames })),
+                Ok(_) | Err(ChangeError::StopFailed(_)),
+            ) => {
                 let rest = before.iter().filter(stays);
                 let shrunk = rest.eq(after) && after.len() + n == before.len();
-                let named = hostnames
-                    .iter()
-                    .all(|h| after.iter().all(|a| a.as_str() != h));
-                (*n, named, shrunk)
+                shrunk && !hostnames.iter().any(is_there)
             }
-            _ => (0, true, before == *after),
+            _ => before == *after,
         };
-        let tell = || format!("{} for {n}: {before:?} becomes {after:?}", how());
-        hold(
-            right && named,
-            "the desired replicas are the sum of the changes",
-            tell,
-        )?;
-        if let Ok(desired) = outcome {
-            hold(
-                desired == after,
-                "an answer lists the desired replicas",
-                how,
-            )?;
-        }
+        let rule = "the desired replicas are the sum of the changes";
+        hold!(right, rule, "{how}: {before:?} becomes {after:?}");
+        let differs = outcome.as_ref().is_ok_and(|desired| desired != after);
+        hold!(!differs, "an answer lists the desired replicas", "{how}");
         let left_over = self
             .instances
             .iter()
             .filter(|(_, instance)| !instance.removal_announced)
             .find(|(id, instance)| !self.members.contains(&id.replica) && !instance.is_over());
-        hold(
+        let rule = "nothing is left of what is gone";
+        hold!(
             left_over.is_none(),
-            "nothing is left of who is gone",
-            || format!("{}, and there is {left_over:?}", how()),
-        )
+            rule,
+            "{how}, and there is {left_over:?}"
+        );
+        Ok(())
     }
 
     /// Looks at the fleet as a whole after it has dealt with a line.
@@ -354,45 +373,41 @@ impl World {
         let wakes_at = fleet.wakes_at();
         if let Line::After(_) = line {
             let ahead = wakes_at.is_none_or(|at| at > self.now);
-            hold(ahead, "a tick deals with all that is due", || {
-                format!("{wakes_at:?}")
-            })?;
+            hold!(ahead, "a tick deals with all that is due", "{wakes_at:?}");
         }
         let max_wait = MAX_WAIT.max(self.policy.start_timeout);
         let max_wait = max_wait.max(self.policy.unready_timeout.unwrap_or_default());
         let soon = wakes_at.is_none_or(|at| at <= self.now + max_wait);
-        hold(soon, "no wait is longer than a minute or so", || {
-            format!("{wakes_at:?}")
-        })?;
+        hold!(
+            soon,
+            "no wait is longer than a minute or so",
+            "{wakes_at:?}"
+        );
         let bound = 8 * (self.instances.len() + self.members.len() + 80);
-        hold(steps.len() < bound, "no storm of steps", || {
-            format!("{}", steps.len())
-        })?;
+        hold!(steps.len() < bound, "no storm of steps", "{}", steps.len());
         if self.handed_over {
             return Ok(());
         }
         if self.shutting_down {
             let over = !self.policy.spawns || self.instances.values().all(|i| i.is_over());
-            return hold(
-                fleet.is_shut_down() == over,
+            let right = fleet.is_shut_down() == over;
+            hold!(
+                right,
                 "the end is when all is over",
-                || format!("{over} {:?}", self.instances),
+                "{over} {:?}",
+                self.instances
             );
+            return Ok(());
         }
         if let Line::Start(_) | Line::Adopt(_) = line {
             self.desired = self.members.clone();
         }
-        let same = fleet.desired() == self.members;
-        hold(same, "the desired replicas are those on the ring", || {
-            format!("{:?} {:?}", fleet.desired(), self.members)
-        })?;
-        if self.requests.is_empty() {
-            hold(
-                self.members == self.desired,
-                "the desired replicas are the sum of the changes",
-                || format!("{:?} {:?}", self.members, self.desired),
-            )?;
-        }
+        let (desired, members) = (fleet.desired(), &self.members);
+        let rule = "the desired replicas are those on the ring";
+        hold!(desired == *members, rule, "{desired:?} {members:?}");
+        let same = !self.requests.is_empty() || *members == self.desired;
+        let rule = "the desired replicas are the sum of the changes";
+        hold!(same, rule, "{members:?} {:?}", self.desired);
         self.count_deaths(fleet, line, steps)
     }
 
@@ -410,13 +425,10 @@ impl World {
                 |step| matches!(step, Step::Deferred(DeferredStep::Launch(order)) if order.id.replica == name),
             );
             let reported = matches!(line, Line::Report(event)
-                if !matches!(event, Event::Recovered | Event::NameFreed { .. }));
-            let at_once = launched && reported;
-            hold(
-                !at_once || in_a_row <= 1,
-                "only the first respawn is at once",
-                || format!("{name} after {in_a_row} deaths"),
-            )?;
+                if !matches!(event, Event::Recovered | Event::NameFreed(_)));
+            let rarely = !(launched && reported) || in_a_row <= 1;
+            let rule = "only the first respawn is at once";
+            hold!(rarely, rule, "{name} after {in_a_row} deaths");
         }
         self.deaths.retain(|name, _| self.members.contains(name));
         Ok(())
@@ -424,30 +436,38 @@ impl World {
 
     /// What must be true when events have ceased and everything was answered well.
     pub fn inspect_at_rest(&self, fleet: &Fleet) -> Result<(), Broken> {
-        hold(
-            self.requests.is_empty(),
-            "every request is answered",
-            || format!("{:?}", self.requests),
-        )?;
+        let answered = self.requests.is_empty();
+        hold!(answered, "every request is answered", "{:?}", self.requests);
         if self.shutting_down {
-            return hold(fleet.is_shut_down(), "the end comes", || {
-                format!("{self:?}")
-            });
+            hold!(fleet.is_shut_down(), "the end comes", "{self:?}");
+            return Ok(());
         }
         for name in &self.members {
             let serving = self.instances_of(name).filter(|(_, i)| i.admitted).count();
-            hold(serving == 1, "observed becomes desired", || {
-                format!("{serving} instances of {name} serve")
-            })?;
+            let rule = "observed becomes desired";
+            hold!(serving == 1, rule, "{serving} instances of {name} serve");
         }
-        let idle = self
-            .instances
-            .iter()
-            .find(|(_, i)| i.runs() && !i.admitted && !i.is_over());
-        hold(idle.is_none(), "nothing runs that is not wanted", || {
-            format!("{idle:?}")
-        })
+        let mut instances = self.instances.iter();
+        let idle = instances.find(|(_, i)| i.runs() && !i.admitted && !i.is_over());
+        hold!(
+            idle.is_none(),
+            "nothing runs that is not wanted",
+            "{idle:?}"
+        );
+        Ok(())
     }
+}
+
+/// The instance that a step is about.
+fn known<'a>(
+    instance: Option<&'a mut Instance>,
+    step: &dyn std::fmt::Debug,
+) -> Result<&'a mut Instance, Broken> {
+    let instance = instance.filter(|instance| instance.launched);
+    instance.ok_or_else(|| Broken {
+        rule: "no step is about an unknown instance",
+        how: format!("{step:?}"),
+    })
 }
 
 /// The pause before the next start after so many deaths, without jitter.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::script::{Line, endpoint_of};
-use crate::fleet::{Change, ChangeId, Event, Existing, InstanceId, Policy, Time};
+use crate::fleet::{Change, ChangeId, Event, Existing, InstanceEvent, InstanceId, Policy, Time};
 use crate::ring::ReplicaName;
 
 /// So often may the runtime fail to stop an instance before it is left behind.
@@ -103,16 +103,17 @@ pub enum Debt {
 impl Debt {
     /// Its good end.
     pub fn settled(self) -> Event {
-        match self {
+        let (id, event) = match self {
             Self::Launch(id) => {
                 let endpoint = endpoint_of(&id);
-                Event::Launched { id, endpoint }
+                (id, InstanceEvent::Launched(endpoint))
             }
-            Self::FirstAnswer(id) => Event::BecameHealthy { id },
-            Self::Healthy(id) => Event::HealthcheckChanged { id, healthy: true },
-            Self::Drain(id) => Event::Drained { id },
-            Self::Stop(id) => Event::Stopped { id },
-        }
+            Self::FirstAnswer(id) => (id, InstanceEvent::BecameHealthy),
+            Self::Healthy(id) => (id, InstanceEvent::HealthcheckChanged(true)),
+            Self::Drain(id) => (id, InstanceEvent::Drained),
+            Self::Stop(id) => (id, InstanceEvent::Stopped),
+        };
+        Event::Instance(id, event)
     }
 }
 
@@ -134,24 +135,23 @@ impl World {
 
     /// Whether this can happen as things are. Every report may come again, and late.
     pub fn allows(&self, line: &Line) -> bool {
-        match line {
-            Line::Report(Event::Recovered) => true,
-            Line::Report(Event::NameFreed { .. }) => self.policy.spawns,
-            // Other balancers' instances are news only once.
-            Line::Report(Event::Discovered { order, .. }) => {
-                self.policy.spawns && !self.instances.contains_key(&order.id)
-            }
-            Line::Report(Event::LaunchPreempted { id, by, .. }) => {
-                let theirs = InstanceId {
-                    generation: *by,
-                    ..id.clone()
-                };
+        let Line::Report(event) = line else {
+            return true;
+        };
+        match event {
+            Event::Instance(id, InstanceEvent::LaunchPreempted(by, _)) => {
+                let theirs = InstanceId::new(id.replica.clone(), *by);
                 let waits = self.instances.get(id).is_some_and(|i| i.launching);
                 self.policy.spawns && waits && !self.instances.contains_key(&theirs)
             }
-            Line::Report(event) => about(event)
-                .is_some_and(|id| self.instances.get(id).is_some_and(|i| fits(i, event))),
-            _ => true,
+            Event::Instance(id, event) => self.instances.get(id).is_some_and(|i| fits(i, event)),
+            // Other balancers' instances are news only once.
+            Event::Discovered(order, _) => {
+                self.policy.spawns && !self.instances.contains_key(&order.id)
+            }
+            Event::NameFreed(_) => self.policy.spawns,
+            Event::Recovered => true,
+            Event::Relocated { .. } | Event::Tick => false,
         }
     }
 
@@ -184,70 +184,64 @@ impl World {
 
     fn take_report(&mut self, event: &Event) {
         match event {
-            Event::Discovered { order, .. } => {
+            Event::Instance(id, event) => self.take_instance_event(id, event),
+            Event::Discovered(order, _) => {
                 let foreign = self.instances.entry(order.id.clone()).or_default();
                 foreign.launched = true;
                 foreign.foreign = true;
                 self.clear_ended_but(&order.id);
             }
-            Event::LaunchPreempted { id, by, .. } => {
-                if let Some(ours) = self.instances.get_mut(id) {
-                    ours.launching = false;
-                    ours.launch_failed = true;
-                }
-                let theirs = InstanceId {
-                    generation: *by,
-                    ..id.clone()
-                };
-                self.instances.entry(theirs.clone()).or_default().launched = true;
-                // The winner clears away what has ended.
-                self.clear_ended_but(&theirs);
-            }
             _ => {}
         }
-        let Some(instance) = about(event).and_then(|id| self.instances.get_mut(id)) else {
+    }
+
+    fn take_instance_event(&mut self, id: &InstanceId, event: &InstanceEvent) {
+        let Some(instance) = self.instances.get_mut(id) else {
             return;
         };
         match event {
-            Event::Launched { id, .. } => {
+            InstanceEvent::Launched(_) => {
                 if std::mem::take(&mut instance.launching) {
                     instance.launched = true;
                     self.clear_ended_but(id);
                 }
             }
-            Event::LaunchFailed { .. } => {
+            InstanceEvent::LaunchFailed(_) => {
                 instance.launching = false;
                 instance.launch_failed = true;
             }
-            Event::Exited { .. } => instance.exited = true,
-            Event::BecameHealthy { .. } => instance.up = instance.watched,
-            Event::BecameUnresponsive { .. } | Event::BecameUnready { .. } => instance.up = false,
-            Event::HealthcheckChanged { healthy, .. } => instance.unhealthy = !healthy,
-            Event::Drained { .. } => {
+            InstanceEvent::LaunchPreempted(by, _) => {
+                instance.launching = false;
+                instance.launch_failed = true;
+                let theirs = InstanceId::new(id.replica.clone(), *by);
+                self.instances.entry(theirs.clone()).or_default().launched = true;
+                // The winner clears away what has ended.
+                self.clear_ended_but(&theirs);
+            }
+            InstanceEvent::Exited(_) => instance.exited = true,
+            InstanceEvent::BecameHealthy => instance.up = instance.watched,
+            InstanceEvent::BecameUnresponsive | InstanceEvent::BecameUnready(_) => {
+                instance.up = false;
+            }
+            InstanceEvent::HealthcheckChanged(healthy) => instance.unhealthy = !healthy,
+            InstanceEvent::Drained => {
                 instance.draining = false;
                 instance.drained = true;
             }
-            Event::Stopped { .. } => {
+            InstanceEvent::Stopped => {
                 instance.stopping = instance.stopping.saturating_sub(1);
                 instance.stopped = true;
                 instance.cleared = true;
             }
-            Event::StopFailed { .. } => {
-                // One that nobody waits for is an old one again.
-                if instance.stopping > 0 {
-                    instance.stopping -= 1;
-                    instance.stop_failures += 1;
-                }
+            // One that nothing waits for is an old one again.
+            InstanceEvent::StopFailed(_) if instance.stopping > 0 => {
+                instance.stopping -= 1;
+                instance.stop_failures += 1;
             }
-            Event::RemovedElsewhere { .. } => instance.removal_announced = true,
-            Event::ConnectionRefused { .. }
-            | Event::LaunchPreempted { .. }
-            | Event::Discovered { .. }
-            | Event::Relocated { .. }
-            | Event::ProbeFailed { .. }
-            | Event::NameFreed { .. }
-            | Event::Recovered
-            | Event::Tick => {}
+            InstanceEvent::RemovedElsewhere => instance.removal_announced = true,
+            InstanceEvent::StopFailed(_)
+            | InstanceEvent::ConnectionRefused
+            | InstanceEvent::ProbeFailed(_) => {}
         }
     }
 
@@ -292,50 +286,22 @@ impl World {
     }
 }
 
-/// The instance that a report is about.
-pub fn about(event: &Event) -> Option<&InstanceId> {
-    match event {
-        Event::Launched { id, .. }
-        | Event::LaunchFailed { id, .. }
-        | Event::Exited { id, .. }
-        | Event::BecameHealthy { id }
-        | Event::BecameUnresponsive { id }
-        | Event::BecameUnready { id, .. }
-        | Event::ProbeFailed { id, .. }
-        | Event::HealthcheckChanged { id, .. }
-        | Event::ConnectionRefused { id }
-        | Event::Drained { id }
-        | Event::Stopped { id }
-        | Event::LaunchPreempted { id, .. }
-        | Event::RemovedElsewhere { id }
-        | Event::StopFailed { id, .. } => Some(id),
-        Event::Discovered { order, .. } => Some(&order.id),
-        Event::Relocated { .. } | Event::NameFreed { .. } | Event::Recovered | Event::Tick => None,
-    }
-}
-
 /// Whether an instance can be, or has been, what the report says.
-fn fits(instance: &Instance, event: &Event) -> bool {
+fn fits(instance: &Instance, event: &InstanceEvent) -> bool {
     match event {
-        Event::Launched { .. } => instance.launching || instance.launched,
-        Event::LaunchFailed { .. } => instance.launching || instance.launch_failed,
-        Event::Exited { .. } => instance.launching || instance.launched || instance.exited,
-        Event::BecameHealthy { .. }
-        | Event::BecameUnresponsive { .. }
-        | Event::BecameUnready { .. }
-        | Event::ProbeFailed { .. } => instance.ever_watched,
-        Event::HealthcheckChanged { .. } => instance.launched,
-        Event::ConnectionRefused { .. } => instance.ever_admitted,
-        Event::Drained { .. } => instance.draining || instance.drained,
-        Event::Stopped { .. } => instance.stopping > 0 || instance.stopped,
-        Event::StopFailed { .. } => instance.stopping > 0 || instance.stop_failures > 0,
-        Event::RemovedElsewhere { .. } => instance.launched,
+        InstanceEvent::Launched(_) => instance.launching || instance.launched,
+        InstanceEvent::LaunchFailed(_) => instance.launching || instance.launch_failed,
+        InstanceEvent::Exited(_) => instance.launching || instance.launched || instance.exited,
+        InstanceEvent::BecameHealthy
+        | InstanceEvent::BecameUnresponsive
+        | InstanceEvent::BecameUnready(_)
+        | InstanceEvent::ProbeFailed(_) => instance.ever_watched,
+        InstanceEvent::HealthcheckChanged(_) | InstanceEvent::RemovedElsewhere => instance.launched,
+        InstanceEvent::ConnectionRefused => instance.ever_admitted,
+        InstanceEvent::Drained => instance.draining || instance.drained,
+        InstanceEvent::Stopped => instance.stopping > 0 || instance.stopped,
+        InstanceEvent::StopFailed(_) => instance.stopping > 0 || instance.stop_failures > 0,
         // See `World::allows`.
-        Event::LaunchPreempted { .. }
-        | Event::Discovered { .. }
-        | Event::Relocated { .. }
-        | Event::NameFreed { .. }
-        | Event::Recovered => false,
-        Event::Tick => false,
+        InstanceEvent::LaunchPreempted(..) => false,
     }
 }

@@ -204,8 +204,7 @@ async fn reshape(
         .map_err(ApiError::Reshape)?;
     if !dry_run {
         let recorded = handles.supervisor.ring_reconfigured(RingReconfigured {
-            spec: reshaped.spec,
-            balance_factor: reshaped.balance_factor,
+            ring: reshaped.ring,
             weights,
         });
         let recorded = recorded.await.map_err(|_| ApiError::Unavailable)?;
@@ -253,7 +252,7 @@ fn ring_change(reshaped: Reconfigured, dry_run: bool) -> RingChange {
     let ownership = reshaped.ownership.into_iter();
     RingChange {
         dry_run,
-        ring: ring_status(&reshaped.spec, reshaped.balance_factor),
+        ring: ring_status(&reshaped.ring.spec, reshaped.ring.balance_factor),
         moved_share: reshaped.moved,
         ownership: ownership
             .map(|change| ReplicaOwnership {

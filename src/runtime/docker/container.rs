@@ -240,10 +240,10 @@ pub(super) fn read_port(labels: &HashMap<String, String>) -> u16 {
 
 /// The instance of a container, by its labels.
 pub(crate) fn read_instance(labels: &HashMap<String, String>) -> Option<InstanceId> {
-    Some(InstanceId {
-        replica: labels.get(REPLICA)?.parse().ok()?,
-        generation: labels.get(GENERATION)?.parse().ok()?,
-    })
+    Some(InstanceId::new(
+        labels.get(REPLICA)?.parse().ok()?,
+        labels.get(GENERATION)?.parse().ok()?,
+    ))
 }
 
 /// A container's address in a network: IPv4 if it has one.
@@ -283,10 +283,7 @@ mod tests {
 
     fn order() -> LaunchOrder {
         LaunchOrder {
-            id: InstanceId {
-                replica: "S1".parse().unwrap(),
-                generation: 7,
-            },
+            id: InstanceId::new("S1".parse().unwrap(), 7),
             weight: Weight::new(3).unwrap(),
             ordinal: 2,
         }
@@ -312,14 +309,12 @@ mod tests {
 
     #[test]
     fn port_of_an_image_that_exposes_one_is_used() {
-        let image = |ports: &[&str]| ImageFacts {
-            exposed: exposed(
-                &ports
-                    .iter()
-                    .map(|&port| port.to_owned())
-                    .collect::<Vec<_>>(),
-            ),
-            ..Default::default()
+        let image = |ports: &[&str]| {
+            let ports: Vec<_> = ports.iter().map(|&port| port.to_owned()).collect();
+            ImageFacts {
+                exposed: exposed(&ports),
+                ..Default::default()
+            }
         };
         let mut settings = settings();
         assert_eq!(port(&settings, &image(&["80/tcp"])), 8080);

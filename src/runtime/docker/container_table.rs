@@ -13,7 +13,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::runtime::{Exit, InstanceId, RuntimeEvent};
+use bollard::models::ContainerState;
+
+use crate::runtime::{Event, Exit, InstanceEvent, InstanceId};
 
 /// The engine's id of a container.
 pub(super) type ContainerId = String;
@@ -181,7 +183,7 @@ impl ContainerTable {
     }
 
     /// The container has ended. Returns the event to report, if any.
-    pub(super) fn died(&mut self, container: &str, exit: Exit) -> Option<RuntimeEvent> {
+    pub(super) fn died(&mut self, container: &str, exit: Exit) -> Option<Event> {
         let entry = self.entries.get_mut(container)?;
         // The kernel sends SIGKILL when memory runs out.
         let out_of_memory =
@@ -198,10 +200,7 @@ impl ContainerTable {
             ContainerPhase::Live => {
                 let entry = self.entries.remove(container)?;
                 self.given_up.insert(container.to_owned());
-                Some(RuntimeEvent::Exited {
-                    id: entry.instance,
-                    exit,
-                })
+                Some(Event::Instance(entry.instance, InstanceEvent::Exited(exit)))
             }
         }
     }
@@ -235,15 +234,17 @@ pub(super) fn read_exit(code: Option<i64>, out_of_memory: bool) -> Exit {
     }
 }
 
+/// How a container ended, by the engine's description of it.
+pub(super) fn read_state(state: ContainerState) -> Exit {
+    read_exit(state.exit_code, state.oom_killed == Some(true))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn instance(generation: u64) -> InstanceId {
-        InstanceId {
-            replica: "S1".parse().unwrap(),
-            generation,
-        }
+        InstanceId::new("S1".parse().unwrap(), generation)
     }
 
     fn killed() -> Exit {
@@ -255,13 +256,8 @@ mod tests {
         let mut table = ContainerTable::default();
         table.created("c", &instance(1));
         table.started("c").unwrap();
-        assert_eq!(
-            table.died("c", killed()),
-            Some(RuntimeEvent::Exited {
-                id: instance(1),
-                exit: killed()
-            })
-        );
+        let exited = Event::Instance(instance(1), InstanceEvent::Exited(killed()));
+        assert_eq!(table.died("c", killed()), Some(exited));
         assert_eq!(table.died("c", killed()), None);
         assert_eq!(table.died("unknown", killed()), None);
     }
@@ -314,7 +310,7 @@ mod tests {
         for (code, blamed) in [(137, true), (1, false)] {
             table.adopted("c", &instance(1));
             table.ran_out_of_memory("c");
-            let Some(RuntimeEvent::Exited { exit, .. }) =
+            let Some(Event::Instance(_, InstanceEvent::Exited(exit))) =
                 table.died("c", read_exit(Some(code), false))
             else {
                 panic!("no event");

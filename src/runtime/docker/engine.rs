@@ -1,13 +1,16 @@
 //! The connection to the engine, and its errors as messages.
 
+use std::collections::HashMap;
 use std::env;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, HostConfig,
+};
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-    RemoveContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use bollard::{ClientVersion, Docker};
 use futures::TryStreamExt;
@@ -146,31 +149,55 @@ impl Engine {
         })
     }
 
-    /// The containers that carry all of the labels, running or not.
+    /// The containers that one of the engine's filters selects, running or not.
+    pub(super) async fn summaries(
+        &self,
+        filter: &str,
+        values: Vec<String>,
+    ) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&HashMap::from([(filter, values)]))
+            .build();
+        let listed = self.quick().list_containers(Some(options)).await;
+        listed.map_err(|e| self.explain(e))
+    }
+
+    /// The replicas' containers of those.
     pub(super) async fn list(
         &self,
         network: &str,
-        labels: &[(&str, &str)],
+        filter: &str,
+        values: Vec<String>,
     ) -> Result<Vec<ContainerInfo>, RuntimeError> {
-        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
-        self.list_by(network, [("label".to_owned(), labels.collect())])
-            .await
+        let listed = self.summaries(filter, values).await?.into_iter();
+        Ok(listed.filter_map(|s| container::read(network, s)).collect())
     }
 
-    /// The replicas' containers that one of the engine's filters selects, running or not.
-    pub(super) async fn list_by(
+    /// Creates a container that is never started, for its labels. A container needs a command even
+    /// if its image has none.
+    pub(super) async fn create_label(
         &self,
-        network: &str,
-        filter: [(String, Vec<String>); 1],
-    ) -> Result<Vec<ContainerInfo>, RuntimeError> {
-        let filters = filter.into();
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&filters)
-            .build();
-        let listed = self.quick().list_containers(Some(options)).await;
-        let listed = listed.map_err(|e| self.explain(e))?.into_iter();
-        Ok(listed.filter_map(|s| container::read(network, s)).collect())
+        name: &str,
+        image: &str,
+        command: &str,
+        labels: HashMap<String, String>,
+    ) -> Result<String, Error> {
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(Vec::new()),
+            cmd: Some(vec![command.to_owned()]),
+            labels: Some(labels),
+            host_config: Some(HostConfig {
+                // Keeps no network in use.
+                network_mode: Some("none".to_owned()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let created = self.docker.create_container(Some(options), body).await?;
+        Ok(created.id)
     }
 
     pub(crate) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, Error> {
@@ -209,10 +236,8 @@ fn unreachable(host: &str, error: &Error) -> RuntimeError {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    let advice = match cause
-        .downcast_ref::<std::io::Error>()
-        .map(std::io::Error::kind)
-    {
+    let kind = cause.downcast_ref().map(std::io::Error::kind);
+    let advice = match kind {
         Some(std::io::ErrorKind::PermissionDenied) => {
             "its socket belongs to root and to group docker: run as a member of that group \
              (usermod -aG docker USER; in a container --group-add with the group's id, or user 0)"

@@ -21,12 +21,12 @@ use tokio::time::sleep;
 
 use super::DockerFleet;
 use super::container::{ContainerInfo, FLEET, read_instance};
-use super::container_table::{ContainerId, read_exit};
+use super::container_table::{ContainerId, read_exit, read_state};
 use super::engine::is_missing;
 use super::names::{ContainerRole, leaving_name};
 use super::peer_check::PEER_CHECK;
 use super::record_store::RECORD;
-use crate::runtime::{Exit, InstanceId, RuntimeError, RuntimeEvent};
+use crate::runtime::{Event, Exit, InstanceEvent, InstanceId, RuntimeError, RuntimeEvent};
 
 /// The first and the longest pause before the next round.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -44,6 +44,11 @@ const PINGS_PER_RESYNC: u32 = 12;
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) type EventTx = UnboundedSender<RuntimeEvent>;
+
+pub(super) fn send(tx: &EventTx, event: impl Into<RuntimeEvent>) {
+    // Fails only when the runtime ends.
+    let _ = tx.unbounded_send(event.into());
+}
 
 /// The events from now on: see [`crate::runtime::Runtime::events`].
 pub(super) fn watch(inner: Rc<DockerFleet>) -> LocalBoxStream<'static, RuntimeEvent> {
@@ -95,8 +100,7 @@ impl DockerFleet {
     fn engine_up(&self, tx: &EventTx) {
         if self.last_error.take().is_some() {
             info!("docker: the engine answers again");
-            // Fails only when the runtime ends.
-            let _ = tx.unbounded_send(RuntimeEvent::Recovered);
+            send(tx, Event::Recovered);
         }
     }
 
@@ -157,10 +161,7 @@ impl DockerFleet {
         // The table no longer has the deaths that the replay reported.
         for container in missing {
             let exit = match self.engine.inspect(&container).await {
-                Ok(found) => {
-                    let state = found.state.unwrap_or_default();
-                    read_exit(state.exit_code, state.oom_killed == Some(true))
-                }
+                Ok(found) => read_state(found.state.unwrap_or_default()),
                 Err(error) if is_missing(&error) => Exit::default(),
                 Err(error) => return Err(self.engine.explain(error)),
             };
@@ -182,20 +183,16 @@ impl DockerFleet {
         let network = docker.events(Some(self.network_subscription(from)));
         let mut events = stream::select(containers, network).boxed();
         let handling = async {
-            loop {
-                match events.next().await {
-                    Some(Ok(event)) => self.handle_event(event, tx),
-                    Some(Err(error)) => {
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => self.handle_event(event, tx),
+                    Err(error) => {
                         let error = self.engine.explain(error);
-                        debug!("docker: the event stream broke: {error}");
-                        return;
-                    }
-                    None => {
-                        debug!("docker: the event stream ended");
-                        return;
+                        return debug!("docker: the event stream broke: {error}");
                     }
                 }
             }
+            debug!("docker: the event stream ended");
         };
         let watching = async {
             let mut round = 0u32;
@@ -221,44 +218,25 @@ impl DockerFleet {
     }
 
     fn subscription(&self, from: SystemTime) -> EventsOptions {
-        let own = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
-        let filters = HashMap::from([
-            ("type".to_owned(), own(&["container"])),
-            (
-                "event".to_owned(),
-                own(&[
-                    "create",
-                    "start",
-                    "rename",
-                    "die",
-                    "oom",
-                    "destroy",
-                    "health_status",
-                ]),
-            ),
-            (
-                "label".to_owned(),
-                vec![format!("{FLEET}={}", self.settings.fleet)],
-            ),
-        ]);
-        EventsOptionsBuilder::default()
-            .since(&seconds(from))
-            .filters(&filters)
-            .build()
+        let label = format!("{FLEET}={}", self.settings.fleet);
+        let actions = "create start rename die oom destroy health_status";
+        let filters = [
+            ("type", vec!["container"]),
+            ("event", actions.split(' ').collect()),
+            ("label", vec![label.as_str()]),
+        ];
+        events_since(from, filters)
     }
 
     /// Events of containers that leave our network. They carry no labels, so
     /// [`Self::subscription`] does not select them.
     fn network_subscription(&self, from: SystemTime) -> EventsOptions {
-        let filters = HashMap::from([
+        let filters = [
             ("type", vec!["network"]),
             ("event", vec!["disconnect"]),
             ("network", vec![self.settings.network.as_str()]),
-        ]);
-        EventsOptionsBuilder::default()
-            .since(&seconds(from))
-            .filters(&filters)
-            .build()
+        ];
+        events_since(from, filters)
     }
 
     fn handle_event(self: &Rc<Self>, event: EventMessage, tx: &EventTx) {
@@ -284,7 +262,7 @@ impl DockerFleet {
             (Some("destroy"), _) => {
                 let version = attributes.get(RECORD).and_then(|v| v.parse().ok());
                 if let Some(version) = version {
-                    let _ = tx.unbounded_send(RuntimeEvent::RecordRemoved { version });
+                    send(tx, RuntimeEvent::RecordRemoved(version));
                 }
             }
             (Some("health_status: unhealthy"), Some(id)) => self.report_health(id, false, tx),
@@ -312,14 +290,10 @@ impl DockerFleet {
 
     /// Finds out whether a container has lost its address. (It may be about to be reported dead.)
     async fn check_address(self: Rc<Self>, container: ContainerId, tx: EventTx) {
-        let filter = [("id".to_owned(), vec![container])];
+        let network = &self.settings.network;
+        let listed = self.engine.list(network, "id", vec![container]).await;
         // If the list fails, the next resync finds out.
-        for info in self
-            .engine
-            .list_by(&self.settings.network, filter)
-            .await
-            .unwrap_or_default()
-        {
+        for info in listed.unwrap_or_default() {
             self.report_address(&info, &tx);
         }
     }
@@ -335,11 +309,12 @@ impl DockerFleet {
             Some(_) => format!("its address in network {network} has changed"),
             None => format!("it is not in network {network} any more"),
         };
-        let _ = tx.unbounded_send(RuntimeEvent::Relocated {
+        let relocated = Event::Relocated {
             replica: info.order.id.replica.clone(),
             endpoint: info.endpoint,
             reason,
-        });
+        };
+        send(tx, relocated);
     }
 
     /// Reports the health by the image's own HEALTHCHECK, if it has changed.
@@ -349,21 +324,29 @@ impl DockerFleet {
             true => unhealthy.remove(&id),
             false => unhealthy.insert(id.clone()),
         };
-        if !is_new {
-            return;
+        if is_new {
+            let changed = InstanceEvent::HealthcheckChanged(healthy);
+            send(tx, Event::Instance(id, changed));
         }
-        let _ = tx.unbounded_send(RuntimeEvent::HealthcheckChanged { id, healthy });
     }
 
     fn report(&self, tx: &EventTx, container: &str, exit: Exit) {
         if let Some(event) = self.containers.borrow_mut().died(container, exit) {
-            let _ = tx.unbounded_send(event);
+            send(tx, event);
         }
     }
 }
 
+/// The events that these filters select, from a time on.
+pub(super) fn events_since(from: SystemTime, filters: [(&str, Vec<&str>); 3]) -> EventsOptions {
+    EventsOptionsBuilder::default()
+        .since(&seconds(from))
+        .filters(&HashMap::from(filters))
+        .build()
+}
+
 /// A time as the engine's API takes it.
-pub(super) fn seconds(time: SystemTime) -> String {
+fn seconds(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     let since = since.unwrap_or_default();
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())

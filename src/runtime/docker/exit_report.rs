@@ -7,7 +7,7 @@ use futures::StreamExt;
 use log::debug;
 
 use super::DockerFleet;
-use super::container_table::read_exit;
+use super::container_table::read_state;
 use crate::runtime::{ExitReport, InstanceId, MAX_OUTPUT_LINES};
 
 /// The length to which lines are cut, in characters.
@@ -21,14 +21,13 @@ impl DockerFleet {
             return ExitReport::default();
         };
         let exit = match self.engine.inspect(&info.container).await {
-            Ok(found) => found
-                .state
-                .filter(|state| state.running == Some(false))
-                .map(|state| read_exit(state.exit_code, state.oom_killed == Some(true))),
+            Ok(found) => found.state.filter(|state| state.running == Some(false)),
             Err(_) => None,
         };
-        let lines = self.log_tail(&info.container).await;
-        ExitReport { exit, lines }
+        ExitReport {
+            exit: exit.map(read_state),
+            lines: self.log_tail(&info.container).await,
+        }
     }
 
     pub(super) async fn log_tail(&self, container: &str) -> Vec<String> {
@@ -39,14 +38,13 @@ impl DockerFleet {
             .build();
         let mut chunks = self.engine.docker.logs(container, Some(options)).boxed();
         let mut text = Vec::new();
-        loop {
-            match chunks.next().await {
-                Some(Ok(chunk)) => text.extend_from_slice(chunk.as_ref()),
-                Some(Err(error)) => {
+        while let Some(chunk) = chunks.next().await {
+            match chunk {
+                Ok(chunk) => text.extend_from_slice(chunk.as_ref()),
+                Err(error) => {
                     debug!("docker: cannot read the log of {container}: {error}");
                     break;
                 }
-                None => break,
             }
         }
         let text = String::from_utf8_lossy(&text);

@@ -25,7 +25,10 @@ impl DockerFleet {
         &self,
         labels: &[(&str, &str)],
     ) -> Result<Vec<ContainerInfo>, RuntimeError> {
-        let mut listed = self.engine.list(&self.settings.network, labels).await?;
+        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let network = &self.settings.network;
+        let listed = self.engine.list(network, "label", labels.collect());
+        let mut listed = listed.await?;
         listed.retain(|info| {
             // A known container may have been renamed by hand.
             let ours = self.role(info) != ContainerRole::Unmanaged
@@ -102,10 +105,7 @@ mod tests {
         ContainerInfo {
             container: format!("{replica}.{generation}"),
             order: LaunchOrder {
-                id: InstanceId {
-                    replica: replica.parse().unwrap(),
-                    generation,
-                },
+                id: InstanceId::new(replica.parse().unwrap(), generation),
                 weight: Default::default(),
                 ordinal,
             },

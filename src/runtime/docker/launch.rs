@@ -11,7 +11,7 @@ use log::warn;
 use tokio::time::sleep;
 
 use super::container::{ContainerInfo, FLEET, REPLICA, address, describe, port};
-use super::container_table::{ContainerId, read_exit};
+use super::container_table::{ContainerId, read_state};
 use super::engine::is_conflict;
 use super::inventory::{newest_of_each, outdated};
 use super::name_conflict::{Resolution, is_running};
@@ -122,10 +122,8 @@ impl DockerFleet {
             Err(error) => {
                 self.containers.borrow_mut().forget(&container);
                 if let Err(error) = self.engine.remove(&container).await {
-                    warn!(
-                        "docker: cannot remove the failed container of {}: {error}",
-                        order.id
-                    );
+                    let id = &order.id;
+                    warn!("docker: cannot remove the failed container of {id}: {error}");
                 }
                 Err(error)
             }
@@ -169,22 +167,17 @@ impl DockerFleet {
         let options = None::<StartContainerOptions>;
         let started = engine.docker.start_container(container, options).await;
         started.map_err(|e| engine.explain(e))?;
-        let found = engine
-            .inspect(container)
-            .await
-            .map_err(|e| engine.explain(e))?;
+        let found = engine.inspect(container).await;
+        let found = found.map_err(|e| engine.explain(e))?;
         if !is_running(&found) {
-            let state = found.state.unwrap_or_default();
-            let exit = read_exit(state.exit_code, state.oom_killed == Some(true));
+            let exit = read_state(found.state.unwrap_or_default());
             return Err(self.ended_at_once(container, &exit).await);
         }
         let networks = found.network_settings.and_then(|all| all.networks);
-        let ip = networks
-            .as_ref()
-            .and_then(|all| address(all.get(&settings.network)?));
         let network = &settings.network;
-        let ip =
-            ip.ok_or_else(|| RuntimeError(format!("it has no address in network {network}")))?;
+        let ip = networks.as_ref().and_then(|all| address(all.get(network)?));
+        let lacking = || RuntimeError(format!("it has no address in network {network}"));
+        let ip = ip.ok_or_else(lacking)?;
         Ok(SocketAddr::new(ip, port(settings, &self.image.borrow())))
     }
 

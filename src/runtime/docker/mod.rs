@@ -54,7 +54,7 @@ pub use record_store::DockerRecordStore;
 
 use crate::runtime::{
     Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate,
-    Runtime, RuntimeError, RuntimeEvent,
+    Runtime, RuntimeError, RuntimeEvent, Task,
 };
 use container::{ContainerInfo, ImageFacts};
 use container_table::{ContainerId, ContainerTable};
@@ -202,10 +202,7 @@ impl Runtime for DockerRuntime {
         Rc::clone(&self.inner).prepare().boxed_local()
     }
 
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<Launched, RuntimeError>> {
+    fn launch(&self, order: LaunchOrder) -> Task<Launched> {
         Rc::clone(&self.inner).launch(order).boxed_local()
     }
 
@@ -218,11 +215,7 @@ impl Runtime for DockerRuntime {
         self.inner.containers.borrow_mut().keep(id);
     }
 
-    fn stop(
-        &self,
-        id: InstanceId,
-        grace: Duration,
-    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
+    fn stop(&self, id: InstanceId, grace: Duration) -> Task<()> {
         // Now, not at the first poll: from here on its end is expected.
         self.inner.containers.borrow_mut().stopping(&id);
         Rc::clone(&self.inner).stop(id, grace).boxed_local()
@@ -300,11 +293,8 @@ impl DockerFleet {
     fn find_outdated(&self, found: &[ContainerInfo]) {
         let present = self.settings.definition().hash();
         let is_other = |info: &&ContainerInfo| {
-            let other = info
-                .definition
-                .as_ref()
-                .is_some_and(|hash| *hash != present);
-            info.running && other
+            let hash = info.definition.as_ref();
+            info.running && hash.is_some_and(|hash| *hash != present)
         };
         let outdated: Vec<_> = found.iter().filter(is_other).map(|r| &r.order.id).collect();
         if outdated.is_empty() {

@@ -120,12 +120,8 @@ impl DockerFleet {
     /// Renames a container. It is no error if it is gone.
     pub(super) async fn rename(&self, container: &str, name: &str) -> Result<(), RuntimeError> {
         let options = RenameContainerOptionsBuilder::default().name(name).build();
-        let renamed = self
-            .engine
-            .docker
-            .rename_container(container, options)
-            .await;
-        match renamed {
+        let docker = &self.engine.docker;
+        match docker.rename_container(container, options).await {
             Err(error) if !is_missing(&error) => Err(self.engine.explain(error)),
             _ => Ok(()),
         }

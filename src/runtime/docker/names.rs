@@ -53,10 +53,7 @@ mod tests {
 
     #[test]
     fn role_follows_from_the_name() {
-        let id = InstanceId {
-            replica: "S1".parse().unwrap(),
-            generation: 7,
-        };
+        let id = InstanceId::new("S1".parse().unwrap(), 7);
         for (name, expected) in [
             ("zoo-S1", ContainerRole::Current),
             ("zoo-S1-dead-7", ContainerRole::Dead),

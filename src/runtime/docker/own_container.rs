@@ -133,53 +133,23 @@ mod tests {
         };
         let docker = format!("/var/lib/docker/containers/{ID}/hostname");
         let podman = format!("/containers/overlay-containers/{ID}/userdata/hosts");
+        let group = |path: &str| format!("9:pids:{path}\n");
+        let scope = format!("0::/system.slice/docker-{ID}.scope\n");
+        let nested = group(&format!("/docker/{OUTER}/docker/{ID}"));
+        let (none, root) = (String::new, || "0::/\n".to_owned());
+        let short = &ID[..12];
         for (mounts, cgroups, hostname, expected) in [
-            (
-                mount(&docker, "/etc/hostname"),
-                String::new(),
-                "web",
-                vec![ID],
-            ),
-            (mount(&podman, "/etc/hosts"), String::new(), "web", vec![ID]),
+            (mount(&docker, "/etc/hostname"), none(), "web", vec![ID]),
+            (mount(&podman, "/etc/hosts"), none(), "web", vec![ID]),
             // Another container's files, mounted by a user.
-            (
-                mount(&docker, "/data/hostname"),
-                String::new(),
-                "web",
-                vec![],
-            ),
-            (
-                String::new(),
-                format!("9:pids:/docker/{ID}\n"),
-                "web",
-                vec![ID],
-            ),
-            (
-                String::new(),
-                format!("0::/system.slice/docker-{ID}.scope\n"),
-                "web",
-                vec![ID],
-            ),
-            (
-                String::new(),
-                format!("9:pids:/docker/{OUTER}/docker/{ID}\n"),
-                "web",
-                vec![ID],
-            ),
-            (
-                String::new(),
-                "0::/\n".to_owned(),
-                &ID[..12],
-                vec![&ID[..12]],
-            ),
-            (
-                mount(&docker, "/etc/hostname"),
-                String::new(),
-                &ID[..12],
-                vec![ID],
-            ),
-            (String::new(), "0::/\n".to_owned(), "ringmaster12", vec![]),
-            (String::new(), String::new(), "", vec![]),
+            (mount(&docker, "/data/hostname"), none(), "web", vec![]),
+            (none(), group(&format!("/docker/{ID}")), "web", vec![ID]),
+            (none(), scope, "web", vec![ID]),
+            (none(), nested, "web", vec![ID]),
+            (none(), root(), short, vec![short]),
+            (mount(&docker, "/etc/hostname"), none(), short, vec![ID]),
+            (none(), root(), "ringmaster12", vec![]),
+            (none(), none(), "", vec![]),
         ] {
             assert_eq!(candidate_ids(&mounts, &cgroups, hostname), expected);
         }

@@ -5,12 +5,9 @@
 //! is not about to end removes it. So no state has to be kept up to date, and a balancer that
 //! was killed does not count.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder};
 use log::{debug, info};
 use tokio::time::sleep;
 
@@ -52,32 +49,16 @@ pub(super) async fn has_peer(
 
 async fn announce(engine: &Engine, fleet: &str, image: &str, facts: &ImageFacts) -> Option<String> {
     let name = format!("{fleet}-peer-check-{:08x}", fastrand::u32(..));
-    let options = CreateContainerOptionsBuilder::default().name(&name).build();
     let mut labels = no_service(facts);
-    labels.insert(FLEET.to_owned(), fleet.to_owned());
-    labels.insert(
-        PEER_CHECK.to_owned(),
-        "does another balancer serve this fleet?".to_owned(),
-    );
-    let body = ContainerCreateBody {
-        image: Some(image.to_owned()),
-        // A container needs a command even if its image has none. It never runs.
-        cmd: Some(vec!["-".to_owned()]),
-        labels: Some(labels),
-        host_config: Some(HostConfig {
-            network_mode: Some("none".to_owned()),
-            ..Default::default()
-        }),
-        ..Default::default()
+    let question = "does another balancer serve this fleet?";
+    let own = [(FLEET, fleet), (PEER_CHECK, question)];
+    labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let created = engine.create_label(&name, image, "-", labels).await;
+    let failed = |error| {
+        let error = engine.explain(error);
+        debug!("docker: cannot check for other balancers: {error}");
     };
-    match engine.docker.create_container(Some(options), body).await {
-        Ok(created) => Some(created.id),
-        Err(error) => {
-            let error = engine.explain(error);
-            debug!("docker: cannot check for other balancers: {error}");
-            None
-        }
-    }
+    created.map_err(failed).ok()
 }
 
 async fn remove(engine: &Engine, check: &str) {
@@ -103,15 +84,9 @@ impl DockerFleet {
 
     /// Acknowledges all open checks, including those of balancers that have ended.
     pub(super) async fn acknowledge_all(&self) {
-        let labels = vec![
-            format!("{FLEET}={}", self.settings.fleet),
-            PEER_CHECK.to_owned(),
-        ];
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&HashMap::from([("label".to_owned(), labels)]))
-            .build();
-        let listed = self.engine.quick().list_containers(Some(options)).await;
+        let fleet = format!("{FLEET}={}", self.settings.fleet);
+        let labels = vec![fleet, PEER_CHECK.to_owned()];
+        let listed = self.engine.summaries("label", labels).await;
         for check in listed.unwrap_or_default() {
             if let Some(id) = check.id {
                 self.acknowledge(&id).await;

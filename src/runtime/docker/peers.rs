@@ -5,9 +5,9 @@ use std::rc::Rc;
 use super::DockerFleet;
 use super::container::ContainerInfo;
 use super::container_table::ContainerId;
-use super::events::EventTx;
+use super::events::{EventTx, send};
 use super::names::ContainerRole;
-use crate::runtime::{InstanceId, RuntimeEvent};
+use crate::runtime::{Event, InstanceEvent, InstanceId};
 
 impl DockerFleet {
     pub(super) fn is_being_removed(&self, id: &InstanceId) -> bool {
@@ -41,15 +41,14 @@ impl DockerFleet {
         if !containers.knows(&info.container) {
             containers.adopted(&info.container, &info.order.id);
         }
-        let order = info.order;
-        let _ = tx.unbounded_send(RuntimeEvent::Discovered { order, endpoint });
+        send(tx, Event::Discovered(info.order, endpoint));
     }
 
     /// Reports that another balancer removes the replica. The end of its container is expected.
     pub(super) fn report_removal(&self, container: &str, id: InstanceId, tx: &EventTx) {
         if !self.is_being_removed(&id) {
             self.containers.borrow_mut().forget(container);
-            let _ = tx.unbounded_send(RuntimeEvent::RemovedElsewhere { id });
+            send(tx, Event::Instance(id, InstanceEvent::RemovedElsewhere));
         }
     }
 }

@@ -7,12 +7,10 @@
 //! at every moment; the newest one counts.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, ContainerSummary, HostConfig};
-use bollard::query_parameters::{CreateContainerOptionsBuilder, ListContainersOptionsBuilder};
+use bollard::models::ContainerSummary;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use log::debug;
@@ -98,12 +96,7 @@ impl DockerRecordStore {
     /// All versions, the newest first.
     async fn list(&self) -> Result<Vec<Version>, RuntimeError> {
         let labels = vec![format!("{FLEET}={}", self.fleet), RECORD.to_owned()];
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&HashMap::from([("label".to_owned(), labels)]))
-            .build();
-        let listed = self.engine.quick().list_containers(Some(options)).await;
-        let listed = listed.map_err(|error| self.engine.explain(error))?;
+        let listed = self.engine.summaries("label", labels).await?;
         let mut versions: Vec<_> = listed
             .into_iter()
             .filter_map(|summary| read(&self.fleet, summary))
@@ -216,10 +209,8 @@ impl DockerRecordStore {
     }
 
     async fn create_of(&self, record: &FleetRecord, image: &str) -> Result<String, Error> {
-        let docker = &self.engine.docker;
         let facts = self.inspect_image(image).await?;
         let name = name(&self.fleet, record.version);
-        let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let mut labels = no_service(&facts);
         let own = [
             (FLEET, self.fleet.clone()),
@@ -227,20 +218,8 @@ impl DockerRecordStore {
             (CONTENT, record.to_json()),
         ];
         labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
-        let body = ContainerCreateBody {
-            image: Some(image.to_owned()),
-            entrypoint: Some(Vec::new()),
-            cmd: Some(vec![COMMAND.to_owned()]),
-            labels: Some(labels),
-            host_config: Some(HostConfig {
-                // Keeps no network in use.
-                network_mode: Some("none".to_owned()),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let created = docker.create_container(Some(options), body).await?;
-        Ok(created.id)
+        let created = self.engine.create_label(&name, image, COMMAND, labels);
+        created.await
     }
 
     async fn inspect_image(&self, image: &str) -> Result<ImageFacts, Error> {

@@ -113,9 +113,8 @@ impl DockerFleet {
             let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
             let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
             let options = StopContainerOptionsBuilder::default().t(seconds).build();
-            let slow = docker
-                .clone()
-                .with_timeout(grace.saturating_add(STOP_MARGIN));
+            let timeout = grace.saturating_add(STOP_MARGIN);
+            let slow = docker.clone().with_timeout(timeout);
             slow.stop_container(container, Some(options)).await
         };
         match ended {

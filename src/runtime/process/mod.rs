@@ -26,8 +26,8 @@ use log::{info, warn};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate,
-    Runtime, RuntimeError, RuntimeEvent,
+    Event, Existing, ExitReport, InstanceEvent, InstanceHandle, InstanceId, LaunchOrder, Launched,
+    ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
 };
 use child::{Child, StopOrder};
 use guardian::Guardian;
@@ -41,14 +41,14 @@ use output_tail::{ChildRecord, ChildRecords};
 /// kernel takes the death of the thread that forked for the death of the parent.
 pub struct ProcessRuntime {
     inner: Rc<Inner>,
-    exits_out: Cell<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
+    exits_out: Cell<Option<mpsc::UnboundedReceiver<Event>>>,
 }
 
 struct Inner {
     template: ReplicaTemplate,
     running: RefCell<HashMap<InstanceId, Known>>,
     records: ChildRecords,
-    exits: mpsc::UnboundedSender<RuntimeEvent>,
+    exits: mpsc::UnboundedSender<Event>,
     guardian: Option<Rc<Guardian>>,
 }
 
@@ -220,7 +220,8 @@ impl Inner {
         self.running.borrow_mut().remove(&id);
         if let Some(exit) = exit {
             // The receiver is gone only when the balancer is ending.
-            let _ = self.exits.send(RuntimeEvent::Exited { id, exit });
+            let exited = Event::Instance(id, InstanceEvent::Exited(exit));
+            let _ = self.exits.send(exited);
         }
     }
 
@@ -237,7 +238,7 @@ impl Inner {
         }
         info!("{id}: {loss}; started again on port {port}");
         // As above.
-        let _ = self.exits.send(RuntimeEvent::Relocated {
+        let _ = self.exits.send(Event::Relocated {
             replica: id.replica.clone(),
             endpoint: Some((Ipv4Addr::LOCALHOST, port).into()),
             reason: loss.to_string(),
@@ -269,20 +270,13 @@ impl Runtime for ProcessRuntime {
         Some(hint.to_owned())
     }
 
-    fn launch(
-        &self,
-        order: LaunchOrder,
-    ) -> LocalBoxFuture<'static, Result<Launched, RuntimeError>> {
+    fn launch(&self, order: LaunchOrder) -> Task<Launched> {
         let started = self.inner.start(&order.id);
         let id = order.id;
         async { started.map(|endpoint| Launched { id, endpoint }) }.boxed_local()
     }
 
-    fn stop(
-        &self,
-        id: InstanceId,
-        grace: Duration,
-    ) -> LocalBoxFuture<'static, Result<(), RuntimeError>> {
+    fn stop(&self, id: InstanceId, grace: Duration) -> Task<()> {
         let running = self.inner.running.borrow();
         let child = running.get(&id).map(|child| child.orders.clone());
         async move {
@@ -324,7 +318,7 @@ impl Runtime for ProcessRuntime {
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
         match self.exits_out.take() {
             Some(exits) => futures::stream::unfold(exits, |mut exits| async {
-                exits.recv().await.map(|event| (event, exits))
+                exits.recv().await.map(|event| (event.into(), exits))
             })
             .boxed_local(),
             None => futures::stream::pending().boxed_local(),

@@ -115,10 +115,7 @@ mod tests {
     use super::*;
 
     fn id(generation: u64) -> InstanceId {
-        InstanceId {
-            replica: "Server1".parse().unwrap(),
-            generation,
-        }
+        InstanceId::new("Server1".parse().unwrap(), generation)
     }
 
     #[actix_web::test]
@@ -129,10 +126,7 @@ mod tests {
         for number in 0..MAX_OUTPUT_LINES {
             record.line(&format!("line {number}"));
         }
-        let exit = Exit {
-            code: Some(3),
-            ..Exit::default()
-        };
+        let exit = Exit::code(3);
         record.ended(Some(exit.clone()));
         let asked = actix::spawn(records.exit_report(&id(1)));
         record.line("the last");

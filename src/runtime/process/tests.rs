@@ -5,10 +5,7 @@ use crate::ring::Weight;
 
 fn order(generation: u64) -> LaunchOrder {
     LaunchOrder {
-        id: InstanceId {
-            replica: "Server1".parse().unwrap(),
-            generation,
-        },
+        id: InstanceId::new("Server1".parse().unwrap(), generation),
         weight: Weight::default(),
         ordinal: 1,
     }
@@ -34,7 +31,9 @@ async fn a_child_that_ends_by_itself_is_reported_with_the_way_it_ended() {
         let runtime = runtime(&["sh", "-c", script]);
         let mut events = runtime.events();
         runtime.launch(order(1)).await.unwrap();
-        let Some(RuntimeEvent::Exited { id, exit }) = events.next().await else {
+        let Some(RuntimeEvent::Fleet(Event::Instance(id, InstanceEvent::Exited(exit)))) =
+            events.next().await
+        else {
             panic!("no end is told");
         };
         assert_eq!(id, order(1).id);
@@ -149,11 +148,11 @@ async fn a_child_that_loses_its_port_is_started_on_another() {
     let _holder = std::net::TcpListener::bind(first).unwrap();
     std::fs::write(&go, "").unwrap();
     runtime.on_probing_started(&order(1).id, first);
-    let Some(RuntimeEvent::Relocated {
+    let Some(RuntimeEvent::Fleet(Event::Relocated {
         replica,
         endpoint: Some(second),
         reason,
-    }) = events.next().await
+    })) = events.next().await
     else {
         panic!("no other port is told");
     };

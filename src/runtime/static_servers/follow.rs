@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Upstream;
 use super::lookup::{Lookup, look_up};
 use crate::ring::ReplicaName;
-use crate::runtime::RuntimeEvent;
+use crate::runtime::Event;
 
 /// The time between lookups. An address that the name has lost gets no requests after 2 s.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub struct Follower {
 
 impl Follower {
     /// Waits until the replica is to move to another address.
-    pub async fn next(&self) -> RuntimeEvent {
+    pub async fn next(&self) -> Event {
         let address = &self.upstream.address;
         loop {
             sleep(LOOKUP_INTERVAL).await;
@@ -71,7 +71,7 @@ impl Follower {
                 }
             };
             debug!("{}: {reason}", self.upstream.name);
-            return RuntimeEvent::Relocated {
+            return Event::Relocated {
                 replica: self.upstream.name.clone(),
                 endpoint,
                 reason,

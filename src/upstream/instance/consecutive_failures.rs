@@ -108,10 +108,7 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
         });
         let counted = ConsecutiveFailures::new(reporter);
-        let id = InstanceId {
-            replica: "S1".parse().unwrap(),
-            generation: 1,
-        };
+        let id = InstanceId::new("S1".parse().unwrap(), 1);
         let mut out = String::new();
         for event in told.chars() {
             match event {

@@ -249,10 +249,7 @@ mod tests {
     }
 
     fn fresh(slow_start: Duration) -> Arc<Instance> {
-        let id = InstanceId {
-            replica: "Server1".parse().unwrap(),
-            generation: 1,
-        };
+        let id = InstanceId::new("Server1".parse().unwrap(), 1);
         Instance::new(
             id,
             "127.0.0.1:1".parse().unwrap(),

@@ -42,7 +42,9 @@ async fn first<T>(
 
 fn health(event: RuntimeEvent) -> Option<(InstanceId, bool)> {
     match event {
-        RuntimeEvent::HealthcheckChanged { id, healthy } => Some((id, healthy)),
+        RuntimeEvent::Fleet(Event::Instance(id, InstanceEvent::HealthcheckChanged(healthy))) => {
+            Some((id, healthy))
+        }
         _ => None,
     }
 }
@@ -112,7 +114,7 @@ fn name_freed_by_a_foreign_container_is_reported() {
         assert!(refused.contains("is taken by a container"), "{refused}");
         cli(&["rm", &name]);
         let freed = first(&mut events, |event| match event {
-            RuntimeEvent::NameFreed { replica } => Some(replica),
+            RuntimeEvent::Fleet(Event::NameFreed(replica)) => Some(replica),
             _ => None,
         });
         assert_eq!(freed.await.as_str(), "S1");

@@ -16,17 +16,16 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use ringmaster::ring::Weight;
 use ringmaster::runtime::docker::{DockerRuntime, Security};
-use ringmaster::runtime::{Exit, ExitReport, InstanceId, LaunchOrder, Runtime, RuntimeEvent};
+use ringmaster::runtime::{
+    Event, Exit, ExitReport, InstanceEvent, InstanceId, LaunchOrder, Runtime, RuntimeEvent,
+};
 
 use crate::docker::{CuttableSocket, TestFleet, docker as cli, get, inspect, until};
 
 const GRACE: Duration = Duration::from_secs(5);
 
 fn id(replica: &str, generation: u64) -> InstanceId {
-    InstanceId {
-        replica: replica.parse().unwrap(),
-        generation,
-    }
+    InstanceId::new(replica.parse().unwrap(), generation)
 }
 
 fn order(replica: &str, generation: u64) -> LaunchOrder {
@@ -55,7 +54,8 @@ struct Death {
 async fn next(events: &mut (impl futures::Stream<Item = RuntimeEvent> + Unpin)) -> Death {
     let news = async {
         loop {
-            if let RuntimeEvent::Exited { id, exit } = events.next().await.unwrap() {
+            let event = events.next().await.unwrap();
+            if let RuntimeEvent::Fleet(Event::Instance(id, InstanceEvent::Exited(exit))) = event {
                 return Death { id, exit };
             }
         }

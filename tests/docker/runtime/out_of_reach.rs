@@ -81,9 +81,13 @@ fn removal_while_the_engine_is_unreachable_is_no_death() {
         socket.mend();
         let news = async {
             loop {
-                match heard.next().await.unwrap() {
-                    RuntimeEvent::RemovedElsewhere { id } => return id,
-                    RuntimeEvent::Exited { id, exit } => panic!("{id} {exit}"),
+                let RuntimeEvent::Fleet(Event::Instance(id, event)) = heard.next().await.unwrap()
+                else {
+                    continue;
+                };
+                match event {
+                    InstanceEvent::RemovedElsewhere => return id,
+                    InstanceEvent::Exited(exit) => panic!("{id} {exit}"),
                     _ => {}
                 }
             }

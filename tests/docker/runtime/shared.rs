@@ -145,22 +145,18 @@ fn removal_by_one_balancer_is_known_to_the_other() {
             let next = tokio::time::timeout(Duration::from_secs(15), news).await;
             next.expect("news comes")
         };
-        let appeared = RuntimeEvent::Discovered {
-            order: order("S1", 1),
-            endpoint: started.endpoint,
-        };
-        assert_eq!(next_but(&RuntimeEvent::Recovered).await, appeared);
+        let appeared = Event::Discovered(order("S1", 1), started.endpoint).into();
+        let recovered = Event::Recovered.into();
+        assert_eq!(next_but(&recovered).await, appeared);
         one.announce_removal(id("S1", 1)).await;
         one.stop(id("S1", 1), GRACE).await.unwrap();
         // And no word of its end.
-        let disowned = RuntimeEvent::RemovedElsewhere { id: id("S1", 1) };
+        let disowned = Event::Instance(id("S1", 1), InstanceEvent::RemovedElsewhere).into();
         assert_eq!(next_but(&appeared).await, disowned);
         one.launch(order("S2", 1)).await.unwrap();
         let after = next_but(&disowned).await;
-        assert!(
-            matches!(after, RuntimeEvent::Discovered { .. }),
-            "{after:?}"
-        );
+        let is_new = matches!(after, RuntimeEvent::Fleet(Event::Discovered(..)));
+        assert!(is_new, "{after:?}");
     });
 }
 

@@ -76,7 +76,7 @@ impl Scene {
     async fn admit(&self, number: u8) {
         let endpoint = ([127, 0, 0, 1], 9).into();
         let id = id(number);
-        self.ring.send(AdmitReplica { id, endpoint }).await.unwrap();
+        self.ring.send(AdmitReplica(id, endpoint)).await.unwrap();
     }
 
     async fn instance(&self, number: u8) -> Arc<Instance> {
@@ -96,10 +96,7 @@ impl Scene {
 }
 
 fn id(number: u8) -> InstanceId {
-    InstanceId {
-        replica: format!("S{number}").parse().unwrap(),
-        generation: 1,
-    }
+    InstanceId::new(format!("S{number}").parse().unwrap(), 1)
 }
 
 fn ejected(number: u8) -> EjectionChanged {

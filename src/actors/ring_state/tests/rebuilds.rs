@@ -38,10 +38,7 @@ fn members(numbers: std::ops::Range<u32>) -> Vec<Member> {
 }
 
 fn instance(member: &Member) -> InstanceId {
-    InstanceId {
-        replica: member.name.clone(),
-        generation: 1,
-    }
+    InstanceId::new(member.name.clone(), 1)
 }
 
 #[actix_web::test]
@@ -52,7 +49,7 @@ async fn a_death_is_taken_in_while_a_large_table_is_built() {
     let endpoint = SocketAddr::from(([127, 0, 0, 1], 9));
     for member in &first {
         let id = instance(member);
-        ring.send(AdmitReplica { id, endpoint }).await.unwrap();
+        ring.send(AdmitReplica(id, endpoint)).await.unwrap();
     }
     let large = ring.send(JoinRing(members(3..600)));
     let large = actix::spawn(large);

@@ -134,10 +134,10 @@ impl Player {
         match line {
             Line::Report(event) => fleet.apply(event.clone(), self.now),
             Line::Request(change_id, change, seed) => {
-                fleet.request(*change_id, change.clone(), *seed)
+                fleet.request(*change_id, change.clone(), *seed, self.now)
             }
-            Line::ShutDown => fleet.shut_down(),
-            Line::HandOver => fleet.hand_over(),
+            Line::ShutDown => fleet.shut_down(self.now),
+            Line::HandOver => fleet.hand_over(self.now),
             Line::After(_) => fleet.apply(Event::Tick, self.now),
             _ => Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use super::{Line, POLICY, Question, endpoint_of};
 use crate::fleet::{
-    Change, ChangeId, Event, Existing, Exit, InstanceId, LaunchOrder, RestartLimit,
+    Change, ChangeId, Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, RestartLimit,
 };
 use crate::ring::{ReplicaName, Weight};
 
@@ -82,10 +82,10 @@ fn parse_names(text: &str) -> Option<Vec<ReplicaName>> {
 
 fn parse_id(text: &str) -> Option<InstanceId> {
     let (name, generation) = text.split_once('/')?;
-    Some(InstanceId {
-        replica: name.parse().ok()?,
-        generation: generation.parse().ok()?,
-    })
+    Some(InstanceId::new(
+        name.parse().ok()?,
+        generation.parse().ok()?,
+    ))
 }
 
 fn parse_found(place: usize, text: &str) -> Option<Existing> {
@@ -135,88 +135,69 @@ fn parse_request(verb: &str, text: &str) -> Option<Line> {
 }
 
 fn parse_report(text: &str) -> Option<Event> {
-    let failed = |text: &str| {
-        let (id, reason) = text.split_once(": ")?;
-        Some((parse_id(id)?, reason.to_owned()))
-    };
-    if let Some(rest) = text.strip_prefix("launch failed ") {
-        let (id, reason) = failed(rest)?;
-        return Some(Event::LaunchFailed { id, reason });
-    }
-    if let Some(rest) = text.strip_prefix("relocated ") {
-        let (replica, rest) = rest.split_once(" to ")?;
-        let (place, reason) = rest.split_once(": ")?;
-        return Some(Event::Relocated {
-            replica: replica.parse().ok()?,
-            endpoint: match place {
-                "nowhere" => None,
-                place => Some(place.parse().ok()?),
-            },
-            reason: reason.to_owned(),
-        });
-    }
-    if text == "recovered" {
-        return Some(Event::Recovered);
-    }
-    if let Some(rest) = text.strip_prefix("discovered ") {
-        let Existing { order, endpoint } = parse_found(0, rest)?;
-        let endpoint = endpoint?;
-        return Some(Event::Discovered { order, endpoint });
-    }
-    if let Some(rest) = text.strip_prefix("launch preempted ") {
-        let (id, by) = rest.split_once(" by ")?;
-        let (id, by) = (parse_id(id)?, by.parse().ok()?);
-        let endpoint = endpoint_of(&InstanceId {
-            generation: by,
-            ..id.clone()
-        });
-        return Some(Event::LaunchPreempted { id, by, endpoint });
-    }
-    if let Some(id) = text.strip_prefix("removed elsewhere ") {
-        let id = parse_id(id)?;
-        return Some(Event::RemovedElsewhere { id });
-    }
-    if let Some(rest) = text.strip_prefix("healthcheck ") {
-        let (verdict, id) = rest.split_once(' ')?;
-        let (id, healthy) = (parse_id(id)?, verdict == "healthy");
-        return (healthy || verdict == "unhealthy")
-            .then_some(Event::HealthcheckChanged { id, healthy });
-    }
-    if let Some(name) = text.strip_prefix("name freed ") {
-        let replica = name.parse().ok()?;
-        return Some(Event::NameFreed { replica });
-    }
-    if let Some(rest) = text.strip_prefix("unready ") {
-        let (id, reason) = failed(rest)?;
-        return Some(Event::BecameUnready { id, reason });
-    }
-    if let Some(rest) = text.strip_prefix("probe failed ") {
-        let (id, reason) = failed(rest)?;
-        return Some(Event::ProbeFailed { id, reason });
-    }
-    if let Some(rest) = text.strip_prefix("stop failed ") {
-        let (id, reason) = failed(rest)?;
-        return Some(Event::StopFailed { id, reason });
-    }
-    let (verb, rest) = text.split_once(' ')?;
-    let (id, how) = rest.split_once(' ').unwrap_or((rest, ""));
-    let id = parse_id(id)?;
-    Some(match (verb, how) {
-        ("exited", how) => {
-            let exit = parse_exit(how)?;
-            Event::Exited { id, exit }
+    /// Those of several words.
+    const VERBS: [&str; 9] = [
+        "launch failed",
+        "launch preempted",
+        "probe failed",
+        "healthcheck healthy",
+        "healthcheck unhealthy",
+        "stop failed",
+        "removed elsewhere",
+        "name freed",
+        "recovered",
+    ];
+    let verb = VERBS.into_iter().find(|verb| text.starts_with(verb));
+    let verb = verb.or_else(|| text.split(' ').next())?;
+    let rest = text[verb.len()..].trim_start();
+    match verb {
+        "recovered" => return rest.is_empty().then_some(Event::Recovered),
+        "name freed" => return rest.parse().ok().map(Event::NameFreed),
+        "discovered" => {
+            let Existing { order, endpoint } = parse_found(0, rest)?;
+            return Some(Event::Discovered(order, endpoint?));
         }
-        ("launched", "") => {
-            let endpoint = endpoint_of(&id);
-            Event::Launched { id, endpoint }
+        "relocated" => {
+            let (replica, rest) = rest.split_once(" to ")?;
+            let (place, reason) = rest.split_once(": ")?;
+            return Some(Event::Relocated {
+                replica: replica.parse().ok()?,
+                endpoint: match place {
+                    "nowhere" => None,
+                    place => Some(place.parse().ok()?),
+                },
+                reason: reason.to_owned(),
+            });
         }
-        ("healthy", "") => Event::BecameHealthy { id },
-        ("unresponsive", "") => Event::BecameUnresponsive { id },
-        ("refused", "") => Event::ConnectionRefused { id },
-        ("drained", "") => Event::Drained { id },
-        ("stopped", "") => Event::Stopped { id },
+        _ => {}
+    }
+    let end = rest.find([':', ' ']).unwrap_or(rest.len());
+    let (id, how) = (parse_id(&rest[..end])?, &rest[end..]);
+    let reason = || how.strip_prefix(": ").map(str::to_owned);
+    let event = match verb {
+        "launch failed" => InstanceEvent::LaunchFailed(reason()?),
+        "probe failed" => InstanceEvent::ProbeFailed(reason()?),
+        "unready" => InstanceEvent::BecameUnready(reason()?),
+        "stop failed" => InstanceEvent::StopFailed(reason()?),
+        "launch preempted" => {
+            let by = how.strip_prefix(" by ")?.parse().ok()?;
+            let theirs = InstanceId::new(id.replica.clone(), by);
+            InstanceEvent::LaunchPreempted(by, endpoint_of(&theirs))
+        }
+        "exited" => InstanceEvent::Exited(parse_exit(how.strip_prefix(' ')?)?),
+        _ if !how.is_empty() => return None,
+        "launched" => InstanceEvent::Launched(endpoint_of(&id)),
+        "healthy" => InstanceEvent::BecameHealthy,
+        "unresponsive" => InstanceEvent::BecameUnresponsive,
+        "healthcheck healthy" => InstanceEvent::HealthcheckChanged(true),
+        "healthcheck unhealthy" => InstanceEvent::HealthcheckChanged(false),
+        "refused" => InstanceEvent::ConnectionRefused,
+        "drained" => InstanceEvent::Drained,
+        "stopped" => InstanceEvent::Stopped,
+        "removed elsewhere" => InstanceEvent::RemovedElsewhere,
         _ => return None,
-    })
+    };
+    Some(Event::Instance(id, event))
 }
 
 fn parse_exit(text: &str) -> Option<Exit> {

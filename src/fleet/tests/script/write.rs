@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Line, POLICY, Question, endpoint_of};
 use crate::fleet::{
-    Change, ChangeId, DeferredStep, Event, Existing, ImmediateStep, InstanceId, RecordChange,
-    RestartLimit, Step,
+    Change, ChangeId, DeferredStep, Event, Existing, ImmediateStep, InstanceEvent, InstanceId,
+    RecordChange, RestartLimit, Step,
 };
 use crate::ring::{Member, Weight};
 
@@ -100,41 +100,14 @@ fn found_words(found: &[Existing]) -> String {
 
 fn report_words(event: &Event) -> String {
     match event {
-        Event::Launched { id, .. } => format!("launched {}", id_words(id)),
-        Event::LaunchFailed { id, reason } => format!("launch failed {}: {reason}", id_words(id)),
-        Event::Exited { id, exit } => {
-            let how = match (exit.out_of_memory, exit.signal, exit.code) {
-                (true, ..) => "oom".to_owned(),
-                (_, Some(signal), _) => format!("signal {signal}"),
-                (_, _, Some(code)) => format!("code {code}"),
-                _ => "gone".to_owned(),
-            };
-            format!("exited {} {how}", id_words(id))
-        }
-        Event::BecameHealthy { id } => format!("healthy {}", id_words(id)),
-        Event::BecameUnresponsive { id } => format!("unresponsive {}", id_words(id)),
-        Event::BecameUnready { id, reason } => format!("unready {}: {reason}", id_words(id)),
-        Event::ProbeFailed { id, reason } => format!("probe failed {}: {reason}", id_words(id)),
-        Event::HealthcheckChanged { id, healthy } => {
-            let says = if *healthy { "healthy" } else { "unhealthy" };
-            format!("healthcheck {says} {}", id_words(id))
-        }
-        Event::NameFreed { replica } => format!("name freed {replica}"),
-        Event::ConnectionRefused { id } => format!("refused {}", id_words(id)),
-        Event::Drained { id } => format!("drained {}", id_words(id)),
-        Event::Stopped { id } => format!("stopped {}", id_words(id)),
-        Event::StopFailed { id, reason } => format!("stop failed {}: {reason}", id_words(id)),
-        Event::LaunchPreempted { id, by, .. } => {
-            format!("launch preempted {} by {by}", id_words(id))
-        }
-        Event::Discovered { order, endpoint } => {
+        Event::Instance(id, event) => instance_event_words(&id_words(id), event),
+        Event::Discovered(order, endpoint) => {
             let found = Existing {
                 order: order.clone(),
                 endpoint: Some(*endpoint),
             };
             format!("discovered {}", found_words(&[found]))
         }
-        Event::RemovedElsewhere { id } => format!("removed elsewhere {}", id_words(id)),
         Event::Relocated {
             replica,
             endpoint,
@@ -143,8 +116,37 @@ fn report_words(event: &Event) -> String {
             let place = endpoint.map_or("nowhere".to_owned(), |endpoint| endpoint.to_string());
             format!("relocated {replica} to {place}: {reason}")
         }
+        Event::NameFreed(replica) => format!("name freed {replica}"),
         Event::Recovered => "recovered".to_owned(),
         Event::Tick => "after 0s".to_owned(),
+    }
+}
+
+fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
+    match event {
+        InstanceEvent::Launched(_) => format!("launched {id}"),
+        InstanceEvent::LaunchFailed(reason) => format!("launch failed {id}: {reason}"),
+        InstanceEvent::LaunchPreempted(by, _) => format!("launch preempted {id} by {by}"),
+        InstanceEvent::Exited(exit) => {
+            let how = match (exit.out_of_memory, exit.signal, exit.code) {
+                (true, ..) => "oom".to_owned(),
+                (_, Some(signal), _) => format!("signal {signal}"),
+                (_, _, Some(code)) => format!("code {code}"),
+                _ => "gone".to_owned(),
+            };
+            format!("exited {id} {how}")
+        }
+        InstanceEvent::BecameHealthy => format!("healthy {id}"),
+        InstanceEvent::BecameUnresponsive => format!("unresponsive {id}"),
+        InstanceEvent::BecameUnready(reason) => format!("unready {id}: {reason}"),
+        InstanceEvent::ProbeFailed(reason) => format!("probe failed {id}: {reason}"),
+        InstanceEvent::HealthcheckChanged(true) => format!("healthcheck healthy {id}"),
+        InstanceEvent::HealthcheckChanged(false) => format!("healthcheck unhealthy {id}"),
+        InstanceEvent::ConnectionRefused => format!("refused {id}"),
+        InstanceEvent::Drained => format!("drained {id}"),
+        InstanceEvent::Stopped => format!("stopped {id}"),
+        InstanceEvent::StopFailed(reason) => format!("stop failed {id}: {reason}"),
+        InstanceEvent::RemovedElsewhere => format!("removed elsewhere {id}"),
     }
 }
 
@@ -172,8 +174,8 @@ fn immediate_words(step: &ImmediateStep) -> String {
         }
     };
     match step {
-        ImmediateStep::Watch { id, endpoint } => format!("watch {}", place(id, endpoint)),
-        ImmediateStep::Unwatch { id } => format!("unwatch {}", id_words(id)),
+        ImmediateStep::Watch(id, endpoint) => format!("watch {}", place(id, endpoint)),
+        ImmediateStep::Unwatch(id) => format!("unwatch {}", id_words(id)),
         ImmediateStep::Join(members) => format!("join {}", member_words(members)),
         ImmediateStep::Leave(names) => format!("leave {}", words(names)),
         ImmediateStep::Record(RecordChange::Add(members)) => {
@@ -183,20 +185,18 @@ fn immediate_words(step: &ImmediateStep) -> String {
             format!("record removed {}", words(names))
         }
         ImmediateStep::Record(change) => format!("record {change:?}"),
-        ImmediateStep::Admit { id, endpoint } => format!("admit {}", place(id, endpoint)),
-        ImmediateStep::Evict { id, reason } => format!("evict {} ({reason})", id_words(id)),
-        ImmediateStep::MarkUnready {
-            id,
-            endpoint,
-            reason,
-        } => format!("mark unready {} ({reason})", place(id, endpoint)),
+        ImmediateStep::Admit(id, endpoint) => format!("admit {}", place(id, endpoint)),
+        ImmediateStep::Evict(id, reason) => format!("evict {} ({reason})", id_words(id)),
+        ImmediateStep::MarkUnready(id, endpoint, reason) => {
+            format!("mark unready {} ({reason})", place(id, endpoint))
+        }
         ImmediateStep::RecordDeath { id, cause, .. } => {
             format!("record death {} ({cause})", id_words(id))
         }
-        ImmediateStep::RecordExit { id, .. } => format!("record exit {}", id_words(id)),
-        ImmediateStep::RecordStop { id } => format!("record stop {}", id_words(id)),
-        ImmediateStep::AbortRequests { id } => format!("abort requests {}", id_words(id)),
-        ImmediateStep::Warn { replica, message } => format!("warn {replica} ({message})"),
+        ImmediateStep::RecordExit(id, _) => format!("record exit {}", id_words(id)),
+        ImmediateStep::RecordStop(id) => format!("record stop {}", id_words(id)),
+        ImmediateStep::AbortRequests(id) => format!("abort requests {}", id_words(id)),
+        ImmediateStep::Warn(replica, message) => format!("warn {replica} ({message})"),
     }
 }
 
@@ -210,15 +210,15 @@ fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
             };
             format!("launch {}{weight}{ordinal}", id_words(&order.id))
         }
-        DeferredStep::Drain { id } => format!("drain {}", id_words(id)),
-        DeferredStep::AnnounceRemoval { id } => format!("announce removal {}", id_words(id)),
-        DeferredStep::Stop { id, grace } if grace.is_zero() => format!("kill {}", id_words(id)),
-        DeferredStep::Stop { id, grace } => {
+        DeferredStep::Drain(id) => format!("drain {}", id_words(id)),
+        DeferredStep::AnnounceRemoval(id) => format!("announce removal {}", id_words(id)),
+        DeferredStep::Stop(id, Duration::ZERO) => format!("kill {}", id_words(id)),
+        DeferredStep::Stop(id, grace) => {
             format!("stop {} within {}", id_words(id), duration(*grace))
         }
-        DeferredStep::Reply { change_id, outcome } => match outcome {
-            Ok(desired) => format!("answer #{} {}", change_id.0, words(desired)),
-            Err(error) => format!("refuse #{} ({error})", change_id.0),
-        },
+        DeferredStep::Reply(ChangeId(id), Ok(desired)) => {
+            format!("answer #{id} {}", words(desired))
+        }
+        DeferredStep::Reply(ChangeId(id), Err(error)) => format!("refuse #{id} ({error})"),
     }
 }
