@@ -20,7 +20,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 
 use crate::analysis::Options;
-use crate::config::{self, CONFIG, Layer, Layers, Settings};
+use crate::config::{self, CONFIG, Layer, Settings};
 use crate::ring_cli;
 use crate::runtime::process;
 
@@ -184,8 +184,8 @@ fn invocation(
             Ok(Invocation::Drill(Box::new(options)))
         }
         Some((command::CHECK, matches)) => {
-            let (layers, settings, warnings) = configure(matches, env)?;
-            let report = config::report(&layers, &settings);
+            let (given, settings, warnings) = configure(matches, env)?;
+            let report = config::report(&given, &settings);
             Ok(Invocation::Check { report, warnings })
         }
         _ => {
@@ -200,26 +200,21 @@ fn invocation(
 fn configure(
     matches: &ArgMatches,
     env: &[(OsString, OsString)],
-) -> Result<(Layers, Settings, Vec<String>), UsageError> {
-    let (environment, mut warnings) = config::read_environment(env);
-    let flags = config::flags(matches);
-    let file = Layer::new();
-    let mut layers = Layers {
-        flags,
-        environment,
-        file,
-    };
+) -> Result<(Layer, Settings, Vec<String>), UsageError> {
+    let (mut given, mut warnings) = config::read_environment(env);
+    given.extend(config::flags(matches));
     let mut mistakes = Vec::new();
-    if let Some(given) = layers.get(CONFIG) {
-        let path = given.values.first().map(PathBuf::from).unwrap_or_default();
+    if let Some(config) = given.get(CONFIG) {
+        let path = config.values.first().map(PathBuf::from).unwrap_or_default();
         // Without the file, what else is wrong cannot be told.
-        let read = config::read_file(&path, &given.origin);
-        (layers.file, mistakes) = read.map_err(UsageError::from)?;
+        let (mut file, found) = config::read_file(&path, &config.origin)?;
+        file.extend(given);
+        (given, mistakes) = (file, found);
     }
-    match config::settings(&layers) {
+    match config::settings(&given) {
         Ok(settings) if mistakes.is_empty() => {
             warnings.extend(config::command_warnings(&settings));
-            Ok((layers, settings, warnings))
+            Ok((given, settings, warnings))
         }
         settings => {
             mistakes.extend(settings.err().unwrap_or_default());

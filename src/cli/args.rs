@@ -1,5 +1,6 @@
 //! What several subcommands share.
 
+use clap::builder::TypedValueParser;
 use clap::{Arg, ArgAction};
 
 use crate::config::{self, Rule, text_rule};
@@ -19,7 +20,7 @@ pub(super) fn url(allowed: &'static str) -> Rule<String> {
 }
 
 /// The URL of a balancer, without a path.
-pub(super) fn base_url() -> Rule<String> {
+pub(super) fn base_url() -> impl TypedValueParser<Value = String> {
     url("http://HOST:PORT").map(|url| url.trim_end_matches('/').to_owned())
 }
 

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::args::help;
 use super::{Invocation, UsageError, configure};
-use crate::config::{self, CONFIG, Given, Layers, OPTIONS, Origin, Rule, text_rule};
+use crate::config::{self, CONFIG, Given, Layer, OPTIONS, Origin, Rule, text_rule};
 use crate::ring::{Member, RingSpec, SlotTable, Weight};
 use crate::ring_cli::{self, MemberChange, Question, RingCommand};
 
@@ -202,7 +202,7 @@ pub(super) fn request(
     let Some((what, matches)) = matches.subcommand() else {
         return Err("one of show, explain and diff is missing".to_owned().into());
     };
-    let (layers, settings, warnings) = configure(matches, env)?;
+    let (given, settings, warnings) = configure(matches, env)?;
     let members = match list(matches, MEMBERS) {
         Some(members) if members.is_empty() => {
             return Err(format!("{MEMBERS}: no replica is named").into());
@@ -220,7 +220,7 @@ pub(super) fn request(
             key: matches.get_one(KEY).cloned().unwrap_or_default(),
         },
         DIFF => Question::Diff {
-            after: changed(matches, &layers, &settings.ring, &members)?,
+            after: changed(matches, &given, &settings.ring, &members)?,
             before: table,
         },
         _ => Question::Show {
@@ -254,11 +254,11 @@ fn refuse_same_in_dns(members: &[Member]) -> Result<(), UsageError> {
 /// The ring as it would be.
 fn changed(
     matches: &ArgMatches,
-    layers: &Layers,
+    given: &Layer,
     before: &RingSpec,
     members: &[Member],
 ) -> Result<SlotTable, UsageError> {
-    let spec = to_spec(matches, layers, before)?;
+    let spec = to_spec(matches, given, before)?;
     let change = MemberChange {
         join: list(matches, JOIN).unwrap_or_default(),
         leave: list(matches, LEAVE).unwrap_or_default(),
@@ -283,24 +283,18 @@ fn changed(
 
 /// The recipe of the ring as it would be: what is not changed stays, but the slots and
 /// virtual servers of one strategy mean nothing for another.
-fn to_spec(
-    matches: &ArgMatches,
-    layers: &Layers,
-    before: &RingSpec,
-) -> Result<RingSpec, UsageError> {
+fn to_spec(matches: &ArgMatches, given: &Layer, before: &RingSpec) -> Result<RingSpec, UsageError> {
     let strategy = matches.get_one::<OsString>("to-strategy");
     let stays = strategy.is_none_or(|to| to == before.strategy().name());
-    let mut after = Layers::default();
+    let mut after = Layer::default();
     for (key, to) in RING_OPTIONS {
         let changed = matches.get_one::<OsString>(to).map(|value| Given {
             values: vec![value.clone()],
             is_list: false,
             origin: Origin::Flag(to),
         });
-        let kept = || layers.get(key).filter(|_| stays).cloned();
-        if let Some(given) = changed.or_else(kept) {
-            after.flags.insert(key, given);
-        }
+        let kept = || given.get(key).filter(|_| stays).cloned();
+        after.extend(changed.or_else(kept).map(|given| (key, given)));
     }
     Ok(config::ring_spec(&after)?)
 }

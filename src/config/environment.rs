@@ -36,7 +36,11 @@ pub(crate) fn read(variables: &[(OsString, OsString)]) -> (Layer, Vec<String>) {
             (None, Some(text)) if option.is_list() => split_list(text),
             (None, _) => vec![value.clone()],
         };
-        let given = Given::new(option, values, Origin::Variable(name.to_owned()));
+        let given = Given {
+            values,
+            is_list: option.is_list(),
+            origin: Origin::Variable(name.to_owned()),
+        };
         match layer.get_mut(option.key()) {
             Some(present) if entry.is_some() => {
                 present.values.extend(given.values);

@@ -43,26 +43,13 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The values of an option at a place: several only if it is a list.
-    pub(crate) fn new(option: &OptionSpec, values: Vec<OsString>, origin: Origin) -> Self {
-        let is_list = option.is_list();
-        Self {
-            values,
-            is_list,
-            origin,
-        }
-    }
-
     /// `replicas = "many" (from RINGMASTER_REPLICAS)`.
     pub(super) fn describe(&self, option: &OptionSpec) -> String {
-        let value = match (self.values.as_slice(), self.is_list) {
-            ([value], false) => format!("{:?}", shown(option, value)),
-            (values, _) => {
-                let values: Vec<_> = values.iter().map(|value| shown(option, value)).collect();
-                format!("{values:?}")
-            }
-        };
-        format!("{} = {value} (from {})", option.key(), self.origin)
+        if let ([value], false) = (self.values.as_slice(), self.is_list) {
+            return self.describe_item(option, value);
+        }
+        let values: Vec<_> = self.values.iter().map(|v| shown(option, v)).collect();
+        format!("{} = {values:?} (from {})", option.key(), self.origin)
     }
 
     /// The same of one item of a list.
@@ -88,33 +75,19 @@ fn shown(option: &OptionSpec, text: &OsStr) -> String {
     shown
 }
 
-/// What was given at one place, by key.
+/// What was given, by key, at one place or at several: `extend` puts one layer over another.
 pub(crate) type Layer = BTreeMap<&'static str, Given>;
-
-/// What was given at all places.
-#[derive(Debug, Default)]
-pub(crate) struct Layers {
-    pub(crate) flags: Layer,
-    pub(crate) environment: Layer,
-    pub(crate) file: Layer,
-}
-
-impl Layers {
-    /// What holds for a key, if it was given anywhere.
-    pub(crate) fn get(&self, key: &str) -> Option<&Given> {
-        [&self.flags, &self.environment, &self.file]
-            .into_iter()
-            .find_map(|layer| layer.get(key))
-    }
-}
 
 /// The layer of flags, as many as the subcommand takes.
 pub(crate) fn flags(matches: &ArgMatches) -> Layer {
     let given = OPTIONS.iter().filter_map(|option| {
-        let values = matches.try_get_raw(option.id()).ok()??;
-        let values = values.map(OsStr::to_owned).collect();
-        let key = option.key();
-        Some((key, Given::new(option, values, Origin::Flag(key))))
+        let values = matches.try_get_raw(option.arg.get_id().as_str()).ok()??;
+        let given = Given {
+            values: values.map(OsStr::to_owned).collect(),
+            is_list: option.is_list(),
+            origin: Origin::Flag(option.key()),
+        };
+        Some((option.key(), given))
     });
     given.collect()
 }
@@ -145,35 +118,4 @@ pub(crate) fn did_you_mean<N: AsRef<str>>(
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, name)| *distance <= if name.as_ref().len() < 8 { 1 } else { 2 })
         .map(|(_, name)| name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slips_of_the_hand_are_recognised() {
-        let known = [
-            "replicas",
-            "replica-port",
-            "env",
-            "key",
-            "body-timeout",
-            "pids",
-        ];
-        assert_eq!(did_you_mean("replcas", known), Some("replicas"));
-        assert_eq!(did_you_mean("replica_port", known), Some("replica-port"));
-        assert_eq!(did_you_mean("evn", known), Some("env"));
-        assert_eq!(did_you_mean("Replica_Port", known), Some("replica-port"));
-        for another_word in [
-            "colour",
-            "port",
-            "read-timeout",
-            "timeout",
-            "replace",
-            "ids-of",
-        ] {
-            assert_eq!(did_you_mean(another_word, known), None, "{another_word}");
-        }
-    }
 }

@@ -8,8 +8,8 @@
 //! them. What clap lacks is here: the file with its lines, the environment by our rules (clap's own
 //! takes an empty variable for a value, splits flags wherever it splits variables, and reads the
 //! process's environment alone), and every mistake at once, each with its key, its origin and what
-//! is allowed. So flags reach clap's parsers as the other two do: as texts of a layer (flags over
-//! environment over file), option by option.
+//! is allowed. So flags reach clap's parsers as the other two do: as texts with an origin, of which
+//! `validate` makes arguments again.
 
 mod address;
 mod command_warnings;
@@ -28,7 +28,7 @@ mod settings;
 mod units;
 mod validate;
 
-pub use key_source::{InvalidKeySource, KeySource};
+pub use key_source::KeySource;
 pub use option::{OPTIONS, OptionSpec};
 pub use options::{
     AdminCalls, HealthOptions, HeartbeatKind, HeartbeatSettings, Limit, Limits, LogFormat,
@@ -39,7 +39,7 @@ pub use settings::{DefaultNames, RuntimeSettings, Settings, StickyCookie};
 
 pub(crate) use address::{host_and_port, listen as listen_address};
 pub(crate) use command_warnings::warnings as command_warnings;
-pub(crate) use layers::{Given, Layer, Layers, Origin, did_you_mean, flags};
+pub(crate) use layers::{Given, Layer, Origin, did_you_mean, flags};
 pub(crate) use option::CONFIG;
 pub(crate) use read::path as request_path;
 pub(crate) use report::report;

@@ -1,10 +1,10 @@
 //! An option as its users see it: its names, its help, where it may be given.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::sync::LazyLock;
 
 use clap::builder::{StyledStr, ValueParser};
-use clap::{Arg, ArgAction, Args, Command};
+use clap::{Arg, ArgAction, Args as _, Command};
 
 use super::options::{Options, RuntimeKind};
 use super::rule;
@@ -17,11 +17,9 @@ pub const PREFIX: &str = "RINGMASTER_";
 
 /// Every option, in the order in which help lists them.
 pub static OPTIONS: LazyLock<Vec<OptionSpec>> = LazyLock::new(|| {
-    command()
-        .get_arguments()
-        .cloned()
-        .map(OptionSpec::new)
-        .collect()
+    let options = command();
+    let args = options.get_arguments().cloned();
+    args.map(OptionSpec::new).collect()
 });
 
 /// The option with this key.
@@ -29,26 +27,23 @@ pub fn find(key: &str) -> Option<&'static OptionSpec> {
     OPTIONS.iter().find(|option| option.key() == key)
 }
 
-/// All options as clap knows them from [`Options`].
+/// What reads [`Options`].
 pub(super) fn command() -> Command {
-    Options::augment_args(
-        Command::new("options")
-            .no_binary_name(true)
-            .disable_help_flag(true),
-    )
+    let command = Command::new("options").no_binary_name(true);
+    Options::augment_args(command.disable_help_flag(true))
 }
 
 /// One option: a flag, an environment variable and a key of the TOML file.
 #[derive(Debug)]
 pub struct OptionSpec {
     /// As clap reads it into [`Options`].
-    arg: Arg,
-    /// What it is, in one line.
-    headline: String,
+    pub(super) arg: Arg,
+    /// What it is in one line, with the words to choose from and whether it is repeatable.
+    pub(super) headline: String,
     /// What its default is derived from, if it is not a constant.
-    derived_default: Option<String>,
-    /// The flag of the command line.
-    flag: Arg,
+    pub(super) derived_default: Option<String>,
+    /// The rest of its help.
+    more: String,
 }
 
 impl OptionSpec {
@@ -57,15 +52,14 @@ impl OptionSpec {
     fn new(arg: Arg) -> Self {
         let text = |help: Option<&StyledStr>| help.map(ToString::to_string).unwrap_or_default();
         let (help, long_help) = (text(arg.get_help()), text(arg.get_long_help()));
-        let more = long_help
-            .strip_prefix(&help)
-            .unwrap_or_default()
-            .trim_start();
-        let derived_default = help.split_once(" [default: ");
+        let (headline, derived_default) = match help.split_once(" [default: ") {
+            Some((headline, default)) => (headline, Some(default.replace(']', ""))),
+            None => (&*help, None),
+        };
         let mut option = Self {
-            headline: derived_default.map_or(&*help, |(help, _)| help).to_owned(),
-            derived_default: derived_default.map(|(_, default)| default.replace(']', "")),
-            flag: arg.clone(),
+            headline: headline.to_owned(),
+            derived_default,
+            more: long_help.replacen(&help, "", 1).trim().to_owned(),
             arg,
         };
         if option.arg.get_possible_values().len() > 1 {
@@ -74,23 +68,6 @@ impl OptionSpec {
         if option.is_list() {
             option.headline.push_str("; repeatable");
         }
-        let default = option
-            .default_text()
-            .map(|text| format!(" [default: {text}]"));
-        let short_help = format!("{}{}", option.headline, default.unwrap_or_default());
-        let arg = option
-            .arg
-            .clone()
-            .help(short_help)
-            .long_help(option.long_help(more));
-        option.flag = arg
-            .default_value(None)
-            // The value stays a text, to be read with those of the other places.
-            .value_parser(ValueParser::os_string())
-            // So that -1 is told what is allowed, not taken for a flag.
-            .allow_negative_numbers(true)
-            // A command may well begin with a dash, and only it.
-            .allow_hyphen_values(option.is_command());
         option
     }
 
@@ -104,19 +81,27 @@ impl OptionSpec {
         format!("{PREFIX}{}", self.key().to_uppercase().replace('-', "_"))
     }
 
-    /// The name by which clap knows it.
-    pub(super) fn id(&self) -> &str {
-        self.arg.get_id().as_str()
-    }
-
     /// The flag of the command line.
     pub(crate) fn flag(&self) -> Arg {
-        self.flag.clone()
+        let default = self.default_text();
+        let default = default.map_or(String::new(), |text| format!(" [default: {text}]"));
+        let arg = self.arg.clone();
+        arg.help(format!("{}{default}", self.headline))
+            .long_help(self.long_help())
+            .default_value(None)
+            // The value stays a text, to be read with those of the other places.
+            .value_parser(ValueParser::os_string())
+            // So that -1 is told what is allowed, not taken for a flag.
+            .allow_negative_numbers(true)
+            // A command may well begin with a dash, and only it.
+            .allow_hyphen_values(self.is_command())
     }
 
-    /// What stands for the value in help texts.
-    pub(super) fn value_name(&self) -> &str {
-        self.arg.get_value_names().map_or("", |names| &names[0])
+    /// Its value as clap reads it into [`Options`].
+    pub(super) fn as_arg(&self, value: &OsStr) -> OsString {
+        let mut arg = OsString::from(format!("--{}=", self.key()));
+        arg.push(value);
+        arg
     }
 
     /// The heading it stands under.
@@ -124,13 +109,8 @@ impl OptionSpec {
         self.arg.get_help_heading().unwrap_or_default()
     }
 
-    /// What it is in one line, with the words to choose from and whether it is repeatable.
-    pub(super) fn headline(&self) -> &str {
-        &self.headline
-    }
-
     /// Which values are good, in words.
-    pub fn allowed(&self) -> String {
+    pub(super) fn allowed(&self) -> String {
         rule::allowed(&self.arg.get_possible_values())
     }
 
@@ -144,22 +124,22 @@ impl OptionSpec {
 
     /// Whether the flag may be repeated; a variable is then split at commas, and the file may
     /// have a list.
-    pub fn is_list(&self) -> bool {
+    pub(super) fn is_list(&self) -> bool {
         matches!(self.arg.get_action(), ArgAction::Append)
     }
 
     /// Whether it is a list of `KEY=VALUE`, which are often secrets; the file may have a table.
-    pub fn is_table(&self) -> bool {
+    pub(super) fn is_table(&self) -> bool {
         self.key() == "env"
     }
 
     /// Whether it is a command line; the file may have a list of its words.
-    pub fn is_command(&self) -> bool {
+    pub(super) fn is_command(&self) -> bool {
         self.key() == "command"
     }
 
     /// The runtimes that use it.
-    pub fn runtimes(&self) -> &'static [RuntimeKind] {
+    pub(super) fn runtimes(&self) -> &'static [RuntimeKind] {
         use RuntimeKind::{Docker, Process, Static};
         match self.key() {
             "replicas" | "command" | "replica-port" | "env" | "env-file" => &[Process, Docker],
@@ -176,45 +156,25 @@ impl OptionSpec {
         self.arg.get_default_values().first()?.to_str()
     }
 
-    /// What the default is derived from, if it is not a constant.
-    pub(super) fn derived_default(&self) -> Option<&str> {
-        self.derived_default.as_deref()
-    }
-
     /// The default in words, if there is one.
     pub(super) fn default_text(&self) -> Option<&str> {
-        self.derived_default().or_else(|| self.default_value())
+        self.derived_default.as_deref().or(self.default_value())
     }
 
     /// The help in sentences, then what is allowed, the default and the variable.
-    fn long_help(&self, more: &str) -> String {
+    fn long_help(&self) -> String {
         /// What 80 columns leave beside the indent. A variable that does not fit gets a line of
         /// its own, or a narrow terminal would break it in two.
         const WIDTH: usize = 70;
 
-        let text = format!("{}. {more}", self.headline);
-        let mut tags = self.range(["[allowed: ", "] "]);
-        if let Some(default) = self.default_text() {
-            tags.push_str(&format!("[default: {default}] "));
-        }
+        let text = format!("{}. {}", self.headline, self.more);
+        let default = self.default_text();
+        let default = default.map_or(String::new(), |text| format!("[default: {text}] "));
+        let tags = self.range(["[allowed: ", "] "]) + &default;
         let variable = format!("[env: {}]", self.variable());
-        if tags.len() + variable.len() > WIDTH {
-            tags.truncate(tags.trim_end().len());
-            tags.push('\n');
+        match tags.len() + variable.len() > WIDTH {
+            true => format!("{}\n{}\n{variable}", text.trim_end(), tags.trim_end()),
+            false => format!("{}\n{tags}{variable}", text.trim_end()),
         }
-        format!("{}\n{tags}{variable}", text.trim_end())
-    }
-
-    /// The option's values as clap reads them into [`Options`].
-    pub(super) fn as_args<'v>(
-        &self,
-        values: impl IntoIterator<Item = &'v OsString>,
-    ) -> Vec<OsString> {
-        let arg = |value: &OsString| {
-            let mut arg = OsString::from(format!("--{}=", self.key()));
-            arg.push(value);
-            arg
-        };
-        values.into_iter().map(arg).collect()
     }
 }

@@ -59,13 +59,11 @@ pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Reads the name in Via (RFC 9110, section 7.6.3), or that there is none.
-pub(super) fn via(text: &str) -> Result<Option<String>, String> {
+/// Reads the name in Via (RFC 9110, section 7.6.3).
+pub(super) fn via(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if super::rule::is_off(text) {
-        Ok(None)
-    } else if !text.is_empty() && text.len() <= 64 && text.chars().all(good) {
-        Ok(Some(text.to_owned()))
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(good) {
+        Ok(text.to_owned())
     } else {
         Err("not a name".to_owned())
     }
@@ -138,123 +136,5 @@ pub(super) fn not_empty(text: &str) -> Result<String, String> {
     match text {
         "" => Err("empty".to_owned()),
         text => Ok(text.to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A scenario: a text, and what it reads as or what is wrong with it.
-    fn check(parse: fn(&str) -> Result<String, String>, scenarios: &[(&str, Result<&str, &str>)]) {
-        for (text, expected) in scenarios {
-            let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(parse(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn paths() {
-        check(
-            path,
-            &[
-                ("/", Ok("/")),
-                ("/healthz?full=1", Ok("/healthz?full=1")),
-                ("", Err("does not start with '/'")),
-                ("healthz", Err("does not start with '/'")),
-                ("/a b", Err("' ' cannot stand in a path")),
-                ("/a\r\nX: y", Err("'\\r' cannot stand in a path")),
-                ("/a#b", Err("'#' cannot stand in a path")),
-                ("/ä", Err("'ä' cannot stand in a path")),
-            ],
-        );
-    }
-
-    #[test]
-    fn names() {
-        check(
-            image,
-            &[
-                ("shop:1.4", Ok("shop:1.4")),
-                ("r.io:5000/a/b@sha256:0af", Ok("r.io:5000/a/b@sha256:0af")),
-                ("", Err("not an image's name")),
-                ("-x", Err("not an image's name")),
-                ("a b", Err("not an image's name")),
-            ],
-        );
-        check(
-            network,
-            &[
-                ("shop_net", Ok("shop_net")),
-                ("bridge", Ok("bridge")),
-                ("host", Err("gives a replica no address")),
-                ("none", Err("gives a replica no address")),
-                ("", Err("not a name")),
-                ("a/b", Err("not a name")),
-            ],
-        );
-    }
-
-    #[test]
-    fn commands() {
-        for (text, expected) in [
-            ("a b", Ok(vec!["a", "b"])),
-            (
-                "sh -c 'exec a --port {port}'",
-                Ok(vec!["sh", "-c", "exec a --port {port}"]),
-            ),
-            ("", Err("is empty")),
-            ("  ", Err("is empty")),
-            ("'' a", Err("the program's name is empty")),
-            ("a 'b", Err("a quote is not closed")),
-            ("a\0b", Err("has a NUL character in it")),
-        ] {
-            let expected = expected
-                .map(|words| words.into_iter().map(str::to_owned).collect())
-                .map_err(str::to_owned);
-            assert_eq!(words(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn variables() {
-        for (text, expected) in [
-            ("A=1", Ok(("A", "1"))),
-            ("A=", Ok(("A", ""))),
-            ("spring.x=a=b c", Ok(("spring.x", "a=b c"))),
-            ("A", Err("a value is missing")),
-            ("=1", Err("\"\" is not a variable's name")),
-            ("A B=1", Err("\"A B\" is not a variable's name")),
-            ("A=\0", Err("has a NUL character in it")),
-            ("PORT=80", Err("PORT is set by ringmaster")),
-            ("SERVER_ID=1", Err("SERVER_ID is set by ringmaster")),
-        ] {
-            let expected = expected
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .map_err(str::to_owned);
-            assert_eq!(variable(text), expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn headers_are_read_as_they_stand_in_a_request() {
-        for (text, expected) in [
-            ("Host: shop.example", Ok(("host", "shop.example"))),
-            ("X-Probe:1", Ok(("x-probe", "1"))),
-            ("X-Empty:", Ok(("x-empty", ""))),
-            ("X-Time: 12:00", Ok(("x-time", "12:00"))),
-            ("Host", Err("has no ':'")),
-            (": x", Err("not a header's name")),
-            ("Host : x", Err("not a header's name")),
-            ("X: a\r\nY: b", Err("its value is not text in ASCII")),
-            ("X: \u{e4}", Err("its value is not text in ASCII")),
-            (
-                "Content-Length: 5",
-                Err("content-length is set by the balancer alone"),
-            ),
-        ] {
-            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            assert_eq!(header(text), expected.map_err(str::to_owned), "{text:?}");
-        }
     }
 }

@@ -3,13 +3,13 @@
 
 use std::fmt::Write as _;
 
-use super::layers::{Given, Layers};
+use super::layers::{Given, Layer};
 use super::option::{CONFIG, OPTIONS, OptionSpec};
 use super::settings::{RuntimeSettings, Settings};
 
 /// The effective settings as TOML: what was given, and, commented out, the defaults.
 /// Options that the runtime does not use are left out.
-pub(crate) fn report(layers: &Layers, settings: &Settings) -> String {
+pub(crate) fn report(given: &Layer, settings: &Settings) -> String {
     let (mut text, mut section) = (String::new(), "");
     let kind = settings.runtime.kind();
     for option in OPTIONS
@@ -18,10 +18,13 @@ pub(crate) fn report(layers: &Layers, settings: &Settings) -> String {
     {
         let key = option.key();
         let default = || derived(key, settings).or(option.default_value().map(str::to_owned));
-        let (line, origin) = match (layers.get(key), default()) {
+        let (line, origin) = match (given.get(key), default()) {
             (Some(given), _) => (given_line(option, given), given.origin.to_string()),
             (None, Some(value)) => {
-                let derived = option.derived_default().map(|words| format!(": {words}"));
+                let derived = option
+                    .derived_default
+                    .as_ref()
+                    .map(|words| format!(": {words}"));
                 let origin = format!("default{}", derived.unwrap_or_default());
                 (format!("# {key} = {}", literal(&value)), origin)
             }
@@ -124,8 +127,8 @@ pub fn options_markdown() -> String {
             text,
             "| `--{} {}` | {}{} | {} |",
             option.key(),
-            option.value_name(),
-            option.headline(),
+            option.arg.get_value_names().map_or("", |names| &names[0]),
+            option.headline,
             option.range([" (", ")"]),
             option.default_text().unwrap_or_default(),
         );

@@ -6,18 +6,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::units;
 
 /// What reads a text as a value, or says what is wrong with it.
 type ReadValue<T> = dyn Fn(&str) -> Result<T, String> + Send + Sync;
 
-/// The rule of an option whose values are `T`. As clap's parser it reads a value; as clap's
-/// possible values it gives [`allowed`].
+/// The rule of an option whose values are `T`. As clap's parser it reads a value; as clap's only
+/// possible value it gives what is allowed in words, hidden where the option's help says it.
 #[derive(Clone)]
 pub(crate) struct Rule<T> {
-    allowed: Vec<PossibleValue>,
+    allowed: PossibleValue,
     read: Arc<ReadValue<T>>,
 }
 
@@ -36,99 +36,84 @@ pub(crate) fn text<T: 'static>(
     read: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
 ) -> Rule<T> {
     Rule {
-        allowed: vec![PossibleValue::new(allowed.into()).hide(true)],
+        allowed: PossibleValue::new(allowed.into()).hide(true),
         read: Arc::new(read),
     }
 }
 
+/// A text that reads itself.
+pub(crate) fn parsed<T: FromStr<Err: Display> + 'static>(allowed: &str) -> Rule<T> {
+    text(allowed, |text| {
+        text.parse().map_err(|wrong: T::Err| wrong.to_string())
+    })
+}
+
 /// A whole number from `min` to `max`.
-pub(crate) fn whole<T: TryFrom<u64> + 'static>(min: u64, max: u64) -> Rule<T> {
-    Rule {
-        allowed: vec![PossibleValue::new(format!("{min} to {max}"))],
-        read: Arc::new(move |text| match units::whole(text)? {
-            number if number < min => Err("too small".to_owned()),
-            number if number > max => Err("too large".to_owned()),
-            number => T::try_from(number).map_err(|_| "too large".to_owned()),
-        }),
-    }
+pub(crate) fn whole<T: FromStr + 'static>(min: u64, max: u64) -> Rule<T> {
+    range(format!("{min} to {max}"), move |text| {
+        let number = between(units::whole(text)?, [min, max], ["too small", "too large"])?;
+        number.to_string().parse().map_err(|_| "too large".into())
+    })
 }
 
 /// A duration from `min` to `max`, which are good durations.
 pub(crate) fn duration(min: &'static str, max: &'static str) -> Rule<Duration> {
-    let bound = |text| units::duration(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}"));
-    let (least, most) = (bound(min), bound(max));
-    Rule {
-        allowed: vec![PossibleValue::new(format!("{min} to {max}"))],
-        read: Arc::new(move |text| match units::duration(text)? {
-            duration if duration < least => Err("too short".to_owned()),
-            duration if duration > most => Err("too long".to_owned()),
-            duration => Ok(duration),
-        }),
-    }
-}
-
-/// One of several words.
-pub(crate) fn choice<T, const N: usize>(values: [(&'static str, T); N]) -> Rule<T>
-where
-    T: Clone + Send + Sync + 'static,
-{
-    Rule {
-        allowed: values.iter().map(|(name, _)| (*name).into()).collect(),
-        read: Arc::new(move |text| {
-            let found = values.iter().find(|(name, _)| *name == text);
-            found.map_or_else(|| Err("unknown value".to_owned()), |(_, v)| Ok(v.clone()))
-        }),
-    }
-}
-
-/// A value that reads itself, or `none` (or `null`) for no limit.
-pub(crate) fn limit<T: FromStr + 'static>(
-    allowed: &'static str,
-    wrong: &'static str,
-) -> Rule<Option<T>> {
-    text(allowed, move |text| match units::is_none(text) {
-        true => Ok(None),
-        false => text.parse().map(Some).map_err(|_| wrong.to_owned()),
+    let bounds = [min, max]
+        .map(|text| units::duration(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}")));
+    range(format!("{min} to {max}"), move |text| {
+        between(units::duration(text)?, bounds, ["too short", "too long"])
     })
 }
 
-/// How many there may be: a whole number from 1, or no limit.
-pub(crate) fn count_limit<T: FromStr + 'static>() -> Rule<Option<T>> {
-    limit("a whole number from 1, or none", "not a whole number")
+/// A rule that help states.
+fn range<T: 'static>(
+    allowed: String,
+    read: impl Fn(&str) -> Result<T, String> + Send + Sync + 'static,
+) -> Rule<T> {
+    let Rule { allowed, read } = text(allowed, read);
+    let allowed = allowed.hide(false);
+    Rule { allowed, read }
 }
 
-/// Reads a text by the type's own rule.
-pub(crate) fn from_str<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|wrong: T::Err| wrong.to_string())
+/// A value within bounds, or the word for one below or above them.
+fn between<V: PartialOrd>(value: V, [min, max]: [V; 2], wrong: [&str; 2]) -> Result<V, String> {
+    match value {
+        value if value < min => Err(wrong[0].to_owned()),
+        value if value > max => Err(wrong[1].to_owned()),
+        value => Ok(value),
+    }
+}
+
+/// How many there may be, or no limit.
+pub(crate) fn count<T: FromStr + 'static>() -> Rule<Option<T>> {
+    let Rule { read, .. } = whole(1, u32::MAX.into());
+    text("a whole number from 1", move |text| read(text)).or("none")
+}
+
+/// One of several words. (clap reads an enum of ours itself.)
+pub(crate) fn choice<T: Clone + Send + Sync + 'static, const N: usize>(
+    values: [(&'static str, T); N],
+) -> impl TypedValueParser<Value = T> {
+    let names = values.each_ref().map(|(name, _)| *name);
+    PossibleValuesParser::new(names).try_map(move |text| {
+        let found = values.iter().find(|(name, _)| *name == text);
+        found.map_or(Err("unknown value"), |(_, value)| Ok(value.clone()))
+    })
 }
 
 impl<T: 'static> Rule<T> {
-    /// The same values, as another type.
-    pub(crate) fn map<U>(self, convert: impl Fn(T) -> U + Send + Sync + 'static) -> Rule<U> {
+    /// The same values, or a word for none of them; help calls it `off` or `none`.
+    pub(crate) fn or(self, word: &str) -> Rule<Option<T>> {
         let Self { allowed, read } = self;
-        let read = Arc::new(move |text: &str| read(text).map(&convert));
-        Rule { allowed, read }
-    }
-
-    /// The same values, or `off` (or `none`).
-    pub(crate) fn or_off(self) -> Rule<Option<T>> {
-        let Self { allowed, read } = self;
+        let words = format!("{}, or {word}", allowed.get_name());
         Rule {
-            allowed: vec![PossibleValue::new(format!(
-                "{}, or off",
-                self::allowed(&allowed)
-            ))],
-            read: Arc::new(move |text| match is_off(text) {
+            allowed: PossibleValue::new(words).hide(allowed.is_hide_set()),
+            read: Arc::new(move |text| match units::is_none(text) {
                 true => Ok(None),
                 false => read(text).map(Some),
             }),
         }
     }
-}
-
-/// Whether a text turns something off.
-pub(super) fn is_off(text: &str) -> bool {
-    text.trim().eq_ignore_ascii_case("off") || units::is_none(text)
 }
 
 impl<T: Clone + Send + Sync + 'static> TypedValueParser for Rule<T> {
@@ -142,12 +127,13 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Rule<T> {
     ) -> Result<T, clap::Error> {
         let Self { allowed, read } = self.clone();
         let read = move |text: &str| {
-            read(text).map_err(|wrong| format!("{wrong}; allowed is {}", self::allowed(&allowed)))
+            let because = |wrong| format!("{wrong}; allowed is {}", allowed.get_name());
+            read(text).map_err(because)
         };
         TypedValueParser::parse_ref(&read, command, arg, value)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.allowed.iter().cloned()))
+        Some(Box::new(std::iter::once(self.allowed.clone())))
     }
 }

@@ -124,6 +124,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "strategy" => (["classic", "ring", "maglev"], &[]),
         "via" => (["off", "edge", "a-b.c"], &[]),
         "retry" => (["never", "unsent", "idempotent"], &[]),
+        "log-format" => (["json", "human", "json"], &[]),
         "sticky-cookie" => (["a", "b", "c"], &[]),
         "sticky-ttl" => (["7s", "8s", "9s"], &["--sticky-cookie", "rm"]),
         "key" => (["path", "client-ip", "query:q"], &[]),

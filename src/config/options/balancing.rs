@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::super::rule::{choice, duration, from_str, limit, text, whole};
+use super::super::rule::{choice, duration, parsed, text, whole};
 use super::super::{KeySource, read};
 use super::{Limit, TIME};
 use crate::ring::{BalanceFactor, RingSpec, Strategy};
 
 const KEY: &str = "id, header:NAME, cookie:NAME, query:NAME, path or client-ip";
-const FACTOR: &str = "1.001 to 100, such as 1.25, or none";
+const FACTOR: &str = "1.001 to 100, such as 1.25";
 const COOKIE: &str = "the name of a cookie: letters, digits and !#$%&'*+-.^_`|~";
 
 /// Which replica gets a request.
@@ -23,10 +23,7 @@ pub struct BalancingOptions {
     /// Requests with the same key go to the same replica. id is the request's X-Request-ID, else a
     /// random six-digit number, which spreads requests evenly; a request that lacks the header,
     /// cookie or parameter goes by its id.
-    #[arg(
-        long, value_name = "KEY", default_value = "id",
-        value_parser = text(KEY, from_str::<KeySource>)
-    )]
+    #[arg(long, value_name = "KEY", default_value = "id", value_parser = parsed::<KeySource>(KEY))]
     pub key: KeySource,
     /// Keep a session on its replica by a cookie of this name
     ///
@@ -55,7 +52,7 @@ pub struct BalancingOptions {
     /// key at home and lets a hot one overload it.
     #[arg(
         long, value_name = "C", default_value = "2",
-        value_parser = limit::<BalanceFactor>(FACTOR, "not a balance factor")
+        value_parser = text(FACTOR, factor).or("none")
     )]
     pub balance_factor: Limit<BalanceFactor>,
     /// How many slots the ring has [default: by strategy]
@@ -73,4 +70,8 @@ pub struct BalancingOptions {
         value_parser = whole::<u32>(1, RingSpec::MAX_VIRTUAL_SERVERS.into())
     )]
     pub virtual_servers: Option<u32>,
+}
+
+fn factor(text: &str) -> Result<BalanceFactor, String> {
+    text.parse().map_err(|_| "not a balance factor".to_owned())
 }

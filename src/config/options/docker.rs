@@ -2,15 +2,17 @@
 
 use clap::Args;
 
-use super::super::rule::{choice, text};
+use super::super::rule::{choice, text, whole};
 use super::super::{read, units};
 use super::Limit;
 use crate::runtime::docker::{PullPolicy, Security};
 
-const BYTES: &str = "6m or more, with k, m or g for KiB, MiB or GiB; or none";
+const BYTES: &str = "6m or more, with k, m or g for KiB, MiB or GiB";
 const NAME: &str = "1 to 63 letters, digits, '-', '_' and '.', a letter or digit first";
 const NETWORK: &str = "a network's name of letters, digits, '-', '_' and '.', but not host or none, \
                        which give a container no address";
+/// The kernel's `PID_MAX_LIMIT`.
+const MAX_PIDS: u64 = 4_194_304;
 const LEVELS: [(&str, Security); 2] = [
     ("restricted", Security::Restricted),
     ("baseline", Security::Baseline),
@@ -30,7 +32,7 @@ pub struct DockerOptions {
     /// As Docker writes it, in units of 1024: 512m is 512 MiB. none: no limit.
     #[arg(
         long, value_name = "BYTES", default_value = "512m",
-        value_parser = text(BYTES, units::memory)
+        value_parser = text(BYTES, memory).or("none")
     )]
     pub memory: Limit<u64>,
     /// CPU limit of a replica, such as 0.5
@@ -38,7 +40,7 @@ pub struct DockerOptions {
     /// none: no limit.
     #[arg(
         long, value_name = "CPUS", default_value = "none",
-        value_parser = text("0.01 to 1024, or none", units::cpus)
+        value_parser = text("0.01 to 1024", units::cpus).or("none")
     )]
     pub cpus: Limit<u64>,
     /// Limit on a replica's processes and threads
@@ -46,7 +48,7 @@ pub struct DockerOptions {
     /// none: no limit.
     #[arg(
         long, value_name = "N", default_value = "512",
-        value_parser = text("1 to 4194304, or none", units::pids)
+        value_parser = whole::<u32>(1, MAX_PIDS).or("none")
     )]
     pub pids: Limit<u32>,
     /// What this set of containers is called [default: by compose service or port]
@@ -77,4 +79,10 @@ pub struct DockerOptions {
     /// credential helpers included.
     #[arg(long, value_name = "WHEN", default_value = "missing", value_parser = choice(PULLS))]
     pub pull: PullPolicy,
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    /// The least that the engine takes for a container.
+    const MIN: u64 = 6 << 20;
+    units::bytes(text, MIN, "an amount of memory such as 512m")
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::TypedValueParser as _;
 
 use super::super::rule::{choice, duration, whole};
 use super::{HeartbeatSettings, Off, TIME};
@@ -26,7 +27,7 @@ pub struct HealthOptions {
     /// It is off the ring meanwhile. At most one is replaced at a time while others are unready.
     #[arg(
         long, value_name = TIME, default_value = "5m",
-        value_parser = duration("100ms", "1day").or_off()
+        value_parser = duration("100ms", "1day").or("off")
     )]
     pub unready_timeout: Off<Duration>,
     /// Below which share of ready replicas requests go to unready ones, too; 0: never

@@ -3,18 +3,24 @@
 use std::time::Duration;
 
 use actix_web::http::Method;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::super::read;
-use super::super::rule::{choice, duration, from_str, text, whole};
+use super::super::rule::{choice, duration, parsed, text, whole};
 use super::TIME;
 use crate::fleet::{Expectation, StatusSet};
 
 const HEADER: &str = "'NAME: VALUE', but for headers of the connection and the body";
 const STATUSES: &str = "statuses and ranges of them from 200 to 599, with commas between";
+const METHODS: [(&str, Method); 4] = [
+    ("GET", Method::GET),
+    ("HEAD", Method::HEAD),
+    ("OPTIONS", Method::OPTIONS),
+    ("POST", Method::POST),
+];
 
 /// What a heartbeat does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HeartbeatKind {
     /// It sends a request.
     Http,
@@ -29,10 +35,7 @@ pub struct HeartbeatSettings {
     ///
     /// http sends a request; tcp only connects, which tells whether a server listens and not
     /// whether it is ready.
-    #[arg(
-        long = "heartbeat", value_name = "KIND", default_value = "http",
-        value_parser = choice([("http", HeartbeatKind::Http), ("tcp", HeartbeatKind::Tcp)])
-    )]
+    #[arg(long = "heartbeat", value_name = "KIND", default_value = "http")]
     pub kind: HeartbeatKind,
     /// The path that a heartbeat requests
     #[arg(
@@ -43,7 +46,7 @@ pub struct HeartbeatSettings {
     /// The method of a heartbeat's request
     #[arg(
         long = "heartbeat-method", value_name = "METHOD", default_value = "GET",
-        value_parser = choice(methods())
+        value_parser = choice(METHODS)
     )]
     pub method: Method,
     /// Send a header with each heartbeat, such as 'Host: shop.example'
@@ -58,7 +61,7 @@ pub struct HeartbeatSettings {
     /// Which statuses are a good answer, such as 200,204,300-399
     #[arg(
         long = "heartbeat-status", value_name = "STATUSES", default_value = "200-299",
-        value_parser = text(STATUSES, from_str::<StatusSet>)
+        value_parser = parsed::<StatusSet>(STATUSES)
     )]
     pub statuses: StatusSet,
     /// Text that a good answer's body has to contain
@@ -108,14 +111,4 @@ impl HeartbeatSettings {
             body: self.body.clone(),
         }
     }
-}
-
-fn methods() -> [(&'static str, Method); 4] {
-    let (get, head) = (("GET", Method::GET), ("HEAD", Method::HEAD));
-    [
-        get,
-        head,
-        ("OPTIONS", Method::OPTIONS),
-        ("POST", Method::POST),
-    ]
 }

@@ -3,16 +3,17 @@
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::TypedValueParser as _;
+use clap::{Args, ValueEnum};
 
-use super::super::rule::{choice, count_limit, duration, text, whole};
+use super::super::rule::{count, duration, text, whole};
 use super::super::units;
 use super::{Limit, Off, TIME};
 
-const BYTES: &str = "1 or more, with k, m or g for KiB, MiB or GiB; or none";
+const BYTES: &str = "1 or more, with k, m or g for KiB, MiB or GiB";
 
 /// When an attempt that failed may be followed by another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum RetryPolicy {
     /// Never: every failure is the client's answer.
     Never,
@@ -21,15 +22,6 @@ pub enum RetryPolicy {
     /// Also if it may have got it and the method is idempotent (RFC 9110, section 9.2.2).
     #[default]
     Idempotent,
-}
-
-impl RetryPolicy {
-    /// Every value by its name on the command line.
-    const NAMES: [(&str, Self); 3] = [
-        ("never", Self::Never),
-        ("unsent", Self::Unsent),
-        ("idempotent", Self::Idempotent),
-    ];
 }
 
 /// How much at once, and how long anything may take.
@@ -47,29 +39,20 @@ pub struct Limits {
     /// (HAProxy's maxconn of a server). A limit lets slow clients keep others out: each counts
     /// until its response is there, or --min-body-rate ends it. Streams count for as long as they
     /// live; WebSockets do not count (see --max-tunnels). none sets no limit.
-    #[arg(
-        long, value_name = "N", default_value = "none",
-        value_parser = count_limit::<NonZeroU32>()
-    )]
+    #[arg(long, value_name = "N", default_value = "none", value_parser = count::<NonZeroU32>())]
     pub max_in_flight: Limit<NonZeroU32>,
     /// How many WebSockets may be open at once, over all replicas
     ///
     /// A client that asks for one more is answered with 503. Each costs two of the balancer's open
     /// files. none sets no limit.
-    #[arg(
-        long, value_name = "N", default_value = "none",
-        value_parser = count_limit::<NonZeroUsize>()
-    )]
+    #[arg(long, value_name = "N", default_value = "none", value_parser = count::<NonZeroUsize>())]
     pub max_tunnels: Limit<NonZeroUsize>,
     /// How many connections one client may have open at once
     ///
     /// A connection beyond is answered with 429 and closed (HAProxy closes it silently, nginx
     /// answers the request with 503). A client is an IPv4 address or an IPv6 /64; the addresses of
     /// --trusted-proxy, which speak for many clients, are not limited. none sets no limit.
-    #[arg(
-        long, value_name = "N", default_value = "none",
-        value_parser = count_limit::<NonZeroU32>()
-    )]
+    #[arg(long, value_name = "N", default_value = "none", value_parser = count::<NonZeroU32>())]
     pub max_connections_per_client: Limit<NonZeroU32>,
     /// How many bytes a second a client has to send or take of a body; 0: any rate
     ///
@@ -90,7 +73,7 @@ pub struct Limits {
     /// it waits for a replica itself. off: it goes on until another request waits.
     #[arg(
         long, value_name = TIME, default_value = "5s",
-        value_parser = duration("10ms", "1day").or_off()
+        value_parser = duration("10ms", "1day").or("off")
     )]
     pub half_closed_timeout: Off<Duration>,
     /// Which requests may be sent to a second replica
@@ -98,10 +81,7 @@ pub struct Limits {
     /// unsent: only those that the first replica provably never got. idempotent: also GET, HEAD,
     /// PUT, DELETE, OPTIONS and TRACE that it may have got, once; a request that kills its replica
     /// is then sent to another. never: none.
-    #[arg(
-        long, value_name = "WHEN", default_value = "idempotent",
-        value_parser = choice(RetryPolicy::NAMES)
-    )]
+    #[arg(long, value_name = "WHEN", default_value = "idempotent")]
     pub retry: RetryPolicy,
     /// Of a hundred requests, how many may be sent to a second replica
     ///
@@ -171,7 +151,7 @@ pub struct Limits {
     /// to a replica if its length is declared. none: no limit.
     #[arg(
         long, value_name = "BYTES", default_value = "none",
-        value_parser = text(BYTES, units::body)
+        value_parser = text(BYTES, bytes).or("none")
     )]
     pub max_body: Limit<u64>,
     /// How long requests in flight may take when a replica or the balancer is to stop
@@ -184,4 +164,8 @@ pub struct Limits {
 
 fn unless_zero(time: Duration) -> Limit<Duration> {
     (!time.is_zero()).then_some(time)
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    units::bytes(text, 1, "a number of bytes such as 10m")
 }

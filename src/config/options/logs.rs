@@ -1,22 +1,15 @@
 //! What is logged, and how.
 
-use clap::Args;
-
-use super::super::rule::choice;
+use clap::{Args, ValueEnum};
 
 /// How a line of the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
     /// For people: `[2026-01-31T12:00:00Z INFO ] ...`.
     #[default]
     Human,
     /// A JSON object a line.
     Json,
-}
-
-impl LogFormat {
-    /// Every value by its name on the command line.
-    const NAMES: [(&str, Self); 2] = [("human", Self::Human), ("json", Self::Json)];
 }
 
 /// What is logged, and how.
@@ -28,9 +21,6 @@ pub struct LogOptions {
     /// json: an object a line, with time, level, target, message and, where a line is about one
     /// replica, replica and generation. RINGMASTER_LOG says which levels of which targets are
     /// written, such as warn,ringmaster=info.
-    #[arg(
-        long, value_name = "FORMAT", default_value = "human",
-        value_parser = choice(LogFormat::NAMES)
-    )]
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub log_format: LogFormat,
 }

@@ -2,23 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::super::rule::{choice, text, whole};
-use super::super::{address, env_file, read};
+use super::super::rule::{text, whole};
+use super::super::{address, read};
 use crate::runtime::static_servers::Upstream;
 
 /// A variable of replicas.
 pub type Variable = (String, String);
-/// What a file of variables holds.
-pub type EnvFile = Vec<Variable>;
 /// A program and its arguments.
 pub type Argv = Vec<String>;
-/// A variable's form, as messages say it.
-const VARIABLES: &str = "a file of KEY=VALUE lines, where KEY is neither PORT nor SERVER_ID";
 
 /// Where replicas run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RuntimeKind {
     /// Child processes.
     Process,
@@ -29,13 +25,6 @@ pub enum RuntimeKind {
 }
 
 impl RuntimeKind {
-    /// Every kind by its name on the command line.
-    pub const NAMES: [(&'static str, Self); 3] = [
-        ("process", Self::Process),
-        ("docker", Self::Docker),
-        ("static", Self::Static),
-    ];
-
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -99,8 +88,8 @@ pub struct RunOptions {
     ///
     /// Values are taken as they stand, with their quotes; blank lines and lines that begin with #
     /// are skipped. --env wins over files, a later line over an earlier one.
-    #[arg(long, value_name = "FILE", value_parser = text(VARIABLES, env_file::read))]
-    pub env_file: Vec<EnvFile>,
+    #[arg(long, value_name = "FILE", value_parser = text("a file's path", read::file))]
+    pub env_file: Vec<PathBuf>,
     /// Keep the fleet record in a file, to outlive the balancer
     ///
     /// What POST /add, DELETE /rm and PATCH /ring have changed then holds after a restart with the
@@ -112,6 +101,6 @@ pub struct RunOptions {
     ///
     /// process: child processes of the balancer. docker: containers; the default with --image.
     /// static: servers that run already; the default with --upstream.
-    #[arg(long, value_name = "RUNTIME", value_parser = choice(RuntimeKind::NAMES))]
+    #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<RuntimeKind>,
 }

@@ -3,22 +3,22 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use super::super::rule::{choice, text, whole};
+use super::super::rule::{text, whole};
 use super::super::{address, read};
 use super::Off;
 
 /// The most threads that serve clients.
-const MAX_WORKERS: usize = 256;
+const MAX_WORKERS: u64 = 256;
 
 const ADDR: &str = "IP:PORT, such as 127.0.0.1:5000, 0.0.0.0:5000 or [::1]:5000";
 const HOST: &str = "a host's name without a port, such as lb.example.org";
 const NETWORK: &str = "a network or an address, such as 10.0.0.0/8, 10.1.2.3 or fd00::/8";
 
 /// What the client port does with `/rep`, `/add` and `/rm`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum AdminCalls {
     /// They are served for every client.
     On,
@@ -27,11 +27,6 @@ pub enum AdminCalls {
     /// `/rep` is served for every client, changes for clients of this machine.
     #[default]
     Local,
-}
-
-impl AdminCalls {
-    /// Every value by its name on the command line.
-    const NAMES: [(&str, Self); 3] = [("on", Self::On), ("off", Self::Off), ("local", Self::Local)];
 }
 
 /// The balancer itself.
@@ -72,10 +67,7 @@ pub struct ServerOptions {
     /// alone. on: all. off: none; /rep, /add and /rm are paths of the application, and the admin
     /// listener alone serves them. A proxy on this machine that sends none of X-Forwarded-For,
     /// Forwarded and Via makes every client local: then say off.
-    #[arg(
-        long, value_name = "CLIENTS", default_value = "local",
-        value_parser = choice(AdminCalls::NAMES)
-    )]
+    #[arg(long, value_name = "CLIENTS", default_value = "local")]
     pub admin_calls: AdminCalls,
     /// A name of this balancer that the Host header of an admin call may have
     ///
@@ -85,8 +77,8 @@ pub struct ServerOptions {
     pub admin_host: Vec<String>,
     /// How many threads serve clients [default: the number of CPUs]
     #[arg(
-        long, value_name = "N", default_value_t = cpus(),
-        value_parser = whole(1, MAX_WORKERS as u64).map(non_zero)
+        long, value_name = "N", default_value = cpus().to_string(),
+        value_parser = whole::<NonZeroUsize>(1, MAX_WORKERS)
     )]
     pub workers: NonZeroUsize,
     /// How many connections clients may have open at once [default: half of what the limit on open
@@ -94,7 +86,7 @@ pub struct ServerOptions {
     ///
     /// Those beyond wait in the kernel's queue until one is closed. The workers share the number
     /// evenly.
-    #[arg(long, value_name = "N", value_parser = whole(1, 1_000_000).map(non_zero))]
+    #[arg(long, value_name = "N", value_parser = whole::<NonZeroUsize>(1, 1_000_000))]
     pub max_connections: Option<NonZeroUsize>,
     /// Trust what a proxy in this network says of its clients
     ///
@@ -108,17 +100,12 @@ pub struct ServerOptions {
     /// nginx, for one, does not compress responses to requests with a Via header (gzip_proxied).
     #[arg(
         long, value_name = "NAME", default_value = "ringmaster",
-        value_parser = text("up to 64 letters, digits and -._, or off", read::via)
+        value_parser = text("up to 64 letters, digits and -._", read::via).or("off")
     )]
     pub via: Off<String>,
 }
 
-fn non_zero(number: usize) -> NonZeroUsize {
-    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
-}
-
 /// The CPUs that this process may use, as far as `--workers` allows.
-fn cpus() -> NonZeroUsize {
-    let cpus = std::thread::available_parallelism();
-    cpus.map_or(NonZeroUsize::MIN, |cpus| cpus.min(non_zero(MAX_WORKERS)))
+fn cpus() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cpus| MAX_WORKERS.min(cpus.get() as u64))
 }

@@ -1,0 +1,202 @@
+//! Judges where replicas run, and what is particular to it.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use super::super::env_file;
+use super::super::option::OPTIONS;
+use super::super::options::{DockerOptions, RunOptions, RuntimeKind, Variable};
+use super::super::recorded::default_fleet;
+use super::super::settings::RuntimeSettings;
+use super::Mistakes;
+use crate::ring::ReplicaName;
+use crate::runtime::ReplicaTemplate;
+use crate::runtime::docker::DockerSettings;
+use crate::runtime::static_servers::Upstream;
+
+/// The runtime that was asked for, by its name or by what it needs.
+pub(super) fn kind(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> RuntimeKind {
+    let origin = |key| {
+        mistakes
+            .given
+            .get(key)
+            .map(|given| given.origin.to_string())
+    };
+    let (kind, because) = match (origin("runtime"), origin("image"), origin("upstream")) {
+        (Some(origin), ..) => match run.runtime {
+            Some(kind) => (kind, format!("from {origin}")),
+            // A runtime that cannot be read says nothing about what belongs to it.
+            None => return RuntimeKind::Process,
+        },
+        (None, Some(image), Some(_)) => {
+            let wrong = format!(
+                "is for servers that run already, image (from {image}) for replicas to start; \
+                 give one of the two"
+            );
+            mistakes.add("upstream", wrong);
+            return RuntimeKind::Docker;
+        }
+        (None, Some(image), None) => {
+            let because = format!("because of image, from {image}");
+            (RuntimeKind::Docker, because)
+        }
+        (None, None, Some(upstream)) => {
+            let because = format!("because of upstream, from {upstream}");
+            (RuntimeKind::Static, because)
+        }
+        (None, None, None) => (RuntimeKind::Process, "by default".to_owned()),
+    };
+    // An option that the runtime does not use was given in the belief that it works.
+    for option in OPTIONS.iter() {
+        let (key, users) = (option.key(), option.runtimes());
+        if mistakes.is_given(key) && !users.contains(&kind) {
+            let users: Vec<_> = users.iter().map(|kind| kind.name()).collect();
+            let (users, kind) = (users.join(" or "), kind.name());
+            // What else is wrong with it does not matter.
+            mistakes.found.retain(|(about, _)| *about != key);
+            let wrong = format!("only for runtime {users}, but the runtime is {kind} ({because})");
+            mistakes.add(key, wrong);
+        }
+    }
+    kind
+}
+
+/// What is particular to a runtime, and the replicas that it begins with.
+pub(super) fn settings(
+    kind: RuntimeKind,
+    run: RunOptions,
+    docker: DockerOptions,
+    heartbeat_port: Option<u16>,
+    listen: SocketAddr,
+    mistakes: &mut Mistakes<'_>,
+) -> (RuntimeSettings, Vec<ReplicaName>) {
+    let count = run.replicas;
+    // Such a name is always good.
+    let replicas = (1..=count).filter_map(|number| format!("Server{number}").parse().ok());
+    match kind {
+        RuntimeKind::Process => {
+            let advice = "; without it each gets a free one, as PORT and {port}";
+            for (key, port, advice) in [
+                ("replica-port", run.replica_port, advice),
+                ("heartbeat-port", heartbeat_port, ""),
+            ] {
+                if port.is_some() && count > 1 {
+                    let wrong = format!("{count} replicas on one machine cannot share it{advice}");
+                    mistakes.add(key, wrong);
+                }
+            }
+            let template = template(run, mistakes);
+            (RuntimeSettings::Process(template), replicas.collect())
+        }
+        RuntimeKind::Docker => {
+            let settings = docker_settings(run, docker, listen.port(), mistakes);
+            (RuntimeSettings::Docker(settings), replicas.collect())
+        }
+        RuntimeKind::Static => {
+            check_upstreams(&run.upstream, listen, mistakes);
+            let names = run.upstream.iter().map(|upstream| upstream.name.clone());
+            let names = names.collect();
+            (RuntimeSettings::Static(run.upstream), names)
+        }
+    }
+}
+
+fn template(run: RunOptions, mistakes: &mut Mistakes<'_>) -> ReplicaTemplate {
+    ReplicaTemplate {
+        env: variables(&run, mistakes),
+        command: run.command,
+        port: run.replica_port,
+        ..ReplicaTemplate::default()
+    }
+}
+
+/// The variables of files and of `--env`, which wins.
+fn variables(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> Vec<Variable> {
+    let mut given = Vec::new();
+    for path in &run.env_file {
+        match env_file::read(path) {
+            Ok(variables) => given.extend(variables),
+            Err(wrong) => mistakes.add_item("env-file", path, wrong),
+        }
+    }
+    let mut names = HashSet::new();
+    for (name, _) in &run.env {
+        if !names.insert(name) {
+            mistakes.add_item("env", format!("{name}="), format!("{name} is set twice"));
+        }
+    }
+    given.extend_from_slice(&run.env);
+    let mut variables: Vec<Variable> = Vec::new();
+    for (name, value) in given {
+        match variables.iter_mut().find(|(present, _)| *present == name) {
+            Some((_, present)) => *present = value,
+            None => variables.push((name, value)),
+        }
+    }
+    variables
+}
+
+fn docker_settings(
+    mut run: RunOptions,
+    docker: DockerOptions,
+    port: u16,
+    mistakes: &mut Mistakes<'_>,
+) -> DockerSettings {
+    if !mistakes.is_given("image") {
+        mistakes.add("image", "missing; runtime docker needs to know what to run");
+    }
+    let fleet = docker.fleet.unwrap_or_else(|| default_fleet(port));
+    DockerSettings {
+        network: docker.docker_network.unwrap_or_else(|| fleet.clone()),
+        fleet,
+        // Absent, it is a mistake that has been noted.
+        image: run.image.take().unwrap_or_default(),
+        security: docker.replica_security,
+        pull: docker.pull,
+        template: ReplicaTemplate {
+            memory: docker.memory,
+            nano_cpus: docker.cpus,
+            pids: docker.pids,
+            ..template(run, mistakes)
+        },
+    }
+}
+
+fn check_upstreams(upstreams: &[Upstream], listen: SocketAddr, mistakes: &mut Mistakes<'_>) {
+    let given = mistakes.given.get("upstream");
+    if given.is_none_or(|given| given.values.is_empty()) {
+        let wrong = "missing; runtime static needs at least one HOST:PORT or NAME=HOST:PORT";
+        mistakes.add("upstream", wrong);
+    }
+    for (place, Upstream { name, address }) in upstreams.iter().enumerate() {
+        let before = &upstreams[..place];
+        let same_name = before.iter().find(|other| other.name.is_same_in_dns(name));
+        let wrong = if before.iter().any(|other| other.address == *address) {
+            format!("{address} is given twice")
+        } else if let Some(other) = same_name {
+            match other.name == *name {
+                true => format!("the name {name} is given twice"),
+                false => format!("DNS cannot tell the name {name} from {}", other.name),
+            }
+        } else if is_own_address(address, listen) {
+            "is where the balancer itself listens; it would forward to itself".to_owned()
+        } else {
+            continue;
+        };
+        let item = match name.as_str() == address {
+            true => address.clone(),
+            false => format!("{name}={address}"),
+        };
+        mistakes.add_item("upstream", item, wrong);
+    }
+}
+
+/// Whether an upstream is for certain the balancer itself. Other names and addresses of
+/// this machine are not looked up.
+fn is_own_address(address: &str, listen: SocketAddr) -> bool {
+    let address = address.replacen("localhost:", "127.0.0.1:", 1);
+    address.parse().is_ok_and(|address: SocketAddr| {
+        let is_here = address.ip().is_loopback() && listen.ip().is_unspecified();
+        address == listen || (is_here && address.port() == listen.port())
+    })
+}
