@@ -17,7 +17,7 @@ run: ## balancer and replicas as processes of this machine; no Docker
 	cargo run --release
 
 analysis: ## the four experiments with a balancer of its own; writes analysis/
-	cargo run --release -- analyze $(ARGS)
+	cargo run --release --features analyze -- analyze $(ARGS)
 
 # At the container's own address: the engine's proxy for published ports does not survive so
 # many connections.
@@ -25,7 +25,7 @@ inspect = $$(docker inspect --format '$(1)' $$($(COMPOSE) ps --quiet ringmaster)
 address = $(call inspect,{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}})
 
 analysis-compose: ## the same with the compose stack; writes docs/analysis/
-	cargo build --release
+	cargo build --release --features analyze
 	RINGMASTER_ADMIN=0.0.0.0:5001 $(MAKE) up
 	set -- $(address); target/release/ringmaster analyze \
 	  --url http://$$1:5000 --admin-url http://$$1:5001 \
@@ -113,6 +113,7 @@ bench-ring: ## look-up, build, balance and moved keys of every strategy, beside 
 check: ## formatting, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --bins -- -D warnings  # without `analyze`
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 
 fmt: ## format the code

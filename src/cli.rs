@@ -3,6 +3,10 @@
 //! [`parse`] takes both as values and touches nothing but the files that they name (`--config`,
 //! `--env-file`), so that a test can say what it likes without a process of its own.
 
+#[cfg(feature = "analyze")]
+mod analyze;
+#[cfg(not(feature = "analyze"))]
+#[path = "cli/analyze_left_out.rs"]
 mod analyze;
 mod args;
 mod command;
@@ -19,7 +23,6 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 
-use crate::analysis::Options;
 use crate::config::{self, CONFIG, Layer, Settings};
 use crate::ring_cli;
 use crate::runtime::process;
@@ -49,7 +52,8 @@ pub enum Invocation {
     /// Guard the process groups of a balancer's children.
     Guard,
     /// Measure a balancer.
-    Analyze(Box<Options>),
+    #[cfg(feature = "analyze")]
+    Analyze(Box<crate::analysis::Options>),
     /// Harm replicas of a running balancer.
     Drill(Box<crate::drill::Options>),
     /// The configuration is good; print this, the settings in the form of a
@@ -119,6 +123,13 @@ impl From<String> for UsageError {
     }
 }
 
+/// Of flags that clap has accepted.
+impl From<clap::Error> for UsageError {
+    fn from(error: clap::Error) -> Self {
+        error.to_string().into()
+    }
+}
+
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mistake in &self.mistakes {
@@ -168,19 +179,14 @@ fn invocation(
     matches: &ArgMatches,
     env: &[(OsString, OsString)],
 ) -> Result<Invocation, UsageError> {
-    // Flags that clap has accepted.
-    let accepted = |error: clap::Error| UsageError::from(error.to_string());
     match matches.subcommand() {
         Some((command::REPLICA, matches)) => replica(matches, env),
         Some((command::HEALTHCHECK, matches)) => Ok(healthcheck(matches, env)),
         Some((process::GUARD_COMMAND, _)) => Ok(Invocation::Guard),
         Some((ring::NAME, matches)) => ring::request(matches, env),
-        Some((analyze::NAME, matches)) => {
-            let options = analyze::options(matches).map_err(accepted)?;
-            Ok(Invocation::Analyze(Box::new(options)))
-        }
+        Some((command::ANALYZE, matches)) => analyze::invocation(matches),
         Some((drill::NAME, matches)) => {
-            let options = drill::options(matches).map_err(accepted)?;
+            let options = drill::options(matches)?;
             Ok(Invocation::Drill(Box::new(options)))
         }
         Some((command::CHECK, matches)) => {

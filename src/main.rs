@@ -14,7 +14,7 @@ use ringmaster::drill::{self, DrillError};
 use ringmaster::log_format;
 use ringmaster::log_writer::{self, LogWriter};
 use ringmaster::sys::{open_files, orphans};
-use ringmaster::{analysis, banner, healthcheck};
+use ringmaster::{banner, healthcheck};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Wrong use, as shells and getopt(3) have it.
@@ -49,9 +49,10 @@ fn main() -> ExitCode {
             let served = ringmaster_server::serve(options);
             return end_logged(served, &log);
         }
+        #[cfg(feature = "analyze")]
         Invocation::Analyze(options) => {
             open_files::raise();
-            let analyzed = actix::System::new().block_on(analysis::run(&options));
+            let analyzed = actix::System::new().block_on(ringmaster::analysis::run(&options));
             return end(analyzed.map(|summary| print(&summary)));
         }
         Invocation::Drill(options) => {

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Command, FromArgMatches as _};
 
 use super::args::{base_url, help};
+use super::command::ANALYZE;
+use super::{Invocation, UsageError};
 use crate::analysis::{BalancerOptions, Experiment, KillCommand, Options, RunningBalancer};
 use crate::config::{Rule, request_path, text_rule, whole_rule};
-
-/// The subcommand's name.
-pub(super) const NAME: &str = "analyze";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -94,8 +93,7 @@ fn words(kind: fn(Vec<String>) -> KillCommand) -> Rule<KillCommand> {
 
 /// The subcommand.
 pub(super) fn command() -> Command {
-    AnalyzeFlags::augment_args(Command::new(NAME))
-        .about("Measure a balancer: how even, how fast it heals, how much it holds")
+    AnalyzeFlags::augment_args(Command::new(ANALYZE))
         .long_about(
             "Measure a balancer with real requests: how even it is (A-1, A-2, A-4), how fast it \
              heals (A-3), how many requests it holds at once.\n\n\
@@ -109,7 +107,7 @@ pub(super) fn command() -> Command {
 }
 
 /// What the flags come down to.
-pub(super) fn options(matches: &clap::ArgMatches) -> Result<Options, clap::Error> {
+pub(super) fn invocation(matches: &clap::ArgMatches) -> Result<Invocation, UsageError> {
     let flags = AnalyzeFlags::from_arg_matches(matches)?;
     let target = flags.url.map_or(BalancerOptions::Child, |url| {
         BalancerOptions::Running(RunningBalancer {
@@ -119,7 +117,7 @@ pub(super) fn options(matches: &clap::ArgMatches) -> Result<Options, clap::Error
             pid: flags.pid,
         })
     });
-    Ok(Options {
+    Ok(Invocation::Analyze(Box::new(Options {
         target,
         requests: flags.requests,
         concurrency: flags.concurrency,
@@ -131,5 +129,5 @@ pub(super) fn options(matches: &clap::ArgMatches) -> Result<Options, clap::Error
         },
         seed: flags.seed,
         out: flags.out,
-    })
+    })))
 }

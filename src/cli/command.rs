@@ -22,6 +22,7 @@ const STYLES: Styles = Styles::styled()
 pub(super) const REPLICA: &str = "replica";
 pub(super) const HEALTHCHECK: &str = "healthcheck";
 pub(super) const CHECK: &str = "check";
+pub(super) const ANALYZE: &str = "analyze";
 
 const ABOUT: &str =
     "A self-healing HTTP load balancer: N replicas of your server behind one address";
@@ -102,7 +103,10 @@ pub(super) fn command() -> Command {
                 .hide(true)
                 .disable_help_flag(true),
         )
-        .subcommand(analyze::command())
+        .subcommand(
+            analyze::command()
+                .about("Measure a balancer: how even, how fast it heals, how much it holds"),
+        )
         .subcommand(drill::command())
 }
 

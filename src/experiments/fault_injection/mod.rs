@@ -7,6 +7,7 @@ mod process;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "analyze")]
 pub(crate) use process::kill as kill_process;
 
 use super::error::ExperimentError;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, kill_process_group};
 
 use super::Effect;
 
@@ -45,9 +45,10 @@ impl ProcessGroup {
 }
 
 /// SIGKILL to any process but 0 and 1.
+#[cfg(feature = "analyze")]
 pub(crate) fn kill(pid: u32) -> Result<(), String> {
     let pid = single_process(pid).ok_or_else(|| format!("there is no replica in process {pid}"))?;
-    kill_process(pid, Signal::KILL).map_err(|error| error.to_string())
+    rustix::process::kill_process(pid, Signal::KILL).map_err(|error| error.to_string())
 }
 
 /// 0 and 1 are no replicas, and mean far more than one process to the kernel.
