@@ -68,8 +68,11 @@ down: ## remove balancer, replicas and networks, whatever became of them
 	@left=$$($(replicas)); [ -z "$$left" ] || docker rm --force --volumes $$left
 	$(COMPOSE) down --remove-orphans
 
+# Most tests wait for processes, heartbeats and time-outs, and leave the cores idle meanwhile.
+test_threads = RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 3))}
+
 test: ## all tests but the longest; those that need Docker only where an engine answers
-	cargo test --workspace
+	$(test_threads) cargo test --workspace
 	@docker version >/dev/null 2>&1 || \
 	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
 

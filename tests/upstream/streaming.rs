@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use crate::support::threads::serve_in_threads;
 use crate::support::{MAX_WAIT, Ringmaster};
 
-const HUGE: usize = 1 << 30;
+/// Sixteen times what memory may grow by.
+const HUGE: usize = 256 << 20;
 /// To have all threads there before it counts.
 const WARM_UP: usize = 1 << 20;
 const MAX_GROWTH_KIB: u64 = 16 << 10;
