@@ -20,8 +20,8 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::ArgMatches;
 use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches};
 
 use crate::config::{self, CONFIG, Layer, Settings};
 use crate::ring_cli;
@@ -180,15 +180,12 @@ fn invocation(
     env: &[(OsString, OsString)],
 ) -> Result<Invocation, UsageError> {
     match matches.subcommand() {
-        Some((command::REPLICA, matches)) => replica(matches, env),
-        Some((command::HEALTHCHECK, matches)) => Ok(healthcheck(matches, env)),
+        Some((command::REPLICA, matches)) => replica(read(matches)?, env),
+        Some((command::HEALTHCHECK, matches)) => Ok(healthcheck(read(matches)?, env)),
         Some((process::GUARD_COMMAND, _)) => Ok(Invocation::Guard),
         Some((ring::NAME, matches)) => ring::request(matches, env),
         Some((command::ANALYZE, matches)) => analyze::invocation(matches),
-        Some((drill::NAME, matches)) => {
-            let options = drill::options(matches)?;
-            Ok(Invocation::Drill(Box::new(options)))
-        }
+        Some((drill::NAME, matches)) => Ok(drill::invocation(read(matches)?)),
         Some((command::CHECK, matches)) => {
             let (given, settings, warnings) = configure(matches, env)?;
             let report = config::report(&given, &settings);
@@ -200,6 +197,11 @@ fn invocation(
             Ok(Invocation::Balance { settings, warnings })
         }
     }
+}
+
+/// The flags of a subcommand, which clap has accepted.
+fn read<F: FromArgMatches>(matches: &ArgMatches) -> Result<F, UsageError> {
+    Ok(F::from_arg_matches(matches)?)
 }
 
 /// Puts the layers together and judges them.
@@ -238,39 +240,57 @@ fn variable<'e>(env: &'e [(OsString, OsString)], name: &str) -> Option<&'e str> 
         .filter(|value| !value.is_empty())
 }
 
-fn replica(matches: &ArgMatches, env: &[(OsString, OsString)]) -> Result<Invocation, UsageError> {
-    const PORT: u16 = 5001;
-    let port = variable(env, "PORT").map(|text| {
-        let wrong = |_| format!("PORT = {text:?}: not a port; allowed is 0 to 65535");
-        text.parse().map_err(wrong)
-    });
-    let listen = match matches.get_one("listen") {
-        Some(listen) => *listen,
-        None => (Ipv4Addr::LOCALHOST, port.transpose()?.unwrap_or(PORT)).into(),
+/// Run one demo replica by itself
+#[derive(Args)]
+struct ReplicaFlags {
+    /// Where to listen [default: 127.0.0.1 and PORT, else 5001]
+    #[arg(
+        long, value_name = "ADDR",
+        value_parser = config::text_rule("IP:PORT", config::listen_address)
+    )]
+    listen: Option<SocketAddr>,
+    /// What it calls itself [default: SERVER_ID, else 1]
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+}
+
+fn replica(flags: ReplicaFlags, env: &[(OsString, OsString)]) -> Result<Invocation, UsageError> {
+    let listen = match (flags.listen, variable(env, "PORT")) {
+        (Some(listen), _) => listen,
+        (None, None) => (Ipv4Addr::LOCALHOST, 5001).into(),
+        (None, Some(text)) => match text.parse::<u16>() {
+            Ok(port) => (Ipv4Addr::LOCALHOST, port).into(),
+            Err(_) => {
+                let wrong = format!("PORT = {text:?}: not a port; allowed is 0 to 65535");
+                return Err(wrong.into());
+            }
+        },
     };
-    let id = matches.get_one::<String>("id").map(String::as_str);
-    let id = id
-        .or_else(|| variable(env, "SERVER_ID"))
-        .unwrap_or("1")
-        .to_owned();
+    let id = flags.id.as_deref().or_else(|| variable(env, "SERVER_ID"));
+    let id = id.unwrap_or("1").to_owned();
     Ok(Invocation::Replica { listen, id })
 }
 
-fn healthcheck(matches: &ArgMatches, env: &[(OsString, OsString)]) -> Invocation {
-    let url = matches
-        .get_one::<String>("url")
-        .cloned()
-        .unwrap_or_else(|| {
-            // In a container whose balancer listens elsewhere, the same image's health
-            // check finds it, at the admin listener where the client port has no /rep.
-            let is_off = variable(env, "RINGMASTER_ADMIN_CALLS") == Some("off");
-            let admin = variable(env, "RINGMASTER_ADMIN").filter(|_| is_off);
-            let listen = admin
-                .or_else(|| variable(env, "RINGMASTER_LISTEN"))
-                .and_then(|text| config::listen_address(text).ok())
-                .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 5000).into());
-            format!("http://{}/rep", reachable(listen))
-        });
+/// Ask a running balancer how it is, and exit with 0 (well) or 1
+#[derive(Args)]
+struct HealthcheckFlags {
+    /// What to ask [default: /rep where RINGMASTER_LISTEN says, else http://127.0.0.1:5000/rep]
+    #[arg(long, value_name = "URL", value_parser = args::url("http://HOST:PORT/PATH"))]
+    url: Option<String>,
+}
+
+fn healthcheck(flags: HealthcheckFlags, env: &[(OsString, OsString)]) -> Invocation {
+    let url = flags.url.unwrap_or_else(|| {
+        // In a container whose balancer listens elsewhere, the same image's health
+        // check finds it, at the admin listener where the client port has no /rep.
+        let is_off = variable(env, "RINGMASTER_ADMIN_CALLS") == Some("off");
+        let admin = variable(env, "RINGMASTER_ADMIN").filter(|_| is_off);
+        let listen = admin
+            .or_else(|| variable(env, "RINGMASTER_LISTEN"))
+            .and_then(|text| config::listen_address(text).ok())
+            .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 5000).into());
+        format!("http://{}/rep", reachable(listen))
+    });
     Invocation::Healthcheck { url }
 }
 

@@ -2,11 +2,11 @@
 
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Style};
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Args, Command};
 
-use super::args::{help, url};
-use super::{analyze, drill, ring};
-use crate::config::{OPTIONS, OptionSpec, listen_address, text_rule};
+use super::args::help;
+use super::{HealthcheckFlags, ReplicaFlags, analyze, drill, ring};
+use crate::config::{OPTIONS, OptionSpec};
 use crate::runtime::process::GUARD_COMMAND;
 
 /// Wider lines are hard to read, however wide the terminal is.
@@ -95,8 +95,8 @@ pub(super) fn command() -> Command {
         )
         .subcommand(check())
         .subcommand(ring::command())
-        .subcommand(replica())
-        .subcommand(healthcheck())
+        .subcommand(subcommand::<ReplicaFlags>(REPLICA))
+        .subcommand(subcommand::<HealthcheckFlags>(HEALTHCHECK))
         .subcommand(
             // Not for people: see `runtime::process::guardian`.
             Command::new(GUARD_COMMAND)
@@ -125,41 +125,9 @@ fn check() -> Command {
         .arg(help())
 }
 
-fn replica() -> Command {
-    let flag =
-        |name: &'static str, value, help| Arg::new(name).long(name).value_name(value).help(help);
-    Command::new(REPLICA)
-        .about("Run one demo replica by itself")
-        .arg(
-            flag(
-                "listen",
-                "ADDR",
-                "Where to listen [default: 127.0.0.1 and PORT, else 5001]",
-            )
-            .value_parser(text_rule("IP:PORT", listen_address)),
-        )
-        .arg(flag(
-            "id",
-            "NAME",
-            "What it calls itself [default: SERVER_ID, else 1]",
-        ))
-        .arg(help().help("Print this"))
-}
-
-fn healthcheck() -> Command {
-    Command::new(HEALTHCHECK)
-        .about("Ask a running balancer how it is, and exit with 0 (well) or 1")
-        .arg(
-            Arg::new("url")
-                .long("url")
-                .value_name("URL")
-                .value_parser(url("http://HOST:PORT/PATH"))
-                .help(
-                    "What to ask [default: /rep where RINGMASTER_LISTEN says, else \
-                     http://127.0.0.1:5000/rep]",
-                ),
-        )
-        .arg(help().help("Print this"))
+/// A subcommand whose flags are `F`, whose comment is what it is about.
+fn subcommand<F: Args>(name: &'static str) -> Command {
+    F::augment_args(Command::new(name)).arg(help().help("Print this"))
 }
 
 #[cfg(test)]

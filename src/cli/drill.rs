@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Command, FromArgMatches as _};
+use clap::{ArgGroup, Args, Command};
 
+use super::Invocation;
 use super::args::{base_url, help};
 use crate::config::{duration_rule, request_path, whole_rule};
 use crate::drill::{Fault, Options};
@@ -25,7 +26,7 @@ Examples:
     ringmaster drill --pause Server2 --for 4s";
 
 #[derive(Args)]
-struct DrillFlags {
+pub(super) struct DrillFlags {
     /// End it: SIGKILL, or the engine's kill
     #[arg(long, value_name = "NAME")]
     kill: Option<String>,
@@ -87,15 +88,14 @@ pub(super) fn command() -> Command {
 }
 
 /// What the flags come down to.
-pub(super) fn options(matches: &clap::ArgMatches) -> Result<Options, clap::Error> {
-    let flags = DrillFlags::from_arg_matches(matches)?;
+pub(super) fn invocation(flags: DrillFlags) -> Invocation {
     // clap has seen to it that one of the three is given.
     let (fault, name) = match (flags.kill, flags.pause, flags.delay) {
         (None, Some(name), _) => (Fault::Pause(flags.time), name),
         (None, None, Some(name)) => (Fault::Delay(flags.time), name),
         (name, ..) => (Fault::Kill, name.unwrap_or_default()),
     };
-    Ok(Options {
+    Invocation::Drill(Box::new(Options {
         url: flags.url,
         admin_url: flags.admin_url,
         fault,
@@ -103,5 +103,5 @@ pub(super) fn options(matches: &clap::ArgMatches) -> Result<Options, clap::Error
         path: flags.path,
         rate: flags.rate,
         json: flags.json,
-    })
+    }))
 }

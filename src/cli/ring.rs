@@ -7,10 +7,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{ArgMatches, Args, Command};
 
 use super::args::help;
-use super::{Invocation, UsageError, configure};
+use super::{Invocation, UsageError, configure, read};
 use crate::config::{self, CONFIG, Given, Layer, OPTIONS, Origin, Rule, text_rule};
 use crate::ring::{Member, RingSpec, SlotTable, Weight};
 use crate::ring_cli::{self, MemberChange, Question, RingCommand};
@@ -22,25 +22,8 @@ const SHOW: &str = "show";
 const EXPLAIN: &str = "explain";
 const DIFF: &str = "diff";
 
-const MEMBERS: &str = "members";
-const JSON: &str = "json";
-const SVG: &str = "svg";
-const KEY: &str = "KEY";
-const JOIN: &str = "join";
-const LEAVE: &str = "leave";
-const WEIGHT: &str = "weight";
-
-/// The options of the ring, and what they are called where they are about the ring as it
-/// would be.
-const RING_OPTIONS: [(&str, &str); 3] = [
-    ("strategy", "to-strategy"),
-    ("slots", "to-slots"),
-    ("virtual-servers", "to-virtual-servers"),
-];
-
 /// What help lists options under.
 const THE_RING: &str = "The ring";
-const THE_CHANGE: &str = "The change";
 const ANSWER: &str = "The answer";
 
 const AFTER_HELP: &str = "\
@@ -64,102 +47,89 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .disable_help_flag(true)
         .arg(help().help("Print this"))
-        .subcommand(about_ring(
-            SHOW,
-            "Show who owns how much of a ring",
-            [Arg::new(SVG)
-                .long(SVG)
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help_heading(ANSWER)
-                .help("Draw the ring into this file, as an SVG picture")],
-        ))
-        .subcommand(about_ring(
-            EXPLAIN,
-            "Explain which replica serves a key, who steps in for it, and why",
-            [Arg::new(KEY)
-                .required(true)
-                .value_parser(value_parser!(OsString))
-                .help("A request's key: its id, or what --key takes from it")],
-        ))
-        .subcommand(about_ring(
-            DIFF,
-            "Say what a change of the ring moves",
-            change_options(),
-        ))
+        .subcommand(about_ring::<ShowFlags>(SHOW))
+        .subcommand(about_ring::<ExplainFlags>(EXPLAIN))
+        .subcommand(about_ring::<DiffFlags>(DIFF))
 }
 
-/// A subcommand that looks at a ring. Help lists the options in the order in which they
-/// are added here.
-fn about_ring(
-    name: &'static str,
-    about: &'static str,
-    own: impl IntoIterator<Item = Arg>,
-) -> Command {
+/// A subcommand that looks at a ring, with flags of its own, whose comment is what it is about.
+fn about_ring<F: Args>(name: &'static str) -> Command {
     let shared = ["replicas", "strategy", "slots", "virtual-servers", CONFIG];
-    let options = OPTIONS
-        .iter()
-        .filter(|option| shared.contains(&option.key()));
-    let options = options.map(|option| match option.key() {
+    let shared = OPTIONS.iter().filter(|o| shared.contains(&o.key()));
+    let shared = shared.map(|option| match option.key() {
         "replicas" => option
             .flag()
             .help("How many replicas, Server1 to ServerN [default: 3]")
-            .conflicts_with(MEMBERS),
+            .conflicts_with("members"),
         _ => option.flag(),
     });
-    Command::new(name)
-        .about(about)
-        .disable_help_flag(true)
-        .args(options.map(|arg| arg.help_heading(THE_RING)))
-        .arg(
-            Arg::new(MEMBERS)
-                .long(MEMBERS)
-                .value_name("NAME[=WEIGHT],...")
-                .help_heading(THE_RING)
-                .help("Replicas by name and weight, instead; repeatable")
-                .value_parser(members())
-                .action(ArgAction::Append),
-        )
-        .args(own)
-        .arg(
-            Arg::new(JSON)
-                .long(JSON)
-                .help_heading(ANSWER)
-                .help("Answer in JSON")
-                .action(ArgAction::SetTrue),
-        )
-        .arg(help().help("Print this").help_heading("Help"))
+    let command = Command::new(name).disable_help_flag(true);
+    let command = command.args(shared.map(|arg| arg.help_heading(THE_RING)));
+    let command = RingFlags::augment_args(F::augment_args(command));
+    command.arg(help().help("Print this").help_heading("Help"))
 }
 
-fn change_options() -> [Arg; 6] {
-    let flag = |name: &'static str, value, help| {
-        let arg = Arg::new(name).long(name).value_name(value).help(help);
-        arg.help_heading(THE_CHANGE)
-    };
-    let list = |name, value, help| flag(name, value, help).action(ArgAction::Append);
-    let to = |name, value, help| {
-        let arg = flag(name, value, help).allow_negative_numbers(true);
-        arg.value_parser(value_parser!(OsString))
-    };
-    let name = |text: &str| Ok(text.to_owned());
-    [
-        list(JOIN, "NAME[=WEIGHT]", "A replica joins; repeatable").value_parser(members()),
-        list(LEAVE, "NAME", "A replica leaves; repeatable")
-            .value_parser(items("a replica's name", name)),
-        list(
-            WEIGHT,
-            "NAME=WEIGHT",
-            "A replica changes weight; repeatable",
-        )
-        .value_parser(items("NAME=WEIGHT, such as Server1=2", weight)),
-        to("to-strategy", "STRATEGY", "Another --strategy"),
-        to("to-slots", "M", "Another number of --slots"),
-        to(
-            "to-virtual-servers",
-            "K",
-            "Another number of --virtual-servers",
-        ),
-    ]
+/// The items of one occurrence of a flag. (Under this name clap takes it for one value.)
+type List<T> = Vec<T>;
+
+#[derive(Args)]
+struct RingFlags {
+    /// Replicas by name and weight, instead; repeatable
+    #[arg(
+        long, value_name = "NAME[=WEIGHT],...", help_heading = THE_RING, value_parser = members()
+    )]
+    members: Option<Vec<List<Member>>>,
+    /// Answer in JSON
+    #[arg(long, help_heading = ANSWER)]
+    json: bool,
+}
+
+/// Show who owns how much of a ring
+#[derive(Args)]
+struct ShowFlags {
+    /// Draw the ring into this file, as an SVG picture
+    #[arg(long, value_name = "FILE", help_heading = ANSWER)]
+    svg: Option<PathBuf>,
+}
+
+/// Explain which replica serves a key, who steps in for it, and why
+#[derive(Args)]
+struct ExplainFlags {
+    /// A request's key: its id, or what --key takes from it
+    // An option has the id `key`.
+    #[arg(id = "KEY", value_name = "KEY")]
+    key: OsString,
+}
+
+/// Say what a change of the ring moves
+#[derive(Args)]
+#[command(next_help_heading = "The change")]
+struct DiffFlags {
+    /// A replica joins; repeatable
+    #[arg(long, value_name = "NAME[=WEIGHT]", value_parser = members())]
+    join: Vec<List<Member>>,
+    /// A replica leaves; repeatable
+    #[arg(long, value_name = "NAME", value_parser = items("a replica's name", name))]
+    leave: Vec<List<String>>,
+    /// A replica changes weight; repeatable
+    #[arg(
+        long, value_name = "NAME=WEIGHT",
+        value_parser = items("NAME=WEIGHT, such as Server1=2", weight)
+    )]
+    weight: Vec<List<(String, Weight)>>,
+    /// Another --strategy
+    #[arg(long, value_name = "STRATEGY", allow_negative_numbers = true)]
+    to_strategy: Option<OsString>,
+    /// Another number of --slots
+    #[arg(long, value_name = "M", allow_negative_numbers = true)]
+    to_slots: Option<OsString>,
+    /// Another number of --virtual-servers
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    to_virtual_servers: Option<OsString>,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 /// A list with commas between its items; all that is wrong with them is told at once.
@@ -203,9 +173,10 @@ pub(super) fn request(
         return Err("one of show, explain and diff is missing".to_owned().into());
     };
     let (given, settings, warnings) = configure(matches, env)?;
-    let members = match list(matches, MEMBERS) {
+    let RingFlags { members, json } = read(matches)?;
+    let members = match members.map(|lists| lists.concat()) {
         Some(members) if members.is_empty() => {
-            return Err(format!("{MEMBERS}: no replica is named").into());
+            return Err("members: no replica is named".to_owned().into());
         }
         Some(members) => {
             refuse_same_in_dns(&members)?;
@@ -217,18 +188,17 @@ pub(super) fn request(
     let question = match what {
         EXPLAIN => Question::Explain {
             table,
-            key: matches.get_one(KEY).cloned().unwrap_or_default(),
+            key: read::<ExplainFlags>(matches)?.key,
         },
         DIFF => Question::Diff {
-            after: changed(matches, &given, &settings.ring, &members)?,
+            after: changed(read(matches)?, &given, &settings.ring, &members)?,
             before: table,
         },
         _ => Question::Show {
             table,
-            picture: matches.get_one(SVG).cloned(),
+            picture: read::<ShowFlags>(matches)?.svg,
         },
     };
-    let json = matches.get_flag(JSON);
     Ok(Invocation::Ring {
         request: Box::new(RingCommand { question, json }),
         warnings,
@@ -244,30 +214,50 @@ fn refuse_same_in_dns(members: &[Member]) -> Result<(), UsageError> {
     let places = members.iter().enumerate();
     let mut pairs = places.flat_map(|(place, a)| members[..place].iter().map(move |b| (a, b)));
     match pairs.find(|(a, b)| a.name != b.name && a.name.is_same_in_dns(&b.name)) {
-        Some((a, b)) => {
-            Err(format!("{MEMBERS}: DNS cannot tell {} from {}", a.name, b.name).into())
-        }
+        Some((a, b)) => Err(format!("members: DNS cannot tell {} from {}", a.name, b.name).into()),
         None => Ok(()),
     }
 }
 
-/// The ring as it would be.
+/// The ring as it would be: what is not changed stays, but the slots and virtual servers of one
+/// strategy mean nothing for another.
 fn changed(
-    matches: &ArgMatches,
+    flags: DiffFlags,
     given: &Layer,
     before: &RingSpec,
     members: &[Member],
 ) -> Result<SlotTable, UsageError> {
-    let spec = to_spec(matches, given, before)?;
     let change = MemberChange {
-        join: list(matches, JOIN).unwrap_or_default(),
-        leave: list(matches, LEAVE).unwrap_or_default(),
-        weight: list(matches, WEIGHT).unwrap_or_default(),
+        join: flags.join.concat(),
+        leave: flags.leave.concat(),
+        weight: flags.weight.concat(),
     };
-    if change.is_empty() && RING_OPTIONS.iter().all(|(_, to)| !matches.contains_id(to)) {
+    let to = [
+        ("strategy", "to-strategy", flags.to_strategy),
+        ("slots", "to-slots", flags.to_slots),
+        (
+            "virtual-servers",
+            "to-virtual-servers",
+            flags.to_virtual_servers,
+        ),
+    ];
+    if change.is_empty() && to.iter().all(|(_, _, value)| value.is_none()) {
         let ways = "--join, --leave, --weight, --to-strategy, --to-slots or --to-virtual-servers";
         return Err(format!("nothing changes; give {ways}").into());
     }
+    let strategy = to[0].2.as_ref();
+    let stays = strategy.is_none_or(|to| to == before.strategy().name());
+    let mut after = Layer::new();
+    for (key, flag, value) in to {
+        let changed = value.map(|value| Given {
+            values: vec![value],
+            is_list: false,
+            origin: Origin::Flag(flag),
+        });
+        let kept = || given.get(key).filter(|_| stays).cloned();
+        after.extend(changed.or_else(kept).map(|given| (key, given)));
+    }
+    let spec = config::ring_spec(&after)?;
     let after = change.apply(members).map_err(|mistakes| {
         let line = |mistake: ring_cli::Mistake| {
             let ring_cli::Mistake { part, name, wrong } = mistake;
@@ -279,28 +269,4 @@ fn changed(
         return Err("leave: no replica would be left".to_owned().into());
     }
     build(&spec, &after)
-}
-
-/// The recipe of the ring as it would be: what is not changed stays, but the slots and
-/// virtual servers of one strategy mean nothing for another.
-fn to_spec(matches: &ArgMatches, given: &Layer, before: &RingSpec) -> Result<RingSpec, UsageError> {
-    let strategy = matches.get_one::<OsString>("to-strategy");
-    let stays = strategy.is_none_or(|to| to == before.strategy().name());
-    let mut after = Layer::default();
-    for (key, to) in RING_OPTIONS {
-        let changed = matches.get_one::<OsString>(to).map(|value| Given {
-            values: vec![value.clone()],
-            is_list: false,
-            origin: Origin::Flag(to),
-        });
-        let kept = || given.get(key).filter(|_| stays).cloned();
-        after.extend(changed.or_else(kept).map(|given| (key, given)));
-    }
-    Ok(config::ring_spec(&after)?)
-}
-
-/// The items of a flag that may be repeated and may hold several, if it was given.
-fn list<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, flag: &str) -> Option<Vec<T>> {
-    let lists = matches.try_get_many::<Vec<T>>(flag).ok()??;
-    Some(lists.flatten().cloned().collect())
 }
