@@ -34,7 +34,7 @@ pub fn key(text: &[u8]) {
         let why = table.explain(key).expect("there are members");
         assert_eq!((why.slot, Some(why.owner)), (slot, table.owner(slot)));
         assert_eq!(table.failover(key).count(), 3);
-        let explained = ring_cli::Explained::new(table, text);
+        let explained = ringmaster::api::Explained::new(table, text);
         assert!(
             explained
                 .text()

@@ -21,6 +21,8 @@ use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::request_queue::QueueLimit;
 use crate::actors::ring_state::{RingHandle, RingState};
 use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorHandle};
+use crate::api::Timestamp;
+use crate::app::exposure::Exposure;
 use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
@@ -68,6 +70,17 @@ pub enum AppError {
     /// The server gave up.
     #[error("the HTTP server has failed: {0}")]
     Server(io::Error),
+    /// Clients beyond this machine could use the admin API.
+    #[error(
+        "--admin {address} is open beyond this machine, and which clients are on it is unknown: \
+         {cause}; listen on loopback, or accept calls from everyone with --admin-insecure"
+    )]
+    AdminExposed {
+        /// The admin listener's address.
+        address: SocketAddr,
+        /// Why local clients are not known.
+        cause: RuntimeError,
+    },
     /// A control actor ended before its time.
     #[error("the {0} has ended unexpectedly")]
     ActorLost(&'static str),
@@ -99,11 +112,7 @@ impl Balancer {
         malloc::tune();
         // The address first: a port that is taken must not cost the start of N replicas.
         let listener = listen("--listen", settings.server.listen)?;
-        let admin_listener = settings
-            .server
-            .admin
-            .map(|at| listen("--admin", at))
-            .transpose()?;
+        let admin_listener = listen_for_admin(settings)?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
         let address = local(&listener)?;
         let admin = admin_listener.as_ref().map(local).transpose()?;
@@ -168,11 +177,15 @@ impl Balancer {
             departure: Arc::default(),
             tally: Arc::default(),
         };
-        let (guard, takes_changes) = exposure::admin_guard(&settings, address, admin).await;
+        let Exposure {
+            client_guard: guard,
+            admin_guard,
+            takes_changes,
+        } = exposure::of(&settings, address, admin).await?;
         let admin_server = match admin_listener {
             Some(listener) => {
-                let (shared, guard) = (shared.clone(), guard.clone());
-                Some(serve_admin(&settings, listener, shared, guard).await?)
+                let shared = shared.clone();
+                Some(serve_admin(&settings, listener, shared, admin_guard).await?)
             }
             None => None,
         };
@@ -265,6 +278,38 @@ async fn failed(clients: &mut Server, admin: Option<&mut Server>) -> io::Error {
     }
 }
 
+/// How far beyond a port that is taken a free one is looked for.
+const PORTS_TRIED: u16 = 100;
+
+/// The admin listener, if there is to be one. By default it takes the next free port where its own
+/// is taken: by another balancer, most likely.
+fn listen_for_admin(settings: &Settings) -> Result<Option<TcpListener>, AppError> {
+    let Some(address) = settings.server.admin else {
+        return Ok(None);
+    };
+    let listener = match listen("--admin", address) {
+        Err(AppError::Listen { cause, .. })
+            if settings.default_admin && cause.kind() == io::ErrorKind::AddrInUse =>
+        {
+            let others = ports_after(address).chain([SocketAddr::new(address.ip(), 0)]);
+            let mut others = others.map(|other| listen("--admin", other));
+            let listener = others.find_map(Result::ok);
+            if let Some(Ok(other)) = listener.as_ref().map(TcpListener::local_addr) {
+                info!("{address} is taken: the admin API is at {other}");
+            }
+            return Ok(listener);
+        }
+        listener => listener?,
+    };
+    Ok(Some(listener))
+}
+
+/// The addresses with the next ports.
+fn ports_after(address: SocketAddr) -> impl Iterator<Item = SocketAddr> {
+    let ports = (1..=PORTS_TRIED).filter_map(move |step| address.port().checked_add(step));
+    ports.map(move |port| SocketAddr::new(address.ip(), port))
+}
+
 fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         // The standard library's backlog is 128: a burst of clients must not be refused.
@@ -281,13 +326,9 @@ fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, AppErr
 
 /// What to do about an address that cannot be listened on.
 fn listen_advice(flag: &str, address: SocketAddr, cause: &io::Error) -> String {
-    /// How far beyond a port that is taken a free one is looked for.
-    const PORTS_TRIED: u16 = 100;
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
-            let ports = (1..=PORTS_TRIED).filter_map(|step| address.port().checked_add(step));
-            let mut others = ports.map(|port| SocketAddr::new(address.ip(), port));
-            let free = others.find(|other| TcpListener::bind(other).is_ok());
+            let free = ports_after(address).find(|other| TcpListener::bind(other).is_ok());
             free.map_or_else(String::new, |free| format!("; {flag} {free} is free"))
         }
         io::ErrorKind::PermissionDenied => format!(
@@ -385,27 +426,22 @@ async fn serve_admin(
     shared: Shared,
     guard: AdminGuard,
 ) -> Result<Server, AppError> {
-    let max_connections = settings.max_connections.get();
-    let max_in_flight = settings.limits.max_in_flight;
-    let Shared {
-        ring,
-        supervisor,
-        tally,
-        ..
-    } = shared;
-    let body_timeout = settings.limits.body_timeout;
+    let handles = AdminHandles {
+        guard,
+        supervisor: shared.supervisor,
+        ring: shared.ring,
+        tally: shared.tally,
+        started_at: Timestamp::now(),
+        key: settings.key.to_string(),
+        sticky_cookie: (settings.sticky_cookie.as_ref()).map(|cookie| cookie.name.clone()),
+        max_connections: settings.max_connections.get(),
+        max_in_flight: settings.limits.max_in_flight,
+        body_timeout: settings.limits.body_timeout,
+    };
     let server_settings = server_settings(settings, NonZeroUsize::MIN);
     // Its clients see the balancer to its end.
     let server = http::serve(server_settings, listener, Arc::default(), move || {
-        http::admin_site(AdminHandles {
-            guard: guard.clone(),
-            supervisor: supervisor.clone(),
-            ring: ring.clone(),
-            tally: Arc::clone(&tally),
-            max_connections,
-            max_in_flight,
-            body_timeout,
-        })
+        http::admin_site(handles.clone())
     });
     server.await.map_err(AppError::Server)
 }

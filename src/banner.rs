@@ -68,7 +68,7 @@ pub fn text(
         );
     }
     if let Some(admin) = &admin {
-        let _ = writeln!(text, "admin curl {admin}/status");
+        let _ = writeln!(text, "admin curl {admin}/api/v1/status");
     }
     text.push_str("stop  Ctrl-C\n");
     text

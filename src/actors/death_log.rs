@@ -64,6 +64,8 @@ impl fmt::Display for DeathRecord {
 #[derive(Debug, Default)]
 pub struct DeathLog {
     records: VecDeque<DeathRecord>,
+    /// Deaths since the balancer's start.
+    count: u64,
     /// What those that hang held when they were taken off the ring.
     held: HashMap<InstanceId, Evicted>,
     /// Instances run in containers with `--replica-security restricted`.
@@ -92,8 +94,10 @@ impl DeathLog {
             self.records.pop_front();
         }
         let held = self.held.remove(id);
+        self.count += 1;
         self.records.push_back(DeathRecord {
             death: Death {
+                id: self.count,
                 replica: id.replica.to_string(),
                 generation: id.generation,
                 at: at.into(),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::api::{ReplicaEvent, ReplicaEventKind, Timestamp};
+use crate::api::{DEFAULT_FLEET, ReplicaEvent, ReplicaEventKind, Timestamp};
 use crate::fleet::InstanceId;
 use crate::ring::ReplicaName;
 
@@ -48,17 +48,24 @@ impl HistoryEvent {
 
 /// The last events, the oldest first.
 #[derive(Debug, Default)]
-pub struct History(VecDeque<ReplicaEvent>);
+pub struct History {
+    events: VecDeque<ReplicaEvent>,
+    /// Events since the balancer's start.
+    count: u64,
+}
 
 impl History {
     /// Records events that have happened now.
     pub fn record(&mut self, events: impl IntoIterator<Item = HistoryEvent>) {
         let at = Timestamp::now();
         for event in events {
-            if self.0.len() == HISTORY_LEN {
-                self.0.pop_front();
+            if self.events.len() == HISTORY_LEN {
+                self.events.pop_front();
             }
-            self.0.push_back(ReplicaEvent {
+            self.count += 1;
+            self.events.push_back(ReplicaEvent {
+                id: self.count,
+                fleet: DEFAULT_FLEET.to_owned(),
                 at,
                 replica: event.replica.to_string(),
                 generation: event.generation,
@@ -70,6 +77,6 @@ impl History {
 
     /// All that are kept.
     pub fn events(&self) -> Vec<ReplicaEvent> {
-        self.0.iter().cloned().collect()
+        self.events.iter().cloned().collect()
     }
 }

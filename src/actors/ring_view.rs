@@ -122,7 +122,7 @@ impl RingView {
     }
 
     /// How many members are ready.
-    pub(super) fn ready_count(&self) -> usize {
+    pub fn ready_count(&self) -> usize {
         self.ready.iter().flatten().count()
     }
 

@@ -170,7 +170,7 @@ mod tests {
             Some("http://127.0.0.1:5000")
         );
         assert_eq!(
-            address_in("admin curl http://localhost:5001/status").as_deref(),
+            address_in("admin curl http://localhost:5001/api/v1/status").as_deref(),
             Some("http://localhost:5001")
         );
         assert_eq!(address_in("stop  Ctrl-C"), None);

@@ -29,9 +29,12 @@ const RESERVED_FILES: u64 = 128;
 pub async fn run(target: &TestedBalancer, options: &Options) -> Result<ScaleRun, ExperimentError> {
     target.resize(REPLICAS).await?;
     let wanted = options.scale;
-    let status = target.status().await?;
+    let status = match &target.admin {
+        Some(admin) => Some(admin.status().await?),
+        None => None,
+    };
     let most_at_once = status.as_ref().map(|status| status.max_connections);
-    let most_in_flight = status.and_then(|status| status.max_in_flight);
+    let most_in_flight = target.status().await?.and_then(|fleet| fleet.max_in_flight);
     let most_in_flight = most_in_flight.map(|most| most as usize * REPLICAS);
     let (tried, limited_by) = limit(wanted, open_files::raise(), most_at_once, most_in_flight);
     // All have to be open before the first is answered, on a slow machine too.

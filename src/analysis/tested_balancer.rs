@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::child_balancer::ChildBalancer;
 use super::options::{BalancerOptions, KillCommand, RunningBalancer};
-use crate::api::{ReplicaState, RingStatus, Status};
+use crate::api::{FleetStatus, ReplicaState, RingStatus};
 use crate::experiments::ExperimentError;
 use crate::experiments::client::{self, AdminApi, ReplicaApi};
 use crate::experiments::fault_injection::{Fault, FaultTarget, kill_process};
@@ -95,9 +95,9 @@ impl TestedBalancer {
     }
 
     /// What it says of itself, if it has somewhere to say it.
-    pub async fn status(&self) -> Result<Option<Status>, ExperimentError> {
+    pub async fn status(&self) -> Result<Option<FleetStatus>, ExperimentError> {
         match &self.admin {
-            Some(admin) => admin.status().await.map(Some),
+            Some(admin) => admin.fleet().await.map(Some),
             None => Ok(None),
         }
     }
@@ -137,7 +137,7 @@ impl TestedBalancer {
             });
         };
         admin.rebuild(strategy, None).await?;
-        Ok(admin.status().await?.ring)
+        Ok(admin.fleet().await?.ring)
     }
 
     /// Puts the ring back as it was when we came.
@@ -145,7 +145,7 @@ impl TestedBalancer {
         let (Some(admin), Some(original)) = (&self.admin, &self.original_ring) else {
             return Ok(());
         };
-        let present = admin.status().await?.ring;
+        let present = admin.fleet().await?.ring;
         if present == *original {
             return Ok(());
         }
@@ -222,7 +222,7 @@ impl TestedBalancer {
         };
         let begun = Instant::now();
         while begun.elapsed() < READY_TIMEOUT {
-            let replicas = admin.status().await?.replicas;
+            let replicas = admin.fleet().await?.replicas;
             if replicas
                 .iter()
                 .all(|replica| replica.state == ReplicaState::Ready)

@@ -1,19 +1,15 @@
-//! `GET /deaths`: what is known of the instances that died lately.
+//! What is known of the instances that died lately.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Timestamp;
 
-/// The response to `GET /deaths`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Deaths {
-    /// The oldest first.
-    pub deaths: Vec<Death>,
-}
-
 /// One instance's death.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Death {
+    /// Counts the deaths that the balancer has seen.
+    pub id: u64,
     /// Which replica.
     pub replica: String,
     /// Which of its instances.
@@ -44,7 +40,7 @@ pub struct Death {
 }
 
 /// The result of one heartbeat.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Heartbeat {
     /// When it was sent.
     pub at: Timestamp,
@@ -55,7 +51,7 @@ pub struct Heartbeat {
 }
 
 /// A request that an instance had when it broke off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InterruptedRequest {
     /// Its method.
     pub method: String,
@@ -70,7 +66,7 @@ pub struct InterruptedRequest {
 }
 
 /// What became of a request that broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestOutcome {
     /// It was sent to another replica.

@@ -5,16 +5,29 @@
 //! key. A value that is unknown or does not apply is null.
 
 mod deaths;
+mod explanation;
+mod fleets;
+mod page;
+mod problem;
 mod replicas;
 mod ring;
 mod status;
 mod timestamp;
 
-pub use deaths::{Death, Deaths, Heartbeat, InterruptedRequest, RequestOutcome};
+pub use deaths::{Death, Heartbeat, InterruptedRequest, RequestOutcome};
+pub use explanation::{
+    Explained, KeyCandidate, KeyExplanation, KeyHash, PreferenceRow, RingSummary, ScoreRow, Why,
+};
+pub use fleets::{
+    AddedReplicas, DEFAULT_FLEET, FleetStatus, NewReplicas, Readiness, ReplicaPatch, Status,
+    VersionInfo,
+};
+pub use page::ListPage;
+pub use problem::Problem;
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
-pub use ring::{ReplicaOwnership, RingChange, RingPatch, RingStatus};
+pub use ring::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
 pub use status::{
     DefinitionDrift, FlagsOrRecord, FleetRecordStatus, ReplicaEvent, ReplicaEventKind,
-    ReplicaState, ReplicaStatus, RequestCounts, RuntimeStatus, Status,
+    ReplicaState, ReplicaStatus, RequestCounts, RuntimeStatus,
 };
 pub use timestamp::Timestamp;

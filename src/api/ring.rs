@@ -1,13 +1,14 @@
-//! How the ring is built, and `PATCH /ring`.
+//! How the ring is built, and changes of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 /// How the ring is built.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RingStatus {
     /// The strategy's name on the command line.
     pub strategy: String,
@@ -19,9 +20,34 @@ pub struct RingStatus {
     pub balance_factor: Option<f64>,
 }
 
-/// The body of `PATCH /ring`. What is absent stays as it is, but another strategy begins with
+/// The response to `GET /api/v1/fleets/{fleet}/ring`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RingDetails {
+    /// Counts the changes of the ring, readiness included.
+    pub epoch: u64,
+    /// How it is built.
+    #[serde(flatten)]
+    pub ring: RingStatus,
+    /// Its members, ready or not.
+    pub replicas: Vec<RingMember>,
+    /// Who owns each of as many evenly spaced slots as `samples` asks for: places in `replicas`.
+    pub owners: Vec<usize>,
+}
+
+/// A member of the ring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RingMember {
+    /// Its name.
+    pub name: String,
+    /// Its share of the ring relative to the others.
+    pub weight: u32,
+    /// How many slots it owns.
+    pub slots: u64,
+}
+
+/// The body of `PATCH /api/v1/fleets/{fleet}/ring`. What is absent stays as it is, but another strategy begins with
 /// its own slots and virtual servers.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RingPatch {
     /// The strategy's name on the command line.
@@ -41,8 +67,8 @@ pub struct RingPatch {
     pub weights: BTreeMap<String, u32>,
 }
 
-/// The result of `PATCH /ring`.
-#[derive(Debug, Serialize, Deserialize)]
+/// The result of a change of the ring.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RingChange {
     /// Whether it was only computed.
     pub dry_run: bool,
@@ -55,7 +81,7 @@ pub struct RingChange {
 }
 
 /// One replica's share of the keys, 0 to 1.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReplicaOwnership {
     /// Its name.
     pub replica: String,

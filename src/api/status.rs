@@ -1,38 +1,14 @@
-//! `GET /status`: how the balancer is.
+//! The parts of a fleet's status.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{RingStatus, Timestamp};
-
-/// The response to `GET /status`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Status {
-    /// Counts the changes of the ring.
-    pub epoch: u64,
-    /// The balancer's clock.
-    pub now: Timestamp,
-    /// Connections that clients may have open at once.
-    pub max_connections: usize,
-    /// Requests that a replica may have in flight; null: no limit.
-    pub max_in_flight: Option<u32>,
-    /// How the ring is built.
-    pub ring: RingStatus,
-    /// What runs the replicas.
-    pub runtime: RuntimeStatus,
-    /// The fleet record.
-    pub fleet: FleetRecordStatus,
-    /// Requests since the balancer's start.
-    pub counters: RequestCounts,
-    /// Every replica.
-    pub replicas: Vec<ReplicaStatus>,
-    /// What happened to replicas lately, the oldest first.
-    pub events: Vec<ReplicaEvent>,
-}
+use super::Timestamp;
 
 /// What runs the replicas.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RuntimeStatus {
     /// `process`, `docker` or `static`.
     pub kind: String,
@@ -41,10 +17,10 @@ pub struct RuntimeStatus {
 }
 
 /// The fleet record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FleetRecordStatus {
     /// Where the record is kept: a container or a file; null: nowhere.
-    pub record: Option<String>,
+    pub place: Option<String>,
     /// Counts its changes.
     pub version: u64,
     /// A hash of what replicas are started as.
@@ -57,7 +33,7 @@ pub struct FleetRecordStatus {
 }
 
 /// How the flags differ from the fleet record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DefinitionDrift {
     /// Each difference in words, the record first.
     pub differences: Vec<String>,
@@ -66,7 +42,7 @@ pub struct DefinitionDrift {
 }
 
 /// Where the definition of new instances comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FlagsOrRecord {
     /// This balancer's flags.
@@ -76,7 +52,7 @@ pub enum FlagsOrRecord {
 }
 
 /// Requests since the balancer's start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestCounts {
     /// Requests that came in to be forwarded.
     pub requests: u64,
@@ -95,7 +71,7 @@ pub struct RequestCounts {
 }
 
 /// One replica.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ReplicaStatus {
     /// Its name.
     pub name: String,
@@ -131,7 +107,7 @@ pub struct ReplicaStatus {
 
 /// Where a replica is in its life. Only a ready one is sent requests (and an unready one, if
 /// most of the others are unready, too).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicaState {
     /// Its instance is being started, or has not answered a heartbeat yet.
@@ -168,8 +144,12 @@ impl fmt::Display for ReplicaState {
 }
 
 /// Something that happened to a replica.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReplicaEvent {
+    /// Counts the events that the balancer has seen.
+    pub id: u64,
+    /// Which fleet.
+    pub fleet: String,
     /// When. A change of the ring is dated to when every worker thread had it.
     pub at: Timestamp,
     /// Which replica.
@@ -183,7 +163,7 @@ pub struct ReplicaEvent {
 }
 
 /// What can happen to a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicaEventKind {
     /// It is a member of the ring from now on, ready or not.

@@ -1,29 +1,55 @@
-//! Which clients can reach the balancer, and what is open to them: the address that counts as local, and
-//! the one line that says so.
+//! Which clients can reach the balancer, and what is open to them: the addresses that count as
+//! local, and the one line that says so.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use log::warn;
 
+use crate::app::AppError;
 use crate::config::{AdminCalls, Settings};
 use crate::http::AdminGuard;
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::loopback_gateway;
 
-/// The guard of the admin calls. Warns once if something is open beyond this machine.
-pub(super) async fn admin_guard(
+/// Who may make admin calls.
+pub(super) struct Exposure {
+    /// Of the client port.
+    pub(super) client_guard: AdminGuard,
+    /// Of the admin listener.
+    pub(super) admin_guard: AdminGuard,
+    /// Whether clients on this machine may change replicas on the client port.
+    pub(super) takes_changes: bool,
+}
+
+/// Finds out which clients are local, and warns once if something is open beyond this machine.
+///
+/// # Errors
+///
+/// The admin listener is open beyond this machine, and which of its clients are local is unknown.
+pub(super) async fn of(
     settings: &Settings,
     address: SocketAddr,
     admin: Option<SocketAddr>,
-) -> (AdminGuard, bool) {
+) -> Result<Exposure, AppError> {
     let calls = settings.server.admin_calls;
     let asks = calls == AdminCalls::Local && !is_loopback(address);
     let gateway = match asks {
         true => loopback_gateway(address.port()).await,
         false => Ok(None),
     };
-    if let Some(warning) = warning(calls, address, admin, &gateway) {
+    let is_insecure = settings.server.admin_insecure;
+    let admin_gateway = match admin {
+        Some(admin) if !is_insecure && !is_loopback(admin) => {
+            let gateway = loopback_gateway(admin.port()).await;
+            gateway.map_err(|cause| AppError::AdminExposed {
+                address: admin,
+                cause,
+            })?
+        }
+        _ => None,
+    };
+    if let Some(warning) = warning(calls, address, admin.filter(|_| is_insecure), &gateway) {
         warn!("{warning}");
     }
     let takes_changes = match calls {
@@ -31,12 +57,23 @@ pub(super) async fn admin_guard(
         AdminCalls::Off => false,
         AdminCalls::Local => gateway.is_ok(),
     };
-    let guard = AdminGuard {
-        calls,
-        hosts: Arc::from(settings.server.admin_host.as_slice()),
-        gateway: gateway.unwrap_or_default(),
-    };
-    (guard, takes_changes)
+    let hosts: Arc<[String]> = Arc::from(settings.server.admin_host.as_slice());
+    Ok(Exposure {
+        client_guard: AdminGuard {
+            calls,
+            hosts: Arc::clone(&hosts),
+            gateway: gateway.unwrap_or_default(),
+        },
+        admin_guard: AdminGuard {
+            calls: match is_insecure {
+                true => AdminCalls::On,
+                false => AdminCalls::Local,
+            },
+            hosts,
+            gateway: admin_gateway,
+        },
+        takes_changes,
+    })
 }
 
 fn is_loopback(address: SocketAddr) -> bool {
@@ -75,7 +112,7 @@ fn warning(
         ),
     });
     let admin = admin.filter(|admin| !is_loopback(*admin)).map(|admin| {
-        format!("everyone who reaches {admin} can read the status and change replicas and ring")
+        format!("everyone who reaches {admin} can read the status and change replicas and ring (--admin-insecure)")
     });
     let told: Vec<String> = clients.into_iter().chain(admin).collect();
     (!told.is_empty()).then(|| told.join("; "))

@@ -18,6 +18,8 @@ use crate::runtime::static_servers::Upstream;
 pub struct Settings {
     /// The balancer itself.
     pub server: ServerOptions,
+    /// The address of the admin listener was not given: another port does as well.
+    pub default_admin: bool,
     /// Connections of clients at once; the kernel queues those beyond.
     pub max_connections: NonZeroUsize,
     /// What is hashed for a request.

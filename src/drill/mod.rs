@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use crate::experiments::fault_injection::Fault;
 pub use report::Outcome;
 
-use crate::api::{ReplicaStatus, Status};
+use crate::api::{FleetStatus, ReplicaStatus};
 use crate::experiments::ExperimentError;
 use crate::experiments::client::{self, AdminApi};
 use crate::experiments::fault_injection::FaultTarget;
@@ -102,7 +102,7 @@ type Held = RefCell<Option<Rc<FaultTarget>>>;
 async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
     let client = client::http_client(ANSWER_TIMEOUT);
     let admin = AdminApi::new(client.clone(), &options.admin_url);
-    let status = admin.status().await?;
+    let status = admin.fleet().await?;
     let names = names(&status, options.replica.as_deref())?;
     for name in &names {
         // No fault is injected in a drill that could not be finished.
@@ -151,7 +151,7 @@ async fn one(
     name: &str,
 ) -> Result<(Drilled, [Sample; 2]), DrillError> {
     let before = Sample::take(client, url).await;
-    let status = admin.status().await?;
+    let status = admin.fleet().await?;
     let generation_before = replica(&status, name)?.generation;
     let target = Rc::new(find(&status, name).await?);
     held.replace(Some(Rc::clone(&target)));
@@ -174,7 +174,7 @@ async fn one(
         // The balance factor may have moved a key for a moment: it is back by now.
         after = Sample::take(client, url).await;
     }
-    let generation_after = replica(&admin.status().await?, name)?.generation;
+    let generation_after = replica(&admin.fleet().await?, name)?.generation;
     let drilled = Drilled {
         recovery,
         until: Instant::now(),
@@ -186,13 +186,13 @@ async fn one(
 }
 
 /// The instance to inject the fault into.
-async fn find(status: &Status, name: &str) -> Result<FaultTarget, DrillError> {
+async fn find(status: &FleetStatus, name: &str) -> Result<FaultTarget, DrillError> {
     let found = FaultTarget::find(&replica(status, name)?, None).await;
     found.map_err(|error| DrillError::Use(error.to_string()))
 }
 
 /// The replicas to inject the fault into.
-fn names(status: &Status, wanted: Option<&str>) -> Result<Vec<String>, DrillError> {
+fn names(status: &FleetStatus, wanted: Option<&str>) -> Result<Vec<String>, DrillError> {
     let all = status.replicas.iter().map(|one| one.name.clone());
     match wanted {
         None => Ok(all.collect()),
@@ -200,7 +200,7 @@ fn names(status: &Status, wanted: Option<&str>) -> Result<Vec<String>, DrillErro
     }
 }
 
-fn replica(status: &Status, name: &str) -> Result<ReplicaStatus, DrillError> {
+fn replica(status: &FleetStatus, name: &str) -> Result<ReplicaStatus, DrillError> {
     let mut replicas = status.replicas.iter();
     let found = replicas.find(|one| one.name == name);
     found.cloned().ok_or_else(|| {

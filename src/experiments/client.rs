@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use super::error::ExperimentError;
 use crate::api::{
-    AddReplicas, Envelope, RemoveReplicas, ReplicaList, RingChange, RingPatch, RingStatus, Status,
-    Timestamp,
+    AddReplicas, Envelope, FleetStatus, ListPage, RemoveReplicas, ReplicaEvent, ReplicaList,
+    RingChange, RingPatch, RingStatus, Status, Timestamp,
 };
 
 /// Shorter than a balancer's keep-alive timeout: a request on a connection that it closes at
@@ -108,9 +108,24 @@ impl AdminApi {
         }
     }
 
-    /// `GET /status`.
+    /// How the balancer is.
     pub async fn status(&self) -> Result<Status, ExperimentError> {
-        let url = format!("{}/status", self.url);
+        self.get("/status").await
+    }
+
+    /// How its fleet is.
+    pub async fn fleet(&self) -> Result<FleetStatus, ExperimentError> {
+        self.get("/fleets/default").await
+    }
+
+    /// What happened lately, the oldest first: as much as the balancer keeps.
+    pub async fn events(&self) -> Result<Vec<ReplicaEvent>, ExperimentError> {
+        let page: ListPage<ReplicaEvent> = self.get("/events?limit=1000").await?;
+        Ok(page.items)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ExperimentError> {
+        let url = format!("{}/api/v1{path}", self.url);
         read(&format!("GET {url}"), self.client.get(&url).send().await).await
     }
 
@@ -129,9 +144,9 @@ impl AdminApi {
             balance_factor: Some(like.and_then(|ring| ring.balance_factor)),
             ..RingPatch::default()
         };
-        let url = format!("{}/ring", self.url);
+        let url = format!("{}/api/v1/fleets/default/ring", self.url);
         let asked = self.client.patch(&url).send_json(&change).await;
-        read::<Envelope<RingChange>>(&format!("PATCH {url}"), asked).await?;
+        read::<RingChange>(&format!("PATCH {url}"), asked).await?;
         Ok(())
     }
 

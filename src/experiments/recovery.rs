@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::client::AdminApi;
 use super::error::ExperimentError;
 use super::load::{Completion, LoadGenerator, Names};
-use crate::api::{ReplicaEvent, ReplicaEventKind, ReplicaState, Status, Timestamp};
+use crate::api::{FleetStatus, ReplicaEvent, ReplicaEventKind, ReplicaState, Timestamp};
 
 /// How long the replica may take to be back, from the end of the fault.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -51,11 +51,11 @@ impl Recovery {
     }
 
     /// Reads the balancer's history since `injected`, by its own clock.
-    fn update(&mut self, status: &Status, injected: Timestamp) {
+    fn update(&mut self, events: &[ReplicaEvent], injected: Timestamp) {
         let ms = |event: &ReplicaEvent| round(event.at.millis_since(injected));
         // The two clocks agree to a fraction of a millisecond.
         let since = injected - Duration::from_millis(1);
-        let mut events = events_of(status, &self.replica, since);
+        let mut events = events_of(events, &self.replica, since);
         if let Some(evicted) = events.find(|event| event.event == ReplicaEventKind::Evicted) {
             self.evicted_ms = Some(ms(evicted));
             self.reason.clone_from(&evicted.reason);
@@ -68,11 +68,11 @@ impl Recovery {
 
 /// What happened to a replica after `since`, the oldest first.
 pub fn events_of<'s>(
-    status: &'s Status,
+    events: &'s [ReplicaEvent],
     replica: &'s str,
     since: Timestamp,
 ) -> impl DoubleEndedIterator<Item = &'s ReplicaEvent> {
-    let events = status.events.iter();
+    let events = events.iter();
     events.filter(move |event| event.replica == replica && event.at > since)
 }
 
@@ -99,7 +99,7 @@ impl<'a> RecoveryWatch<'a> {
         let epoch = Instant::now();
         let before = match admin {
             Some(admin) => {
-                let retried = admin.status().await?.counters.retried;
+                let retried = admin.fleet().await?.counters.retried;
                 Some((admin.clock_at(epoch).await?, retried))
             }
             None => None,
@@ -127,10 +127,12 @@ impl<'a> RecoveryWatch<'a> {
             tokio::time::sleep(POLL_INTERVAL).await;
             let back = match (self.admin, self.before) {
                 (Some(admin), Some((clock, retried))) => {
-                    let status = admin.status().await?;
-                    recovery.update(&status, clock + (recovery.injected - self.epoch));
-                    recovery.retried = Some(status.counters.retried - retried);
-                    is_back(recovery, &status, lasts)
+                    let fleet = admin.fleet().await?;
+                    // Asked later: they say at least as much.
+                    let events = admin.events().await?;
+                    recovery.update(&events, clock + (recovery.injected - self.epoch));
+                    recovery.retried = Some(fleet.counters.retried - retried);
+                    is_back(recovery, &fleet, lasts)
                 }
                 // Without an admin listener a response has to do.
                 _ => self.load.has_response_since(&called, over),
@@ -146,11 +148,11 @@ impl<'a> RecoveryWatch<'a> {
     }
 }
 
-fn is_back(recovery: &Recovery, status: &Status, lasts: Option<Duration>) -> bool {
+fn is_back(recovery: &Recovery, fleet: &FleetStatus, lasts: Option<Duration>) -> bool {
     let Some(time) = lasts else {
         return recovery.ready_ms.is_some();
     };
-    let mut replicas = status.replicas.iter();
+    let mut replicas = fleet.replicas.iter();
     replicas.any(|one| one.name == recovery.replica && one.state == ReplicaState::Ready)
         && recovery.effective.elapsed() >= time + DETECTION_DELAY
         && (recovery.evicted_ms.is_none() || recovery.ready_ms.is_some())

@@ -34,6 +34,15 @@ pub enum Change {
     },
 }
 
+/// What a change has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The replicas that were added or removed.
+    pub names: Vec<ReplicaName>,
+    /// The desired replicas after it.
+    pub desired: Vec<ReplicaName>,
+}
+
 /// Why a change was refused or failed. Nothing has changed then, but for
 /// [`ChangeError::StopFailed`] and [`ChangeError::NotRecorded`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

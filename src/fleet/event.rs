@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::change::{ChangeError, ChangeId};
+use super::change::{ChangeError, ChangeId, Changed};
 use super::instance::{Exit, InstanceId, LaunchOrder};
 use super::record_merge::RecordChange;
 use super::time::Time;
@@ -188,6 +188,6 @@ pub enum DeferredStep {
     /// SIGTERM, this grace, SIGKILL, clear away; [`InstanceEvent::Stopped`] or
     /// [`InstanceEvent::StopFailed`] follows.
     Stop(InstanceId, Duration),
-    /// Answer a request for a change: the desired replicas after it, or why there was none.
-    Reply(ChangeId, Result<Vec<ReplicaName>, ChangeError>),
+    /// Answer a request for a change: what it has done, or why it has done nothing.
+    Reply(ChangeId, Result<Changed, ChangeError>),
 }

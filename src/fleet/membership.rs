@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::change::{self, Change, ChangeError, ChangeId, Failures};
+use super::change::{self, Change, ChangeError, ChangeId, Changed, Failures};
 use super::event::{DeferredStep, ImmediateStep, Steps};
 use super::lifecycle::Phase;
 use super::random_names::SeededRng;
@@ -160,16 +160,19 @@ impl Fleet {
         if !done {
             return Some(active);
         }
+        let failed = !active.failures.0.is_empty();
         let outcome = match active.kind {
-            Kind::Adding => {
-                self.admit_added(&active.names, steps);
-                Ok(self.desired())
-            }
             Kind::RollingBack => Err(ChangeError::StartFailed(active.failures)),
-            Kind::Removing if !active.failures.0.is_empty() => {
-                Err(ChangeError::StopFailed(active.failures))
+            Kind::Removing if failed => Err(ChangeError::StopFailed(active.failures)),
+            Kind::Adding | Kind::Removing => {
+                if active.kind == Kind::Adding {
+                    self.admit_added(&active.names, steps);
+                }
+                Ok(Changed {
+                    names: active.names,
+                    desired: self.desired(),
+                })
             }
-            Kind::Removing => Ok(self.desired()),
         };
         steps.push(DeferredStep::Reply(active.change_id, outcome));
         None

@@ -47,7 +47,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use backoff::{Backoff, RestartLimit};
-pub use change::{Change, ChangeError, ChangeId, Failures, MAX_REPLICAS};
+pub use change::{Change, ChangeError, ChangeId, Changed, Failures, MAX_REPLICAS};
 pub use death_hint::death_hint;
 pub use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 use event::Steps;

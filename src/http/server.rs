@@ -46,6 +46,13 @@ pub struct Site {
 pub type Answered = Result<ServiceResponse, actix_web::Error>;
 
 impl Site {
+    /// A site of actix-web's services.
+    pub fn configured(configure: impl FnOnce(&mut web::ServiceConfig) + 'static) -> Self {
+        Self {
+            configure: Box::new(configure),
+        }
+    }
+
     /// A site with one handler, for all paths: actix's router would decode them before it
     /// compares. As a service rather than as a route it costs one box a request, not two, and
     /// no look into maps for what the handler has anyhow.

@@ -43,7 +43,7 @@ async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) ->
             };
             match worker.settings.admin_guard.check_client(request) {
                 Ok(()) => api::answer(&handles, request, &mut payload).await,
-                Err(refusal) => ApiError::Refused(refusal).error_response(),
+                Err(refusal) => ApiError::Refused(refusal).envelope(),
             }
         }
         _ => {

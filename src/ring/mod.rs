@@ -33,6 +33,7 @@ mod bounded_assignment;
 mod build;
 mod classic;
 mod explain;
+mod explained;
 mod failover;
 mod hash;
 mod ketama;

@@ -5,6 +5,11 @@
 pub struct Slot(pub(super) u32);
 
 impl Slot {
+    /// The slot with this number; below M, of whichever table it is asked.
+    pub fn new(number: u32) -> Self {
+        Self(number)
+    }
+
     /// The slot's number, from 0 to M - 1.
     pub fn get(self) -> u32 {
         self.0

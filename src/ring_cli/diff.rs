@@ -3,17 +3,18 @@
 use serde::Serialize;
 
 use super::flows::{self, Measure};
+use super::request_ids;
 use super::text::{self, Grid};
-use super::{Ring, request_ids};
+use crate::api::RingSummary;
 use crate::ring::{MemberIndex, Moved, Ownership, ReplicaName, SlotTable};
 
 /// What moves between two rings.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diff {
     /// The ring as it is.
-    pub before: Ring,
+    pub before: RingSummary,
     /// The ring as it would be.
-    pub after: Ring,
+    pub after: RingSummary,
     /// What `total`, `moved` and every share count: slots, or six-digit request ids where
     /// slots are not exact or the two rings differ in them.
     pub measure: Measure,
@@ -91,8 +92,8 @@ impl Diff {
             })
             .collect();
         Self {
-            before: Ring::new(before),
-            after: Ring::new(after),
+            before: RingSummary::new(before),
+            after: RingSummary::new(after),
             measure,
             total: moved.total,
             moved: moved.moved,

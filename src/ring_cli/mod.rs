@@ -33,7 +33,6 @@ use serde::Serialize;
 
 pub use change::{MemberChange, Mistake};
 pub use diff::Diff;
-pub use explain::Explained;
 pub(crate) use member_list::items;
 pub use member_list::{InvalidMember, member, members, weight};
 pub use picture::picture;
@@ -41,6 +40,7 @@ pub use picture::picture;
 pub(crate) use picture::replica_colour;
 pub use show::Shown;
 
+use crate::api::{Explained, RingSummary};
 use crate::ring::{Key, MemberIndex, SlotTable};
 
 /// A question whose input has been checked.
@@ -135,33 +135,7 @@ fn request_ids() -> impl Iterator<Item = Key> {
     (100_000..1_000_000).map(Key)
 }
 
-/// A ring in numbers, as every report names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Ring {
-    /// The strategy's name.
-    pub strategy: &'static str,
-    /// M.
-    pub slots: u32,
-    /// K; null for strategies without virtual servers.
-    pub virtual_servers: Option<u32>,
-    /// How many replicas are on it.
-    pub replicas: usize,
-    /// The sum of their weights.
-    pub total_weight: u64,
-}
-
-impl Ring {
-    fn new(table: &SlotTable) -> Self {
-        let (spec, members) = (table.spec(), table.members());
-        Self {
-            strategy: spec.strategy().name(),
-            slots: spec.slots(),
-            virtual_servers: spec.virtual_servers(),
-            replicas: members.len(),
-            total_weight: members.iter().map(|m| u64::from(m.weight.get())).sum(),
-        }
-    }
-
+impl RingSummary {
     /// `ring: 65,536 slots, 160 virtual servers each, 3 replicas`.
     fn text(&self) -> String {
         let virtual_servers = match self.virtual_servers {

@@ -15,7 +15,8 @@ pub(crate) use colour::of as replica_colour;
 
 use arcs::{Arcs, CENTRE};
 
-use super::{Ring, in_order, text};
+use super::{in_order, text};
+use crate::api::RingSummary;
 use crate::ring::{Ownership, SlotTable};
 
 const WIDTH: u32 = 820;
@@ -30,7 +31,7 @@ const NAME: usize = 22;
 
 /// Draws a table as an SVG document.
 pub fn picture(table: &SlotTable) -> String {
-    let ring = Ring::new(table);
+    let ring = RingSummary::new(table);
     let ownership = Ownership::by_slots(table);
     let arcs = Arcs::of(table);
     let mut svg = String::with_capacity(64 << 10);
@@ -49,7 +50,7 @@ pub fn picture(table: &SlotTable) -> String {
     let _ = writeln!(
         svg,
         r#"<text x="{LEFT}" y="52" font-size="20" font-weight="600">{}</text>"#,
-        escaped(ring.strategy)
+        escaped(&ring.strategy)
     );
     let _ = writeln!(
         svg,
@@ -68,11 +69,11 @@ pub fn picture(table: &SlotTable) -> String {
     svg
 }
 
-fn title(ring: &Ring) -> String {
+fn title(ring: &RingSummary) -> String {
     format!("{}, {}", ring.strategy, subtitle(ring))
 }
 
-fn subtitle(ring: &Ring) -> String {
+fn subtitle(ring: &RingSummary) -> String {
     let k = ring
         .virtual_servers
         .map(|k| format!(", K = {}", text::count(k.into())));
@@ -83,7 +84,7 @@ fn subtitle(ring: &Ring) -> String {
     )
 }
 
-fn centre(svg: &mut String, ring: &Ring, ownership: &Ownership) {
+fn centre(svg: &mut String, ring: &RingSummary, ownership: &Ownership) {
     let (x, y) = CENTRE;
     let _ = write!(
         svg,

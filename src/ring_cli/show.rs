@@ -4,14 +4,15 @@ use serde::Serialize;
 
 use super::flows::Measure;
 use super::text::{self, Grid};
-use super::{Ring, in_order, request_ids};
+use super::{in_order, request_ids};
+use crate::api::RingSummary;
 use crate::ring::{MemberIndex, Ownership, SlotTable};
 
 /// How much of a ring each replica owns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Shown {
     /// The ring.
-    pub ring: Ring,
+    pub ring: RingSummary,
     /// A row for every replica, by name.
     pub replicas: Vec<ReplicaRow>,
     /// How even the slots are.
@@ -80,7 +81,7 @@ impl Shown {
             least_to_mean: ownership.least_to_mean(),
         };
         Self {
-            ring: Ring::new(table),
+            ring: RingSummary::new(table),
             replicas: in_order(table).into_iter().map(row).collect(),
             slots: evenness(&slots),
             request_ids: ids.as_ref().map(evenness),

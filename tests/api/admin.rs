@@ -6,17 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::wire;
-use crate::support::{Load, Reply, Ringmaster, ask, eventually, get, signal};
-
-/// Where the admin listener is, from the start-up text.
-fn admin(balancer: &Ringmaster) -> String {
-    let text = balancer.text();
-    let words = text
-        .lines()
-        .find_map(|line| line.strip_prefix("admin curl "));
-    let url = words.unwrap_or_else(|| panic!("no admin address in {text}"));
-    url.strip_suffix("/status").unwrap().to_owned()
-}
+use crate::support::{Load, Reply, Ringmaster, ask, eventually, get, items, signal};
 
 async fn start(args: &[&str]) -> (Ringmaster, String) {
     let args: Vec<&str> = ["--admin", "127.0.0.1:0"]
@@ -25,16 +15,17 @@ async fn start(args: &[&str]) -> (Ringmaster, String) {
         .copied()
         .collect();
     let balancer = Ringmaster::ready(&args).await;
-    eventually("the start-up text", || async {
-        balancer.text().contains("stop ")
-    })
-    .await;
-    let admin = admin(&balancer);
+    let admin = balancer.admin_url().await;
     (balancer, admin)
 }
 
 async fn patch(admin: &str, query: &str, body: Value) -> Reply {
-    ask(Method::PATCH, &format!("{admin}/ring{query}"), Some(body)).await
+    ask(
+        Method::PATCH,
+        &format!("{admin}/api/v1/fleets/default/ring{query}"),
+        Some(body),
+    )
+    .await
 }
 
 #[actix_web::test]
@@ -45,11 +36,11 @@ async fn status_shows_ring_counts_replicas_and_events() {
     }
     signal(balancer.child("Server2"), "KILL");
     eventually("healed", || async {
-        let status = get(&format!("{admin}/status")).await.body;
+        let status = get(&format!("{admin}/api/v1/fleets/default")).await.body;
         status["replicas"][1]["generation"] == 2 && status["replicas"][1]["state"] == "ready"
     })
     .await;
-    let status = get(&format!("{admin}/status")).await.body;
+    let status = get(&format!("{admin}/api/v1/fleets/default")).await.body;
     assert_eq!(status["ring"]["strategy"], "rendezvous");
     assert_eq!(status["counters"]["requests"], 10);
     assert_eq!(status["counters"]["failed"], 0);
@@ -62,9 +53,8 @@ async fn status_shows_ring_counts_replicas_and_events() {
         assert_eq!(replica["pid"], pid, "{replica}");
         assert_eq!(replica["container"], Value::Null);
     }
-    let story: Vec<String> = status["events"]
-        .as_array()
-        .unwrap()
+    let events = balancer.events().await;
+    let story: Vec<String> = events
         .iter()
         .filter(|event| event["replica"] == "Server2")
         .map(|event| {
@@ -86,11 +76,7 @@ async fn status_shows_ring_counts_replicas_and_events() {
             "ready 2"
         ]
     );
-    let evicted = status["events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|e| e["event"] == "evicted");
+    let evicted = events.iter().find(|e| e["event"] == "evicted");
     assert_eq!(evicted.unwrap()["reason"], "killed by signal 9");
 }
 
@@ -113,7 +99,7 @@ async fn ring_change_under_load_loses_no_request() {
     }
     load.go_on_for(30).await;
     assert_eq!(load.stop().await.failures, Vec::<String>::new());
-    let status = get(&format!("{admin}/status")).await.body;
+    let status = get(&format!("{admin}/api/v1/fleets/default")).await.body;
     assert_eq!(status["replicas"][0]["weight"], 3);
     assert_eq!(status["ring"]["strategy"], "rendezvous");
     assert_eq!(status["ring"]["balance_factor"], Value::Null);
@@ -122,10 +108,10 @@ async fn ring_change_under_load_loses_no_request() {
 #[actix_web::test]
 async fn dry_run_reports_moves_and_changes_nothing() {
     let (_balancer, admin) = start(&[]).await;
-    let before = get(&format!("{admin}/status")).await.body;
+    let before = get(&format!("{admin}/api/v1/fleets/default")).await.body;
     let reply = patch(&admin, "?dry_run=true", json!({"weights": {"Server1": 2}})).await;
     assert_eq!(reply.status, StatusCode::OK);
-    let would = &reply.body["message"];
+    let would = &reply.body;
     assert_eq!(would["dry_run"], true);
     // From a third to a half: a sixth of the keys has to move, and hardly more does.
     let moved = would["moved_share"].as_f64().unwrap();
@@ -138,16 +124,13 @@ async fn dry_run_reports_moves_and_changes_nothing() {
     assert!((share("before", "Server1") - 1.0 / 3.0).abs() < 0.01);
     assert!((share("after", "Server1") - 0.5).abs() < 0.01);
     assert!((share("after", "Server2") - 0.25).abs() < 0.01);
-    let after = get(&format!("{admin}/status")).await.body;
+    let after = get(&format!("{admin}/api/v1/fleets/default")).await.body;
     assert_eq!(after["epoch"], before["epoch"]);
     assert_eq!(after["replicas"][0]["weight"], 1);
 
     // What was foretold is what happens.
     let reply = patch(&admin, "", json!({"weights": {"Server1": 2}})).await;
-    assert_eq!(
-        reply.body["message"]["moved_share"].as_f64().unwrap(),
-        moved
-    );
+    assert_eq!(reply.body["moved_share"].as_f64().unwrap(), moved);
 }
 
 #[actix_web::test]
@@ -156,10 +139,7 @@ async fn added_replica_takes_the_given_weight() {
     let body = json!({"n": 1, "hostnames": ["Big"], "weights": {"Big": 3}});
     assert_eq!(balancer.add(body).await.names(), ["Server1", "Big"]);
     let reply = patch(&admin, "?dry_run=true", json!({})).await;
-    let lines = reply.body["message"]["ownership"]
-        .as_array()
-        .unwrap()
-        .clone();
+    let lines = reply.body["ownership"].as_array().unwrap().clone();
     let big = lines.iter().find(|line| line["replica"] == "Big").unwrap();
     assert!(
         (big["before"].as_f64().unwrap() - 0.75).abs() < 0.01,
@@ -186,7 +166,7 @@ async fn added_replica_takes_the_given_weight() {
 #[actix_web::test]
 async fn ring_change_that_is_invalid_is_refused_and_changes_nothing() {
     let (_balancer, admin) = start(&[]).await;
-    let before = get(&format!("{admin}/status")).await.body["epoch"].clone();
+    let before = get(&format!("{admin}/api/v1/fleets/default")).await.body["epoch"].clone();
     for (query, body, status, part) in [
         ("", json!({"strategy": "dice"}), 400, "not a strategy"),
         (
@@ -216,22 +196,30 @@ async fn ring_change_that_is_invalid_is_refused_and_changes_nothing() {
             "expected a number, null or \"none\"",
         ),
         ("", json!({"slot": 5}), 400, "unknown field"),
-        ("?dry_run=maybe", json!({}), 400, "dry_run=true"),
+        ("?dry_run=maybe", json!({}), 400, "`true` or `false`"),
     ] {
         let reply = patch(&admin, query, body.clone()).await;
         assert_eq!(reply.status.as_u16(), status, "{body}: {:?}", reply.body);
         assert!(
-            reply.message().contains(part),
+            reply.body["detail"].as_str().unwrap().contains(part),
             "{body}: {}",
-            reply.message()
+            reply.body
         );
-        assert_eq!(reply.body["status"], "failure");
+        assert_eq!(reply.body["status"], status);
     }
     let elsewhere = get(&format!("{admin}/home")).await;
     assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
-    let wrong = ask(Method::DELETE, &format!("{admin}/status"), None).await;
+    let wrong = ask(
+        Method::DELETE,
+        &format!("{admin}/api/v1/fleets/default"),
+        None,
+    )
+    .await;
     assert_eq!(wrong.status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(get(&format!("{admin}/status")).await.body["epoch"], before);
+    assert_eq!(
+        get(&format!("{admin}/api/v1/fleets/default")).await.body["epoch"],
+        before
+    );
 }
 
 /// A client that holds a connection without sending a request is disconnected, as on the main
@@ -254,17 +242,21 @@ async fn admin_client_that_is_slow_is_disconnected() {
         )
     };
     let json = "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
-    let whole = "GET /deaths HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let whole = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (address, said, last) in [
         (admin, String::new(), " 408 Request Timeout\r\n"),
-        (admin, "GET /sta".to_owned(), " 408 Request Timeout\r\n"),
+        (admin, "GET /hea".to_owned(), " 408 Request Timeout\r\n"),
         (admin, whole.to_owned(), " 200 OK\r\n"),
         (
             admin,
-            format!("{whole}GET /sta"),
+            format!("{whole}GET /hea"),
             " 408 Request Timeout\r\n",
         ),
-        (admin, half("/ring"), " 408 Request Timeout\r\n"),
+        (
+            admin,
+            half("/api/v1/fleets/default/ring"),
+            " 408 Request Timeout\r\n",
+        ),
         (
             balancer.address(),
             format!("POST /add HTTP/1.1\r\nHost: localhost\r\n{json}"),
@@ -285,7 +277,7 @@ async fn admin_client_that_is_slow_is_disconnected() {
     client.write_all(whole.as_bytes()).await.unwrap();
     let mut answer = [0; 4096];
     wire::in_time(client.read(&mut answer)).await.unwrap();
-    client.write_all(b"GET /de").await.unwrap();
+    client.write_all(b"GET /he").await.unwrap();
     let got = wire::in_time(wire::rest(&mut client)).await;
     assert!(got.starts_with("HTTP/1.1 408 "), "{got}");
 }
@@ -322,10 +314,209 @@ async fn load_bound_sends_the_excess_to_other_replicas() {
 }
 
 async fn in_flight(admin: &str) -> Vec<u64> {
-    let status = get(&format!("{admin}/status")).await.body;
+    let status = get(&format!("{admin}/api/v1/fleets/default")).await.body;
     let replicas = status["replicas"].as_array().unwrap();
     replicas
         .iter()
         .map(|r| r["in_flight"].as_u64().unwrap())
         .collect()
+}
+
+#[actix_web::test]
+async fn api_shows_the_balancer_its_fleet_and_each_replica() {
+    let (_balancer, admin) = start(&[]).await;
+    let api = format!("{admin}/api/v1");
+    let version = get(&format!("{api}/version")).await.body;
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    let status = get(&format!("{api}/status")).await.body;
+    let fleet = get(&format!("{api}/fleets/default")).await.body;
+    assert_eq!(status["fleets"][0]["ring"], fleet["ring"]);
+    assert_eq!(fleet["ready_replicas"], 3);
+    let first = get(&format!("{api}/fleets?limit=1")).await.body;
+    assert_eq!(
+        (&first["items"][0]["name"], &first["next"]),
+        (&json!("default"), &Value::Null)
+    );
+    // The list, page by page.
+    let replicas = format!("{api}/fleets/default/replicas");
+    let page = get(&format!("{replicas}?limit=2")).await.body;
+    assert_eq!(page["next"], "Server2");
+    let rest = get(&format!("{replicas}?after=Server2")).await.body;
+    assert_eq!(
+        (items(&rest)[0]["name"].as_str(), &rest["next"]),
+        (Some("Server3"), &Value::Null)
+    );
+    assert_eq!(
+        get(&format!("{replicas}/Server3")).await.body,
+        rest["items"][0]
+    );
+    let ring = get(&format!("{api}/fleets/default/ring?samples=300"))
+        .await
+        .body;
+    assert_eq!(ring["owners"].as_array().unwrap().len(), 300);
+    let owned = ring["replicas"].as_array().unwrap().iter();
+    assert_eq!(
+        owned.map(|r| r["slots"].as_u64().unwrap()).sum::<u64>(),
+        262_144
+    );
+    for (path, status, kind) in [
+        ("/fleets/other", 404, "unknown-fleet"),
+        ("/fleets/default/replicas/none", 404, "unknown-replica"),
+        ("/fleets/default/replicas?limit=0", 400, "invalid-query"),
+        ("/fleets/default/replicas?most=3", 400, "invalid-query"),
+        ("/events?after=x", 400, "invalid-query"),
+        ("/nothing", 404, "unknown-path"),
+    ] {
+        let reply = get(&format!("{api}{path}")).await;
+        assert_eq!(reply.status.as_u16(), status, "{path}");
+        assert_eq!(
+            reply.body["type"],
+            format!("/api/problems/{kind}"),
+            "{path}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn replicas_are_added_changed_and_removed_by_the_api() {
+    let (balancer, admin) = start(&["--replicas", "1"]).await;
+    let replicas = format!("{admin}/api/v1/fleets/default/replicas");
+    let new = json!({"count": 2, "names": ["Big"], "weights": {"Big": 3}});
+    let added = ask(Method::POST, &replicas, Some(new)).await;
+    assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
+    assert_eq!(added.body["added"][0], "Big");
+    assert_eq!(added.body["added"].as_array().unwrap().len(), 2);
+    assert_eq!(added.body["replicas"].as_array().unwrap().len(), 3);
+    let big = format!("{replicas}/Big");
+    assert_eq!(get(&big).await.body["weight"], 3);
+    let patched = ask(Method::PATCH, &big, Some(json!({"weight": 5}))).await;
+    assert_eq!(patched.body["weight"], 5, "{patched:?}");
+    let removed = ask(Method::DELETE, &big, None).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT);
+    assert!(!balancer.replicas().await.contains(&"Big".to_owned()));
+    for (method, url, body, status, kind) in [
+        (Method::DELETE, &big, None, 404, "unknown-replica"),
+        (
+            Method::PATCH,
+            &big,
+            Some(json!({"weight": 2})),
+            404,
+            "unknown-replica",
+        ),
+        (
+            Method::POST,
+            &replicas,
+            Some(json!({"names": ["Server1"]})),
+            409,
+            "name-taken",
+        ),
+        (
+            Method::POST,
+            &replicas,
+            Some(json!({"count": 0})),
+            400,
+            "invalid-change",
+        ),
+        (
+            Method::POST,
+            &replicas,
+            Some(json!({"n": 1})),
+            400,
+            "invalid-body",
+        ),
+        (Method::POST, &replicas, None, 415, "not-json"),
+        (Method::PUT, &replicas, None, 405, "wrong-method"),
+    ] {
+        let reply = ask(method, url, body.clone()).await;
+        assert_eq!(reply.status.as_u16(), status, "{url} {body:?}: {reply:?}");
+        assert_eq!(
+            reply.body["type"],
+            format!("/api/problems/{kind}"),
+            "{reply:?}"
+        );
+    }
+    assert_eq!(balancer.replicas().await.len(), 2);
+}
+
+#[actix_web::test]
+async fn explanation_of_a_key_names_the_replica_that_serves_it() {
+    let (balancer, admin) = start(&["--key", "query:user"]).await;
+    let explain = |key: &str| format!("{admin}/api/v1/fleets/default/keys/{key}");
+    for (key, text) in [
+        ("ada", "ada"),
+        ("123456", "123456"),
+        ("a%2Fb/c%20d", "a/b/c d"),
+    ] {
+        let why = get(&explain(key)).await.body;
+        assert_eq!(why["key"], text);
+        assert_eq!(why["served_by"], why["owner"], "{why}");
+        assert_eq!(why["candidates"].as_array().unwrap().len(), 3);
+        assert_eq!(why["why"]["by"], "scores");
+    }
+    let why = get(&explain("ada")).await.body;
+    let answer = get(&balancer.url("/home?user=ada")).await.body;
+    let served_by = why["served_by"]
+        .as_str()
+        .unwrap()
+        .replace("Server", "Server: ");
+    assert_eq!(answer["message"], format!("Hello from {served_by}"));
+}
+
+#[actix_web::test]
+async fn health_of_the_balancer_is_whether_it_can_serve() {
+    let args = ["--upstream", "127.0.0.1:9", "--admin", "127.0.0.1:0"];
+    let balancer = Ringmaster::start(&args);
+    let admin = balancer.admin_url().await;
+    assert_eq!(
+        get(&format!("{admin}/healthz")).await.status,
+        StatusCode::OK
+    );
+    let reply = get(&format!("{admin}/readyz")).await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.body, json!({"ready": false, "ready_replicas": 0}));
+    let (_ready, admin) = start(&["--replicas", "1"]).await;
+    let reply = get(&format!("{admin}/readyz")).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(reply.body, json!({"ready": true, "ready_replicas": 1}));
+}
+
+#[actix_web::test]
+async fn old_paths_lead_to_their_successors() {
+    let (_balancer, admin) = start(&["--replicas", "1"]).await;
+    for (path, successor) in [
+        ("/status", "/api/v1/status"),
+        ("/deaths?limit=3", "/api/v1/fleets/default/deaths?limit=3"),
+        (
+            "/ring?dry_run=true",
+            "/api/v1/fleets/default/ring?dry_run=true",
+        ),
+    ] {
+        let asked = crate::support::client()
+            .patch(format!("{admin}{path}"))
+            .send();
+        let response = asked.await.unwrap();
+        assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT, "{path}");
+        assert_eq!(response.headers().get("location").unwrap(), successor);
+    }
+}
+
+#[actix_web::test]
+async fn admin_listener_is_on_by_default_and_takes_the_next_free_port() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:5001");
+    let balancer = Ringmaster::start(&["--replicas", "1"]);
+    let url = balancer.admin_url().await;
+    assert_ne!(url, "http://127.0.0.1:5001");
+    assert_eq!(get(&format!("{url}/healthz")).await.status, StatusCode::OK);
+    let address = url.strip_prefix("http://").unwrap();
+    assert_eq!(
+        balancer.count_in_log(&format!("is taken: the admin API is at {address}")),
+        1
+    );
+    drop(taken);
+    let off = Ringmaster::start(&["--replicas", "1", "--admin", "off"]);
+    eventually("the start-up text", || async {
+        off.text().contains("stop ")
+    })
+    .await;
+    assert!(!off.text().contains("admin"), "{}", off.text());
 }

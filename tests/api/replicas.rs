@@ -503,9 +503,8 @@ async fn changes_from_pages_foreign_hosts_and_proxies_are_refused() {
     ];
     let balancer =
         Ringmaster::ready(&[&args[..], &["--trusted-proxy", "127.0.0.1"]].concat()).await;
-    let admin = balancer.status_url().await;
+    let admin = balancer.admin_url().await;
     let admin = admin.strip_prefix("http://").unwrap();
-    let admin = admin.strip_suffix("/status").unwrap();
     let client = balancer.address();
     let nothing = r#"{"n":1,"hostnames":["none","of","these"]}"#;
     let own = "Host: localhost\r\n";
@@ -523,13 +522,13 @@ async fn changes_from_pages_foreign_hosts_and_proxies_are_refused() {
         ("POST /add", foreign, "403", "403"),
         ("POST /add", cross, "403", "403"),
         ("POST /add", rebound, "403", "403"),
-        ("POST /add", forwarded, "403", "400"),
+        ("POST /add", forwarded, "403", "403"),
         ("DELETE /rm", own, "400", "400"),
         ("DELETE /rm", foreign, "403", "403"),
-        ("DELETE /rm", forwarded, "403", "400"),
+        ("DELETE /rm", forwarded, "403", "403"),
         ("GET /rep", own, "200", "200"),
         ("GET /rep", foreign, "200", "200"),
-        ("GET /rep", forwarded, "200", "200"),
+        ("GET /rep", forwarded, "200", "403"),
         ("GET /rep", rebound, "403", "403"),
         ("POST http://evil.example/add", own, "403", "403"),
     ] {
@@ -543,11 +542,15 @@ async fn changes_from_pages_foreign_hosts_and_proxies_are_refused() {
         }
     }
     for (line, fields, expected) in [
-        ("GET /status", own, "200"),
-        ("GET /status", rebound, "403"),
-        ("GET /deaths", rebound, "403"),
-        ("PATCH /ring?dry_run=true", foreign, "403"),
-        ("PATCH /ring?dry_run=true", own, "200"),
+        ("GET /api/v1/status", own, "200"),
+        ("GET /api/v1/status", rebound, "403"),
+        ("GET /api/v1/events", rebound, "403"),
+        (
+            "PATCH /api/v1/fleets/default/ring?dry_run=true",
+            foreign,
+            "403",
+        ),
+        ("PATCH /api/v1/fleets/default/ring?dry_run=true", own, "200"),
     ] {
         let response = raw(admin, line, fields, "{}").await;
         assert_eq!(
@@ -580,7 +583,7 @@ async fn api_that_is_off_leaves_its_paths_to_the_application() {
         balancer.count_in_log("is ready at") == 1
     })
     .await;
-    let admin = balancer.status_url().await.replace("/status", "/rep");
+    let admin = format!("{}/rep", balancer.admin_url().await);
     replica.take_requests();
     for line in ["GET /rep", "POST /add", "DELETE /rm"] {
         let fields = "Host: shop.example\r\nOrigin: http://shop.example\r\n";

@@ -83,10 +83,10 @@ pub async fn measure(scene: &Scene, load: &LoadGenerator) -> Respawn {
         scene.renew(name).await;
         go_on_for(load, 100).await;
         let instance = scene.instance(name).await;
-        let before = scene.status().await;
+        let before = scene.history().await;
         scene.kill(&instance).await;
         scene.replaced(&[instance]).await;
-        let after = scene.status().await;
+        let after = scene.history().await;
         let ours = admitted_after(name, &before, &after);
         respawn.ours_ms.push(ours.expect("it is back on the ring"));
     }

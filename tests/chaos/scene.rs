@@ -4,8 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use futures::future::join_all;
-use ringmaster::api::{ReplicaStatus, Status};
+use ringmaster::api::{
+    FleetStatus, ListPage, ReplicaEvent, ReplicaStatus, RequestCounts, Status, Timestamp,
+};
 use ringmaster::experiments::fault_injection::{Effect, FaultTarget};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::containers::Containers;
@@ -121,9 +124,27 @@ impl Scene {
         containers.expect("faults of an engine are done to containers alone")
     }
 
-    pub async fn status(&self) -> Status {
-        let status = get(&format!("{}/status", self.admin)).await.body;
-        serde_json::from_value(status).expect("a status")
+    pub async fn status(&self) -> FleetStatus {
+        self.ask("/fleets/default").await
+    }
+
+    /// What happened until now, and the balancer's clock.
+    pub async fn history(&self) -> History {
+        let status: Status = self.ask("/status").await;
+        let events: ListPage<ReplicaEvent> = self.ask("/events?limit=1000").await;
+        let [fleet] = status.fleets.as_slice() else {
+            panic!("one fleet: {:?}", status.fleets);
+        };
+        History {
+            now: status.now,
+            counters: fleet.counters,
+            events: events.items,
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> T {
+        let answer = get(&format!("{}/api/v1{path}", self.admin)).await.body;
+        serde_json::from_value(answer).expect("an answer of the admin API")
     }
 
     pub async fn instance(&self, name: &str) -> Instance {
@@ -232,12 +253,18 @@ async fn start(
     let host = containers.and_then(Containers::host);
     let env: Vec<_> = host.iter().map(|host| ("DOCKER_HOST", &**host)).collect();
     let balancer = Ringmaster::start_at(address, &args, &env);
-    let status = balancer.status_url().await;
-    let admin = status.trim_end_matches("/status").to_owned();
+    let admin = balancer.admin_url().await;
     (balancer, admin)
 }
 
-pub fn replica<'s>(status: &'s Status, name: &str) -> Option<&'s ReplicaStatus> {
+/// The balancer's events at a time by its clock.
+pub struct History {
+    pub now: Timestamp,
+    pub counters: RequestCounts,
+    pub events: Vec<ReplicaEvent>,
+}
+
+pub fn replica<'s>(status: &'s FleetStatus, name: &str) -> Option<&'s ReplicaStatus> {
     status.replicas.iter().find(|replica| replica.name == name)
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
-use ringmaster::api::{ReplicaEvent, ReplicaEventKind, Status};
+use ringmaster::api::{ReplicaEvent, ReplicaEventKind};
 use ringmaster::experiments::load::{Completion, LoadGenerator, RequestKind};
 use ringmaster::experiments::recovery::{events_of, longest_gap};
 
@@ -12,7 +12,7 @@ use crate::faults::Fault;
 use crate::harm::do_harm;
 use crate::load::{go_on_for, never_fails, settle};
 use crate::report::Row;
-use crate::scene::{Scene, moved, moved_of_others};
+use crate::scene::{History, Scene, moved, moved_of_others};
 
 /// The load goes on for so many requests before a fault and after it.
 const QUIET: u64 = 300;
@@ -37,12 +37,12 @@ pub async fn strike(
     go_on_for(load, QUIET).await;
     let calm = load.take();
     let owners = scene.owners_at_home().await;
-    let before = scene.status().await;
+    let before = scene.history().await;
     let (begun, date) = (Instant::now(), SystemTime::now());
     let harm = do_harm(fault, scene, &victim, &names).await;
     settle(load).await;
     go_on_for(load, QUIET).await;
-    let after = scene.status().await;
+    let after = scene.history().await;
     let mut outcomes = load.take();
     if let Some((killed, back)) = harm.gap {
         outcomes.retain(|outcome| outcome.ended < killed || outcome.begun > back);
@@ -128,9 +128,10 @@ fn count(outcomes: &[Completion], of: impl Fn(RequestKind) -> bool) -> usize {
 }
 
 /// When a replica went off the ring and came back, in milliseconds since `before`.
-fn times(name: &str, before: &Status, after: &Status) -> (Option<f64>, Option<f64>) {
+fn times(name: &str, before: &History, after: &History) -> (Option<f64>, Option<f64>) {
     let since = |event: &ReplicaEvent| event.at.millis_since(before.now);
-    let of = |kind| events_of(after, name, before.now).filter(move |event| event.event == kind);
+    let of =
+        |kind| events_of(&after.events, name, before.now).filter(move |event| event.event == kind);
     let evicted = of(ReplicaEventKind::Evicted).next();
     let ready = of(ReplicaEventKind::Ready).next_back();
     (evicted.map(since), ready.map(since))
@@ -147,6 +148,6 @@ fn first_deaths(deaths: impl Iterator<Item = (String, Duration)>) -> Option<f64>
 }
 
 /// When a replica came back, in milliseconds since `before`.
-pub fn admitted_after(name: &str, before: &Status, after: &Status) -> Option<f64> {
+pub fn admitted_after(name: &str, before: &History, after: &History) -> Option<f64> {
     times(name, before, after).1
 }

@@ -231,10 +231,9 @@ async fn analyze_skips_failures_with_the_reason_without_a_way_to_kill() {
     let upstream = ["--upstream", other.address(), "--admin", "127.0.0.1:0"];
     let balancer = Ringmaster::ready(&upstream).await;
     let folder = tempfile::tempdir().unwrap();
-    let (url, status_url) = (balancer.url(""), balancer.status_url().await);
-    let admin_url = status_url.strip_suffix("/status").unwrap();
+    let (url, admin_url) = (balancer.url(""), balancer.admin_url().await);
     for (more, reason) in [
-        (&["--admin-url", admin_url][..], "neither a process nor"),
+        (&["--admin-url", &admin_url][..], "neither a process nor"),
         (&[], "none of --admin-url, --kill-command"),
     ] {
         let args = [&["--url", &url, "--only", "a3"], more].concat();

@@ -20,8 +20,7 @@ async fn drill(balancer: &Ringmaster, args: &[&str]) -> Output {
 
 /// A subcommand that is a client of this balancer.
 async fn command(balancer: &Ringmaster, name: &str, args: &[&str]) -> Command {
-    let status_url = balancer.status_url().await;
-    let admin_url = status_url.strip_suffix("/status").unwrap();
+    let admin_url = balancer.admin_url().await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringmaster"));
     command
         .args([name, "--url", &balancer.url(""), "--admin-url"])
@@ -126,13 +125,9 @@ async fn drill_usage_error_injects_nothing_and_lists_the_allowed_values() {
         (&["--kill", "all", "--path", "x"], "does not start with '/'"),
     ] {
         let args: Vec<&str> = args.to_vec();
-        let status_url = balancer.status_url().await;
+        let admin_url = balancer.admin_url().await;
         let url = balancer.url("");
-        let mut all = vec![
-            "drill",
-            "--admin-url",
-            status_url.strip_suffix("/status").unwrap(),
-        ];
+        let mut all = vec!["drill", "--admin-url", &admin_url];
         if !args.contains(&"--url") {
             all.extend(["--url", &url]);
         }

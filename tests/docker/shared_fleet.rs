@@ -453,13 +453,13 @@ fn restart_restores_missing_replicas_and_keeps_requested_changes() {
             .rm(json!({"n": 1, "hostnames": ["Server2"]}))
             .await
             .names();
-        let admin = first.status_url().await.replace("/status", "/ring");
+        let admin = format!("{}/ring", first.status_url().await);
         let patch = json!({"strategy": "maglev", "balance_factor": 1.5, "weights": {"Server1": 2}});
         let patched = ask(Method::PATCH, &admin, Some(patch)).await;
         assert_eq!(patched.status, 200, "{:?}", patched.body);
         let keys = mapping(&first).await;
         let before = record(&fleet);
-        assert_eq!(status(&first).await["fleet"]["version"], before["version"]);
+        assert_eq!(status(&first).await["record"]["version"], before["version"]);
 
         // Acknowledged is written: it is killed at once, and all but one container removed.
         signal(first.pid(), "KILL");
@@ -477,7 +477,7 @@ fn restart_restores_missing_replicas_and_keeps_requested_changes() {
         let status = status(&second).await;
         assert_eq!(status["ring"]["strategy"], "maglev");
         assert_eq!(status["ring"]["balance_factor"], 1.5);
-        assert_eq!(status["fleet"]["drift"], Value::Null);
+        assert_eq!(status["record"]["drift"], Value::Null);
         assert_eq!(mapping(&second).await, keys);
         assert_eq!(record(&fleet), before);
         assert!(
@@ -504,7 +504,7 @@ fn restart_with_changed_flags_applies_them_to_new_replicas() {
         let words = "env: COLOUR is new; replicas 3 -> 4";
         assert_eq!(second.count_in_log(words), 1, "{}", second.log());
         assert!(!second.log().contains("blue"), "{}", second.log());
-        let fleet_status = status(&second).await["fleet"].clone();
+        let fleet_status = status(&second).await["record"].clone();
         let differs = json!({
             "differences": ["env: COLOUR is new", "replicas 3 -> 4"],
             "in_effect": "flags",
@@ -531,7 +531,7 @@ fn restart_with_changed_flags_applies_them_to_new_replicas() {
             assert!(has_variable(&fleet, name, "COLOUR=blue"));
         }
         assert_eq!(outdated().await, [false; 4]);
-        assert_eq!(status(&second).await["fleet"]["drift"], Value::Null);
+        assert_eq!(status(&second).await["record"]["drift"], Value::Null);
 
         // The next start with these flags finds nothing to tell.
         signal(second.pid(), "KILL");
@@ -561,7 +561,7 @@ fn joining_with_other_flags_adopts_the_record() {
         all_are_ready(&other, &THREE).await;
         let words = "definition differs: env: COLOUR is new; replicas 3 -> 5; strategy ";
         assert_eq!(other.count_in_log(words), 1, "{}", other.log());
-        let fleet_status = status(&other).await["fleet"].clone();
+        let fleet_status = status(&other).await["record"].clone();
         assert_eq!(fleet_status["drift"]["in_effect"], "record");
         assert_eq!((containers(&fleet), record(&fleet)), before);
         assert_eq!(mapping(&one).await, mapping(&other).await);

@@ -159,12 +159,12 @@ async fn death_leaves_a_post_mortem_file() {
         balancer.text().contains("stop ")
     })
     .await;
-    let url = admin_url(&balancer, "/deaths");
+    let url = admin_url(&balancer, "/deaths").await;
     let url = url.as_str();
     // There may be others, which lost the race for a port.
     let death_by = |detected_by: &'static str| async move {
         let all = get(url).await.body;
-        let all = all["deaths"].as_array().unwrap();
+        let all = all["items"].as_array().unwrap();
         all.iter()
             .find(|d| d["detected_by"] == detected_by)
             .cloned()
@@ -243,7 +243,7 @@ async fn death_noticed_by_a_request_names_its_signal() {
     let args = ["--admin", "127.0.0.1:0", "--replicas", "1"];
     let args = [&args[..], &["--command", &command]].concat();
     let balancer = Ringmaster::ready(&args).await;
-    let url = admin_url(&balancer, "/deaths");
+    let url = admin_url(&balancer, "/deaths").await;
     assert_eq!(get(&balancer.url("/die")).await.status, StatusCode::OK);
     // It is asked again and again, until it refuses.
     eventually("a request finds it out", || async {
@@ -256,7 +256,7 @@ async fn death_noticed_by_a_request_names_its_signal() {
         balancer.count_in_log("post-mortem: Server1 (generation 1)") == 1
     })
     .await;
-    let death = get(&url).await.body["deaths"][0].clone();
+    let death = get(&url).await.body["items"][0].clone();
     assert_eq!(death["detected_by"], "refuses connections", "{death}");
     assert_eq!(death["cause"], "killed by signal 9", "{death}");
     assert_eq!(death["signal"], 9, "{death}");
@@ -266,8 +266,8 @@ async fn death_noticed_by_a_request_names_its_signal() {
 async fn post_mortem_names_the_requests_that_the_replica_had() {
     let args = ["--admin", "127.0.0.1:0", "--replicas", "2"];
     let balancer = Ringmaster::ready(&[&args[..], &["--key", "header:x-user"]].concat()).await;
-    let url = admin_url(&balancer, "/deaths");
-    let status = admin_url(&balancer, "/status");
+    let url = admin_url(&balancer, "/deaths").await;
+    let status = balancer.status_url().await;
     let ask = |method: Method, path: &str| {
         let url = balancer.url(path);
         actix_web::rt::spawn(async move {
@@ -300,7 +300,7 @@ async fn post_mortem_names_the_requests_that_the_replica_had() {
         balancer.count_in_log("post-mortem: ") == 1
     })
     .await;
-    let death = get(&url).await.body["deaths"][0].clone();
+    let death = get(&url).await.body["items"][0].clone();
     assert_eq!(death["in_flight"], 2, "{death}");
     let requests = death["requests"].as_array().unwrap();
     let mut told: Vec<_> = requests
@@ -418,7 +418,7 @@ async fn crash_loop_degrades_the_replica_and_moves_its_keys() {
         balancer.text().contains("stop ")
     })
     .await;
-    let status = admin_url(&balancer, "/status");
+    let status = balancer.status_url().await;
     let status = get(&status).await.body;
     let of = |name: &str| {
         let mut replicas = status["replicas"].as_array().unwrap().iter();
@@ -432,12 +432,9 @@ async fn crash_loop_degrades_the_replica_and_moves_its_keys() {
     }
 }
 
-/// An address on the admin listener.
-fn admin_url(balancer: &Ringmaster, path: &str) -> String {
-    let text = balancer.text();
-    let mut lines = text.lines().map(str::trim);
-    let status = lines.find_map(|line| line.strip_prefix("admin curl "));
-    status.unwrap().replace("/status", path)
+/// An address of the fleet on the admin listener.
+async fn admin_url(balancer: &Ringmaster, path: &str) -> String {
+    format!("{}{path}", balancer.status_url().await)
 }
 
 #[actix_web::test]
@@ -574,7 +571,7 @@ async fn state_file_keeps_requested_changes_over_a_restart() {
     first.add(heavy).await.names();
     let gone = json!({"n": 1, "hostnames": ["Server2"]});
     first.rm(gone).await.names();
-    let ring = first.status_url().await.replace("/status", "/ring");
+    let ring = format!("{}/ring", first.status_url().await);
     let patch = json!({"balance_factor": 1.5, "weights": {"Server1": 2}});
     let patched = ask(Method::PATCH, &ring, Some(patch)).await;
     assert_eq!(patched.status, StatusCode::OK, "{:?}", patched.body);
@@ -587,7 +584,7 @@ async fn state_file_keeps_requested_changes_over_a_restart() {
     assert_eq!(ready_weights(&second).await, expected);
     let status = get(&second.status_url().await).await.body;
     assert_eq!(status["ring"]["balance_factor"], 1.5);
-    assert_eq!(status["fleet"]["record"], state);
+    assert_eq!(status["record"]["place"], state);
     assert!(!second.log().contains("WARN"), "{}", second.log());
     // No second balancer may use it meanwhile.
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"))
@@ -657,7 +654,7 @@ async fn state_file_that_is_not_writable_is_logged_and_written_later() {
     assert!(added.message().starts_with(begin), "{}", added.message());
     assert_eq!(balancer.replicas().await, ["Server1", "extra"]);
     let status = balancer.status_url().await;
-    let last_error = async || get(&status).await.body["fleet"]["last_error"].clone();
+    let last_error = async || get(&status).await.body["record"]["last_error"].clone();
     assert!(last_error().await.is_string());
     std::fs::remove_dir(&path).unwrap();
     eventually("it is written", || async { last_error().await.is_null() }).await;

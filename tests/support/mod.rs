@@ -120,15 +120,28 @@ impl Ringmaster {
         self.url.strip_prefix("http://").unwrap()
     }
 
-    /// Where `GET /status` is, from the start-up text.
-    pub async fn status_url(&self) -> String {
+    /// `http://HOST:PORT` of the admin listener, from the start-up text.
+    pub async fn admin_url(&self) -> String {
         let url = || {
             let text = self.text();
-            let mut lines = text.lines();
-            lines.find_map(|line| line.strip_prefix("admin curl ").map(str::to_owned))
+            let url = text
+                .lines()
+                .find_map(|line| line.strip_prefix("admin curl "))?;
+            Some(url.strip_suffix("/api/v1/status")?.to_owned())
         };
         eventually("the admin address", || async { url().is_some() }).await;
         url().unwrap()
+    }
+
+    /// Where the state of the fleet is.
+    pub async fn status_url(&self) -> String {
+        format!("{}/api/v1/fleets/default", self.admin_url().await)
+    }
+
+    /// What happened to replicas, the oldest first.
+    pub async fn events(&self) -> Vec<Value> {
+        let url = format!("{}/api/v1/events?limit=1000", self.admin_url().await);
+        items(&get(&url).await.body)
     }
 
     pub fn pid(&self) -> u32 {
@@ -240,6 +253,12 @@ impl Reply {
         assert_eq!(self.status, StatusCode::OK, "{:?}", self.body);
         names(&self.body)
     }
+}
+
+/// What a list of the admin API holds.
+pub fn items(body: &Value) -> Vec<Value> {
+    let items = body["items"].as_array();
+    items.unwrap_or_else(|| panic!("no list: {body}")).clone()
 }
 
 fn names(body: &Value) -> Vec<String> {

@@ -227,9 +227,8 @@ async fn ejections_are_in_the_history() {
     let balancer = balancer(&[&well, &sick], "200ms").await;
     bad_answers(&balancer).await;
     let happened = || async {
-        let status = status(&balancer).await;
-        let events = status["events"].as_array().unwrap().iter();
-        let of_two = events.filter(|event| event["replica"] == "two");
+        let events = balancer.events().await;
+        let of_two = events.iter().filter(|event| event["replica"] == "two");
         let kinds = [Ready, Ejected, Readmitted].map(|kind| json!(kind));
         let ejections = of_two.filter(|event| kinds.contains(&event["event"]));
         ejections.cloned().collect::<Vec<_>>()

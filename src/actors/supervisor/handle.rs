@@ -3,12 +3,12 @@
 use actix::Addr;
 
 use super::{
-    ChangeReplicas, ConnectionRefused, FleetReport, GetDeaths, GetFleet, ListReplicas,
+    ChangeReplicas, ConnectionRefused, FleetReport, GetDeaths, GetEvents, GetFleet, ListReplicas,
     RingReconfigured, ShutDown, Supervisor,
 };
 use crate::actors::ActorReply;
-use crate::api::Death;
-use crate::fleet::{Change, ChangeError, InstanceId};
+use crate::api::{Death, ReplicaEvent};
+use crate::fleet::{Change, ChangeError, Changed, InstanceId};
 use crate::ring::ReplicaName;
 
 /// Sends messages to the Supervisor.
@@ -27,14 +27,16 @@ impl SupervisorHandle {
     }
 
     /// Adds or removes replicas; see [`ChangeReplicas`].
-    pub async fn change(
-        &self,
-        change: Change,
-    ) -> ActorReply<Result<Vec<ReplicaName>, ChangeError>> {
+    pub async fn change(&self, change: Change) -> ActorReply<Result<Changed, ChangeError>> {
         self.0.send(ChangeReplicas(change)).await
     }
 
-    /// The replicas and what has happened to them.
+    /// What has happened to replicas lately.
+    pub async fn events(&self) -> ActorReply<Vec<ReplicaEvent>> {
+        self.0.send(GetEvents).await
+    }
+
+    /// The replicas.
     pub async fn fleet(&self) -> ActorReply<FleetReport> {
         self.0.send(GetFleet).await
     }

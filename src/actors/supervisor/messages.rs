@@ -4,7 +4,7 @@ use actix::Message;
 
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::api::ReplicaEvent;
-use crate::fleet::{Change, ChangeError, InstanceId, ReplicaStatus, RingSettings};
+use crate::fleet::{Change, ChangeError, Changed, InstanceId, ReplicaStatus, RingSettings};
 use crate::ring::{ReplicaName, Weight};
 use crate::runtime::InstanceHandle;
 use crate::runtime::record::RecordReport;
@@ -14,9 +14,9 @@ use crate::runtime::record::RecordReport;
 #[rtype(result = "Vec<ReplicaName>")]
 pub struct ListReplicas;
 
-/// Add or remove replicas. Answered once it is done: the desired replicas then.
+/// Add or remove replicas. Answered once it is done.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<ReplicaName>, ChangeError>")]
+#[rtype(result = "Result<Changed, ChangeError>")]
 pub struct ChangeReplicas(pub Change);
 
 /// A request's connection to an instance was refused.
@@ -32,7 +32,12 @@ pub struct ShutDown {
     pub hand_over: bool,
 }
 
-/// How are the replicas, and what has happened to them?
+/// What has happened to replicas lately, the oldest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ReplicaEvent>")]
+pub struct GetEvents;
+
+/// How are the replicas?
 #[derive(Debug, Message)]
 #[rtype(result = "FleetReport")]
 pub struct GetFleet;
@@ -48,8 +53,6 @@ pub struct FleetReport {
     pub outdated: Vec<bool>,
     /// The fleet's record.
     pub record: RecordReport,
-    /// What happened lately, the oldest first.
-    pub events: Vec<ReplicaEvent>,
     /// What runs the replicas.
     pub runtime: &'static str,
     /// What keeps it from doing so, if anything does.

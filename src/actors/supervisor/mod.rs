@@ -26,18 +26,17 @@ use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
-    ChangeError, ChangeId, Event, Existing, Fleet, HealthTransition, InstanceEvent, InstanceId,
-    Policy, ReplicaStatus, Step, Time,
+    ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition, InstanceEvent,
+    InstanceId, Policy, ReplicaStatus, Step, Time,
 };
 use crate::human::duration;
-use crate::ring::ReplicaName;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
 use recording::recorded;
 
 pub use handle::SupervisorHandle;
 pub use messages::{
-    Begin, ChangeReplicas, ConnectionRefused, FleetReport, GetFleet, ListReplicas,
+    Begin, ChangeReplicas, ConnectionRefused, FleetReport, GetEvents, GetFleet, ListReplicas,
     RingReconfigured, ShutDown,
 };
 pub use post_mortem::GetDeaths;
@@ -47,7 +46,7 @@ pub use post_mortem::GetDeaths;
 #[rtype(result = "()")]
 struct FleetEvent(Event);
 
-type ChangeOutcome = Result<Vec<ReplicaName>, ChangeError>;
+type ChangeOutcome = Result<Changed, ChangeError>;
 
 /// The actor.
 pub struct Supervisor {
@@ -257,10 +256,17 @@ impl Handler<GetFleet> for Supervisor {
                 .collect(),
             record: self.record.report(),
             replicas,
-            events: self.history.events(),
             runtime: self.runtime.kind(),
             runtime_error: self.runtime.last_error(),
         })
+    }
+}
+
+impl Handler<GetEvents> for Supervisor {
+    type Result = MessageResult<GetEvents>;
+
+    fn handle(&mut self, _: GetEvents, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.history.events())
     }
 }
 

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
 
-use super::super::rule::{text, whole};
+use super::super::rule::{choice, text, whole};
 use super::super::{address, read};
 use super::Off;
 
@@ -14,6 +14,8 @@ use super::Off;
 const MAX_WORKERS: u64 = 256;
 
 const ADDR: &str = "IP:PORT, such as 127.0.0.1:5000, 0.0.0.0:5000 or [::1]:5000";
+/// Where the admin API is unless `--admin` says otherwise.
+const DEFAULT_ADMIN: &str = "127.0.0.1:5001";
 const HOST: &str = "a host's name without a port, such as lb.example.org";
 const NETWORK: &str = "a network or an address, such as 10.0.0.0/8, 10.1.2.3 or fd00::/8";
 
@@ -42,15 +44,25 @@ pub struct ServerOptions {
         value_parser = text(ADDR, address::listen)
     )]
     pub listen: SocketAddr,
-    /// Where to listen for GET /status, GET /deaths, PATCH /ring, and /rep, /add and /rm
+    /// Where to listen for the admin API: status, replicas, ring, events; off: nowhere
     ///
-    /// Every client that reaches this address can change the ring and the replicas. No secret
-    /// protects it: keep it on a loopback or private address.
+    /// Clients on this machine may use it, and no others: see --admin-insecure. If the default port
+    /// is taken, the next free one is used, and the start says which.
     #[arg(
-        long, value_name = "ADDR",
-        value_parser = text("IP:PORT, such as 127.0.0.1:5001", address::listen)
+        long, value_name = "ADDR", default_value = DEFAULT_ADMIN,
+        value_parser = text("IP:PORT, such as 127.0.0.1:5001", address::listen).or("off")
     )]
-    pub admin: Option<SocketAddr>,
+    pub admin: Off<SocketAddr>,
+    /// Take admin calls from every client that reaches --admin
+    ///
+    /// Every such client can then change the ring and the replicas. Without it a balancer that cannot
+    /// tell which clients of --admin are on this machine does not start.
+    #[arg(
+        long, action = ArgAction::Set, num_args = 0..=1, default_value = "false",
+        default_missing_value = "true", value_name = "BOOL",
+        value_parser = choice([("true", true), ("false", false)])
+    )]
+    pub admin_insecure: bool,
     /// The address that clients use, if the port is published as another [default: where it
     /// listens]
     ///

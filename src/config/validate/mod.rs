@@ -140,7 +140,8 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         docker,
     } = options;
     let kind = runtime::kind(&run, mistakes);
-    if server.admin == Some(server.listen) && server.listen.port() != 0 {
+    let given = mistakes.is_given("admin");
+    if given && server.admin == Some(server.listen) && server.listen.port() != 0 {
         mistakes.add("admin", "is already used by --listen");
     }
     let ring = ring(&balancing, mistakes);
@@ -154,6 +155,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
     let (runtime, replicas) =
         runtime::settings(kind, run, docker, heartbeat_port, server.listen, mistakes);
     Some(Settings {
+        default_admin: !given,
         max_connections: server
             .max_connections
             .unwrap_or_else(|| open_files::connections(replicas.len())),

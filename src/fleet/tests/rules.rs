@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::script::{Line, endpoint_of};
 use super::world::{Deaths, Instance, STOP_ATTEMPTS, World};
 use crate::fleet::{
-    Change, ChangeError, ChangeId, DeferredStep, Event, Fleet, ImmediateStep, InstanceEvent,
-    InstanceId, LaunchOrder, RecordChange, Step,
+    Change, ChangeError, ChangeId, Changed, DeferredStep, Event, Fleet, ImmediateStep,
+    InstanceEvent, InstanceId, LaunchOrder, RecordChange, Step,
 };
 use crate::ring::ReplicaName;
 
@@ -313,7 +313,7 @@ impl World {
     fn answer(
         &mut self,
         change_id: ChangeId,
-        outcome: &Result<Vec<ReplicaName>, ChangeError>,
+        outcome: &Result<Changed, ChangeError>,
     ) -> Result<(), Broken> {
         let how = format!("answer to {change_id:?}: {outcome:?}");
         let place = self.requests.iter().position(|(t, _)| *t == change_id);
@@ -352,8 +352,14 @@ impl World {
         };
         let rule = "the desired replicas are the sum of the changes";
         hold!(right, rule, "{how}: {before:?} becomes {after:?}");
-        let differs = outcome.as_ref().is_ok_and(|desired| desired != after);
-        hold!(!differs, "an answer lists the desired replicas", "{how}");
+        if let Ok(Changed { names, desired }) = outcome {
+            let is_told = desired == after;
+            hold!(is_told, "an answer lists the desired replicas", "{how}");
+            let differs = |name| before.contains(name) != after.contains(name);
+            let is_named =
+                names.len() == before.len().abs_diff(after.len()) && names.iter().all(differs);
+            hold!(is_named, "an answer names what has changed", "{how}");
+        }
         let left_over = self
             .instances
             .iter()

@@ -1,4 +1,5 @@
-//! Errors of the API, as status codes and messages.
+//! Errors of the API: as problems (RFC 9457) on the admin listener, and in the envelope of `/rep`,
+//! `/add` and `/rm`.
 
 use std::fmt;
 
@@ -8,8 +9,14 @@ use actix_web::{HttpResponse, ResponseError};
 
 use super::guard::Refusal;
 use crate::actors::ring_state::ReconfigureError;
-use crate::api::Envelope;
+use crate::api::{Envelope, Problem};
 use crate::fleet::ChangeError;
+
+/// The media type of a problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The path below which a problem's `type` stands.
+pub const PROBLEMS: &str = "/api/problems/";
 
 /// Why a call of the API failed.
 #[derive(Debug)]
@@ -22,36 +29,151 @@ pub enum ApiError {
     NotJson,
     /// The body is larger than this many bytes.
     TooLarge(usize),
-    /// The body or the query is invalid.
-    Invalid(String),
+    /// The body is not what it should be.
+    InvalidBody(String),
+    /// The query is not what it should be.
+    InvalidQuery(String),
     /// The body paused for too long.
     Stalled,
     /// The body broke off.
     Aborted(String),
-    /// The path does not exist; those that do.
-    UnknownPath(&'static str),
+    /// The path does not exist.
+    UnknownPath,
+    /// There is no such fleet.
+    UnknownFleet(String),
+    /// There is no such replica.
+    UnknownReplica(String),
     /// The change was refused or failed.
     Change(ChangeError),
     /// The ring cannot be changed like this.
-    Reshape(ReconfigureError),
+    Reconfigure(ReconfigureError),
     /// The balancer is ending.
     Unavailable,
 }
 
+/// A kind of error: the status code, the end of its `type`, and what it is in words.
+type ErrorKind = (StatusCode, &'static str, &'static str);
+
+impl ApiError {
+    fn kind(&self) -> ErrorKind {
+        use StatusCode as S;
+        match self {
+            Self::WrongMethod(_) => (S::METHOD_NOT_ALLOWED, "wrong-method", "Method not allowed"),
+            Self::Refused(_) => (
+                S::FORBIDDEN,
+                "forbidden",
+                "The client may not make this call",
+            ),
+            Self::NotJson => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "not-json",
+                "The body is not JSON",
+            ),
+            Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::InvalidBody(_) => (S::BAD_REQUEST, "invalid-body", "The body is invalid"),
+            Self::InvalidQuery(_) => (S::BAD_REQUEST, "invalid-query", "The query is invalid"),
+            Self::Stalled => (S::REQUEST_TIMEOUT, "body-timeout", "The body took too long"),
+            Self::Aborted(_) => (S::BAD_REQUEST, "body-aborted", "The body broke off"),
+            Self::UnknownPath => (S::NOT_FOUND, "unknown-path", "There is no such path"),
+            Self::UnknownFleet(_) => (S::NOT_FOUND, "unknown-fleet", "There is no such fleet"),
+            Self::UnknownReplica(_)
+            | Self::Reconfigure(ReconfigureError::Unknown(_))
+            | Self::Change(ChangeError::Unknown(_)) => {
+                (S::NOT_FOUND, "unknown-replica", "There is no such replica")
+            }
+            Self::Reconfigure(ReconfigureError::DoesNotFit(_)) => (
+                S::BAD_REQUEST,
+                "does-not-fit",
+                "The ring cannot be built like this",
+            ),
+            Self::Unavailable | Self::Change(ChangeError::ShuttingDown) => (
+                S::SERVICE_UNAVAILABLE,
+                "stopping",
+                "The balancer is stopping",
+            ),
+            Self::Change(error) => change_kind(error),
+        }
+    }
+
+    /// The error in the envelope of `/rep`, `/add` and `/rm`.
+    pub fn envelope(&self) -> HttpResponse {
+        // The original write-up's own words begin with this mark.
+        let message = format!("<Error> {self}");
+        self.response().json(Envelope::failure(message))
+    }
+
+    fn response(&self) -> actix_web::HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Self::WrongMethod(allowed) = self {
+            response.insert_header((ALLOW, *allowed));
+        }
+        response
+    }
+}
+
+fn change_kind(error: &ChangeError) -> ErrorKind {
+    use StatusCode as S;
+    match error {
+        ChangeError::TooManyNamesToAdd
+        | ChangeError::TooManyNamesToRemove
+        | ChangeError::CountOutOfRange { .. }
+        | ChangeError::InvalidName(_)
+        | ChangeError::InvalidWeight { .. }
+        | ChangeError::WeightWithoutHostname(_)
+        | ChangeError::NoRoom(_)
+        | ChangeError::NamedTwice(_) => (S::BAD_REQUEST, "invalid-change", "The change is invalid"),
+        ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => {
+            (S::CONFLICT, "name-taken", "There is a replica of this name")
+        }
+        ChangeError::FixedFleet => (
+            S::CONFLICT,
+            "static-fleet",
+            "The replicas of this fleet are given",
+        ),
+        ChangeError::Busy(_) => (
+            S::SERVICE_UNAVAILABLE,
+            "busy",
+            "Too many changes are waiting",
+        ),
+        ChangeError::StartFailed(_) => (
+            S::INTERNAL_SERVER_ERROR,
+            "start-failed",
+            "A replica could not be started",
+        ),
+        ChangeError::StopFailed(_) => (
+            S::INTERNAL_SERVER_ERROR,
+            "stop-failed",
+            "A replica could not be stopped",
+        ),
+        ChangeError::NotRecorded(_) => (
+            S::INTERNAL_SERVER_ERROR,
+            "not-recorded",
+            "The change is made, but would not outlive a restart of the balancer",
+        ),
+        ChangeError::Unknown(_) | ChangeError::ShuttingDown => {
+            (S::INTERNAL_SERVER_ERROR, "failed", "The change failed")
+        }
+    }
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The original write-up's own words begin with this mark.
-        f.write_str("<Error> ")?;
         match self {
             Self::WrongMethod(allowed) => write!(f, "wrong method: allowed is {allowed}"),
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::NotJson => f.write_str("Content-Type must be application/json"),
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Self::Stalled => f.write_str("the body did not come in time"),
-            Self::Invalid(reason) | Self::Aborted(reason) => f.write_str(reason),
-            Self::UnknownPath(known) => write!(f, "unknown path: there are {known}"),
+            Self::InvalidBody(reason) | Self::InvalidQuery(reason) | Self::Aborted(reason) => {
+                f.write_str(reason)
+            }
+            Self::UnknownPath => {
+                f.write_str("unknown path: /api/openapi.json lists those there are")
+            }
+            Self::UnknownFleet(name) => write!(f, "there is no fleet {name}"),
+            Self::UnknownReplica(name) => write!(f, "there is no replica {name}"),
             Self::Change(error) => write!(f, "{error}"),
-            Self::Reshape(error) => write!(f, "{error}"),
+            Self::Reconfigure(error) => write!(f, "{error}"),
             Self::Unavailable => f.write_str("the balancer is stopping"),
         }
     }
@@ -59,44 +181,37 @@ impl fmt::Display for ApiError {
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        match self {
-            Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Refused(_) => StatusCode::FORBIDDEN,
-            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
-            Self::Invalid(_) | Self::Aborted(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UnknownPath(_) | Self::Reshape(ReconfigureError::Unknown(_)) => {
-                StatusCode::NOT_FOUND
-            }
-            Self::Reshape(ReconfigureError::DoesNotFit(_)) => StatusCode::BAD_REQUEST,
-            Self::Change(error) => match error {
-                ChangeError::TooManyNamesToAdd
-                | ChangeError::TooManyNamesToRemove
-                | ChangeError::CountOutOfRange { .. }
-                | ChangeError::InvalidName(_)
-                | ChangeError::InvalidWeight { .. }
-                | ChangeError::WeightWithoutHostname(_)
-                | ChangeError::NoRoom(_)
-                | ChangeError::NamedTwice(_) => StatusCode::BAD_REQUEST,
-                ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
-                ChangeError::NameTaken(_)
-                | ChangeError::SameInDns { .. }
-                | ChangeError::FixedFleet => StatusCode::CONFLICT,
-                ChangeError::Busy(_) | ChangeError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-                ChangeError::StartFailed(_)
-                | ChangeError::StopFailed(_)
-                | ChangeError::NotRecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            },
-        }
+        self.kind().0
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        if let Self::WrongMethod(allowed) = self {
-            response.insert_header((ALLOW, *allowed));
-        }
-        response.json(Envelope::failure(self.to_string()))
+        let (status, kind, title) = self.kind();
+        let problem = Problem {
+            kind: format!("{PROBLEMS}{kind}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: self.to_string(),
+        };
+        let mut response = self.response();
+        response.content_type(PROBLEM_JSON);
+        response.json(problem)
+    }
+}
+
+impl From<actix::MailboxError> for ApiError {
+    fn from(_: actix::MailboxError) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        Self::Change(error)
+    }
+}
+
+impl From<ReconfigureError> for ApiError {
+    fn from(error: ReconfigureError) -> Self {
+        Self::Reconfigure(error)
     }
 }

@@ -38,6 +38,8 @@ pub enum Refusal {
     WebPage,
     /// It comes from another machine, or by a proxy.
     NotLocal,
+    /// The same, on the admin listener.
+    NotLocalOnAdmin,
 }
 
 impl fmt::Display for Refusal {
@@ -54,6 +56,10 @@ impl fmt::Display for Refusal {
             Self::NotLocal => f.write_str(
                 "only clients of the balancer's own machine may change replicas here, not through \
                  a proxy; use the admin listener (--admin), or start it with --admin-calls on",
+            ),
+            Self::NotLocalOnAdmin => f.write_str(
+                "only clients of the balancer's own machine may use the admin API, not through a \
+                 proxy; see --admin-token-file",
             ),
         }
     }
@@ -77,8 +83,16 @@ impl AdminGuard {
         Ok(())
     }
 
-    /// Whether a call on the admin listener is to be answered.
-    pub fn check_admin(&self, request: &HttpRequest) -> Result<(), Refusal> {
+    /// Whether a call on the admin listener comes from a client that may make it.
+    pub fn check_caller(&self, request: &HttpRequest) -> Result<(), Refusal> {
+        match self.calls != AdminCalls::Local || self.is_local(request) {
+            true => Ok(()),
+            false => Err(Refusal::NotLocalOnAdmin),
+        }
+    }
+
+    /// Whether a call on the admin listener is not sent by a web page of another origin.
+    pub fn check_page(&self, request: &HttpRequest) -> Result<(), Refusal> {
         self.check_host(request)?;
         if is_read(request.method()) {
             return Ok(());
@@ -122,7 +136,8 @@ impl AdminGuard {
     }
 }
 
-fn is_read(method: &Method) -> bool {
+/// Whether a method changes nothing.
+pub fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
@@ -216,7 +231,7 @@ mod tests {
                 let request = request(method, "127.0.0.1:1", &[("host", host)]);
                 let guard = guard(AdminCalls::On);
                 assert_eq!(guard.check_client(&request).is_ok(), is_own, "{host}");
-                assert_eq!(guard.check_admin(&request).is_ok(), is_own, "{host}");
+                assert_eq!(guard.check_page(&request).is_ok(), is_own, "{host}");
             }
         }
         // A target in absolute form wins.
@@ -250,14 +265,14 @@ mod tests {
             } else {
                 Err(Refusal::WebPage)
             };
-            assert_eq!(guard.check_admin(&write), on_admin, "{header:?}");
+            assert_eq!(guard.check_page(&write), on_admin, "{header:?}");
             assert_eq!(
                 guard.check_client(&write),
                 Err(Refusal::WebPage),
                 "{header:?}"
             );
             let read = request(Method::GET, "127.0.0.1:1", &[host, header]);
-            assert_eq!(guard.check_admin(&read), Ok(()), "{header:?}");
+            assert_eq!(guard.check_page(&read), Ok(()), "{header:?}");
             assert_eq!(guard.check_client(&read), Ok(()), "{header:?}");
         }
     }

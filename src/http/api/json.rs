@@ -22,7 +22,6 @@ pub async fn read_json<T: DeserializeOwned>(
     request: &HttpRequest,
     body: &mut Payload,
     pause: Duration,
-    example: &str,
 ) -> Result<T, ApiError> {
     if !is_json(request) {
         return Err(ApiError::NotJson);
@@ -38,10 +37,7 @@ pub async fn read_json<T: DeserializeOwned>(
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let wrong = describe(&error);
-        ApiError::Invalid(format!("the body must be like {example}: {wrong}"))
-    })
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::InvalidBody(describe(&error)))
 }
 
 fn is_json(request: &HttpRequest) -> bool {

@@ -3,12 +3,22 @@
 //! The JSON is described by [`crate::api`].
 
 mod admin;
+mod client_calls;
 mod error;
+mod extract;
+mod fleet_replicas;
+mod fleets;
 mod guard;
+mod handles;
+mod health;
+mod history;
 mod json;
-mod replicas;
+mod keys;
+mod middleware;
+mod ring;
 
-pub use admin::{AdminHandles, admin_site};
+pub use admin::admin_site;
+pub use client_calls::{ReplicaHandles, answer};
 pub use error::ApiError;
 pub use guard::AdminGuard;
-pub use replicas::{ReplicaHandles, answer};
+pub use handles::AdminHandles;

@@ -216,8 +216,8 @@ fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
         DeferredStep::Stop(id, grace) => {
             format!("stop {} within {}", id_words(id), duration(*grace))
         }
-        DeferredStep::Reply(ChangeId(id), Ok(desired)) => {
-            format!("answer #{id} {}", words(desired))
+        DeferredStep::Reply(ChangeId(id), Ok(changed)) => {
+            format!("answer #{id} {}", words(&changed.desired))
         }
         DeferredStep::Reply(ChangeId(id), Err(error)) => format!("refuse #{id} ({error})"),
     }

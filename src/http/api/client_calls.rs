@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::handles::AdminHandles;
 use super::json::read_json;
 use crate::actors::supervisor::SupervisorHandle;
 use crate::api::{AddReplicas, Envelope, RemoveReplicas, ReplicaList};
@@ -35,13 +38,25 @@ pub async fn answer(
         ("/rm", &Method::DELETE) => remove(replicas, request, body).await,
         _ => Err(ApiError::WrongMethod("DELETE")),
     };
-    answered.unwrap_or_else(|error| error.error_response())
+    answered.unwrap_or_else(|error| error.envelope())
+}
+
+/// The same on the admin listener.
+pub async fn on_admin(
+    handles: Data<AdminHandles>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> HttpResponse {
+    let replicas = ReplicaHandles {
+        supervisor: &handles.supervisor,
+        body_timeout: handles.body_timeout,
+    };
+    answer(&replicas, &request, &mut body.into_inner()).await
 }
 
 /// `GET /rep`: the desired replicas.
 async fn list(replicas: &ReplicaHandles<'_>) -> Result<HttpResponse, ApiError> {
-    let names = replicas.supervisor.list().await;
-    names.map(replica_list).map_err(|_| ApiError::Unavailable)
+    Ok(replica_list(replicas.supervisor.list().await?))
 }
 
 /// `POST /add`: answers once the new replicas are on the ring.
@@ -56,7 +71,7 @@ async fn add(
         n,
         hostnames,
         weights,
-    } = read_json(request, body, pause, example).await?;
+    } = read_like(request, body, pause, example).await?;
     let added = Change::Add {
         n,
         hostnames,
@@ -73,16 +88,30 @@ async fn remove(
 ) -> Result<HttpResponse, ApiError> {
     let example = r#"{"n":1,"hostnames":["S4"]}"#;
     let pause = replicas.body_timeout;
-    let RemoveReplicas { n, hostnames } = read_json(request, body, pause, example).await?;
+    let RemoveReplicas { n, hostnames } = read_like(request, body, pause, example).await?;
     change(replicas, Change::Remove { n, hostnames }).await
 }
 
+/// Reads a body; if it is invalid, the error shows a valid one.
+async fn read_like<T: DeserializeOwned>(
+    request: &HttpRequest,
+    body: &mut Payload,
+    pause: Duration,
+    example: &str,
+) -> Result<T, ApiError> {
+    let read = read_json(request, body, pause).await;
+    read.map_err(|error| match error {
+        ApiError::InvalidBody(wrong) => {
+            ApiError::InvalidBody(format!("the body must be like {example}: {wrong}"))
+        }
+        error => error,
+    })
+}
+
 async fn change(replicas: &ReplicaHandles<'_>, change: Change) -> Result<HttpResponse, ApiError> {
-    let changed = replicas.supervisor.change(change).await;
-    let names = changed
-        .map_err(|_| ApiError::Unavailable)?
-        .map_err(ApiError::Change)?;
-    Ok(replica_list(names))
+    Ok(replica_list(
+        replicas.supervisor.change(change).await??.desired,
+    ))
 }
 
 fn replica_list(names: Vec<ReplicaName>) -> HttpResponse {

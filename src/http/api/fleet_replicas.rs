@@ -1,0 +1,91 @@
+//! `/api/v1/fleets/{fleet}/replicas`: list, add, change and remove.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use actix_web::web::{Data, Json, Path, Query};
+
+use super::error::ApiError;
+use super::extract::{FleetPath, JsonBody, PageQuery};
+use super::fleets::replica_statuses;
+use super::handles::AdminHandles;
+use super::ring::{self, apply};
+use crate::api::{AddedReplicas, ListPage, NewReplicas, ReplicaPatch, ReplicaStatus};
+use crate::fleet::Change;
+use crate::ring::ReplicaName;
+
+/// All replicas, those on their way in or out included.
+pub async fn list(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    page: Query<PageQuery>,
+) -> Result<Json<ListPage<ReplicaStatus>>, ApiError> {
+    let (fleet, view) = handles.look().await?;
+    let replicas = replica_statuses(&fleet, &view);
+    page.by_name(replicas, |replica| &replica.name).map(Json)
+}
+
+/// Adds replicas; answered once they are on the ring.
+pub async fn add(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    JsonBody(new): JsonBody<NewReplicas>,
+) -> Result<HttpResponse, ApiError> {
+    let change = Change::Add {
+        n: new.count.unwrap_or(new.names.len().max(1)),
+        hostnames: new.names,
+        weights: new.weights,
+    };
+    let changed = handles.supervisor.change(change).await??;
+    let names = |names: Vec<ReplicaName>| names.iter().map(ToString::to_string).collect();
+    let (added, replicas): (Vec<String>, _) = (names(changed.names), names(changed.desired));
+    let mut response = HttpResponse::Created();
+    if let [one] = added.as_slice() {
+        // Names of replicas need no encoding in a path.
+        response.insert_header((LOCATION, format!("/api/v1/fleets/default/replicas/{one}")));
+    }
+    Ok(response.json(AddedReplicas { added, replicas }))
+}
+
+/// One replica.
+pub async fn get(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    path: Path<(String, String)>,
+) -> Result<Json<ReplicaStatus>, ApiError> {
+    find(&handles, &path.1).await.map(Json)
+}
+
+/// Changes a replica; answered once every worker thread has the new ring.
+pub async fn patch(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    path: Path<(String, String)>,
+    JsonBody(patch): JsonBody<ReplicaPatch>,
+) -> Result<Json<ReplicaStatus>, ApiError> {
+    let name = &path.1;
+    let replica = find(&handles, name).await?;
+    if let Some(weight) = patch.weight.filter(|weight| *weight != replica.weight) {
+        let change = ring::weight_change(name, weight)?;
+        apply(&handles, change).await?;
+    }
+    find(&handles, name).await.map(Json)
+}
+
+/// Removes a replica; answered once it is off the ring, drained and stopped.
+pub async fn remove(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let hostnames = vec![find(&handles, &path.1).await?.name];
+    let change = Change::Remove { n: 1, hostnames };
+    handles.supervisor.change(change).await??;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn find(handles: &AdminHandles, name: &str) -> Result<ReplicaStatus, ApiError> {
+    let (fleet, view) = handles.look().await?;
+    let mut replicas = replica_statuses(&fleet, &view).into_iter();
+    let replica = replicas.find(|replica| replica.name == name);
+    replica.ok_or_else(|| ApiError::UnknownReplica(name.to_owned()))
+}

@@ -1,0 +1,119 @@
+//! The state of the balancer and of its fleet.
+
+use std::num::NonZeroU32;
+
+use actix_web::web::{Data, Json, Query};
+
+use super::error::ApiError;
+use super::extract::{FleetPath, PageQuery};
+use super::handles::AdminHandles;
+use super::ring::ring_status;
+use crate::actors::ring_view::RingView;
+use crate::actors::supervisor::FleetReport;
+use crate::api::{
+    DEFAULT_FLEET, DefinitionDrift, FlagsOrRecord, FleetRecordStatus, FleetStatus, ListPage,
+    ReplicaStatus, RuntimeStatus, Status, Timestamp,
+};
+use crate::runtime::InstanceHandle;
+
+/// How the balancer is.
+pub async fn status(handles: Data<AdminHandles>) -> Result<Json<Status>, ApiError> {
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        now: Timestamp::now(),
+        started_at: handles.started_at,
+        max_connections: handles.max_connections,
+        fleets: vec![fleet_status(&handles).await?],
+    }))
+}
+
+/// All fleets.
+pub async fn list(
+    handles: Data<AdminHandles>,
+    page: Query<PageQuery>,
+) -> Result<Json<ListPage<FleetStatus>>, ApiError> {
+    let fleets = vec![fleet_status(&handles).await?];
+    page.by_name(fleets, |fleet| &fleet.name).map(Json)
+}
+
+/// One fleet.
+pub async fn get(_: FleetPath, handles: Data<AdminHandles>) -> Result<Json<FleetStatus>, ApiError> {
+    fleet_status(&handles).await.map(Json)
+}
+
+async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiError> {
+    let (fleet, view) = handles.look().await?;
+    Ok(FleetStatus {
+        name: DEFAULT_FLEET.to_owned(),
+        desired_replicas: view.table.members().len(),
+        ready_replicas: view.ready_count(),
+        key: handles.key.clone(),
+        sticky_cookie: handles.sticky_cookie.clone(),
+        max_in_flight: handles.max_in_flight.map(NonZeroU32::get),
+        epoch: view.epoch,
+        ring: ring_status(view.table.spec(), view.balance_factor),
+        runtime: RuntimeStatus {
+            kind: fleet.runtime.to_owned(),
+            last_error: fleet.runtime_error.clone(),
+        },
+        record: record_status(&fleet),
+        counters: handles.tally.snapshot(),
+        replicas: replica_statuses(&fleet, &view),
+    })
+}
+
+fn record_status(fleet: &FleetReport) -> FleetRecordStatus {
+    let record = fleet.record.clone();
+    let outdated = fleet.outdated.contains(&true);
+    let difference = record.difference;
+    let difference = difference.filter(|difference| difference.overruled || outdated);
+    FleetRecordStatus {
+        place: record.place,
+        version: record.version,
+        definition: record.definition,
+        drift: difference.map(|difference| DefinitionDrift {
+            in_effect: match difference.overruled {
+                true => FlagsOrRecord::Record,
+                false => FlagsOrRecord::Flags,
+            },
+            differences: difference.words,
+        }),
+        last_error: record.last_error,
+    }
+}
+
+/// Every replica, those on their way in or out included.
+pub fn replica_statuses(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaStatus> {
+    let status = |((replica, instance_handle), outdated): (
+        (&crate::fleet::ReplicaStatus, &Option<InstanceHandle>),
+        &bool,
+    )| {
+        let (pid, container) = match instance_handle {
+            Some(InstanceHandle::Process(pid)) => (Some(*pid), None),
+            Some(InstanceHandle::Container(name)) => (None, Some(name.clone())),
+            None => (None, None),
+        };
+        let index = view.table.index_of(&replica.id.replica);
+        let ready = index.and_then(|index| view.ready.get(index.get())?.as_ref());
+        let unready = index.and_then(|index| view.unready.get(index.get())?.as_ref());
+        let present = ready.or(unready);
+        ReplicaStatus {
+            name: replica.id.replica.to_string(),
+            weight: replica.weight.get(),
+            state: replica.state,
+            generation: replica.id.generation,
+            endpoint: present.map(|instance| instance.endpoint().to_string()),
+            pid,
+            container,
+            in_flight: present.map_or(0, |instance| instance.in_flight()),
+            ejected: ready.is_some_and(|instance| instance.is_ejected()),
+            slow_start_share: ready.map(|instance| instance.slow_start_share()),
+            outdated: *outdated,
+            consecutive_deaths: replica.consecutive_deaths,
+            degraded: replica.degraded,
+            last_error: replica.last_error.clone(),
+        }
+    };
+    let replicas = fleet.replicas.iter().zip(&fleet.instance_handle);
+    replicas.zip(&fleet.outdated).map(status).collect()
+}

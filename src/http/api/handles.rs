@@ -1,0 +1,46 @@
+//! What the handlers of the admin listener ask, and whom.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::ApiError;
+use super::guard::AdminGuard;
+use crate::actors::ring_state::RingHandle;
+use crate::actors::ring_view::RingView;
+use crate::actors::supervisor::{FleetReport, SupervisorHandle};
+use crate::api::Timestamp;
+use crate::upstream::Stats;
+
+/// The actors behind the admin listener's calls, and its settings.
+#[derive(Clone)]
+pub struct AdminHandles {
+    /// From whom calls are taken.
+    pub guard: AdminGuard,
+    /// The fleet.
+    pub supervisor: SupervisorHandle,
+    /// The ring.
+    pub ring: RingHandle,
+    /// What the worker threads count.
+    pub tally: Arc<Stats>,
+    /// When the balancer started.
+    pub started_at: Timestamp,
+    /// What decides a request's replica.
+    pub key: String,
+    /// The cookie that keeps a session on its replica.
+    pub sticky_cookie: Option<String>,
+    /// Connections that clients may have open at once.
+    pub max_connections: usize,
+    /// Requests that a replica may have in flight, if there is a limit.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// How long a client may pause within a body.
+    pub body_timeout: Duration,
+}
+
+impl AdminHandles {
+    /// The fleet and its ring, as they are now.
+    pub async fn look(&self) -> Result<(FleetReport, Arc<RingView>), ApiError> {
+        let (fleet, view) = tokio::join!(self.supervisor.fleet(), self.ring.get());
+        Ok((fleet?, view?))
+    }
+}

@@ -1,0 +1,57 @@
+//! `/api/v1/fleets/{fleet}/keys/{key}`: why a key goes where it goes, on the ring that runs.
+
+use actix_web::web::{Data, Json, Path};
+
+use super::error::ApiError;
+use super::extract::FleetPath;
+use super::fleets::replica_statuses;
+use super::handles::AdminHandles;
+use crate::actors::ring_view::RingView;
+use crate::api::{Explained, KeyCandidate, KeyExplanation, ReplicaStatus};
+use crate::ring::{Key, MemberIndex};
+
+/// Follows a key, as a request would bring it.
+pub async fn explain(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    path: Path<(String, String)>,
+) -> Result<Json<KeyExplanation>, ApiError> {
+    let (fleet, view) = handles.look().await?;
+    let text = path.1.as_bytes();
+    let statuses = replica_statuses(&fleet, &view);
+    let order = view.table.failover(Key::from_bytes(text));
+    let candidates: Vec<_> = order
+        .filter_map(|index| candidate(&view, &statuses, index))
+        .collect();
+    let first = candidates.iter().find(|candidate| candidate.available);
+    Ok(Json(KeyExplanation {
+        epoch: view.epoch,
+        served_by: first.map(|candidate| candidate.replica.clone()),
+        explained: Explained::new(&view.table, text),
+        candidates,
+    }))
+}
+
+/// A member as a request finds it, by the same flags and bounds as the request itself; only that a
+/// fresh replica leaves a part of its slots to others is not in it.
+fn candidate(
+    view: &RingView,
+    statuses: &[ReplicaStatus],
+    index: MemberIndex,
+) -> Option<KeyCandidate> {
+    let name = &view.table.member(index).name;
+    let status = statuses
+        .iter()
+        .find(|status| status.name == name.as_str())?;
+    let instance = view.candidates().get(index.get())?.as_ref();
+    let at_bound = instance.is_some_and(|instance| !view.has_room(index, instance));
+    Some(KeyCandidate {
+        replica: status.name.clone(),
+        state: status.state,
+        ejected: status.ejected,
+        at_bound,
+        slow_start_share: status.slow_start_share,
+        in_flight: status.in_flight,
+        available: instance.is_some_and(|instance| !instance.is_ejected()) && !at_bound,
+    })
+}

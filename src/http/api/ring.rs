@@ -1,0 +1,178 @@
+//! `/api/v1/fleets/{fleet}/ring`: how it is built, and changes of it.
+
+use actix_web::web::{Data, Json, Query};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::ApiError;
+use super::extract::{FleetPath, JsonBody};
+use super::handles::AdminHandles;
+use crate::actors::ring_state::{ReconfigureRing, Reconfigured};
+use crate::actors::supervisor::RingReconfigured;
+use crate::api::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
+use crate::ring::{BalanceFactor, MemberIndex, Ownership, ReplicaName, RingSpec, Slot, Weight};
+
+/// The most slots whose owners are listed.
+const MAX_SAMPLES: u32 = 4096;
+
+/// How much of the ring is asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RingQuery {
+    /// Of how many evenly spaced slots to list the owners.
+    #[serde(default)]
+    #[param(maximum = 4096, default = 0)]
+    samples: u32,
+}
+
+/// Whether a change is only computed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DryRunQuery {
+    /// Compute the effect, and change nothing.
+    #[serde(default)]
+    #[param(default = false)]
+    dry_run: bool,
+}
+
+/// How the ring is built, and what each replica owns.
+pub async fn get(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    query: Query<RingQuery>,
+) -> Result<Json<RingDetails>, ApiError> {
+    let view = handles.ring.get().await?;
+    let (table, slots) = (&view.table, view.table.spec().slots());
+    if query.samples > MAX_SAMPLES {
+        let wrong = format!("samples must be at most {MAX_SAMPLES}");
+        return Err(ApiError::InvalidQuery(wrong));
+    }
+    let ownership = Ownership::by_slots(table);
+    let member = |index| RingMember {
+        name: table.member(index).name.to_string(),
+        weight: table.member(index).weight.get(),
+        slots: ownership.owned(index),
+    };
+    let samples = query.samples.min(slots);
+    let sampled = |n: u32| u64::from(n) * u64::from(slots) / u64::from(samples);
+    // Below `slots`, which has 32 bits.
+    let owner = |n: u32| {
+        table
+            .owner(Slot::new(sampled(n) as u32))
+            .map(MemberIndex::get)
+    };
+    Ok(Json(RingDetails {
+        epoch: view.epoch,
+        ring: ring_status(table.spec(), view.balance_factor),
+        replicas: table.indices().map(member).collect(),
+        owners: (0..samples).filter_map(owner).collect(),
+    }))
+}
+
+/// Changes strategy, slots, virtual servers, weights or balance factor, or computes what that
+/// would do.
+pub async fn patch(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    query: Query<DryRunQuery>,
+    JsonBody(patch): JsonBody<RingPatch>,
+) -> Result<Json<RingChange>, ApiError> {
+    let view = handles.ring.get().await?;
+    let change = check(patch, view.table.spec(), query.dry_run).map_err(ApiError::InvalidBody)?;
+    let reconfigured = apply(&handles, change).await?;
+    Ok(Json(ring_change(reconfigured, query.dry_run)))
+}
+
+/// Changes the ring, and the fleet record with it.
+pub async fn apply(
+    handles: &AdminHandles,
+    change: ReconfigureRing,
+) -> Result<Reconfigured, ApiError> {
+    let (dry_run, weights) = (change.dry_run, change.weights.clone());
+    let reconfigured = handles.ring.reconfigure(change).await??;
+    if !dry_run {
+        let recorded = handles.supervisor.ring_reconfigured(RingReconfigured {
+            ring: reconfigured.ring,
+            weights,
+        });
+        recorded.await??;
+    }
+    Ok(reconfigured)
+}
+
+/// The change that gives one replica another weight.
+pub fn weight_change(name: &str, weight: u32) -> Result<ReconfigureRing, ApiError> {
+    let weights = vec![weight_of(name, weight).map_err(ApiError::InvalidBody)?];
+    Ok(ReconfigureRing {
+        spec: None,
+        balance_factor: None,
+        weights,
+        dry_run: false,
+    })
+}
+
+fn weight_of(name: &str, weight: u32) -> Result<(ReplicaName, Weight), String> {
+    let valid = Weight::new(weight).ok_or_else(|| {
+        let most = Weight::MAX;
+        format!("the weight of {name} is {weight}: 1 to {most} are allowed")
+    })?;
+    Ok((ReplicaName::from_address(name), valid))
+}
+
+/// How the ring is built.
+pub fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> RingStatus {
+    RingStatus {
+        strategy: spec.strategy().name().to_owned(),
+        slots: spec.slots(),
+        virtual_servers: spec.virtual_servers(),
+        balance_factor: balance_factor.map(BalanceFactor::get),
+    }
+}
+
+fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReconfigureRing, String> {
+    let spec = match &patch.strategy {
+        Some(name) => {
+            let strategy = name.parse().map_err(|error| format!("strategy: {error}"))?;
+            Some(RingSpec::new(strategy, patch.slots, patch.virtual_servers))
+        }
+        None if patch.slots.is_none() && patch.virtual_servers.is_none() => None,
+        None => Some(RingSpec::new(
+            present.strategy(),
+            patch.slots.or(Some(present.slots())),
+            patch.virtual_servers.or(present.virtual_servers()),
+        )),
+    };
+    let factor =
+        |factor: f64| BalanceFactor::new(factor).map_err(|e| format!("balance_factor: {e}"));
+    let balance_factor = match patch.balance_factor {
+        Some(Some(number)) => Some(Some(factor(number)?)),
+        Some(None) => Some(None),
+        None => None,
+    };
+    let weights = patch.weights.iter();
+    let weights = weights.map(|(name, weight)| weight_of(name, *weight));
+    Ok(ReconfigureRing {
+        spec: spec.transpose().map_err(|error| error.to_string())?,
+        balance_factor,
+        weights: weights.collect::<Result<_, String>>()?,
+        dry_run,
+    })
+}
+
+fn ring_change(reconfigured: Reconfigured, dry_run: bool) -> RingChange {
+    let ownership = reconfigured.ownership.into_iter();
+    RingChange {
+        dry_run,
+        ring: ring_status(&reconfigured.ring.spec, reconfigured.ring.balance_factor),
+        moved_share: reconfigured.moved,
+        ownership: ownership
+            .map(|change| ReplicaOwnership {
+                replica: change.replica.to_string(),
+                before: change.before,
+                after: change.after,
+            })
+            .collect(),
+    }
+}
