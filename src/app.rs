@@ -125,6 +125,7 @@ impl Balancer {
 
         let capacity = ConcurrencyLimit::new(settings.limits.max_in_flight);
         let (line, lifeline) = Lifeline::new();
+        let stats = Arc::new(Stats::new(settings.server.workers.get()));
         let ring = RingState::new(
             settings.ring,
             settings.balance_factor,
@@ -133,7 +134,8 @@ impl Balancer {
             settings.health.panic_threshold,
             Arc::clone(&capacity),
             line.of("ring state"),
-        )?;
+        )?
+        .counted_in(&stats);
         let ring = RingHandle::new(ring.start());
         let policy = Policy {
             start_timeout: settings.health.start_timeout,
@@ -152,6 +154,7 @@ impl Balancer {
             settings.limits.drain_timeout,
             line.of("supervisor"),
         )
+        .counted_in(&stats)
         .start();
         let prober = HeartbeatProber::new(
             settings.health.heartbeat.clone(),
@@ -161,6 +164,7 @@ impl Balancer {
             },
             line.of("heartbeat prober"),
         )
+        .counted_in(&stats)
         .start();
         ring.subscribe_ejections(supervisor.clone().recipient());
         supervisor.do_send(RingReconfigured {
@@ -175,7 +179,7 @@ impl Balancer {
             supervisor: supervisor.clone(),
             capacity,
             departure: Arc::default(),
-            tally: Arc::default(),
+            tally: stats,
         };
         let Exposure {
             client_guard: guard,
@@ -387,6 +391,7 @@ async fn serve(
             .limits
             .max_connections_per_client
             .map(|most| ClientLimit::new(most, settings.server.trusted_proxy.as_slice().into())),
+        stats: Arc::clone(&tally),
         ..server_settings(settings, settings.server.workers)
     };
     let server = http::serve(server_settings, listener, departure, move || {
@@ -416,6 +421,8 @@ fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings
         max_connections: settings.max_connections,
         client_limit: None,
         limits: settings.limits,
+        // Those of the admin listener are not counted.
+        stats: Arc::default(),
     }
 }
 
@@ -431,6 +438,7 @@ async fn serve_admin(
         supervisor: shared.supervisor,
         ring: shared.ring,
         tally: shared.tally,
+        metrics: Arc::default(),
         started_at: Timestamp::now(),
         key: settings.key.to_string(),
         sticky_cookie: (settings.sticky_cookie.as_ref()).map(|cookie| cookie.name.clone()),

@@ -8,7 +8,7 @@
 //! (`tests/architecture.rs` holds the direction):
 //!
 //! ```text
-//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  config  <-  upstream  <-  actors  <-  http  <-  app
+//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  config  <-  upstream  <-  actors  <-  metrics  <-  http  <-  app
 //! ```
 //!
 //! * [`api`] is the JSON of the HTTP API, as types: for the server and for those that ask it.
@@ -18,6 +18,7 @@
 //!   as containers, or are somebody else's.
 //! * [`h1`] is HTTP/1.1 as bytes, for both sides: where messages end. It is pure, too.
 //! * [`upstream`] is the way to a replica: connections, retries, what an instance may hold.
+//! * [`metrics`] is what `/metrics` shows of all that, collected when it is asked for.
 //! * `actors` pass messages between the two, `http` is what clients see, and `app`
 //!   puts it all together.
 //! * [`cli`] and [`config`] turn what an operator says into the typed settings that
@@ -46,6 +47,7 @@ mod human;
 pub mod log_format;
 mod log_report;
 pub mod log_writer;
+pub mod metrics;
 pub mod repeats;
 pub mod ring;
 pub mod ring_cli;

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,14 @@ const STALL_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long it waits for a slow one.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Lines that were dropped, because they came faster than they could be written.
+static DROPPED_LINES: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines have been dropped since the process began.
+pub fn dropped_lines() -> u64 {
+    DROPPED_LINES.load(Ordering::Relaxed)
+}
 
 /// Takes lines and never blocks on where they go.
 #[derive(Clone)]
@@ -132,6 +141,7 @@ impl Shared {
         // Behind a gap nothing follows before the gap has been told.
         if buffer.dropped > 0 || buffer.bytes.len() + record.len() > MAX_BUFFERED {
             buffer.dropped += 1;
+            DROPPED_LINES.fetch_add(1, Ordering::Relaxed);
         } else {
             buffer.bytes.extend_from_slice(record);
         }

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each uses only those to its left.
-const LAYERS: [&str; 11] = [
-    "api", "ring", "fleet", "sys", "h1", "runtime", "config", "upstream", "actors", "http", "app",
+const LAYERS: [&str; 12] = [
+    "api", "ring", "fleet", "sys", "h1", "runtime", "config", "upstream", "actors", "metrics",
+    "http", "app",
 ];
 
 /// Words that names must not contain, and what to say instead. Those in capitals are banned as the
@@ -266,6 +267,8 @@ fn large_libraries_have_their_places() {
             ],
         ),
         ("clap", &["src/cli", "src/config"]),
+        ("prometheus_client", &["src/metrics"]),
+        ("procfs", &["src/metrics/process.rs"]),
         ("comfy_table", &["src/ring_cli/text.rs"]),
         ("plotters", &["src/analysis/chart"]),
     ] {
@@ -550,6 +553,7 @@ fn links_of_the_pages_exist() {
         "docs/data-path.md",
         "docs/shared-fleets.md",
         "docs/performance.md",
+        "docs/monitoring.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let folder = root().join(page).parent().unwrap().to_owned();

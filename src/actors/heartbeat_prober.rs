@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use actix::{
@@ -22,7 +23,7 @@ use crate::config::{HeartbeatKind, HeartbeatSettings};
 use crate::fleet::{
     HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome, ProbeSchedule,
 };
-use crate::upstream::{AttemptError, OneShotClient};
+use crate::upstream::{AttemptError, OneShotClient, ReplicaStats, Stats};
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
 #[derive(Debug, Clone, Message)]
@@ -87,6 +88,7 @@ pub struct HeartbeatProber {
     recipients: ProbeRecipients,
     watched: HashMap<InstanceId, (SpawnHandle, Probes)>,
     client: OneShotClient,
+    stats: Arc<Stats>,
     _lifeline: Lifeline,
 }
 
@@ -103,8 +105,15 @@ impl HeartbeatProber {
             recipients,
             watched: HashMap::new(),
             client,
+            stats: Arc::default(),
             _lifeline: lifeline,
         }
+    }
+
+    /// Has heartbeats counted there.
+    pub fn counted_in(mut self, stats: &Arc<Stats>) -> Self {
+        self.stats = Arc::clone(stats);
+        self
     }
 
     /// Probes an instance until it is cancelled.
@@ -113,7 +122,7 @@ impl HeartbeatProber {
         settings: HeartbeatSettings,
         recipients: ProbeRecipients,
         WatchInstance { id, endpoint }: WatchInstance,
-        probes: Probes,
+        (probes, stats): (Probes, Arc<ReplicaStats>),
     ) {
         let mut tracker = HealthTracker::new(settings.failures, settings.successes);
         let mut schedule = ProbeSchedule::new(settings.interval, settings.timeout);
@@ -141,8 +150,12 @@ impl HeartbeatProber {
             let outcome = failure
                 .as_ref()
                 .map_or(ProbeOutcome::Good, ProbeFailure::outcome);
-            if outcome != ProbeOutcome::Missed {
+            if outcome == ProbeOutcome::Missed {
+                stats.life().heartbeat_missed();
+            } else {
                 schedule.record_latency(begun.elapsed());
+                let is_good = outcome == ProbeOutcome::Good;
+                stats.life().heartbeat_answered(is_good, begun.elapsed());
             }
             let before = bad_answer.clone();
             if let (ProbeOutcome::Bad, Some(reason)) = (outcome, &reason) {
@@ -298,7 +311,7 @@ impl Handler<WatchInstance> for HeartbeatProber {
             self.settings.clone(),
             self.recipients.clone(),
             watch,
-            Rc::clone(&probes),
+            (Rc::clone(&probes), self.stats.replica(&id.replica)),
         );
         let probing = ctx.spawn(probing.into_actor(self));
         if let Some((earlier, _)) = self.watched.insert(id, (probing, probes)) {

@@ -205,6 +205,7 @@ pub(super) mod tests {
                 Arc::clone(&load),
                 Arc::default(),
                 Duration::ZERO,
+                Arc::default(),
             );
             view = view.with_ready(index.get(), Some(instance));
         }

@@ -63,6 +63,8 @@ pub use record_definition::{Definition, ReplicaTemplate};
 pub use record_merge::{Difference, RecordChange};
 pub use slow_start::{serves as serves_slot, share as share_served};
 pub use time::Time;
+pub use unready::UNREADY_FOR;
+pub use unresponsive::UNRESPONSIVE;
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
 use generations::Generations;

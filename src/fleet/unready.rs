@@ -10,6 +10,9 @@ use super::lifecycle::Phase;
 use super::{Fleet, Replica};
 use crate::human::duration;
 
+/// How the cause of death begins of one that was unready for too long.
+pub const UNREADY_FOR: &str = "unready for";
+
 /// Why a replica with good heartbeats is unready.
 pub(super) const UNHEALTHY: &str = "the image's HEALTHCHECK says unhealthy";
 
@@ -95,7 +98,7 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.replaces_unready = true;
         let (id, healthy_for) = (replica.id(), replica.phase.healthy_for(steps.now));
-        let mut cause = format!("unready for {}", duration(timeout));
+        let mut cause = format!("{UNREADY_FOR} {}", duration(timeout));
         if let Some(reason) = &replica.last_error {
             cause.push_str(": ");
             cause.push_str(reason);

@@ -10,7 +10,7 @@ use super::lifecycle::Phase;
 use super::{Fleet, Policy};
 
 /// Why a hung replica is taken off the ring.
-pub(super) const UNRESPONSIVE: &str = "no answer to heartbeats";
+pub const UNRESPONSIVE: &str = "no answer to heartbeats";
 
 impl Fleet {
     /// An instance has missed enough heartbeats to count as hung.

@@ -10,6 +10,7 @@ use actix_web::http::header::RETRY_AFTER;
 
 use crate::api::Envelope;
 use crate::upstream::AttemptError;
+use crate::upstream::stats::FailureReason;
 
 /// Why a request was not served by a replica.
 #[derive(Debug)]
@@ -49,6 +50,20 @@ pub enum ProxyError {
 impl ProxyError {
     fn envelope(&self) -> Envelope<String> {
         Envelope::failure(format!("<Error> {self}"))
+    }
+
+    /// As what it is counted.
+    pub fn reason(&self) -> FailureReason {
+        match self {
+            Self::NoReplica => FailureReason::NoReplica,
+            Self::AllBusy => FailureReason::AllBusy,
+            Self::Overloaded => FailureReason::QueueFull,
+            Self::TookTooLong => FailureReason::QueueTimeout,
+            Self::ClientClosed => FailureReason::ClientClosed,
+            Self::TooManyTunnels => FailureReason::TooManyTunnels,
+            Self::Upstream(error) => error.reason(),
+            _ => FailureReason::InvalidRequest,
+        }
     }
 
     /// The body of its answer.

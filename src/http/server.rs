@@ -23,6 +23,8 @@ use crate::http::drain::Departure;
 use crate::http::listener::acceptor::{self, Acceptor, ClientService, WorkerGroup};
 use crate::http::listener::client_limit::ClientLimit;
 use crate::http::listener::loads::Loads;
+use crate::upstream::Stats;
+use crate::upstream::stats::ConnectionCounters;
 
 /// What holds for the server as a whole.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ pub struct ServerSettings {
     pub client_limit: Option<Arc<ClientLimit>>,
     /// How long anything may take.
     pub limits: Limits,
+    /// Where connections are counted.
+    pub stats: Arc<Stats>,
 }
 
 /// What is served on one thread.
@@ -119,6 +123,7 @@ pub async fn serve(
         let listener = listener.try_clone()?;
         let (group, departure, site) = (Arc::clone(&group), Arc::clone(&departure), site.clone());
         let (limits, client_limit) = (settings.limits, settings.client_limit.clone());
+        let counters = settings.stats.connection_counters();
         let (begins, beginning) = oneshot::channel();
         let (ends, end) = oneshot::channel();
         let arbiter = Arbiter::try_new()?;
@@ -126,7 +131,7 @@ pub async fn serve(
             actix_web::rt::spawn(async move {
                 // Dropped with the task, even by a panic.
                 let _ends = ends;
-                let service = client_service(limits, most, departure, site()).await;
+                let service = client_service(limits, most, departure, counters, site()).await;
                 let acceptor = service
                     .map_err(|()| io::Error::other("the service of a thread cannot begin"))
                     .and_then(|service| {
@@ -192,6 +197,7 @@ async fn client_service(
     limits: Limits,
     most: usize,
     departure: Arc<Departure>,
+    counters: Arc<ConnectionCounters>,
     site: Site,
 ) -> Result<ClientService<impl Application>, ()> {
     let app = App::new().configure(site.configure).into_factory();
@@ -199,6 +205,6 @@ async fn client_service(
     let app = map_config(app, |()| AppConfig::default());
     Ok(ClientService {
         app: Rc::new(app.new_service(()).await?),
-        sweeper: ConnectionSweeper::start(limits, most, departure),
+        sweeper: ConnectionSweeper::start(limits, most, departure, counters),
     })
 }

@@ -6,7 +6,8 @@
 //! * `pool`: the connections of each instance, one pool a worker thread, and the awc clients that
 //!   send by them;
 //! * `retry`: what went wrong with an attempt, and whether the request may be sent again;
-//! * `replay_body`: a request's body, kept for that while it is small.
+//! * `replay_body`: a request's body, kept for that while it is small;
+//! * [`stats`]: what is counted of all that.
 
 mod body_rate;
 mod coarse_sleep;
@@ -16,7 +17,7 @@ mod instance;
 mod pool;
 mod replay_body;
 mod retry;
-mod stats;
+pub mod stats;
 
 pub use body_rate::BodyRate;
 pub use coarse_sleep::{CoarseSleep, TICK};
@@ -31,4 +32,4 @@ pub use pool::{
 };
 pub use replay_body::ReplayBody;
 pub use retry::{AttemptError, Exclude, RetryBudget, RetryDecision, RetryState};
-pub use stats::{Stats, ThreadCounters};
+pub use stats::{ReplicaStats, Stats, ThreadCounters};

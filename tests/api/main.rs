@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod admin;
+mod metrics;
 mod replicas;
 #[path = "../support/mod.rs"]
 mod support;

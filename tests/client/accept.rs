@@ -41,6 +41,7 @@ async fn serve(
             drain_timeout,
             ..Limits::default()
         },
+        stats: Arc::default(),
     };
     let server = http::serve(settings, listener, Arc::default(), site).await;
     (server.unwrap(), address)

@@ -36,8 +36,8 @@ use super::lifeline::Lifeline;
 use super::ring_view::RingView;
 use crate::fleet::{EjectionPolicy, InstanceId, RingSettings};
 use crate::human::duration;
-use crate::ring::{BalanceFactor, BuildError, PanicThreshold, RingSpec, SlotTable};
-use crate::upstream::{ConcurrencyLimit, FleetLoad, Instance};
+use crate::ring::{BalanceFactor, BuildError, PanicThreshold, ReplicaName, RingSpec, SlotTable};
+use crate::upstream::{ConcurrencyLimit, FleetLoad, Instance, Stats};
 use outlier::{Outliers, TooManyFailures};
 use pending_admissions::PendingAdmissions;
 use rebuild_queue::{Built, Edit, EditOutcome, Rebuild, RebuildQueue};
@@ -68,6 +68,7 @@ pub struct RingState {
     capacity: Arc<ConcurrencyLimit>,
     load: Arc<FleetLoad>,
     slow_start: Duration,
+    stats: Arc<Stats>,
     outliers: Outliers,
     /// How many failures in a row eject an instance; for the subscriber.
     max_failures: u32,
@@ -98,6 +99,7 @@ impl RingState {
             capacity,
             load: Arc::default(),
             slow_start,
+            stats: Arc::default(),
             outliers: Outliers::new(ejection),
             max_failures: ejection.failures,
             subscriber: None,
@@ -105,6 +107,12 @@ impl RingState {
             pending: PendingAdmissions::default(),
             _lifeline: lifeline,
         })
+    }
+
+    /// Has what happens counted there.
+    pub fn counted_in(mut self, stats: &Arc<Stats>) -> Self {
+        self.stats = Arc::clone(stats);
+        self
     }
 
     fn settings(&self) -> RingSettings {
@@ -125,6 +133,7 @@ impl RingState {
             instance.mark_readmitted();
             return instance;
         }
+        let stats = self.stats.replica(&id.replica);
         Instance::new(
             id,
             endpoint,
@@ -132,6 +141,7 @@ impl RingState {
             Arc::clone(&self.load),
             self.outliers.reporter(),
             self.slow_start,
+            stats,
         )
     }
 
@@ -157,6 +167,8 @@ impl RingState {
             let left = left.filter(|name| self.view.table.index_of(name).is_none());
             self.evicted
                 .extend(left.filter_map(|name| before.any_of(name)));
+            let is_member = |name: &ReplicaName| self.view.table.index_of(name).is_some();
+            self.stats.retain(is_member);
         }
         self.evicted.retain(|instance| instance.in_flight() > 0);
         self.outliers.ring_changed(&before, &self.view);

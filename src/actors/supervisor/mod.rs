@@ -10,6 +10,7 @@ mod steps;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{
@@ -32,6 +33,7 @@ use crate::fleet::{
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
+use crate::upstream::Stats;
 use recording::recorded;
 
 pub use handle::SupervisorHandle;
@@ -67,6 +69,7 @@ pub struct Supervisor {
     pub(super) death_log: DeathLog,
     /// Stops that wait for the report of an instance's own end.
     pub(super) exit_waiters: HashMap<InstanceId, oneshot::Sender<()>>,
+    pub(super) stats: Arc<Stats>,
     _lifeline: Lifeline,
 }
 
@@ -101,8 +104,15 @@ impl Supervisor {
             history: History::default(),
             death_log,
             exit_waiters: HashMap::new(),
+            stats: Arc::default(),
             _lifeline: lifeline,
         }
+    }
+
+    /// Has deaths and ejections counted there.
+    pub fn counted_in(mut self, stats: &Arc<Stats>) -> Self {
+        self.stats = Arc::clone(stats);
+        self
     }
 
     fn now(&self) -> Time {
@@ -234,6 +244,7 @@ impl Handler<EjectionChanged> for Supervisor {
         let EjectionChanged { id, ejected } = changed;
         self.record_event(match ejected {
             Some((failures, lasts)) => {
+                self.stats.replica(&id.replica).life().ejected();
                 let time = duration(lasts);
                 let reason = format!("{failures} failed requests in a row; for {time}");
                 HistoryEvent::of(&id, ReplicaEventKind::Ejected).because(reason)

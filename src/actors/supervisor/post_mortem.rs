@@ -8,7 +8,7 @@
 //! [`DeathLog`]: crate::actors::death_log::DeathLog
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix::{AsyncContext, Context, Handler, Message, MessageResult};
 use futures::FutureExt;
@@ -18,8 +18,9 @@ use log::warn;
 use super::Supervisor;
 use crate::actors::ring_state::Evicted;
 use crate::api::{Death, Heartbeat};
-use crate::fleet::{Exit, InstanceId};
+use crate::fleet::{Exit, InstanceId, REFUSES_CONNECTIONS, UNREADY_FOR, UNRESPONSIVE};
 use crate::runtime::{ExitReport, Runtime};
+use crate::upstream::stats::RestartCause;
 
 /// How long the runtime may take to report what it knows of an instance's end.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,6 +56,9 @@ impl Supervisor {
     ) -> LocalBoxFuture<'static, ()> {
         // One whose end has not been reported is about to be stopped, which asks the runtime.
         let has_ended = exit.is_some();
+        let counted_as = restart_cause(cause, exit.as_ref());
+        let stats = self.stats.replica(&id.replica);
+        stats.life().died(counted_as, Instant::now());
         self.death_log.record(&id, cause, exit, SystemTime::now());
         let own = ctx.address();
         let prober = self.prober.as_ref();
@@ -70,6 +74,19 @@ impl Supervisor {
             }
         }
         .boxed_local()
+    }
+}
+
+/// As what a death is counted.
+fn restart_cause(cause: &str, exit: Option<&Exit>) -> RestartCause {
+    match exit {
+        Some(exit) if exit.out_of_memory => RestartCause::OutOfMemory,
+        Some(exit) if exit.signal.is_some() => RestartCause::Killed,
+        Some(_) => RestartCause::Exited,
+        None if cause == REFUSES_CONNECTIONS => RestartCause::RefusesConnections,
+        None if cause == UNRESPONSIVE => RestartCause::Unresponsive,
+        None if cause.starts_with(UNREADY_FOR) => RestartCause::Unready,
+        None => RestartCause::NotReadyInTime,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Executes the fleet's steps, in two rounds: see [`Step`].
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures::FutureExt;
@@ -102,6 +102,8 @@ impl Supervisor {
                 round.history.push(HistoryEvent::of(&id, Kind::Ready));
                 self.runtime.on_admitted(&id);
                 self.death_log.forget_in_flight(&id);
+                let stats = self.stats.replica(&id.replica);
+                stats.life().ready(Instant::now());
                 round.ring.push(ring_future(self.ring.admit(id, endpoint)));
             }
             ImmediateStep::Evict(id, reason) => {

@@ -13,7 +13,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use super::error::ApiError;
 use super::extract::query_config;
 use super::handles::AdminHandles;
-use super::{client_calls, fleet_replicas, fleets, health, history, keys, middleware, ring};
+use super::{
+    client_calls, fleet_replicas, fleets, health, history, keys, metrics, middleware, ring,
+};
 use crate::http::server::Site;
 
 /// What the admin listener serves.
@@ -50,6 +52,7 @@ fn guarded(app: &mut ServiceConfig) {
     let reads = |path: &str| resource(path, "GET, HEAD");
     app.service(reads("/api/v1/version").route(read().to(health::version)))
         .service(reads("/api/v1/status").route(read().to(fleets::status)))
+        .service(reads("/metrics").route(read().to(metrics::metrics)))
         .service(reads("/api/v1/events").route(read().to(history::events)))
         .service(reads("/api/v1/fleets").route(read().to(fleets::list)))
         .service(reads(FLEET).route(read().to(fleets::get)))

@@ -10,6 +10,7 @@ use crate::actors::ring_state::RingHandle;
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::{FleetReport, SupervisorHandle};
 use crate::api::Timestamp;
+use crate::metrics::MetricsExporter;
 use crate::upstream::Stats;
 
 /// The actors behind the admin listener's calls, and its settings.
@@ -23,6 +24,8 @@ pub struct AdminHandles {
     pub ring: RingHandle,
     /// What the worker threads count.
     pub tally: Arc<Stats>,
+    /// Shows that, and more, as metrics.
+    pub metrics: Arc<MetricsExporter>,
     /// When the balancer started.
     pub started_at: Timestamp,
     /// What decides a request's replica.

@@ -14,6 +14,7 @@ mod health;
 mod history;
 mod json;
 mod keys;
+mod metrics;
 mod middleware;
 mod ring;
 

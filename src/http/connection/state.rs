@@ -19,6 +19,7 @@ use crate::http::drain::Departure;
 use crate::http::headers::response;
 use crate::http::raw_request::RawRequest;
 use crate::sys::send_queue::unacknowledged;
+use crate::upstream::stats::{ConnectionCounters, ConnectionLabel};
 use crate::upstream::{InterimResponses, RawResponseHead};
 
 /// How long a request of a client that has closed its side goes on though another one waits for
@@ -37,6 +38,8 @@ pub struct ThreadState {
     pub is_over: Cell<bool>,
     /// Whether responses are to end their connections.
     pub departure: Arc<Departure>,
+    /// What the thread counts.
+    pub counters: Arc<ConnectionCounters>,
 }
 
 thread_local! {
@@ -296,6 +299,16 @@ impl ConnectionState {
         self.timed_out.get()
     }
 
+    /// What the connection does now.
+    pub fn label(&self) -> ConnectionLabel {
+        match self.acquiring.get() {
+            _ if self.taking.get() == Taking::Tunnel => ConnectionLabel::Tunnel,
+            Acquiring::Waiting => ConnectionLabel::Queued,
+            _ if self.timeouts.is_busy() => ConnectionLabel::Active,
+            _ => ConnectionLabel::Idle,
+        }
+    }
+
     /// The connection's task, which is woken when something is to be looked at.
     pub fn set_waker(&self, waker: &Waker) {
         match &mut *self.waker.borrow_mut() {
@@ -353,6 +366,8 @@ impl ConnectionState {
         }
         if let Some(timed_out) = self.timeouts.timed_out(now, limits) {
             self.timed_out.set(Some(timed_out));
+            let within_head = timed_out == TimedOut::Header;
+            self.thread.counters.time_out(within_head);
             self.wake();
             debug!("a client took too long for its next request");
         }

@@ -16,6 +16,7 @@ use crate::http::connection::state::{ConnectionState, ThreadState};
 use crate::http::connection::timeouts::in_short_supply;
 use crate::http::drain::Departure;
 use crate::sys::malloc;
+use crate::upstream::stats::{ConnectionCounters, ConnectionLabel};
 
 /// As many connections as have ended since there were the most leave some 10 MiB of free memory
 /// between what others use.
@@ -42,13 +43,19 @@ pub struct ConnectionSweeper {
 impl ConnectionSweeper {
     /// Starts one on this thread, which ends when it is dropped, for at most this many
     /// connections.
-    pub fn start(limits: Limits, max_connections: usize, departure: Arc<Departure>) -> Rc<Self> {
+    pub fn start(
+        limits: Limits,
+        max_connections: usize,
+        departure: Arc<Departure>,
+        counters: Arc<ConnectionCounters>,
+    ) -> Rc<Self> {
         let thread = Rc::new(ThreadState {
             limits,
             now: Cell::new(Instant::now()),
             date: Cell::new(date(SystemTime::now())),
             is_over: Cell::new(false),
             departure,
+            counters,
         });
         let sweeper = Rc::new(Self {
             thread,
@@ -74,6 +81,7 @@ impl ConnectionSweeper {
 
     /// Opens a connection, and looks at it until what is returned is dropped.
     pub fn open(self: &Rc<Self>) -> OpenConnection {
+        self.thread.counters.accept();
         let state = Rc::new(ConnectionState::open(&self.thread));
         let place = self.connections.borrow_mut().insert(Rc::downgrade(&state));
         OpenConnection {
@@ -112,7 +120,13 @@ impl ConnectionSweeper {
         } else {
             thread.limits
         };
-        self.each(|connection| connection.sweep(judged, &limits));
+        let states: [Cell<u64>; ConnectionLabel::COUNT] = Default::default();
+        self.each(|connection| {
+            connection.sweep(judged, &limits);
+            let state = &states[connection.label() as usize];
+            state.set(state.get() + 1);
+        });
+        thread.counters.set_states(states.map(Cell::into_inner));
     }
 }
 

@@ -67,6 +67,11 @@ impl ReadTimeouts {
         self.0.set(Awaited::Request(now));
     }
 
+    /// Whether a request is handled.
+    pub fn is_busy(&self) -> bool {
+        self.0.get() == Awaited::Nothing
+    }
+
     /// Whether the client has had its time.
     pub fn timed_out(&self, now: Instant, limits: &Limits) -> Option<TimedOut> {
         let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;

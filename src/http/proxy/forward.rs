@@ -1,5 +1,6 @@
 //! The data path: a request's way to a replica, and the response's way back.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -29,6 +30,7 @@ use crate::http::proxy::response_timeout::ReplyWait;
 use crate::http::proxy::upgrade::Tunnel;
 use crate::ring::{Key, SessionKey};
 use crate::upstream::framed_connection::ProtocolError;
+use crate::upstream::stats::CountedResponse;
 use crate::upstream::{
     AttemptError, Exclude, IdleTimeout, InFlightPermit, Instance, RawResponseHead, ReplayBody,
     RequestHeadBuilder, RetryDecision, RetryState, UpstreamBody, UpstreamRequest, UpstreamResponse,
@@ -47,6 +49,8 @@ struct RequestContext<'r> {
     /// The id that it is given for want of one.
     fresh_id: Option<u64>,
     started: std::time::Instant,
+    /// When its present attempt began.
+    attempt_started: Cell<std::time::Instant>,
     /// When it has taken too long.
     deadline: Option<Instant>,
 }
@@ -69,15 +73,27 @@ pub async fn forward(
 ) -> Result<HttpResponse, ProxyError> {
     worker.counters.request();
     worker.retry_budget.deposit();
-    let is_upgrade = validate(worker, request, client.is_bare);
-    let is_upgrade = is_upgrade.inspect_err(|_| worker.counters.failure())?;
+    let started = std::time::Instant::now();
+    let answered = forward_since(started, worker, request, payload, client).await;
+    answered.inspect_err(|error| {
+        let (reason, status) = (error.reason(), error.status_code());
+        let counters = &worker.counters;
+        counters.reject(reason, request.method(), status, started.elapsed());
+    })
+}
+
+async fn forward_since(
+    started: std::time::Instant,
+    worker: &Worker,
+    request: &HttpRequest,
+    payload: Payload,
+    client: &ClientRequest,
+) -> Result<HttpResponse, ProxyError> {
+    let is_upgrade = validate(worker, request, client.is_bare)?;
     let tunnel = match is_upgrade.then(|| worker.tunnel_limit.try_acquire()) {
         None => None,
         Some(Some(permit)) => Some(Tunnel::new(permit)),
-        Some(None) => {
-            worker.counters.failure();
-            return Err(ProxyError::TooManyTunnels);
-        }
+        Some(None) => return Err(ProxyError::TooManyTunnels),
     };
     let body = if client.is_bare {
         None
@@ -94,19 +110,11 @@ pub async fn forward(
         body: body.as_ref(),
         tunnel,
         fresh_id: key::fresh_id(request),
-        started: std::time::Instant::now(),
+        started,
+        attempt_started: Cell::new(started),
         deadline: within.map(|time| Instant::now() + time),
     };
-    let answered = attempt_until_answered(&context).await;
-    if let Err(error) = &answered {
-        worker.counters.failure();
-        match error {
-            ProxyError::NoReplica => worker.counters.unserved(),
-            ProxyError::AllBusy | ProxyError::Overloaded => worker.counters.overloaded(),
-            _ => {}
-        }
-    }
-    answered
+    attempt_until_answered(&context).await
 }
 
 /// Whether a request asks for another protocol; an error if it is not to be forwarded.
@@ -175,6 +183,7 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
             Exclude::Replica => wanted.tried.push(instance.id().replica.clone()),
             Exclude::Nothing => worker.clients.close_idle(),
         }
+        context.attempt_started.set(std::time::Instant::now());
     }
 }
 
@@ -186,6 +195,10 @@ fn note_error(
     decision: RetryDecision,
 ) {
     let worker = context.worker;
+    let (thread, reason) = (worker.counters.thread(), error.reason());
+    instance
+        .stats()
+        .on(thread, |counters| counters.failed(reason));
     if error.is_replicas() {
         instance.note_failure();
     }
@@ -194,7 +207,7 @@ fn note_error(
         worker.links.supervisor.connection_refused(id);
     }
     match decision {
-        RetryDecision::NextReplica => worker.counters.retry(),
+        RetryDecision::NextReplica => worker.counters.retry(reason),
         RetryDecision::OverBudget => worker.counters.over_budget(),
         RetryDecision::GiveUp => {}
     }
@@ -276,7 +289,10 @@ async fn acquire(
                 tokio::select! {
                     biased;
                     grant = tokio::time::timeout_at(until, place.grant()) => match grant {
-                        Ok(Some(grant)) => Ok(grant),
+                        Ok(Some(grant)) => {
+                            context.attempt_started.set(std::time::Instant::now());
+                            Ok(grant)
+                        }
                         Ok(None) => Err(ProxyError::NoReplica),
                         Err(_) => Err(late),
                     },
@@ -369,9 +385,10 @@ fn via_line(context: &RequestContext<'_>) -> &'static [u8] {
 fn relay(
     context: &RequestContext<'_>,
     response: UpstreamResponse,
-    grant: InFlightPermit,
+    mut grant: InFlightPermit,
 ) -> HttpResponse {
     let UpstreamResponse { mut head, body } = response;
+    count_head(context, head.status(), &mut grant);
     let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch && !upgrade::may_switch(context.request, &head) {
         let error = AttemptError::InvalidResponse(ProtocolError::UnsolicitedUpgrade);
@@ -391,6 +408,21 @@ fn relay(
     head.append(via_line(context));
     connection.leave_response_head(head);
     outgoing
+}
+
+/// Counts a response's head, and has its end counted. A tunnel counts at once: how long it lasts
+/// is not how long a response takes.
+fn count_head(context: &RequestContext<'_>, status: StatusCode, grant: &mut InFlightPermit) {
+    let (thread, method) = (context.worker.counters.thread(), context.request.method());
+    let stats = grant.instance().stats();
+    let took = context.attempt_started.get().elapsed();
+    stats.on(thread, |counters| counters.head(took));
+    let response = CountedResponse::new(thread, method, status, context.started);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        response.count(stats);
+    } else {
+        grant.set_response(response);
+    }
 }
 
 /// The replica's response as the client's.

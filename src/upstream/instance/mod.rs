@@ -23,6 +23,7 @@ pub use permit::InFlightPermit;
 
 use crate::fleet::InstanceId;
 use crate::ring::Slot;
+use crate::upstream::stats::ReplicaStats;
 use consecutive_failures::ConsecutiveFailures;
 use latch::Latch;
 use permit::{REQUEST, in_flight, limited};
@@ -64,6 +65,7 @@ pub struct Instance {
     limit: Arc<ConcurrencyLimit>,
     fleet: Arc<FleetLoad>,
     interrupted: Arc<InterruptedRequests>,
+    stats: Arc<ReplicaStats>,
 }
 
 impl Instance {
@@ -75,6 +77,7 @@ impl Instance {
         fleet: Arc<FleetLoad>,
         failures: Arc<FailureReporter>,
         slow_start: Duration,
+        stats: Arc<ReplicaStats>,
     ) -> Arc<Self> {
         static NEXT_UID: AtomicU64 = AtomicU64::new(0);
         let authority = endpoint
@@ -97,6 +100,7 @@ impl Instance {
             limit,
             fleet,
             interrupted: Arc::default(),
+            stats,
         })
     }
 
@@ -134,6 +138,17 @@ impl Instance {
     /// Whether a request waits for capacity here, or has begun to since `time`.
     pub fn was_awaited_since(&self, time: Instant) -> bool {
         self.limit.was_short_since(time) || (self.is_full() && self.limit.has_waiting())
+    }
+
+    /// How many of them are tunnels.
+    pub fn tunnels(&self) -> u32 {
+        let load = self.load.load(Ordering::Relaxed);
+        in_flight(load) - limited(load)
+    }
+
+    /// What is counted of its replica.
+    pub fn stats(&self) -> &ReplicaStats {
+        &self.stats
     }
 
     /// Requests in flight over all instances.
@@ -257,6 +272,7 @@ mod tests {
             Arc::default(),
             Arc::default(),
             slow_start,
+            Arc::default(),
         )
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::Instance;
 use crate::ring::{SessionKey, Slot};
+use crate::upstream::stats::CountedResponse;
 
 /// One request in an instance's load.
 pub(super) const REQUEST: u64 = 1;
@@ -35,6 +36,8 @@ pub struct InFlightPermit {
     /// Whether it counts in the load of the whole fleet too.
     bounded: bool,
     is_tunnel: bool,
+    /// What is counted when this is dropped.
+    response: Option<CountedResponse>,
     instance: Arc<Instance>,
 }
 
@@ -61,6 +64,7 @@ impl InFlightPermit {
             session_key: None,
             bounded,
             is_tunnel: false,
+            response: None,
             instance: Arc::clone(instance),
         })
     }
@@ -77,6 +81,11 @@ impl InFlightPermit {
         self
     }
 
+    /// The response's head has come; it is counted with its end.
+    pub fn set_response(&mut self, response: CountedResponse) {
+        self.response = Some(response);
+    }
+
     /// Where to send the request.
     pub fn instance(&self) -> &Arc<Instance> {
         &self.instance
@@ -85,6 +94,9 @@ impl InFlightPermit {
 
 impl Drop for InFlightPermit {
     fn drop(&mut self) {
+        if let Some(response) = self.response.take() {
+            response.count(self.instance.stats());
+        }
         if self.bounded {
             self.instance.fleet.0.fetch_sub(1, Ordering::Relaxed);
         }

@@ -12,6 +12,7 @@ use crate::upstream::retry::AttemptError;
 
 /// Opens a connection to an instance within `limit`.
 pub async fn connect(instance: Arc<Instance>, limit: Duration) -> Result<TcpStream, AttemptError> {
+    instance.stats().connect();
     // The address of a container that has died does not refuse connections, it swallows
     // them for seconds: the report of its death ends the attempt.
     tokio::select! {

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::upstream::framed_connection::ProtocolError;
 use crate::upstream::replay_body::BodyError;
+use crate::upstream::stats::FailureReason;
 
 /// What went wrong with one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,28 @@ impl AttemptError {
                 ..
             }
         )
+    }
+
+    /// As what it is counted.
+    pub fn reason(&self) -> FailureReason {
+        match self {
+            Self::NotConnected { kind, .. } => match kind {
+                io::ErrorKind::ConnectionRefused => FailureReason::ConnectionRefused,
+                io::ErrorKind::TimedOut => FailureReason::ConnectTimeout,
+                _ => FailureReason::NotConnected,
+            },
+            Self::FdLimit => FailureReason::FdLimit,
+            Self::Disconnected(_) => FailureReason::Disconnected,
+            Self::Evicted => FailureReason::Evicted,
+            Self::InvalidResponse(_) => FailureReason::InvalidResponse,
+            Self::ResponseTimeout => FailureReason::ResponseTimeout,
+            Self::RequestTimeout => FailureReason::RequestTimeout,
+            Self::ClientAborted => FailureReason::ClientAborted,
+            Self::ClientBodyTimeout => FailureReason::ClientBodyTimeout,
+            Self::ClientBodyTooSlow => FailureReason::ClientBodyTooSlow,
+            Self::ClientClosed => FailureReason::ClientClosed,
+            Self::BodyTooLarge => FailureReason::BodyTooLarge,
+        }
     }
 
     /// Under which condition another attempt may follow.
