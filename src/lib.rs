@@ -24,12 +24,12 @@
 //! * [`cli`] and [`config`] turn what an operator says into the typed settings that
 //!   `app` starts from; nothing else knows flags, variables or files.
 //! * [`ring_cli`] answers `ringmaster ring`, offline, from [`ring`] alone.
-//! * [`experiments`] loads and harms a balancer from outside, for `analysis`, [`drill`] and
-//!   `make chaos`.
+//! * [`experiments`] loads a balancer and injects faults from outside, for `analysis`, [`drill`]
+//!   and `make chaos`.
 //! * `analysis` is a client of a whole balancer, from outside: the experiments of
 //!   `ringmaster analyze`, with the feature `analyze`.
 
-pub mod actors;
+mod actors;
 #[cfg(feature = "analyze")]
 pub mod analysis;
 pub mod api;

@@ -29,9 +29,7 @@ use crate::upstream::{AttemptError, OneShotClient, ReplicaStats, Stats};
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct WatchInstance {
-    /// Which.
     pub id: InstanceId,
-    /// Where it listens.
     pub endpoint: SocketAddr,
 }
 
@@ -65,9 +63,7 @@ pub struct HealthChanged(pub InstanceId, pub HealthTransition, pub String);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct ProbeFailed {
-    /// Which.
     pub id: InstanceId,
-    /// Why.
     pub reason: String,
     /// The port on which nothing listens, if it is that.
     pub refused: Option<u16>,
@@ -82,7 +78,6 @@ pub struct ProbeRecipients {
     pub failures: Recipient<ProbeFailed>,
 }
 
-/// The actor.
 pub struct HeartbeatProber {
     settings: HeartbeatSettings,
     recipients: ProbeRecipients,
@@ -267,7 +262,6 @@ async fn ask(
 pub struct ProberHandle(Addr<HeartbeatProber>);
 
 impl ProberHandle {
-    /// The handle of this actor.
     pub fn new(prober: Addr<HeartbeatProber>) -> Self {
         Self(prober)
     }

@@ -39,7 +39,6 @@ impl HistoryEvent {
         }
     }
 
-    /// Why it happened.
     pub fn because(mut self, reason: String) -> Self {
         self.reason = Some(reason);
         self

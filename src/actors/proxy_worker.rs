@@ -19,7 +19,6 @@ use crate::upstream::{ConcurrencyLimit, IDLE_CONNECTION, InFlightPermit, Instanc
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Acquired")]
 pub struct AcquireSlot {
-    /// The request's key.
     pub key: Key,
     /// Replicas that this request has failed on, and may try again when no other is left: one
     /// that was slow to accept a connection is not dead. Not instances: where one has just
@@ -43,10 +42,8 @@ pub enum Session {
     Known,
 }
 
-/// The answer.
 #[derive(Debug)]
 pub enum Acquired {
-    /// This one.
     Granted(InFlightPermit),
     /// None is ready, or every one is busy: wait here for the first that is free. Dropping
     /// the entry leaves the queue.
@@ -64,7 +61,6 @@ struct CapacityFreed;
 /// Nearly always the first can use it.
 const MAX_MISSES: usize = 8;
 
-/// The actor.
 pub struct ProxyWorker {
     view: Option<Arc<RingView>>,
     waiting: RequestQueue<AcquireSlot>,

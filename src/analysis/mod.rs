@@ -22,9 +22,9 @@ mod scale;
 mod stats;
 mod tested_balancer;
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -74,8 +74,13 @@ pub async fn run(options: &Options) -> Result<String, ExperimentError> {
         cause: error.into(),
     })?;
     write(&out.join("results.json"), &json)?;
-    write(&out.join("report.md"), &report::markdown(&results))?;
-    Ok(report::summary(&results, out))
+    let unwritable = |cause: fmt::Error| ExperimentError::File {
+        path: out.join("report.md"),
+        cause: io::Error::other(cause),
+    };
+    let markdown = report::markdown(&results).map_err(unwritable)?;
+    write(&out.join("report.md"), &markdown)?;
+    report::summary(&results, out).map_err(unwritable)
 }
 
 /// All experiments that were asked for, in order.

@@ -25,10 +25,10 @@ impl Sample {
 
     /// How many keys of the other replicas moved to another one. None if responses do not name
     /// their replica.
-    pub(super) fn moved(&self, after: &Self, harmed: &str) -> Option<usize> {
+    pub(super) fn moved(&self, after: &Self, target: &str) -> Option<usize> {
         let (before, after) = (self.by_key()?, after.by_key()?);
-        let harmed = Names::called(harmed);
-        let others = before.iter().filter(|(_, from)| **from != harmed);
+        let target = Names::called(target);
+        let others = before.iter().filter(|(_, from)| **from != target);
         let moved = others.filter(|(key, from)| after.get(*key) != Some(*from));
         Some(moved.count())
     }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn only_keys_of_unharmed_replicas_count_as_moved() {
+    fn only_keys_of_other_replicas_count_as_moved() {
         let before = sample([Ok("1"), Ok("2"), Ok("3")]);
         for (after, moved) in [
             ([Ok("1"), Ok("2"), Ok("3")], Some(0)),

@@ -26,7 +26,7 @@ pub enum ExperimentError {
         seconds: u64,
     },
     /// A fault could not be injected.
-    #[error("cannot harm {replica}: {cause}")]
+    #[error("cannot inject a fault into {replica}: {cause}")]
     Fault {
         /// Which.
         replica: String,

@@ -18,7 +18,6 @@ pub struct ChangeId(pub u64);
 pub enum Change {
     /// Add `n` replicas; those that `hostnames` does not name get random unused names.
     Add {
-        /// How many.
         n: usize,
         /// Names for the first of them.
         hostnames: Vec<String>,
@@ -27,7 +26,6 @@ pub enum Change {
     },
     /// Remove `n` replicas; those that `hostnames` does not name are chosen at random.
     Remove {
-        /// How many.
         n: usize,
         /// The ones to remove for certain.
         hostnames: Vec<String>,
@@ -55,12 +53,7 @@ pub enum ChangeError {
     TooManyNamesToRemove,
     /// `n` is out of range.
     #[error("n is {n}: {allowed}")]
-    CountOutOfRange {
-        /// What was asked.
-        n: usize,
-        /// What may be asked.
-        allowed: String,
-    },
+    CountOutOfRange { n: usize, allowed: String },
     /// A name that cannot be one.
     #[error("{0}")]
     InvalidName(#[from] crate::ring::InvalidName),
@@ -72,12 +65,7 @@ pub enum ChangeError {
     NameTaken(ReplicaName),
     /// A weight that cannot be one.
     #[error("the weight of {name} is {weight}: 1 to {most} are allowed", most = Weight::MAX)]
-    InvalidWeight {
-        /// The replica.
-        name: String,
-        /// What was asked.
-        weight: u32,
-    },
+    InvalidWeight { name: String, weight: u32 },
     /// A weight for a replica that the request does not name.
     #[error("weights names {0}, which hostnames does not")]
     WeightWithoutHostname(String),
@@ -87,9 +75,7 @@ pub enum ChangeError {
     /// A name that DNS cannot tell from that of a replica which exists, or is named as well.
     #[error("DNS cannot tell {name} from {other}: names differ in more than case")]
     SameInDns {
-        /// What was asked.
         name: ReplicaName,
-        /// The other name.
         other: ReplicaName,
     },
     /// No such replica.

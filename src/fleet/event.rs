@@ -30,7 +30,7 @@ pub enum Event {
     NameFreed(ReplicaName),
     /// The runtime works again after it did not.
     Recovered,
-    /// Time has passed: see [`super::Fleet::wakes_at`].
+    /// Time has passed: see `Fleet::wakes_at`.
     Tick,
 }
 

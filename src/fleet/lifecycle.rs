@@ -46,7 +46,6 @@ pub enum Phase {
     },
     /// An instance runs and has not yet answered a heartbeat.
     Probing {
-        /// Where it listens.
         endpoint: SocketAddr,
         /// When it is given up; none where nothing could be started in its place.
         deadline: Option<Time>,
@@ -54,15 +53,9 @@ pub enum Phase {
         warn_at: Option<Time>,
     },
     /// It answers heartbeats.
-    Ready {
-        /// Where it listens.
-        endpoint: SocketAddr,
-        /// Since when.
-        since: Time,
-    },
+    Ready { endpoint: SocketAddr, since: Time },
     /// It is alive, says that it cannot serve, and is off the ring.
     Unready {
-        /// Where it listens.
         endpoint: SocketAddr,
         /// How long it had been ready.
         healthy_for: Duration,
@@ -71,7 +64,6 @@ pub enum Phase {
     },
     /// It has ceased to answer and is off the ring; it may still come back.
     Hung {
-        /// Where it listens.
         endpoint: SocketAddr,
         /// How long it had been ready.
         healthy_for: Duration,
@@ -84,10 +76,7 @@ pub enum Phase {
         healthy_for: Duration,
     },
     /// It is started again at `until`.
-    BackingOff {
-        /// When.
-        until: Time,
-    },
+    BackingOff { until: Time },
     /// On its way out: off the ring, requests in flight are being finished.
     Draining,
 }
@@ -121,7 +110,6 @@ impl Phase {
 pub struct ReplicaStatus {
     /// The instance that plays it, or is to.
     pub id: InstanceId,
-    /// Its weight.
     pub weight: Weight,
     /// Where it is in its life.
     pub state: ReplicaState,
@@ -136,9 +124,7 @@ pub struct ReplicaStatus {
 /// A replica as the fleet keeps it.
 #[derive(Debug, Clone)]
 pub struct Replica {
-    /// Its name, for good.
     pub name: ReplicaName,
-    /// Its weight.
     pub weight: Weight,
     /// Its place in the order of joining.
     pub ordinal: u64,

@@ -1,5 +1,5 @@
 //! The fleet: what is desired, what is observed, and the steps that close the difference.
-//! Pure: [`Event`]s go in together with the time, and [`Step`]s come out, which the Supervisor
+//! Pure: [`Event`]s go in together with the time, and `Step`s come out, which the Supervisor
 //! executes. A history of events replays to the same steps.
 //!
 //! The rules it keeps:
@@ -46,25 +46,26 @@ mod unresponsive;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use backoff::{Backoff, RestartLimit};
-pub use change::{Change, ChangeError, ChangeId, Changed, Failures, MAX_REPLICAS};
-pub use death_hint::death_hint;
-pub use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
+pub(crate) use backoff::RestartLimit;
+pub(crate) use change::{Change, ChangeError, ChangeId, Changed, Failures, MAX_REPLICAS};
+pub(crate) use death_hint::death_hint;
+pub(crate) use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 use event::Steps;
-pub use event::{DeferredStep, Event, ImmediateStep, InstanceEvent, Step};
-pub use expectation::{Expectation, InvalidStatusSet, StatusSet};
-pub use health::{HealthTracker, HealthTransition, ProbeOutcome};
+pub(crate) use event::{DeferredStep, ImmediateStep, Step};
+pub use event::{Event, InstanceEvent};
+pub(crate) use expectation::{Expectation, StatusSet};
+pub(crate) use health::{HealthTracker, HealthTransition, ProbeOutcome};
 pub use instance::{Existing, Exit, InstanceId, LaunchOrder};
-pub use lifecycle::{Phase, ReplicaStatus};
-pub use probe_failure::ProbeFailure;
-pub use probe_schedule::ProbeSchedule;
+pub(crate) use lifecycle::{Phase, ReplicaStatus};
+pub(crate) use probe_failure::ProbeFailure;
+pub(crate) use probe_schedule::ProbeSchedule;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 pub use record_definition::{Definition, ReplicaTemplate};
 pub use record_merge::{Difference, RecordChange};
-pub use slow_start::{serves as serves_slot, share as share_served};
-pub use time::Time;
-pub use unready::UNREADY_FOR;
-pub use unresponsive::UNRESPONSIVE;
+pub(crate) use slow_start::{serves as serves_slot, share as share_served};
+pub(crate) use time::Time;
+pub(crate) use unready::UNREADY_FOR;
+pub(crate) use unresponsive::UNRESPONSIVE;
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
 use generations::Generations;
@@ -74,11 +75,11 @@ use stopping::StoppingInstance;
 use transitions::StopMode;
 
 /// The first sign of a death that a request finds.
-pub const REFUSES_CONNECTIONS: &str = "refuses connections";
+pub(crate) const REFUSES_CONNECTIONS: &str = "refuses connections";
 
 /// What does not change while the balancer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// How long a fresh instance may take to its first good heartbeat.
     pub start_timeout: Duration,
     /// The time between SIGTERM and SIGKILL for an instance that is asked to go.
@@ -95,7 +96,7 @@ pub struct Policy {
 
 /// Desired replicas against observed instances.
 #[derive(Debug)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     policy: Policy,
     /// The recipe that the members have to fit.
     ring: RingSpec,
@@ -199,6 +200,7 @@ impl Fleet {
     }
 
     /// How often in a row a replica has died without having been healthy in between.
+    #[cfg(test)]
     pub fn consecutive_deaths(&self, name: &ReplicaName) -> u32 {
         self.find(name)
             .map_or(0, |r| r.backoff.consecutive_deaths())

@@ -5,13 +5,13 @@ use std::time::Instant;
 use fastrand::Rng;
 
 use crate::Options;
+use crate::engine_baseline::{self, ALLOWED};
 use crate::faults::{ALL, Fault};
-use crate::floor::{self, ALLOWED};
+use crate::fixture::{Fixture, Runtime};
 use crate::load;
+use crate::measurement::measure_fault;
 use crate::network;
 use crate::report::Campaign;
-use crate::scene::{Runtime, Scene};
-use crate::strike::strike;
 use crate::support::{eventually, resident_kib, sockets_of};
 
 /// Sockets that may be open for reasons of their own: a heartbeat, say.
@@ -30,27 +30,27 @@ pub async fn run(runtime: Runtime, options: &Options) -> Option<Campaign> {
     if faults.is_empty() {
         return None;
     }
-    let mut scene = Scene::set(runtime).await?;
-    let pid = scene.balancer.pid();
+    let mut fixture = Fixture::set(runtime).await?;
+    let pid = fixture.balancer.pid();
     let (files_before, resident_kib_before) = (sockets_of(pid), resident_kib(pid));
 
     let mut rng = Rng::with_seed(options.seed);
-    let load = load::start(&scene.balancer.url(""), options.clients);
+    let load = load::start(&fixture.balancer.url(""), options.clients);
     let mut respawn = None;
     if runtime == Runtime::Docker && options.timed {
         tell("respawn");
-        respawn = Some(floor::measure(&scene, &load).await);
+        respawn = Some(engine_baseline::measure(&fixture, &load).await);
     }
     let mut rows = Vec::new();
     for _ in 0..options.rounds {
         for fault in &faults {
             tell(fault.name());
-            rows.push(strike(*fault, &mut scene, &load, &mut rng, options.timed).await);
+            rows.push(measure_fault(*fault, &mut fixture, &load, &mut rng, options.timed).await);
         }
     }
     tell("the end");
     load.stop().await;
-    let pid = scene.balancer.pid();
+    let pid = fixture.balancer.pid();
     // Connections that are kept for the next request end after some seconds without one.
     eventually("open files are back to what they were", || async {
         sockets_of(pid) <= files_before + SOME_FILES
@@ -60,14 +60,14 @@ pub async fn run(runtime: Runtime, options: &Options) -> Option<Campaign> {
         runtime: runtime.name(),
         rows,
         respawn,
-        posts: scene.ledger.posts(),
-        doubled: scene.ledger.doubled(),
+        posts: fixture.accounting.posts(),
+        doubled: fixture.accounting.doubled(),
         files_before,
         files_after: sockets_of(pid),
         resident_kib_before,
         resident_kib_after: resident_kib(pid),
         broken: Vec::new(),
-        log: scene.balancer.log(),
+        log: fixture.balancer.log(),
     };
     judge(&mut campaign);
     Some(campaign)
@@ -98,7 +98,9 @@ fn judge(campaign: &mut Campaign) {
     let slow = campaign.respawn.as_ref();
     if let Some(slow) = slow.filter(|respawn| respawn.ratio() > ALLOWED) {
         let ratio = slow.ratio();
-        broken.push(format!("respawn takes {ratio:.2} times the engine's floor"));
+        broken.push(format!(
+            "respawn takes {ratio:.2} times the engine's baseline"
+        ));
     }
     campaign.broken = broken;
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::fixture::Runtime;
 use crate::network::NetworkFault;
-use crate::scene::Runtime;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

@@ -3,24 +3,24 @@
 //! On replicas that are processes, on containers of the machine's engine, and of one of our own
 //! that is restarted. `cargo test` runs a short one with a fixed seed on processes, in which times
 //! are shown and not judged; with `-- --ignored`, on containers. Ends with 1 if a promise was
-//! broken; the same `--seed` harms the same replicas again.
+//! broken; the same `--seed` chooses the same replicas again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod accounting;
 mod campaign;
 mod containers;
 #[path = "../support/docker/mod.rs"]
 mod docker;
+mod engine_baseline;
+mod fault_injection;
 mod faults;
-mod floor;
-mod harm;
-mod ledger;
+mod fixture;
 mod load;
+mod measurement;
 mod network;
 mod replica;
 mod report;
-mod scene;
-mod strike;
 #[path = "../support/mod.rs"]
 mod support;
 mod waits;
@@ -30,8 +30,8 @@ use std::process::ExitCode;
 
 use docker::engine_answers;
 use faults::{ALL, Fault};
+use fixture::Runtime;
 use report::Report;
-use scene::Runtime;
 
 const USAGE: &str = "options: --runtime process|docker (both with --timed, else process; docker also has an engine of \
                      its own), --seed N (1), --rounds N (1), --clients N (200), --only FAULT[,FAULT], \

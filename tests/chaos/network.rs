@@ -78,13 +78,13 @@ impl NetworkFault {
         }
     }
 
-    pub async fn strike(self, namespace: &File) {
+    pub async fn inject(self, namespace: &File) {
         let said = run(namespace, self.begin()).await;
         assert_eq!(said, Ok(()), "this kernel cannot do it");
     }
 
     /// What is gone by now needs no relief.
-    pub async fn relent(self, namespace: &File) {
+    pub async fn clear(self, namespace: &File) {
         let _ = run(namespace, self.end()).await;
     }
 }

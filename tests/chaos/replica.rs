@@ -1,7 +1,7 @@
 //! What the campaign's replicas run: this very program, asked to be one.
 //!
 //! Every request takes a tenth of a second, so that there is always something in flight to
-//! be lost. A POST is written down in the ledger before it is answered.
+//! be lost. A POST is reported to the accounting server before it is answered.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::IpAddr;
@@ -11,40 +11,40 @@ use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::ledger::{GO_ON, HELLO, POST};
+use crate::accounting::{GO_ON, HELLO, POST};
 
 /// How long a request takes.
 const WORK: Duration = Duration::from_millis(100);
 /// From one event of a stream to the next.
 const TICK: Duration = Duration::from_millis(50);
-/// What is taken at a time by who is asked to take all memory.
+/// What is allocated at a time until memory is exhausted.
 const BITE: usize = 1 << 20;
-/// Where the ledger is.
-pub const LEDGER: &str = "CHAOS_LEDGER";
+/// The variable with the accounting server's address.
+pub const ACCOUNTING: &str = "CHAOS_ACCOUNTING";
 
-/// Who this is: its replica's name, and a number of this instance's own.
+/// This instance: its replica's name, and a number of this instance's own.
 struct Me(String);
 
 /// Serves at an address of this machine until told to stop.
 pub fn run(at: IpAddr) -> io::Result<()> {
     let variable = |name: &str| std::env::var(name).map_err(io::Error::other);
     let port: u16 = variable("PORT")?.parse().map_err(io::Error::other)?;
-    let (name, ledger) = (variable("SERVER_ID")?, variable(LEDGER)?);
-    if !may_begin(&ledger, &name)? {
-        return Err(io::Error::other("this instance is doomed"));
+    let (name, accounting) = (variable("SERVER_ID")?, variable(ACCOUNTING)?);
+    if !may_begin(&accounting, &name)? {
+        return Err(io::Error::other("this instance was refused"));
     }
     let me = Data::new(Me(format!("{name} {}", fastrand::u64(..))));
-    let ledger = Data::new(ledger);
+    let accounting = Data::new(accounting);
     actix_web::rt::System::new().block_on(async move {
         HttpServer::new(move || {
             App::new()
-                .app_data(Data::clone(&ledger))
+                .app_data(Data::clone(&accounting))
                 .app_data(Data::clone(&me))
                 .route("/heartbeat", web::get().to(HttpResponse::Ok))
                 .route("/owner", web::get().to(owner))
                 .route("/events", web::get().to(events))
                 .route("/count/{id}", web::post().to(count))
-                .route("/devour", web::post().to(devour))
+                .route("/exhaust_memory", web::post().to(exhaust_memory))
                 .default_service(web::to(answer))
         })
         .workers(1)
@@ -54,8 +54,8 @@ pub fn run(at: IpAddr) -> io::Result<()> {
     })
 }
 
-fn may_begin(ledger: &str, name: &str) -> io::Result<bool> {
-    let mut socket = std::net::TcpStream::connect(ledger)?;
+fn may_begin(accounting: &str, name: &str) -> io::Result<bool> {
+    let mut socket = std::net::TcpStream::connect(accounting)?;
     writeln!(socket, "{HELLO} {name}")?;
     let mut answer = String::new();
     BufReader::new(socket).read_line(&mut answer)?;
@@ -74,8 +74,8 @@ async fn answer(request: HttpRequest, body: Bytes) -> HttpResponse {
     HttpResponse::Ok().body(body)
 }
 
-async fn count(id: web::Path<u64>, ledger: Data<String>) -> HttpResponse {
-    let written = write_down(&ledger, *id).await;
+async fn count(id: web::Path<u64>, accounting: Data<String>) -> HttpResponse {
+    let written = write_down(&accounting, *id).await;
     tokio::time::sleep(WORK).await;
     match written {
         Ok(()) => HttpResponse::Ok().finish(),
@@ -83,8 +83,8 @@ async fn count(id: web::Path<u64>, ledger: Data<String>) -> HttpResponse {
     }
 }
 
-async fn write_down(ledger: &str, id: u64) -> io::Result<()> {
-    let mut socket = tokio::net::TcpStream::connect(ledger).await?;
+async fn write_down(accounting: &str, id: u64) -> io::Result<()> {
+    let mut socket = tokio::net::TcpStream::connect(accounting).await?;
     let line = format!("{POST} {id}\n");
     socket.write_all(line.as_bytes()).await?;
     let mut answer = [0; GO_ON.len()];
@@ -92,12 +92,12 @@ async fn write_down(ledger: &str, id: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes memory until somebody objects, on a thread of its own.
-async fn devour() -> HttpResponse {
+/// Allocates memory without end, on a thread of its own.
+async fn exhaust_memory() -> HttpResponse {
     std::thread::spawn(|| {
-        let mut eaten = Vec::new();
+        let mut allocated = Vec::new();
         loop {
-            eaten.push(vec![1u8; BITE]);
+            allocated.push(vec![1u8; BITE]);
         }
     });
     HttpResponse::Accepted().finish()

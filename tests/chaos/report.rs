@@ -8,13 +8,13 @@ use plotters::prelude::*;
 use plotters::style::register_font;
 use serde::Serialize;
 
-use crate::floor::Respawn;
+use crate::engine_baseline::Respawn;
 
 /// One fault.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     pub fault: &'static str,
-    pub victim: String,
+    pub target: String,
     pub requests: usize,
     /// GET and PUT without a good answer.
     pub failed: usize,
@@ -27,7 +27,7 @@ pub struct Row {
     pub evicted_ms: Option<f64>,
     pub ready_ms: Option<f64>,
     pub longest_gap_ms: f64,
-    /// Keys of unharmed replicas that went elsewhere, of the sample.
+    /// Keys of replicas without a fault that went elsewhere, of the sample.
     pub moved: Option<usize>,
     /// Promises that were not kept.
     pub broken: Vec<String>,
@@ -65,7 +65,7 @@ pub struct Campaign {
 impl Campaign {
     fn promises_broken(&self) -> impl Iterator<Item = String> {
         let of_rows = self.rows.iter().flat_map(|row| {
-            let told = |what: &String| format!("{} of {}: {what}", row.fault, row.victim);
+            let told = |what: &String| format!("{} of {}: {what}", row.fault, row.target);
             row.broken.iter().map(told)
         });
         let all = of_rows.chain(self.broken.iter().cloned());
@@ -108,7 +108,7 @@ impl Campaign {
                  API ({:.2} times)",
                 respawn.ours_ms.len(),
                 respawn.ours(),
-                respawn.floor(),
+                respawn.baseline(),
                 respawn.ratio(),
             )
         });

@@ -1,16 +1,16 @@
-//! Waits for states of a scene's balancer.
+//! Waits for states of a fixture's balancer.
 
 use std::time::{Duration, Instant};
 
 use ringmaster::api::{ReplicaState, ReplicaStatus};
 
-use crate::scene::{Instance, Scene, replica};
+use crate::fixture::{Fixture, Instance, replica};
 use crate::support::eventually;
 
 /// How long a replica that died before may back off.
 const MAX_BACK_OFF: Duration = Duration::from_secs(90);
 
-impl Scene {
+impl Fixture {
     /// Every replica is ready, and none is ejected.
     pub async fn all_ready(&self) {
         eventually("every replica is ready", || self.is_all_ready()).await;
@@ -59,11 +59,11 @@ impl Scene {
     }
 
     /// Every one of these has a successor that is ready.
-    pub async fn replaced(&self, harmed: &[Instance]) {
+    pub async fn replaced(&self, before: &[Instance]) {
         let begun = Instant::now();
         loop {
             let status = self.status().await;
-            let succeeded = harmed.iter().all(|instance| {
+            let succeeded = before.iter().all(|instance| {
                 replica(&status, &instance.name).is_some_and(|one| {
                     one.state == ReplicaState::Ready && one.generation > instance.generation
                 })

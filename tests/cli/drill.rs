@@ -1,4 +1,4 @@
-//! `ringmaster drill`: harm on request, against a real balancer with child processes, and with
+//! `ringmaster drill`: faults on request, against a real balancer with child processes, and with
 //! containers.
 
 use std::process::{Output, Stdio};
@@ -322,7 +322,8 @@ async fn drill_of_an_unreachable_container_names_it_with_the_reason() {
     let mut elsewhere = command(&afloat.balancer, "drill", &["--kill", "all"]).await;
     let output = elsewhere.env("DOCKER_HOST", engine).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let said = format!("cannot harm Server1: cannot reach the Docker engine at {engine}");
+    let said =
+        format!("cannot inject a fault into Server1: cannot reach the Docker engine at {engine}");
     assert!(stderr(&output).contains(&said), "{output:?}");
 
     // A balancer whose word is not true here: its engine is another one.

@@ -22,7 +22,6 @@ use crate::ring::{BuildError, Member, ReplicaName};
 pub struct RingHandle(Addr<RingState>);
 
 impl RingHandle {
-    /// The handle of this actor.
     pub fn new(ring: Addr<RingState>) -> Self {
         Self(ring)
     }
@@ -82,7 +81,6 @@ impl RingHandle {
         self.0.do_send(SubscribeEjections(subscriber));
     }
 
-    /// The present ring.
     pub fn get(&self) -> impl Future<Output = ActorReply<Arc<RingView>>> + use<> {
         self.0.send(GetRing)
     }

@@ -66,7 +66,6 @@ pub struct RegisterWorker(pub Recipient<PublishRing>);
 #[rtype(result = "()")]
 pub struct PublishRing(pub Arc<RingView>);
 
-/// The present ring.
 #[derive(Debug, Message)]
 #[rtype(result = "Arc<RingView>")]
 pub struct GetRing;
@@ -99,11 +98,8 @@ pub struct Reconfigured {
 /// One replica's share of the keys, 0 to 1, before and after a change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShareChange {
-    /// The replica.
     pub replica: ReplicaName,
-    /// Before.
     pub before: f64,
-    /// After.
     pub after: f64,
 }
 
@@ -122,7 +118,6 @@ pub enum ReconfigureError {
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct EjectionChanged {
-    /// The instance.
     pub id: InstanceId,
     /// After how many failures, and for how long; none: the ejection is over.
     pub ejected: Option<(u32, Duration)>,

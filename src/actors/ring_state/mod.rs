@@ -46,7 +46,7 @@ pub use handle::RingHandle;
 pub use messages::{
     AdmitReplica, DrainInstance, EjectionChanged, EvictReplica, Evicted, GetRing, InstanceEnded,
     JoinRing, LeaveRing, MarkUnready, PublishRing, ReconfigureError, ReconfigureRing, Reconfigured,
-    RegisterWorker, ShareChange, SubscribeEjections,
+    RegisterWorker, SubscribeEjections,
 };
 pub use outlier::SUPPRESSED_EJECTIONS;
 
@@ -56,7 +56,6 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the last bytes of an instance that has ended may take to arrive.
 const FINAL_READ_GRACE: Duration = Duration::from_secs(1);
 
-/// The actor.
 pub struct RingState {
     spec: RingSpec,
     view: Arc<RingView>,
@@ -79,7 +78,6 @@ pub struct RingState {
 }
 
 impl RingState {
-    /// A ring without members.
     pub fn new(
         spec: RingSpec,
         balance_factor: Option<BalanceFactor>,

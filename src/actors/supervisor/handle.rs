@@ -16,12 +16,10 @@ use crate::ring::ReplicaName;
 pub struct SupervisorHandle(Addr<Supervisor>);
 
 impl SupervisorHandle {
-    /// The handle of this actor.
     pub fn new(supervisor: Addr<Supervisor>) -> Self {
         Self(supervisor)
     }
 
-    /// The desired replicas.
     pub async fn list(&self) -> ActorReply<Vec<ReplicaName>> {
         self.0.send(ListReplicas).await
     }
@@ -41,7 +39,6 @@ impl SupervisorHandle {
         self.0.send(GetFleet).await
     }
 
-    /// The last deaths.
     pub async fn deaths(&self) -> ActorReply<Vec<Death>> {
         self.0.send(GetDeaths).await
     }

@@ -45,7 +45,6 @@ pub struct GetFleet;
 /// The answer to [`GetFleet`].
 #[derive(Debug, Clone)]
 pub struct FleetReport {
-    /// Every replica.
     pub replicas: Vec<ReplicaStatus>,
     /// Where each of them runs, in the same order.
     pub instance_handle: Vec<Option<InstanceHandle>>,

@@ -50,7 +50,6 @@ struct FleetEvent(Event);
 
 type ChangeOutcome = Result<Changed, ChangeError>;
 
-/// The actor.
 pub struct Supervisor {
     fleet: Fleet,
     record: Rc<RecordKeeper>,
@@ -76,7 +75,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor of the replicas of a fleet record, some of which may run already. It
     /// begins once it is given [`Begin`].
-    pub fn new(
+    pub(crate) fn new(
         policy: Policy,
         record: Rc<RecordKeeper>,
         found: Vec<Existing>,

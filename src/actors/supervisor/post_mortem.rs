@@ -25,7 +25,6 @@ use crate::upstream::stats::RestartCause;
 /// How long the runtime may take to report what it knows of an instance's end.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The last deaths.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Death>")]
 pub struct GetDeaths;

@@ -3,10 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{
-    Area, DrawScale, Drawn, FAINT_INK, GRID, INK, Mark, Picture, REPLICA_COLOURS, VERMILLION,
-    anchored,
-};
+use super::{Area, DrawScale, Drawn, INK, Mark, Picture, REPLICA_COLOURS, VERMILLION, anchored};
 use crate::analysis::results::{FailureRun, Kill};
 use crate::human::milliseconds;
 
@@ -32,13 +29,10 @@ impl Picture for Failure<'_> {
             run.failed,
             super::thousands(run.requests)
         );
-        let area = draw_scale.titles(
-            area,
-            "A-3: each replica killed in turn, under load",
-            &subtitle,
-        )?;
-        let (panels, below) =
-            area.split_vertically(draw_scale.px(PANEL as i32 * run.kills.len() as i32));
+        let title = "A-3: each replica killed in turn, under load";
+        let area = draw_scale.titles(area, title, &subtitle)?;
+        let height = draw_scale.px(PANEL as i32 * run.kills.len() as i32);
+        let (panels, below) = area.split_vertically(height);
         let offered = f64::from(run.offered_per_second);
         let top = run.kills.iter().map(highest).fold(offered, f64::max);
         let ends = run.kills.iter().map(end);
@@ -46,11 +40,8 @@ impl Picture for Failure<'_> {
             until: ends.max().unwrap_or(1) as f64,
             top: round_up(top),
         };
-        for (panel, kill) in panels
-            .split_evenly((run.kills.len().max(1), 1))
-            .iter()
-            .zip(&run.kills)
-        {
+        let panels = panels.split_evenly((run.kills.len().max(1), 1));
+        for (panel, kill) in panels.iter().zip(&run.kills) {
             draw_kill(panel, draw_scale, kill, &scale)?;
         }
         self.legend(&below, draw_scale)
@@ -61,16 +52,10 @@ impl Failure<'_> {
     fn legend<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let width = area.dim_in_pixel().0 as i32;
         let style = anchored(draw_scale.text(15, INK), HPos::Center, VPos::Top);
-        area.draw_text(
-            "milliseconds since the kill",
-            &style,
-            (width / 2, draw_scale.px(2)),
-        )?;
-        let names = self
-            .0
-            .kills
-            .first()
-            .map(|kill| kill.timeline.answers.keys());
+        let middle = (width / 2, draw_scale.px(2));
+        area.draw_text("milliseconds since the kill", &style, middle)?;
+        let first = self.0.kills.first();
+        let names = first.map(|kill| kill.timeline.answers.keys());
         let names = names.into_iter().flatten().zip(REPLICA_COLOURS);
         let entries = names.map(|(name, colour)| (Mark::Box(colour), name.as_str()));
         let entries: Vec<_> = entries.chain([(Mark::Box(VERMILLION), "failed")]).collect();
@@ -144,25 +129,15 @@ fn draw_kill<DB: DrawingBackend>(
     let style = anchored(draw_scale.bold(15, INK), HPos::Left, VPos::Top);
     area.draw_text(&caption, &style, (draw_scale.px(84), draw_scale.px(6)))?;
 
-    let mut chart = ChartBuilder::on(area)
-        .margin_right(draw_scale.size(24))
-        .margin_left(draw_scale.size(14))
+    let mut chart = draw_scale
+        .chart(area)
         .margin_top(draw_scale.size(30))
         .x_label_area_size(draw_scale.size(28))
-        .y_label_area_size(draw_scale.size(72))
         .build_cartesian_2d(time(0)..scale.until, 0.0..scale.top * HEADROOM)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
-        .axis_style(draw_scale.line(FAINT_INK, 1))
-        .set_all_tick_mark_size(draw_scale.size(4))
-        .y_desc("answers/s")
-        .y_labels(6)
+    let mut mesh = chart.configure_mesh();
+    draw_scale.mesh(&mut mesh, "answers/s");
+    mesh.y_labels(6)
         .x_labels(11)
-        .axis_desc_style(draw_scale.text(15, INK))
-        .label_style(draw_scale.text(15, INK))
         // Below it stands the first time.
         .y_label_formatter(&|y| match *y as u64 {
             0 => String::new(),

@@ -4,8 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BAND, CHANCE_BAND, DrawScale, Drawn, FAINT_INK, GRID, INK, Mark, Picture,
-    REPLICA_COLOURS, anchored, thousands,
+    Area, BAND, CHANCE_BAND, DrawScale, Drawn, INK, Mark, Picture, REPLICA_COLOURS, anchored,
+    thousands,
 };
 use crate::analysis::results::Distribution;
 
@@ -49,23 +49,12 @@ impl Means<'_> {
         let (keys, area) = area.split_vertically(draw_scale.px(28));
         let area = &area;
         let top = measured.iter().map(|one| one.spread.max).max().unwrap_or(1) as f64 * 1.18;
-        let mut chart = ChartBuilder::on(area)
-            .margin_right(draw_scale.size(24))
-            .margin_left(draw_scale.size(14))
-            .x_label_area_size(draw_scale.size(30))
-            .y_label_area_size(draw_scale.size(72))
+        let mut chart = draw_scale
+            .chart(area)
             .build_cartesian_2d(self.range(), 0.0..top.max(1.0))?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
-            .axis_style(draw_scale.line(FAINT_INK, 1))
-            .set_all_tick_mark_size(draw_scale.size(4))
-            .y_desc("requests per replica")
-            .axis_desc_style(draw_scale.text(15, INK))
-            .label_style(draw_scale.text(15, INK))
-            .y_label_formatter(&|y| thousands(*y as u64))
+        let mut mesh = chart.configure_mesh();
+        draw_scale.mesh(&mut mesh, "requests per replica");
+        mesh.y_label_formatter(&|y| thousands(*y as u64))
             .x_labels(measured.len())
             .x_label_formatter(&|x| whole(*x, |n| format!("N = {n}")))
             .draw()?;
@@ -123,13 +112,10 @@ impl Means<'_> {
         let reach = counts.iter().map(|(_, y, _)| y.abs());
         let reach = reach.chain(measured.iter().map(chance)).fold(1.0, f64::max) * 1.15;
 
-        let mut chart = ChartBuilder::on(area)
-            .margin_right(draw_scale.size(24))
-            .margin_left(draw_scale.size(14))
+        let mut chart = draw_scale
+            .chart(area)
             .margin_top(draw_scale.size(4))
             .margin_bottom(draw_scale.size(12))
-            .x_label_area_size(draw_scale.size(30))
-            .y_label_area_size(draw_scale.size(72))
             .build_cartesian_2d(self.range(), -reach..reach)?;
         let peaks = |n: i64| {
             let one = measured.iter().find(|one| one.replicas as i64 == n);
@@ -137,17 +123,9 @@ impl Means<'_> {
                 format!("peak/mean {:.3}", one.spread.peak_to_mean)
             })
         };
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
-            .axis_style(draw_scale.line(FAINT_INK, 1))
-            .set_all_tick_mark_size(draw_scale.size(4))
-            .y_desc("% off the mean")
-            .y_labels(5)
-            .axis_desc_style(draw_scale.text(15, INK))
-            .label_style(draw_scale.text(15, INK))
+        let mut mesh = chart.configure_mesh();
+        draw_scale.mesh(&mut mesh, "% off the mean");
+        mesh.y_labels(5)
             .y_label_formatter(&|y| signed(*y))
             .x_labels(measured.len())
             .x_label_formatter(&|x| whole(*x, peaks))

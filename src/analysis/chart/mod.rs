@@ -16,7 +16,9 @@ use std::fs;
 use std::path::Path;
 
 use plotters::backend::RGBPixel;
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -59,6 +61,7 @@ const LARGER: f64 = 1.14;
 const FONT: &str = "sans-serif";
 
 type Area<'a, DB> = DrawingArea<DB, Shift>;
+type Mesh<'a, 'b, DB> = MeshStyle<'a, 'b, RangedCoordf64, RangedCoordf64, DB>;
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 /// Something that can be drawn.
@@ -110,6 +113,34 @@ impl DrawScale {
         colour.stroke_width(self.size(width))
     }
 
+    /// A chart, with places for the labels of its axes.
+    fn chart<'a, 'b, DB: DrawingBackend>(self, area: &'a Area<DB>) -> ChartBuilder<'a, 'b, DB> {
+        let mut chart = ChartBuilder::on(area);
+        chart
+            .margin_right(self.size(24))
+            .margin_left(self.size(14))
+            .x_label_area_size(self.size(30))
+            .y_label_area_size(self.size(72));
+        chart
+    }
+
+    /// The lines and letters of a chart's axes.
+    fn mesh<DB: DrawingBackend>(self, mesh: &mut Mesh<DB>, y_name: &str) {
+        mesh.disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(self.line(GRID, 1))
+            .axis_style(self.line(FAINT_INK, 1))
+            .set_all_tick_mark_size(self.size(4))
+            .y_desc(y_name)
+            .axis_desc_style(self.text(15, INK))
+            .label_style(self.text(15, INK));
+    }
+
+    /// A point in pixels.
+    fn at(self, x: i32, y: i32) -> (i32, i32) {
+        (self.px(x), self.px(y))
+    }
+
     /// A title and a line below it; what is left of the area.
     fn titles<DB: DrawingBackend>(
         self,
@@ -151,16 +182,12 @@ impl DrawScale {
                     }
                 }
                 Mark::Line(colour) => {
-                    area.draw(&PathElement::new(
-                        [at(0, 0), at(MARK, 0)],
-                        self.line(colour, 2),
-                    ))?;
+                    let ends = [at(0, 0), at(MARK, 0)];
+                    area.draw(&PathElement::new(ends, self.line(colour, 2)))?;
                 }
                 Mark::Upright(colour) => {
-                    area.draw(&PathElement::new(
-                        [at(11, -9), at(11, 9)],
-                        self.line(colour, 2),
-                    ))?;
+                    let ends = [at(11, -9), at(11, 9)];
+                    area.draw(&PathElement::new(ends, self.line(colour, 2)))?;
                 }
             }
             area.draw_text(text, &style, at(MARK + 7, 0))?;
@@ -229,14 +256,8 @@ fn svg<P: Picture>(picture: &P) -> Result<String, ExperimentError> {
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, picture.size()).into_drawing_area();
-        render(
-            picture,
-            &area,
-            DrawScale {
-                scale: 1,
-                font: 1.0,
-            },
-        )?;
+        let (scale, font) = (1, 1.0);
+        render(picture, &area, DrawScale { scale, font })?;
     }
     Ok(text)
 }

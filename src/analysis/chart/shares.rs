@@ -4,8 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{
-    Area, BLUE, DrawScale, Drawn, FAINT_INK, GRID, INK, Mark, Picture, REPLICA_COLOURS, anchored,
-    thousands,
+    Area, BLUE, DrawScale, Drawn, INK, Mark, Picture, REPLICA_COLOURS, anchored, thousands,
 };
 use crate::analysis::format::{CLAIM, CLAIM_OF};
 use crate::analysis::results::Distribution;
@@ -42,24 +41,14 @@ impl Picture for Shares<'_> {
         let fair = measured.spread.mean;
         let top = measured.spread.max.max(1) as f64 * 1.08;
 
-        let mut chart = ChartBuilder::on(&area)
-            .margin_right(draw_scale.size(24))
-            .margin_left(draw_scale.size(14))
+        let mut chart = draw_scale
+            .chart(&area)
             .margin_bottom(draw_scale.size(12))
             .x_label_area_size(draw_scale.size(34))
-            .y_label_area_size(draw_scale.size(72))
             .build_cartesian_2d(-0.5..names.len() as f64 - 0.5, 0.0..top)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.stroke_width(draw_scale.size(1)))
-            .axis_style(draw_scale.line(FAINT_INK, 1))
-            .set_all_tick_mark_size(draw_scale.size(4))
-            .y_desc("requests")
-            .axis_desc_style(draw_scale.text(15, INK))
-            .label_style(draw_scale.text(15, INK))
-            .y_label_formatter(&|y| thousands(*y as u64))
+        let mut mesh = chart.configure_mesh();
+        draw_scale.mesh(&mut mesh, "requests");
+        mesh.y_label_formatter(&|y| thousands(*y as u64))
             .x_labels(names.len())
             .x_label_formatter(&|x| {
                 let near = x.round();

@@ -79,27 +79,18 @@ impl Strategies<'_> {
             (SHARES.0, format!("share of each of {FEW} replicas")),
             (PEAKS.0, "busiest replica, times the mean".to_owned()),
         ] {
-            area.draw_text(&text, &style, (draw_scale.px(x), draw_scale.px(4)))?;
+            area.draw_text(&text, &style, draw_scale.at(x, 4))?;
         }
         let label = anchored(draw_scale.text(14, FAINT_INK), HPos::Center, VPos::Top);
         for times in 1..=worst as i32 {
             let x = on_peaks(f64::from(times), worst);
-            let ends = [
-                (draw_scale.px(x), draw_scale.px(HEAD)),
-                (draw_scale.px(x), draw_scale.px(bottom)),
-            ];
-            let style = if times == 1 {
-                draw_scale.line(INK, 2)
-            } else {
-                draw_scale.line(GRID, 1)
+            let ends = [draw_scale.at(x, HEAD), draw_scale.at(x, bottom)];
+            let (style, text) = match times {
+                1 => (draw_scale.line(INK, 2), "1 (perfect)".to_owned()),
+                _ => (draw_scale.line(GRID, 1), times.to_string()),
             };
             area.draw(&PathElement::new(ends, style))?;
-            let text = if times == 1 {
-                "1 (perfect)".to_owned()
-            } else {
-                times.to_string()
-            };
-            area.draw_text(&text, &label, (draw_scale.px(x), draw_scale.px(bottom + 6)))?;
+            area.draw_text(&text, &label, draw_scale.at(x, bottom + 6))?;
         }
         Ok(())
     }
@@ -107,16 +98,11 @@ impl Strategies<'_> {
     /// What the original says of itself.
     fn claim<DB: DrawingBackend>(&self, area: &Area<DB>, draw_scale: DrawScale) -> Drawn<DB> {
         let y = HEAD + ROW * self.rows() + ROW / 2;
-        name(
-            area,
-            draw_scale,
-            y,
-            "the original's claim",
-            "for its formulas, at N = 3",
-        )?;
+        let claim = ["the original's claim", "for its formulas, at N = 3"];
+        name(area, draw_scale, y, claim)?;
         bars(area, draw_scale, y, &CLAIM, 0.45)?;
         let style = anchored(draw_scale.text(14, FAINT_INK), HPos::Left, VPos::Center);
-        let place = (draw_scale.px(PEAKS.0), draw_scale.px(y + 8));
+        let place = draw_scale.at(PEAKS.0, y + 8);
         area.draw_text("the printed formulas cannot give it", &style, place)
     }
 
@@ -142,7 +128,7 @@ impl Strategies<'_> {
         for one in counts.unwrap_or_default() {
             dot(area, draw_scale, (x + 6, y), one.replicas)?;
             let text = format!("N = {}", one.replicas);
-            area.draw_text(&text, &style, (draw_scale.px(x + 16), draw_scale.px(y)))?;
+            area.draw_text(&text, &style, draw_scale.at(x + 16, y))?;
             x += 62;
         }
         Ok(())
@@ -156,7 +142,7 @@ fn draw_row<DB: DrawingBackend>(
     run: &StrategyRun,
     worst: f64,
 ) -> Drawn<DB> {
-    name(area, draw_scale, y, &run.strategy, origin(&run.strategy))?;
+    name(area, draw_scale, y, [&run.strategy, origin(&run.strategy)])?;
     let few = run.by_replicas.iter().find(|one| one.replicas == FEW);
     let counts: Vec<u64> = few.map_or_else(Vec::new, |one| one.counts.values().copied().collect());
     bars(area, draw_scale, y, &counts, 1.0)?;
@@ -169,7 +155,7 @@ fn draw_row<DB: DrawingBackend>(
     let style = anchored(draw_scale.bold(14, INK), HPos::Center, VPos::Bottom);
     let text = format!("up to {peak:.2}");
     let x = on_peaks(peak, worst).max(PEAKS.0 + 44);
-    area.draw_text(&text, &style, (draw_scale.px(x), draw_scale.px(y - 2)))
+    area.draw_text(&text, &style, draw_scale.at(x, y - 2))
 }
 
 /// Where a multiple of the mean stands.
@@ -183,13 +169,12 @@ fn name<DB: DrawingBackend>(
     area: &Area<DB>,
     draw_scale: DrawScale,
     y: i32,
-    name: &str,
-    what: &str,
+    [name, what]: [&str; 2],
 ) -> Drawn<DB> {
     let style = anchored(draw_scale.bold(16, INK), HPos::Left, VPos::Bottom);
-    area.draw_text(name, &style, (draw_scale.px(NAMES), draw_scale.px(y - 1)))?;
+    area.draw_text(name, &style, draw_scale.at(NAMES, y - 1))?;
     let style = anchored(draw_scale.text(13, FAINT_INK), HPos::Left, VPos::Top);
-    area.draw_text(what, &style, (draw_scale.px(NAMES), draw_scale.px(y + 3)))
+    area.draw_text(what, &style, draw_scale.at(NAMES, y + 3))
 }
 
 /// Shares side by side, and where the borders of fair ones would be.
@@ -208,8 +193,7 @@ fn bars<DB: DrawingBackend>(
     for (&count, colour) in counts.iter().zip(REPLICA_COLOURS) {
         let share = count as f64 / total;
         let (left, right) = (at(before), at(before + share));
-        let corners =
-            [(left, top), (right, bottom)].map(|(x, y)| (draw_scale.px(x), draw_scale.px(y)));
+        let corners = [(left, top), (right, bottom)].map(|(x, y)| draw_scale.at(x, y));
         area.draw(&Rectangle::new(corners, colour.mix(strength).filled()))?;
         if share > 0.12 {
             // Blue is too dark for dark letters.
@@ -217,11 +201,7 @@ fn bars<DB: DrawingBackend>(
             let ink = if dark { WHITE } else { INK };
             let style = anchored(draw_scale.bold(14, ink), HPos::Center, VPos::Center);
             let text = format!("{:.1} %", share * 100.0);
-            area.draw_text(
-                &text,
-                &style,
-                (draw_scale.px((left + right) / 2), draw_scale.px(y)),
-            )?;
+            area.draw_text(&text, &style, draw_scale.at((left + right) / 2, y))?;
         }
         before += share;
     }
@@ -243,7 +223,7 @@ fn dot<DB: DrawingBackend>(
     // From 2 to 6, from nearly white to nearly black.
     let shade = 0xee_u8.saturating_sub(48 * (n as u8).saturating_sub(2));
     let colour = RGBColor(shade, shade, shade);
-    let centre = (draw_scale.px(at.0), draw_scale.px(at.1));
+    let centre = draw_scale.at(at.0, at.1);
     area.draw(&Circle::new(centre, draw_scale.px(6), INK.filled()))?;
     area.draw(&Circle::new(centre, draw_scale.px(5), colour.filled()))
 }

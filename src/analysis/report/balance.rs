@@ -1,8 +1,8 @@
 //! A-1, A-2 and A-4: how even it is.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use super::{failures, image, line};
+use super::{failures, image};
 use crate::analysis::chart;
 use crate::analysis::distribution::FEW;
 use crate::analysis::format::{CLAIM, origin};
@@ -15,97 +15,86 @@ const EVEN: f64 = 3.5;
 /// Up to so much more than that, by the mean, it is roughly even.
 const ROUGHLY: f64 = 0.25;
 
-pub(super) fn a1(text: &mut String, one: &Distribution) {
-    line(
+pub(super) fn a1(text: &mut String, one: &Distribution) -> fmt::Result {
+    writeln!(
         text,
-        format_args!(
-            "## A-1: {} requests at N = {FEW}\n",
-            thousands(one.requests)
-        ),
-    );
-    image(text, "Requests per replica at N = 3", chart::SHARES);
+        "## A-1: {} requests at N = {FEW}\n",
+        thousands(one.requests)
+    )?;
+    image(text, "Requests per replica at N = 3", chart::SHARES)?;
     text.push_str("| replica | requests | share |\n| --- | ---: | ---: |\n");
     for (name, &count) in &one.counts {
         let share = 100.0 * count as f64 / one.requests.max(1) as f64;
-        line(
-            text,
-            format_args!("| {name} | {} | {share:.2} % |", thousands(count)),
-        );
+        writeln!(text, "| {name} | {} | {share:.2} % |", thousands(count))?;
     }
-    line(text, format_args!("| failed | {} | |\n", one.failed));
+    writeln!(text, "| failed | {} | |\n", one.failed)?;
     let spread = &one.spread;
-    line(
+    writeln!(
         text,
-        format_args!(
-            "The busiest replica has {:.3} times the mean. The standard deviation is {:.1} \
+        "The busiest replica has {:.3} times the mean. The standard deviation is {:.1} \
              requests; random ids alone would give a perfectly fair balancer about {:.1}.",
-            spread.peak_to_mean, spread.standard_deviation, spread.chance
-        ),
-    );
-    as_computed(text, one.as_computed, one.requests - one.failed);
+        spread.peak_to_mean, spread.standard_deviation, spread.chance
+    )?;
+    as_computed(text, one.as_computed, one.requests - one.failed)?;
     let [a, b, c] = CLAIM.map(thousands);
-    line(
+    writeln!(
         text,
-        format_args!(
-            "The original write-up reports {a} / {b} / {c}. Its printed formulas cannot give \
+        "The original write-up reports {a} / {b} / {c}. Its printed formulas cannot give \
              that (see A-4).\n"
-        ),
-    );
-    pace(text, one);
-    failures(text, &one.failures);
+    )?;
+    pace(text, one)?;
+    failures(text, &one.failures)
 }
 
 /// What the offline computation says to it.
-fn as_computed(text: &mut String, as_computed: Option<u64>, answered: u64) {
-    let Some(same) = as_computed else { return };
-    line(
+fn as_computed(text: &mut String, as_computed: Option<u64>, answered: u64) -> fmt::Result {
+    let Some(same) = as_computed else {
+        return Ok(());
+    };
+    writeln!(
         text,
-        format_args!(
-            "{} of {} requests were answered by the very replica that the strategy, computed \
+        "{} of {} requests were answered by the very replica that the strategy, computed \
              offline, gives them to.",
-            thousands(same),
-            thousands(answered)
-        ),
-    );
+        thousands(same),
+        thousands(answered)
+    )
 }
 
-fn pace(text: &mut String, one: &Distribution) {
-    let Some(latency) = &one.latency else { return };
-    line(
+fn pace(text: &mut String, one: &Distribution) -> fmt::Result {
+    let Some(latency) = &one.latency else {
+        return Ok(());
+    };
+    writeln!(
         text,
-        format_args!(
-            "It took {:.1} s; half of the answers took less than {}, 99 % less than {}. Client, \
+        "It took {:.1} s; half of the answers took less than {}, 99 % less than {}. Client, \
              balancer and replicas share the machine, so that this is no benchmark.\n",
-            one.seconds,
-            milliseconds(latency.p50_ms),
-            milliseconds(latency.p99_ms)
-        ),
-    );
+        one.seconds,
+        milliseconds(latency.p50_ms),
+        milliseconds(latency.p99_ms)
+    )
 }
 
-pub(super) fn a2(text: &mut String, all: &[Distribution]) {
+pub(super) fn a2(text: &mut String, all: &[Distribution]) -> fmt::Result {
     text.push_str("## A-2: the mean load at N = 2 to 6\n\n");
-    image(text, "Mean load of a replica for N = 2 to 6", chart::MEANS);
+    image(text, "Mean load of a replica for N = 2 to 6", chart::MEANS)?;
     text.push_str(
         "| N | mean | min | max | standard deviation | by chance alone | peak/mean | failed |\n\
          | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for one in all {
         let spread = &one.spread;
-        line(
+        writeln!(
             text,
-            format_args!(
-                "| {} | {:.1} | {} | {} | {:.1} | {:.1} | {:.3} | {} |",
-                one.replicas,
-                spread.mean,
-                thousands(spread.min),
-                thousands(spread.max),
-                spread.standard_deviation,
-                spread.chance,
-                spread.peak_to_mean,
-                one.failed
-            ),
-        );
+            "| {} | {:.1} | {} | {} | {:.1} | {:.1} | {:.3} | {} |",
+            one.replicas,
+            spread.mean,
+            thousands(spread.min),
+            thousands(spread.max),
+            spread.standard_deviation,
+            spread.chance,
+            spread.peak_to_mean,
+            one.failed
+        )?;
     }
     text.push_str(
         "\nThe mean is the number of requests by N, whatever the balancer does; the spread around \
@@ -117,19 +106,19 @@ pub(super) fn a2(text: &mut String, all: &[Distribution]) {
         text,
         computed,
         all.iter().map(|one| one.requests - one.failed).sum(),
-    );
+    )?;
     text.push('\n');
     let examples: Vec<String> = all.iter().flat_map(|one| one.failures.clone()).collect();
-    failures(text, &examples);
+    failures(text, &examples)
 }
 
-pub(super) fn a4(text: &mut String, runs: &[StrategyRun]) {
+pub(super) fn a4(text: &mut String, runs: &[StrategyRun]) -> fmt::Result {
     text.push_str("## A-4: every strategy\n\n");
-    image(text, "Shares and peak loads by strategy", chart::STRATEGIES);
+    image(text, "Shares and peak loads by strategy", chart::STRATEGIES)?;
     text.push_str("| strategy | what it is | shares at N = 3 |");
     let all = runs.first().map_or(&[][..], |run| &run.by_replicas);
     for one in all {
-        let _ = write!(text, " peak/mean, N = {} |", one.replicas);
+        write!(text, " peak/mean, N = {} |", one.replicas)?;
     }
     text.push_str(" verdict |\n| --- | --- | ---: |");
     text.push_str(&" ---: |".repeat(all.len()));
@@ -145,53 +134,49 @@ pub(super) fn a4(text: &mut String, runs: &[StrategyRun]) {
         let points = run
             .virtual_servers
             .map_or_else(String::new, |k| format!(", K = {k}"));
-        let _ = write!(
+        write!(
             text,
             "| {} | {}; M = {}{points} | {shares} |",
             run.strategy,
             origin(&run.strategy),
             thousands(run.slots.into()),
-        );
+        )?;
         for one in &run.by_replicas {
-            let _ = write!(text, " {:.3} |", one.spread.peak_to_mean);
+            write!(text, " {:.3} |", one.spread.peak_to_mean)?;
         }
         let verdict = verdict(&run.by_replicas);
-        line(text, format_args!(" {verdict} |"));
+        writeln!(text, " {verdict} |")?;
     }
     let all = || runs.iter().flat_map(|run| &run.by_replicas);
     if all().all(|one| one.measured) {
         let failed: u64 = all().map(|one| one.failed).sum();
         let requests: u64 = all().map(|one| one.requests).sum();
-        line(
+        writeln!(
             text,
-            format_args!(
-                "\nMeasured with {} requests in all, {failed} of which failed; the ring was \
+            "\nMeasured with {} requests in all, {failed} of which failed; the ring was \
                  changed from one strategy to the next while the balancer ran.",
-                thousands(requests)
-            ),
-        );
+            thousands(requests)
+        )?;
         let computed: Option<u64> = all().map(|one| one.as_computed).sum();
-        as_computed(text, computed, requests - failed);
+        as_computed(text, computed, requests - failed)?;
     } else {
         text.push_str(
             "\nComputed offline, from the same request ids, not measured: without the balancer's \
              admin address its strategy cannot be changed.\n",
         );
     }
-    line(
+    writeln!(
         text,
-        format_args!(
-            "\n`classic` and `modulo` are the original's formulas to the letter: all their virtual \
+        "\n`classic` and `modulo` are the original's formulas to the letter: all their virtual \
              servers (i + 3j + 25) stand within some 30 of the 512 slots, so that whoever has the \
              first of them owns the long way round to it, and no request hash can make up for \
              that. `quadratic`, which may have been meant, is hardly better.\n\n\
              Peak/mean includes what chance does to so many random ids. \"Even\" is a busiest \
              replica no more than {EVEN} standard deviations of chance above the mean, \"roughly \
              even\" one up to {ROUGHLY} of the mean above that.\n"
-        ),
-    );
+    )?;
     let examples: Vec<String> = all().flat_map(|one| one.failures.clone()).collect();
-    failures(text, &examples);
+    failures(text, &examples)
 }
 
 /// Whether a strategy balances, in a word or two.

@@ -1,18 +1,20 @@
 //! A-3 and scale: how it heals, and how much it holds.
 
-use super::{failures, image, line};
+use std::fmt::{self, Write};
+
+use super::{failures, image};
 use crate::analysis::chart;
 use crate::analysis::format::mebibytes;
 use crate::analysis::results::{FailureRun, ScaleRun};
 use crate::human::{milliseconds, thousands};
 
-pub(super) fn a3(text: &mut String, run: &FailureRun) {
+pub(super) fn a3(text: &mut String, run: &FailureRun) -> fmt::Result {
     text.push_str("## A-3: replicas killed under load\n\n");
     image(
         text,
         "Answers per second by replica around each kill",
         chart::FAILURE,
-    );
+    )?;
     text.push_str(
         "| replica | killed by | evicted after | ready after | silent for | failed | retried |\n\
          | --- | --- | ---: | ---: | ---: | ---: | ---: |\n",
@@ -20,25 +22,22 @@ pub(super) fn a3(text: &mut String, run: &FailureRun) {
     let time = |ms: Option<f64>| ms.map_or_else(|| "unknown".to_owned(), milliseconds);
     let count = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
     for kill in &run.kills {
-        line(
+        writeln!(
             text,
-            format_args!(
-                "| {} | {} | {} | {} | {} | {} | {} |",
-                kill.replica,
-                kill.method,
-                time(kill.evicted_ms),
-                time(kill.ready_ms),
-                milliseconds(kill.silent_ms),
-                kill.failed,
-                count(kill.retried)
-            ),
-        );
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            kill.replica,
+            kill.method,
+            time(kill.evicted_ms),
+            time(kill.ready_ms),
+            milliseconds(kill.silent_ms),
+            kill.failed,
+            count(kill.retried)
+        )?;
     }
     let (evicted, ready) = slowest(run);
-    line(
+    writeln!(
         text,
-        format_args!(
-            "\nThe slowest was evicted after {evicted} and ready after {ready}; the original \
+        "\nThe slowest was evicted after {evicted} and ready after {ready}; the original \
              detects a failure within 5 s and replaces the server within 10 s. Of {requests} \
              requests ({offered} a second offered, {answered} answered), {failed} failed; \
              {retried} were sent once more, to another replica.\n\n\
@@ -46,15 +45,14 @@ pub(super) fn a3(text: &mut String, run: &FailureRun) {
              the balancer's own history; \"silent\" is what clients see, the longest time \
              without a response of that replica. Bins of the chart are {bin} ms \
              long.\n",
-            requests = thousands(run.requests),
-            offered = thousands(run.offered_per_second.into()),
-            answered = thousands(run.answered_per_second as u64),
-            failed = run.failed,
-            retried = count(run.retried),
-            bin = run.kills.first().map_or(0, |kill| kill.timeline.bin_ms),
-        ),
-    );
-    failures(text, &run.failures);
+        requests = thousands(run.requests),
+        offered = thousands(run.offered_per_second.into()),
+        answered = thousands(run.answered_per_second as u64),
+        failed = run.failed,
+        retried = count(run.retried),
+        bin = run.kills.first().map_or(0, |kill| kill.timeline.bin_ms)
+    )?;
+    failures(text, &run.failures)
 }
 
 /// The slowest eviction and the slowest return.
@@ -70,21 +68,18 @@ pub(super) fn slowest(run: &FailureRun) -> (String, String) {
     )
 }
 
-pub(super) fn scale(text: &mut String, run: &ScaleRun) {
-    line(
+pub(super) fn scale(text: &mut String, run: &ScaleRun) -> fmt::Result {
+    writeln!(
         text,
-        format_args!(
-            "## Scale: {} requests open at once\n",
-            thousands(run.open_at_once as u64)
-        ),
-    );
+        "## Scale: {} requests open at once\n",
+        thousands(run.open_at_once as u64)
+    )?;
     let in_flight = run
         .in_flight_at_once
         .map_or_else(|| "unknown".to_owned(), thousands);
-    line(
+    writeln!(
         text,
-        format_args!(
-            "| | |\n| --- | ---: |\n\
+        "| | |\n| --- | ---: |\n\
              | requests sent | {} |\n\
              | held by replicas at the same moment, as the client counts | {} |\n\
              | in flight at the same moment, as the balancer counts | {in_flight} |\n\
@@ -92,31 +87,28 @@ pub(super) fn scale(text: &mut String, run: &ScaleRun) {
              | failed | {} |\n\
              | held for | {} |\n\
              | all open after | {:.1} s |",
-            thousands(run.tried as u64),
-            thousands(run.open_at_once as u64),
-            thousands(run.answered),
-            run.failed,
-            milliseconds(run.held_ms as f64),
-            run.opening_seconds,
-        ),
-    );
+        thousands(run.tried as u64),
+        thousands(run.open_at_once as u64),
+        thousands(run.answered),
+        run.failed,
+        milliseconds(run.held_ms as f64),
+        run.opening_seconds
+    )?;
     match &run.memory {
         Some(memory) => {
             let grown = memory.open_kib.saturating_sub(memory.before_kib) as f64;
-            line(
+            writeln!(
                 text,
-                format_args!(
-                    "| balancer's memory before | {} |\n\
+                "| balancer's memory before | {} |\n\
                      | while all were open | {} ({:.1} KiB a request) |\n\
                      | at its peak | {} |\n\
                      | after the last answer | {} |\n",
-                    mebibytes(memory.before_kib),
-                    mebibytes(memory.open_kib),
-                    grown / (run.open_at_once.max(1) as f64),
-                    mebibytes(memory.peak_kib),
-                    mebibytes(memory.after_kib),
-                ),
-            );
+                mebibytes(memory.before_kib),
+                mebibytes(memory.open_kib),
+                grown / (run.open_at_once.max(1) as f64),
+                mebibytes(memory.peak_kib),
+                mebibytes(memory.after_kib)
+            )?;
             text.push_str(
                 "Memory is what is resident of the balancer's process (VmRSS, VmHWM), after all \
                  the experiments before this one.\n\n",
@@ -125,10 +117,7 @@ pub(super) fn scale(text: &mut String, run: &ScaleRun) {
         None => text.push_str("| balancer's memory | unknown: its process is not (`--pid`) |\n\n"),
     }
     if let Some(reason) = &run.limited_by {
-        line(
-            text,
-            format_args!("More at once was not to be had: {reason}.\n"),
-        );
+        writeln!(text, "More at once was not to be had: {reason}.\n")?;
     }
-    failures(text, &run.failures);
+    failures(text, &run.failures)
 }

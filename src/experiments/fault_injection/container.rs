@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bollard::errors::Error;
 use bollard::query_parameters::KillContainerOptions;
 
-use super::Effect;
+use super::{Call, Effect};
 use crate::runtime::docker::{Engine, is_missing, read_instance};
 
 /// A replica's container.
@@ -59,26 +59,27 @@ impl Container {
         self.may_be_paused.get()
     }
 
-    pub(super) async fn kill(&self) -> Result<Effect, String> {
-        let signal = None::<KillContainerOptions>;
-        let killed = self.engine.docker.kill_container(&self.id, signal).await;
-        self.effect(killed, |state| !state.running).await
-    }
-
-    pub(super) async fn pause(&self) -> Result<Effect, String> {
-        // Before the call: the caller may be interrupted before it returns.
-        self.may_be_paused.set(true);
-        let paused = self.engine.docker.pause_container(&self.id).await;
-        self.effect(paused, |state| state.paused).await
-    }
-
-    pub(super) async fn resume(&self) -> Result<Effect, String> {
-        let unpaused = self.engine.docker.unpause_container(&self.id).await;
-        let effect = self.effect(unpaused, |state| !state.paused).await;
-        if effect.is_ok() {
-            self.may_be_paused.set(false);
+    pub(super) async fn call(&self, call: Call) -> Result<Effect, String> {
+        let docker = &self.engine.docker;
+        match call {
+            Call::Kill => {
+                let signal = None::<KillContainerOptions>;
+                let killed = docker.kill_container(&self.id, signal).await;
+                self.effect(killed, |state| !state.running).await
+            }
+            Call::Pause => {
+                // Before the call: the caller may be interrupted before it returns.
+                self.may_be_paused.set(true);
+                let paused = docker.pause_container(&self.id).await;
+                self.effect(paused, |state| state.paused).await
+            }
+            Call::Resume => {
+                let unpaused = docker.unpause_container(&self.id).await;
+                let effect = self.effect(unpaused, |state| !state.paused).await?;
+                self.may_be_paused.set(false);
+                Ok(effect)
+            }
         }
-        effect
     }
 
     /// The effect of a call. Engines refuse what makes no sense with codes that differ by

@@ -58,6 +58,14 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A signal to an instance, or a call to its engine.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    Kill,
+    Pause,
+    Resume,
+}
+
 /// What became of a call to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -99,7 +107,7 @@ impl FaultTarget {
             (None, Some(pid)) => ProcessGroup::find(pid, name).map(Handle::Process),
             (None, None) => Err(format!(
                 "it is {}, and neither a process nor a container that the balancer has started: \
-                 only such replicas can be harmed, and only while they run",
+                 faults can be injected into such replicas alone, while they run",
                 replica.state
             )),
         };
@@ -176,11 +184,7 @@ impl FaultTarget {
     ///
     /// The call fails.
     pub async fn kill(&self) -> Result<Effect, ExperimentError> {
-        let effect = match &self.handle {
-            Handle::Process(group) => group.kill(),
-            Handle::Container(container) => container.kill().await,
-        };
-        effect.map_err(|cause| self.failed(cause))
+        self.call(Call::Kill).await
     }
 
     /// Pauses it, until it is resumed.
@@ -189,11 +193,7 @@ impl FaultTarget {
     ///
     /// The call fails.
     pub async fn pause(&self) -> Result<Effect, ExperimentError> {
-        let effect = match &self.handle {
-            Handle::Process(group) => group.pause(),
-            Handle::Container(container) => container.pause().await,
-        };
-        effect.map_err(|cause| self.failed(cause))
+        self.call(Call::Pause).await
     }
 
     /// Resumes it.
@@ -202,9 +202,13 @@ impl FaultTarget {
     ///
     /// The call fails.
     pub async fn resume(&self) -> Result<Effect, ExperimentError> {
+        self.call(Call::Resume).await
+    }
+
+    async fn call(&self, call: Call) -> Result<Effect, ExperimentError> {
         let effect = match &self.handle {
-            Handle::Process(group) => group.resume(),
-            Handle::Container(container) => container.resume().await,
+            Handle::Process(group) => group.call(call),
+            Handle::Container(container) => container.call(call).await,
         };
         effect.map_err(|cause| self.failed(cause))
     }

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpgid, kill_process_group};
 
-use super::Effect;
+use super::{Call, Effect};
 
 /// A replica's process, with all that it has started.
 pub(super) struct ProcessGroup(Pid);
@@ -23,19 +23,12 @@ impl ProcessGroup {
         })
     }
 
-    pub(super) fn kill(&self) -> Result<Effect, String> {
-        self.send(Signal::KILL)
-    }
-
-    pub(super) fn pause(&self) -> Result<Effect, String> {
-        self.send(Signal::STOP)
-    }
-
-    pub(super) fn resume(&self) -> Result<Effect, String> {
-        self.send(Signal::CONT)
-    }
-
-    fn send(&self, signal: Signal) -> Result<Effect, String> {
+    pub(super) fn call(&self, call: Call) -> Result<Effect, String> {
+        let signal = match call {
+            Call::Kill => Signal::KILL,
+            Call::Pause => Signal::STOP,
+            Call::Resume => Signal::CONT,
+        };
         match kill_process_group(self.0, signal) {
             Ok(()) => Ok(Effect::Applied),
             Err(Errno::SRCH) => Ok(Effect::Gone),

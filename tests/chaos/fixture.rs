@@ -11,9 +11,9 @@ use ringmaster::experiments::fault_injection::{Effect, FaultTarget};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::accounting::Accounting;
 use crate::containers::Containers;
-use crate::ledger::Ledger;
-use crate::replica::LEDGER;
+use crate::replica::ACCOUNTING;
 use crate::support::{Ringmaster, get, signal};
 
 /// Keys whose replica must stay the same.
@@ -47,7 +47,7 @@ pub struct Instance {
     status: ReplicaStatus,
 }
 
-/// Who answered a key: the replica, and the number that this instance of it has chosen.
+/// Which instance answered a key: the replica, and the number that this instance of it has chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     pub replica: String,
@@ -55,16 +55,16 @@ pub struct Owner {
 }
 
 // The balancer ends before what it would heal is taken away.
-pub struct Scene {
+pub struct Fixture {
     pub balancer: Ringmaster,
     args: Vec<String>,
     admin: String,
-    pub ledger: Ledger,
+    pub accounting: Accounting,
     /// None: they are processes.
     pub containers: Option<Containers>,
 }
 
-impl Scene {
+impl Fixture {
     /// Starts a balancer and waits until its replicas are on the ring. None where they cannot
     /// run like that.
     pub async fn set(runtime: Runtime) -> Option<Self> {
@@ -77,7 +77,7 @@ impl Scene {
             Some(containers) => containers.gateway().await,
             None => IpAddr::from(Ipv4Addr::LOCALHOST),
         };
-        let ledger = Ledger::open(near).await;
+        let accounting = Accounting::open(near).await;
         let own = match &containers {
             Some(containers) => {
                 let name = containers.name.as_str();
@@ -90,30 +90,30 @@ impl Scene {
                 vec!["--command".to_owned(), command]
             }
         };
-        let variable = format!("{LEDGER}={}", ledger.address());
+        let variable = format!("{ACCOUNTING}={}", accounting.address());
         let fixed = [
             // Keys stay at home however uneven the load is, so that none may move.
             ("--balance-factor", "none"),
             ("--admin", "127.0.0.1:0"),
             ("--env", &variable),
-            // Nobody waits ten seconds for a hung one.
+            // Shorter than the default, so that a hung replica is replaced soon.
             ("--hang-timeout", "4s"),
         ];
         let fixed = fixed.iter().flat_map(|(name, value)| [*name, *value]);
         let args: Vec<_> = own.into_iter().chain(fixed.map(str::to_owned)).collect();
         let (balancer, admin) = start("127.0.0.1:0", &args, containers.as_ref()).await;
-        let scene = Self {
+        let fixture = Self {
             balancer,
             args,
             admin,
-            ledger,
+            accounting,
             containers,
         };
-        scene.all_ready().await;
-        Some(scene)
+        fixture.all_ready().await;
+        Some(fixture)
     }
 
-    /// Those of a scene in which replicas are containers.
+    /// The containers of a fixture whose replicas are containers.
     pub fn engine(&self) -> &Containers {
         let containers = self.containers.as_ref();
         containers.expect("faults of containers are done to containers alone")
@@ -188,16 +188,16 @@ impl Scene {
         found.expect("it runs")
     }
 
-    /// Lets it eat all the memory that it may have.
-    pub async fn let_devour(&self, instance: &Instance) {
+    /// Makes it allocate all the memory that it may have.
+    pub async fn exhaust_memory(&self, instance: &Instance) {
         let endpoint = instance.status.endpoint.as_ref().expect("it is ready");
-        let request = crate::support::client().post(format!("http://{endpoint}/devour"));
+        let request = crate::support::client().post(format!("http://{endpoint}/exhaust_memory"));
         // It may be dead before it has answered.
         let _ = request.send().await;
     }
 
     /// Kills the balancer, and perhaps a replica that it cannot see die, and starts it again
-    /// at the same address. Between the two moments nobody can be reached.
+    /// at the same address. Between the two moments the balancer cannot be reached.
     pub async fn restart_balancer(&mut self, meanwhile: Option<&Instance>) -> (Instant, Instant) {
         let address = self.balancer.address().to_owned();
         let killed = Instant::now();
@@ -268,8 +268,8 @@ pub fn replica<'s>(status: &'s FleetStatus, name: &str) -> Option<&'s ReplicaSta
     status.replicas.iter().find(|replica| replica.name == name)
 }
 
-/// Keys that belonged to somebody unharmed and are answered by another instance, and keys
-/// of the harmed that did not come home to one of the same name.
+/// Keys of replicas without a fault that are answered by another instance, and keys of
+/// `replaced` replicas that are answered by a replica of another name.
 pub fn moved(before: &[Owner], after: &[Owner], replaced: &[String]) -> usize {
     let pairs = before.iter().zip(after);
     pairs
@@ -280,9 +280,9 @@ pub fn moved(before: &[Owner], after: &[Owner], replaced: &[String]) -> usize {
         .count()
 }
 
-/// Keys that belonged to somebody else than the victim and were answered by another instance.
-pub fn moved_of_others(before: &[Owner], meanwhile: &[Owner], victim: &str) -> usize {
+/// Keys of other replicas than the target that were answered by another instance.
+pub fn moved_of_others(before: &[Owner], meanwhile: &[Owner], target: &str) -> usize {
     let pairs = before.iter().zip(meanwhile);
-    let others = pairs.filter(|(was, _)| was.replica != victim);
+    let others = pairs.filter(|(was, _)| was.replica != target);
     others.filter(|(was, is)| was != is).count()
 }

@@ -1,5 +1,5 @@
-//! How fast a container can be replaced at all: the engine's own floor, by its bare API and
-//! under the same load, beside what the balancer takes.
+//! How fast a container can be replaced at all, by the engine's bare API under the same load, beside
+//! what the balancer takes.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,31 +15,31 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use crate::containers::{Containers, MARK};
+use crate::fixture::Fixture;
 use crate::load::go_on_for;
-use crate::scene::Scene;
-use crate::strike::admitted_after;
+use crate::measurement::admitted_after;
 use crate::support::client;
 use ringmaster::experiments::load::LoadGenerator;
 
-/// So often, in turn; more often if the promise looks broken, since the machine may be busy
-/// with something else just then.
+/// How often each is measured, in turn; up to the maximum if the promise looks broken, since the
+/// machine may be busy with something else just then.
 const TIMES: usize = 5;
-const MOST_TIMES: usize = 15;
+const MAX_TIMES: usize = 15;
 /// From one attempt to reach a fresh container to the next.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How much longer than the floor ours may take.
+/// How much longer than the baseline ours may take.
 pub const ALLOWED: f64 = 1.25;
 
 /// Milliseconds from the kill to the first good answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Respawn {
-    pub floor_ms: Vec<f64>,
+    pub baseline_ms: Vec<f64>,
     pub ours_ms: Vec<f64>,
 }
 
 impl Respawn {
-    pub fn floor(&self) -> f64 {
-        median(&self.floor_ms)
+    pub fn baseline(&self) -> f64 {
+        median(&self.baseline_ms)
     }
 
     pub fn ours(&self) -> f64 {
@@ -47,7 +47,7 @@ impl Respawn {
     }
 
     pub fn ratio(&self) -> f64 {
-        self.ours() / self.floor()
+        self.ours() / self.baseline()
     }
 }
 
@@ -58,15 +58,15 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Measures both in turn, so that both meet the same machine.
-pub async fn measure(scene: &Scene, load: &LoadGenerator) -> Respawn {
+pub async fn measure(fixture: &Fixture, load: &LoadGenerator) -> Respawn {
     let mut respawn = Respawn {
-        floor_ms: Vec::new(),
+        baseline_ms: Vec::new(),
         ours_ms: Vec::new(),
     };
-    let names = scene.balancer.replicas().await;
-    let containers = scene.engine();
+    let names = fixture.balancer.replicas().await;
+    let containers = fixture.engine();
     let like = Probe::like(containers, &containers.of(&names[0])).await;
-    for turn in 0..MOST_TIMES {
+    for turn in 0..MAX_TIMES {
         if turn >= TIMES && respawn.ratio() <= ALLOWED {
             break;
         }
@@ -76,17 +76,19 @@ pub async fn measure(scene: &Scene, load: &LoadGenerator) -> Respawn {
         like.kill_and_clear_away(containers).await;
         let probe = like.start(containers).await;
         probe.answers().await;
-        respawn.floor_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        respawn
+            .baseline_ms
+            .push(begun.elapsed().as_secs_f64() * 1e3);
         like.kill_and_clear_away(containers).await;
 
         let name = &names[turn % names.len()];
-        scene.renew(name).await;
+        fixture.renew(name).await;
         go_on_for(load, 100).await;
-        let instance = scene.instance(name).await;
-        let before = scene.history().await;
-        scene.kill(&instance).await;
-        scene.replaced(&[instance]).await;
-        let after = scene.history().await;
+        let instance = fixture.instance(name).await;
+        let before = fixture.history().await;
+        fixture.kill(&instance).await;
+        fixture.replaced(&[instance]).await;
+        let after = fixture.history().await;
         let ours = admitted_after(name, &before, &after);
         respawn.ours_ms.push(ours.expect("it is back on the ring"));
     }
@@ -110,7 +112,7 @@ impl Probe {
         let (mark, fleet) = (MARK.to_owned(), containers.name.clone());
         let endpoints = HashMap::from([(containers.name.clone(), EndpointSettings::default())]);
         Self {
-            name: format!("{}-floor", containers.name),
+            name: format!("{}-baseline", containers.name),
             body: ContainerCreateBody {
                 image: config.image,
                 user: config.user,

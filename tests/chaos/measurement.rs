@@ -1,4 +1,4 @@
-//! A fault, done to a balancer under load, and what was seen of it.
+//! Injects one fault under load, and measures what the balancer and its clients see of it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,63 +8,66 @@ use ringmaster::api::{ReplicaEvent, ReplicaEventKind};
 use ringmaster::experiments::load::{Completion, LoadGenerator, RequestKind};
 use ringmaster::experiments::recovery::{events_of, longest_gap};
 
+use crate::fault_injection::inject;
 use crate::faults::Fault;
-use crate::harm::do_harm;
+use crate::fixture::{Fixture, History, moved, moved_of_others};
 use crate::load::{go_on_for, never_fails, settle};
 use crate::report::Row;
-use crate::scene::{History, Scene, moved, moved_of_others};
 
-/// The load goes on for so many requests before a fault and after it.
+/// How many requests the load makes before a fault and after it.
 const QUIET: u64 = 300;
 
-/// Does it, waits until all is well again, and says what was seen.
-pub async fn strike(
+/// Injects a fault, waits until all is well again, and returns what was measured.
+pub async fn measure_fault(
     fault: Fault,
-    scene: &mut Scene,
+    fixture: &mut Fixture,
     load: &LoadGenerator,
     rng: &mut Rng,
     timed: bool,
 ) -> Row {
-    let names = scene.balancer.replicas().await;
-    let victim = names[rng.usize(..names.len())].clone();
+    let names = fixture.balancer.replicas().await;
+    let target = names[rng.usize(..names.len())].clone();
     let to_die: &[String] = match fault {
         Fault::AllAtOnce => &names,
-        _ => std::slice::from_ref(&victim),
+        _ => std::slice::from_ref(&target),
     };
     for name in to_die {
-        scene.renew(name).await;
+        fixture.renew(name).await;
     }
     go_on_for(load, QUIET).await;
     let calm = load.take();
-    let owners = scene.owners_at_home().await;
-    let before = scene.history().await;
+    let owners = fixture.owners_at_home().await;
+    let before = fixture.history().await;
     let (begun, date) = (Instant::now(), SystemTime::now());
-    let harm = do_harm(fault, scene, &victim, &names).await;
+    let injected = inject(fault, fixture, &target, &names).await;
     settle(load).await;
     go_on_for(load, QUIET).await;
-    let after = scene.history().await;
+    let after = fixture.history().await;
     let mut outcomes = load.take();
-    if let Some((killed, back)) = harm.gap {
+    if let Some((killed, back)) = injected.gap {
         outcomes.retain(|outcome| outcome.ended < killed || outcome.begun > back);
     }
-    let kept = scene.owners_at_home().await;
-    let replaced: &[String] = match harm.replaced {
-        true => &harm.victims,
+    let kept = fixture.owners_at_home().await;
+    let replaced: &[String] = match injected.replaced {
+        true => &injected.targets,
         false => &[],
     };
     let mut moved_keys = moved(&owners, &kept, replaced);
-    if let Some(meanwhile) = &harm.meanwhile {
-        moved_keys += moved_of_others(&owners, meanwhile, &victim);
+    if let Some(meanwhile) = &injected.meanwhile {
+        moved_keys += moved_of_others(&owners, meanwhile, &target);
     }
-    let times = harm.victims.iter().map(|name| times(name, &before, &after));
+    let times = injected
+        .targets
+        .iter()
+        .map(|name| times(name, &before, &after));
     let times: Vec<_> = times.collect();
     let by_balancer = times.iter().filter_map(|times| times.1).reduce(f64::max);
-    let healed = harm.healed.map(|healed| healed.as_secs_f64() * 1e3);
+    let healed = injected.healed.map(|healed| healed.as_secs_f64() * 1e3);
     let good = outcomes.iter().filter(|outcome| !outcome.failed);
     let good = good.map(|outcome| outcome.ended);
     let mut row = Row {
         fault: fault.name(),
-        victim,
+        target,
         requests: outcomes.len(),
         failed: count(&outcomes, never_fails),
         posts_failed: count(&outcomes, |kind| kind == RequestKind::Post),
@@ -73,7 +76,7 @@ pub async fn strike(
             .counters
             .retried
             .saturating_sub(before.counters.retried),
-        died_ms: match &scene.containers {
+        died_ms: match &fixture.containers {
             Some(containers) => {
                 let deaths = containers.deaths_since(date).await.into_iter();
                 let after = deaths.map(|(name, at)| (name, at.duration_since(date)));
@@ -85,7 +88,7 @@ pub async fn strike(
         ready_ms: healed.or(by_balancer),
         longest_gap_ms: longest_gap(good.chain([begun]), begun).as_secs_f64() * 1e3,
         moved: (!fault.changes_the_ring()).then_some(moved_keys),
-        broken: harm.broken,
+        broken: injected.broken,
     };
     judge(fault, &mut row, [&calm, &outcomes], timed);
     row

@@ -1,8 +1,7 @@
-//! Where replicas write down what they execute, wherever they run: a small server of the
-//! harness's own.
+//! Counts what replicas execute, wherever they run: a small server of the harness's own.
 //!
-//! A POST stands in it before it is answered, so what stands there twice was executed twice.
-//! A replica that begins asks it, too, whether it may.
+//! A replica reports a POST before it answers it, so a POST that is counted twice was executed
+//! twice. A replica that starts also asks whether it may.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,34 +20,34 @@ pub const POST: &str = "post";
 pub const GO_ON: &str = "go on";
 
 #[derive(Default)]
-struct Pages {
+struct Records {
     posts: RefCell<HashMap<String, usize>>,
-    /// How many of a replica's next beginnings end at once.
-    doomed: RefCell<HashMap<String, usize>>,
+    /// How many of a replica's next starts are refused.
+    to_refuse: RefCell<HashMap<String, usize>>,
     refused: Cell<usize>,
 }
 
-pub struct Ledger {
-    pages: Rc<Pages>,
+pub struct Accounting {
+    records: Rc<Records>,
     address: SocketAddr,
     listening: rt::task::JoinHandle<()>,
 }
 
-impl Ledger {
+impl Accounting {
     /// Opens it at an address that replicas reach.
     pub async fn open(at: IpAddr) -> Self {
         let listener = TcpListener::bind((at, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let pages = Rc::<Pages>::default();
-        let kept = Rc::clone(&pages);
+        let records = Rc::<Records>::default();
+        let kept = Rc::clone(&records);
         let listening = rt::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let pages = Rc::clone(&kept);
-                rt::spawn(async move { pages.serve(socket).await });
+                let records = Rc::clone(&kept);
+                rt::spawn(async move { records.serve(socket).await });
             }
         });
         Self {
-            pages,
+            records,
             address,
             listening,
         }
@@ -59,35 +58,35 @@ impl Ledger {
     }
 
     /// The next `times` instances of a replica end as soon as they begin.
-    pub fn doom(&self, replica: &str, times: usize) {
-        let mut doomed = self.pages.doomed.borrow_mut();
-        doomed.insert(replica.to_owned(), times);
+    pub fn refuse_next(&self, replica: &str, times: usize) {
+        let mut to_refuse = self.records.to_refuse.borrow_mut();
+        to_refuse.insert(replica.to_owned(), times);
     }
 
-    /// How many instances were doomed and ended, so far.
+    /// How many instances have been refused so far, and have ended.
     pub fn refused(&self) -> usize {
-        self.pages.refused.get()
+        self.records.refused.get()
     }
 
     /// How many POSTs were executed at all.
     pub fn posts(&self) -> usize {
-        self.pages.posts.borrow().len()
+        self.records.posts.borrow().len()
     }
 
     /// How many of them more than once.
     pub fn doubled(&self) -> usize {
-        let posts = self.pages.posts.borrow();
+        let posts = self.records.posts.borrow();
         posts.values().filter(|&&times| times > 1).count()
     }
 }
 
-impl Drop for Ledger {
+impl Drop for Accounting {
     fn drop(&mut self) {
         self.listening.abort();
     }
 }
 
-impl Pages {
+impl Records {
     async fn serve(&self, socket: TcpStream) -> Option<()> {
         let mut socket = BufReader::new(socket);
         let mut line = String::new();
@@ -109,7 +108,7 @@ impl Pages {
                 *self.posts.borrow_mut().entry(of.to_owned()).or_default() += 1;
                 Some(GO_ON)
             }
-            HELLO => match self.doomed.borrow_mut().get_mut(of) {
+            HELLO => match self.to_refuse.borrow_mut().get_mut(of) {
                 Some(times @ 1..) => {
                     *times -= 1;
                     self.refused.set(self.refused.get() + 1);
