@@ -13,7 +13,7 @@ use crate::h1::{HeaderIndices, HeaderLines};
 
 thread_local! {
     /// Room for the places in the next head.
-    static ROOM: Cell<Vec<HeaderIndices>> = Cell::default();
+    static ROOM: Cell<Vec<HeaderIndices>> = const { Cell::new(Vec::new()) };
 }
 
 /// Room for the places of headers, left by an earlier request.
@@ -23,6 +23,16 @@ pub fn take_room() -> Vec<HeaderIndices> {
     room
 }
 
+/// Where the values of the headers lie that each request is asked for: to note that while they are
+/// parsed costs less than to look into a map.
+#[derive(Debug, Default)]
+pub struct KnownHeaders {
+    /// Host.
+    pub host: Option<Range<usize>>,
+    /// The first X-Request-ID.
+    pub request_id: Option<Range<usize>>,
+}
+
 /// A request's head.
 #[derive(Debug)]
 pub struct RawRequest {
@@ -30,6 +40,7 @@ pub struct RawRequest {
     pub headers: HeaderLines,
     /// Connection names headers that concern this connection alone.
     pub has_connection_headers: bool,
+    known: KnownHeaders,
     /// Path and query, which are empty in the absolute form of a target without them.
     path_and_query: Range<usize>,
 }
@@ -39,6 +50,7 @@ impl RawRequest {
     pub fn new(
         head: Bytes,
         target: Range<usize>,
+        known: KnownHeaders,
         headers: Vec<HeaderIndices>,
         has_connection_headers: bool,
     ) -> Self {
@@ -47,7 +59,29 @@ impl RawRequest {
             path_and_query: target.start + begin..target.end,
             headers: HeaderLines::new(head, headers),
             has_connection_headers,
+            known,
         }
+    }
+
+    /// The value of Host.
+    pub fn host(&self) -> Option<&[u8]> {
+        Some(self.headers.part(self.known.host.as_ref()?))
+    }
+
+    /// The value of X-Request-ID, of the first if there are several.
+    pub fn request_id(&self) -> Option<&[u8]> {
+        Some(self.headers.part(self.known.request_id.as_ref()?))
+    }
+
+    /// Where the request line lies, with its end, if it is what a replica gets: the target is in
+    /// origin form, and the version is 1.1.
+    pub fn request_line(&self) -> Option<Range<usize>> {
+        const BEHIND: &[u8] = b" HTTP/1.1\r\n";
+        let Range { start, end } = self.path_and_query;
+        let line_end = end + BEHIND.len();
+        let is_plain = self.headers.part(&(start.checked_sub(1)?..start + 1)) == b" /"
+            && self.headers.part(&(end..line_end)) == BEHIND;
+        is_plain.then_some(0..line_end)
     }
 
     /// The path and the query, as a request in origin form has them (RFC 9112, section 3.2.1).
@@ -65,18 +99,6 @@ impl RawRequest {
         match self.split().0 {
             b"" => b"/",
             path => path,
-        }
-    }
-
-    /// The path, shared.
-    pub fn shared_path(&self) -> Bytes {
-        let length = self.split().0.len();
-        match length {
-            0 => Bytes::from_static(b"/"),
-            length => {
-                let begin = self.path_and_query.start;
-                self.headers.slice(begin..begin + length)
-            }
         }
     }
 
@@ -123,14 +145,23 @@ pub mod tests {
     /// A request with this target and these headers.
     pub fn raw(target: &str, headers: &[(&str, &str)]) -> RawRequest {
         let mut head = format!("GET {target} HTTP/1.1\r\n");
-        let mut indices = Vec::new();
+        let (mut indices, mut known) = (Vec::new(), KnownHeaders::default());
         for (name, value) in headers {
             let begin = head.len();
             let value_begin = begin + name.len() + 2;
-            indices.push(HeaderIndices {
+            let header = HeaderIndices {
                 name: begin..begin + name.len(),
                 value: value_begin..value_begin + value.len(),
-            });
+            };
+            let place = match name.to_ascii_lowercase().as_str() {
+                "host" => Some(&mut known.host),
+                "x-request-id" => Some(&mut known.request_id),
+                _ => None,
+            };
+            if let Some(place) = place {
+                place.get_or_insert_with(|| header.value.clone());
+            }
+            indices.push(header);
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
@@ -139,6 +170,7 @@ pub mod tests {
         RawRequest::new(
             head.into(),
             4..4 + target.len(),
+            known,
             indices,
             has_connection_headers,
         )
@@ -164,7 +196,6 @@ pub mod tests {
             let raw = raw(target, &[]);
             assert_eq!(raw.path_and_query(), sent.as_bytes(), "{target}");
             assert_eq!(raw.path(), path.as_bytes(), "{target}");
-            assert_eq!(raw.shared_path(), path.as_bytes(), "{target}");
             assert_eq!(raw.query(), query.as_bytes(), "{target}");
         }
     }

@@ -19,20 +19,32 @@ use crate::config::AdminCalls;
 /// `/%72ep` is a path like any other and goes through untouched.
 pub fn proxy_site(worker: Worker) -> Site {
     let worker = Rc::new(worker);
-    Site::new(move |request, payload| dispatch(Rc::clone(&worker), request, payload))
+    Site::new(move |request, payload| {
+        dispatch(Rc::clone(&worker), request, payload, ClientRequest::take())
+    })
 }
 
-async fn dispatch(worker: Rc<Worker>, request: HttpRequest, payload: Payload) -> Answered {
-    let response = answer(&worker, &request, payload).await;
+async fn dispatch(
+    worker: Rc<Worker>,
+    request: HttpRequest,
+    payload: Payload,
+    client: Option<ClientRequest>,
+) -> Answered {
+    let response = match &client {
+        Some(client) => answer(&worker, &request, payload, client).await,
+        // The server hands it over.
+        None => HttpResponse::InternalServerError().finish(),
+    };
     Ok(ServiceResponse::new(request, response))
 }
 
-async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
-    // The server puts it there.
-    let Some(client) = ClientRequest::take(request) else {
-        return HttpResponse::InternalServerError().finish();
-    };
-    if let Err(error) = validate::check(request.head()) {
+async fn answer(
+    worker: &Worker,
+    request: &HttpRequest,
+    mut payload: Payload,
+    client: &ClientRequest,
+) -> HttpResponse {
+    if let Err(error) = validate::check(request.head(), client.raw.host()) {
         return error.error_response();
     }
     match request.uri().path() {
@@ -47,7 +59,7 @@ async fn answer(worker: &Worker, request: &HttpRequest, mut payload: Payload) ->
             }
         }
         _ => {
-            let answered = forward(worker, request, payload, &client).await;
+            let answered = forward(worker, request, payload, client).await;
             answered.unwrap_or_else(|error| error.error_response())
         }
     }

@@ -21,7 +21,7 @@ pub struct IdleTimeout {
     deadline: Option<Instant>,
     /// How far ahead of its minimum rate the direction is.
     rate: Option<BodyRate>,
-    armed: Option<Armed>,
+    armed: Option<Box<Armed>>,
 }
 
 /// What there is once something had to be waited for.
@@ -109,14 +109,14 @@ impl IdleTimeout {
             moved,
             waiting_since,
             timer,
-        } = self.armed.get_or_insert_with(|| {
+        } = &mut **self.armed.get_or_insert_with(|| {
             let now = Instant::now();
             let waiting_since = rate.is_some().then_some(now);
-            Armed {
+            Box::new(Armed {
                 moved: now,
                 waiting_since,
                 timer: Box::pin(sleep_until(end(now, waiting_since))),
-            }
+            })
         });
         if rate.is_some() && waiting_since.is_none() {
             *waiting_since = Some(Instant::now());

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use actix_http::{Extensions, Request};
-use actix_web::{HttpMessage, HttpRequest};
 use log::debug;
 
 use crate::config::Limits;
@@ -20,7 +18,7 @@ use crate::http::headers::response;
 use crate::http::raw_request::RawRequest;
 use crate::sys::send_queue::unacknowledged;
 use crate::upstream::stats::{ConnectionCounters, ConnectionLabel};
-use crate::upstream::{InterimResponses, RawResponseHead};
+use crate::upstream::{InterimResponses, UpstreamResponse};
 
 /// How long a request of a client that has closed its side goes on though another one waits for
 /// its replica.
@@ -43,37 +41,34 @@ pub struct ThreadState {
 }
 
 thread_local! {
-    /// An empty map, left by the last request for the next one: a new one is allocated, and freed,
-    /// for its single entry.
-    static EXTENSIONS: Cell<Extensions> = Cell::default();
+    /// The request that is just being handed over.
+    static HANDED_OVER: Cell<Option<ClientRequest>> = const { Cell::new(None) };
 }
 
-/// What a handler gets beside a request, as one value in the request's extensions: what actix's
-/// types have no place for.
+/// What a handler gets beside a request: what actix's types have no place for. (They have
+/// extensions, which cost a map, a hash and a box.)
 pub struct ClientRequest {
     /// The connection that it came on.
     pub connection: Rc<ConnectionState>,
     /// It asks for nothing but a response: it declares no body and offers no other protocol.
     pub is_bare: bool,
     /// Its head as it came.
-    pub raw: RawRequest,
+    pub raw: Rc<RawRequest>,
 }
 
 impl ClientRequest {
-    /// Puts it beside a request, beside which there is nothing yet.
-    pub fn attach(self, request: &Request) {
-        let mut extensions = EXTENSIONS.take();
-        extensions.insert(self);
-        *request.extensions_mut() = extensions;
+    /// Lets `call`, which gives the request to a handler, [take](Self::take) this.
+    pub fn hand_over<T>(self, call: impl FnOnce() -> T) -> T {
+        HANDED_OVER.set(Some(self));
+        let called = call();
+        HANDED_OVER.set(None);
+        called
     }
 
-    /// Takes what was put beside a request: once.
-    pub fn take(request: &HttpRequest) -> Option<Self> {
-        let mut extensions = std::mem::take(&mut *request.extensions_mut());
-        let client = extensions.remove();
-        extensions.clear();
-        EXTENSIONS.with(|place| place.set(extensions));
-        client
+    /// Takes what goes beside the request that a handler has just been given: once, and before
+    /// the handler waits for anything.
+    pub fn take() -> Option<Self> {
+        HANDED_OVER.take()
     }
 }
 
@@ -89,8 +84,8 @@ pub struct ConnectionState {
     taking: Cell<Taking>,
     /// What is known of a client that takes its response slowly.
     slow_reader: RefCell<Option<Box<SlowReader>>>,
-    /// The head of a replica's response on its way into the client's.
-    response_head: Cell<Option<RawResponseHead>>,
+    /// A replica's response, whose head is on its way into the client's.
+    replica_response: Cell<Option<Box<UpstreamResponse>>>,
     /// Interim responses of replicas, and the lines that are appended to each.
     interim: Rc<InterimResponses>,
     interim_lines: Cell<&'static [u8]>,
@@ -144,7 +139,7 @@ impl ConnectionState {
             half_closed_since: Cell::new(None),
             taking: Cell::new(Taking::All),
             slow_reader: RefCell::new(None),
-            response_head: Cell::new(None),
+            replica_response: Cell::new(None),
             interim: Rc::default(),
             interim_lines: Cell::new(&[]),
             waker: RefCell::new(None),
@@ -152,14 +147,14 @@ impl ConnectionState {
         }
     }
 
-    /// Leaves the head of a replica's response, which is written as it came.
-    pub fn leave_response_head(&self, head: RawResponseHead) {
-        self.response_head.set(Some(head));
+    /// Leaves a replica's response, whose head is written as it came. Its body has been taken.
+    pub fn leave_replica_response(&self, response: Box<UpstreamResponse>) {
+        self.replica_response.set(Some(response));
     }
 
     /// Takes what was left.
-    pub fn take_response_head(&self) -> Option<RawResponseHead> {
-        self.response_head.take()
+    pub fn take_replica_response(&self) -> Option<Box<UpstreamResponse>> {
+        self.replica_response.take()
     }
 
     /// Where interim responses are left, each with these lines appended.
@@ -193,7 +188,7 @@ impl ConnectionState {
 
     /// The head of a request has come.
     pub fn begin_request(&self) {
-        self.response_head.set(None);
+        self.replica_response.set(None);
         self.interim.take();
         self.acquiring.set(Acquiring::No);
         self.timeouts.begin_request();

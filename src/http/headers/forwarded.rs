@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use actix_web::HttpRequest;
 use actix_web::http::Version;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::HeaderValue;
 use actix_web::http::uri::Authority;
 use ipnet::IpNet;
 
@@ -39,7 +39,7 @@ const OURS: [&[u8]; 7] = [
 
 const FORWARDED: &[u8] = b"x-forwarded-";
 
-/// A client's headers for a replica, in the order and the spelling in which they came; a replica's
+/// A client's request line and headers for a replica, in the order and the spelling in which they came; a replica's
 /// own address stands for a Host that is missing.
 #[expect(
     clippy::too_many_arguments,
@@ -61,8 +61,15 @@ pub fn tell_request(
     // The authority of a target in absolute form is the host (RFC 9112, section 3.2.2).
     let target = request.uri();
     let told = target.scheme().and(target.authority()).map(authority_of);
-    let own = from.get(header::HOST).map(HeaderValue::as_bytes);
+    let own = raw.host();
+    // Lines that lie side by side go on together.
+    let mut lines = raw.request_line().unwrap_or_else(|| {
+        to.request_line(request.method().as_str(), &raw.path_and_query());
+        0..0
+    });
     if own.is_none() {
+        to.raw_lines(raw.headers.part(&lines));
+        lines = 0..0;
         to.header("host", told.unwrap_or_else(|| authority_of(address)));
     }
     let is_named = |name: &[u8]| {
@@ -75,8 +82,6 @@ pub fn tell_request(
     let (mut tells_proto, mut tells_host) = (false, false);
     // An id that the balancer gives comes last.
     let mut has_id = fresh_id.is_some();
-    // Lines that lie side by side go on together.
-    let mut lines = 0..0;
     for header in raw.headers.iter() {
         let (name, mut line) = (header.name, header.line);
         let mut value = Cow::Borrowed(raw.headers.part(header.value));
@@ -113,17 +118,17 @@ pub fn tell_request(
         match line {
             Some(line) if line.start == lines.end => lines.end = line.end,
             line => {
-                to.raw_line(raw.headers.part(&lines));
+                to.raw_lines(raw.headers.part(&lines));
                 lines = line.unwrap_or_else(|| {
                     for part in [name, b": ", &value, b"\r\n"] {
-                        to.raw_line(part);
+                        to.raw_lines(part);
                     }
                     0..0
                 });
             }
         }
     }
-    to.raw_line(raw.headers.part(&lines));
+    to.raw_lines(raw.headers.part(&lines));
     if let Some(peer) = peer {
         let before = is_trusted
             .then(|| from.get_all(&FORWARDED_FOR))
@@ -131,29 +136,25 @@ pub fn tell_request(
             .flatten();
         let before = before.map(HeaderValue::as_bytes);
         let before = before.filter(|value| !value.is_empty());
-        to.list_header(
-            FORWARDED_FOR.as_str(),
-            before,
-            AddressText::of(peer).as_bytes(),
-        );
+        to.list_header("x-forwarded-for", before, AddressText::of(peer).as_bytes());
     }
     // What a trusted proxy has not said is as we see it.
     if !tells_proto {
-        to.raw_line(b"x-forwarded-proto: http\r\n");
+        to.raw_lines(b"x-forwarded-proto: http\r\n");
     }
     if let (false, Some(host)) = (tells_host, told.or(own)) {
         to.header(FORWARDED_HOST, host);
     }
     if let Some(id) = fresh_id {
         let mut digits = itoa::Buffer::new();
-        to.header(REQUEST_ID.as_str(), digits.format(id).as_bytes());
-    } else if !has_id && let Some(id) = from.get(&REQUEST_ID) {
+        to.header(REQUEST_ID, digits.format(id).as_bytes());
+    } else if !has_id && let Some(id) = raw.request_id() {
         // Connection names it, but it is what the request was routed by.
-        to.header(REQUEST_ID.as_str(), id.as_bytes());
+        to.header(REQUEST_ID, id);
     }
     // Several headers of one name are one list (RFC 9110, section 5.3).
     if let Some(via) = via {
-        to.raw_line(via.line(request.version() < Version::HTTP_11));
+        to.raw_lines(via.line(request.version() < Version::HTTP_11));
     }
 }
 
@@ -190,7 +191,7 @@ impl Role {
             // A script's HTTP_PROXY, by which programs choose whom to ask (httpoxy).
             (b'p', 5) if is(b"proxy") => Self::Refused,
             (b'f', 9) if is(b"forwarded") => Self::Way,
-            (b'x', 12) if is(REQUEST_ID.as_str().as_bytes()) => Self::Id,
+            (b'x', 12) if is(REQUEST_ID.as_bytes()) => Self::Id,
             (b'x', 9) if is(b"x-real-ip") => Self::Way,
             (b'x', 15) if is(FORWARDED_FOR.as_str().as_bytes()) => Self::For,
             (b'x', 12..) if starts_with_forwarded(name) => Self::Way,
@@ -251,7 +252,7 @@ mod tests {
             request = request.append_header(*field);
         }
         let raw = raw("/", &[&[("host", "shop.example")], fields].concat());
-        let mut to = RequestHeadBuilder::new("GET", b"/");
+        let mut to = RequestHeadBuilder::empty();
         let address = Authority::from_static("192.0.2.80:8080");
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
         let request = request.to_http_request();
@@ -298,7 +299,7 @@ mod tests {
             ttl: None,
         };
         let address = Authority::from_static("192.0.2.80:8080");
-        let mut to = RequestHeadBuilder::new("GET", b"/");
+        let mut to = RequestHeadBuilder::empty();
         tell_request(
             &map.to_http_request(),
             &raw("/", &headers),
@@ -426,7 +427,7 @@ mod tests {
     #[test]
     fn via_can_be_left_out() {
         let request = TestRequest::default().to_http_request();
-        let mut to = RequestHeadBuilder::new("GET", b"/");
+        let mut to = RequestHeadBuilder::empty();
         let address = Authority::from_static("192.0.2.80:8080");
         tell_request(
             &request,

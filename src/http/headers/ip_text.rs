@@ -16,26 +16,43 @@ pub struct AddressText {
 impl AddressText {
     /// As `Display` shows it.
     pub fn of(address: IpAddr) -> Self {
-        let mut text = Cursor::new([0; MAX_TEXT_BYTES]);
-        // There is room for any.
-        let _ = match address {
-            IpAddr::V4(address) => {
-                let mut digits = itoa::Buffer::new();
-                let [first, rest @ ..] = address.octets();
-                let mut written = text.write_all(digits.format(first).as_bytes());
-                for octet in rest {
-                    written = written
-                        .and_then(|()| text.write_all(b"."))
-                        .and_then(|()| text.write_all(digits.format(octet).as_bytes()));
-                }
-                written
-            }
-            IpAddr::V6(address) => write!(text, "{address}"),
+        let mut written = Self {
+            text: [0; MAX_TEXT_BYTES],
+            length: 0,
         };
-        let length = text.position() as usize;
-        Self {
-            text: text.into_inner(),
-            length,
+        match address {
+            IpAddr::V4(address) => {
+                let [first, rest @ ..] = address.octets();
+                written.push_number(first);
+                for octet in rest {
+                    written.push(b'.');
+                    written.push_number(octet);
+                }
+            }
+            IpAddr::V6(address) => {
+                let mut text = Cursor::new(&mut written.text[..]);
+                // There is room for any.
+                let _ = write!(text, "{address}");
+                written.length = text.position() as usize;
+            }
+        }
+        written
+    }
+
+    fn push_number(&mut self, number: u8) {
+        if number >= 100 {
+            self.push(b'0' + number / 100);
+        }
+        if number >= 10 {
+            self.push(b'0' + number / 10 % 10);
+        }
+        self.push(b'0' + number % 10);
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.text.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
         }
     }
 

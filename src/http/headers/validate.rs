@@ -3,12 +3,11 @@
 
 use actix_web::dev::RequestHead;
 use actix_web::http::Method;
-use actix_web::http::header::HOST;
 
 use crate::http::error::ProxyError;
 
 /// Judges a request's target and Host.
-pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
+pub fn check(request: &RequestHead, host: Option<&[u8]>) -> Result<(), ProxyError> {
     let uri = &request.uri;
     let authority = uri.authority().map(|authority| authority.as_str());
     match (uri.scheme_str(), authority) {
@@ -22,8 +21,8 @@ pub fn check(request: &RequestHead) -> Result<(), ProxyError> {
         _ => return Err(ProxyError::Malformed("the request's target is malformed")),
     }
     // actix refuses none, where there must be one, and several.
-    match request.headers().get(HOST) {
-        Some(host) if !is_host(host.as_bytes()) => {
+    match host {
+        Some(host) if !is_host(host) => {
             Err(ProxyError::Malformed("the request's Host is malformed"))
         }
         _ => Ok(()),

@@ -58,8 +58,8 @@ struct RequestContext<'r> {
 impl RequestContext<'_> {
     fn tag(&self) -> RequestTag {
         let settings = &self.worker.settings;
-        let path = self.client.raw.shared_path();
-        RequestTag::new(self.request, path, settings, self.fresh_id, self.started)
+        let raw = &self.client.raw;
+        RequestTag::new(self.request, raw, settings, self.fresh_id, self.started)
     }
 }
 
@@ -109,7 +109,7 @@ async fn forward_since(
         client,
         body: body.as_ref(),
         tunnel,
-        fresh_id: key::fresh_id(request),
+        fresh_id: key::fresh_id(&client.raw),
         started,
         attempt_started: Cell::new(started),
         deadline: within.map(|time| Instant::now() + time),
@@ -167,7 +167,7 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
             client: &context.client.connection,
         };
         let error = match send(context, &grant, &wait).await {
-            Ok(response) => return Ok(relay(context, *response, grant)),
+            Ok(response) => return Ok(relay(context, response, grant)),
             Err(error) => error,
         };
         let instance = grant.instance();
@@ -335,10 +335,7 @@ fn exchange(context: &RequestContext<'_>, instance: &Instance) -> UpstreamReques
     let RequestContext {
         worker, request, ..
     } = context;
-    let mut head = RequestHeadBuilder::new(
-        request.method().as_str(),
-        &context.client.raw.path_and_query(),
-    );
+    let mut head = RequestHeadBuilder::empty();
     let trusted = &worker.settings.trusted_proxies;
     let address = instance.authority();
     let cookie = worker.settings.sticky_cookie.as_ref();
@@ -384,17 +381,17 @@ fn via_line(context: &RequestContext<'_>) -> &'static [u8] {
 /// The replica's response on its way to the client, whose connection writes its head as it came.
 fn relay(
     context: &RequestContext<'_>,
-    response: UpstreamResponse,
+    mut response: Box<UpstreamResponse>,
     mut grant: InFlightPermit,
 ) -> HttpResponse {
-    let UpstreamResponse { mut head, body } = response;
-    count_head(context, head.status(), &mut grant);
-    let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if is_switch && !upgrade::may_switch(context.request, &head) {
+    count_head(context, response.head.status(), &mut grant);
+    let is_switch = response.head.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch && !upgrade::may_switch(context.request, &response.head) {
         let error = AttemptError::InvalidResponse(ProtocolError::UnsolicitedUpgrade);
         return ProxyError::Upstream(error).error_response();
     }
     let connection = &context.client.connection;
+    let body = response.body.take();
     let outgoing = match &context.tunnel {
         Some(tunnel) if is_switch => {
             let (client, silence) = (
@@ -403,10 +400,10 @@ fn relay(
             );
             tunnel.join(body, grant, connection, client, silence, context.tag())
         }
-        _ => respond(context, &head, body, grant),
+        _ => respond(context, &response.head, body, grant),
     };
-    head.append(via_line(context));
-    connection.leave_response_head(head);
+    response.head.append(via_line(context));
+    connection.leave_replica_response(response);
     outgoing
 }
 

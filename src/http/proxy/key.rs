@@ -1,20 +1,18 @@
 //! Where a request's key comes from (`--key`).
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderValue;
 
 use crate::config::KeySource;
 use crate::http::context::HttpSettings;
 use crate::http::headers::client_ip;
-use crate::http::headers::request_id::REQUEST_ID;
 use crate::http::raw_request::RawRequest;
 use crate::ring::Key;
 
 /// An id for a request that has none of its own.
 ///
 /// As in the original write-up: a random six-digit number.
-pub fn fresh_id(request: &HttpRequest) -> Option<u64> {
-    let own = request.headers().get(&REQUEST_ID);
+pub fn fresh_id(raw: &RawRequest) -> Option<u64> {
+    let own = raw.request_id();
     let has_own = own.is_some_and(|id| !id.is_empty());
     (!has_own).then(|| fastrand::u64(100_000..1_000_000))
 }
@@ -26,7 +24,7 @@ pub fn of(
     settings: &HttpSettings,
     fresh_id: Option<u64>,
 ) -> Key {
-    find(request, raw, settings).unwrap_or_else(|| id_of(request, fresh_id))
+    find(request, raw, settings).unwrap_or_else(|| id_of(raw, fresh_id))
 }
 
 fn find(request: &HttpRequest, raw: &RawRequest, settings: &HttpSettings) -> Option<Key> {
@@ -49,14 +47,9 @@ fn find(request: &HttpRequest, raw: &RawRequest, settings: &HttpSettings) -> Opt
     }
 }
 
-fn id_of(request: &HttpRequest, fresh_id: Option<u64>) -> Key {
-    fresh_id.map_or_else(
-        || {
-            let own = request.headers().get(&REQUEST_ID);
-            Key::from_bytes(own.map_or(b"", HeaderValue::as_bytes))
-        },
-        Key,
-    )
+fn id_of(raw: &RawRequest, fresh_id: Option<u64>) -> Key {
+    let own = || Key::from_bytes(raw.request_id().unwrap_or_default());
+    fresh_id.map_or_else(own, Key)
 }
 
 /// The first value of a parameter, as it stands: what is encoded differently is a
@@ -93,7 +86,6 @@ pub(super) mod tests {
         let request = TestRequest::with_uri("/shop/cart?user=42&sid=b%20c&empty=")
             .insert_header(("X-User-Id", "alice"))
             .insert_header(("Cookie", "a=1; session=xyz"))
-            .insert_header(("X-Request-ID", "123456"))
             .peer_addr("10.1.2.3:4444".parse().unwrap())
             .to_http_request();
         let text = |text: &str| Key::from_bytes(text.as_bytes());
@@ -112,8 +104,9 @@ pub(super) mod tests {
             (KeySource::Query("use".into()), Key(123_456)),
         ] {
             let source = by(source);
-            let raw = raw("/shop/cart?user=42&sid=b%20c&empty=", &[]);
-            let key = of(&request, &raw, &source, fresh_id(&request));
+            let id = ("X-Request-ID", "123456");
+            let raw = raw("/shop/cart?user=42&sid=b%20c&empty=", &[id]);
+            let key = of(&request, &raw, &source, fresh_id(&raw));
             assert_eq!(key, expected, "{:?}", source.key);
         }
     }
@@ -170,16 +163,9 @@ pub(super) mod tests {
     #[test]
     fn a_request_without_an_id_gets_a_random_one_of_six_digits() {
         let request = TestRequest::default().to_http_request();
-        let keys: std::collections::HashSet<Key> = (0..100)
-            .map(|_| {
-                of(
-                    &request,
-                    &raw("/", &[]),
-                    &by(KeySource::Id),
-                    fresh_id(&request),
-                )
-            })
-            .collect();
+        let raw = raw("/", &[]);
+        let key = |_| of(&request, &raw, &by(KeySource::Id), fresh_id(&raw));
+        let keys: std::collections::HashSet<Key> = (0..100).map(key).collect();
         assert!(keys.len() > 90);
         assert!(keys.iter().all(|k| (100_000..1_000_000).contains(&k.0)));
     }

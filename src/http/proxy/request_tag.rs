@@ -5,13 +5,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
-use actix_web::web::Bytes;
 use log::{info, warn};
 
 use crate::api::{InterruptedRequest, RequestOutcome};
 use crate::http::context::HttpSettings;
 use crate::http::headers::client_ip;
-use crate::http::headers::request_id::REQUEST_ID;
+use crate::http::raw_request::RawRequest;
 use crate::human::duration;
 use crate::repeats::LineLimit;
 
@@ -19,7 +18,7 @@ use crate::repeats::LineLimit;
 #[derive(Clone)]
 pub struct RequestTag {
     request: HttpRequest,
-    path: Bytes,
+    raw: Rc<RawRequest>,
     settings: Rc<HttpSettings>,
     /// The id that it was given for want of one.
     fresh_id: Option<u64>,
@@ -30,14 +29,14 @@ impl RequestTag {
     /// A request that has just come.
     pub fn new(
         request: &HttpRequest,
-        path: Bytes,
+        raw: &Rc<RawRequest>,
         settings: &Rc<HttpSettings>,
         fresh_id: Option<u64>,
         started: Instant,
     ) -> Self {
         Self {
             request: request.clone(),
-            path,
+            raw: Rc::clone(raw),
             settings: Rc::clone(settings),
             fresh_id,
             started,
@@ -46,12 +45,10 @@ impl RequestTag {
 
     /// Its X-Request-ID, its own or the one that it was given.
     pub fn id(&self) -> String {
-        let own = self.request.headers().get(&REQUEST_ID);
+        let own = self.raw.request_id().unwrap_or_default();
         match self.fresh_id {
             Some(id) => id.to_string(),
-            None => own.map_or_else(String::new, |id| {
-                String::from_utf8_lossy(id.as_bytes()).into_owned()
-            }),
+            None => String::from_utf8_lossy(own).into_owned(),
         }
     }
 
@@ -78,7 +75,7 @@ impl RequestTag {
     pub fn interrupted(&self, outcome: RequestOutcome) -> InterruptedRequest {
         InterruptedRequest {
             method: self.request.method().to_string(),
-            path: String::from_utf8_lossy(&self.path).into_owned(),
+            path: String::from_utf8_lossy(self.raw.path()).into_owned(),
             id: self.id(),
             elapsed_ms: u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome,
@@ -91,7 +88,7 @@ impl RequestTag {
 impl fmt::Display for RequestTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = self.request.method();
-        let (path, id) = (String::from_utf8_lossy(&self.path), self.id());
+        let (path, id) = (String::from_utf8_lossy(self.raw.path()), self.id());
         let path = Readable(&path);
         write!(f, "{method} {path} (id {}, client ", Readable(&id))?;
         match client_ip::client(&self.request, &self.settings.trusted_proxies) {
@@ -134,11 +131,14 @@ mod tests {
             .insert_header(("x-forwarded-for", "192.0.2.7"))
             .insert_header(("x-request-id", "abc"))
             .to_http_request();
-        let path = Bytes::from_static(b"/cart");
+        let raw = Rc::new(crate::http::raw_request::tests::raw(
+            "/cart?token=secret",
+            &[("X-Request-ID", "abc")],
+        ));
         let settings = Rc::new(crate::http::proxy::key::tests::by(
             crate::config::KeySource::Id,
         ));
-        let tag = RequestTag::new(&request, path.clone(), &settings, None, Instant::now());
+        let tag = RequestTag::new(&request, &raw, &settings, None, Instant::now());
         let text = tag.to_string();
         assert!(
             text.starts_with("GET /cart (id abc, client 192.0.2.7, "),
@@ -148,13 +148,7 @@ mod tests {
         // An id that clears the screen where U+009B begins a command, and does not end.
         let id = Readable("a\u{9b}2Jb").to_string() + &Readable(&"x".repeat(8_000)).to_string();
         assert_eq!(id, format!("a\u{fffd}2Jb{}...", "x".repeat(200)));
-        let tag = RequestTag::new(
-            &request,
-            path.clone(),
-            &settings,
-            Some(123_456),
-            Instant::now(),
-        );
+        let tag = RequestTag::new(&request, &raw, &settings, Some(123_456), Instant::now());
         assert_eq!(tag.interrupted(RequestOutcome::Aborted).id, "123456");
     }
 }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::Method;
-use actix_web::web::BytesMut;
 
 use super::InterimResponses;
 use super::response_head::RequestInfo;
@@ -14,7 +13,7 @@ use crate::upstream::replay_body::AttemptBody;
 
 thread_local! {
     /// A buffer for the next head, left by the last one: heads are of much the same size.
-    static SCRATCH: Cell<BytesMut> = Cell::default();
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The largest buffer that is kept for the next head.
@@ -66,25 +65,38 @@ impl UpstreamRequest {
 
 /// The head of a request as it is sent, without the headers that frame the body and the line that
 /// ends it.
-pub struct RequestHeadBuilder(pub(super) BytesMut);
+pub struct RequestHeadBuilder(pub(super) Vec<u8>);
 
 impl RequestHeadBuilder {
-    /// A head with its request line (RFC 9112, section 3).
-    pub fn new(method: &str, target: &[u8]) -> Self {
+    /// A head of which nothing is written yet.
+    pub fn empty() -> Self {
         let mut bytes = SCRATCH.take();
         bytes.clear();
-        for part in [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"] {
-            bytes.extend_from_slice(part);
-        }
         Self(bytes)
     }
 
+    /// A head with its request line.
+    pub fn new(method: &str, target: &[u8]) -> Self {
+        let mut head = Self::empty();
+        head.request_line(method, target);
+        head
+    }
+
+    /// Adds the request line (RFC 9112, section 3).
+    pub fn request_line(&mut self, method: &str, target: &[u8]) {
+        for part in [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"] {
+            self.0.extend_from_slice(part);
+        }
+    }
+
     /// Adds a header.
+    #[inline]
     pub fn header(&mut self, name: &str, value: &[u8]) {
         write_header(&mut self.0, name, value);
     }
 
     /// Adds a header that is a list with this last element.
+    #[inline]
     pub fn list_header<'v>(
         &mut self,
         name: &str,
@@ -101,9 +113,10 @@ impl RequestHeadBuilder {
         self.0.extend_from_slice(b"\r\n");
     }
 
-    /// Adds a whole line.
-    pub fn raw_line(&mut self, line: &[u8]) {
-        self.0.extend_from_slice(line);
+    /// Adds whole lines.
+    #[inline]
+    pub fn raw_lines(&mut self, lines: &[u8]) {
+        self.0.extend_from_slice(lines);
     }
 
     /// What has been written.

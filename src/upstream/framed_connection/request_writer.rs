@@ -13,8 +13,6 @@ use super::request::UpstreamRequest;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, write_header};
 use crate::upstream::replay_body::AttemptBody;
 
-const NO_DATA: Bytes = Bytes::new();
-
 /// How a body is framed on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Coding {
@@ -76,7 +74,14 @@ impl RequestWriter {
             _ => Poll::Pending,
         };
         let Poll::Ready(data) = data else {
-            return self.send(stream, cx, &[head], &NO_DATA, &[]);
+            let written = match Pin::new(stream).poll_write(cx, head) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
+            self.keep(Bytes::copy_from_slice(
+                head.get(written..).unwrap_or_default(),
+            ));
+            return Ok(());
         };
         let (size, end) = self.encode(&data);
         self.send(stream, cx, &[head, bytes_of(&size)], &data, end)

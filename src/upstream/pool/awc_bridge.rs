@@ -4,13 +4,12 @@
 //! of its connector and never asks it. (For each request `awc::Connector` makes a clock, which is
 //! a task, a timer and a formatted date; two buffers of 8 KiB; a look into a map behind a
 //! semaphore; and copies of both heads.) awc has no place for a request whose head is written
-//! already, and of its responses only the builder for tests can be made outside of it. So each
-//! travels beside what awc carries, in a cell that is filled and emptied within one call:
+//! already, and its responses cannot be made outside of it. So each travels beside what awc carries,
+//! in a cell that is filled and emptied within one call:
 //!
 //! * [`REQUEST`] from [`AwcClient::send`] to [`Transport::call`], which awc calls while it sends;
 //! * [`OUTCOME`], a response or a typed error, from [`Handover::poll`] to [`Sent::poll`], which
-//!   polls it through awc;
-//! * [`PLACEHOLDER`] is the response that awc carries: always the same one, and empty.
+//!   polls it through awc. What awc carries is an error that says nothing.
 //!
 //! Everywhere else a request is an argument and a response is a result.
 
@@ -25,10 +24,7 @@ use actix_web::dev::{Service, always_ready};
 use awc::error::{FreezeRequestError, SendRequestError};
 use awc::http::Uri;
 use awc::middleware::Transform;
-use awc::test::TestResponse;
-use awc::{
-    Client, ClientResponse, ConnectRequest, ConnectResponse, FrozenClientRequest, SendClientRequest,
-};
+use awc::{Client, ConnectRequest, ConnectResponse, FrozenClientRequest, SendClientRequest};
 
 use super::connection_pool::ConnectionPool;
 use super::response::UpstreamResponse;
@@ -39,7 +35,6 @@ use crate::upstream::retry::AttemptError;
 thread_local! {
     static REQUEST: Cell<Option<UpstreamRequest>> = const { Cell::new(None) };
     static OUTCOME: Cell<Option<Result<Box<UpstreamResponse>, AttemptError>>> = const { Cell::new(None) };
-    static PLACEHOLDER: Cell<Option<ClientResponse>> = const { Cell::new(None) };
 }
 
 /// An awc client that sends on the connections of one pool.
@@ -83,15 +78,8 @@ impl Future for Sent {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let carried = ready!(Pin::new(&mut self.0).poll(cx));
-        let error = match carried {
-            Ok(placeholder) => {
-                PLACEHOLDER.set(Some(placeholder));
-                None
-            }
-            Err(error) => Some(error),
-        };
         Poll::Ready(OUTCOME.take().unwrap_or_else(|| {
-            let cause = error.map_or_else(String::new, |error| error.to_string());
+            let cause = carried.map_or_else(|error| error.to_string(), |_| String::new());
             Err(AttemptError::Disconnected(cause))
         }))
     }
@@ -132,8 +120,6 @@ impl Future for Handover {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(Pin::new(&mut self.0).poll(cx));
         OUTCOME.set(Some(outcome));
-        let placeholder = PLACEHOLDER.take();
-        let placeholder = placeholder.unwrap_or_else(|| TestResponse::default().finish());
-        Poll::Ready(Ok(ConnectResponse::Client(placeholder)))
+        Poll::Ready(Err(SendRequestError::Timeout))
     }
 }

@@ -76,12 +76,13 @@ impl SplitReader {
             self.seen = self.unread.len();
             return false;
         }
-        match ParsedRequest::parse(&Bytes::copy_from_slice(&self.unread), None) {
+        let mut bytes = Bytes::copy_from_slice(&self.unread);
+        match ParsedRequest::parse(&mut bytes, None) {
             Err(_) => self.all.is_refused = true,
             Ok(None) => self.seen = self.unread.len(),
             Ok(Some(parsed)) => {
                 self.seen = 0;
-                let _head = self.unread.split_to(parsed.length);
+                let _head = self.unread.split_to(self.unread.len() - bytes.len());
                 let headers = &parsed.raw.headers;
                 let header =
                     |line: HeaderLine<'_>| (line.name.to_vec(), headers.part(line.value).to_vec());

@@ -53,7 +53,7 @@ use crate::http::connection::sweeper::OpenConnection;
 use crate::http::connection::timeouts::TimedOut;
 use crate::http::error::ProxyError;
 use crate::upstream::framed_connection::ProtocolError;
-use crate::upstream::{AttemptError, RawResponseHead};
+use crate::upstream::{AttemptError, UpstreamResponse};
 use request::{ParsedRequest, ResponseOptions};
 use request_body::RequestBody;
 use response::Answer;
@@ -77,7 +77,7 @@ const BAD_CHUNK: ProxyError = ProxyError::Malformed("a chunk of the request is m
 
 thread_local! {
     /// Where everything is read first: what is in it belongs to the next connection.
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into());
+    static READ: RefCell<[u8; ROOM]> = const { RefCell::new([0; ROOM]) };
 }
 
 /// What answers requests: actix-web's application.
@@ -117,8 +117,8 @@ enum Stage<F> {
 
 /// What has come of a request.
 enum Head {
-    /// Its head, and the bytes that it lies in.
-    Parsed(ParsedRequest, Bytes),
+    /// Its head, with the body that follows, what goes beside it, and how its response is written.
+    Parsed(Request, ClientRequest, ResponseOptions),
     /// Nothing that could be answered but by this.
     Refused(ProxyError),
     /// The connection has ended, or is to end.
@@ -170,16 +170,13 @@ impl<A: Application> H1Connection<A> {
         match ready!(self.poll_head(cx)) {
             Head::Closed => return Poll::Ready(Err(Closed)),
             Head::Refused(error) => self.refuse(&error),
-            Head::Parsed(parsed, first) => {
-                let options = parsed.options;
+            Head::Parsed(request, client, options) => {
                 self.state.begin_request();
                 if self.socket.is_ended() {
                     self.state.note_half_closed();
                 }
-                match self.with_body(parsed, first) {
-                    Ok(request) => self.stage = Stage::Handling(self.app.call(request), options),
-                    Err(_) => self.refuse(&BAD_CHUNK),
-                }
+                let handler = client.hand_over(|| self.app.call(request));
+                self.stage = Stage::Handling(handler, options);
             }
         }
         Poll::Ready(Ok(()))
@@ -214,8 +211,8 @@ impl<A: Application> H1Connection<A> {
                     options.close |=
                         self.socket.reading() != Reading::Head || self.state.should_close();
                 }
-                let head = self.state.take_response_head();
-                self.respond(response, head, options);
+                let replica = self.state.take_replica_response();
+                self.respond(response, replica.as_deref(), options);
                 Poll::Ready(Ok(()))
             }
             Poll::Pending if !self.interim.is_empty() => {
@@ -323,36 +320,31 @@ impl<A: Application> H1Connection<A> {
     fn respond(
         &mut self,
         response: Response<BoxBody>,
-        replica_head: Option<RawResponseHead>,
+        replica: Option<&UpstreamResponse>,
         options: ResponseOptions,
     ) {
         let (interim, date) = (&self.interim, self.state.date());
+        let replica_head = replica.map(|replica| &replica.head);
         let answer = Answer::new(response, interim, replica_head, options, &date);
         self.stage = Stage::Responding(answer);
         self.interim = Vec::new();
     }
 
-    /// The request with the body that follows its head, and what its handler gets beside it.
-    fn with_body(&self, parsed: ParsedRequest, mut first: Bytes) -> Result<Request, FramingError> {
-        let body = if parsed.length == first.len() && parsed.is_bare {
-            None
-        } else {
-            first.advance(parsed.length);
-            RequestBody::begin(&self.socket, &parsed, first)?
-        };
-        let beside = ClientRequest {
+    /// The request with its body, of which `behind` has come.
+    fn with_body(&self, mut parsed: ParsedRequest, behind: Bytes) -> Result<Head, FramingError> {
+        if (!behind.is_empty() || !parsed.is_bare)
+            && let Some(body) = RequestBody::begin(&self.socket, &parsed, behind)?
+        {
+            *parsed.request.payload() = Payload::Stream {
+                payload: Box::pin(body),
+            };
+        }
+        let client = ClientRequest {
             connection: Rc::clone(&self.state),
             is_bare: parsed.is_bare,
             raw: parsed.raw,
         };
-        let mut request = parsed.request;
-        beside.attach(&request);
-        if let Some(body) = body {
-            *request.payload() = Payload::Stream {
-                payload: Box::pin(body),
-            };
-        }
-        Ok(request)
+        Ok(Head::Parsed(parsed.request, client, parsed.options))
     }
 
     /// The next request, as soon as its head is whole.
@@ -380,8 +372,11 @@ impl<A: Application> H1Connection<A> {
             while bytes.starts_with(b"\r\n") {
                 bytes.advance(2);
             }
-            match ParsedRequest::parse(&bytes, self.peer) {
-                Ok(Some(parsed)) => return Poll::Ready(Head::Parsed(parsed, bytes)),
+            match ParsedRequest::parse(&mut bytes, self.peer) {
+                Ok(Some(parsed)) => {
+                    let head = self.with_body(parsed, bytes);
+                    return Poll::Ready(head.unwrap_or(Head::Refused(BAD_CHUNK)));
+                }
                 Ok(None) => {
                     self.state.on_bytes();
                     self.partial = BytesMut::from(bytes);

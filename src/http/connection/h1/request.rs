@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use actix_http::{ConnectionType, Request};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -11,10 +12,11 @@ use httparse::Status;
 
 use crate::h1::{
     BodyLength, FramingHeaders, HeaderIndices, MAX_HEADERS, MAX_REQUEST_HEAD_BYTES,
-    MAX_TARGET_BYTES, Rules, connection,
+    MAX_TARGET_BYTES, Rules, connection, header_name,
 };
 use crate::http::error::ProxyError;
-use crate::http::raw_request::{self, RawRequest};
+use crate::http::headers::request_id::REQUEST_ID;
+use crate::http::raw_request::{self, KnownHeaders, RawRequest};
 
 /// A header's name may have this many bytes: a `HeaderName` holds no more.
 const MAX_NAME_BYTES: usize = 65_535;
@@ -37,8 +39,6 @@ pub struct ParsedRequest {
     pub request: Request,
     /// How its response is written.
     pub options: ResponseOptions,
-    /// The bytes of its head.
-    pub length: usize,
     /// How its body ends.
     pub body: BodyLength,
     /// It asks for nothing but a response: it declares no body, offers no upgrade and is no CONNECT.
@@ -46,7 +46,7 @@ pub struct ParsedRequest {
     /// The client sends the body when it is told to (RFC 9110, section 10.1.1).
     pub expects_continue: bool,
     /// Its head as it came.
-    pub raw: RawRequest,
+    pub raw: Rc<RawRequest>,
     /// It offers another protocol, which may follow its head (RFC 9110, section 7.8).
     pub is_upgrade: bool,
 }
@@ -72,27 +72,28 @@ impl ResponseOptions {
 }
 
 impl ParsedRequest {
-    /// The request that `bytes` begin with; none if its head is not whole.
+    /// Takes the head of the request that `bytes` begin with; none if it is not whole.
     ///
     /// # Errors
     ///
     /// What the client is told if it is no request of HTTP/1.1 or 1.0 (RFC 9112, sections 2 to 6).
-    pub fn parse(bytes: &Bytes, peer: Option<SocketAddr>) -> Result<Option<Self>, ProxyError> {
-        let parsed = Self::parse_text(bytes, bytes, peer);
+    pub fn parse(bytes: &mut Bytes, peer: Option<SocketAddr>) -> Result<Option<Self>, ProxyError> {
+        let parsed = Self::parse_text(bytes, None, peer);
         if parsed.is_err()
             && let Some(text) = with_ascii_target(bytes)
         {
-            return Self::parse_text(bytes, &text, peer);
+            return Self::parse_text(bytes, Some(&text), peer);
         }
         parsed
     }
 
     /// The same of a text that differs from the bytes at most in its target.
     fn parse_text(
-        bytes: &Bytes,
-        text: &[u8],
+        bytes: &mut Bytes,
+        text: Option<&[u8]>,
         peer: Option<SocketAddr>,
     ) -> Result<Option<Self>, ProxyError> {
+        let text = text.unwrap_or(bytes);
         let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut read = httparse::Request::new(&mut []);
         let length = match read.parse_with_uninit_headers(text, &mut fields) {
@@ -121,7 +122,7 @@ impl ParsedRequest {
             head.headers = HeaderMap::with_capacity(read.headers.len());
         }
         let mut framing = FramingHeaders::default();
-        let (mut has_host, mut has_connection) = (false, false);
+        let (mut known, mut has_connection) = (KnownHeaders::default(), false);
         let (mut expects_continue, mut has_upgrade) = (false, false);
         let mut indices = raw_request::take_room();
         for field in &*read.headers {
@@ -133,8 +134,8 @@ impl ParsedRequest {
                 });
             };
             match name {
-                header::HOST if has_host => return Err(BAD_REQUEST),
-                header::HOST => has_host = true,
+                header::HOST if known.host.is_some() => return Err(BAD_REQUEST),
+                header::HOST => known.host = Some(header.value.clone()),
                 header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => {
                     has_connection |= name == header::CONNECTION;
                     let name = field.name.as_bytes();
@@ -146,6 +147,9 @@ impl ParsedRequest {
                     expects_continue |=
                         !is_http10 && field.value.eq_ignore_ascii_case(b"100-continue");
                 }
+                _ if header_name::eq_ignore_case(field.name.as_bytes(), REQUEST_ID.as_bytes()) => {
+                    known.request_id.get_or_insert_with(|| header.value.clone());
+                }
                 _ => {}
             }
             let value = HeaderValue::from_maybe_shared(bytes.slice(header.value.clone()));
@@ -153,7 +157,7 @@ impl ParsedRequest {
             indices.push(header);
         }
         // RFC 9112, section 3.2.
-        if !has_host && !is_http10 {
+        if known.host.is_none() && !is_http10 {
             return Err(BAD_REQUEST);
         }
         framing.check().map_err(|_| BAD_FRAMING)?;
@@ -187,17 +191,17 @@ impl ParsedRequest {
         Ok(Some(Self {
             request,
             options,
-            length,
             body: framing.request_body(),
             is_bare,
             expects_continue,
             is_upgrade,
-            raw: RawRequest::new(
-                bytes.slice(..length),
+            raw: Rc::new(RawRequest::new(
+                bytes.split_to(length),
                 target,
+                known,
                 indices,
                 framing.has_connection_headers,
-            ),
+            )),
         }))
     }
 }
@@ -305,7 +309,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &[u8]) -> Result<Option<ParsedRequest>, ProxyError> {
-        ParsedRequest::parse(&Bytes::copy_from_slice(text), None)
+        ParsedRequest::parse(&mut Bytes::copy_from_slice(text), None)
     }
 
     #[test]
@@ -314,8 +318,9 @@ mod tests {
         for length in 0..text.len() {
             assert!(parse(&text[..length]).unwrap().is_none(), "{length} bytes");
         }
-        let behind = [&text[..], b"GET"].concat();
-        assert_eq!(parse(&behind).unwrap().unwrap().length, text.len());
+        let mut bytes = Bytes::from([&text[..], b"GET"].concat());
+        assert!(ParsedRequest::parse(&mut bytes, None).unwrap().is_some());
+        assert_eq!(bytes, "GET");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// The body of a request behind whose head this has come; none if the request has none, and
+    /// The body of a request behind whose head `behind` has come; none if the request has none, and
     /// offers no other protocol. What has come behind the body is left with the socket.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ mod tests;
 
 thread_local! {
     /// Room to write in, left by the last answer.
-    static ROOM: Cell<Vec<u8>> = Cell::default();
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// One response.
@@ -87,7 +87,7 @@ impl Answer {
     pub fn new(
         response: Response<BoxBody>,
         interim: &[u8],
-        replica_head: Option<RawResponseHead>,
+        replica_head: Option<&RawResponseHead>,
         options: ResponseOptions,
         date: &[u8],
     ) -> Self {
@@ -116,14 +116,7 @@ impl Answer {
             is_last: is_last && !is_tunnel,
             is_http10: options.is_http10,
         };
-        write_head(
-            &mut text,
-            head,
-            framing,
-            replica_head.as_ref(),
-            persistence,
-            date,
-        );
+        write_head(&mut text, head, framing, replica_head, persistence, date);
         Self {
             text,
             written: 0,

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use actix_web::web::{BufMut, Bytes};
 use log::debug;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::sys::tcp;
@@ -180,7 +180,9 @@ impl ClientSocket {
         {
             return self.noted(Poll::Ready(read.inspect(|count| room.advance(*count))));
         }
-        self.poll_read(cx, room)
+        let before = room.filled().len();
+        let read = self.poll_watched(|stream| stream.poll_read(cx, room));
+        self.noted(read.map_ok(|()| room.filled().len() - before))
     }
 
     /// Writes the one, and then the other.

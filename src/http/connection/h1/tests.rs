@@ -24,14 +24,14 @@ enum Read {
 }
 
 fn read(bytes: &[u8]) -> Read {
-    let parsed = match ParsedRequest::parse(&Bytes::copy_from_slice(bytes), None) {
+    let mut behind = Bytes::copy_from_slice(bytes);
+    let parsed = match ParsedRequest::parse(&mut behind, None) {
         Ok(Some(parsed)) => parsed,
         Ok(None) => return Read::Partial,
         Err(_) => return Read::Refused,
     };
-    let behind = &bytes[parsed.length..];
     let mut body = BodyDecoder::new(parsed.body, Rules::Request);
-    match body.advance(behind) {
+    match body.advance(&behind) {
         Ok(taken) if body.is_complete() => Read::Whole(behind.len() - taken),
         Ok(_) => Read::Partial,
         Err(_) => Read::Refused,
