@@ -29,8 +29,8 @@ use crate::app::fleet_record::OpenedFleet;
 use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
-    self, AdminGuard, AdminHandles, ClientLimit, Departure, HttpSettings, Links, Server,
-    ServerSettings, TunnelLimit, Via, Worker,
+    self, AdminGuard, AdminHandles, AdminRight, AdminTokens, ClientLimit, Departure, HttpSettings,
+    Links, Server, ServerSettings, TunnelLimit, Via, Worker,
 };
 use crate::log_report::LogReport;
 use crate::ring::BuildError;
@@ -75,10 +75,14 @@ pub enum AppError {
     /// The server gave up.
     #[error("the HTTP server has failed: {0}")]
     Server(io::Error),
+    /// Tokens of the admin API that cannot be read: where they are, and what is wrong.
+    #[error("{0}: {1}")]
+    Tokens(String, String),
     /// Clients beyond this machine could use the admin API.
     #[error(
         "--admin {address} is open beyond this machine, and which clients are on it is unknown: \
-         {cause}; listen on loopback, or accept calls from everyone with --admin-insecure"
+         {cause}; listen on loopback, require tokens (--admin-token-file), or accept calls from everyone \
+         (--admin-insecure)"
     )]
     AdminExposed {
         /// The admin listener's address.
@@ -189,15 +193,16 @@ impl Balancer {
             tally: stats,
             access_log: access_log.clone(),
         };
+        let tokens = admin_tokens(&settings)?;
         let Exposure {
             client_guard: guard,
             admin_guard,
             takes_changes,
-        } = exposure::of(&settings, address, admin).await?;
+        } = exposure::of(&settings, address, admin, !tokens.is_empty()).await?;
         let admin_server = match admin_listener {
             Some(listener) => {
                 let shared = shared.clone();
-                Some(serve_admin(&settings, listener, shared, admin_guard).await?)
+                Some(serve_admin(&settings, listener, shared, admin_guard, tokens).await?)
             }
             None => None,
         };
@@ -448,15 +453,35 @@ fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings
     }
 }
 
+/// The variable that holds a token with all rights.
+const TOKEN_VARIABLE: &str = "RINGMASTER_ADMIN_TOKEN";
+
+/// The tokens of the file and of the environment.
+fn admin_tokens(settings: &Settings) -> Result<AdminTokens, AppError> {
+    let mut tokens = AdminTokens::default();
+    if let Some(path) = &settings.server.admin_token_file {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read: {error}"));
+        let read = text.and_then(|text| AdminTokens::parse(&text));
+        tokens = read.map_err(|wrong| AppError::Tokens(path.display().to_string(), wrong))?;
+    }
+    if let Some(token) = std::env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
+        let added = tokens.add(AdminRight::Admin, token.to_str().unwrap_or_default());
+        added.map_err(|wrong| AppError::Tokens(TOKEN_VARIABLE.to_owned(), wrong.to_owned()))?;
+    }
+    Ok(tokens)
+}
+
 /// The admin listener's server: one thread is plenty.
 async fn serve_admin(
     settings: &Settings,
     listener: TcpListener,
     shared: Shared,
     guard: AdminGuard,
+    tokens: AdminTokens,
 ) -> Result<Server, AppError> {
     let handles = AdminHandles {
         guard,
+        tokens,
         supervisor: shared.supervisor,
         ring: shared.ring,
         tally: shared.tally,

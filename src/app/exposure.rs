@@ -22,7 +22,7 @@ pub(super) struct Exposure {
     pub(super) takes_changes: bool,
 }
 
-/// Finds out which clients are local, and warns once if something is open beyond this machine.
+/// Finds out which clients are local (on the admin listener that counts only without tokens), and warns once if something is open beyond this machine.
 ///
 /// # Errors
 ///
@@ -31,6 +31,7 @@ pub(super) async fn of(
     settings: &Settings,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    has_tokens: bool,
 ) -> Result<Exposure, AppError> {
     let calls = settings.server.admin_calls;
     let asks = calls == AdminCalls::Local && !is_loopback(address);
@@ -38,9 +39,9 @@ pub(super) async fn of(
         true => loopback_gateway(address.port()).await,
         false => Ok(None),
     };
-    let is_insecure = settings.server.admin_insecure;
+    let is_insecure = settings.server.admin_insecure && !has_tokens;
     let admin_gateway = match admin {
-        Some(admin) if !is_insecure && !is_loopback(admin) => {
+        Some(admin) if !is_insecure && !has_tokens && !is_loopback(admin) => {
             let gateway = loopback_gateway(admin.port()).await;
             gateway.map_err(|cause| AppError::AdminExposed {
                 address: admin,

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod admin;
+mod events;
 mod metrics;
 mod replicas;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;

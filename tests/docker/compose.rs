@@ -21,15 +21,18 @@ struct Stack {
     compose: &'static [&'static str],
     fleet: String,
     port: u16,
+    admin_port: u16,
 }
 
 impl Stack {
     fn new(compose: &'static [&'static str]) -> Self {
-        let any = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (any, admin) = (free(), free());
         Self {
             compose,
             fleet: format!("rmtest-compose-{}-{}", std::process::id(), compose.len()),
             port: any.local_addr().unwrap().port(),
+            admin_port: admin.local_addr().unwrap().port(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Stack {
             .env("COMPOSE_PROJECT_NAME", &self.fleet)
             .env("RINGMASTER_FLEET", &self.fleet)
             .env("RINGMASTER_PORT", self.port.to_string())
+            .env("RINGMASTER_ADMIN_PORT", self.admin_port.to_string())
             .output()
             .unwrap();
         let said = [output.stdout, output.stderr].concat();

@@ -3,8 +3,8 @@
 use actix::Addr;
 
 use super::{
-    ChangeReplicas, ConnectionRefused, FleetReport, GetDeaths, GetEvents, GetFleet, ListReplicas,
-    RingReconfigured, ShutDown, Supervisor,
+    ChangeReplicas, ConnectionRefused, EventFeed, FleetReport, FollowEvents, GetDeaths, GetEvents,
+    GetFleet, ListReplicas, RingReconfigured, ShutDown, Supervisor,
 };
 use crate::actors::ActorReply;
 use crate::api::{Death, ReplicaEvent};
@@ -32,6 +32,11 @@ impl SupervisorHandle {
     /// What has happened to replicas lately.
     pub async fn events(&self) -> ActorReply<Vec<ReplicaEvent>> {
         self.0.send(GetEvents).await
+    }
+
+    /// What happens to replicas, after the event with this number; see [`FollowEvents`].
+    pub async fn follow_events(&self, after: Option<u64>) -> ActorReply<EventFeed> {
+        self.0.send(FollowEvents(after)).await
     }
 
     /// The replicas.

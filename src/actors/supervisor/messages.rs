@@ -3,6 +3,7 @@
 use actix::Message;
 
 use crate::actors::heartbeat_prober::ProberHandle;
+use crate::actors::history::EventFeed;
 use crate::api::ReplicaEvent;
 use crate::fleet::{Change, ChangeError, Changed, InstanceId, ReplicaStatus, RingSettings};
 use crate::ring::{ReplicaName, Weight};
@@ -36,6 +37,11 @@ pub struct ShutDown {
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<ReplicaEvent>")]
 pub struct GetEvents;
+
+/// Follow what happens to replicas, after the event with this number.
+#[derive(Debug, Message)]
+#[rtype(result = "EventFeed")]
+pub struct FollowEvents(pub Option<u64>);
 
 /// How are the replicas?
 #[derive(Debug, Message)]

@@ -36,10 +36,11 @@ use crate::runtime::{Runtime, RuntimeEvent};
 use crate::upstream::Stats;
 use recording::recorded;
 
+pub use super::history::EventFeed;
 pub use handle::SupervisorHandle;
 pub use messages::{
-    Begin, ChangeReplicas, ConnectionRefused, FleetReport, GetEvents, GetFleet, ListReplicas,
-    RingReconfigured, ShutDown,
+    Begin, ChangeReplicas, ConnectionRefused, FleetReport, FollowEvents, GetEvents, GetFleet,
+    ListReplicas, RingReconfigured, ShutDown,
 };
 pub use post_mortem::GetDeaths;
 
@@ -277,6 +278,14 @@ impl Handler<GetEvents> for Supervisor {
 
     fn handle(&mut self, _: GetEvents, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.history.events())
+    }
+}
+
+impl Handler<FollowEvents> for Supervisor {
+    type Result = MessageResult<FollowEvents>;
+
+    fn handle(&mut self, FollowEvents(after): FollowEvents, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.history.follow(after))
     }
 }
 

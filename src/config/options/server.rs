@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 use ipnet::IpNet;
@@ -53,6 +54,13 @@ pub struct ServerOptions {
         value_parser = text("IP:PORT, such as 127.0.0.1:5001", address::listen).or("off")
     )]
     pub admin: Off<SocketAddr>,
+    /// Take admin calls by the tokens in this file, and no others
+    ///
+    /// A line each: read TOKEN or admin TOKEN; blank lines and those that begin with # are skipped.
+    /// Calls carry one as Authorization: Bearer TOKEN. The variable RINGMASTER_ADMIN_TOKEN holds one
+    /// more token, with all rights.
+    #[arg(long, value_name = "FILE", value_parser = text("a file's path", read::file))]
+    pub admin_token_file: Option<PathBuf>,
     /// Take admin calls from every client that reaches --admin
     ///
     /// Every such client can then change the ring and the replicas. Without it a balancer that cannot

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::ALLOW;
+use actix_web::http::header::{ALLOW, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
 use super::guard::Refusal;
@@ -25,6 +25,11 @@ pub enum ApiError {
     WrongMethod(&'static str),
     /// The client may not make this call.
     Refused(Refusal),
+    /// The call needs a token that it does not have; whether it has another one.
+    Unauthenticated {
+        /// A token that is not accepted was sent.
+        has_token: bool,
+    },
     /// The body is not declared as JSON.
     NotJson,
     /// The body is larger than this many bytes.
@@ -64,6 +69,9 @@ impl ApiError {
                 "forbidden",
                 "The client may not make this call",
             ),
+            Self::Unauthenticated { .. } => {
+                (S::UNAUTHORIZED, "unauthenticated", "The call needs a token")
+            }
             Self::NotJson => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "not-json",
@@ -104,8 +112,21 @@ impl ApiError {
 
     fn response(&self) -> actix_web::HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status_code());
-        if let Self::WrongMethod(allowed) = self {
-            response.insert_header((ALLOW, *allowed));
+        match self {
+            Self::WrongMethod(allowed) => {
+                response.insert_header((ALLOW, *allowed));
+            }
+            // RFC 6750, section 3.
+            Self::Unauthenticated { has_token } => {
+                let error = if *has_token {
+                    ", error=\"invalid_token\""
+                } else {
+                    ""
+                };
+                let challenge = format!("Bearer realm=\"ringmaster\"{error}");
+                response.insert_header((WWW_AUTHENTICATE, challenge));
+            }
+            _ => {}
         }
         response
     }
@@ -161,6 +182,10 @@ impl fmt::Display for ApiError {
         match self {
             Self::WrongMethod(allowed) => write!(f, "wrong method: allowed is {allowed}"),
             Self::Refused(refusal) => write!(f, "{refusal}"),
+            Self::Unauthenticated { has_token: false } => {
+                f.write_str("a token is missing: Authorization: Bearer TOKEN")
+            }
+            Self::Unauthenticated { has_token: true } => f.write_str("the token is not accepted"),
             Self::NotJson => f.write_str("Content-Type must be application/json"),
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Self::Stalled => f.write_str("the body did not come in time"),

@@ -83,10 +83,7 @@ impl PageQuery {
         mut items: Vec<T>,
         number: impl Fn(&T) -> u64,
     ) -> Result<ListPage<T>, ApiError> {
-        if let Some(after) = &self.after {
-            let after: u64 = after
-                .parse()
-                .map_err(|_| ApiError::InvalidQuery("after must be a whole number".to_owned()))?;
+        if let Some(after) = self.after_number()? {
             items.retain(|item| number(item) > after);
         }
         Ok(ListPage::cut(items, self.limit()?, |item| {
@@ -107,6 +104,12 @@ impl PageQuery {
         Ok(ListPage::cut(items, self.limit()?, |item| {
             name(item).to_owned()
         }))
+    }
+
+    /// `after` as a number.
+    pub fn after_number(&self) -> Result<Option<u64>, ApiError> {
+        let number = self.after.as_deref().map(str::parse).transpose();
+        number.map_err(|_| ApiError::InvalidQuery("after must be a whole number".to_owned()))
     }
 
     fn limit(&self) -> Result<usize, ApiError> {

@@ -40,6 +40,8 @@ pub enum Refusal {
     NotLocal,
     /// The same, on the admin listener.
     NotLocalOnAdmin,
+    /// Its token gives the right to read alone.
+    ReadOnly,
 }
 
 impl fmt::Display for Refusal {
@@ -61,6 +63,7 @@ impl fmt::Display for Refusal {
                 "only clients of the balancer's own machine may use the admin API, not through a \
                  proxy; see --admin-token-file",
             ),
+            Self::ReadOnly => f.write_str("the token gives the right to read, not to change"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::ApiError;
 use super::guard::AdminGuard;
+use super::tokens::AdminTokens;
 use crate::actors::ring_state::RingHandle;
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::{FleetReport, SupervisorHandle};
@@ -18,6 +19,8 @@ use crate::upstream::Stats;
 pub struct AdminHandles {
     /// From whom calls are taken.
     pub guard: AdminGuard,
+    /// The tokens that they need; if there are none, callers have to be local.
+    pub tokens: AdminTokens,
     /// The fleet.
     pub supervisor: SupervisorHandle,
     /// The ring.

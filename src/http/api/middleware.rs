@@ -1,16 +1,17 @@
 //! What every call on the admin listener passes: the guard against web pages, who may make it, and
 //! the log.
 
-use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, HttpRequest};
 use log::{Level, log};
 
 use super::error::ApiError;
-use super::guard::is_read;
+use super::guard::{Refusal, is_read};
 use super::handles::AdminHandles;
+use super::tokens::{AdminRight, bearer};
 
 /// Refuses what web pages of other origins send.
 pub async fn guard_pages(
@@ -29,9 +30,26 @@ pub async fn authorize(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let checked = handles.guard.check_caller(request.request());
-    checked.map_err(ApiError::Refused)?;
+    check_rights(&handles, request.request())?;
     next.call(request).await
+}
+
+/// Without tokens local callers may do all. With tokens each call needs one, a local one, too.
+fn check_rights(handles: &AdminHandles, request: &HttpRequest) -> Result<(), ApiError> {
+    if handles.tokens.is_empty() {
+        let checked = handles.guard.check_caller(request);
+        return checked.map_err(ApiError::Refused);
+    }
+    let token = bearer(request.headers());
+    let right = token.and_then(|token| handles.tokens.right_of(token));
+    match right {
+        Some(AdminRight::Admin) => Ok(()),
+        Some(AdminRight::Read) if is_read(request.method()) => Ok(()),
+        Some(AdminRight::Read) => Err(ApiError::Refused(Refusal::ReadOnly)),
+        None => Err(ApiError::Unauthenticated {
+            has_token: token.is_some(),
+        }),
+    }
 }
 
 /// Logs changes, and reads where the log goes that far. Not the query, nor any header: they may

@@ -5,6 +5,7 @@
 mod admin;
 mod client_calls;
 mod error;
+mod event_stream;
 mod extract;
 mod fleet_replicas;
 mod fleets;
@@ -17,9 +18,11 @@ mod keys;
 mod metrics;
 mod middleware;
 mod ring;
+mod tokens;
 
 pub use admin::admin_site;
 pub use client_calls::{ReplicaHandles, answer};
 pub use error::ApiError;
 pub use guard::AdminGuard;
 pub use handles::AdminHandles;
+pub use tokens::{AdminRight, AdminTokens};
