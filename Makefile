@@ -76,20 +76,16 @@ test: ## all tests but the longest; those that need Docker only where an engine 
 	@docker version >/dev/null 2>&1 || \
 	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
 
-test-full: ## the longest: compose, engines that fail, faults on containers
+test-full: ## the longest: compose, engines that fail, faults on containers, the dashboard in Chromium
 	cargo test --workspace --tests -- --ignored
+	cargo build
+	cargo test --manifest-path tests/browser/Cargo.toml --target-dir target/browser
 
 # cargo bench builds a ringmaster of its own, without LTO: into a folder of its own, lest it replace
 # target/release/ringmaster.
 
-# Every fifth of all mutants, always the same ones, on unit tests alone; docs/mutants.md has the result.
 mutants: ## changes ring, fleet, h1 and retry in 320 fixed places: unit tests notice 95 % or it fails
-	@cargo mutants --version >/dev/null || { echo 'cargo install --locked cargo-mutants'; exit 1; }
-	mkdir -p target/mutants
-	cargo mutants --shard 0/5 --sharding round-robin --output target/mutants $(ARGS) || [ $$? -eq 2 -o $$? -eq 3 ]
-	@cd target/mutants/mutants.out; caught=$$(cat caught.txt timeout.txt | wc -l); \
-	  all=$$((caught + $$(wc -l <missed.txt))); echo "$$caught of $$all caught"; \
-	  [ $$((caught * 100)) -ge $$((all * 95)) ]
+	tests/mutants.sh
 
 chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3')
 	cargo test --release --test chaos -- --timed --out target/chaos $(ARGS)

@@ -14,7 +14,8 @@ use super::error::ApiError;
 use super::extract::query_config;
 use super::handles::AdminHandles;
 use super::{
-    client_calls, fleet_replicas, fleets, health, history, keys, metrics, middleware, ring,
+    client_calls, dashboard, fleet_replicas, fleets, health, history, keys, metrics, middleware,
+    ring,
 };
 use crate::http::server::Site;
 
@@ -42,7 +43,9 @@ pub fn configure(app: &mut ServiceConfig, handles: AdminHandles) {
 /// What needs no right.
 fn open(app: &mut ServiceConfig) {
     app.service(resource("/healthz", "GET, HEAD").route(read().to(health::healthz)))
-        .service(resource("/readyz", "GET, HEAD").route(read().to(health::readyz)));
+        .service(resource("/readyz", "GET, HEAD").route(read().to(health::readyz)))
+        .service(resource("/", "GET, HEAD").route(read().to(dashboard::page)))
+        .service(resource("/dashboard/{file}", "GET, HEAD").route(read().to(dashboard::file)));
 }
 
 /// What needs the right to read, or to change.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod client_calls;
+mod dashboard;
 mod error;
 mod event_stream;
 mod extract;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use actix_http::{Extensions, Request};
+use actix_web::{HttpMessage, HttpRequest};
 use log::debug;
 
 use crate::config::Limits;
@@ -41,12 +43,13 @@ pub struct ThreadState {
 }
 
 thread_local! {
-    /// The request that is just being handed over.
-    static HANDED_OVER: Cell<Option<ClientRequest>> = const { Cell::new(None) };
+    /// An empty map, left by the last request for the next one: a new one is allocated, and freed,
+    /// for its single entry.
+    static EXTENSIONS: Cell<Extensions> = Cell::default();
 }
 
-/// What a handler gets beside a request: what actix's types have no place for. (They have
-/// extensions, which cost a map, a hash and a box.)
+/// What a handler gets beside a request, as one value in the request's extensions: what actix's
+/// types have no place for.
 pub struct ClientRequest {
     /// The connection that it came on.
     pub connection: Rc<ConnectionState>,
@@ -57,18 +60,20 @@ pub struct ClientRequest {
 }
 
 impl ClientRequest {
-    /// Lets `call`, which gives the request to a handler, [take](Self::take) this.
-    pub fn hand_over<T>(self, call: impl FnOnce() -> T) -> T {
-        HANDED_OVER.set(Some(self));
-        let called = call();
-        HANDED_OVER.set(None);
-        called
+    /// Puts it beside a request, beside which there is nothing yet.
+    pub fn attach(self, request: &Request) {
+        let mut extensions = EXTENSIONS.take();
+        extensions.insert(self);
+        *request.extensions_mut() = extensions;
     }
 
-    /// Takes what goes beside the request that a handler has just been given: once, and before
-    /// the handler waits for anything.
-    pub fn take() -> Option<Self> {
-        HANDED_OVER.take()
+    /// Takes what was put beside a request: once.
+    pub fn take(request: &HttpRequest) -> Option<Self> {
+        let mut extensions = std::mem::take(&mut *request.extensions_mut());
+        let client = extensions.remove();
+        extensions.clear();
+        EXTENSIONS.set(extensions);
+        client
     }
 }
 

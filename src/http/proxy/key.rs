@@ -77,8 +77,6 @@ pub(super) mod tests {
             key,
             limits: Limits::default(),
             outlier_on: Default::default(),
-            server_timing: false,
-            replica_header: None,
             via: None,
         }
     }

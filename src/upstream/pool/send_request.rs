@@ -5,7 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::connection_pool::{Connecting, ConnectionPool};
@@ -19,9 +18,7 @@ pub struct SendRequest {
     /// Until it is sent.
     request: Option<UpstreamRequest>,
     /// A connection that is being made, where none was idle.
-    connecting: Option<(Connecting, Instant)>,
-    /// How long that took.
-    connect: Option<Duration>,
+    connecting: Option<Connecting>,
     /// Where it was sent.
     connection: Option<Box<Connection>>,
 }
@@ -33,7 +30,6 @@ impl SendRequest {
             pool,
             request,
             connecting: None,
-            connect: None,
             connection: None,
         }
     }
@@ -50,18 +46,14 @@ impl Future for SendRequest {
             }
             let mut is_registered = false;
             let connection = match &mut this.connecting {
-                Some((connecting, since)) => {
-                    let stream = ready!(connecting.as_mut().poll(cx))?;
-                    this.connect = Some(since.elapsed());
-                    Connection::new(stream)
-                }
+                Some(connecting) => Connection::new(ready!(connecting.as_mut().poll(cx))?),
                 None => match this.pool.take(cx) {
                     Some(connection) => {
                         is_registered = true;
                         connection
                     }
                     None => {
-                        this.connecting = Some((this.pool.connect(), Instant::now()));
+                        this.connecting = Some(this.pool.connect());
                         continue;
                     }
                 },
@@ -82,11 +74,7 @@ impl Future for SendRequest {
             }
         }
         Poll::Ready(match this.connection.take() {
-            Some(connection) => Ok(UpstreamResponse::take_from(
-                connection,
-                &this.pool,
-                this.connect,
-            )?),
+            Some(connection) => Ok(UpstreamResponse::take_from(connection, &this.pool)?),
             None => Err(ended()),
         })
     }

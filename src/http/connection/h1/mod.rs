@@ -175,8 +175,8 @@ impl<A: Application> H1Connection<A> {
                 if self.socket.is_ended() {
                     self.state.note_half_closed();
                 }
-                let handler = client.hand_over(|| self.app.call(request));
-                self.stage = Stage::Handling(handler, options);
+                client.attach(&request);
+                self.stage = Stage::Handling(self.app.call(request), options);
             }
         }
         Poll::Ready(Ok(()))

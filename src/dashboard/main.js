@@ -1,0 +1,84 @@
+// Keeps the page up to date: the status every second, ring and history when something happens.
+
+import * as actions from "./actions.js";
+import * as api from "./api.js";
+import { byId } from "./element.js";
+import { loadDeaths, loadEvents } from "./history.js";
+import { showLoad } from "./load.js";
+import { showReplicas } from "./replicas.js";
+import { drawRing, explainKey } from "./ring.js";
+
+const STALE_AFTER_MS = 4000;
+
+let lastAnswer = 0;
+let shares = new Map();
+let epoch = null;
+let hasMetrics = true;
+
+function verdict(fleet) {
+  const [ready, desired] = [fleet.ready_replicas, fleet.desired_replicas];
+  const ejected = fleet.replicas.filter((replica) => replica.ejected).length;
+  const place = byId("verdict");
+  if (ready === 0) {
+    place.textContent = "Nobody is served: no replica is ready";
+    place.className = "bad";
+  } else if (ready < desired || ejected > 0 || fleet.runtime.last_error) {
+    const trouble = fleet.runtime.last_error ? `; ${fleet.runtime.kind}: ${fleet.runtime.last_error}` : "";
+    place.textContent = `Served by ${ready} of ${desired} replicas${ejected ? `, ${ejected} ejected` : ""}${trouble}`;
+    place.className = "warn";
+  } else {
+    place.textContent = `All is well: ${ready} of ${desired} replicas are ready`;
+    place.className = "good";
+  }
+}
+
+async function metrics() {
+  if (!hasMetrics) return null;
+  try {
+    return await api.metrics();
+  } catch (error) {
+    // An older balancer has none.
+    hasMetrics = error.status !== 404;
+    return null;
+  }
+}
+
+async function refresh() {
+  const [status, text, hasNews] = await Promise.all([api.status(), metrics(), loadEvents()]);
+  if (hasNews) await loadDeaths();
+  const fleet = status.fleets[0];
+  lastAnswer = Date.now();
+  byId("version").textContent = `Ringmaster ${status.version}, running since ${new Date(status.started_at).toLocaleString()}`;
+  verdict(fleet);
+  if (fleet.epoch !== epoch) {
+    shares = await drawRing();
+    epoch = fleet.epoch;
+  }
+  showLoad(status, fleet, text);
+  showReplicas(fleet, shares);
+}
+
+function showFreshness() {
+  const age = Date.now() - lastAnswer;
+  const place = byId("freshness");
+  const isStale = age > STALE_AFTER_MS;
+  place.classList.toggle("stale", isStale);
+  if (lastAnswer === 0) place.textContent = "not connected";
+  else place.textContent = isStale ? `no answer for ${Math.round(age / 1000)} s: what you see is old` : "live";
+}
+
+/// The next refresh follows the last one's end, so that a slow balancer is not asked twice.
+async function poll() {
+  try {
+    await refresh();
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) byId("verdict").textContent = error.message;
+  }
+  showFreshness();
+  setTimeout(poll, 1000);
+}
+
+byId("explain").addEventListener("submit", explainKey);
+byId("add").addEventListener("click", actions.add);
+loadDeaths().catch(() => {});
+poll();
