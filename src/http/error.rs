@@ -10,7 +10,7 @@ use actix_web::http::header::RETRY_AFTER;
 
 use crate::api::Envelope;
 use crate::upstream::AttemptError;
-use crate::upstream::stats::FailureReason;
+use crate::upstream::stats::{FailureReason, Refusal};
 
 /// Why a request was not served by a replica.
 #[derive(Debug)]
@@ -63,6 +63,18 @@ impl ProxyError {
             Self::TooManyTunnels => FailureReason::TooManyTunnels,
             Self::Upstream(error) => error.reason(),
             _ => FailureReason::InvalidRequest,
+        }
+    }
+
+    /// As what it is counted where it comes before a request.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Malformed(_) => Refusal::Malformed,
+            Self::SlowHead => Refusal::HeaderTimeout,
+            Self::TargetTooLong => Refusal::TargetTooLong,
+            Self::HeadTooLarge => Refusal::HeadTooLarge,
+            Self::OtherVersion => Refusal::OtherVersion,
+            _ => Refusal::Other,
         }
     }
 

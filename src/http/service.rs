@@ -46,6 +46,7 @@ async fn answer(
     client: &ClientRequest,
 ) -> HttpResponse {
     if let Err(error) = validate::check(request.head(), client.raw.host()) {
+        client.connection.counters().refuse(error.refusal());
         return error.error_response();
     }
     match request.uri().path() {

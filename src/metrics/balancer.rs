@@ -5,7 +5,7 @@ use std::fmt;
 use super::Scrape;
 use super::families::{Description, Families};
 use crate::log_writer;
-use crate::upstream::stats::ConnectionLabel;
+use crate::upstream::stats::{ConnectionLabel, Refusal};
 
 pub(super) fn collect(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Result {
     families.info(
@@ -25,6 +25,22 @@ pub(super) fn collect(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Resu
     families.gauges(
         Description::plain("client_connections", what),
         states.map(|(state, open)| ([("state", state.label())], open)),
+    )?;
+    let refusals = Refusal::ALL.iter().zip(connections.refused);
+    families.counters(
+        Description::plain(
+            "client_refusals",
+            "What clients sent that was no request to forward, answered with an error.",
+        ),
+        refusals.map(|(reason, count)| ([("reason", reason.label())], count)),
+    )?;
+    families.counter(
+        Description::bytes("client_received", "Bytes from clients."),
+        connections.received,
+    )?;
+    families.counter(
+        Description::bytes("client_sent", "Bytes to clients."),
+        connections.sent,
     )?;
     families.counter(
         Description::plain(

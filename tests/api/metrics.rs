@@ -7,7 +7,8 @@ use std::process::Stdio;
 
 use awc::http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::support::{Load, Ringmaster, client, eventually, get, signal};
@@ -162,6 +163,8 @@ async fn metrics_have_requests_replicas_ring_and_process() {
         "ringmaster_upstream_connects_total",
         "ringmaster_heartbeats_total",
         "ringmaster_client_connections_accepted_total",
+        "ringmaster_client_received_bytes_total",
+        "ringmaster_client_sent_bytes_total",
         "process_cpu_seconds_total",
         "process_start_time_seconds",
         "process_resident_memory_bytes",
@@ -223,6 +226,23 @@ async fn unserved_request_counts_as_rejected_by_its_reason() {
         1.0
     );
     assert_eq!(metrics.sum("ringmaster_replica_up", &[]), 0.0);
+}
+
+#[actix_web::test]
+async fn malformed_request_counts_as_refused() {
+    let (balancer, admin) = start().await;
+    let mut client = TcpStream::connect(balancer.address()).await.unwrap();
+    client.write_all(b"no request\r\n\r\n").await.unwrap();
+    let mut response = Vec::new();
+    client.read_to_end(&mut response).await.unwrap();
+    assert!(response.starts_with(b"HTTP/1.1 400 "));
+    let metrics = scrape(&admin).await;
+    let malformed = ["reason=\"malformed\""];
+    assert_eq!(
+        metrics.sum("ringmaster_client_refusals_total", &malformed),
+        1.0
+    );
+    assert_eq!(metrics.sum("ringmaster_requests_received_total", &[]), 0.0);
 }
 
 #[actix_web::test]

@@ -299,6 +299,11 @@ impl ConnectionState {
         self.timed_out.get()
     }
 
+    /// What the thread counts.
+    pub fn counters(&self) -> Arc<ConnectionCounters> {
+        Arc::clone(&self.thread.counters)
+    }
+
     /// What the connection does now.
     pub fn label(&self) -> ConnectionLabel {
         match self.acquiring.get() {

@@ -101,6 +101,18 @@ labels! {
 }
 
 labels! {
+    /// Why what a client sent was no request that could be forwarded.
+    Refusal {
+        Malformed "malformed",
+        HeaderTimeout "header_timeout",
+        TargetTooLong "target_too_long",
+        HeadTooLarge "head_too_large",
+        OtherVersion "http_version",
+        Other "other",
+    }
+}
+
+labels! {
     /// What a client's connection does.
     ConnectionLabel {
         Idle "idle",

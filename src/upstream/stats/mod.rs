@@ -20,7 +20,7 @@ use crate::ring::ReplicaName;
 pub use connections::{ConnectionCounters, ConnectionTotals};
 pub use count::{BUCKET_BOUNDS, HistogramSnapshot};
 use count::{Count, Counts};
-pub use labels::{ConnectionLabel, FailureReason, MethodLabel, RestartCause, StatusClass};
+pub use labels::{ConnectionLabel, FailureReason, MethodLabel, Refusal, RestartCause, StatusClass};
 pub use life::LifeCounters;
 pub use replica::{CountedResponse, ReplicaStats, ResponseCounters, ResponseCounts};
 
@@ -183,6 +183,11 @@ impl Stats {
             let [keep_alive, header] = counters.timed_out.values();
             sum.keep_alive_timeouts += keep_alive;
             sum.header_timeouts += header;
+            sum.received += counters.received.get();
+            sum.sent += counters.sent.get();
+            for (sum, more) in sum.refused.iter_mut().zip(counters.refused.values()) {
+                *sum += more;
+            }
         }
         sum
     }

@@ -157,9 +157,9 @@ impl<A: Application> H1Connection<A> {
     ) -> Self {
         Self {
             app: Rc::clone(app),
+            socket: Rc::new(ClientSocket::accepted(socket, state.counters())),
             state,
             peer,
-            socket: Rc::new(ClientSocket::accepted(socket)),
             stage: Stage::Idle,
             partial: BytesMut::new(),
             interim: Vec::new(),
@@ -310,6 +310,7 @@ impl<A: Application> H1Connection<A> {
     /// Answers with an error, behind which nothing of the client's is a request.
     fn refuse(&mut self, error: &ProxyError) {
         debug!("a request is refused: {error}");
+        self.state.counters().refuse(error.refusal());
         self.state.begin_request();
         self.socket.set_reading(Reading::Malformed);
         drop(self.socket.take_unparsed());

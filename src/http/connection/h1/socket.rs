@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream as Accepted};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use actix_web::web::{BufMut, Bytes};
@@ -20,10 +21,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::sys::tcp;
+use crate::upstream::stats::ConnectionCounters;
 
 /// One socket.
 pub struct ClientSocket {
     stream: RefCell<Stream>,
+    /// Where its bytes are counted.
+    counters: Arc<ConnectionCounters>,
     /// Nobody has tried to read from it.
     is_fresh: Cell<bool>,
     reading: Cell<Reading>,
@@ -59,9 +63,10 @@ enum Stream {
 
 impl ClientSocket {
     /// One that has just been accepted, and does not block.
-    pub fn accepted(stream: Accepted) -> Self {
+    pub fn accepted(stream: Accepted, counters: Arc<ConnectionCounters>) -> Self {
         Self {
             stream: RefCell::new(Stream::Unwatched(stream)),
+            counters,
             is_fresh: Cell::new(true),
             reading: Cell::new(Reading::Head),
             unparsed: RefCell::default(),
@@ -208,12 +213,16 @@ impl ClientSocket {
                 None => stream.write_vectored(&both),
             };
             if let Some(written) = at_once(written) {
-                return Poll::Ready(written);
+                return Poll::Ready(written.inspect(|count| self.counters.send(*count)));
             }
         }
-        self.poll_watched(|stream| match single {
+        let written = self.poll_watched(|stream| match single {
             Some(piece) => stream.poll_write(cx, piece),
             None => stream.poll_write_vectored(cx, &both),
+        });
+        written.map_ok(|count| {
+            self.counters.send(count);
+            count
         })
     }
 
@@ -272,8 +281,10 @@ impl ClientSocket {
     }
 
     fn noted(&self, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(read, Poll::Ready(Ok(0))) {
-            self.is_ended.set(true);
+        match read {
+            Poll::Ready(Ok(0)) => self.is_ended.set(true),
+            Poll::Ready(Ok(count)) => self.counters.receive(count),
+            _ => {}
         }
         read
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use httparse::Status;
 use tokio::io::AsyncReadExt;
@@ -90,7 +91,10 @@ async fn connection() -> (ClientSocket, TcpStream) {
     let (accepted, client) = tokio::join!(listener.accept(), client);
     // As it is accepted: it is watched from when it is first full.
     let accepted = accepted.unwrap().0.into_std().unwrap();
-    (ClientSocket::accepted(accepted), client.unwrap())
+    (
+        ClientSocket::accepted(accepted, Arc::default()),
+        client.unwrap(),
+    )
 }
 
 fn answer(response: Response<BoxBody>, options: ResponseOptions) -> Answer {
