@@ -1,6 +1,7 @@
 //! The composition root: builds the actors, hands out what each may ask for, serves,
 //! and takes everything down again in order.
 
+mod access_log;
 mod exposure;
 mod fleet_record;
 
@@ -15,6 +16,7 @@ use actix::Actor;
 use futures::future::OptionFuture;
 use log::{info, warn};
 
+use crate::access_log::AccessLogWriter;
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeRecipients, ProberHandle};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
 use crate::actors::proxy_worker::ProxyWorker;
@@ -58,6 +60,9 @@ pub enum AppError {
         /// What can be done about it; may be empty.
         advice: String,
     },
+    /// The access log cannot be opened.
+    #[error("cannot write to {0} (--access-log): {1}")]
+    AccessLog(String, io::Error),
     /// The runtime cannot start anything.
     #[error("{0}")]
     Runtime(#[from] RuntimeError),
@@ -104,6 +109,7 @@ pub struct Balancer {
     departure: Arc<Departure>,
     tally: Arc<Stats>,
     log_report: Rc<LogReport>,
+    access_log: Option<AccessLogWriter>,
     server: Server,
     /// It ends with the process: its clients see the stop, too.
     admin_server: Option<Server>,
@@ -117,6 +123,7 @@ impl Balancer {
         // The address first: a port that is taken must not cost the start of N replicas.
         let listener = listen("--listen", settings.server.listen)?;
         let admin_listener = listen_for_admin(settings)?;
+        let access_log = access_log::open(&settings.logs)?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
         let address = local(&listener)?;
         let admin = admin_listener.as_ref().map(local).transpose()?;
@@ -184,6 +191,7 @@ impl Balancer {
             capacity,
             departure: Arc::default(),
             tally: stats,
+            access_log: access_log.clone(),
         };
         let tokens = admin_tokens(&settings)?;
         let Exposure {
@@ -198,7 +206,7 @@ impl Balancer {
             }
             None => None,
         };
-        let log_report = LogReport::start(Arc::clone(&shared.tally));
+        let log_report = LogReport::start(Arc::clone(&shared.tally), access_log.clone());
         let departure = Arc::clone(&shared.departure);
         let tally = Arc::clone(&shared.tally);
         let clone = listener.try_clone().map_err(AppError::Server)?;
@@ -215,6 +223,7 @@ impl Balancer {
             departure,
             tally,
             log_report,
+            access_log,
             server,
             admin_server,
             lifeline,
@@ -274,6 +283,9 @@ impl Balancer {
             self.runtime.close().await;
         }
         self.lifeline.expect_ends();
+        if let Some(log) = self.access_log {
+            log.flush_for_exit();
+        }
         Ok(())
     }
 }
@@ -356,6 +368,7 @@ struct Shared {
     capacity: Arc<ConcurrencyLimit>,
     departure: Arc<Departure>,
     tally: Arc<Stats>,
+    access_log: Option<AccessLogWriter>,
 }
 
 /// The HTTP server, with a ProxyWorker on each of its threads.
@@ -371,6 +384,7 @@ async fn serve(
         capacity,
         departure,
         tally,
+        access_log,
     } = shared;
     let room = QueueLimit::new(settings.limits.max_waiting);
     let (retry_percent, max_in_flight) =
@@ -383,6 +397,13 @@ async fn serve(
         trusted_proxies: settings.server.trusted_proxy.as_slice().into(),
         limits: settings.limits,
         outlier_on: settings.health.outlier_on,
+        server_timing: settings.logs.server_timing,
+        // Settings hold only good names.
+        replica_header: settings
+            .logs
+            .replica_header
+            .as_deref()
+            .and_then(|name| name.parse().ok()),
         // Settings hold only names that can stand in a header.
         via: settings
             .server
@@ -414,6 +435,7 @@ async fn serve(
             retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
             tunnel_limit: Arc::clone(&tunnel_limit),
             settings: Rc::new(http_settings.clone()),
+            access_log: access_log.as_ref().map(AccessLogWriter::worker),
             counters: tally.counters(),
         })
     });

@@ -8,7 +8,7 @@
 //! (`tests/architecture.rs` holds the direction):
 //!
 //! ```text
-//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  config  <-  upstream  <-  actors  <-  metrics  <-  http  <-  app
+//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  config  <-  access_log  <-  upstream  <-  actors  <-  metrics  <-  http  <-  app
 //! ```
 //!
 //! * [`api`] is the JSON of the HTTP API, as types: for the server and for those that ask it.
@@ -17,6 +17,7 @@
 //! * [`runtime`] carries out: instances are started and stopped as child processes,
 //!   as containers, or are somebody else's.
 //! * [`h1`] is HTTP/1.1 as bytes, for both sides: where messages end. It is pure, too.
+//! * [`access_log`] writes a line for each request.
 //! * [`upstream`] is the way to a replica: connections, retries, what an instance may hold.
 //! * [`metrics`] is what `/metrics` shows of all that, collected when it is asked for.
 //! * `actors` pass messages between the two, `http` is what clients see, and `app`
@@ -29,6 +30,7 @@
 //! * `analysis` is a client of a whole balancer, from outside: the experiments of
 //!   `ringmaster analyze`, with the feature `analyze`.
 
+pub mod access_log;
 mod actors;
 #[cfg(feature = "analyze")]
 pub mod analysis;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use crate::access_log::AccessLogWriter;
 use crate::actors::ring_state::SUPPRESSED_EJECTIONS;
 use crate::api::RequestCounts;
 use crate::http::{BROKEN_RESPONSES, ENDED_TUNNELS, FAILED_REQUESTS};
@@ -31,14 +32,16 @@ static LIMITS: [(&LineLimit, &str); 4] = [
 /// Reports overload, outages and suppressed lines.
 pub struct LogReport {
     tally: Arc<Stats>,
-    conditions: RefCell<[Condition; 2]>,
+    access_log: Option<AccessLogWriter>,
+    conditions: RefCell<[Condition; 3]>,
 }
 
 impl LogReport {
     /// Starts one on this thread.
-    pub fn start(tally: Arc<Stats>) -> Rc<Self> {
+    pub fn start(tally: Arc<Stats>, access_log: Option<AccessLogWriter>) -> Rc<Self> {
         let report = Rc::new(Self {
             tally,
+            access_log,
             conditions: RefCell::default(),
         });
         let looking = Rc::downgrade(&report);
@@ -81,7 +84,8 @@ impl LogReport {
             unavailable,
             ..
         } = self.tally.snapshot();
-        let [overload, outage] = &mut *self.conditions.borrow_mut();
+        let unlogged = self.access_log.as_ref().map_or(0, AccessLogWriter::dropped);
+        let [overload, outage, loss] = &mut *self.conditions.borrow_mut();
         for (condition, count, what, each) in [
             (
                 overload,
@@ -94,6 +98,12 @@ impl LogReport {
                 unavailable,
                 "outage",
                 "got 503 because no replica is ready",
+            ),
+            (
+                loss,
+                unlogged,
+                "loss of lines of the access log",
+                "got none because it is not written fast enough, or cannot be written",
             ),
         ] {
             match report(condition, count) {

@@ -43,14 +43,20 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// Signalled when there is something to write, and when it has been written.
     changed: Condvar,
-    format: LogFormat,
+    capacity: usize,
+    /// The format of lines that say that others are missing; none: no line says it.
+    notes: Option<LogFormat>,
 }
 
 #[derive(Default)]
 struct Buffer {
     bytes: Vec<u8>,
     /// Lines that did not fit behind these bytes.
+    gap: u64,
+    /// Lines that were not written, whatever the reason.
     dropped: u64,
+    /// The thread is to look at its output.
+    is_nudged: bool,
     /// The thread has taken bytes that are not written yet.
     is_writing: bool,
     /// How many chunks have been written.
@@ -58,16 +64,23 @@ struct Buffer {
 }
 
 impl LogWriter {
-    /// A writer whose lines go to `output`, in a format that its own lines have, too.
+    /// A writer of lines to `output`, for which this many bytes may wait. Lines of its own, with
+    /// the format of `notes`, say where others are missing. `output` is flushed between batches of
+    /// whole lines.
     ///
     /// # Errors
     ///
     /// The kernel's, if the thread cannot be started.
-    pub fn start(output: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
+    pub fn start(
+        output: impl Write + Send + 'static,
+        capacity: usize,
+        notes: Option<LogFormat>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             buffer: Mutex::default(),
             changed: Condvar::new(),
-            format,
+            capacity,
+            notes,
         });
         let own = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -85,12 +98,29 @@ impl LogWriter {
         // A descriptor of its own: the lock of `io::Stderr` would be held for as long as a write
         // takes.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Self::start(Blocking(stderr), format)
+        Self::start(Blocking(stderr), MAX_BUFFERED, Some(format))
     }
 
     /// Writes the last line of a program that fails, which no filter keeps back.
     pub fn error(&self, message: &str) {
-        self.0.push(self.0.format.error_line(message).as_bytes());
+        let format = self.0.notes.unwrap_or_default();
+        self.lines(format.error_line(message).as_bytes(), 1);
+    }
+
+    /// Writes whole lines, or counts all of them as dropped.
+    pub fn lines(&self, lines: &[u8], count: u64) {
+        self.0.push(lines, count);
+    }
+
+    /// Has the output flushed, though there may be nothing to write.
+    pub fn nudge(&self) {
+        self.0.lock().is_nudged = true;
+        self.0.changed.notify_all();
+    }
+
+    /// How many lines were not written.
+    pub fn dropped(&self) -> u64 {
+        self.0.lock().dropped
     }
 
     /// Waits until everything is written, but not for a reader that is stuck.
@@ -116,7 +146,7 @@ impl LogWriter {
 /// What a log library writes to: one call of `write` is one record.
 impl Write for LogWriter {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        self.0.push(record);
+        self.0.push(record, 1);
         Ok(record.len())
     }
 
@@ -127,7 +157,7 @@ impl Write for LogWriter {
 
 impl Buffer {
     fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.dropped == 0
+        self.bytes.is_empty() && self.gap == 0 && !self.is_nudged
     }
 }
 
@@ -136,14 +166,17 @@ impl Shared {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, record: &[u8]) {
+    fn push(&self, lines: &[u8], count: u64) {
         let mut buffer = self.lock();
         // Behind a gap nothing follows before the gap has been told.
-        if buffer.dropped > 0 || buffer.bytes.len() + record.len() > MAX_BUFFERED {
-            buffer.dropped += 1;
-            DROPPED_LINES.fetch_add(1, Ordering::Relaxed);
+        if buffer.gap > 0 || buffer.bytes.len() + lines.len() > self.capacity {
+            buffer.gap += count;
+            buffer.dropped += count;
+            if self.notes.is_some() {
+                DROPPED_LINES.fetch_add(count, Ordering::Relaxed);
+            }
         } else {
-            buffer.bytes.extend_from_slice(record);
+            buffer.bytes.extend_from_slice(lines);
         }
         self.changed.notify_all();
     }
@@ -162,26 +195,31 @@ impl Shared {
             }
             bytes.clear();
             std::mem::swap(&mut bytes, &mut buffer.bytes);
-            let dropped = std::mem::take(&mut buffer.dropped);
+            let dropped = std::mem::take(&mut buffer.gap);
+            buffer.is_nudged = false;
             buffer.is_writing = true;
             drop(buffer);
-            let told = if lost > 0 {
-                let line = self.format.dropped_line(lost);
-                output.write_all(line.as_bytes()).is_ok()
-            } else {
-                true
-            };
-            if told {
-                lost = 0;
-            }
-            if dropped > 0 {
-                bytes.extend_from_slice(self.format.dropped_line(dropped).as_bytes());
+            // A file may be opened anew.
+            let _ = output.flush();
+            let end = bytes.len();
+            if let Some(format) = self.notes {
+                let told = lost == 0 || {
+                    let line = format.dropped_line(lost);
+                    output.write_all(line.as_bytes()).is_ok()
+                };
+                if told {
+                    lost = 0;
+                }
+                if dropped > 0 {
+                    bytes.extend_from_slice(format.dropped_line(dropped).as_bytes());
+                }
             }
             let written = self.write(&mut output, &bytes);
-            // The disk is full, or the reader has gone; another may come for a named pipe.
-            lost += lines_in(&bytes[written..]);
             if written < bytes.len() {
-                lost += dropped.saturating_sub(u64::from(dropped > 0));
+                // The disk is full, or the reader has gone; another may come for a named pipe.
+                let unwritten = lines_in(&bytes[written.min(end)..end]);
+                lost += unwritten + dropped;
+                self.lock().dropped += unwritten;
             }
         }
     }
@@ -207,7 +245,7 @@ fn lines_in(bytes: &[u8]) -> u64 {
 
 /// A file that is waited for, even where another program that shares it (a terminal, say) has
 /// made it non-blocking.
-struct Blocking(File);
+pub struct Blocking(pub File);
 
 impl Write for Blocking {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -238,7 +276,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn push_line(writer: &LogWriter, text: &str) {
-        writer.0.push(format!("{text}\n").as_bytes());
+        writer.lines(format!("{text}\n").as_bytes(), 1);
     }
 
     /// An output that takes nothing until it is told to.
@@ -273,7 +311,8 @@ mod tests {
                 stuck: true,
                 written: Arc::clone(&written),
             },
-            LogFormat::Human,
+            MAX_BUFFERED,
+            Some(LogFormat::Human),
         )
         .unwrap();
         push_line(&writer, "first");
@@ -313,7 +352,8 @@ mod tests {
         rustix::io::ioctl_fionbio(&pipe, true).unwrap();
         let writer = LogWriter::start(
             Blocking(File::from(std::os::fd::OwnedFd::from(pipe))),
-            LogFormat::Human,
+            MAX_BUFFERED,
+            Some(LogFormat::Human),
         );
         let writer = writer.unwrap();
         let line = "x".repeat(1023);
@@ -348,7 +388,12 @@ mod tests {
             }
         }
         let written = Arc::<Mutex<Vec<u8>>>::default();
-        let writer = LogWriter::start(Full(1, Arc::clone(&written)), LogFormat::Human).unwrap();
+        let writer = LogWriter::start(
+            Full(1, Arc::clone(&written)),
+            MAX_BUFFERED,
+            Some(LogFormat::Human),
+        )
+        .unwrap();
         push_line(&writer, "lost");
         writer.flush_for_exit();
         push_line(&writer, "kept");

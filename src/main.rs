@@ -9,7 +9,7 @@ use env_logger::{Target, WriteStyle};
 use log::{error, info, warn};
 use ringmaster::app::{AppError, Balancer};
 use ringmaster::cli::{self, Invocation};
-use ringmaster::config::{LogFormat, Settings};
+use ringmaster::config::{AccessLogTarget, LogFormat, Settings};
 use ringmaster::drill::{self, DrillError};
 use ringmaster::log_format;
 use ringmaster::log_writer::{self, LogWriter};
@@ -123,7 +123,7 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
     // Before anything starts, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Signals)?;
-    survive_other_signals()?;
+    survive_other_signals(&settings)?;
     if std::process::id() == 1 {
         actix::spawn(orphans::reap());
     }
@@ -134,10 +134,15 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
         balancer.takes_changes(),
         balancer.settings(),
     );
-    // On a thread of its own: stdout may be a pipe that is not read.
-    let printing = std::thread::Builder::new().spawn(move || print(&banner));
-    if let Err(error) = printing {
-        warn!("cannot print what to try next: {error}");
+    if settings.logs.access_log == Some(AccessLogTarget::Stdout) {
+        // Then stdout is for programs.
+        info!("{}", banner.trim_end());
+    } else {
+        // On a thread of its own: stdout may be a pipe that is not read.
+        let printing = std::thread::Builder::new().spawn(move || print(&banner));
+        if let Err(error) = printing {
+            warn!("cannot print what to try next: {error}");
+        }
     }
 
     let log = log.cloned();
@@ -159,13 +164,17 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
 
 /// SIGHUP, SIGUSR1 and SIGUSR2 end a process that does not handle them; operators send them to
 /// daemons for a reload or for new log files.
-fn survive_other_signals() -> Result<(), AppError> {
+fn survive_other_signals(settings: &Settings) -> Result<(), AppError> {
+    let reopen = match settings.logs.access_log {
+        Some(AccessLogTarget::File(_)) => "SIGUSR1: opening the access log anew",
+        _ => "SIGUSR1: nothing to do",
+    };
     for (kind, meaning) in [
         (
             SignalKind::hangup(),
             "SIGHUP: settings cannot be reloaded while the balancer runs; restart it to change them",
         ),
-        (SignalKind::user_defined1(), "SIGUSR1: nothing to do"),
+        (SignalKind::user_defined1(), reopen),
         (SignalKind::user_defined2(), "SIGUSR2: nothing to do"),
     ] {
         let mut signals = signal(kind).map_err(AppError::Signals)?;

@@ -7,9 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each uses only those to its left.
-const LAYERS: [&str; 12] = [
-    "api", "ring", "fleet", "sys", "h1", "runtime", "config", "upstream", "actors", "metrics",
-    "http", "app",
+const LAYERS: [&str; 13] = [
+    "api",
+    "ring",
+    "fleet",
+    "sys",
+    "h1",
+    "runtime",
+    "config",
+    "access_log",
+    "upstream",
+    "actors",
+    "metrics",
+    "http",
+    "app",
 ];
 
 /// Words that names must not contain, and what to say instead. Those in capitals are banned as the

@@ -31,8 +31,8 @@ mod validate;
 pub use key_source::KeySource;
 pub use option::{OPTIONS, OptionSpec};
 pub use options::{
-    AdminCalls, HealthOptions, HeartbeatKind, HeartbeatSettings, Limit, Limits, LogFormat,
-    LogOptions, Off, RetryPolicy, RuntimeKind, ServerOptions,
+    AccessLogFormat, AccessLogTarget, AdminCalls, HealthOptions, HeartbeatKind, HeartbeatSettings,
+    Limit, Limits, LogFormat, LogOptions, Off, RetryPolicy, RuntimeKind, ServerOptions,
 };
 pub use report::options_markdown;
 pub use settings::{DefaultNames, RuntimeSettings, Settings, StickyCookie};

@@ -59,6 +59,15 @@ pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Reads the name of a header that responses are given.
+pub(super) fn replica_header(text: &str) -> Result<String, String> {
+    match text.parse::<HeaderName>() {
+        Ok(name) if !OWN_HEADERS.contains(&name.as_str()) => Ok(text.to_owned()),
+        Ok(name) => Err(format!("{name} is the balancer's own")),
+        Err(_) => Err("not a header's name".to_owned()),
+    }
+}
+
 /// Reads the name in Via (RFC 9110, section 7.6.3).
 pub(super) fn via(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

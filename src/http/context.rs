@@ -4,11 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::Recipient;
+use actix_web::http::header::HeaderName;
 use ipnet::IpNet;
 
 use super::api::AdminGuard;
 use super::headers::via::Via;
 use super::tunnel_limit::TunnelLimit;
+use crate::access_log::AccessLog;
 use crate::actors::proxy_worker::AcquireSlot;
 use crate::actors::supervisor::SupervisorHandle;
 use crate::config::{KeySource, Limits, StickyCookie};
@@ -39,6 +41,10 @@ pub struct HttpSettings {
     pub limits: Limits,
     /// Which answers of a replica are failures.
     pub outlier_on: OutlierOn,
+    /// Whether responses say how long they took.
+    pub server_timing: bool,
+    /// The header in which responses name their replica.
+    pub replica_header: Option<HeaderName>,
     /// What requests and responses are given as Via; none: they are given none.
     pub via: Option<Via>,
 }
@@ -64,6 +70,8 @@ pub struct Worker {
     pub tunnel_limit: Arc<TunnelLimit>,
     /// What holds for every request.
     pub settings: Rc<HttpSettings>,
+    /// Where a line for each request goes; none: nowhere.
+    pub access_log: Option<Rc<AccessLog>>,
     /// What the thread counts.
     pub counters: Arc<ThreadCounters>,
 }

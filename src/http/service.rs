@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use actix_web::body::MessageBody as _;
 use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
@@ -9,6 +10,7 @@ use super::api::{self, ApiError, ReplicaHandles};
 use super::connection::state::ClientRequest;
 use super::context::Worker;
 use super::headers::validate;
+use super::proxy::access_trace::AccessTrace;
 use super::proxy::forward::forward;
 use super::server::{Answered, Site};
 use crate::config::AdminCalls;
@@ -32,7 +34,14 @@ async fn dispatch(
     client: Option<ClientRequest>,
 ) -> Answered {
     let response = match &client {
-        Some(client) => answer(&worker, &request, payload, client).await,
+        Some(client) => {
+            let trace = AccessTrace::begin(&worker, &request, &client.raw);
+            let response = answer(&worker, &request, payload, client, trace.as_ref()).await;
+            if let Some(trace) = trace {
+                trace.answered(response.status(), response.body().size());
+            }
+            response
+        }
         // The server hands it over.
         None => HttpResponse::InternalServerError().finish(),
     };
@@ -44,9 +53,13 @@ async fn answer(
     request: &HttpRequest,
     mut payload: Payload,
     client: &ClientRequest,
+    trace: Option<&Rc<AccessTrace>>,
 ) -> HttpResponse {
     if let Err(error) = validate::check(request.head(), client.raw.host()) {
         client.connection.counters().refuse(error.refusal());
+        if let Some(trace) = trace {
+            trace.end(error.reason().label());
+        }
         return error.error_response();
     }
     match request.uri().path() {
@@ -61,8 +74,13 @@ async fn answer(
             }
         }
         _ => {
-            let answered = forward(worker, request, payload, client).await;
-            answered.unwrap_or_else(|error| error.error_response())
+            let answered = forward(worker, request, payload, client, trace).await;
+            answered.unwrap_or_else(|error| {
+                if let Some(trace) = trace {
+                    trace.end(error.reason().label());
+                }
+                error.error_response()
+            })
         }
     }
 }

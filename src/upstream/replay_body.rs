@@ -3,7 +3,7 @@
 //! The body flows through; its beginning, up to [`MAX_KEPT_BYTES`], is remembered, so that a
 //! request which must go to another replica can be sent again from the start.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::num::NonZeroU64;
 use std::pin::Pin;
@@ -48,6 +48,8 @@ struct ReplayBuffer {
     moved: Option<Instant>,
     /// Bytes of another protocol: nothing is kept, and any end of them is a good one.
     tunnel: bool,
+    /// Counts the bytes that have come, if they are to be counted.
+    received: Option<Rc<Cell<u64>>>,
 }
 
 /// Why a client's body did not come to its end.
@@ -87,6 +89,7 @@ impl ReplayBody {
             idle: IdleTimeout::new(pause, None),
             moved: None,
             tunnel: false,
+            received: None,
         };
         Self {
             buffer: Rc::new(RefCell::new(buffer)),
@@ -104,6 +107,11 @@ impl ReplayBody {
     pub fn with_min_rate(self, bytes_per_second: Option<NonZeroU64>) -> Self {
         self.buffer.borrow_mut().idle.set_min_rate(bytes_per_second);
         self
+    }
+
+    /// Counts its bytes as they come.
+    pub fn count_into(&self, received: Rc<Cell<u64>>) {
+        self.buffer.borrow_mut().received = Some(received);
     }
 
     /// What a client says after an upgrade. It is asked for its first byte only when the
@@ -182,6 +190,9 @@ impl MessageBody for AttemptBody {
             _ => 0,
         };
         buffer.idle.moved_by(bytes);
+        if let Some(received) = &buffer.received {
+            received.set(received.get() + bytes as u64);
+        }
         buffer.moved = Some(Instant::now());
         match piece {
             None => {

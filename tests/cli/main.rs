@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access_log;
 mod analyze;
 #[path = "../support/docker/mod.rs"]
 mod docker;

@@ -23,7 +23,7 @@ pub use docker::DockerOptions;
 pub use health::HealthOptions;
 pub use heartbeat::{HeartbeatKind, HeartbeatSettings};
 pub use limits::{Limits, RetryPolicy};
-pub use logs::{LogFormat, LogOptions};
+pub use logs::{AccessLogFormat, AccessLogTarget, LogFormat, LogOptions};
 pub use run::{RunOptions, RuntimeKind, Variable};
 pub use server::{AdminCalls, ServerOptions};
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use actix_web::body::{BodySize, BoxBody};
@@ -15,7 +16,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use log::debug;
 use tokio::time::Instant;
 
-use super::{key, upgrade};
+use super::{added_headers, key, upgrade};
 use crate::actors::proxy_worker::{AcquireSlot, Acquired, Session};
 use crate::actors::request_queue::Unavailable;
 use crate::api::RequestOutcome;
@@ -24,6 +25,7 @@ use crate::http::connection::state::{ClientRequest, ConnectionState};
 use crate::http::context::{FAILED_REQUESTS, HttpSettings, Worker};
 use crate::http::error::ProxyError;
 use crate::http::headers::{client_ip, forwarded, sticky};
+use crate::http::proxy::access_trace::AccessTrace;
 use crate::http::proxy::request_tag::RequestTag;
 use crate::http::proxy::response_body::{NoBody, ResponseBody};
 use crate::http::proxy::response_timeout::ReplyWait;
@@ -53,13 +55,16 @@ struct RequestContext<'r> {
     attempt_started: Cell<std::time::Instant>,
     /// When it has taken too long.
     deadline: Option<Instant>,
+    /// Its line in the access log, if there is one.
+    trace: Option<&'r Rc<AccessTrace>>,
 }
 
 impl RequestContext<'_> {
     fn tag(&self) -> RequestTag {
         let settings = &self.worker.settings;
         let raw = &self.client.raw;
-        RequestTag::new(self.request, raw, settings, self.fresh_id, self.started)
+        let tag = RequestTag::new(self.request, raw, settings, self.fresh_id, self.started);
+        tag.with_trace(self.trace)
     }
 }
 
@@ -70,11 +75,12 @@ pub async fn forward(
     request: &HttpRequest,
     payload: Payload,
     client: &ClientRequest,
+    trace: Option<&Rc<AccessTrace>>,
 ) -> Result<HttpResponse, ProxyError> {
     worker.counters.request();
     worker.retry_budget.deposit();
     let started = std::time::Instant::now();
-    let answered = forward_since(started, worker, request, payload, client).await;
+    let answered = forward_since(started, worker, request, payload, client, trace).await;
     answered.inspect_err(|error| {
         let (reason, status) = (error.reason(), error.status_code());
         let counters = &worker.counters;
@@ -88,6 +94,7 @@ async fn forward_since(
     request: &HttpRequest,
     payload: Payload,
     client: &ClientRequest,
+    trace: Option<&Rc<AccessTrace>>,
 ) -> Result<HttpResponse, ProxyError> {
     let is_upgrade = validate(worker, request, client.is_bare)?;
     let tunnel = match is_upgrade.then(|| worker.tunnel_limit.try_acquire()) {
@@ -102,6 +109,9 @@ async fn forward_since(
     } else {
         body_of(request, payload, &worker.settings)
     };
+    if let (Some(trace), Some(body)) = (trace, &body) {
+        body.count_into(trace.body_counter());
+    }
     let within = worker.settings.limits.request_timeout;
     let context = RequestContext {
         worker,
@@ -113,6 +123,7 @@ async fn forward_since(
         started,
         attempt_started: Cell::new(started),
         deadline: within.map(|time| Instant::now() + time),
+        trace,
     };
     attempt_until_answered(&context).await
 }
@@ -151,6 +162,9 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
             (key, if is_new { Session::New } else { Session::None })
         }
     };
+    if let Some(trace) = context.trace {
+        trace.set_key(key, context.fresh_id);
+    }
     let mut wanted = AcquireSlot {
         key,
         tried: Vec::new(),
@@ -160,14 +174,18 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
     let mut attempt = RetryState::new(worker.settings.limits.retry);
     loop {
         let grant = acquire(context, wanted.clone()).await?;
+        if let Some(trace) = context.trace {
+            trace.begin_attempt(&grant);
+        }
         let wait = ReplyWait {
             response: worker.settings.limits.response_timeout,
             deadline: context.deadline,
             leaves_the_lost: attempt.may_be_sent_again(request.method()),
             client: &context.client.connection,
         };
+        let began = worker.settings.server_timing.then(std::time::Instant::now);
         let error = match send(context, &grant, &wait).await {
-            Ok(response) => return Ok(relay(context, response, grant)),
+            Ok(response) => return Ok(relay(context, response, grant, began)),
             Err(error) => error,
         };
         let instance = grant.instance();
@@ -195,6 +213,9 @@ fn note_error(
     decision: RetryDecision,
 ) {
     let worker = context.worker;
+    if let Some(trace) = context.trace {
+        trace.failed(error);
+    }
     let (thread, reason) = (worker.counters.thread(), error.reason());
     instance
         .stats()
@@ -383,16 +404,29 @@ fn relay(
     context: &RequestContext<'_>,
     mut response: Box<UpstreamResponse>,
     mut grant: InFlightPermit,
+    began: Option<std::time::Instant>,
 ) -> HttpResponse {
+    if let Some(trace) = context.trace {
+        trace.responded(response.connect);
+    }
     count_head(context, response.head.status(), &mut grant);
     let is_switch = response.head.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_switch && !upgrade::may_switch(context.request, &response.head) {
         let error = AttemptError::InvalidResponse(ProtocolError::UnsolicitedUpgrade);
+        if let Some(trace) = context.trace {
+            trace.end(error.reason().label());
+        }
         return ProxyError::Upstream(error).error_response();
     }
+    if let Some(trace) = context.trace {
+        trace.set_status(response.head.status());
+    }
+    let settings = &context.worker.settings;
+    let replica = settings.replica_header.as_ref();
+    let replica = replica.map(|header| (header, grant.instance().id().clone()));
     let connection = &context.client.connection;
     let body = response.body.take();
-    let outgoing = match &context.tunnel {
+    let mut outgoing = match &context.tunnel {
         Some(tunnel) if is_switch => {
             let (client, silence) = (
                 context.body.cloned(),
@@ -402,6 +436,13 @@ fn relay(
         }
         _ => respond(context, &response.head, body, grant),
     };
+    if let Some((header, id)) = replica {
+        added_headers::name_replica(header, &id, outgoing.headers_mut());
+    }
+    if let Some(began) = began {
+        let headers = outgoing.headers_mut();
+        added_headers::server_timing(response.connect, began, context.started, headers);
+    }
     response.head.append(via_line(context));
     connection.leave_replica_response(response);
     outgoing
@@ -447,6 +488,11 @@ fn respond(
     } else if !has_body || length == Some(0) {
         // An empty body is never polled, so its end would go unseen.
         grant.instance().note_success();
+    }
+    if let Some(trace) = context.trace
+        && (!has_body || length == Some(0))
+    {
+        trace.without_body();
     }
     let session_key = grant.session_key;
     let mut outgoing = if has_body {

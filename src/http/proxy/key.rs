@@ -77,6 +77,8 @@ pub(super) mod tests {
             key,
             limits: Limits::default(),
             outlier_on: Default::default(),
+            server_timing: false,
+            replica_header: None,
             via: None,
         }
     }

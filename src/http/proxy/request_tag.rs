@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use log::{info, warn};
 
+use super::access_trace::AccessTrace;
 use crate::api::{InterruptedRequest, RequestOutcome};
 use crate::http::context::HttpSettings;
 use crate::http::headers::client_ip;
@@ -23,6 +24,8 @@ pub struct RequestTag {
     /// The id that it was given for want of one.
     fresh_id: Option<u64>,
     started: Instant,
+    /// Its line in the access log, which is written when the tag is dropped.
+    trace: Option<Rc<AccessTrace>>,
 }
 
 impl RequestTag {
@@ -40,7 +43,19 @@ impl RequestTag {
             settings: Rc::clone(settings),
             fresh_id,
             started,
+            trace: None,
         }
+    }
+
+    /// The same, with a line in the access log.
+    pub fn with_trace(mut self, trace: Option<&Rc<AccessTrace>>) -> Self {
+        self.trace = trace.map(Rc::clone);
+        self
+    }
+
+    /// Its line in the access log, if there is one.
+    pub fn trace(&self) -> Option<&AccessTrace> {
+        self.trace.as_deref()
     }
 
     /// Its X-Request-ID, its own or the one that it was given.

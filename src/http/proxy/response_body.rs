@@ -72,6 +72,7 @@ impl ResponseBody {
         let expired = match &polled {
             Poll::Pending if self.has_ended(cx) => {
                 self.warn(format_args!("its replica has ended"));
+                self.end("replica_ended");
                 let gone = io::Error::from(io::ErrorKind::ConnectionAborted);
                 return Poll::Ready(Some(Err(PayloadError::Io(gone))));
             }
@@ -87,8 +88,10 @@ impl ResponseBody {
         }
         if self.idle.is_past_deadline() {
             self.warn(format_args!("it took longer than --request-timeout"));
+            self.end("request_timeout");
         } else {
             self.warn(format_args!("it paused for --idle-timeout"));
+            self.end("idle_timeout");
         }
         let late = io::Error::from(io::ErrorKind::TimedOut);
         Poll::Ready(Some(Err(PayloadError::Io(late))))
@@ -100,6 +103,13 @@ impl ResponseBody {
         let id = self.grant.instance().id();
         let what = format_args!("the response of {id} is broken off: {why}");
         self.tag.warn(&BROKEN_RESPONSES, what);
+    }
+
+    /// Says in the access log why the request ends.
+    fn end(&self, why: &'static str) {
+        if let Some(trace) = self.tag.trace() {
+            trace.end(why);
+        }
     }
 
     /// Whether the client has closed its side, and the response has paused for long enough.
@@ -134,8 +144,12 @@ impl MessageBody for ResponseBody {
         if polled.is_pending() && self.is_abandoned() {
             let id = self.grant.instance().id();
             debug!("{id}: client closed, and its response paused");
+            self.end("client_closed");
             let closed = io::Error::from(io::ErrorKind::ConnectionAborted);
             return Poll::Ready(Some(Err(PayloadError::Io(closed))));
+        }
+        if let Some(trace) = self.tag.trace() {
+            trace.sent(&polled, self.size);
         }
         if let Poll::Ready(Some(Err(_))) = &polled {
             let interrupted = || self.tag.interrupted(RequestOutcome::Aborted);

@@ -30,6 +30,7 @@ use crate::http::connection::state::ConnectionState;
 use crate::http::context::ENDED_TUNNELS;
 use crate::http::error::ProxyError;
 use crate::http::headers::hop_by_hop;
+use crate::http::proxy::access_trace::AccessTrace;
 use crate::http::proxy::request_tag::RequestTag;
 use crate::http::tunnel_limit::TunnelPermit;
 use crate::human::duration;
@@ -147,21 +148,29 @@ impl Tunnel {
         rt::spawn(async move {
             let instance = Arc::clone(grant.instance());
             let in_flight = (grant, permit);
+            let end = |why| {
+                if let Some(trace) = tag.trace() {
+                    trace.end(why);
+                }
+            };
             let replica_ended = tokio::select! {
-                replica_ended = pump(replica, pause, sender, gone, &spoken) => replica_ended,
+                replica_ended = pump(replica, pause, sender, gone, &spoken, tag.trace()) => replica_ended,
                 () = silence_of(client, &spoken, silence) => {
                     let silence = duration(silence);
                     let what = format_args!("the tunnel to {} ends, silent for {silence}", instance.id());
                     tag.info(&ENDED_TUNNELS, what);
+                    end("tunnel_timeout");
                     false
                 }
                 () = instance.exited() => {
                     let what = format_args!("the tunnel to {} ends with its replica", instance.id());
                     tag.info(&ENDED_TUNNELS, what);
+                    end("replica_ended");
                     true
                 }
             };
             drop(in_flight);
+            end("complete");
             if replica_ended && is_lost_soon(&instance).await {
                 let now = std::time::Instant::now();
                 let cut = || tag.interrupted(RequestOutcome::Aborted);
@@ -212,6 +221,7 @@ async fn pump(
     mut client: mpsc::Sender<Piece>,
     gone: oneshot::Receiver<()>,
     spoken: &Cell<Instant>,
+    trace: Option<&AccessTrace>,
 ) -> bool {
     let mut gone = pin!(gone);
     poll_fn(|cx| {
@@ -228,6 +238,9 @@ async fn pump(
                 return Poll::Ready(true);
             };
             spoken.set(Instant::now());
+            if let (Some(trace), Ok(bytes)) = (trace, &piece) {
+                trace.sent_in_tunnel(bytes.len());
+            }
             let last = piece.is_err();
             // Without room nothing was read, but an end may have been found.
             if client.try_send(piece).is_err() || last {

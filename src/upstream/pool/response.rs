@@ -1,6 +1,7 @@
 //! A replica's response: its head as it came, and the body that follows.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::connection_pool::ConnectionPool;
@@ -15,6 +16,8 @@ pub struct UpstreamResponse {
     pub head: RawResponseHead,
     /// Its body, unless there is none or it is empty.
     pub body: Option<UpstreamBody>,
+    /// How long connecting took; none: the connection was open.
+    pub connect: Option<Duration>,
 }
 
 impl UpstreamResponse {
@@ -23,12 +26,17 @@ impl UpstreamResponse {
     pub(super) fn take_from(
         mut connection: Box<Connection>,
         pool: &Rc<ConnectionPool>,
+        connect: Option<Duration>,
     ) -> Result<Box<Self>, ProtocolError> {
         let head = RawResponseHead::take_from(&mut connection)?;
         let decoder = match head.body_length() {
             Some(0) => {
                 pool.release(connection);
-                return Ok(Box::new(Self { head, body: None }));
+                return Ok(Box::new(Self {
+                    head,
+                    body: None,
+                    connect,
+                }));
             }
             Some(length) => BodyDecoder::Length(length),
             None if connection.parsed_head().is_chunked => {
@@ -38,6 +46,10 @@ impl UpstreamResponse {
         };
         let body = UpstreamBody::new(connection, decoder, Rc::clone(pool));
         let body = Some(body);
-        Ok(Box::new(Self { head, body }))
+        Ok(Box::new(Self {
+            head,
+            body,
+            connect,
+        }))
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::connection_pool::{Connecting, ConnectionPool};
@@ -18,7 +19,9 @@ pub struct SendRequest {
     /// Until it is sent.
     request: Option<UpstreamRequest>,
     /// A connection that is being made, where none was idle.
-    connecting: Option<Connecting>,
+    connecting: Option<(Connecting, Instant)>,
+    /// How long that took.
+    connect: Option<Duration>,
     /// Where it was sent.
     connection: Option<Box<Connection>>,
 }
@@ -30,6 +33,7 @@ impl SendRequest {
             pool,
             request,
             connecting: None,
+            connect: None,
             connection: None,
         }
     }
@@ -46,14 +50,18 @@ impl Future for SendRequest {
             }
             let mut is_registered = false;
             let connection = match &mut this.connecting {
-                Some(connecting) => Connection::new(ready!(connecting.as_mut().poll(cx))?),
+                Some((connecting, since)) => {
+                    let stream = ready!(connecting.as_mut().poll(cx))?;
+                    this.connect = Some(since.elapsed());
+                    Connection::new(stream)
+                }
                 None => match this.pool.take(cx) {
                     Some(connection) => {
                         is_registered = true;
                         connection
                     }
                     None => {
-                        this.connecting = Some(this.pool.connect());
+                        this.connecting = Some((this.pool.connect(), Instant::now()));
                         continue;
                     }
                 },
@@ -74,7 +82,11 @@ impl Future for SendRequest {
             }
         }
         Poll::Ready(match this.connection.take() {
-            Some(connection) => Ok(UpstreamResponse::take_from(connection, &this.pool)?),
+            Some(connection) => Ok(UpstreamResponse::take_from(
+                connection,
+                &this.pool,
+                this.connect,
+            )?),
             None => Err(ended()),
         })
     }

@@ -1,0 +1,14 @@
+//! The access log (`--access-log`): a line for each request, in the combined format or as JSON.
+//!
+//! A worker thread fills a buffer of its own ([`AccessLog`]) and hands it over whole, to a thread
+//! that writes ([`AccessLogWriter`]). Neither waits for the other: what the writer has no room for
+//! is dropped and counted.
+
+mod format;
+mod output;
+mod record;
+mod worker_buffer;
+
+pub use output::AccessLogWriter;
+pub use record::{AccessLine, AttemptRecord, RequestRecord};
+pub use worker_buffer::AccessLog;
