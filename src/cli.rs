@@ -184,7 +184,7 @@ fn invocation(
         Some((command::HEALTHCHECK, matches)) => Ok(healthcheck(read(matches)?, env)),
         Some((process::GUARD_COMMAND, _)) => Ok(Invocation::Guard),
         Some((ring::NAME, matches)) => ring::request(matches, env),
-        Some((command::ANALYZE, matches)) => analyze::invocation(matches),
+        Some((args::ANALYZE, matches)) => analyze::invocation(matches),
         Some((drill::NAME, matches)) => Ok(drill::invocation(read(matches)?)),
         Some((command::CHECK, matches)) => {
             let (given, settings, warnings) = configure(matches, env)?;

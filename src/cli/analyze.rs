@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, FromArgMatches as _};
 
-use super::args::{base_url, help};
-use super::command::ANALYZE;
+use super::args::{ANALYZE, base_url, help};
+
 use super::{Invocation, UsageError};
 use crate::analysis::{BalancerOptions, Experiment, KillCommand, Options, RunningBalancer};
 use crate::config::{Rule, request_path, text_rule, whole_rule};

@@ -2,8 +2,8 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::args::help;
-use super::command::ANALYZE;
+use super::args::{ANALYZE, help};
+
 use super::{Invocation, UsageError};
 
 const HOW_TO_GET_IT: &str = "\

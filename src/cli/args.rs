@@ -5,6 +5,9 @@ use clap::{Arg, ArgAction};
 
 use crate::config::{self, Rule, text_rule};
 
+/// The experiments' subcommand, whether it is built in or not.
+pub(super) const ANALYZE: &str = "analyze";
+
 /// `-h` and `--help`.
 pub(super) fn help() -> Arg {
     Arg::new("help")

@@ -22,7 +22,6 @@ const STYLES: Styles = Styles::styled()
 pub(super) const REPLICA: &str = "replica";
 pub(super) const HEALTHCHECK: &str = "healthcheck";
 pub(super) const CHECK: &str = "check";
-pub(super) const ANALYZE: &str = "analyze";
 
 const ABOUT: &str =
     "A self-healing HTTP load balancer: N replicas of your server behind one address";

@@ -1,5 +1,5 @@
 //! What clients see: the admin calls, and everything else forwarded. In the order of a request:
-//! [`listener`], [`connection`], [`service`], [`proxy`] with [`headers`], or [`api`].
+//! `listener`, `connection`, `service`, `proxy` with `headers`, or `api`.
 //!
 //! Handlers know messages, not actors: what they may ask for is in [`Links`].
 

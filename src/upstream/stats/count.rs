@@ -93,7 +93,7 @@ impl DurationHistogram {
     }
 }
 
-/// The values of a [`DurationHistogram`], or of several, added up.
+/// The values of a `DurationHistogram`, or of several, added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HistogramSnapshot {
     /// How many fell into each bucket alone; the last has what is beyond all bounds.
