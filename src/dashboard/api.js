@@ -29,7 +29,6 @@ const name = encodeURIComponent;
 export const status = () => call("GET", "/api/v1/status");
 export const ring = (samples) => call("GET", `${FLEET}/ring?samples=${samples}`);
 export const deaths = () => call("GET", `${FLEET}/deaths?limit=1000`);
-export const events = (after) => call("GET", `/api/v1/events?limit=1000&after=${after}`);
 export const explain = (key) => call("GET", `${FLEET}/keys/${name(key)}`);
 export const add = (replicas) => call("POST", `${FLEET}/replicas`, replicas);
 export const remove = (replica) => call("DELETE", `${FLEET}/replicas/${name(replica)}`);

@@ -24,17 +24,25 @@ function show() {
   });
 }
 
-let last = 0;
+let stream = null;
+let isShowDue = false;
 
-/// Fetches the events since the last ones; whether there were any.
-export async function loadEvents() {
-  const news = (await api.events(last)).items;
-  for (const event of news) {
+/// Follows the events from the first that the balancer remembers, unless that goes on already. The
+/// browser reconnects by itself and says which event it had last.
+export function followEvents() {
+  if (stream && stream.readyState !== EventSource.CLOSED) return;
+  stream = new EventSource("/api/v1/events?after=0");
+  stream.onmessage = (message) => {
+    const event = JSON.parse(message.data);
     events.set(event.id, event);
-    last = Math.max(last, event.id);
-  }
-  if (news.length) show();
-  return news.length > 0;
+    if (isShowDue) return;
+    isShowDue = true;
+    setTimeout(async () => {
+      isShowDue = false;
+      show();
+      await loadDeaths().catch(() => {});
+    }, 50);
+  };
 }
 
 function death(death) {

@@ -1,9 +1,9 @@
-// Keeps the page up to date: the status every second, ring and history when something happens.
+// Keeps the page up to date: the status every second, events as they come, the ring when it changes.
 
 import * as actions from "./actions.js";
 import * as api from "./api.js";
 import { byId } from "./element.js";
-import { loadDeaths, loadEvents } from "./history.js";
+import { followEvents, loadDeaths } from "./history.js";
 import { showLoad } from "./load.js";
 import { showReplicas } from "./replicas.js";
 import { drawRing, explainKey } from "./ring.js";
@@ -14,6 +14,8 @@ let lastAnswer = 0;
 let shares = new Map();
 let epoch = null;
 let hasMetrics = true;
+let startedAt = null;
+let polls = 0;
 
 function verdict(fleet) {
   const [ready, desired] = [fleet.ready_replicas, fleet.desired_replicas];
@@ -44,8 +46,11 @@ async function metrics() {
 }
 
 async function refresh() {
-  const [status, text, hasNews] = await Promise.all([api.status(), metrics(), loadEvents()]);
-  if (hasNews) await loadDeaths();
+  const [status, text] = await Promise.all([api.status(), metrics()]);
+  // Another balancer counts its events anew.
+  if (startedAt && startedAt !== status.started_at) location.reload();
+  startedAt = status.started_at;
+  followEvents();
   const fleet = status.fleets[0];
   lastAnswer = Date.now();
   byId("version").textContent = `Ringmaster ${status.version}, running since ${new Date(status.started_at).toLocaleString()}`;
@@ -75,6 +80,9 @@ async function poll() {
     if (error.status === 401 || error.status === 403) byId("verdict").textContent = error.message;
   }
   showFreshness();
+  polls += 1;
+  // What is known of a death grows for a while.
+  if (polls % 5 === 0) loadDeaths().catch(() => {});
   setTimeout(poll, 1000);
 }
 

@@ -155,6 +155,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "image" => (["a", "b", "c"], &[]),
         "admin-calls" => (["off", "local", "on"], &[]),
         "admin-host" => (["a", "b", "c"], &[]),
+        "admin-token-file" => (["a", "b", "c"], &[]),
+        "admin-insecure" => (["true", "false", "true"], &[]),
         "trusted-proxy" => (["10.0.0.0/8", "10.1.2.3", "fd00::/8"], &[]),
         "upstream" => (["a:1", "b:2", "c:3"], &[]),
         "runtime" => (["process", "docker", "process"], &[]),

@@ -281,18 +281,19 @@ async fn post_mortem_names_the_requests_that_the_replica_had() {
     let home: serde_json::Value = home.json().await.unwrap();
     let number = home["message"].as_str().unwrap().rsplit(' ').next();
     let pid = balancer.child(&format!("Server{}", number.unwrap()));
-    signal(pid, "STOP");
-    let get_one = ask(Method::GET, "/home?secret=1");
-    let post_one = ask(Method::POST, "/echo");
-    eventually("both are in flight", || async {
+    let in_flight = || async {
         let status = get(&status).await.body;
         let replicas = status["replicas"].as_array().unwrap();
         let in_flight = replicas
             .iter()
             .map(|r| r["in_flight"].as_u64().unwrap_or(0));
-        in_flight.sum::<u64>() == 2
-    })
-    .await;
+        in_flight.sum::<u64>()
+    };
+    eventually("the first has ended", || async { in_flight().await == 0 }).await;
+    signal(pid, "STOP");
+    let get_one = ask(Method::GET, "/home?secret=1");
+    let post_one = ask(Method::POST, "/echo");
+    eventually("both are in flight", || async { in_flight().await == 2 }).await;
     signal(pid, "KILL");
     assert_eq!(get_one.await.unwrap().status(), StatusCode::OK);
     assert_eq!(post_one.await.unwrap().status(), StatusCode::BAD_GATEWAY);

@@ -218,7 +218,8 @@ async fn process_1_reaps_orphans_and_reports_its_own_children() {
     }
     let folder = tempfile::tempdir().unwrap();
     let orphans = folder.path().join("orphans");
-    // Each replica leaves ten orphans behind, which end at once.
+    // Each replica leaves ten orphans behind, which end at once; one that loses its port to another
+    // program is started again, and leaves ten more.
     let command = format!(
         "sh -c 'for i in 0 1 2 3 4 5 6 7 8 9; do (sh -c \"sleep 0.1; echo >> {}\" &); done; \
          exec {} replica --listen 127.0.0.1:{{port}} --id {{name}}'",
@@ -231,7 +232,7 @@ async fn process_1_reaps_orphans_and_reports_its_own_children() {
         .arg(env!("CARGO_BIN_EXE_ringmaster"));
     let balancer = Ringmaster::start_by(program, &["--command", &command, "--replicas", "2"]);
     eventually("all orphans have ended", || async {
-        std::fs::read_to_string(&orphans).is_ok_and(|lines| lines.lines().count() == 20)
+        std::fs::read_to_string(&orphans).is_ok_and(|lines| lines.lines().count() >= 20)
     })
     .await;
     let process_1 = children_of(balancer.pid())[0];

@@ -316,6 +316,24 @@ pub fn signal(pid: u32, name: &str) {
         .status()
         .unwrap();
     assert!(status.success(), "kill -{name} {pid}");
+    // A thread goes on until it notices: a request could still be answered.
+    let begun = Instant::now();
+    while name == "STOP" && !is_stopped(pid) {
+        assert!(begun.elapsed() < MAX_WAIT, "{pid} does not stop");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether every thread of a process is stopped.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    threads.is_ok_and(|mut threads| {
+        threads.all(|thread| {
+            let stat =
+                thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            stat.is_ok_and(|stat| stat.contains(") T "))
+        })
+    })
 }
 
 pub fn is_alive(pid: u32) -> bool {
