@@ -65,7 +65,8 @@ pub struct History {
     events: VecDeque<ReplicaEvent>,
     /// Events since the balancer's start.
     count: u64,
-    /// Sends each to whoever follows; a follower that falls behind by more loses some.
+    /// Sends each event to the open event streams. A stream that falls behind by more than the
+    /// channel's capacity ends.
     followers: Sender<ReplicaEvent>,
 }
 

@@ -192,7 +192,7 @@ async fn restart_engine(fixture: &mut Fixture, target: Instance) -> Injected {
     }
 }
 
-/// What is wrong unless so many containers are others, and all the rest are the same.
+/// Reports an error unless exactly `expected` containers were replaced and the others still run.
 fn unless_started(expected: usize, before: &[String], after: &[String]) -> Vec<String> {
     let others = after.iter().filter(|id| !before.contains(id)).count();
     if after.len() == before.len() && others == expected {

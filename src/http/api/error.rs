@@ -193,7 +193,7 @@ impl fmt::Display for ApiError {
                 f.write_str(reason)
             }
             Self::UnknownPath => {
-                f.write_str("unknown path: /api/openapi.json lists those there are")
+                f.write_str("unknown path: the API is below /api/v1, which README lists")
             }
             Self::UnknownFleet(name) => write!(f, "there is no fleet {name}"),
             Self::UnknownReplica(name) => write!(f, "there is no replica {name}"),

@@ -249,8 +249,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-        /// Lines and a map are two ways for the same; but the length that a 304 tells is put
-        /// back into a map by whoever knows it.
+        /// Header lines and a header map keep the same headers. The map lacks the Content-Length of a
+        /// 304, so the test adds it.
         #[test]
         fn lines_that_go_through_are_those_that_a_map_would_leave((status, head) in head()) {
             let status = StatusCode::from_u16(status).unwrap();

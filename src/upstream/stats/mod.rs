@@ -1,7 +1,7 @@
 //! Counters of the data path.
 //!
 //! A worker thread adds to counters on cache lines of its own, with plain loads and stores; they
-//! are added up when somebody asks.
+//! are summed for each scrape and each `GET /status`.
 
 mod connections;
 mod count;
