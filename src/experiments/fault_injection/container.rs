@@ -8,6 +8,10 @@ use bollard::query_parameters::KillContainerOptions;
 use super::{Call, Effect};
 use crate::runtime::docker::{Engine, is_missing, read_instance};
 
+/// How often a container is paused before the engine's refusal counts: on a busy machine runc gives
+/// up with "unable to freeze", and succeeds the next time.
+const PAUSE_ATTEMPTS: usize = 5;
+
 /// A replica's container.
 pub(super) struct Container {
     name: String,
@@ -70,8 +74,14 @@ impl Container {
             Call::Pause => {
                 // Before the call: the caller may be interrupted before it returns.
                 self.may_be_paused.set(true);
-                let paused = docker.pause_container(&self.id).await;
-                self.effect(paused, |state| state.paused).await
+                let mut attempt = 1;
+                loop {
+                    let paused = docker.pause_container(&self.id).await;
+                    match self.effect(paused, |state| state.paused).await {
+                        Err(_) if attempt < PAUSE_ATTEMPTS => attempt += 1,
+                        effect => return effect,
+                    }
+                }
             }
             Call::Resume => {
                 let unpaused = docker.unpause_container(&self.id).await;
