@@ -4,23 +4,24 @@
 //! knows neither their order nor their spelling. What routes and what goes on to a replica is this.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ops::Range;
 
 use actix_web::web::Bytes;
 
 use crate::h1::{HeaderIndices, HeaderLines};
 
+/// So many rooms are kept on a thread: about as many requests are in flight at once.
+const MAX_ROOMS: usize = 64;
+
 thread_local! {
-    /// Room for the places in the next head.
-    static ROOM: Cell<Vec<HeaderIndices>> = const { Cell::new(Vec::new()) };
+    /// Room for the places of headers in the next heads.
+    static ROOMS: RefCell<Vec<Vec<HeaderIndices>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Room for the places of headers, left by an earlier request.
 pub fn take_room() -> Vec<HeaderIndices> {
-    let mut room = ROOM.take();
-    room.clear();
-    room
+    ROOMS.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
 /// Where the values of the headers lie that each request is asked for: to note that while they are
@@ -119,7 +120,14 @@ impl RawRequest {
 impl Drop for RawRequest {
     fn drop(&mut self) {
         // The thread-local is gone when the thread ends; the buffer is then freed.
-        let _ = ROOM.try_with(|room| room.set(self.headers.take_indices()));
+        let _ = ROOMS.try_with(|rooms| {
+            let mut rooms = rooms.borrow_mut();
+            if rooms.len() < MAX_ROOMS {
+                let mut room = self.headers.take_indices();
+                room.clear();
+                rooms.push(room);
+            }
+        });
     }
 }
 

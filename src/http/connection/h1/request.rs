@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::Rc;
 
 use actix_http::{ConnectionType, Request};
@@ -169,7 +170,7 @@ impl ParsedRequest {
             });
         }
         let target = HeaderIndices::place(text, target.as_bytes());
-        head.uri = uri_of(bytes.slice(target.clone()))?;
+        head.uri = uri_of(bytes, target.clone())?;
         let options = ResponseOptions {
             is_head: method == Method::HEAD,
             is_http10,
@@ -230,8 +231,9 @@ fn with_ascii_target(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// A target as actix-web sees it: where a `Uri` cannot hold it as it is, percent-encoded. What
 /// routes and what is sent on are the raw bytes.
-fn uri_of(target: Bytes) -> Result<Uri, ProxyError> {
+fn uri_of(bytes: &Bytes, at: Range<usize>) -> Result<Uri, ProxyError> {
     const BAD_TARGET: ProxyError = ProxyError::Malformed("the request's target is malformed");
+    let target = bytes.get(at.clone()).unwrap_or_default();
     if target.len() > MAX_TARGET_BYTES {
         return Err(ProxyError::TargetTooLong);
     }
@@ -239,8 +241,8 @@ fn uri_of(target: Bytes) -> Result<Uri, ProxyError> {
     if target.contains(&b'#') {
         return Err(BAD_TARGET);
     }
-    Uri::from_maybe_shared(Bytes::clone(&target))
-        .or_else(|_| Uri::from_maybe_shared(percent_encoded(&target)))
+    Uri::from_maybe_shared(bytes.slice(at))
+        .or_else(|_| Uri::from_maybe_shared(percent_encoded(target)))
         .map_err(|_| BAD_TARGET)
 }
 
