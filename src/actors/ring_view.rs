@@ -20,7 +20,9 @@ pub struct RingView {
     pub ready: Members,
     /// The unready instance of each member, likewise: it is alive and says that it cannot serve.
     pub unready: Members,
-    /// The instance of each member that is either; empty while none is unready.
+    /// The instance of each drained member, likewise: it gets no requests.
+    pub drained: Members,
+    /// The instance of each member that is ready or unready; empty while none is unready.
     ready_or_unready: Members,
     panic_threshold: PanicThreshold,
     /// Requests go to unready instances, too. Written as rarely as `sharing_weight`.
@@ -43,7 +45,8 @@ impl RingView {
             epoch: 0,
             table: Arc::new(table),
             ready: none.clone(),
-            unready: none,
+            unready: none.clone(),
+            drained: none,
             ready_or_unready: Box::default(),
             panic_threshold,
             panic: AtomicBool::new(false),
@@ -54,7 +57,13 @@ impl RingView {
         view
     }
 
-    fn next(&self, table: Arc<SlotTable>, ready: Members, unready: Members) -> Self {
+    fn next(
+        &self,
+        table: Arc<SlotTable>,
+        ready: Members,
+        unready: Members,
+        drained: Members,
+    ) -> Self {
         let either = ready
             .iter()
             .zip(&unready)
@@ -68,6 +77,7 @@ impl RingView {
             table,
             ready,
             unready,
+            drained,
             ready_or_unready,
             panic_threshold: self.panic_threshold,
             panic: AtomicBool::new(false),
@@ -113,12 +123,13 @@ impl RingView {
         let members = || table.members().iter();
         let ready = members().map(|m| self.instance_of(&m.name)).collect();
         let unready = members().map(|m| self.unready_of(&m.name)).collect();
-        self.next(Arc::new(table), ready, unready)
+        let drained = members().map(|m| self.drained_of(&m.name)).collect();
+        self.next(Arc::new(table), ready, unready, drained)
     }
 
     /// The next epoch: the same table, with another ready instance of a member, or with none.
     pub(super) fn with_ready(&self, index: usize, instance: Option<Arc<Instance>>) -> Self {
-        self.with_member(index, instance, None)
+        self.with_member(index, instance, None, None)
     }
 
     /// How many members are ready.
@@ -128,7 +139,12 @@ impl RingView {
 
     /// The next epoch: the same table, with an instance of a member that is alive and not ready.
     pub(super) fn with_unready(&self, index: usize, instance: Arc<Instance>) -> Self {
-        self.with_member(index, None, Some(instance))
+        self.with_member(index, None, Some(instance), None)
+    }
+
+    /// The next epoch: the same table, with an instance of a member that is drained.
+    pub(super) fn with_drained(&self, index: usize, instance: Arc<Instance>) -> Self {
+        self.with_member(index, None, None, Some(instance))
     }
 
     fn with_member(
@@ -136,11 +152,19 @@ impl RingView {
         index: usize,
         ready: Option<Arc<Instance>>,
         unready: Option<Arc<Instance>>,
+        drained: Option<Arc<Instance>>,
     ) -> Self {
-        let (mut all_ready, mut all_unready) = (self.ready.clone(), self.unready.clone());
-        all_ready[index] = ready;
-        all_unready[index] = unready;
-        self.next(Arc::clone(&self.table), all_ready, all_unready)
+        let with = |members: &Members, instance| {
+            let mut members = members.clone();
+            members[index] = instance;
+            members
+        };
+        self.next(
+            Arc::clone(&self.table),
+            with(&self.ready, ready),
+            with(&self.unready, unready),
+            with(&self.drained, drained),
+        )
     }
 
     /// The ready instance of a replica.
@@ -155,9 +179,16 @@ impl RingView {
         self.unready.get(index.get()).cloned().flatten()
     }
 
-    /// The instance of a replica, ready or unready.
-    pub(super) fn any_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
-        self.instance_of(name).or_else(|| self.unready_of(name))
+    /// The instance of a drained replica.
+    pub(super) fn drained_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
+        let index = self.table.index_of(name)?;
+        self.drained.get(index.get()).cloned().flatten()
+    }
+
+    /// The instance of a replica, ready, unready or drained.
+    pub fn any_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
+        let serving = self.instance_of(name).or_else(|| self.unready_of(name));
+        serving.or_else(|| self.drained_of(name))
     }
 
     /// Whether a ready member may take one more request, by the bound of the load.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ring::number_or_none;
 use super::{
     FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, RuntimeStatus, Timestamp,
 };
@@ -105,4 +106,34 @@ pub struct ReplicaPatch {
     /// Its share of the ring relative to the others, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
+    /// Whether it gets requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<DesiredState>,
+}
+
+/// Whether an operator wants a replica to get requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DesiredState {
+    /// It gets the requests of its slots when it is ready.
+    Active,
+    /// It gets no requests, and runs on.
+    Drained,
+}
+
+/// The body of `PATCH /api/v1/fleets/{fleet}`. What is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FleetPatch {
+    /// How many replicas to have: those that are missing are added under random names, those too many
+    /// are removed at random, the drained ones first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired_replicas: Option<usize>,
+    /// How far above its share a replica may be loaded: a number; or null or `"none"`, `Some(None)`
+    /// here, which lifts the bound.
+    #[serde(
+        deserialize_with = "number_or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub balance_factor: Option<Option<f64>>,
 }

@@ -19,8 +19,8 @@ pub use explanation::{
     Explained, KeyCandidate, KeyExplanation, KeyHash, PreferenceRow, RingSummary, ScoreRow, Why,
 };
 pub use fleets::{
-    AddedReplicas, DEFAULT_FLEET, FleetStatus, NewReplicas, Readiness, ReplicaPatch, Status,
-    VersionInfo,
+    AddedReplicas, DEFAULT_FLEET, DesiredState, FleetPatch, FleetStatus, NewReplicas, Readiness,
+    ReplicaPatch, Status, VersionInfo,
 };
 pub use page::ListPage;
 pub use problem::Problem;

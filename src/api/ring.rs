@@ -60,7 +60,10 @@ pub struct RingPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtual_servers: Option<u32>,
     /// A number; or null or `"none"`, `Some(None)` here, which lifts the bound.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "number_or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub balance_factor: Option<Option<f64>>,
     /// Weights to change, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -92,7 +95,9 @@ pub struct ReplicaOwnership {
 }
 
 /// A value that is there, null included; an absent one is `None` by the default.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<f64>>, D::Error> {
+pub(super) fn number_or_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Option<f64>>, D::Error> {
     from.deserialize_any(NumberOrNone).map(Some)
 }
 

@@ -98,6 +98,9 @@ pub struct ReplicaStatus {
     pub outdated: bool,
     /// Deaths since it was last healthy for a minute.
     pub consecutive_deaths: u32,
+    /// An operator has drained it: it gets no requests, whatever its state.
+    #[serde(default)]
+    pub drained: bool,
     /// It died so often (`--restart-limit`) that it is started once a minute, until it has been
     /// healthy for one.
     pub degraded: bool,
@@ -114,11 +117,13 @@ pub enum ReplicaState {
     Starting,
     /// It answers heartbeats.
     Ready,
+    /// It answers heartbeats, and gets no requests because an operator has drained it.
+    Drained,
     /// It is evicted because it answers heartbeats badly, and may become ready again.
     Unready,
     /// It is evicted because it does not answer heartbeats, and may become ready again.
     Hung,
-    /// It is evicted, and its instance is being stopped to make room for another.
+    /// It gets no requests, and its instance is being stopped to make room for another.
     Restarting,
     /// It died too often to be started again at once.
     BackingOff,
@@ -133,6 +138,7 @@ impl fmt::Display for ReplicaState {
         f.write_str(match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
+            Self::Drained => "drained",
             Self::Unready => "unready",
             Self::Hung => "hung",
             Self::Restarting => "restarting",
@@ -181,6 +187,12 @@ pub enum ReplicaEventKind {
     Ejected,
     /// The instance is no longer ejected.
     Readmitted,
+    /// It gets no more requests, because an operator has drained it.
+    Drained,
+    /// It is no longer drained: it gets requests when it is ready.
+    Activated,
+    /// Its instance is replaced on request.
+    Restarting,
     /// The instance has been stopped.
     Stopped,
     /// It is no longer a member of the ring.

@@ -1,4 +1,4 @@
-//! Changes of membership on request: what may be asked, and what may not.
+//! Changes on request: what may be asked, and what may not.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -13,7 +13,7 @@ pub const MAX_REPLICAS: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChangeId(pub u64);
 
-/// A change of the desired membership.
+/// A change of the desired membership, or of one replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Add `n` replicas; those that `hostnames` does not name get random unused names.
@@ -30,9 +30,19 @@ pub enum Change {
         /// The ones to remove for certain.
         hostnames: Vec<String>,
     },
+    /// Have this many replicas: add some of random names, or remove some at random.
+    Scale { n: usize },
+    /// Drain a replica, so that it gets no requests, or activate it again.
+    SetDrained { replica: ReplicaName, drained: bool },
+    /// Replace a replica's instance by the next generation.
+    Restart {
+        replica: ReplicaName,
+        /// Without draining it first.
+        now: bool,
+    },
 }
 
-/// What a change has done.
+/// What a change has done to the membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     /// The replicas that were added or removed.
@@ -42,7 +52,8 @@ pub struct Changed {
 }
 
 /// Why a change was refused or failed. Nothing has changed then, but for
-/// [`ChangeError::StopFailed`] and [`ChangeError::NotRecorded`].
+/// [`ChangeError::StopFailed`] and [`ChangeError::NotRecorded`], and for a replica that did not start
+/// again: that is still tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// More names than replicas to add.
@@ -81,8 +92,14 @@ pub enum ChangeError {
     /// No such replica.
     #[error("there is no replica {0}")]
     Unknown(ReplicaName),
+    /// Nothing would serve requests without this replica.
+    #[error(
+        "{0} cannot be drained: no other active replica is ready, and every request would fail; \
+         add or activate one first"
+    )]
+    LastActive(ReplicaName),
     /// The runtime cannot start or stop anything.
-    #[error("with the runtime static, replicas cannot be added or removed")]
+    #[error("with the runtime static, replicas cannot be added, removed or restarted")]
     FixedFleet,
     /// Too many changes are waiting for their turn.
     #[error("{0} changes are waiting already: try again later")]
@@ -169,11 +186,12 @@ fn refuse_same_in_dns(
 }
 
 /// The names of the replicas to remove, if the request is sound. `desired` are the
-/// desired replicas.
+/// desired replicas; of those that are not named, the drained ones go first.
 pub fn choose_names_to_remove(
     n: usize,
     hostnames: &[String],
     desired: &[ReplicaName],
+    drained: &[ReplicaName],
     rng: &mut SeededRng,
 ) -> Result<Vec<ReplicaName>, ChangeError> {
     if hostnames.len() > n {
@@ -190,8 +208,14 @@ pub fn choose_names_to_remove(
     if let Some(unknown) = names.iter().find(|name| !desired.contains(name)) {
         return Err(ChangeError::Unknown(unknown.clone()));
     }
-    let mut others: Vec<&ReplicaName> = desired.iter().filter(|r| !names.contains(r)).collect();
+    let others = desired.iter().filter(|r| !names.contains(r));
+    let (mut first, mut last): (Vec<_>, Vec<_>) = others.partition(|r| drained.contains(r));
     while names.len() < n {
+        let others = if first.is_empty() {
+            &mut last
+        } else {
+            &mut first
+        };
         let chosen = rng.below(others.len() as u64) as usize;
         names.push(others.swap_remove(chosen).clone());
     }
@@ -252,7 +276,7 @@ mod tests {
                 .map_err(|e| e.to_string())
         };
         let remove = |n, list: &[&str]| {
-            choose_names_to_remove(n, &names(list), &three, &mut SeededRng::new(1))
+            choose_names_to_remove(n, &names(list), &three, &[], &mut SeededRng::new(1))
                 .map_err(|e| e.to_string())
         };
         for (result, expected) in [
@@ -309,9 +333,15 @@ mod tests {
         assert!(added.iter().all(|name| !present.contains(name)));
 
         let removed =
-            choose_names_to_remove(2, &names(&["Server2"]), &three, &mut SeededRng::new(1))
+            choose_names_to_remove(2, &names(&["Server2"]), &three, &[], &mut SeededRng::new(1))
                 .unwrap();
         assert_eq!(removed[0].as_str(), "Server2");
         assert!(removed[1].as_str() == "Server1" || removed[1].as_str() == "Server3");
+
+        for seed in 0..10 {
+            let (drained, mut rng) = (&three[1..2], SeededRng::new(seed));
+            let removed = choose_names_to_remove(1, &[], &three, drained, &mut rng).unwrap();
+            assert_eq!(removed, drained);
+        }
     }
 }

@@ -28,6 +28,9 @@ pub enum Event {
     },
     /// Something that is not of this fleet had a replica's name, and is gone.
     NameFreed(ReplicaName),
+    /// These replicas are drained, by the newest fleet record: another balancer may have changed
+    /// that.
+    DrainedInRecord(Vec<ReplicaName>),
     /// The runtime works again after it did not.
     Recovered,
     /// Time has passed: see `Fleet::wakes_at`.
@@ -146,6 +149,11 @@ pub enum ImmediateStep {
     /// The member is alive and not ready: others serve its keys, but for requests that are sent
     /// to unready members when too few are ready.
     MarkUnready(InstanceId, SocketAddr, String),
+    /// The member gets no requests, because an operator has drained it or it is restarted on request:
+    /// others serve its keys. It keeps its slots, and what it has in flight.
+    MarkDrained(InstanceId, SocketAddr),
+    /// A drained member has had its time: abort what it still has in flight.
+    EndDrain(InstanceId),
     /// Begin to send heartbeats to an instance, with nothing known about it: its first
     /// good answer is reported. Never for an instance that is being watched.
     Watch(InstanceId, SocketAddr),
@@ -172,6 +180,21 @@ pub enum ImmediateStep {
     RecordStop(InstanceId),
     /// Tell the operator what has happened to a replica.
     Warn(ReplicaName, String),
+    /// Tell the operator, and keep, what has been done with a replica on request.
+    RecordAction(InstanceId, OperatorAction),
+}
+
+/// What is done with a replica on request, and what comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorAction {
+    /// It gets no new requests from now on.
+    Drained,
+    /// A new instance of it is ready, and gets no requests either.
+    StaysDrained,
+    /// It gets requests again, once it is ready.
+    Activated,
+    /// Its instance is to be replaced.
+    Restarting,
 }
 
 /// Starts or stops an instance, or answers; begun when the ring has taken effect.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::event::{ImmediateStep, InstanceEvent, Steps};
+use super::event::{ImmediateStep, InstanceEvent, OperatorAction, Steps};
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::Phase;
 use super::unready::UNHEALTHY;
@@ -62,12 +62,10 @@ impl Fleet {
             InstanceEvent::ConnectionRefused => {
                 self.unresponsive(index, REFUSES_CONNECTIONS, steps);
             }
-            InstanceEvent::Drained if self.replicas[index].phase == Phase::Draining => {
-                self.forget_replica(index, self.policy.stop_grace, steps);
-            }
+            InstanceEvent::Drained => self.drain_ended(index, steps),
             InstanceEvent::RemovedElsewhere => self.removed_elsewhere(index, steps),
-            // The last two are dealt with above.
-            InstanceEvent::Drained | InstanceEvent::Stopped | InstanceEvent::StopFailed(_) => {}
+            // They are dealt with above.
+            InstanceEvent::Stopped | InstanceEvent::StopFailed(_) => {}
         }
     }
 
@@ -133,10 +131,11 @@ impl Fleet {
         }
         self.record_death(index, &reason, Some(exit), steps);
         let replica = &self.replicas[index];
-        if replica.phase == Phase::Draining {
-            // No request can be finished any more.
-            self.forget_replica(index, Duration::ZERO, steps);
-            return;
+        // No request can be finished any more.
+        match replica.phase {
+            Phase::Draining => return self.forget_replica(index, Duration::ZERO, steps),
+            Phase::DrainingForRestart => return self.restart(index, healthy_for, steps),
+            _ => {}
         }
         steps.push(ImmediateStep::Unwatch(id));
         if !replica.member || matches!(replica.phase, Phase::Probing { .. }) {
@@ -174,7 +173,11 @@ impl Fleet {
         replica.probe_failure = None;
         replica.replaces_unready = false;
         // A newcomer joins together with those it was asked for with: see `advance_changes`.
-        if replica.member {
+        if replica.member && replica.drained {
+            let action = OperatorAction::StaysDrained;
+            steps.push(ImmediateStep::MarkDrained(replica.id(), endpoint));
+            steps.push(ImmediateStep::RecordAction(replica.id(), action));
+        } else if replica.member {
             steps.push(ImmediateStep::Admit(replica.id(), endpoint));
         } else {
             self.admit_foreign(index, steps);
@@ -260,7 +263,8 @@ impl Fleet {
         self.record_death(index, &message, None, steps);
         steps.push(ImmediateStep::Unwatch(id));
         if member {
-            self.note_error(index, message.clone(), message, steps);
+            self.note_error(index, message.clone(), message.clone(), steps);
+            self.note_restart_failure(index, &message);
             self.stop_for_restart(index, Duration::ZERO, Duration::ZERO, steps);
         } else {
             self.failed_to_start(index, message, steps);

@@ -21,8 +21,12 @@
 //!                                |
 //!                                +--dies, refuses, or times out--> Stopping or BackingOff
 //!
-//!   removed on request:  Ready -> Draining -> forgotten, its instance is stopped
+//!   removed on request:    Ready -> Draining -> forgotten, its instance is stopped
+//!   restarted on request:  Ready -> DrainingForRestart -> Stopping -> Launching, without back-off
 //! ```
+//!
+//! Whether an operator has drained it is no phase: a drained replica lives like any other, but while
+//! it is ready it gets no requests.
 //!
 //! What is left of a replica that is gone is a matter of [`super::stopping_instances`].
 
@@ -79,6 +83,8 @@ pub enum Phase {
     BackingOff { until: Time },
     /// On its way out: off the ring, requests in flight are being finished.
     Draining,
+    /// It gets no more requests, and is restarted on request when those in flight are finished.
+    DrainingForRestart,
 }
 
 impl Phase {
@@ -117,6 +123,8 @@ pub struct ReplicaStatus {
     pub consecutive_deaths: u32,
     /// Whether it dies so often that it is only started once a minute.
     pub degraded: bool,
+    /// Whether an operator has drained it.
+    pub drained: bool,
     /// Why it could not be started when that was tried last, or is not ready.
     pub last_error: Option<String>,
 }
@@ -140,6 +148,12 @@ pub struct Replica {
     /// Whether it is on its way out. Only what is being started or drained stays that
     /// long; from any other phase a replica leaves at once.
     pub leaving: bool,
+    /// It gets no requests, because an operator wants it so.
+    pub drained: bool,
+    /// How many ends of [`DeferredStep::Drain`](super::DeferredStep::Drain) its instance awaits.
+    pub drain_waits: u32,
+    /// Its next start does not wait for its back-off: it is restarted on request.
+    pub starts_at_once: bool,
     /// Its record of deaths.
     pub backoff: Backoff,
     /// Why it could not be started or is not ready, until it is.
@@ -171,6 +185,9 @@ impl Replica {
             phase: Phase::Launching { exited: None },
             member: false,
             leaving: false,
+            drained: false,
+            drain_waits: 0,
+            starts_at_once: false,
             backoff: Backoff::default(),
             last_error: None,
             reported: Vec::new(),
@@ -197,8 +214,9 @@ impl Replica {
         InstanceId::new(self.name.clone(), self.generation)
     }
 
-    /// Forgets what is known of the health of the instance before.
-    pub fn forget_health(&mut self) {
+    /// Forgets what is known of the instance before.
+    pub fn forget_instance(&mut self) {
+        self.drain_waits = 0;
         self.probe_failure = None;
         self.answers_well = false;
         self.unhealthy = false;
@@ -227,10 +245,11 @@ impl Replica {
             Phase::Draining => ReplicaState::Draining,
             _ if self.leaving => ReplicaState::Stopping,
             Phase::Launching { .. } | Phase::Probing { .. } => ReplicaState::Starting,
+            Phase::Ready { .. } if self.drained => ReplicaState::Drained,
             Phase::Ready { .. } => ReplicaState::Ready,
             Phase::Unready { .. } => ReplicaState::Unready,
             Phase::Hung { .. } => ReplicaState::Hung,
-            Phase::Stopping { .. } => ReplicaState::Restarting,
+            Phase::Stopping { .. } | Phase::DrainingForRestart => ReplicaState::Restarting,
             Phase::BackingOff { .. } => ReplicaState::BackingOff,
         }
     }
@@ -267,7 +286,8 @@ impl Replica {
             Phase::Launching { .. }
             | Phase::Ready { .. }
             | Phase::Stopping { .. }
-            | Phase::Draining => None,
+            | Phase::Draining
+            | Phase::DrainingForRestart => None,
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Changes of membership on request, one after the other.
+//! Changes on request, one after the other.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
 
 use super::change::{self, Change, ChangeError, ChangeId, Changed, Failures};
 use super::event::{DeferredStep, ImmediateStep, Steps};
@@ -37,12 +38,17 @@ enum Kind {
     /// A start failed, and the newcomers are being taken back.
     RollingBack,
     Removing,
+    /// The one replica is being restarted.
+    Restarting,
+    /// It has been done at once.
+    Done,
 }
 
 impl Fleet {
     /// Why a change is refused at once.
-    pub(super) fn refusal(&self) -> Option<ChangeError> {
-        if !self.policy.spawns {
+    pub(super) fn refusal(&self, change: &Change) -> Option<ChangeError> {
+        let needs_starts = !matches!(change, Change::SetDrained { .. });
+        if needs_starts && !self.policy.spawns {
             Some(ChangeError::FixedFleet)
         } else if self.shutting_down {
             Some(ChangeError::ShuttingDown)
@@ -90,6 +96,17 @@ impl Fleet {
         }
     }
 
+    /// A replica that is a member could not be started: if it is being restarted, that has failed.
+    pub(super) fn note_restart_failure(&mut self, index: usize, reason: &str) {
+        let name = &self.replicas[index].name;
+        if let Some(active) = &mut self.active
+            && active.kind == Kind::Restarting
+            && active.names.contains(name)
+        {
+            active.failures.0.push((name.clone(), reason.to_owned()));
+        }
+    }
+
     /// Whether the change under way is about this replica.
     pub(super) fn is_being_changed(&self, name: &ReplicaName) -> bool {
         let active = self.active.as_ref();
@@ -102,8 +119,10 @@ impl Fleet {
             && active.names.contains(name)
         {
             let reason = match active.kind {
-                Kind::Removing => reason.to_owned(),
                 Kind::Adding | Kind::RollingBack => format!("cannot be stopped again: {reason}"),
+                Kind::Removing => reason.to_owned(),
+                // Its successor has been started all the same.
+                Kind::Restarting | Kind::Done => return,
             };
             active.failures.0.push((name.clone(), reason));
         }
@@ -111,7 +130,7 @@ impl Fleet {
 
     fn begin(&mut self, request: Request, steps: &mut Steps) -> Result<Active, ChangeError> {
         let mut rng = SeededRng::new(request.seed);
-        let (kind, names) = match request.change {
+        let (kind, names) = match self.as_addition_or_removal(request.change) {
             Change::Add {
                 n,
                 hostnames,
@@ -131,11 +150,22 @@ impl Fleet {
                 (Kind::Adding, names)
             }
             Change::Remove { n, hostnames } => {
+                let (desired, drained) = (self.desired(), self.drained());
                 let names =
-                    change::choose_names_to_remove(n, &hostnames, &self.desired(), &mut rng)?;
+                    change::choose_names_to_remove(n, &hostnames, &desired, &drained, &mut rng)?;
                 steps.leave(names.clone());
                 self.remove_all(&names, StopMode::AfterDraining, steps);
                 (Kind::Removing, names)
+            }
+            // There are as many.
+            Change::Scale { .. } => (Kind::Done, Vec::new()),
+            Change::SetDrained { replica, drained } => {
+                self.set_drained(&replica, drained, steps)?;
+                (Kind::Done, Vec::new())
+            }
+            Change::Restart { replica, now } => {
+                self.begin_restart(&replica, now, steps)?;
+                (Kind::Restarting, vec![replica])
             }
         };
         Ok(Active {
@@ -144,6 +174,26 @@ impl Fleet {
             names,
             failures: Failures::default(),
         })
+    }
+
+    /// Says of a change of scale how many replicas it adds or removes.
+    fn as_addition_or_removal(&self, change: Change) -> Change {
+        let Change::Scale { n } = change else {
+            return change;
+        };
+        let (desired, hostnames) = (self.desired().len(), Vec::new());
+        match n.cmp(&desired) {
+            Ordering::Equal => change,
+            Ordering::Less => Change::Remove {
+                n: desired - n,
+                hostnames,
+            },
+            Ordering::Greater => Change::Add {
+                n: n - desired,
+                hostnames,
+                weights: BTreeMap::new(),
+            },
+        }
     }
 
     /// Gives the change back if it has not come to its end, and answers it otherwise.
@@ -156,13 +206,33 @@ impl Fleet {
             Kind::RollingBack | Kind::Removing => {
                 active.names.iter().all(|name| self.is_gone(name))
             }
+            Kind::Restarting => {
+                let is_over = |name| self.is_ready(name) || self.index_of(name).is_none();
+                !active.failures.0.is_empty() || active.names.iter().all(is_over)
+            }
+            Kind::Done => true,
         };
         if !done {
             return Some(active);
         }
         let failed = !active.failures.0.is_empty();
+        let removed = || {
+            active
+                .names
+                .iter()
+                .find(|name| self.index_of(name).is_none())
+        };
         let outcome = match active.kind {
             Kind::RollingBack => Err(ChangeError::StartFailed(active.failures)),
+            Kind::Restarting if failed => Err(ChangeError::StartFailed(active.failures)),
+            Kind::Restarting | Kind::Done => match removed() {
+                // Another balancer has.
+                Some(name) => Err(ChangeError::Unknown(name.clone())),
+                None => Ok(Changed {
+                    names: Vec::new(),
+                    desired: self.desired(),
+                }),
+            },
             Kind::Removing if failed => Err(ChangeError::StopFailed(active.failures)),
             Kind::Adding | Kind::Removing => {
                 if active.kind == Kind::Adding {

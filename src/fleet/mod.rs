@@ -25,6 +25,7 @@ mod health;
 mod instance;
 mod lifecycle;
 mod membership;
+mod operator;
 mod probe_failure;
 mod probe_schedule;
 mod random_names;
@@ -51,7 +52,7 @@ pub(crate) use change::{Change, ChangeError, ChangeId, Changed, Failures, MAX_RE
 pub(crate) use death_hint::death_hint;
 pub(crate) use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 use event::Steps;
-pub(crate) use event::{DeferredStep, ImmediateStep, Step};
+pub(crate) use event::{DeferredStep, ImmediateStep, OperatorAction, Step};
 pub use event::{Event, InstanceEvent};
 pub(crate) use expectation::{Expectation, StatusSet};
 pub(crate) use health::{HealthTracker, HealthTransition, ProbeOutcome};
@@ -155,6 +156,7 @@ impl Fleet {
             state: r.state(),
             consecutive_deaths: r.backoff.consecutive_deaths(),
             degraded: r.backoff.is_degraded(),
+            drained: r.drained,
             last_error: r.last_error.clone(),
         };
         self.replicas.iter().map(status).collect()
@@ -206,7 +208,7 @@ impl Fleet {
             .map_or(0, |r| r.backoff.consecutive_deaths())
     }
 
-    /// Asks for a change of membership. Exactly one [`DeferredStep::Reply`] with this change_id
+    /// Asks for a change. Exactly one [`DeferredStep::Reply`] with this change_id
     /// follows, now or after later events. `seed` decides what the request leaves to
     /// chance.
     pub fn request(
@@ -217,7 +219,7 @@ impl Fleet {
         now: Time,
     ) -> Vec<Step> {
         let mut steps = Steps::at(now);
-        match self.refusal() {
+        match self.refusal(&change) {
             Some(error) => steps.push(DeferredStep::Reply(change_id, Err(error))),
             None => self.waiting.push_back(Request {
                 change_id,
@@ -257,6 +259,7 @@ impl Fleet {
                 reason,
             } => self.relocated(&replica, endpoint, &reason, &mut steps),
             Event::NameFreed(replica) => self.name_freed(&replica, &mut steps),
+            Event::DrainedInRecord(names) => self.drained_in_record(&names, &mut steps),
             Event::Recovered => self.recovered(&mut steps),
             Event::Tick => self.tick(&mut steps),
         }
@@ -284,6 +287,11 @@ impl Fleet {
 
     fn find(&self, name: &ReplicaName) -> Option<&Replica> {
         self.replicas.iter().find(|r| r.name == *name)
+    }
+
+    fn drained(&self) -> Vec<ReplicaName> {
+        let drained = self.replicas.iter().filter(|r| r.drained);
+        drained.map(|r| r.name.clone()).collect()
     }
 
     fn members(&self) -> Vec<Member> {

@@ -211,6 +211,14 @@ impl FleetRecord {
         self.replicas.iter().map(member).collect()
     }
 
+    /// The replicas that an operator has drained.
+    pub fn drained(&self) -> Vec<ReplicaName> {
+        let drained = self.replicas.iter().filter(|replica| replica.drained);
+        drained
+            .map(|replica| ReplicaName::from_address(&replica.name))
+            .collect()
+    }
+
     pub(super) fn flags(&self) -> FlagsKept {
         self.flags
     }

@@ -15,6 +15,8 @@ pub enum RecordChange {
     Remove(Vec<ReplicaName>),
     /// Replicas have other weights.
     SetWeights(Vec<(ReplicaName, Weight)>),
+    /// A replica is drained from now on, or is not any more.
+    SetDrained(ReplicaName, bool),
     /// The ring is built in another way.
     Ring(RingSettings),
 }
@@ -120,6 +122,11 @@ impl FleetRecord {
                     if let Some(replica) = self.find(name) {
                         replica.weight = weight.get();
                     }
+                }
+            }
+            RecordChange::SetDrained(name, drained) => {
+                if let Some(replica) = self.find(name) {
+                    replica.drained = *drained;
                 }
             }
             RecordChange::Ring(ring) => self.ring = *ring,
@@ -249,6 +256,7 @@ mod tests {
                 RecordChange::Add(vec![heavy]),
                 RecordChange::Remove(vec![name("Server1")]),
                 RecordChange::SetWeights(vec![(name("Server2"), weight(5))]),
+                RecordChange::SetDrained(name("Server3"), true),
                 RecordChange::Ring(other_ring()),
             ])
             .unwrap();
@@ -259,6 +267,10 @@ mod tests {
         assert_eq!(kept.members()[0].weight, weight(5));
         assert_eq!(kept.members()[2].weight, weight(3));
         assert_eq!(kept.ring, other_ring());
+        assert_eq!(kept.drained(), [name("Server3")]);
+        // Another balancer adds it as well, or a heavier one.
+        let again = RecordChange::Add(vec![member("Server3", 2)]);
+        assert_eq!(kept.with(&[again]).unwrap().drained(), kept.drained());
     }
 
     #[test]
@@ -317,6 +329,8 @@ mod tests {
             RecordChange::Remove(vec![name("unknown")]),
             RecordChange::SetWeights(vec![(name("unknown"), weight(2))]),
             RecordChange::SetWeights(vec![(name("Server2"), weight(1))]),
+            RecordChange::SetDrained(name("unknown"), true),
+            RecordChange::SetDrained(name("Server2"), false),
             RecordChange::Ring(record.ring),
         ] {
             let changed = record.with(std::slice::from_ref(&change));

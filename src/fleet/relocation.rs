@@ -68,7 +68,7 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);
         replica.last_launch_failed = false;
-        replica.forget_health();
+        replica.forget_instance();
         replica.leftover_generations = vec![replica.generation];
         self.probe(index, endpoint, steps);
     }

@@ -171,7 +171,7 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.generation = generation;
         replica.last_launch_failed = false;
-        replica.forget_health();
+        replica.forget_instance();
         // The balancer that started this one clears away what older ones left behind.
         replica.leftover_generations = vec![generation];
     }

@@ -50,7 +50,8 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.generation = self.generations.next(&replica.name);
         replica.phase = Phase::Launching { exited: None };
-        replica.forget_health();
+        replica.starts_at_once = false;
+        replica.forget_instance();
         steps.push(DeferredStep::Launch(replica.order()));
     }
 
@@ -87,6 +88,10 @@ impl Fleet {
     pub(super) fn restart(&mut self, index: usize, healthy_for: Duration, steps: &mut Steps) {
         let limit = self.policy.restart_limit;
         let replica = &mut self.replicas[index];
+        if replica.starts_at_once {
+            self.launch(index, steps);
+            return;
+        }
         let was_degraded = replica.backoff.is_degraded();
         let backoff = &mut replica.backoff;
         let delay = backoff.after_death(replica.name.as_str(), healthy_for, steps.now, limit);
@@ -121,6 +126,7 @@ impl Fleet {
         let error = format!("cannot start: {reason}");
         if self.replicas[index].member {
             self.note_error(index, error.clone(), error, steps);
+            self.note_restart_failure(index, &reason);
             self.restart(index, Duration::ZERO, steps);
             return;
         }
@@ -173,7 +179,7 @@ impl Fleet {
                         replica.leaving = true;
                         replica.phase = Phase::Draining;
                         self.announce_removal(&id, steps);
-                        steps.push(DeferredStep::Drain(id));
+                        self.wait_for_drain(index, steps);
                     }
                     StopMode::AtOnce => self.forget_replica(index, grace, steps),
                 }
@@ -190,6 +196,7 @@ impl Fleet {
             }
             // Clears away the remains of the instance that died.
             Phase::BackingOff { .. } => self.forget_replica(index, Duration::ZERO, steps),
+            Phase::DrainingForRestart => self.forget_replica(index, grace, steps),
             Phase::Draining => match mode {
                 StopMode::AfterDraining => {}
                 StopMode::AtOnce => self.forget_replica(index, grace, steps),

@@ -67,6 +67,12 @@ impl Fleet {
             until: timeout.map(|timeout| steps.now.saturating_add(timeout)),
         };
         replica.last_error = Some(reason.clone());
+        if replica.drained {
+            // It gets no requests, in panic neither.
+            steps.push(ImmediateStep::MarkDrained(replica.id(), endpoint));
+            steps.warn(&replica.name, format!("is drained, and unready: {reason}"));
+            return;
+        }
         steps.push(ImmediateStep::MarkUnready(replica.id(), endpoint, reason));
     }
 

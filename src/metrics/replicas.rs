@@ -10,9 +10,10 @@ use crate::fleet::ReplicaStatus;
 use crate::upstream::Instance;
 
 /// The values of the label `state`.
-const STATES: [(ReplicaState, &str); 8] = [
+const STATES: [(ReplicaState, &str); 9] = [
     (ReplicaState::Starting, "starting"),
     (ReplicaState::Ready, "ready"),
+    (ReplicaState::Drained, "drained"),
     (ReplicaState::Unready, "unready"),
     (ReplicaState::Hung, "hung"),
     (ReplicaState::Restarting, "restarting"),
@@ -25,7 +26,7 @@ const STATES: [(ReplicaState, &str); 8] = [
 struct Seen<'s> {
     name: String,
     status: &'s ReplicaStatus,
-    instance: Option<&'s Arc<Instance>>,
+    instance: Option<Arc<Instance>>,
 }
 
 /// A number about one of them.
@@ -35,13 +36,12 @@ pub(super) fn collect(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Resu
     let view = &scrape.view;
     let seen: Vec<Seen<'_>> = (scrape.fleet.replicas.iter())
         .map(|status| {
-            let index = view.table.index_of(&status.id.replica);
-            let ready = index.and_then(|index| view.ready.get(index.get())?.as_ref());
-            let unready = index.and_then(|index| view.unready.get(index.get())?.as_ref());
+            let instance = view.any_of(&status.id.replica);
             Seen {
                 name: status.id.replica.to_string(),
                 status,
-                instance: ready.or(unready),
+                // One that is being replaced may still be there.
+                instance: instance.filter(|instance| *instance.id() == status.id),
             }
         })
         .collect();
@@ -80,6 +80,7 @@ pub(super) fn collect(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Resu
             "Requests that it is working on, tunnels included.",
             |seen| {
                 seen.instance
+                    .as_ref()
                     .map_or(0.0, |instance| f64::from(instance.in_flight()))
             },
         ),
@@ -88,13 +89,17 @@ pub(super) fn collect(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Resu
             "Connections to it that have switched to another protocol.",
             |seen| {
                 seen.instance
+                    .as_ref()
                     .map_or(0.0, |instance| f64::from(instance.tunnels()))
             },
         ),
         (
             "replica_ejected",
             "Whether its requests go to others because several in a row failed.",
-            |seen| flag(seen.instance.is_some_and(|instance| instance.is_ejected())),
+            |seen| {
+                let instance = seen.instance.as_ref();
+                flag(instance.is_some_and(|instance| instance.is_ejected()))
+            },
         ),
     ];
     for (name, help, figure) in figures {

@@ -216,6 +216,12 @@ impl RecordKeeper {
         self.current.borrow().clone()
     }
 
+    /// The record, if every change of this balancer's is in it.
+    pub fn written(&self) -> Option<FleetRecord> {
+        let all = self.unwritten.borrow().is_empty() && !self.ended.get();
+        all.then(|| self.record())
+    }
+
     /// The state of the record.
     pub fn report(&self) -> RecordReport {
         let current = self.current.borrow();

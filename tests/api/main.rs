@@ -5,6 +5,7 @@
 mod admin;
 mod events;
 mod metrics;
+mod operator_actions;
 mod replicas;
 #[path = "../support/mod.rs"]
 mod support;

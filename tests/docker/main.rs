@@ -7,6 +7,7 @@ mod compose;
 #[path = "../support/docker/mod.rs"]
 mod docker;
 mod engine_failures;
+mod operator_actions;
 mod runtime;
 mod shared_fleet;
 #[path = "../support/mod.rs"]

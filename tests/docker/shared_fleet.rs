@@ -46,7 +46,7 @@ impl Drop for Witness {
     }
 }
 
-fn start(fleet: &TestFleet) -> Ringmaster {
+pub fn start(fleet: &TestFleet) -> Ringmaster {
     start_with(fleet, &[])
 }
 
@@ -88,7 +88,7 @@ async fn weights(balancer: &Ringmaster) -> BTreeMap<String, u64> {
         .collect()
 }
 
-async fn all_are_ready(balancer: &Ringmaster, names: &[&str]) {
+pub async fn all_are_ready(balancer: &Ringmaster, names: &[&str]) {
     eventually("all are ready", || async {
         let status = status(balancer).await;
         let replicas = status["replicas"].as_array().unwrap();
@@ -171,7 +171,7 @@ async fn mapping(balancer: &Ringmaster) -> Vec<String> {
 }
 
 /// Runs a test that shares the engine with one other.
-fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+pub fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     if crate::docker::engine_answers() {
         actix::System::new().block_on(async {
             let _permit = crate::ENGINE.acquire().await.unwrap();

@@ -7,8 +7,9 @@ use std::time::Duration;
 use actix::{Addr, Recipient};
 
 use super::messages::{
-    AdmitReplica, DrainInstance, EjectionChanged, EvictReplica, Evicted, GetRing, InstanceEnded,
-    JoinRing, LeaveRing, MarkUnready, ReconfigureRing, RegisterWorker, SubscribeEjections,
+    AdmitReplica, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted, GetRing,
+    InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, ReconfigureRing, RegisterWorker,
+    SubscribeEjections,
 };
 use super::{ReconfigureError, Reconfigured, RingState};
 use crate::actors::ActorReply;
@@ -55,6 +56,20 @@ impl RingHandle {
         endpoint: SocketAddr,
     ) -> impl Future<Output = ActorReply<()>> + use<> {
         self.0.send(MarkUnready(id, endpoint))
+    }
+
+    /// Lets a member have no requests; see [`MarkDrained`].
+    pub fn mark_drained(
+        &self,
+        id: InstanceId,
+        endpoint: SocketAddr,
+    ) -> impl Future<Output = ActorReply<()>> + use<> {
+        self.0.send(MarkDrained(id, endpoint))
+    }
+
+    /// Aborts what a drained instance still has in flight; see [`EndDrain`].
+    pub fn end_drain(&self, id: InstanceId) {
+        self.0.do_send(EndDrain(id));
     }
 
     /// Makes a member neither ready nor unready; see [`EvictReplica`].

@@ -31,6 +31,17 @@ pub struct AdmitReplica(pub InstanceId, pub SocketAddr);
 #[rtype(result = "()")]
 pub struct MarkUnready(pub InstanceId, pub SocketAddr);
 
+/// A member is drained: at this address is its instance, which gets no requests. Answered when every
+/// worker has the new ring.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct MarkDrained(pub InstanceId, pub SocketAddr);
+
+/// Aborts what a drained instance still has in flight.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct EndDrain(pub InstanceId);
+
 /// A member is neither ready nor unready any more. Answered when every worker has the new ring.
 #[derive(Debug, Message)]
 #[rtype(result = "Evicted")]
@@ -45,7 +56,7 @@ pub struct Evicted {
     pub interrupted: Arc<InterruptedRequests>,
 }
 
-/// Answered when nothing is in flight on an instance that has left the ring, or after this time at
+/// Answered when nothing is in flight on an instance that gets no more requests, or after this time at
 /// the latest: the number of requests that are in flight then.
 #[derive(Debug, Message)]
 #[rtype(result = "u32")]
@@ -71,7 +82,7 @@ pub struct PublishRing(pub Arc<RingView>);
 pub struct GetRing;
 
 /// Changes how the ring is built and how its load is bounded, or asks what that would do.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Reconfigured, ReconfigureError>")]
 pub struct ReconfigureRing {
     /// Another recipe for the table.

@@ -44,9 +44,9 @@ use rebuild_queue::{Built, Edit, EditOutcome, Rebuild, RebuildQueue};
 
 pub use handle::RingHandle;
 pub use messages::{
-    AdmitReplica, DrainInstance, EjectionChanged, EvictReplica, Evicted, GetRing, InstanceEnded,
-    JoinRing, LeaveRing, MarkUnready, PublishRing, ReconfigureError, ReconfigureRing, Reconfigured,
-    RegisterWorker, SubscribeEjections,
+    AdmitReplica, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted, GetRing,
+    InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, PublishRing, ReconfigureError,
+    ReconfigureRing, Reconfigured, RegisterWorker, SubscribeEjections,
 };
 pub use outlier::SUPPRESSED_EJECTIONS;
 
@@ -122,7 +122,7 @@ impl RingState {
 
     /// An instance that was off the ring for a while, or is unready, is still the same.
     fn instance(&mut self, id: InstanceId, endpoint: SocketAddr) -> Arc<Instance> {
-        let same = |i: &Arc<Instance>| *i.id() == id && i.endpoint() == endpoint;
+        let same = |i: &Arc<Instance>| *i.id() == id && i.endpoint() == endpoint && !i.has_exited();
         if let Some(instance) = self.view.any_of(&id.replica).filter(same) {
             return instance;
         }
@@ -350,6 +350,33 @@ impl Handler<MarkUnready> for RingState {
     }
 }
 
+impl Handler<MarkDrained> for RingState {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, drained: MarkDrained, _: &mut Self::Context) -> Self::Result {
+        let MarkDrained(id, endpoint) = drained;
+        self.pending.forget(&id);
+        let Some(index) = self.view.table.index_of(&id.replica) else {
+            return Box::pin(async {});
+        };
+        let instance = self.instance(id, endpoint);
+        let next = self.view.with_drained(index.get(), instance);
+        self.publish(next)
+    }
+}
+
+impl Handler<EndDrain> for RingState {
+    type Result = ();
+
+    fn handle(&mut self, EndDrain(id): EndDrain, _: &mut Self::Context) {
+        let drained = self.view.drained_of(&id.replica);
+        if let Some(instance) = drained.filter(|instance| *instance.id() == id) {
+            // If it is activated again, that begins with a slow start, as the same one does not.
+            instance.mark_exited();
+        }
+    }
+}
+
 impl Handler<EvictReplica> for RingState {
     type Result = ResponseFuture<Evicted>;
 
@@ -384,7 +411,9 @@ impl Handler<DrainInstance> for RingState {
 
     fn handle(&mut self, drain: DrainInstance, _: &mut Self::Context) -> Self::Result {
         let DrainInstance(id, deadline) = drain;
-        let found = self.evicted.iter().find(|i| *i.id() == id).cloned();
+        let drained = self.view.drained_of(&id.replica);
+        let mut gone = drained.iter().chain(&self.evicted);
+        let found = gone.find(|i| *i.id() == id).cloned();
         Box::pin(async move {
             let Some(instance) = found else { return 0 };
             // In time or not, the answer is what is left.

@@ -15,7 +15,7 @@ use crate::runtime::record::RecordReport;
 #[rtype(result = "Vec<ReplicaName>")]
 pub struct ListReplicas;
 
-/// Add or remove replicas. Answered once it is done.
+/// Change the fleet or one of its replicas. Answered once it is done.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Changed, ChangeError>")]
 pub struct ChangeReplicas(pub Change);

@@ -86,8 +86,9 @@ impl Supervisor {
         lifeline: Lifeline,
     ) -> Self {
         let death_log = DeathLog::new(runtime.is_restricted());
-        let desired = record.record().members();
-        let (fleet, opening) = Fleet::new(policy, &desired, found, Duration::ZERO);
+        let recorded = record.record();
+        let (mut fleet, opening) = Fleet::new(policy, &recorded.members(), found, Duration::ZERO);
+        fleet.note_drained(&recorded.drained());
         Self {
             fleet,
             record,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::{RingReconfigured, Supervisor};
-use crate::fleet::{ChangeError, RecordChange};
+use crate::fleet::{ChangeError, Event, RecordChange};
 use crate::runtime::record::RecordKeeper;
 
 /// The pause before a record that could not be written is tried again.
@@ -26,7 +26,13 @@ impl Supervisor {
     /// A version of the record has gone: by a newer one, or by hand.
     pub(super) fn check_record(&mut self, version: u64, ctx: &mut Context<Self>) {
         let record = Rc::clone(&self.record);
-        ctx.spawn(async move { record.check_removed(version).await }.into_actor(self));
+        let checked = async move { record.check_removed(version).await }.into_actor(self);
+        ctx.spawn(checked.map(|(), supervisor: &mut Self, ctx| {
+            // Other balancers drain replicas here, too.
+            if let Some(record) = supervisor.record.written() {
+                supervisor.apply_event(Event::DrainedInRecord(record.drained()), ctx);
+            }
+        }));
     }
 
     pub(super) fn write_record(&mut self, changes: Vec<RecordChange>, ctx: &mut Context<Self>) {

@@ -17,7 +17,7 @@ use crate::actors::history::HistoryEvent;
 use crate::api::ReplicaEventKind as Kind;
 use crate::fleet::{
     ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceEvent, InstanceId,
-    LaunchOrder, Step,
+    LaunchOrder, OperatorAction, Step,
 };
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
@@ -119,6 +119,15 @@ impl Supervisor {
                 let marked = self.ring.mark_unready(id, endpoint);
                 round.ring.push(ring_future(marked));
             }
+            ImmediateStep::MarkDrained(id, endpoint) => {
+                self.death_log.forget_in_flight(&id);
+                let marked = self.ring.mark_drained(id, endpoint);
+                round.ring.push(ring_future(marked));
+            }
+            ImmediateStep::EndDrain(id) => self.ring.end_drain(id),
+            ImmediateStep::RecordAction(id, action) => {
+                round.history.push(self.record_action(&id, action));
+            }
             ImmediateStep::Watch(id, endpoint) => {
                 self.runtime.on_probing_started(&id, endpoint);
                 if let Some(prober) = &self.prober {
@@ -159,10 +168,10 @@ impl Supervisor {
                 let drained = self.ring.drain(id.clone(), deadline);
                 self.report_back(ctx, async move {
                     match drained.await {
-                        Ok(0) => info!(replica:% = id.replica, generation = id.generation; "{id} is drained"),
+                        Ok(0) => info!(replica:% = id.replica, generation = id.generation; "{id} has no requests in flight any more"),
                         Ok(left) => warn!(
                             replica:% = id.replica, generation = id.generation;
-                            "{id} is stopped with {left} requests in flight: the drain deadline of {} has passed",
+                            "{id} still has {left} requests in flight, which end now: the drain deadline of {} has passed",
                             duration(deadline)
                         ),
                         Err(error) => error!(replica:% = id.replica, generation = id.generation; "cannot drain {id}: {error}"),
@@ -202,6 +211,31 @@ impl Supervisor {
                     ctx.spawn(answered.into_actor(self));
                 }
             }
+        }
+    }
+
+    /// Logs what is done with a replica on request.
+    fn record_action(&self, id: &InstanceId, action: OperatorAction) -> HistoryEvent {
+        let (kind, message) = match action {
+            OperatorAction::Drained => {
+                (Kind::Drained, "is drained on request: it gets no requests")
+            }
+            OperatorAction::StaysDrained => {
+                self.runtime.on_admitted(id);
+                self.stats.replica(&id.replica).life().ready(Instant::now());
+                (
+                    Kind::Ready,
+                    "is ready, and stays drained: it gets no requests",
+                )
+            }
+            OperatorAction::Activated => (Kind::Activated, "is active again on request"),
+            OperatorAction::Restarting => (Kind::Restarting, "is restarted on request"),
+        };
+        info!(replica:% = id.replica, generation = id.generation; "{id} {message}");
+        let event = HistoryEvent::of(id, kind);
+        match action {
+            OperatorAction::StaysDrained => event.because("it stays drained".to_owned()),
+            _ => event,
         }
     }
 

@@ -248,6 +248,7 @@ mod tests {
                 slow_start_share: None,
                 outdated: false,
                 consecutive_deaths: 0,
+                drained: false,
                 degraded: false,
                 last_error: None,
             };

@@ -165,8 +165,9 @@ impl Chance {
     /// What another balancer does, or the engine.
     fn peer(&mut self, world: &World) -> Event {
         let ids: Vec<_> = world.instances.keys().collect();
-        match (self.rng.u32(..5), self.rng.choice(ids)) {
+        match (self.rng.u32(..6), self.rng.choice(ids)) {
             (0, _) => Event::Recovered,
+            (5, _) => Event::DrainedInRecord((0..self.rng.u32(..3)).map(|_| self.name()).collect()),
             (4, _) => Event::NameFreed(self.name()),
             (1, Some(id)) => Event::Instance(id.clone(), InstanceEvent::RemovedElsewhere),
             _ => {
@@ -200,6 +201,27 @@ impl Chance {
             };
         }
         self.change_ids += 1;
+        let id = ChangeId(self.change_ids);
+        if self.of_100(40) {
+            let replica = match self.rng.choice(&run.world.members) {
+                Some(member) if self.of_100(90) => member.clone(),
+                _ => self.name(),
+            };
+            let change = match self.rng.u32(..5) {
+                0 | 1 => Change::SetDrained {
+                    replica,
+                    drained: self.of_100(60),
+                },
+                2 => Change::Scale {
+                    n: self.rng.usize(..6),
+                },
+                _ => Change::Restart {
+                    replica,
+                    now: self.of_100(30),
+                },
+            };
+            return Line::Request(id, change, self.rng.u64(1..1000));
+        }
         let n = self.rng.usize(..4);
         let named = self.rng.usize(..=n.max(1));
         let hostnames = (0..named).map(|_| self.name().to_string()).collect();
@@ -212,7 +234,7 @@ impl Chance {
             },
             false => Change::Remove { n, hostnames },
         };
-        Line::Request(ChangeId(self.change_ids), change, self.rng.u64(1..1000))
+        Line::Request(id, change, self.rng.u64(1..1000))
     }
 }
 

@@ -6,7 +6,7 @@ use super::script::{Line, endpoint_of};
 use super::world::{Deaths, Instance, STOP_ATTEMPTS, World};
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, DeferredStep, Event, Fleet, ImmediateStep,
-    InstanceEvent, InstanceId, LaunchOrder, RecordChange, Step,
+    InstanceEvent, InstanceId, LaunchOrder, OperatorAction, RecordChange, Step,
 };
 use crate::ring::ReplicaName;
 
@@ -47,7 +47,10 @@ impl World {
                     hold!(new, "a member joins once", "{member:?}");
                     self.members.push(member.name.clone());
                     // A foreign replica has not been asked for here.
-                    if let Line::Report(Event::Instance(id, InstanceEvent::BecameHealthy)) = line
+                    if let Line::Report(Event::Instance(
+                        id,
+                        InstanceEvent::BecameHealthy | InstanceEvent::HealthcheckChanged(true),
+                    )) = line
                         && id.replica == member.name
                         && let Some(foreign) = self.instances.get_mut(id).filter(|i| i.foreign)
                     {
@@ -59,12 +62,29 @@ impl World {
             ImmediateStep::Leave(names) => {
                 self.leave(names)?;
                 let removed = InstanceEvent::RemovedElsewhere;
-                if matches!(line, Line::Report(Event::Instance(_, event)) if *event == removed) {
-                    self.desired.retain(|name| !names.contains(name));
+                if let Line::Report(Event::Instance(id, event)) = line
+                    && (*event == removed && names[..] == [id.replica.clone()])
+                {
+                    self.desired.retain(|name| *name != id.replica);
                 }
             }
             ImmediateStep::Record(change) => self.record(change)?,
             ImmediateStep::Warn(..) => {}
+            ImmediateStep::RecordAction(id, action) => {
+                let name = &id.replica;
+                hold!(
+                    self.members.contains(name),
+                    "only members are drained or restarted",
+                    "{step:?}"
+                );
+                let changed = match action {
+                    OperatorAction::Drained => self.drained.insert(name.clone()),
+                    OperatorAction::Activated => self.drained.remove(name),
+                    OperatorAction::StaysDrained => self.drained.contains(name),
+                    OperatorAction::Restarting => true,
+                };
+                hold!(changed, "a change of state is told once", "{step:?}");
+            }
             ImmediateStep::RecordExit(id, _)
             | ImmediateStep::RecordStop(id)
             | ImmediateStep::AbortRequests(id) => {
@@ -77,6 +97,7 @@ impl World {
             }
             ImmediateStep::Watch(id, endpoint)
             | ImmediateStep::Admit(id, endpoint)
+            | ImmediateStep::MarkDrained(id, endpoint)
             | ImmediateStep::MarkUnready(id, endpoint, _) => {
                 let right = *endpoint == endpoint_of(id);
                 hold!(
@@ -87,6 +108,7 @@ impl World {
                 self.immediate_on(id, step)?;
             }
             ImmediateStep::Unwatch(id)
+            | ImmediateStep::EndDrain(id)
             | ImmediateStep::Evict(id, _)
             | ImmediateStep::RecordDeath { id, .. } => self.immediate_on(id, step)?,
         }
@@ -108,6 +130,9 @@ impl World {
         let holds = match change {
             RecordChange::Add(members) => members.iter().all(|m| self.members.contains(&m.name)),
             RecordChange::Remove(names) => names.iter().all(|name| !self.members.contains(name)),
+            RecordChange::SetDrained(name, drained) => {
+                self.members.contains(name) && self.drained.contains(name) != *drained
+            }
             _ => false,
         };
         hold!(holds, "the record follows the ring", "{change:?}");
@@ -150,10 +175,13 @@ impl World {
         }
         for (id, instance) in &mut self.instances {
             if names.contains(&id.replica) {
-                instance.left |= instance.admitted || instance.unready;
-                (instance.admitted, instance.unready) = (false, false);
+                instance.left |= instance.admitted || instance.unready || instance.set_aside;
+                instance.admitted = false;
+                instance.unready = false;
+                instance.set_aside = false;
             }
         }
+        self.drained.retain(|name| !names.contains(name));
         self.replacing_unready.retain(|name| !names.contains(name));
         Ok(())
     }
@@ -168,6 +196,16 @@ impl World {
         let others_unready = others_unready.filter(|(other, i)| *other != id && i.unready);
         let others_unready = others_unready.count();
         let replacing = &mut self.replacing_unready;
+        let is_drained = self.drained.contains(&id.replica);
+        if matches!(
+            step,
+            ImmediateStep::Admit(..) | ImmediateStep::MarkDrained(..)
+        ) {
+            // Its successor takes its place on the ring.
+            let others = self.instances.iter_mut();
+            let others = others.filter(|(other, _)| other.replica == id.replica && *other != id);
+            others.for_each(|(_, other)| other.set_aside = false);
+        }
         let instance = self.instances.get_mut(id);
         let instance = known(instance, &step)?;
         match step {
@@ -204,12 +242,29 @@ impl World {
                     "no unhealthy one is admitted",
                     "{step:?}"
                 );
+                hold!(!is_drained, "no drained one is admitted", "{step:?}");
                 instance.admitted = true;
                 instance.ever_admitted = true;
                 instance.unready = false;
+                instance.set_aside = false;
                 replacing.remove(&id.replica);
             }
+            ImmediateStep::MarkDrained(..) => {
+                hold!(is_member, "only members are drained", "{step:?}");
+                let serves = instance.runs() && instance.watched;
+                hold!(serves, "the drained runs and is watched", "{step:?}");
+                instance.admitted = false;
+                instance.unready = false;
+                instance.set_aside = true;
+                instance.ever_admitted = true;
+                replacing.remove(&id.replica);
+            }
+            ImmediateStep::EndDrain(..) => {
+                let over = is_drained && instance.set_aside && instance.draining == 0;
+                hold!(over, "what is drained ends in its time", "{step:?}");
+            }
             ImmediateStep::MarkUnready(..) => {
+                hold!(!is_drained, "no drained one is asked in panic", "{step:?}");
                 hold!(
                     is_member,
                     "only members are unready",
@@ -227,12 +282,14 @@ impl World {
                     "{step:?} {instance:?}"
                 );
                 instance.admitted = false;
+                instance.set_aside = false;
                 instance.unready = true;
             }
             ImmediateStep::Evict(..) => {
-                let serves = instance.admitted || instance.unready;
+                let serves = instance.admitted || instance.unready || instance.set_aside;
                 hold!(serves, "only what serves is evicted", "{step:?}");
                 instance.admitted = false;
+                instance.set_aside = false;
                 instance.unready = false;
             }
             ImmediateStep::RecordDeath { exit, cause, .. } => {
@@ -265,13 +322,14 @@ impl World {
                 hold!(!stopping, "the end announces no removal", "{step:?}");
             }
             DeferredStep::Drain(_) => {
-                let once = instance.left && !instance.draining && !instance.drained;
+                let serves_no_more = instance.left || instance.set_aside;
                 hold!(
-                    once,
-                    "what left while it served is drained, once",
+                    serves_no_more,
+                    "what gets no more requests is drained",
                     "{step:?}"
                 );
-                instance.draining = true;
+                instance.draining += 1;
+                instance.drained = false;
             }
             DeferredStep::Stop(..) => {
                 hold!(spawns, "only our own instances are stopped", "{step:?}");
@@ -302,7 +360,8 @@ impl World {
                 );
                 instance.admitted = false;
                 instance.unready = false;
-                instance.draining = false;
+                instance.set_aside = false;
+                instance.draining = 0;
                 instance.stopping += 1;
             }
             _ => {}
@@ -348,6 +407,10 @@ impl World {
                 let shrunk = rest.eq(after) && after.len() + n == before.len();
                 shrunk && !hostnames.iter().any(is_there)
             }
+            // To a number that may have been another when its turn came.
+            (Some((_, Change::Scale { .. })), Ok(_) | Err(ChangeError::StopFailed(_))) => {
+                after.starts_with(&before) || before.iter().filter(stays).eq(after)
+            }
             _ => before == *after,
         };
         let rule = "the desired replicas are the sum of the changes";
@@ -363,7 +426,11 @@ impl World {
         let left_over = self
             .instances
             .iter()
-            .filter(|(_, instance)| !instance.removal_announced)
+            .filter(|(id, _)| {
+                // The balancer that removes a replica clears it away.
+                let mut own = self.instances_of(&id.replica);
+                !own.any(|(_, instance)| instance.removal_announced)
+            })
             .find(|(id, instance)| !self.members.contains(&id.replica) && !instance.is_over());
         let rule = "nothing is left of what is gone";
         hold!(
@@ -449,12 +516,17 @@ impl World {
             return Ok(());
         }
         for name in &self.members {
-            let serving = self.instances_of(name).filter(|(_, i)| i.admitted).count();
+            let serves = |i: &Instance| match self.drained.contains(name) {
+                true => i.set_aside && i.runs(),
+                false => i.admitted,
+            };
+            let serving = self.instances_of(name).filter(|(_, i)| serves(i)).count();
             let rule = "observed becomes desired";
             hold!(serving == 1, rule, "{serving} instances of {name} serve");
         }
         let mut instances = self.instances.iter();
-        let idle = instances.find(|(_, i)| i.runs() && !i.admitted && !i.is_over());
+        let serves = |i: &Instance| i.admitted || i.set_aside;
+        let idle = instances.find(|(_, i)| i.runs() && !serves(i) && !i.is_over());
         hold!(
             idle.is_none(),
             "nothing runs that is not wanted",

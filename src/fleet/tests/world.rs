@@ -32,12 +32,15 @@ pub struct Instance {
     pub admitted: bool,
     /// Off the ring, and still asked when too few are ready.
     pub unready: bool,
+    /// On the ring and gets no requests, because its replica is drained or restarted.
+    pub set_aside: bool,
     /// Its image's HEALTHCHECK says so.
     pub unhealthy: bool,
     pub ever_admitted: bool,
     /// Its replica left the ring while it was admitted.
     pub left: bool,
-    pub draining: bool,
+    /// How many waits for its requests in flight are under way.
+    pub draining: u32,
     pub drained: bool,
     pub death_recorded: bool,
     /// Another balancer started it, and it was never ours to stop.
@@ -83,6 +86,8 @@ pub struct World {
     pub members: Vec<ReplicaName>,
     /// What the members are according to the answers.
     pub desired: Vec<ReplicaName>,
+    /// Of these, the drained ones.
+    pub drained: BTreeSet<ReplicaName>,
     /// Requests that have not been answered.
     pub requests: VecDeque<(ChangeId, Change)>,
     pub deaths: BTreeMap<ReplicaName, Deaths>,
@@ -127,6 +132,7 @@ impl World {
             instances: BTreeMap::new(),
             members: Vec::new(),
             desired: Vec::new(),
+            drained: BTreeSet::new(),
             requests: VecDeque::new(),
             deaths: BTreeMap::new(),
             replacing_unready: BTreeSet::new(),
@@ -150,7 +156,7 @@ impl World {
                 self.policy.spawns && !self.instances.contains_key(&order.id)
             }
             Event::NameFreed(_) => self.policy.spawns,
-            Event::Recovered => true,
+            Event::Recovered | Event::DrainedInRecord(_) => true,
             Event::Relocated { .. } | Event::Tick => false,
         }
     }
@@ -225,7 +231,7 @@ impl World {
             }
             InstanceEvent::HealthcheckChanged(healthy) => instance.unhealthy = !healthy,
             InstanceEvent::Drained => {
-                instance.draining = false;
+                instance.draining = instance.draining.saturating_sub(1);
                 instance.drained = true;
             }
             InstanceEvent::Stopped => {
@@ -267,7 +273,7 @@ impl World {
             if instance.watched && instance.unhealthy {
                 debts.push(Debt::Healthy(id.clone()));
             }
-            if instance.draining {
+            if instance.draining > 0 {
                 debts.push(Debt::Drain(id.clone()));
             }
             if instance.stopping > 0 {
@@ -298,7 +304,7 @@ fn fits(instance: &Instance, event: &InstanceEvent) -> bool {
         | InstanceEvent::ProbeFailed(_) => instance.ever_watched,
         InstanceEvent::HealthcheckChanged(_) | InstanceEvent::RemovedElsewhere => instance.launched,
         InstanceEvent::ConnectionRefused => instance.ever_admitted,
-        InstanceEvent::Drained => instance.draining || instance.drained,
+        InstanceEvent::Drained => instance.draining > 0 || instance.drained,
         InstanceEvent::Stopped => instance.stopping > 0 || instance.stopped,
         InstanceEvent::StopFailed(_) => instance.stopping > 0 || instance.stop_failures > 0,
         // See `World::allows`.

@@ -14,8 +14,8 @@ use super::error::ApiError;
 use super::extract::query_config;
 use super::handles::AdminHandles;
 use super::{
-    client_calls, dashboard, fleet_replicas, fleets, health, history, keys, metrics, middleware,
-    ring,
+    client_calls, dashboard, fleet_patch, fleet_replicas, fleets, health, history, keys, metrics,
+    middleware, restart, ring,
 };
 use crate::http::server::Site;
 
@@ -58,7 +58,11 @@ fn guarded(app: &mut ServiceConfig) {
         .service(reads("/metrics").route(read().to(metrics::metrics)))
         .service(reads("/api/v1/events").route(read().to(history::events)))
         .service(reads("/api/v1/fleets").route(read().to(fleets::list)))
-        .service(reads(FLEET).route(read().to(fleets::get)))
+        .service(
+            resource(FLEET, "GET, HEAD, PATCH")
+                .route(read().to(fleets::get))
+                .route(web::patch().to(fleet_patch::patch)),
+        )
         .service(reads(&fleet("/deaths")).route(read().to(history::deaths)))
         .service(reads(&fleet("/keys/{key:.*}")).route(read().to(keys::explain)))
         .service(
@@ -76,6 +80,10 @@ fn guarded(app: &mut ServiceConfig) {
                 .route(read().to(fleet_replicas::get))
                 .route(web::patch().to(fleet_replicas::patch))
                 .route(web::delete().to(fleet_replicas::remove)),
+        )
+        .service(
+            resource(&fleet("/replicas/{name}/restart"), "POST")
+                .route(web::post().to(restart::restart)),
         );
     for path in ["/rep", "/add", "/rm"] {
         app.route(path, web::to(client_calls::on_admin));

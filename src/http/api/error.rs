@@ -151,6 +151,11 @@ fn change_kind(error: &ChangeError) -> ErrorKind {
             "static-fleet",
             "The replicas of this fleet are given",
         ),
+        ChangeError::LastActive(_) => (
+            S::CONFLICT,
+            "last-active",
+            "No other replica would serve requests",
+        ),
         ChangeError::Busy(_) => (
             S::SERVICE_UNAVAILABLE,
             "busy",

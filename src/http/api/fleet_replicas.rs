@@ -9,7 +9,8 @@ use super::extract::{FleetPath, JsonBody, PageQuery};
 use super::fleets::replica_statuses;
 use super::handles::AdminHandles;
 use super::ring::{self, apply};
-use crate::api::{AddedReplicas, ListPage, NewReplicas, ReplicaPatch, ReplicaStatus};
+use crate::actors::ring_state::ReconfigureRing;
+use crate::api::{AddedReplicas, DesiredState, ListPage, NewReplicas, ReplicaPatch, ReplicaStatus};
 use crate::fleet::Change;
 use crate::ring::ReplicaName;
 
@@ -22,6 +23,11 @@ pub async fn list(
     let (fleet, view) = handles.look().await?;
     let replicas = replica_statuses(&fleet, &view);
     page.by_name(replicas, |replica| &replica.name).map(Json)
+}
+
+/// Where a replica is; names need no encoding in a path.
+pub fn replica_path(name: &str) -> String {
+    format!("/api/v1/fleets/default/replicas/{name}")
 }
 
 /// Adds replicas; answered once they are on the ring.
@@ -40,8 +46,7 @@ pub async fn add(
     let (added, replicas): (Vec<String>, _) = (names(changed.names), names(changed.desired));
     let mut response = HttpResponse::Created();
     if let [one] = added.as_slice() {
-        // Names of replicas need no encoding in a path.
-        response.insert_header((LOCATION, format!("/api/v1/fleets/default/replicas/{one}")));
+        response.insert_header((LOCATION, replica_path(one)));
     }
     Ok(response.json(AddedReplicas { added, replicas }))
 }
@@ -55,7 +60,8 @@ pub async fn get(
     find(&handles, &path.1).await.map(Json)
 }
 
-/// Changes a replica; answered once every worker thread has the new ring.
+/// Changes a replica's weight, drains or activates it; answered once every worker thread has the new
+/// ring. What a drained one has in flight ends within `--drain-timeout`.
 pub async fn patch(
     _: FleetPath,
     handles: Data<AdminHandles>,
@@ -64,8 +70,25 @@ pub async fn patch(
 ) -> Result<Json<ReplicaStatus>, ApiError> {
     let name = &path.1;
     let replica = find(&handles, name).await?;
-    if let Some(weight) = patch.weight.filter(|weight| *weight != replica.weight) {
-        let change = ring::weight_change(name, weight)?;
+    let weight = patch.weight.filter(|weight| *weight != replica.weight);
+    let reweigh = weight.map(|weight| ring::weight_change(name, weight));
+    let reweigh = reweigh.transpose()?;
+    if let Some(state) = patch.state {
+        if let Some(change) = reweigh.clone() {
+            // A weight that does not fit changes nothing else.
+            let dry_run = true;
+            handles
+                .ring
+                .reconfigure(ReconfigureRing { dry_run, ..change })
+                .await??;
+        }
+        let change = Change::SetDrained {
+            replica: ReplicaName::from_address(name),
+            drained: state == DesiredState::Drained,
+        };
+        handles.supervisor.change(change).await??;
+    }
+    if let Some(change) = reweigh {
         apply(&handles, change).await?;
     }
     find(&handles, name).await.map(Json)
@@ -83,7 +106,8 @@ pub async fn remove(
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn find(handles: &AdminHandles, name: &str) -> Result<ReplicaStatus, ApiError> {
+/// The replica of this name.
+pub async fn find(handles: &AdminHandles, name: &str) -> Result<ReplicaStatus, ApiError> {
     let (fleet, view) = handles.look().await?;
     let mut replicas = replica_statuses(&fleet, &view).into_iter();
     let replica = replicas.find(|replica| replica.name == name);

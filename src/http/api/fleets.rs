@@ -41,7 +41,7 @@ pub async fn get(_: FleetPath, handles: Data<AdminHandles>) -> Result<Json<Fleet
     fleet_status(&handles).await.map(Json)
 }
 
-async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiError> {
+pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiError> {
     let (fleet, view) = handles.look().await?;
     Ok(FleetStatus {
         name: DEFAULT_FLEET.to_owned(),
@@ -95,21 +95,25 @@ pub fn replica_statuses(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaStat
         };
         let index = view.table.index_of(&replica.id.replica);
         let ready = index.and_then(|index| view.ready.get(index.get())?.as_ref());
-        let unready = index.and_then(|index| view.unready.get(index.get())?.as_ref());
-        let present = ready.or(unready);
+        let present = view.any_of(&replica.id.replica);
+        // One that is being replaced may still be there.
+        let present = present.filter(|instance| *instance.id() == replica.id);
         ReplicaStatus {
             name: replica.id.replica.to_string(),
             weight: replica.weight.get(),
             state: replica.state,
             generation: replica.id.generation,
-            endpoint: present.map(|instance| instance.endpoint().to_string()),
+            endpoint: present
+                .as_ref()
+                .map(|instance| instance.endpoint().to_string()),
             pid,
             container,
-            in_flight: present.map_or(0, |instance| instance.in_flight()),
+            in_flight: present.as_ref().map_or(0, |instance| instance.in_flight()),
             ejected: ready.is_some_and(|instance| instance.is_ejected()),
             slow_start_share: ready.map(|instance| instance.slow_start_share()),
             outdated: *outdated,
             consecutive_deaths: replica.consecutive_deaths,
+            drained: replica.drained,
             degraded: replica.degraded,
             last_error: replica.last_error.clone(),
         }

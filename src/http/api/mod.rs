@@ -8,6 +8,7 @@ mod dashboard;
 mod error;
 mod event_stream;
 mod extract;
+mod fleet_patch;
 mod fleet_replicas;
 mod fleets;
 mod guard;
@@ -18,6 +19,7 @@ mod json;
 mod keys;
 mod metrics;
 mod middleware;
+mod restart;
 mod ring;
 mod tokens;
 

@@ -121,6 +121,12 @@ fn weight_of(name: &str, weight: u32) -> Result<(ReplicaName, Weight), String> {
     Ok((ReplicaName::from_address(name), valid))
 }
 
+/// A bound of the load, or none.
+pub fn read_factor(factor: Option<f64>) -> Result<Option<BalanceFactor>, String> {
+    let factor = factor.map(BalanceFactor::new).transpose();
+    factor.map_err(|error| format!("balance_factor: {error}"))
+}
+
 /// How the ring is built.
 pub fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> RingStatus {
     RingStatus {
@@ -144,13 +150,7 @@ fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<Reconfig
             patch.virtual_servers.or(present.virtual_servers()),
         )),
     };
-    let factor =
-        |factor: f64| BalanceFactor::new(factor).map_err(|e| format!("balance_factor: {e}"));
-    let balance_factor = match patch.balance_factor {
-        Some(Some(number)) => Some(Some(factor(number)?)),
-        Some(None) => Some(None),
-        None => None,
-    };
+    let balance_factor = patch.balance_factor.map(read_factor).transpose()?;
     let weights = patch.weights.iter();
     let weights = weights.map(|(name, weight)| weight_of(name, *weight));
     Ok(ReconfigureRing {

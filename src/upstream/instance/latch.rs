@@ -23,11 +23,15 @@ impl Latch {
         self.is_set.store(false, Ordering::SeqCst);
     }
 
+    pub fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::SeqCst)
+    }
+
     /// Completes when it is set.
     pub async fn wait(&self) {
         let notified = self.notify.notified();
         // Registered before the check: a `set` in between is not missed.
-        if !self.is_set.load(Ordering::SeqCst) {
+        if !self.is_set() {
             notified.await;
         }
     }

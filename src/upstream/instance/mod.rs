@@ -221,6 +221,11 @@ impl Instance {
         self.exited.set();
     }
 
+    /// Whether nothing more can come from the instance.
+    pub fn has_exited(&self) -> bool {
+        self.exited.is_set()
+    }
+
     /// Completes when nothing more can come from the instance.
     pub async fn exited(&self) {
         self.exited.wait().await;

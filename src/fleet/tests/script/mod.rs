@@ -17,7 +17,10 @@
 //! launch preempted Server1/2 by 3         discovered Server9/1 running ordinal=9
 //! removed elsewhere Server1/1             recovered
 //! relocated blue to 10.9.9.9:80: why      relocated blue to nowhere: why
-//! add #1 2 S4 S5 seed=7                   remove #2 1 S4
+//! drained in record Server1               drained in record
+//! add #1 2 S4 S5 seed=7                   remove #2 1 S4               scale #3 5 seed=7
+//! drain #1 Server1                        activate #2 Server1
+//! restart #1 Server1                      restart #2 Server1 now
 //! after 2s    (and the fleet is told)     wait 2s    (and it is not)
 //! desired?     wakes?     gone?            deaths Server1?
 //! ```

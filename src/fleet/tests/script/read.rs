@@ -38,7 +38,8 @@ impl Line {
             }
             "after" => Some(Self::After(humantime::parse_duration(rest).ok()?)),
             "wait" => Some(Self::Wait(humantime::parse_duration(rest).ok()?)),
-            "add" | "remove" => parse_request(verb, rest),
+            "add" | "remove" | "scale" => parse_request(verb, rest),
+            "drain" | "activate" | "restart" => parse_action(verb, rest),
             _ => parse_report(text).map(Self::Report),
         }
     }
@@ -129,14 +130,35 @@ fn parse_request(verb: &str, text: &str) -> Option<Line> {
             hostnames,
             weights: Default::default(),
         },
+        "scale" => Change::Scale { n },
         _ => Change::Remove { n, hostnames },
     };
     Some(Line::Request(change_id, change, seed))
 }
 
+fn parse_action(verb: &str, text: &str) -> Option<Line> {
+    let mut words = text.split_whitespace();
+    let change_id = ChangeId(words.next()?.strip_prefix('#')?.parse().ok()?);
+    let replica = words.next()?.parse().ok()?;
+    let change = match (verb, words.next()) {
+        ("restart", None) => Change::Restart {
+            replica,
+            now: false,
+        },
+        ("restart", Some("now")) => Change::Restart { replica, now: true },
+        ("drain" | "activate", None) => Change::SetDrained {
+            replica,
+            drained: verb == "drain",
+        },
+        _ => return None,
+    };
+    Some(Line::Request(change_id, change, 0))
+}
+
 fn parse_report(text: &str) -> Option<Event> {
     /// Those of several words.
-    const VERBS: [&str; 9] = [
+    const VERBS: [&str; 10] = [
+        "drained in record",
         "launch failed",
         "launch preempted",
         "probe failed",
@@ -151,6 +173,7 @@ fn parse_report(text: &str) -> Option<Event> {
     let verb = verb.or_else(|| text.split(' ').next())?;
     let rest = text[verb.len()..].trim_start();
     match verb {
+        "drained in record" => return parse_names(rest).map(Event::DrainedInRecord),
         "recovered" => return rest.is_empty().then_some(Event::Recovered),
         "name freed" => return rest.parse().ok().map(Event::NameFreed),
         "discovered" => {

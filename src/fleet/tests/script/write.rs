@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Line, POLICY, Question, endpoint_of};
 use crate::fleet::{
     Change, ChangeId, DeferredStep, Event, Existing, ImmediateStep, InstanceEvent, InstanceId,
-    RecordChange, RestartLimit, Step,
+    OperatorAction, RecordChange, RestartLimit, Step,
 };
 use crate::ring::{Member, Weight};
 
@@ -41,12 +41,23 @@ impl Display for Line {
             Self::Adopt(found) => write!(f, "adopt {}", found_words(found)),
             Self::Report(event) => f.write_str(&report_words(event)),
             Self::Request(ChangeId(change_id), change, seed) => {
-                let (verb, n, hostnames) = match change {
-                    Change::Add { n, hostnames, .. } => ("add", n, hostnames),
-                    Change::Remove { n, hostnames } => ("remove", n, hostnames),
-                };
-                write!(f, "{verb} #{change_id} {n}")?;
-                hostnames.iter().try_for_each(|name| write!(f, " {name}"))?;
+                match change {
+                    Change::Add { n, hostnames, .. } => {
+                        write!(f, "add #{change_id} {n}{}", listed(hostnames))?;
+                    }
+                    Change::Remove { n, hostnames } => {
+                        write!(f, "remove #{change_id} {n}{}", listed(hostnames))?;
+                    }
+                    Change::Scale { n } => write!(f, "scale #{change_id} {n}")?,
+                    Change::SetDrained { replica, drained } => {
+                        let verb = if *drained { "drain" } else { "activate" };
+                        write!(f, "{verb} #{change_id} {replica}")?;
+                    }
+                    Change::Restart { replica, now } => {
+                        let how = if *now { " now" } else { "" };
+                        write!(f, "restart #{change_id} {replica}{how}")?;
+                    }
+                }
                 match seed {
                     0 => Ok(()),
                     seed => write!(f, " seed={seed}"),
@@ -62,6 +73,11 @@ impl Display for Line {
             Self::Ask(Question::Deaths(name)) => write!(f, "deaths {name}?"),
         }
     }
+}
+
+/// Each behind a blank.
+fn listed<T: Display>(list: &[T]) -> String {
+    list.iter().map(|item| format!(" {item}")).collect()
 }
 
 pub(super) fn duration(time: Duration) -> String {
@@ -117,6 +133,7 @@ fn report_words(event: &Event) -> String {
             format!("relocated {replica} to {place}: {reason}")
         }
         Event::NameFreed(replica) => format!("name freed {replica}"),
+        Event::DrainedInRecord(names) => format!("drained in record{}", listed(names)),
         Event::Recovered => "recovered".to_owned(),
         Event::Tick => "after 0s".to_owned(),
     }
@@ -184,11 +201,30 @@ fn immediate_words(step: &ImmediateStep) -> String {
         ImmediateStep::Record(RecordChange::Remove(names)) => {
             format!("record removed {}", words(names))
         }
+        ImmediateStep::Record(RecordChange::SetDrained(name, true)) => {
+            format!("record drained {name}")
+        }
+        ImmediateStep::Record(RecordChange::SetDrained(name, false)) => {
+            format!("record active {name}")
+        }
         ImmediateStep::Record(change) => format!("record {change:?}"),
         ImmediateStep::Admit(id, endpoint) => format!("admit {}", place(id, endpoint)),
         ImmediateStep::Evict(id, reason) => format!("evict {} ({reason})", id_words(id)),
         ImmediateStep::MarkUnready(id, endpoint, reason) => {
             format!("mark unready {} ({reason})", place(id, endpoint))
+        }
+        ImmediateStep::MarkDrained(id, endpoint) => {
+            format!("mark drained {}", place(id, endpoint))
+        }
+        ImmediateStep::EndDrain(id) => format!("end drain {}", id_words(id)),
+        ImmediateStep::RecordAction(id, action) => {
+            let action = match action {
+                OperatorAction::Drained => "is drained",
+                OperatorAction::StaysDrained => "stays drained",
+                OperatorAction::Activated => "is active",
+                OperatorAction::Restarting => "restarts",
+            };
+            format!("report {} {action}", id_words(id))
         }
         ImmediateStep::RecordDeath { id, cause, .. } => {
             format!("record death {} ({cause})", id_words(id))

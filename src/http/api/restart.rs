@@ -1,0 +1,41 @@
+//! `POST /api/v1/fleets/{fleet}/replicas/{name}/restart`: the next generation of a replica.
+
+use actix_web::web::{Data, Json, Path, Query};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::ApiError;
+use super::extract::FleetPath;
+use super::fleet_replicas::find;
+use super::handles::AdminHandles;
+use crate::api::ReplicaStatus;
+use crate::fleet::Change;
+use crate::ring::ReplicaName;
+
+/// How to restart.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RestartQuery {
+    /// Do not wait for requests in flight.
+    #[serde(default)]
+    #[param(default = false)]
+    now: bool,
+}
+
+/// Drains a replica, stops its instance and starts the next one; answered once that is ready. A
+/// replica in back-off is started at once.
+pub async fn restart(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    path: Path<(String, String)>,
+    query: Query<RestartQuery>,
+) -> Result<Json<ReplicaStatus>, ApiError> {
+    let name = find(&handles, &path.1).await?.name;
+    let change = Change::Restart {
+        replica: ReplicaName::from_address(&name),
+        now: query.now,
+    };
+    handles.supervisor.change(change).await??;
+    find(&handles, &name).await.map(Json)
+}
