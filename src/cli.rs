@@ -3,6 +3,7 @@
 //! [`parse`] takes both as values and touches nothing but the files that they name (`--config`,
 //! `--env-file`), so that a test can say what it likes without a process of its own.
 
+mod admin_access;
 #[cfg(feature = "analyze")]
 mod analyze;
 #[cfg(not(feature = "analyze"))]
@@ -10,6 +11,8 @@ mod analyze;
 mod analyze;
 mod args;
 mod command;
+mod completions;
+mod ctl;
 mod drill;
 mod mistakes;
 mod ring;
@@ -19,6 +22,8 @@ use std::fmt;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
+pub use completions::complete_for_shell;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -56,6 +61,10 @@ pub enum Invocation {
     Analyze(Box<crate::analysis::Options>),
     /// Harm replicas of a running balancer.
     Drill(Box<crate::drill::Options>),
+    /// Operate a running balancer.
+    Ctl(Box<crate::ctl::CtlOptions>),
+    /// Print this script, which completes command lines.
+    Completions(String),
     /// The configuration is good; print this, the settings in the form of a
     /// configuration file, and exit with 0.
     Check {
@@ -184,8 +193,9 @@ fn invocation(
         Some((command::HEALTHCHECK, matches)) => Ok(healthcheck(read(matches)?, env)),
         Some((process::GUARD_COMMAND, _)) => Ok(Invocation::Guard),
         Some((ring::NAME, matches)) => ring::request(matches, env),
-        Some((args::ANALYZE, matches)) => analyze::invocation(matches),
-        Some((drill::NAME, matches)) => Ok(drill::invocation(read(matches)?)),
+        Some((args::ANALYZE, matches)) => analyze::invocation(matches, env),
+        Some((drill::NAME, matches)) => drill::alias_invocation(read(matches)?, env),
+        Some((ctl::NAME, matches)) => ctl::invocation(matches, env),
         Some((command::CHECK, matches)) => {
             let (given, settings, warnings) = configure(matches, env)?;
             let report = config::report(&given, &settings);

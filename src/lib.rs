@@ -27,6 +27,7 @@
 //! * [`ring_cli`] answers `ringmaster ring`, offline, from [`ring`] alone.
 //! * [`experiments`] loads a balancer and injects faults from outside, for `analysis`, [`drill`]
 //!   and `make chaos`.
+//! * [`ctl`] is `ringmaster ctl`, a client of the admin API.
 //! * `analysis` is a client of a whole balancer, from outside: the experiments of
 //!   `ringmaster analyze`, with the feature `analyze`.
 
@@ -39,6 +40,7 @@ pub mod app;
 pub mod banner;
 pub mod cli;
 pub mod config;
+pub mod ctl;
 pub mod drill;
 pub mod experiments;
 pub mod fleet;

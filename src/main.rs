@@ -10,6 +10,7 @@ use log::{error, info, warn};
 use ringmaster::app::{AppError, Balancer};
 use ringmaster::cli::{self, Invocation};
 use ringmaster::config::{AccessLogTarget, LogFormat, Settings};
+use ringmaster::ctl;
 use ringmaster::drill::{self, DrillError};
 use ringmaster::log_format;
 use ringmaster::log_writer::{self, LogWriter};
@@ -22,6 +23,7 @@ const WRONG_USE: u8 = 2;
 const FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
+    cli::complete_for_shell();
     let invocation = match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -39,6 +41,10 @@ fn main() -> ExitCode {
         Invocation::Ring { request, warnings } => {
             warn_early(&warnings);
             return end(request.answer().map(|answer| print(&answer)));
+        }
+        Invocation::Completions(script) => print(&script),
+        Invocation::Ctl(options) => {
+            return end(actix::System::new().block_on(ctl::run(&options)));
         }
         Invocation::Guard => return end(ringmaster::runtime::process::guard()),
         Invocation::Healthcheck { url } => return end(healthcheck::run(&url)),

@@ -195,18 +195,20 @@ fn api_h1_and_sys_use_no_layer() {
     }
 }
 
-/// `analyze` and `drill` measure a balancer from outside, so they cannot know its inside.
+/// `analyze` and `drill` measure a balancer from outside, and `ctl` operates one, so they cannot know
+/// its inside.
 #[test]
-fn analysis_is_a_client() {
-    let clients = ["experiments", "analysis", "drill"];
+fn analysis_drill_and_ctl_are_clients() {
+    let clients = ["experiments", "analysis", "drill", "ctl"];
     let allowed = [
         "analysis",
         "api",
+        "ctl",
         "drill",
         "experiments",
         "human",
         "ring",
-        "ring_cli::text",
+        "ring_cli",
         "sys",
         // Faults are injected by the engine.
         "runtime::docker::{Engine,",
@@ -271,6 +273,7 @@ fn large_libraries_have_their_places() {
                 "src/healthcheck.rs",
                 "src/experiments",
                 "src/analysis",
+                "src/ctl",
                 "src/drill",
             ],
         ),
@@ -278,6 +281,7 @@ fn large_libraries_have_their_places() {
         ("prometheus_client", &["src/metrics"]),
         ("procfs", &["src/metrics/process.rs"]),
         ("comfy_table", &["src/ring_cli/text.rs"]),
+        ("ratatui", &["src/ctl/top"]),
         ("plotters", &["src/analysis/chart"]),
     ] {
         let elsewhere: Vec<(String, String)> = sources("src")
@@ -562,6 +566,7 @@ fn links_of_the_pages_exist() {
         "docs/shared-fleets.md",
         "docs/performance.md",
         "docs/monitoring.md",
+        "docs/ctl.md",
     ] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let folder = root().join(page).parent().unwrap().to_owned();

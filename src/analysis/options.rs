@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::experiments::AdminAccess;
+
 /// One of the experiments, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Experiment {
@@ -105,8 +107,8 @@ pub enum BalancerOptions {
 pub struct RunningBalancer {
     /// `http://HOST:PORT`, where clients ask.
     pub url: String,
-    /// `http://HOST:PORT` of its `--admin` address.
-    pub admin_url: Option<String>,
+    /// Its admin API.
+    pub admin: Option<AdminAccess>,
     /// How to kill a replica.
     pub kill: Option<KillCommand>,
     /// Its process on this machine, for its memory.

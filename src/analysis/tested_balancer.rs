@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::child_balancer::ChildBalancer;
 use super::options::{BalancerOptions, KillCommand, RunningBalancer};
 use crate::api::{FleetStatus, ReplicaState, RingStatus};
-use crate::experiments::ExperimentError;
 use crate::experiments::client::{self, AdminApi, ReplicaApi};
 use crate::experiments::fault_injection::{Fault, FaultTarget, kill_process};
+use crate::experiments::{AdminAccess, ExperimentError};
 
 /// A call may wait for requests to drain (30 s by default) and for a container to start.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -48,21 +48,21 @@ impl TestedBalancer {
     /// Starts a balancer, or reaches the one that runs.
     pub async fn open(options: &BalancerOptions) -> Result<Self, ExperimentError> {
         let client = client::http_client(CALL_TIMEOUT);
-        let (host, url, admin_url) = match options {
+        let (host, url, admin) = match options {
             BalancerOptions::Child => {
                 let own = ChildBalancer::start(REPLICAS).await?;
                 let (url, admin_url) = (own.url.clone(), own.admin_url.clone());
-                (Host::Child(own), url, Some(admin_url))
+                (Host::Child(own), url, Some(AdminAccess::open(admin_url)))
             }
             BalancerOptions::Running(running) => (
                 Host::Running(running.clone()),
                 running.url.clone(),
-                running.admin_url.clone(),
+                running.admin.clone(),
             ),
         };
         let mut target = Self {
             api: ReplicaApi::new(client.clone(), &url),
-            admin: admin_url.map(|url| AdminApi::new(client, &url)),
+            admin: admin.map(|access| AdminApi::new(client, access)),
             host,
             original_names: Vec::new(),
             original_weights: BTreeMap::new(),

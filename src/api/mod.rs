@@ -1,5 +1,5 @@
-//! The HTTP API's JSON, as types: `http` serialises them, `analyze`, `drill` and `healthcheck`
-//! deserialise them.
+//! The HTTP API's JSON, as types: `http` serialises them, `analyze`, `drill` and `ctl` deserialise
+//! them.
 //!
 //! Times are ISO 8601 in UTC, to the microsecond ([`Timestamp`]); a duration has its unit in its
 //! key. A value that is unknown or does not apply is null.

@@ -1,9 +1,11 @@
 //! `ringmaster analyze`: its flags, and what they come down to.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Command, FromArgMatches as _};
 
+use super::admin_access::{self, TokenFlags};
 use super::args::{ANALYZE, base_url, help};
 
 use super::{Invocation, UsageError};
@@ -28,6 +30,8 @@ struct AnalyzeFlags {
     /// computed
     #[arg(long, value_name = "URL", requires = "url", value_parser = base_url())]
     admin_url: Option<String>,
+    #[command(flatten)]
+    token: TokenFlags,
     /// How to kill a replica, {name}: 'docker kill ringmaster-{name}'; times count from its start.
     /// Without this or --pid-command, the process or container that --admin-url names is killed
     #[arg(long, value_name = "COMMAND", requires = "url", value_parser = words(KillCommand::Kills))]
@@ -107,12 +111,18 @@ pub(super) fn command() -> Command {
 }
 
 /// What the flags come down to.
-pub(super) fn invocation(matches: &clap::ArgMatches) -> Result<Invocation, UsageError> {
+pub(super) fn invocation(
+    matches: &clap::ArgMatches,
+    env: &[(OsString, OsString)],
+) -> Result<Invocation, UsageError> {
     let flags = AnalyzeFlags::from_arg_matches(matches)?;
+    let admin = flags.admin_url;
+    let admin = admin.map(|url| admin_access::of_default_fleet(url, &flags.token, env));
+    let admin = admin.transpose()?;
     let target = flags.url.map_or(BalancerOptions::Child, |url| {
         BalancerOptions::Running(RunningBalancer {
             url,
-            admin_url: flags.admin_url,
+            admin,
             kill: flags.pid_command.or(flags.kill_command),
             pid: flags.pid,
         })

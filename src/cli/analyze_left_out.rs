@@ -1,5 +1,7 @@
 //! `ringmaster analyze` in a build without the feature `analyze`: how to get it.
 
+use std::ffi::OsString;
+
 use clap::{Arg, ArgMatches, Command};
 
 use super::args::{ANALYZE, help};
@@ -20,6 +22,9 @@ pub(super) fn command() -> Command {
 }
 
 /// Refuses.
-pub(super) fn invocation(_matches: &ArgMatches) -> Result<Invocation, UsageError> {
+pub(super) fn invocation(
+    _matches: &ArgMatches,
+    _env: &[(OsString, OsString)],
+) -> Result<Invocation, UsageError> {
     Err(HOW_TO_GET_IT.to_owned().into())
 }

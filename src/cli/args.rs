@@ -1,6 +1,5 @@
 //! What several subcommands share.
 
-use clap::builder::TypedValueParser;
 use clap::{Arg, ArgAction};
 
 use crate::config::{self, Rule, text_rule};
@@ -23,8 +22,18 @@ pub(super) fn url(allowed: &'static str) -> Rule<String> {
 }
 
 /// The URL of a balancer, without a path.
-pub(super) fn base_url() -> impl TypedValueParser<Value = String> {
-    url("http://HOST:PORT").map(|url| url.trim_end_matches('/').to_owned())
+pub(super) fn base_url() -> Rule<String> {
+    text_rule("http://HOST:PORT", read_base_url)
+}
+
+/// Reads the URL of a balancer.
+pub(super) fn read_base_url(text: &str) -> Result<String, String> {
+    let url = read_url(text)?.trim_end_matches('/').to_owned();
+    let authority = url.strip_prefix("http://").unwrap_or_default();
+    match authority.contains(['/', '?', '#']) {
+        true => Err("has a path".to_owned()),
+        false => Ok(url),
+    }
 }
 
 fn read_url(url: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use clap::{Arg, ArgAction, Args, Command};
 
 use super::args::help;
-use super::{HealthcheckFlags, ReplicaFlags, analyze, drill, ring};
+use super::{HealthcheckFlags, ReplicaFlags, analyze, ctl, drill, ring};
 use crate::config::{OPTIONS, OptionSpec};
 use crate::runtime::process::GUARD_COMMAND;
 
@@ -52,10 +52,10 @@ Examples:
     ringmaster --image shop:1.4 --replica-port 8080 --key header:X-User-Id
   Servers that run already
     ringmaster --upstream 127.0.0.1:9001 --upstream blue=127.0.0.1:9002
-  Another replica while it runs, and one less
-    curl localhost:5000/add -H content-type:application/json -d '{\"n\":1}'
-    curl -X DELETE localhost:5000/rm \\
-         -H content-type:application/json -d '{\"n\":1}'
+  How it is; another replica, and one less
+    ringmaster ctl status
+    ringmaster ctl add S4
+    ringmaster ctl rm S4
 
 Environment:
   RINGMASTER_LOG  Log level: error, warn, info (default), debug; or as RUST_LOG
@@ -92,6 +92,7 @@ pub(super) fn command() -> Command {
                 .help("Print the version")
                 .action(ArgAction::Version),
         )
+        .subcommand(ctl::command())
         .subcommand(check())
         .subcommand(ring::command())
         .subcommand(subcommand::<ReplicaFlags>(REPLICA))
@@ -106,7 +107,7 @@ pub(super) fn command() -> Command {
             analyze::command()
                 .about("Measure a balancer: how even, how fast it heals, how much it holds"),
         )
-        .subcommand(drill::command())
+        .subcommand(drill::alias())
 }
 
 fn check() -> Command {
@@ -172,6 +173,15 @@ mod tests {
         );
         golden("help-analyze.txt", &help(100, &["analyze", "--help"]));
         golden("help-drill.txt", &help(100, &["drill", "--help"]));
+        golden("help-ctl.txt", &help(100, &["ctl", "--help"]));
+        let ctl = command();
+        let ctl = ctl.find_subcommand("ctl").unwrap();
+        let each = ctl.get_subcommands().map(clap::Command::get_name);
+        let each = each.map(|name| help(100, &["ctl", name, "-h"]));
+        golden(
+            "help-ctl-commands.txt",
+            &each.collect::<Vec<_>>().join("\n"),
+        );
         golden("options.md", &options_markdown());
     }
 
@@ -184,6 +194,8 @@ mod tests {
                 &["check", "--help"],
                 &["analyze", "--help"],
                 &["drill", "--help"],
+                &["ctl", "--help"],
+                &["ctl", "ring", "--help"],
             ] {
                 for line in help(width, args).lines() {
                     assert!(line.chars().count() <= width, "{width}: {line}");

@@ -1,13 +1,17 @@
-//! `ringmaster drill`: its flags, and what they come down to.
+//! `ringmaster ctl drill`, and `ringmaster drill`, its older name: flags, and what they come down
+//! to.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Command};
 
-use super::Invocation;
+use super::admin_access::{self, TokenFlags};
 use super::args::{base_url, help};
+use super::{Invocation, UsageError};
 use crate::config::{duration_rule, request_path, whole_rule};
 use crate::drill::{Fault, Options};
+use crate::experiments::AdminAccess;
 
 /// The subcommand's name.
 pub(super) const NAME: &str = "drill";
@@ -15,16 +19,26 @@ pub(super) const NAME: &str = "drill";
 /// Every replica, one after the other.
 const ALL: &str = "all";
 
+const LONG_ABOUT: &str = "\
+Harm replicas of a running balancer under a light load of GET requests, and see how it heals: when \
+the replica was off the ring and back (counted from the harm), how long none of its answers came, \
+what failed, and which keys of the others moved.
+
+Replicas must be child processes of the balancer on this machine, or containers of the engine of \
+DOCKER_HOST (else of the usual socket). --kill, --pause or --delay says what is done: to one \
+replica, or with \"all\" to each in turn, when the one before is back.";
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0  Every replica is back, no request failed    1  Not so    2  Wrong use
 
 Examples:
   Kill every replica once, one after the other
-    ringmaster drill --kill all
+    ringmaster ctl drill --kill all
   Hang one for longer than a heartbeat, shorter than --hang-timeout
-    ringmaster drill --pause Server2 --for 4s";
+    ringmaster ctl drill --pause Server2 --for 4s";
 
+/// The fault, and the load meanwhile.
 #[derive(Args)]
 pub(super) struct DrillFlags {
     /// End it: SIGKILL, or the engine's kill
@@ -57,38 +71,55 @@ pub(super) struct DrillFlags {
         value_parser = base_url()
     )]
     url: String,
+}
+
+/// What `ringmaster ctl` has for all its subcommands.
+#[derive(Args)]
+pub(super) struct AliasFlags {
+    #[command(flatten)]
+    drill: DrillFlags,
     /// Its --admin address
     #[arg(
         long, value_name = "URL", default_value = "http://127.0.0.1:5001",
         value_parser = base_url()
     )]
     admin_url: String,
+    #[command(flatten)]
+    token: TokenFlags,
     /// Print JSON, not a table
     #[arg(long)]
     json: bool,
 }
 
-/// The subcommand.
-pub(super) fn command() -> Command {
-    DrillFlags::augment_args(Command::new(NAME))
-        .about("Harm replicas of a running balancer under load, and see how it heals")
-        .long_about(
-            "Harm replicas of a running balancer under a light load of GET requests, and see how it \
-             heals: when the replica was off the ring and back (counted from the harm), how long \
-             none of its answers came, what failed, and which keys of the others moved.\n\n\
-             Replicas must be child processes of the balancer on this machine, or containers of \
-             the engine of DOCKER_HOST (else of the usual socket). --kill, --pause \
-             or --delay says what is done: to one replica, or with \"all\" to each in turn, when the one \
-             before is back.",
-        )
+/// The older name.
+pub(super) fn alias() -> Command {
+    described(AliasFlags::augment_args(Command::new(NAME)))
+        .about("The same as ctl drill, its older name")
         .override_usage("ringmaster drill --kill|--pause|--delay <NAME|all> [OPTIONS]")
-        .group(ArgGroup::new("fault").args(["kill", "pause", "delay"]).required(true))
         .arg(help())
+}
+
+/// What both names have in common.
+pub(super) fn described(command: Command) -> Command {
+    let faults = ArgGroup::new("fault").args(["kill", "pause", "delay"]);
+    command
+        .about("Harm replicas under load, and see how the balancer heals")
+        .long_about(LONG_ABOUT)
+        .group(faults.required(true))
         .after_long_help(AFTER_HELP)
 }
 
+/// What the older name's flags come down to.
+pub(super) fn alias_invocation(
+    flags: AliasFlags,
+    env: &[(OsString, OsString)],
+) -> Result<Invocation, UsageError> {
+    let admin = admin_access::of_default_fleet(flags.admin_url, &flags.token, env)?;
+    Ok(invocation(flags.drill, admin, flags.json))
+}
+
 /// What the flags come down to.
-pub(super) fn invocation(flags: DrillFlags) -> Invocation {
+pub(super) fn invocation(flags: DrillFlags, admin: AdminAccess, json: bool) -> Invocation {
     // clap has seen to it that one of the three is given.
     let (fault, name) = match (flags.kill, flags.pause, flags.delay) {
         (None, Some(name), _) => (Fault::Pause(flags.time), name),
@@ -97,11 +128,11 @@ pub(super) fn invocation(flags: DrillFlags) -> Invocation {
     };
     Invocation::Drill(Box::new(Options {
         url: flags.url,
-        admin_url: flags.admin_url,
+        admin,
         fault,
         replica: (name != ALL).then_some(name),
         path: flags.path,
         rate: flags.rate,
-        json: flags.json,
+        json,
     }))
 }

@@ -28,7 +28,8 @@ const ANSWER: &str = "The answer";
 
 const AFTER_HELP: &str = "\
 Without replicas of its own, each looks at the ring that the balancer would have, by the same \
-variables and file. --json answers in JSON.
+variables and file. --json answers in JSON. A ring that runs may be another one by now: ringmaster ctl \
+ring and ringmaster ctl explain ask its balancer.
 
 Examples:
   Who owns how much of a ring of four, one of them twice as strong; and draw it
@@ -41,7 +42,7 @@ Examples:
 /// The subcommand.
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Show, explain and compare rings, without running one")
+        .about("Show, explain and compare rings, without running one (of one that runs: ctl)")
         .after_help(AFTER_HELP)
         .subcommand_required(true)
         .disable_help_subcommand(true)

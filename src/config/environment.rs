@@ -5,12 +5,14 @@ use std::ffi::{OsStr, OsString};
 use super::layers::{Given, Layer, Origin, did_you_mean, split_list};
 use super::option::{OPTIONS, OptionSpec, PREFIX};
 
-/// Variables with our prefix that are no options: the log's set-up reads them, or they hold a secret,
-/// which must not be in a command line.
-const OTHERS: [&str; 3] = [
+/// Variables with our prefix that are no options: the log's set-up or `ringmaster ctl` reads them, or
+/// they hold a secret, which must not be in a command line.
+const OTHERS: [&str; 5] = [
     "RINGMASTER_LOG",
     "RINGMASTER_LOG_STYLE",
     "RINGMASTER_ADMIN_TOKEN",
+    "RINGMASTER_ADMIN_URL",
+    "RINGMASTER_COMPLETE",
 ];
 
 /// What stands between an option's variable and the key of a single entry.

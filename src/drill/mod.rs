@@ -1,4 +1,4 @@
-//! `ringmaster drill`: injects faults into replicas of a running balancer, under a light load of
+//! `ringmaster ctl drill`: injects faults into replicas of a running balancer, under a light load of
 //! its own, and reports how the balancer recovers.
 //!
 //! Like an analysis it is a client of a whole balancer and uses nothing of its insides; load,
@@ -19,12 +19,12 @@ pub use crate::experiments::fault_injection::Fault;
 pub use report::Outcome;
 
 use crate::api::{FleetStatus, ReplicaStatus};
-use crate::experiments::ExperimentError;
 use crate::experiments::client::{self, AdminApi};
 use crate::experiments::fault_injection::FaultTarget;
 use crate::experiments::load::{self, LoadGenerator, LoadRequest};
 use crate::experiments::progress::Progress;
 use crate::experiments::recovery::{Recovery, RecoveryWatch};
+use crate::experiments::{AdminAccess, ExperimentError};
 use keys::Sample;
 use report::Drilled;
 
@@ -44,8 +44,8 @@ const SEED: u64 = 1;
 pub struct Options {
     /// `http://HOST:PORT`, where clients ask.
     pub url: String,
-    /// `http://HOST:PORT` of its `--admin` address.
-    pub admin_url: String,
+    /// Its admin API.
+    pub admin: AdminAccess,
     /// The fault.
     pub fault: Fault,
     /// The replica; none: all of them, one after the other.
@@ -101,7 +101,7 @@ type Held = RefCell<Option<Rc<FaultTarget>>>;
 
 async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
     let client = client::http_client(ANSWER_TIMEOUT);
-    let admin = AdminApi::new(client.clone(), &options.admin_url);
+    let admin = AdminApi::new(client.clone(), options.admin.clone());
     let status = admin.fleet().await?;
     let names = names(&status, options.replica.as_deref())?;
     for name in &names {

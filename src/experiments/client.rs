@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use awc::error::SendRequestError;
-use awc::{Client, ClientResponse, Connector};
+use awc::http::Method;
+use awc::{Client, ClientRequest, ClientResponse, Connector};
 use serde::de::DeserializeOwned;
 
+use super::admin_access::AdminAccess;
 use super::error::ExperimentError;
 use crate::api::{
     AddReplicas, Envelope, FleetStatus, ListPage, RemoveReplicas, ReplicaEvent, ReplicaList,
@@ -96,16 +98,13 @@ impl ReplicaApi {
 #[derive(Clone)]
 pub struct AdminApi {
     client: Client,
-    url: String,
+    access: AdminAccess,
 }
 
 impl AdminApi {
-    /// At `http://HOST:PORT`.
-    pub fn new(client: Client, url: &str) -> Self {
-        Self {
-            client,
-            url: url.trim_end_matches('/').to_owned(),
-        }
+    /// The one that is there.
+    pub fn new(client: Client, access: AdminAccess) -> Self {
+        Self { client, access }
     }
 
     /// How the balancer is.
@@ -115,7 +114,7 @@ impl AdminApi {
 
     /// How its fleet is.
     pub async fn fleet(&self) -> Result<FleetStatus, ExperimentError> {
-        self.get("/fleets/default").await
+        self.get(&format!("/fleets/{}", self.access.fleet)).await
     }
 
     /// What happened lately, the oldest first: as much as the balancer keeps.
@@ -125,8 +124,20 @@ impl AdminApi {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ExperimentError> {
-        let url = format!("{}/api/v1{path}", self.url);
-        read(&format!("GET {url}"), self.client.get(&url).send().await).await
+        let (what, request) = self.request(Method::GET, path);
+        read(&what, request.send().await).await
+    }
+
+    /// A call with the token, and what it is in words.
+    fn request(&self, method: Method, path: &str) -> (String, ClientRequest) {
+        let url = format!("{}/api/v1{path}", self.access.url);
+        let what = format!("{method} {url}");
+        let request = self.client.request(method, url);
+        let request = match &self.access.token {
+            Some(token) => request.bearer_auth(token.secret()),
+            None => request,
+        };
+        (what, request)
     }
 
     /// Rebuilds the ring by a strategy, with slots and virtual servers as given or else the
@@ -144,9 +155,9 @@ impl AdminApi {
             balance_factor: Some(like.and_then(|ring| ring.balance_factor)),
             ..RingPatch::default()
         };
-        let url = format!("{}/api/v1/fleets/default/ring", self.url);
-        let asked = self.client.patch(&url).send_json(&change).await;
-        read::<RingChange>(&format!("PATCH {url}"), asked).await?;
+        let path = format!("/fleets/{}/ring", self.access.fleet);
+        let (what, request) = self.request(Method::PATCH, &path);
+        read::<RingChange>(&what, request.send_json(&change).await).await?;
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! How numbers, names and tables look in reports for people.
 
+use std::ops::Range;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, Width,
@@ -8,10 +10,10 @@ use comfy_table::{
 /// The widest that a report gets.
 pub(super) const WIDTH: u16 = 100;
 
-pub(super) use crate::human::thousands as count;
+pub(crate) use crate::human::thousands as count;
 
 /// `33.33 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
@@ -25,12 +27,12 @@ pub(super) fn change(share: f64) -> String {
 }
 
 /// `1.013`.
-pub(super) fn ratio(ratio: f64) -> String {
+pub(crate) fn ratio(ratio: f64) -> String {
     format!("{ratio:.3}")
 }
 
 /// A key that sorts names as people do: `Server2` before `Server10`.
-pub(super) fn sort_key(name: &str) -> (&str, usize, &str, &str) {
+pub(crate) fn sort_key(name: &str) -> (&str, usize, &str, &str) {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = name[stem.len()..].trim_start_matches('0');
     // Of two numbers the one with more digits is larger. The name distinguishes 1 from 01.
@@ -38,13 +40,13 @@ pub(super) fn sort_key(name: &str) -> (&str, usize, &str, &str) {
 }
 
 /// `1 replica`, `3 replicas`.
-pub(super) fn replicas(number: usize) -> String {
+pub(crate) fn replicas(number: usize) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{} replica{s}", count(number as u64))
 }
 
 /// The beginning of a key, in one line, with control characters escaped.
-pub(super) fn shown(key: &str) -> String {
+pub(crate) fn shown(key: &str) -> String {
     const MAX_CHARS: usize = 200;
     let mut shown: String = key
         .chars()
@@ -58,7 +60,7 @@ pub(super) fn shown(key: &str) -> String {
 }
 
 /// The first names of a list and the number of the others.
-pub(super) fn names(names: &[String]) -> String {
+pub(crate) fn names(names: &[String]) -> String {
     const MAX_NAMES: usize = 12;
     match names.get(MAX_NAMES..) {
         Some(more @ [_, _, ..]) => {
@@ -69,11 +71,17 @@ pub(super) fn names(names: &[String]) -> String {
     }
 }
 
-/// A table with a header: the first column is text, the others are numbers.
+/// A table with a header: the first column is text, the others are numbers unless they are said to
+/// be text, too.
 pub(crate) struct Grid(Table);
 
 impl Grid {
     pub(crate) fn new<T: AsRef<str>>(header: &[T]) -> Self {
+        Self::with_texts(header, 1..1)
+    }
+
+    /// One with more columns of text, which stand in these places; the last of them is wrapped.
+    pub(crate) fn with_texts<T: AsRef<str>>(header: &[T], texts: Range<usize>) -> Self {
         let mut table = Table::new();
         let line = LineStyle::none().fill('-').junction('-');
         table
@@ -84,7 +92,11 @@ impl Grid {
         for (place, column) in table.column_iter_mut().enumerate() {
             // No padding at the left edge.
             column.set_padding((u16::from(place > 0), 0));
-            if place > 0 {
+            if texts.contains(&place) {
+                if place + 1 < texts.end {
+                    column.set_constraint(ColumnConstraint::ContentWidth);
+                }
+            } else if place > 0 {
                 // Names may be wrapped, numbers may not.
                 column.set_cell_alignment(CellAlignment::Right);
                 column.set_constraint(ColumnConstraint::ContentWidth);
@@ -105,7 +117,7 @@ impl Grid {
 }
 
 /// Paragraphs with a label before each, such as `Owner     Server1`.
-pub(super) fn paragraphs<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
+pub(crate) fn paragraphs<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut table = Table::new();
     table
         .load_style(NOTHING)

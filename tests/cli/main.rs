@@ -4,6 +4,7 @@
 
 mod access_log;
 mod analyze;
+mod ctl;
 #[path = "../support/docker/mod.rs"]
 mod docker;
 mod drill;

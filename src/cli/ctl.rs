@@ -1,0 +1,166 @@
+//! `ringmaster ctl`: its subcommands and flags, and what they come down to.
+
+mod flags;
+
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+
+use super::args::help;
+use super::{Invocation, UsageError, admin_access, completions, drill};
+use crate::api::{NewReplicas, RingPatch};
+use crate::ctl::{CtlCommand, CtlOptions};
+use crate::experiments::AdminAccess;
+use flags::{AddFlags, CtlFlags, CtlSubcommand, RingChangeFlags};
+
+/// The subcommand's name.
+pub(super) const NAME: &str = "ctl";
+
+const ABOUT: &str = "Operate a running balancer: status, replicas, ring, events";
+
+const LONG_ABOUT: &str = "\
+Operate a running balancer, by its admin API.
+
+The balancer is the one at --admin: by default at http://127.0.0.1:5001, or where RINGMASTER_ADMIN \
+says, so that it works in the balancer's own container, too. If it asks for a token, that comes \
+from --token-file or RINGMASTER_ADMIN_TOKEN, never from the command line.";
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  Done    1  The call failed: stderr says why    2  Wrong use
+
+Examples:
+  How is it
+    ringmaster ctl status
+  Two more replicas, one of them twice as strong; and one less
+    ringmaster ctl add S4 S5=2
+    ringmaster ctl rm S4
+  Why does this user's request go there
+    ringmaster ctl explain alice
+  What happens, as it happens; for people, and for a program
+    ringmaster ctl top
+    ringmaster ctl events --follow --json
+  In a container
+    docker compose exec ringmaster /ringmaster ctl status
+  Completions, with the names of replicas
+    source <(ringmaster ctl completions bash)";
+
+/// The subcommand.
+pub(super) fn command() -> Command {
+    CtlFlags::augment_args(Command::new(NAME))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_long_help(AFTER_HELP)
+        .disable_help_subcommand(true)
+        // Without a subcommand there is a mistake to name.
+        .arg_required_else_help(false)
+        .mut_subcommand(drill::NAME, drill::described)
+        .mut_subcommands(|command| command.arg(help().help("Print this")))
+        .arg(help())
+}
+
+/// What the flags come down to.
+pub(super) fn invocation(
+    matches: &ArgMatches,
+    env: &[(OsString, OsString)],
+) -> Result<Invocation, UsageError> {
+    let CtlFlags {
+        connection,
+        command,
+    } = CtlFlags::from_arg_matches(matches)?;
+    let command = match command {
+        CtlSubcommand::Completions(flags) => {
+            return completions::script(flags.shell).map(Invocation::Completions);
+        }
+        command => command,
+    };
+    let url = admin_access::url(connection.admin, env)?;
+    let token = admin_access::token(connection.token_file.as_deref(), env)?;
+    let token_from = token.as_ref().map(|said| said.by.clone());
+    let access = AdminAccess {
+        url: url.value,
+        token: token.map(|said| said.value),
+        fleet: connection.fleet,
+    };
+    let command = match command {
+        CtlSubcommand::Drill(flags) => {
+            return Ok(drill::invocation(flags, access, connection.json));
+        }
+        CtlSubcommand::Completions(_) => {
+            return Err("completions need no balancer".to_owned().into());
+        }
+        #[cfg(feature = "top")]
+        CtlSubcommand::Top if connection.json => {
+            let wrong = "top has no JSON: it is for people; for programs there are status, events \
+                         --follow and GET /metrics";
+            return Err(wrong.to_owned().into());
+        }
+        #[cfg(feature = "top")]
+        CtlSubcommand::Top => CtlCommand::Top,
+        CtlSubcommand::Status => CtlCommand::Status,
+        CtlSubcommand::Replicas => CtlCommand::Replicas,
+        CtlSubcommand::Add(flags) => CtlCommand::Add(new_replicas(flags)),
+        CtlSubcommand::Rm(flags) => CtlCommand::Remove {
+            names: flags.names,
+            yes: flags.yes,
+        },
+        CtlSubcommand::Weight(flags) => CtlCommand::Weigh {
+            name: flags.name,
+            weight: flags.weight.get(),
+            dry_run: flags.dry_run,
+        },
+        CtlSubcommand::Ring(flags) => ring(flags),
+        CtlSubcommand::Explain(flags) => CtlCommand::Explain { key: flags.key },
+        CtlSubcommand::Events(flags) => CtlCommand::Events {
+            follow: flags.follow,
+        },
+        CtlSubcommand::Deaths(flags) => CtlCommand::Deaths {
+            replica: flags.name,
+            details: flags.details,
+        },
+    };
+    Ok(Invocation::Ctl(Box::new(CtlOptions {
+        access,
+        url_from: url.by,
+        token_from,
+        json: connection.json,
+        timeout: connection.timeout,
+        command,
+    })))
+}
+
+fn new_replicas(flags: AddFlags) -> NewReplicas {
+    let weighted = flags
+        .replicas
+        .iter()
+        .filter(|member| member.weight.get() != 1);
+    NewReplicas {
+        count: flags.count,
+        weights: weighted
+            .map(|member| (member.name.to_string(), member.weight.get()))
+            .collect(),
+        names: (flags.replicas.iter())
+            .map(|member| member.name.to_string())
+            .collect(),
+    }
+}
+
+/// A question, unless something is to be changed.
+fn ring(flags: RingChangeFlags) -> CtlCommand {
+    let patch = RingPatch {
+        strategy: flags.strategy,
+        slots: flags.slots,
+        virtual_servers: flags.virtual_servers,
+        balance_factor: flags.balance_factor,
+        weights: (flags.weight.into_iter())
+            .map(|(name, weight)| (name, weight.get()))
+            .collect(),
+    };
+    if patch == RingPatch::default() {
+        return CtlCommand::Ring;
+    }
+    CtlCommand::ChangeRing {
+        patch,
+        dry_run: flags.dry_run,
+    }
+}

@@ -1,0 +1,80 @@
+//! What `ringmaster ctl` is asked to do.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::api::{NewReplicas, RingPatch};
+use crate::experiments::AdminAccess;
+
+/// What `ringmaster ctl` is asked to do, and where.
+#[derive(Debug, PartialEq)]
+pub struct CtlOptions {
+    /// The balancer.
+    pub access: AdminAccess,
+    /// What says its URL: a flag, a variable, or the default.
+    pub url_from: String,
+    /// What has its token, if there is one.
+    pub token_from: Option<String>,
+    /// Print the JSON of the API.
+    pub json: bool,
+    /// How long to wait for an answer, if that is given.
+    pub timeout: Option<Duration>,
+    /// What to do.
+    pub command: CtlCommand,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq)]
+pub enum CtlCommand {
+    /// Show the balancer and its replicas.
+    Status,
+    /// List the replicas.
+    Replicas,
+    /// Add replicas.
+    Add(NewReplicas),
+    /// Remove replicas.
+    Remove {
+        /// Which.
+        names: Vec<String>,
+        /// Do not ask whether that is meant.
+        yes: bool,
+    },
+    /// Give a replica another weight.
+    Weigh {
+        /// Which.
+        name: String,
+        /// The weight.
+        weight: u32,
+        /// Only say what would move.
+        dry_run: bool,
+    },
+    /// Show the ring.
+    Ring,
+    /// Change how the ring is built.
+    ChangeRing {
+        /// The change.
+        patch: RingPatch,
+        /// Only say what would move.
+        dry_run: bool,
+    },
+    /// Explain where a key goes.
+    Explain {
+        /// The key, as a request would bring it.
+        key: OsString,
+    },
+    /// List what happened.
+    Events {
+        /// Go on with what happens.
+        follow: bool,
+    },
+    /// Watch the balancer in the terminal.
+    #[cfg(feature = "top")]
+    Top,
+    /// Show why instances died.
+    Deaths {
+        /// Only this replica's.
+        replica: Option<String>,
+        /// With requests, heartbeats and output.
+        details: bool,
+    },
+}
