@@ -23,14 +23,15 @@ use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::request_queue::QueueLimit;
 use crate::actors::ring_state::{RingHandle, RingState};
 use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorHandle};
-use crate::api::Timestamp;
+use crate::api::{AdminRight, Timestamp};
 use crate::app::exposure::Exposure;
 use crate::app::fleet_record::OpenedFleet;
+use crate::banner;
 use crate::config::Settings;
 use crate::fleet::Policy;
 use crate::http::{
-    self, AdminGuard, AdminHandles, AdminRight, AdminTokens, ClientLimit, Departure, HttpSettings,
-    Links, Server, ServerSettings, TunnelLimit, Via, Worker,
+    self, AdminGuard, AdminHandles, AdminTokens, ClientLimit, Departure, HttpSettings, Links,
+    Server, ServerSettings, Sessions, TunnelLimit, Via, Worker,
 };
 use crate::log_report::LogReport;
 use crate::ring::BuildError;
@@ -101,6 +102,8 @@ pub struct Balancer {
     address: SocketAddr,
     admin: Option<SocketAddr>,
     takes_changes: bool,
+    /// The dashboard's logins, if it has them.
+    sessions: Option<Arc<Sessions>>,
     settings: Settings,
     runtime: Rc<dyn Runtime>,
     record: Rc<RecordKeeper>,
@@ -182,12 +185,14 @@ impl Balancer {
             ring: settings.fleet_flags().ring,
             weights: Vec::new(),
         });
-        supervisor.do_send(Begin(ProberHandle::new(prober)));
+        let prober = ProberHandle::new(prober);
+        supervisor.do_send(Begin(prober.clone()));
         let supervisor = SupervisorHandle::new(supervisor);
 
         let shared = Shared {
             ring,
             supervisor: supervisor.clone(),
+            prober,
             capacity,
             departure: Arc::default(),
             tally: stats,
@@ -199,10 +204,16 @@ impl Balancer {
             admin_guard,
             takes_changes,
         } = exposure::of(&settings, address, admin, !tokens.is_empty()).await?;
+        let sessions = Arc::<Sessions>::default();
+        let has_login = admin.is_some() && !tokens.is_empty();
         let admin_server = match admin_listener {
             Some(listener) => {
-                let shared = shared.clone();
-                Some(serve_admin(&settings, listener, shared, admin_guard, tokens).await?)
+                let access = AccessRules {
+                    guard: admin_guard,
+                    tokens,
+                    sessions: Arc::clone(&sessions),
+                };
+                Some(serve_admin(&settings, listener, shared.clone(), access).await?)
             }
             None => None,
         };
@@ -215,6 +226,7 @@ impl Balancer {
             address,
             admin,
             takes_changes,
+            sessions: has_login.then_some(sessions),
             settings,
             runtime,
             record,
@@ -248,6 +260,17 @@ impl Balancer {
     /// Whether clients on this machine may add and remove replicas on the client port.
     pub fn takes_changes(&self) -> bool {
         self.takes_changes
+    }
+
+    /// A link that logs in to the dashboard once, if it has logins. It is for a terminal alone.
+    pub fn login_link(&self) -> Option<String> {
+        let code = self.sessions.as_ref()?.issue_code(Instant::now());
+        let code = code.inspect_err(|error| warn!("no link to log in: {error}"));
+        Some(format!(
+            "{}/#login={}",
+            banner::url(self.admin?),
+            code.ok()?
+        ))
     }
 
     /// Serves until `stop` is over, then stops in order: no new connections, requests in
@@ -365,6 +388,7 @@ fn listen_advice(flag: &str, address: SocketAddr, cause: &io::Error) -> String {
 struct Shared {
     ring: RingHandle,
     supervisor: SupervisorHandle,
+    prober: ProberHandle,
     capacity: Arc<ConcurrencyLimit>,
     departure: Arc<Departure>,
     tally: Arc<Stats>,
@@ -381,6 +405,7 @@ async fn serve(
     let Shared {
         ring,
         supervisor,
+        prober: _,
         capacity,
         departure,
         tally,
@@ -471,18 +496,26 @@ fn admin_tokens(settings: &Settings) -> Result<AdminTokens, AppError> {
     Ok(tokens)
 }
 
+/// Who may use the admin listener.
+struct AccessRules {
+    guard: AdminGuard,
+    tokens: AdminTokens,
+    sessions: Arc<Sessions>,
+}
+
 /// The admin listener's server: one thread is plenty.
 async fn serve_admin(
     settings: &Settings,
     listener: TcpListener,
     shared: Shared,
-    guard: AdminGuard,
-    tokens: AdminTokens,
+    access: AccessRules,
 ) -> Result<Server, AppError> {
     let handles = AdminHandles {
-        guard,
-        tokens,
+        guard: access.guard,
+        tokens: access.tokens,
+        sessions: access.sessions,
         supervisor: shared.supervisor,
+        prober: shared.prober,
         ring: shared.ring,
         tally: shared.tally,
         metrics: Arc::default(),

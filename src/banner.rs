@@ -11,11 +11,12 @@ use crate::config::{AdminCalls, RuntimeSettings, Settings};
 const DEMO_IMAGE: &str = "ringmaster-server";
 
 /// What it listens on, what it runs, what to try next. `takes_changes`: clients on this machine may
-/// add and remove replicas on the client port.
+/// add and remove replicas on the client port. `login_link` logs in to the dashboard.
 pub fn text(
     address: SocketAddr,
     admin: Option<SocketAddr>,
     takes_changes: bool,
+    login_link: Option<&str>,
     settings: &Settings,
 ) -> String {
     let url = match &settings.server.public_address {
@@ -70,8 +71,16 @@ pub fn text(
     if let Some(admin) = &admin {
         let _ = writeln!(text, "admin curl {admin}/api/v1/status");
     }
+    if let Some(link) = login_link {
+        text.push_str(&login_line(link));
+    }
     text.push_str("stop  Ctrl-C\n");
     text
+}
+
+/// The line with the link that logs in to the dashboard.
+pub fn login_line(link: &str) -> String {
+    format!("login {link} (once, within ten minutes)\n")
 }
 
 /// A path that answers with 200: the demo server's greeting, or what makes replicas ready.
@@ -93,7 +102,7 @@ fn first_path(settings: &Settings) -> &str {
 }
 
 /// An address that a client on this machine can use.
-fn url(address: SocketAddr) -> String {
+pub fn url(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())
     } else {
@@ -112,7 +121,7 @@ mod tests {
         else {
             panic!("{args:?}");
         };
-        text("0.0.0.0:5000".parse().unwrap(), None, true, &settings)
+        text("0.0.0.0:5000".parse().unwrap(), None, true, None, &settings)
     }
 
     #[test]
@@ -127,7 +136,7 @@ mod tests {
             (None, false, None),
             (admin, false, Some("POST http://127.0.0.1:5001/add")),
         ] {
-            let text = text(address, admin, takes_changes, &settings);
+            let text = text(address, admin, takes_changes, None, &settings);
             let found = text
                 .contains("POST")
                 .then(|| suggested.unwrap_or("nothing"));

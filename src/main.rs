@@ -1,7 +1,7 @@
 //! The command line's entrance: what was asked for, logs, exit codes.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -134,22 +134,7 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
         actix::spawn(orphans::reap());
     }
     let balancer = Balancer::start(&settings).await?;
-    let banner = banner::text(
-        balancer.address(),
-        balancer.admin_address(),
-        balancer.takes_changes(),
-        balancer.settings(),
-    );
-    if settings.logs.access_log == Some(AccessLogTarget::Stdout) {
-        // Then stdout is for programs.
-        info!("{}", banner.trim_end());
-    } else {
-        // On a thread of its own: stdout may be a pipe that is not read.
-        let printing = std::thread::Builder::new().spawn(move || print(&banner));
-        if let Err(error) = printing {
-            warn!("cannot print what to try next: {error}");
-        }
-    }
+    print_banner(&balancer);
 
     let log = log.cloned();
     balancer
@@ -166,6 +151,38 @@ async fn balance(settings: Settings, log: Option<&LogWriter>) -> Result<(), AppE
             });
         })
         .await
+}
+
+/// Prints what to try next. Where the access log goes to stdout, that is for programs, and it is
+/// logged. The link that logs in goes to a terminal alone: a log may be kept, and read by others.
+fn print_banner(balancer: &Balancer) {
+    let access_log = &balancer.settings().logs.access_log;
+    let is_logged = *access_log == Some(AccessLogTarget::Stdout);
+    let on_stdout = !is_logged && io::stdout().is_terminal();
+    let has_terminal = on_stdout || io::stderr().is_terminal();
+    let link = has_terminal.then(|| balancer.login_link()).flatten();
+    let banner = banner::text(
+        balancer.address(),
+        balancer.admin_address(),
+        balancer.takes_changes(),
+        link.as_deref().filter(|_| on_stdout),
+        balancer.settings(),
+    );
+    if is_logged {
+        info!("{}", banner.trim_end());
+    }
+    // On a thread of its own: stdout may be a pipe that is not read.
+    let printing = std::thread::Builder::new().spawn(move || {
+        if !is_logged {
+            print(&banner);
+        }
+        if let Some(link) = link.filter(|_| !on_stdout) {
+            eprint!("{}", banner::login_line(&link));
+        }
+    });
+    if let Err(error) = printing {
+        warn!("cannot print what to try next: {error}");
+    }
 }
 
 /// SIGHUP, SIGUSR1 and SIGUSR2 end a process that does not handle them; operators send them to

@@ -17,8 +17,9 @@ use futures::StreamExt;
 use log::{debug, info};
 
 use super::ActorReply;
+use super::heartbeat_history::HeartbeatHistory;
 use super::lifeline::Lifeline;
-use crate::api::Heartbeat;
+use crate::api::{Heartbeat, ReplicaHeartbeat};
 use crate::config::{HeartbeatKind, HeartbeatSettings};
 use crate::fleet::{
     HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome, ProbeSchedule,
@@ -43,6 +44,15 @@ pub struct UnwatchInstance(pub InstanceId);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Vec<Heartbeat>")]
 pub struct GetProbes(pub InstanceId);
+
+/// How have the heartbeats of the last minutes come out, after the one with this number? The first
+/// `limit` of them, the oldest first.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<ReplicaHeartbeat>")]
+pub struct GetHeartbeats {
+    pub after: u64,
+    pub limit: usize,
+}
 
 /// How much of an answer's body is examined.
 const MAX_BODY: usize = 64 * 1024;
@@ -82,6 +92,7 @@ pub struct HeartbeatProber {
     settings: HeartbeatSettings,
     recipients: ProbeRecipients,
     watched: HashMap<InstanceId, (SpawnHandle, Probes)>,
+    history: Rc<RefCell<HeartbeatHistory>>,
     client: OneShotClient,
     stats: Arc<Stats>,
     _lifeline: Lifeline,
@@ -99,6 +110,7 @@ impl HeartbeatProber {
             settings,
             recipients,
             watched: HashMap::new(),
+            history: Rc::default(),
             client,
             stats: Arc::default(),
             _lifeline: lifeline,
@@ -117,7 +129,8 @@ impl HeartbeatProber {
         settings: HeartbeatSettings,
         recipients: ProbeRecipients,
         WatchInstance { id, endpoint }: WatchInstance,
-        (probes, stats): (Probes, Arc<ReplicaStats>),
+        (probes, history): (Probes, Rc<RefCell<HeartbeatHistory>>),
+        stats: Arc<ReplicaStats>,
     ) {
         let mut tracker = HealthTracker::new(settings.failures, settings.successes);
         let mut schedule = ProbeSchedule::new(settings.interval, settings.timeout);
@@ -145,6 +158,8 @@ impl HeartbeatProber {
             let outcome = failure
                 .as_ref()
                 .map_or(ProbeOutcome::Good, ProbeFailure::outcome);
+            let took = begun.elapsed();
+            history.borrow_mut().record(&id, at, took, outcome);
             if outcome == ProbeOutcome::Missed {
                 stats.life().heartbeat_missed();
             } else {
@@ -276,6 +291,11 @@ impl ProberHandle {
         self.0.do_send(UnwatchInstance(id));
     }
 
+    /// The heartbeats of the last minutes; see [`GetHeartbeats`].
+    pub async fn heartbeats(&self, after: u64, limit: usize) -> ActorReply<Vec<ReplicaHeartbeat>> {
+        self.0.send(GetHeartbeats { after, limit }).await
+    }
+
     /// How the last heartbeats came out; see [`GetProbes`]. Asked for when this is called, not
     /// when the future is polled: the instance may be unwatched next.
     pub fn probes(
@@ -305,7 +325,8 @@ impl Handler<WatchInstance> for HeartbeatProber {
             self.settings.clone(),
             self.recipients.clone(),
             watch,
-            (Rc::clone(&probes), self.stats.replica(&id.replica)),
+            (Rc::clone(&probes), Rc::clone(&self.history)),
+            self.stats.replica(&id.replica),
         );
         let probing = ctx.spawn(probing.into_actor(self));
         if let Some((earlier, _)) = self.watched.insert(id, (probing, probes)) {
@@ -330,5 +351,13 @@ impl Handler<GetProbes> for HeartbeatProber {
     fn handle(&mut self, GetProbes(id): GetProbes, _: &mut Self::Context) -> Self::Result {
         let probes = self.watched.get(&id).map(|(_, probes)| probes.borrow());
         MessageResult(probes.into_iter().flat_map(|b| b.clone()).collect())
+    }
+}
+
+impl Handler<GetHeartbeats> for HeartbeatProber {
+    type Result = MessageResult<GetHeartbeats>;
+
+    fn handle(&mut self, asked: GetHeartbeats, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.history.borrow().after(asked.after, asked.limit))
     }
 }

@@ -16,6 +16,7 @@
 //! runs.
 
 pub mod death_log;
+pub mod heartbeat_history;
 pub mod heartbeat_prober;
 pub mod history;
 pub mod lifeline;

@@ -7,10 +7,12 @@
 mod deaths;
 mod explanation;
 mod fleets;
+mod heartbeats;
 mod page;
 mod problem;
 mod replicas;
 mod ring;
+mod session;
 mod status;
 mod timestamp;
 
@@ -22,10 +24,12 @@ pub use fleets::{
     AddedReplicas, DEFAULT_FLEET, DesiredState, FleetPatch, FleetStatus, NewReplicas, Readiness,
     ReplicaPatch, Status, VersionInfo,
 };
+pub use heartbeats::{HeartbeatOutcome, ReplicaHeartbeat};
 pub use page::ListPage;
 pub use problem::Problem;
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
 pub use ring::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
+pub use session::{AdminRight, AdmittedBy, Caller, Login};
 pub use status::{
     DefinitionDrift, FlagsOrRecord, FleetRecordStatus, ReplicaEvent, ReplicaEventKind,
     ReplicaState, ReplicaStatus, RequestCounts, RuntimeStatus,

@@ -1,56 +1,31 @@
 // What can be done, each with a confirmation that says what it moves.
 
 import * as api from "./api.js";
-import { byId, html } from "./element.js";
-import { percent } from "./format.js";
+import { ask, value } from "./dialog.js";
+import { count, percent } from "./format.js";
 
 let fleet = null;
+let shares = new Map();
 
-/// The fleet that the next action is about.
-export const know = (present) => { fleet = present; };
+/// The fleet that the next action is about, and each replica's share of the keys.
+export const know = (present, owned) => { [fleet, shares] = [present, owned]; };
 
-/// Asks in a dialog; `act` runs when it is confirmed, and an error of it stays on the dialog.
-function ask({ title, fields = [], effect, confirm, dangerous = false, act }) {
-  const dialog = byId("dialog");
-  const alert = html("p", { role: "alert" });
-  const told = html("p", { class: "effect", "aria-live": "polite" });
-  const form = html("form", { method: "dialog" },
-    fields.map((field) => [html("label", { for: field.id }, field.label), html("input", field)]),
-    told, alert,
-    html("div", { class: "buttons" },
-      html("button", { type: "button", on: { click: () => dialog.close() } }, "Cancel"),
-      html("button", { class: dangerous ? "dangerous" : "primary", id: "confirm" }, confirm)));
-  const tell = async () => {
-    try { told.textContent = effect ? await effect(form) : ""; } catch (error) { told.textContent = error.message; }
-  };
-  form.addEventListener("input", tell);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = byId("confirm");
-    button.disabled = true;
-    alert.textContent = "";
-    try {
-      await act(form);
-      dialog.close();
-    } catch (error) {
-      alert.textContent = error.message;
-    } finally {
-      button.disabled = false;
-    }
-  });
-  dialog.replaceChildren(html("h2", { id: "dialog-title" }, title), form);
-  dialog.showModal();
-  tell();
+const find = (name) => fleet.replicas.find((replica) => replica.name === name) || { name, in_flight: 0, weight: 1 };
+
+/// The keys that a replica has now, in words.
+const keysOf = (name) => (shares.has(name) ? `Its keys, ${percent(shares.get(name))} of all,` : "Its keys");
+
+/// The requests that it has now, in words.
+function requestsOf(name) {
+  const number = find(name).in_flight;
+  return number === 1 ? "the request that it has now" : `the ${count(number)} requests that it has now`;
 }
 
-const value = (form, id) => form.querySelector(`#${id}`).value.trim();
-
-/// The part of the keys that a replica serves now, in words.
-const share = (name) => {
-  const total = fleet.replicas.reduce((sum, replica) => sum + replica.weight, 0);
-  const replica = fleet.replicas.find((candidate) => candidate.name === name);
-  return replica ? percent(replica.weight / total) : "some";
-};
+/// What it means if no other replica could take the keys.
+function warning(name) {
+  const others = fleet.replicas.filter((replica) => replica.name !== name && replica.state === "ready");
+  return others.length ? "" : " No other replica is ready: requests wait, and then fail.";
+}
 
 export function add() {
   ask({
@@ -60,18 +35,38 @@ export function add() {
       { id: "names", label: "Names, separated by blanks (random ones if empty)", autocomplete: "off" },
     ],
     effect: (form) => {
-      const count = Number(value(form, "count"));
-      return `About ${percent(count / (fleet.replicas.length + count))} of the keys move to the new replicas; no other key moves.`;
+      const number = Number(value(form, "count"));
+      if (!number) return "";
+      const weight = fleet.replicas.reduce((sum, replica) => sum + replica.weight, 0);
+      return `About ${percent(number / (weight + number))} of the keys move to the new replicas; no other key moves.`;
     },
     confirm: "Add",
     act: (form) => api.add({ count: Number(value(form, "count")), names: value(form, "names").split(/[\s,]+/).filter(Boolean) }),
   });
 }
 
+export function scale() {
+  const present = fleet.desired_replicas;
+  ask({
+    title: "How many replicas",
+    fields: [{ id: "desired", label: "Replicas to keep alive", type: "number", min: 1, max: 1024, value: present, required: true }],
+    effect: (form) => {
+      const desired = Number(value(form, "desired"));
+      if (!desired || desired === present) return "No key moves.";
+      if (desired > present) {
+        return `${desired - present} more: about ${percent((desired - present) / desired)} of the keys move to them; no other key moves.`;
+      }
+      return `${present - desired} fewer, drained ones first: about ${percent((present - desired) / present)} of the keys move to those that stay.`;
+    },
+    confirm: "Scale",
+    act: (form) => api.changeFleet({ desired_replicas: Number(value(form, "desired")) }),
+  });
+}
+
 export function remove(name) {
   ask({
     title: `Remove ${name}?`,
-    effect: () => `Its keys, about ${share(name)} of all, move to the others. It finishes the requests that it has, then it is stopped.`,
+    effect: () => `${keysOf(name)} move to the others for good. It finishes ${requestsOf(name)}, then it is stopped.${warning(name)}`,
     confirm: "Remove",
     dangerous: true,
     act: () => api.remove(name),
@@ -79,7 +74,7 @@ export function remove(name) {
 }
 
 export function weigh(name) {
-  const present = fleet.replicas.find((replica) => replica.name === name).weight;
+  const present = find(name).weight;
   ask({
     title: `Weight of ${name}`,
     fields: [{ id: "weight", label: "1 to 1000, relative to the others", type: "number", min: 1, max: 1000, value: present, required: true }],
@@ -92,5 +87,58 @@ export function weigh(name) {
     },
     confirm: "Change",
     act: (form) => api.change(name, { weight: Number(value(form, "weight")) }),
+  });
+}
+
+export function drain(name) {
+  ask({
+    title: `Drain ${name}?`,
+    effect: () => `${keysOf(name)} go to the others until it is undrained, each to the next in its order. It finishes ${requestsOf(name)}, and runs on without new ones.${warning(name)}`,
+    confirm: "Drain",
+    act: () => api.change(name, { state: "drained" }),
+  });
+}
+
+export function undrain(name) {
+  ask({
+    title: `Undrain ${name}?`,
+    effect: () => `${keysOf(name)} come back to it as soon as it is ready; no other key moves.`,
+    confirm: "Undrain",
+    act: () => api.change(name, { state: "active" }),
+  });
+}
+
+export function restart(name) {
+  ask({
+    title: `Restart ${name}?`,
+    fields: [{ id: "now", label: "Now, without waiting for the requests that it has", type: "checkbox" }],
+    effect: (form) => {
+      const first = value(form, "now") ? `It is stopped at once, which breaks off ${requestsOf(name)}.` : `It finishes ${requestsOf(name)} first.`;
+      return `${keysOf(name)} go to the others until its next instance is ready, and come back then. ${first}${warning(name)}`;
+    },
+    confirm: "Restart",
+    dangerous: true,
+    act: (form) => api.restart(name, value(form, "now")),
+  });
+}
+
+export function drill(name) {
+  ask({
+    title: `Fault drill on ${name}`,
+    fields: [
+      { id: "fault", label: "Fault", options: [["kill", "Kill its instance"], ["pause", "Pause its instance"]] },
+      { id: "seconds", label: "Seconds of the pause", type: "number", min: 1, max: 60, value: 5, required: true },
+    ],
+    effect: (form) => {
+      const isKill = value(form, "fault") === "kill";
+      form.querySelector("#seconds").disabled = isKill;
+      const what = isKill
+        ? `It is killed, which breaks off ${requestsOf(name)}, and another instance starts under its name.`
+        : `It is stopped in its tracks: ${requestsOf(name)} get no answer meanwhile, and heartbeats find out.`;
+      return `${what} ${keysOf(name)} go to the others until it is ready again.${warning(name)}`;
+    },
+    confirm: "Start the drill",
+    dangerous: true,
+    act: (form) => api.drill(name, value(form, "fault"), `${value(form, "seconds")}s`),
   });
 }

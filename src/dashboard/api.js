@@ -26,13 +26,23 @@ async function call(method, path, body) {
 
 const name = encodeURIComponent;
 
+/// Who the caller is: {right, admitted_by}.
+export const session = () => call("GET", "/api/v1/session");
+export const logIn = (login) => call("POST", "/api/v1/session", login);
+export const logOut = () => call("DELETE", "/api/v1/session");
+
 export const status = () => call("GET", "/api/v1/status");
 export const ring = (samples) => call("GET", `${FLEET}/ring?samples=${samples}`);
 export const deaths = () => call("GET", `${FLEET}/deaths?limit=1000`);
+export const heartbeats = (after) => call("GET", `${FLEET}/heartbeats?limit=1000&after=${after}`);
 export const explain = (key) => call("GET", `${FLEET}/keys/${name(key)}`);
 export const add = (replicas) => call("POST", `${FLEET}/replicas`, replicas);
 export const remove = (replica) => call("DELETE", `${FLEET}/replicas/${name(replica)}`);
 export const change = (replica, patch) => call("PATCH", `${FLEET}/replicas/${name(replica)}`, patch);
+export const changeFleet = (patch) => call("PATCH", FLEET, patch);
+export const restart = (replica, now) => call("POST", `${FLEET}/replicas/${name(replica)}/restart${now ? "?now=true" : ""}`);
+export const drill = (replica, fault, duration) =>
+  call("POST", `${FLEET}/drills`, fault === "kill" ? { replica, fault } : { replica, fault, for: duration });
 export const reweigh = (weights) => call("PATCH", `${FLEET}/ring?dry_run=true`, { weights });
 
 /// The text of /metrics.

@@ -7,7 +7,7 @@ import { clock } from "./format.js";
 const MAX_EVENTS = 300;
 const events = new Map();
 
-const GOOD = new Set(["ready", "readmitted", "joined", "undrained"]);
+const GOOD = new Set(["ready", "readmitted", "joined", "activated"]);
 const BAD = new Set(["evicted", "unready", "ejected"]);
 const eventTone = (kind) => (GOOD.has(kind) ? "good" : BAD.has(kind) ? "bad" : "");
 
@@ -43,6 +43,12 @@ export function followEvents() {
       await loadDeaths().catch(() => {});
     }, 50);
   };
+}
+
+/// Stops following events.
+export function stopEvents() {
+  stream?.close();
+  stream = null;
 }
 
 function death(death) {

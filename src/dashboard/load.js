@@ -56,7 +56,7 @@ function drawChart(now) {
   chart.replaceChildren(
     svg("polygon", { class: "area", points: `${first},100 ${requests} 600,100` }),
     svg("polyline", { class: "requests", points: requests }),
-    svg("polyline", { class: "errors", points: errors }),
+    rates.some(([, , y]) => y > 0) ? svg("polyline", { class: "errors", points: errors }) : "",
   );
   byId("rate-legend").textContent = `top: ${count(max)}/s`;
   return rates.at(-1);

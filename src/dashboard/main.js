@@ -3,12 +3,15 @@
 import * as actions from "./actions.js";
 import * as api from "./api.js";
 import { byId } from "./element.js";
-import { followEvents, loadDeaths } from "./history.js";
+import { followEvents, loadDeaths, stopEvents } from "./history.js";
+import { loadHeartbeats, trimHeartbeats } from "./heartbeats.js";
 import { showLoad } from "./load.js";
 import { showReplicas } from "./replicas.js";
 import { drawRing, explainKey } from "./ring.js";
+import { askToLogIn, identify, isLoggedOut, startSession } from "./session.js";
 
 const STALE_AFTER_MS = 4000;
+const POLL_MS = 1000;
 
 let lastAnswer = 0;
 let shares = new Map();
@@ -16,17 +19,20 @@ let epoch = null;
 let hasMetrics = true;
 let startedAt = null;
 let polls = 0;
+/// Counts the starts of the page: what an earlier one has asked for is no longer shown.
+let run = 0;
 
 function verdict(fleet) {
   const [ready, desired] = [fleet.ready_replicas, fleet.desired_replicas];
   const ejected = fleet.replicas.filter((replica) => replica.ejected).length;
+  const drained = fleet.replicas.filter((replica) => replica.drained).length;
   const place = byId("verdict");
   if (ready === 0) {
     place.textContent = "Nobody is served: no replica is ready";
     place.className = "bad";
   } else if (ready < desired || ejected > 0 || fleet.runtime.last_error) {
     const trouble = fleet.runtime.last_error ? `; ${fleet.runtime.kind}: ${fleet.runtime.last_error}` : "";
-    place.textContent = `Served by ${ready} of ${desired} replicas${ejected ? `, ${ejected} ejected` : ""}${trouble}`;
+    place.textContent = `Served by ${ready} of ${desired} replicas${ejected ? `, ${ejected} ejected` : ""}${drained ? `, ${drained} drained` : ""}${trouble}`;
     place.className = "warn";
   } else {
     place.textContent = `All is well: ${ready} of ${desired} replicas are ready`;
@@ -46,7 +52,7 @@ async function metrics() {
 }
 
 async function refresh() {
-  const [status, text] = await Promise.all([api.status(), metrics()]);
+  const [status, text] = await Promise.all([api.status(), metrics(), loadHeartbeats()]);
   // Another balancer counts its events anew.
   if (startedAt && startedAt !== status.started_at) location.reload();
   startedAt = status.started_at;
@@ -60,7 +66,9 @@ async function refresh() {
     epoch = fleet.epoch;
   }
   showLoad(status, fleet, text);
-  showReplicas(fleet, shares);
+  const now = Date.parse(status.now);
+  trimHeartbeats(fleet.replicas, now);
+  showReplicas(fleet, shares, now);
 }
 
 function showFreshness() {
@@ -74,19 +82,34 @@ function showFreshness() {
 
 /// The next refresh follows the last one's end, so that a slow balancer is not asked twice.
 async function poll() {
+  const own = run;
   try {
+    await identify();
+    // What is known of a death grows for a while.
+    if (polls % 5 === 0) loadDeaths().catch(() => {});
+    polls += 1;
     await refresh();
   } catch (error) {
-    if (error.status === 401 || error.status === 403) byId("verdict").textContent = error.message;
+    if (own !== run) return;
+    if (isLoggedOut(error)) {
+      stop();
+      askToLogIn();
+    } else if (error.status === 403) {
+      byId("verdict").textContent = error.message;
+    }
   }
-  showFreshness();
-  polls += 1;
-  // What is known of a death grows for a while.
-  if (polls % 5 === 0) loadDeaths().catch(() => {});
-  setTimeout(poll, 1000);
+  if (own === run) setTimeout(poll, POLL_MS);
+}
+
+function stop() {
+  run += 1;
+  lastAnswer = 0;
+  stopEvents();
 }
 
 byId("explain").addEventListener("submit", explainKey);
 byId("add").addEventListener("click", actions.add);
-loadDeaths().catch(() => {});
-poll();
+byId("scale").addEventListener("click", actions.scale);
+// A balancer that hangs leaves a call open for longer than the page is fresh.
+setInterval(showFreshness, 500);
+startSession(poll, stop);

@@ -1,57 +1,42 @@
-// The table of replicas, with a strip of each one's last minutes.
+// The table of replicas, and what can be done with each.
 
-import { byId, html, reconcile, svg } from "./element.js";
-import { percent, stateName, tone } from "./format.js";
-import { colourOf } from "./ring.js";
 import * as actions from "./actions.js";
+import { byId, html, reconcile } from "./element.js";
+import { percent, stateName, tone } from "./format.js";
+import { drawStrip, lastLatency, newStrip } from "./heartbeats.js";
+import { colourOf } from "./ring.js";
+import { mayChange } from "./session.js";
 
-/// A strip has so many ticks, one every two seconds: five minutes.
-const TICKS = 150;
-const TICK_MS = 2000;
-
-const past = new Map();
-let lastTick = 0;
-
-/// Remembers how each replica was.
-function remember(replicas) {
-  const tick = Math.floor(Date.now() / TICK_MS);
-  if (tick === lastTick) return;
-  lastTick = tick;
-  for (const replica of replicas) {
-    const strip = past.get(replica.name) || [];
-    strip.push([tick, tone(replica)]);
-    past.set(replica.name, strip.filter(([at]) => at > tick - TICKS));
-  }
-  for (const name of past.keys()) {
-    if (!replicas.some((replica) => replica.name === name)) past.delete(name);
-  }
-}
-
-function drawStrip(strip, name) {
-  const ticks = past.get(name) || [];
-  const bars = ticks.map(([at, tone]) => svg("rect", { x: TICKS - 1 - (lastTick - at), y: 0, width: 1.05, height: 10, class: tone }));
-  strip.replaceChildren(...bars);
-  const bad = ticks.filter(([, tone]) => tone !== "good").length;
-  strip.setAttribute("aria-label", bad ? `not ready for ${bad * 2} of the last ${ticks.length * 2} seconds` : "ready all the time");
-}
+/// Each with what it does; those that do not apply to a replica are hidden.
+const ACTIONS = [
+  ["Drain", actions.drain, (replica) => replica.drained === false],
+  ["Undrain", actions.undrain, (replica) => replica.drained === true],
+  ["Restart", actions.restart, (replica, isStatic) => "drained" in replica && !isStatic],
+  ["Weight", actions.weigh, () => true],
+  ["Drill", actions.drill, (replica, isStatic) => "drained" in replica && !isStatic],
+  ["Remove", actions.remove, (_, isStatic) => !isStatic, "dangerous"],
+];
 
 function row(replica) {
-  const button = (text, act, kind = "") =>
-    html("button", { type: "button", class: kind, "aria-label": `${text} ${replica.name}`, on: { click: () => act(replica.name) } }, text);
-  return html("tr", {},
-    html("th", { scope: "row" }, html("span", { class: "name" }, html("span", { class: "dot" }), replica.name), html("span", { class: "where" })),
-    html("td", {}, html("span", { class: "chip" }), html("span", { class: "why" })),
-    html("td", { class: "number generation" }),
-    html("td", { class: "number weight" }),
-    html("td", { class: "number share" }),
-    html("td", { class: "number in-flight" }),
-    html("td", {}, svg("svg", { class: "strip", viewBox: `0 0 ${TICKS} 10`, preserveAspectRatio: "none", role: "img" })),
-    html("td", {}, html("div", { class: "actions" },
-      button("Weight", actions.weigh), button("Remove", actions.remove, "dangerous"))),
+  const button = ([text, act, , kind = ""]) => html("button", {
+    type: "button", class: `change ${kind}`, "aria-label": `${text} ${replica.name}`, on: { click: () => act(replica.name) },
+  }, text);
+  // With roles, because a phone shows the rows as cards, which are no table to browsers.
+  const cell = (attributes, ...children) => html("td", { role: "cell", ...attributes }, ...children);
+  const number = (kind, label) => cell({ class: `number ${kind}`, "data-label": label });
+  return html("tr", { role: "row" },
+    html("th", { role: "rowheader", scope: "row" }, html("span", { class: "name" }, html("span", { class: "dot" }), replica.name), html("span", { class: "where" })),
+    cell({ class: "state" }, html("span", { class: "chip" }), html("span", { class: "why" })),
+    number("generation", "Generation"),
+    number("weight", "Weight"),
+    number("share", "Share"),
+    number("in-flight", "In flight"),
+    cell({ class: "beats" }, newStrip(), html("span", { class: "latency" })),
+    cell({}, html("div", { class: "actions" }, ACTIONS.map(button))),
   );
 }
 
-function update(element, replica, shares) {
+function update(element, replica, shares, now, isStatic) {
   const set = (selector, text) => { element.querySelector(selector).textContent = text; };
   element.querySelector(".dot").style.background = colourOf(replica.name);
   set(".where", replica.endpoint || replica.container || "");
@@ -65,11 +50,19 @@ function update(element, replica, shares) {
   set(".weight", replica.weight);
   set(".share", shares.has(replica.name) ? percent(shares.get(replica.name)) : "–");
   set(".in-flight", replica.in_flight);
-  drawStrip(element.querySelector(".strip"), replica.name);
+  drawStrip(element.querySelector(".strip"), replica.name, now);
+  set(".latency", lastLatency(replica.name));
+  element.querySelectorAll(".actions button").forEach((button, index) => {
+    button.disabled = !mayChange();
+    button.hidden = !ACTIONS[index][2](replica, isStatic);
+  });
 }
 
-export function showReplicas(fleet, shares) {
-  remember(fleet.replicas);
-  actions.know(fleet);
-  reconcile(byId("replica-rows"), fleet.replicas, (replica) => replica.name, row, (element, replica) => update(element, replica, shares));
+export function showReplicas(fleet, shares, now) {
+  actions.know(fleet, shares);
+  const isStatic = fleet.runtime.kind === "static";
+  byId("add").hidden = isStatic;
+  byId("scale").hidden = isStatic || !fleet.replicas.some((replica) => "drained" in replica);
+  reconcile(byId("replica-rows"), fleet.replicas, (replica) => replica.name, row,
+    (element, replica) => update(element, replica, shares, now, isStatic));
 }

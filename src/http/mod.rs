@@ -16,7 +16,7 @@ mod server;
 mod service;
 mod tunnel_limit;
 
-pub use api::{AdminGuard, AdminHandles, AdminRight, AdminTokens, admin_site};
+pub use api::{AdminGuard, AdminHandles, AdminTokens, Sessions, admin_site};
 #[cfg(feature = "fuzzing")]
 pub use connection::h1::fuzz;
 pub use context::{BROKEN_RESPONSES, ENDED_TUNNELS, FAILED_REQUESTS, HttpSettings, Links, Worker};

@@ -4,9 +4,11 @@
 
 mod admin;
 mod events;
+mod heartbeats;
 mod metrics;
 mod operator_actions;
 mod replicas;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

@@ -11,6 +11,7 @@ mod forwarding_headers;
 mod hostile;
 mod in_flight;
 mod outliers;
+mod own_cookies;
 mod static_servers;
 mod streaming;
 #[path = "../support/mod.rs"]

@@ -15,7 +15,7 @@ use super::extract::query_config;
 use super::handles::AdminHandles;
 use super::{
     client_calls, dashboard, fleet_patch, fleet_replicas, fleets, health, history, keys, metrics,
-    middleware, restart, ring,
+    middleware, restart, ring, session,
 };
 use crate::http::server::Site;
 
@@ -29,6 +29,7 @@ pub fn configure(app: &mut ServiceConfig, handles: AdminHandles) {
     app.app_data(Data::new(handles)).app_data(query_config());
     let all = web::scope("")
         .wrap(from_fn(middleware::guard_pages))
+        .wrap(from_fn(middleware::delay_failed_logins))
         .wrap(from_fn(middleware::log_calls))
         .configure(open)
         .service(
@@ -40,10 +41,16 @@ pub fn configure(app: &mut ServiceConfig, handles: AdminHandles) {
     app.service(all);
 }
 
-/// What needs no right.
+/// What needs no right, or finds out which there is.
 fn open(app: &mut ServiceConfig) {
     app.service(resource("/healthz", "GET, HEAD").route(read().to(health::healthz)))
         .service(resource("/readyz", "GET, HEAD").route(read().to(health::readyz)))
+        .service(
+            resource("/api/v1/session", "GET, HEAD, POST, DELETE")
+                .route(read().to(session::get))
+                .route(web::post().to(session::begin))
+                .route(web::delete().to(session::end)),
+        )
         .service(resource("/", "GET, HEAD").route(read().to(dashboard::page)))
         .service(resource("/dashboard/{file}", "GET, HEAD").route(read().to(dashboard::file)));
 }
@@ -64,6 +71,7 @@ fn guarded(app: &mut ServiceConfig) {
                 .route(web::patch().to(fleet_patch::patch)),
         )
         .service(reads(&fleet("/deaths")).route(read().to(history::deaths)))
+        .service(reads(&fleet("/heartbeats")).route(read().to(history::heartbeats)))
         .service(reads(&fleet("/keys/{key:.*}")).route(read().to(keys::explain)))
         .service(
             resource(&fleet("/ring"), "GET, HEAD, PATCH")

@@ -21,14 +21,20 @@ const PAGE: &str = include_str!("../../dashboard/index.html");
 const FILES: &[(&str, &str)] = &[
     ("actions.js", include_str!("../../dashboard/actions.js")),
     ("api.js", include_str!("../../dashboard/api.js")),
+    ("dialog.js", include_str!("../../dashboard/dialog.js")),
     ("element.js", include_str!("../../dashboard/element.js")),
     ("format.js", include_str!("../../dashboard/format.js")),
+    (
+        "heartbeats.js",
+        include_str!("../../dashboard/heartbeats.js"),
+    ),
     ("history.js", include_str!("../../dashboard/history.js")),
     ("icon.svg", include_str!("../../dashboard/icon.svg")),
     ("load.js", include_str!("../../dashboard/load.js")),
     ("main.js", include_str!("../../dashboard/main.js")),
     ("replicas.js", include_str!("../../dashboard/replicas.js")),
     ("ring.js", include_str!("../../dashboard/ring.js")),
+    ("session.js", include_str!("../../dashboard/session.js")),
     ("style.css", include_str!("../../dashboard/style.css")),
 ];
 

@@ -30,6 +30,10 @@ pub enum ApiError {
         /// A token that is not accepted was sent.
         has_token: bool,
     },
+    /// The code of a link is not, or no longer, valid.
+    InvalidCode,
+    /// The system gives no random bytes for a session's id.
+    NoRandomness(getrandom::Error),
     /// The body is not declared as JSON.
     NotJson,
     /// The body is larger than this many bytes.
@@ -72,6 +76,12 @@ impl ApiError {
             Self::Unauthenticated { .. } => {
                 (S::UNAUTHORIZED, "unauthenticated", "The call needs a token")
             }
+            Self::InvalidCode => (S::UNAUTHORIZED, "invalid-code", "The link is not valid"),
+            Self::NoRandomness(_) => (
+                S::INTERNAL_SERVER_ERROR,
+                "no-randomness",
+                "The system gives no random bytes",
+            ),
             Self::NotJson => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "not-json",
@@ -110,6 +120,12 @@ impl ApiError {
         self.response().json(Envelope::failure(message))
     }
 
+    /// Whether a token or a code was sent that is not accepted.
+    pub fn is_failed_login(&self) -> bool {
+        let is_wrong_token = matches!(self, Self::Unauthenticated { has_token: true });
+        is_wrong_token || matches!(self, Self::InvalidCode)
+    }
+
     fn response(&self) -> actix_web::HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status_code());
         match self {
@@ -117,8 +133,8 @@ impl ApiError {
                 response.insert_header((ALLOW, *allowed));
             }
             // RFC 6750, section 3.
-            Self::Unauthenticated { has_token } => {
-                let error = if *has_token {
+            Self::Unauthenticated { .. } | Self::InvalidCode => {
+                let error = if self.is_failed_login() {
                     ", error=\"invalid_token\""
                 } else {
                     ""
@@ -191,6 +207,10 @@ impl fmt::Display for ApiError {
                 f.write_str("a token is missing: Authorization: Bearer TOKEN")
             }
             Self::Unauthenticated { has_token: true } => f.write_str("the token is not accepted"),
+            Self::InvalidCode => f.write_str(
+                "the link has been used, or is older than ten minutes: log in with a token",
+            ),
+            Self::NoRandomness(error) => write!(f, "the system gives no random bytes: {error}"),
             Self::NotJson => f.write_str("Content-Type must be application/json"),
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Self::Stalled => f.write_str("the body did not come in time"),

@@ -41,17 +41,17 @@ pub fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     number.ok_or_else(wrong).map(Some)
 }
 
-/// Sends what the feed has and what comes. It ends if the client is too slow for what happens, or
-/// the balancer stops; a client then asks again, from where it was.
-pub fn response(feed: EventFeed) -> HttpResponse {
-    let state = (VecDeque::from(feed.past), feed.coming);
-    let events = stream::unfold(Some(state), |state| async move {
-        let (mut past, mut coming) = state?;
+/// Sends what the feed has and what comes. It ends if the client is too slow for what happens, its
+/// session ends, or the balancer stops; a client then asks again, from where it was.
+pub fn response(feed: EventFeed, may_go_on: impl Fn() -> bool + 'static) -> HttpResponse {
+    let state = (VecDeque::from(feed.past), feed.coming, may_go_on);
+    let events = stream::unfold(state, |(mut past, mut coming, may_go_on)| async move {
         let text = match past.pop_front() {
             Some(event) => text(&event),
             None => next(&mut coming).await?,
         };
-        Some((Ok::<_, Error>(Bytes::from(text)), Some((past, coming))))
+        let text = may_go_on().then(|| Ok::<_, Error>(Bytes::from(text)))?;
+        Some((text, (past, coming, may_go_on)))
     });
     // The first bytes go out at once: a client knows then that it is connected.
     let begin = stream::once(async { Ok(Bytes::from_static(b"retry: 1000\n\n")) });

@@ -112,7 +112,8 @@ impl PageQuery {
         number.map_err(|_| ApiError::InvalidQuery("after must be a whole number".to_owned()))
     }
 
-    fn limit(&self) -> Result<usize, ApiError> {
+    /// The most items that a page may have.
+    pub fn limit(&self) -> Result<usize, ApiError> {
         match self.limit.unwrap_or(DEFAULT_LIMIT) {
             limit @ 1..=MAX_LIMIT => Ok(limit),
             _ => Err(ApiError::InvalidQuery(format!(

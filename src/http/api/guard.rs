@@ -97,9 +97,15 @@ impl AdminGuard {
     /// Whether a call on the admin listener is not sent by a web page of another origin.
     pub fn check_page(&self, request: &HttpRequest) -> Result<(), Refusal> {
         self.check_host(request)?;
-        if is_read(request.method()) {
-            return Ok(());
+        match is_read(request.method()) {
+            true => Ok(()),
+            false => self.check_origin(request),
         }
+    }
+
+    /// Whether a call on the admin listener, a read or not, is not sent by a web page of another
+    /// origin. (Pages of the same host and another port have the same site: they send its cookies.)
+    pub fn check_origin(&self, request: &HttpRequest) -> Result<(), Refusal> {
         let headers = request.headers();
         let host = authority(request);
         let is_own = |origin: &HeaderValue| is_origin_of(origin, host);
@@ -160,6 +166,15 @@ fn host_of(authority: &[u8]) -> String {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let host = bare.unwrap_or(host);
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// The port of the authority that a request names, 80 if it names none.
+pub fn port(request: &HttpRequest) -> u16 {
+    let authority = authority(request).map(String::from_utf8_lossy);
+    let port = authority
+        .as_deref()
+        .and_then(|authority| authority.rsplit_once(':'));
+    port.and_then(|(_, port)| port.parse().ok()).unwrap_or(80)
 }
 
 /// Whether a page of this origin was served under this authority.

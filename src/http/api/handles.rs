@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::error::ApiError;
 use super::guard::AdminGuard;
+use super::sessions::Sessions;
 use super::tokens::AdminTokens;
+use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::ring_state::RingHandle;
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::{FleetReport, SupervisorHandle};
@@ -21,8 +23,12 @@ pub struct AdminHandles {
     pub guard: AdminGuard,
     /// The tokens that they need; if there are none, callers have to be local.
     pub tokens: AdminTokens,
+    /// The dashboard's logins.
+    pub sessions: Arc<Sessions>,
     /// The fleet.
     pub supervisor: SupervisorHandle,
+    /// Heartbeats.
+    pub prober: ProberHandle,
     /// The ring.
     pub ring: RingHandle,
     /// What the worker threads count.

@@ -1,17 +1,20 @@
 //! What every call on the admin listener passes: the guard against web pages, who may make it, and
 //! the log.
 
+use std::time::Duration;
+
+use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpRequest};
 use log::{Level, log};
 
+use super::caller::identify;
 use super::error::ApiError;
 use super::guard::{Refusal, is_read};
 use super::handles::AdminHandles;
-use super::tokens::{AdminRight, bearer};
+use crate::api::AdminRight;
 
 /// Refuses what web pages of other origins send.
 pub async fn guard_pages(
@@ -30,26 +33,31 @@ pub async fn authorize(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    check_rights(&handles, request.request())?;
+    let caller = identify(&handles, request.request())?;
+    if caller.right == AdminRight::Read && !is_read(request.method()) {
+        Err(ApiError::Refused(Refusal::ReadOnly))?;
+    }
     next.call(request).await
 }
 
-/// Without tokens local callers may do all. With tokens each call needs one, a local one, too.
-fn check_rights(handles: &AdminHandles, request: &HttpRequest) -> Result<(), ApiError> {
-    if handles.tokens.is_empty() {
-        let checked = handles.guard.check_caller(request);
-        return checked.map_err(ApiError::Refused);
+/// How long the answer to a token or code that is not accepted takes: who guesses them gets on slowly.
+const FAILED_LOGIN_DELAY: Duration = Duration::from_millis(500);
+
+/// Delays the answer to a failed login.
+pub async fn delay_failed_logins(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let answered = next.call(request).await;
+    let error = match &answered {
+        Ok(response) => response.response().error(),
+        Err(error) => Some(error),
+    };
+    let error = error.and_then(Error::as_error::<ApiError>);
+    if error.is_some_and(ApiError::is_failed_login) {
+        tokio::time::sleep(FAILED_LOGIN_DELAY).await;
     }
-    let token = bearer(request.headers());
-    let right = token.and_then(|token| handles.tokens.right_of(token));
-    match right {
-        Some(AdminRight::Admin) => Ok(()),
-        Some(AdminRight::Read) if is_read(request.method()) => Ok(()),
-        Some(AdminRight::Read) => Err(ApiError::Refused(Refusal::ReadOnly)),
-        None => Err(ApiError::Unauthenticated {
-            has_token: token.is_some(),
-        }),
-    }
+    answered
 }
 
 /// Logs changes, and reads where the log goes that far. Not the query, nor any header: they may

@@ -3,6 +3,7 @@
 //! The JSON is described by [`crate::api`].
 
 mod admin;
+mod caller;
 mod client_calls;
 mod dashboard;
 mod error;
@@ -21,6 +22,8 @@ mod metrics;
 mod middleware;
 mod restart;
 mod ring;
+mod session;
+mod sessions;
 mod tokens;
 
 pub use admin::admin_site;
@@ -28,4 +31,5 @@ pub use client_calls::{ReplicaHandles, answer};
 pub use error::ApiError;
 pub use guard::AdminGuard;
 pub use handles::AdminHandles;
-pub use tokens::{AdminRight, AdminTokens};
+pub use sessions::Sessions;
+pub use tokens::AdminTokens;

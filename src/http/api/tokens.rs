@@ -5,14 +5,7 @@ use std::fmt;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use subtle::{Choice, ConstantTimeEq};
 
-/// What the bearer of a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AdminRight {
-    /// Look.
-    Read,
-    /// Look and change.
-    Admin,
-}
+use crate::api::AdminRight;
 
 /// The tokens that are accepted. Neither their `Debug` nor an error shows one.
 #[derive(Clone, Default, PartialEq, Eq)]

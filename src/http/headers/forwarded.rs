@@ -17,7 +17,7 @@ use super::client_ip::{FORWARDED_FOR, FORWARDED_PROTO, is_among, peer};
 use super::ip_text::AddressText;
 use super::request_id::REQUEST_ID;
 use super::via::Via;
-use super::{hop_by_hop, sticky};
+use super::{cookies, hop_by_hop};
 use crate::config::StickyCookie;
 use crate::h1::{connection, header_name};
 use crate::http::raw_request::RawRequest;
@@ -95,14 +95,11 @@ pub fn tell_request(
             _ if hop_by_hop::is_hop_by_hop(name) => continue,
             _ if raw.has_connection_headers && is_named(name) => continue,
             Role::Plain => {}
-            Role::Cookie => {
-                if let Some(cookie) = sticky_cookie {
-                    let Some(rest) = sticky::strip(cookie, raw.headers.part(header.value)) else {
-                        continue;
-                    };
-                    (value, line) = (rest, None);
-                }
-            }
+            Role::Cookie => match cookies::strip(raw.headers.part(header.value), sticky_cookie) {
+                Some(Cow::Borrowed(_)) => {}
+                Some(rest) => (value, line) = (rest, None),
+                None => continue,
+            },
             // What is kept of a trusted proxy's X-Forwarded-For goes into one header with ours.
             Role::For => continue,
             Role::Way if is_trusted => {
@@ -165,7 +162,7 @@ enum Role {
     Plain,
     /// It names the host, which the target may do, too.
     Host,
-    /// It may hold the session's key.
+    /// It may hold cookies of the balancer's own.
     Cookie,
     /// It tells of the client and of the request's way, which a trusted proxy may.
     Way,
@@ -286,6 +283,8 @@ mod tests {
             ("x-a", "3"),
             ("Cookie", "rm=1"),
             ("COOKIE", "a=b; rm=1"),
+            ("cookie", "ringmaster_session_5001=x"),
+            ("cookie", "e=f;g"),
             ("Connection", "x-private"),
             ("X-B", "4"),
         ];
@@ -312,7 +311,7 @@ mod tests {
         );
         assert_eq!(
             str::from_utf8(to.as_bytes()).unwrap(),
-            "GET / HTTP/1.1\r\nX-B: 1\r\nHoSt: shop.example\r\nx-a: 3\r\nCOOKIE: a=b\r\nX-B: 4\r\n\
+            "GET / HTTP/1.1\r\nX-B: 1\r\nHoSt: shop.example\r\nx-a: 3\r\nCOOKIE: a=b\r\ncookie: e=f;g\r\nX-B: 4\r\n\
              x-forwarded-proto: http\r\nx-forwarded-host: shop.example\r\nx-request-id: 7\r\n"
         );
     }

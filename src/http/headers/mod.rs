@@ -1,6 +1,7 @@
 //! Headers on their way through: what goes on, what is added, what has to be well-formed.
 
 pub mod client_ip;
+pub mod cookies;
 pub mod forwarded;
 pub mod hop_by_hop;
 mod ip_text;

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use httparse::{EMPTY_HEADER, Response, Status};
 
-use super::hop_by_hop;
+use super::{cookies, hop_by_hop};
 use crate::h1::{MAX_HEADERS, connection, header_name};
 use crate::upstream::RawResponseHead;
 
@@ -14,7 +14,8 @@ pub fn relay_response(status: StatusCode, replica: &RawResponseHead, to: &mut Ve
     let mut has_date = false;
     let mut lines = 0..0;
     for header in replica.headers() {
-        if !goes_on(status, header.name, replica) {
+        let value = || replica.part(header.value);
+        if !goes_on(status, header.name, replica) || is_session_cookie(header.name, value) {
             continue;
         }
         has_date |= header_name::eq_ignore_case(header.name, b"date");
@@ -73,6 +74,7 @@ pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
         for field in &*head.headers {
             let name = field.name.as_bytes();
             if !hop_by_hop::is_hop_by_hop(name)
+                && !is_session_cookie(name, || field.value)
                 && !named.iter().any(|n| n.eq_ignore_ascii_case(name))
             {
                 for part in [name, b": ", field.value, b"\r\n"] {
@@ -97,6 +99,11 @@ fn goes_on(status: StatusCode, name: &[u8], replica: &RawResponseHead) -> bool {
         named.any(|other| other.eq_ignore_ascii_case(name))
     };
     !replica.has_connection_headers() || !is_named()
+}
+
+/// Whether a header would set the dashboard's session, which no replica may.
+fn is_session_cookie<'v>(name: &[u8], value: impl FnOnce() -> &'v [u8]) -> bool {
+    header_name::eq_ignore_case(name, b"set-cookie") && cookies::sets_session(value())
 }
 
 /// Whether a response says to which protocol it switches, or could be switched.
@@ -124,7 +131,8 @@ mod tests {
     #[test]
     fn interim_responses_go_on_without_what_concerns_one_connection() {
         let heads = "HTTP/1.1 100 Continue\r\n\r\n\
-             HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x-a\r\nX-A: 1\r\n\
+             HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\
+             Set-Cookie: ringmaster_session_5001=x\r\nConnection: x-a\r\nX-A: 1\r\n\
              Content-Length: 3\r\n\r\n\
              HTTP/1.1 102 Working\r\n\r\n";
         let mut to = Vec::new();

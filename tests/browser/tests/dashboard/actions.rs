@@ -1,0 +1,64 @@
+//! What the buttons do.
+
+use crate::balancer::balancer;
+use crate::browser::{browser, row};
+
+#[tokio::test]
+async fn buttons_add_weigh_and_remove_replicas() {
+    let (_balancer, url) = balancer(&["--replicas", "2"]);
+    let Some(browser) = browser().await else {
+        return;
+    };
+    browser.open(&url).await;
+
+    browser.click("#add").await;
+    browser
+        .until(".effect", |text| text.contains("33.3 %"))
+        .await;
+    browser.fill("#names", "Extra").await;
+    browser.click("#confirm").await;
+    browser
+        .until(&format!("{} .chip", row("Extra")), |text| text == "ready")
+        .await;
+
+    browser.click("[aria-label='Weight Extra']").await;
+    browser.fill("#weight", "2").await;
+    browser
+        .until(".effect", |text| text.contains("Extra goes from 33"))
+        .await;
+    browser.click("#confirm").await;
+    browser
+        .until(&format!("{} .weight", row("Extra")), |text| text == "2")
+        .await;
+    browser
+        .until(&format!("{} .share", row("Extra")), |text| {
+            text.starts_with("50")
+        })
+        .await;
+
+    browser.click("[aria-label='Remove Extra']").await;
+    browser
+        .until(".effect", |text| text.contains("move to the others"))
+        .await;
+    browser.click("#confirm").await;
+    browser
+        .until("#replica-rows", |text| !text.contains("Extra"))
+        .await;
+    browser.close(&[]).await;
+}
+
+#[tokio::test]
+async fn call_that_is_refused_is_told_in_the_dialog() {
+    let (_balancer, url) = balancer(&["--replicas", "1"]);
+    let Some(browser) = browser().await else {
+        return;
+    };
+    browser.open(&url).await;
+    browser.click("#add").await;
+    browser.fill("#names", "Server1").await;
+    browser.click("#confirm").await;
+    browser
+        .until("dialog [role='alert']", |text| text.contains("Server1"))
+        .await;
+    browser.close(&["409"]).await;
+}
