@@ -25,7 +25,7 @@ pub struct AccessLine<'r> {
     pub method: &'r str,
     /// Its path and query.
     pub target: Cow<'r, str>,
-    /// `HTTP/1.1` or `HTTP/1.0`.
+    /// `HTTP/1.1` or `HTTP/1.0`; `-`, as the method and the target, if no head could be read.
     pub protocol: &'static str,
     /// Its Host.
     pub host: Option<Cow<'r, str>>,

@@ -157,7 +157,7 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
     loop {
         let instance = choose()?;
         // Another thread may have taken the last place: then the next one is chosen.
-        if let Some(mut grant) = InFlightPermit::try_acquire(instance, slot, view.epoch, bounded) {
+        if let Some(mut grant) = InFlightPermit::try_acquire(instance, slot, bounded) {
             if wanted.session == Session::New {
                 let served_by = view.table.index_of(&instance.id().replica);
                 grant.session_key = served_by

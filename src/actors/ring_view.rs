@@ -251,8 +251,7 @@ pub(super) mod tests {
         let indices: Vec<MemberIndex> = view.table.indices().collect();
         let instances: Vec<_> = view.ready.iter().flatten().cloned().collect();
         let slot = view.table.slot_of(Key(1));
-        let claim =
-            |who: usize| InFlightPermit::try_acquire(&instances[who], slot, 1, true).unwrap();
+        let claim = |who: usize| InFlightPermit::try_acquire(&instances[who], slot, true).unwrap();
         let has_room = |view: &RingView| view.has_room(indices[0], &instances[0]);
         // Sixty in flight: thirty are half as much again as a third of them.
         let _held: Vec<InFlightPermit> = [(0, 31), (1, 29)]

@@ -56,11 +56,16 @@ impl BodyDecoder {
     }
 
     /// Takes the next data from the beginning of `buffer`; `None` after the last, pending while
-    /// more bytes are needed. What is behind the body stays in `buffer`.
+    /// more bytes are needed. What is behind the body stays in `buffer`. The lines of a trailer
+    /// section, and the empty one that ends it, are added to `trailers`.
     //
     // Inlined: for most bodies it is one comparison and one split.
     #[inline]
-    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Poll<Option<Bytes>>, FramingError> {
+    pub fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        trailers: &mut Vec<u8>,
+    ) -> Result<Poll<Option<Bytes>>, FramingError> {
         match self {
             Self::Length(0) => Ok(Poll::Ready(None)),
             Self::Length(_) | Self::UntilClose if buffer.is_empty() => Ok(Poll::Pending),
@@ -70,7 +75,7 @@ impl BodyDecoder {
                 *remaining -= taken as u64;
                 Ok(Poll::Ready(Some(buffer.split_to(taken).freeze())))
             }
-            Self::Chunked(chunks) => decode_chunks(chunks, buffer),
+            Self::Chunked(chunks) => decode_chunks(chunks, buffer, trailers),
             Self::UntilClose => Ok(Poll::Ready(Some(buffer.split().freeze()))),
         }
     }
@@ -80,11 +85,15 @@ impl BodyDecoder {
 fn decode_chunks(
     chunks: &mut ChunkDecoder,
     buffer: &mut BytesMut,
+    trailers: &mut Vec<u8>,
 ) -> Result<Poll<Option<Bytes>>, FramingError> {
     let (mut at, mut moved) = (0, 0);
     while at < buffer.len() && !chunks.is_complete() {
         let before = *chunks;
         let step = chunks.next(buffer, at)?;
+        if before.is_in_trailers() {
+            trailers.extend_from_slice(buffer.get(at..step.end).unwrap_or_default());
+        }
         if step.data.len() < MIN_CHUNK {
             let length = step.data.len();
             if length > 0 {
@@ -118,42 +127,49 @@ mod tests {
 
     use super::*;
 
-    /// The data of a body that arrives in these pieces, and what is left behind it.
-    fn decoded(
-        mut decoder: BodyDecoder,
-        pieces: &[&[u8]],
-    ) -> Result<(Vec<u8>, Vec<u8>), FramingError> {
-        let (mut buffer, mut data) = (BytesMut::new(), Vec::new());
+    /// The data of a body that arrives in these pieces, its trailer section, and what is left
+    /// behind it.
+    fn decoded(mut decoder: BodyDecoder, pieces: &[&[u8]]) -> Result<[Vec<u8>; 3], FramingError> {
+        let (mut buffer, mut data, mut trailers) = (BytesMut::new(), Vec::new(), Vec::new());
         for piece in pieces {
             buffer.extend_from_slice(piece);
-            while let Poll::Ready(Some(more)) = decoder.decode(&mut buffer)? {
+            while let Poll::Ready(Some(more)) = decoder.decode(&mut buffer, &mut trailers)? {
                 data.extend_from_slice(&more);
             }
         }
-        Ok((data, buffer.to_vec()))
+        Ok([data, trailers, buffer.to_vec()])
     }
 
     #[test]
     fn body_ends_where_its_framing_says() {
         let chunked = |rules| BodyDecoder::new(BodyLength::Chunked, rules);
-        for (decoder, bytes, data, behind) in [
-            (BodyDecoder::Length(3), "abcGET", "abc", "GET"),
-            (BodyDecoder::Length(0), "GET", "", "GET"),
-            (BodyDecoder::UntilClose, "abc", "abc", ""),
+        for (decoder, bytes, data, trailers, behind) in [
+            (BodyDecoder::Length(3), "abcGET", "abc", "", "GET"),
+            (BodyDecoder::Length(0), "GET", "", "", "GET"),
+            (BodyDecoder::UntilClose, "abc", "abc", "", ""),
             (
                 chunked(Rules::Request),
                 "3\r\nabc\r\n1\r\nd\r\n0\r\n\r\nGET",
                 "abcd",
+                "\r\n",
+                "GET",
+            ),
+            (
+                chunked(Rules::Request),
+                "1\r\na\r\n0\r\nx: y\r\nz:\r\n\r\nGET",
+                "a",
+                "x: y\r\nz:\r\n\r\n",
                 "GET",
             ),
             (
                 chunked(Rules::Response),
                 "1 \r\na\r\n0\r\nx\r\n\r\n",
                 "a",
+                "x\r\n\r\n",
                 "",
             ),
         ] {
-            let expected = Ok((data.as_bytes().to_vec(), behind.as_bytes().to_vec()));
+            let expected = Ok([data, trailers, behind].map(|text| text.as_bytes().to_vec()));
             assert_eq!(decoded(decoder, &[bytes.as_bytes()]), expected, "{bytes:?}");
             let single: Vec<_> = bytes.as_bytes().chunks(1).collect();
             assert_eq!(decoded(decoder, &single), expected, "{bytes:?}");
@@ -179,7 +195,7 @@ mod tests {
             body.extend_from_slice(b"0\r\n\r\n");
             let decoder = BodyDecoder::new(BodyLength::Chunked, Rules::Request);
             let pieces: Vec<_> = body.chunks(cut).collect();
-            prop_assert_eq!(decoded(decoder, &pieces), Ok((data, Vec::new())));
+            prop_assert_eq!(decoded(decoder, &pieces), Ok([data, b"\r\n".to_vec(), Vec::new()]));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Deref;
 /// What ends the data of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// What ends a body, without trailers.
+/// What ends a body. Between the two lines there may be trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// As many hexadecimal digits as a `usize` has, and CRLF.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use actix_web::web::Bytes;
 
-use super::{HeaderIndices, header_name};
+use super::{HeaderIndices, connection, header_name};
 
 const LINE_END: &[u8] = b"\r\n";
 
@@ -56,9 +56,13 @@ impl HeaderLines {
         named.map(|header| self.part(&header.value))
     }
 
-    /// Where they lie.
-    pub fn indices(&self) -> &[HeaderIndices] {
-        &self.indices
+    /// Whether Connection names a header, which then concerns this connection alone (RFC 9110,
+    /// section 7.6.1).
+    pub fn is_named_by_connection(&self, name: &[u8]) -> bool {
+        let mut named = self
+            .get_all("connection")
+            .flat_map(connection::header_names);
+        named.any(|other| other.eq_ignore_ascii_case(name))
     }
 
     /// Takes the room for indices away.
@@ -69,14 +73,5 @@ impl HeaderLines {
     /// What lies in a place of the head.
     pub fn part(&self, place: &Range<usize>) -> &[u8] {
         self.head.get(place.clone()).unwrap_or_default()
-    }
-
-    /// The same, shared.
-    ///
-    /// # Panics
-    ///
-    /// If it is no place of the head.
-    pub fn slice(&self, place: Range<usize>) -> Bytes {
-        self.head.slice(place)
     }
 }

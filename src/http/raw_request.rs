@@ -4,12 +4,13 @@
 //! knows neither their order nor their spelling. What routes and what goes on to a replica is this.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
 use actix_web::web::Bytes;
 
 use crate::h1::{HeaderIndices, HeaderLines};
+use crate::upstream::Trailers;
 
 /// So many rooms are kept on a thread: about as many requests are in flight at once.
 const MAX_ROOMS: usize = 64;
@@ -41,6 +42,8 @@ pub struct RawRequest {
     pub headers: HeaderLines,
     /// Connection names headers that concern this connection alone.
     pub has_connection_headers: bool,
+    /// What follows its body, once that has come to its end, if anything may.
+    pub trailers: OnceCell<Trailers>,
     known: KnownHeaders,
     /// Path and query, which are empty in the absolute form of a target without them.
     path_and_query: Range<usize>,
@@ -60,6 +63,7 @@ impl RawRequest {
             path_and_query: target.start + begin..target.end,
             headers: HeaderLines::new(head, headers),
             has_connection_headers,
+            trailers: OnceCell::new(),
             known,
         }
     }

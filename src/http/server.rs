@@ -16,6 +16,7 @@ use actix_web::{App, HttpRequest, web};
 use futures::future::{join_all, select_all};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::http::connection::h1::Application;
 use crate::http::connection::sweeper::ConnectionSweeper;
@@ -48,6 +49,7 @@ const MAX_FUTURE_BYTES: usize = 1_000;
 /// What is served on one thread.
 pub struct Site {
     configure: Box<dyn FnOnce(&mut web::ServiceConfig)>,
+    access_log: Option<Rc<AccessLog>>,
 }
 
 /// What answers a request, or an error of actix-web's.
@@ -58,6 +60,7 @@ impl Site {
     pub fn configured(configure: impl FnOnce(&mut web::ServiceConfig) + 'static) -> Self {
         Self {
             configure: Box::new(configure),
+            access_log: None,
         }
     }
 
@@ -78,7 +81,13 @@ impl Site {
             configure: Box::new(|app| {
                 app.default_service(service);
             }),
+            access_log: None,
         }
+    }
+
+    /// The same, with lines in this log for what cannot be read as a request.
+    pub fn with_access_log(self, access_log: Option<Rc<AccessLog>>) -> Self {
+        Self { access_log, ..self }
     }
 }
 
@@ -199,18 +208,19 @@ fn ended() -> io::Error {
 }
 
 /// What serves the connections of one worker thread, `most` at once.
-async fn client_service(
+pub async fn client_service(
     limits: Limits,
     most: usize,
     departure: Arc<Departure>,
     counters: Arc<ConnectionCounters>,
     site: Site,
 ) -> Result<ClientService<impl Application>, ()> {
+    let access_log = site.access_log;
     let app = App::new().configure(site.configure).into_factory();
     let app = app.map_err(|error: actix_web::Error| error.error_response());
     let app = map_config(app, |()| AppConfig::default());
     Ok(ClientService {
         app: Rc::new(app.new_service(()).await?),
-        sweeper: ConnectionSweeper::start(limits, most, departure, counters),
+        sweeper: ConnectionSweeper::start(limits, most, departure, counters, access_log),
     })
 }

@@ -21,9 +21,10 @@ use crate::config::AdminCalls;
 /// `/%72ep` is a path like any other and goes through untouched.
 pub fn proxy_site(worker: Worker) -> Site {
     let worker = Rc::new(worker);
+    let access_log = worker.access_log.clone();
     // An async block: an async function has its arguments twice in its future, and a box that is
     // larger than malloc's thread cache takes (1,032 bytes) costs 1,500 instructions a request.
-    Site::new(move |request: HttpRequest, mut payload| {
+    let site = Site::new(move |request: HttpRequest, mut payload| {
         let worker = Rc::clone(&worker);
         let client = ClientRequest::take(&request);
         async move {
@@ -42,7 +43,8 @@ pub fn proxy_site(worker: Worker) -> Site {
             };
             Ok(ServiceResponse::new(request, response))
         }
-    })
+    });
+    site.with_access_log(access_log)
 }
 
 async fn answer(

@@ -15,11 +15,6 @@ impl PanicThreshold {
         (percent <= 100).then_some(Self(percent))
     }
 
-    /// The percentage.
-    pub fn get(self) -> u8 {
-        self.0
-    }
-
     /// Whether requests go to unready members, too: at least one is unready, and
     /// `ready / (ready + unready)` is below the threshold.
     pub fn is_panic(self, ready: usize, unready: usize) -> bool {

@@ -21,7 +21,9 @@ pub mod stats;
 
 pub use body_rate::BodyRate;
 pub use coarse_sleep::{CoarseSleep, TICK};
-pub use framed_connection::{InterimResponses, ReadGate, RequestHeadBuilder, UpstreamRequest};
+pub use framed_connection::{
+    InterimResponses, ReadGate, RequestHeadBuilder, Trailers, UpstreamRequest,
+};
 pub use idle_timeout::IdleTimeout;
 pub use instance::{
     CapacityWaker, ConcurrencyLimit, FailureReporter, FleetLoad, InFlightPermit, Instance,

@@ -17,7 +17,7 @@ use actix_web::web::Bytes;
 use futures::Stream;
 use tokio::time::Instant;
 
-use crate::upstream::IdleTimeout;
+use crate::upstream::{IdleTimeout, Trailers};
 
 /// This many bytes of a body are kept.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
@@ -50,6 +50,8 @@ struct ReplayBuffer {
     tunnel: bool,
     /// Counts the bytes that have come, if they are to be counted.
     received: Option<Rc<Cell<u64>>>,
+    /// What follows it, after its end.
+    trailers: Option<Trailers>,
 }
 
 /// Why a client's body did not come to its end.
@@ -90,11 +92,18 @@ impl ReplayBody {
             moved: None,
             tunnel: false,
             received: None,
+            trailers: None,
         };
         Self {
             buffer: Rc::new(RefCell::new(buffer)),
             size,
         }
+    }
+
+    /// The same, behind which these trailers come.
+    pub fn with_trailers(self, trailers: Option<Trailers>) -> Self {
+        self.buffer.borrow_mut().trailers = trailers;
+        self
     }
 
     /// The same, which breaks off before it is longer than `bytes`.
@@ -156,6 +165,13 @@ pub struct AttemptBody {
     buffer: Rc<RefCell<ReplayBuffer>>,
     size: BodySize,
     position: usize,
+}
+
+impl AttemptBody {
+    /// The trailers behind it, which are there after its end.
+    pub fn trailers(&self) -> Option<Trailers> {
+        self.buffer.borrow().trailers.clone()
+    }
 }
 
 impl MessageBody for AttemptBody {

@@ -24,26 +24,28 @@ pub fn replica(
     })
 }
 
-/// A head, and a body whose length it tells or whose last chunk comes.
+/// A head, and a body whose length it tells or whose last chunk comes, with its trailers.
 pub fn read_request(stream: &mut Blocking) -> io::Result<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
-    let (mut length, mut ends): (Option<usize>, &[u8]) = (None, b"\r\n\r\n");
+    let mut length: Option<usize> = None;
     loop {
         stream.read_exact(&mut byte)?;
         bytes.push(byte[0]);
         match length {
-            None if bytes.ends_with(ends) => {}
+            None if bytes.ends_with(b"\r\n\r\n") => {}
             Some(length) if bytes.len() == length => break,
             _ => continue,
         }
-        let head = String::from_utf8_lossy(&bytes).into_owned();
-        if ends == b"0\r\n\r\n" {
-            break;
-        } else if head.contains("transfer-encoding: chunked") {
-            ends = b"0\r\n\r\n";
+        let text = String::from_utf8_lossy(&bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        if head.contains("transfer-encoding: chunked") {
+            // There may be trailers behind the last chunk.
+            if body.starts_with("0\r\n") || body.contains("\r\n0\r\n") {
+                break;
+            }
         } else {
-            let body: usize = values(&head, "content-length")
+            let body: usize = values(head, "content-length")
                 .first()
                 .map_or(0, |length| length.parse().unwrap());
             if body == 0 {

@@ -73,13 +73,13 @@ fn canonical(request: &str) -> String {
     loop {
         let (size, behind) = rest.split_once("\r\n").unwrap();
         let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            assert_eq!(behind, "X-Trailer: 1\r\n\r\n");
+            return format!("{head}\r\n\r\n{data}");
+        }
         let (chunk, behind) = behind.split_at(size);
         data += chunk;
         rest = behind.strip_prefix("\r\n").unwrap();
-        if size == 0 {
-            assert_eq!(rest, "");
-            return format!("{head}\r\n\r\n{data}");
-        }
     }
 }
 

@@ -94,7 +94,10 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
             let field = |name| head.lines().find_map(|line| line.strip_prefix(name));
             let length: usize = field("content-length: ").map_or(0, |n| n.parse().unwrap());
             let chunked = field("transfer-encoding: chunked").is_some();
-            if (chunked && body.ends_with("0\r\n\r\n")) || (!chunked && body.len() >= length) {
+            // There may be trailers behind the last chunk.
+            let is_ended = (body.starts_with("0\r\n") || body.contains("\r\n0\r\n"))
+                && body.ends_with("\r\n\r\n");
+            if (chunked && is_ended) || (!chunked && body.len() >= length) {
                 return Some(text.into_owned());
             }
         }

@@ -164,7 +164,7 @@ async fn headers_pass_except_hop_by_hop() {
     let balancer = upstream.balancer().await;
     let got = raw(
         &balancer,
-        "GET /h HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\nX-Two: 1\r\nX-Two: 2\r\nTE: trailers\r\n\
+        "GET /h HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\nX-Two: 1\r\nX-Two: 2\r\nTE: deflate\r\n\
          X-Hop: 1\r\nConnection: close, x-hop\r\nProxy-Authorization: secret\r\n\
          Expect: 200-maybe\r\n\r\n",
     )

@@ -17,5 +17,6 @@ mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;
+mod trailers;
 mod upgrades;
 mod varnish;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::Ringmaster;
-use crate::support::wire::{in_time, rest, values};
+use crate::support::wire::{Scripted, in_time, rest, told, values};
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: shop.example\r\nUpgrade: WebSocket\r\n\
      Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -277,6 +277,63 @@ async fn invalid_upgrade_is_refused_and_input_behind_it_discarded() {
     // All at once: actix listens for a second to a client that may say more.
     futures::future::join_all(refused).await;
     assert_eq!(replica.heads(), [""; 0]);
+}
+
+/// The offer is ignored (RFC 9110, section 7.8), so what follows the body is another request.
+#[actix_web::test]
+async fn upgrade_with_a_body_is_answered_in_http_and_hides_nothing_behind_it() {
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: tcp\r\n\r\n";
+    const BEHIND: &str = "GET /behind HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for (answer, status, count) in [(OK, "200", 2), (SWITCH, "502", 1)] {
+        let replica = Scripted::saying(answer).await;
+        let balancer = replica.balancer(&[]).await;
+        for (header, body) in [
+            ("Content-Length: 5", "hello"),
+            ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+        ] {
+            let offer = format!(
+                "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\nConnection: upgrade\r\n{header}\r\n\r\n{body}{BEHIND}"
+            );
+            let got = told(balancer.address(), offer.as_bytes()).await;
+            let answers = got.matches(&format!("HTTP/1.1 {status} ")).count();
+            assert_eq!(answers, count, "{offer}{got}");
+            let requests = replica.take_requests();
+            assert_eq!(requests.len(), count, "{requests:?}");
+            assert!(requests[0].to_lowercase().ends_with(body), "{requests:?}");
+            for request in requests {
+                assert_eq!(values(&request, "upgrade"), [""; 0], "{request}");
+                assert_eq!(values(&request, "connection"), [""; 0], "{request}");
+                assert_eq!(values(&request, "via"), ["1.1 ringmaster"], "{request}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn switch_to_a_protocol_that_was_not_offered_is_a_502_and_counts_as_that_alone() {
+    const OTHER: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: other\r\n\r\n";
+    let replica = Scripted::saying(OTHER).await;
+    let balancer = replica.balancer(&["--admin", "127.0.0.1:0"]).await;
+    let got = told(balancer.address(), HANDSHAKE.as_bytes()).await;
+    assert!(got.starts_with("HTTP/1.1 502 "), "{got}");
+    let admin = balancer.admin_url().await.replace("http://", "");
+    let asked = format!("GET /metrics HTTP/1.0\r\nHost: {admin}\r\n\r\n");
+    let metrics = told(&admin, asked.as_bytes()).await;
+    let counted = metrics
+        .lines()
+        .filter(|line| line.starts_with("ringmaster_requests_total{"));
+    let counted: Vec<_> = counted.collect();
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    assert!(
+        counted[0].contains("code=\"5xx\"") && counted[0].ends_with(" 1"),
+        "{counted:?}"
+    );
+    let mut failed = metrics.lines().filter(|line| {
+        line.starts_with("ringmaster_upstream_failures_total{") && line.ends_with(" 1")
+    });
+    let failed = failed.next().unwrap();
+    assert!(failed.contains("reason=\"invalid_response\""), "{failed}");
 }
 
 #[actix_web::test]

@@ -12,10 +12,13 @@ use actix_http::{Extensions, Request};
 use actix_web::{HttpMessage, HttpRequest};
 use log::debug;
 
+use crate::access_log::AccessLog;
 use crate::config::Limits;
+use crate::http::connection::canned_response::log_refusal;
 use crate::http::connection::slow_reader::SlowReader;
 use crate::http::connection::timeouts::{ReadTimeouts, TimedOut};
 use crate::http::drain::Departure;
+use crate::http::error::ProxyError;
 use crate::http::headers::response;
 use crate::http::raw_request::RawRequest;
 use crate::sys::send_queue::unacknowledged;
@@ -40,6 +43,8 @@ pub struct ThreadState {
     pub departure: Arc<Departure>,
     /// What the thread counts.
     pub counters: Arc<ConnectionCounters>,
+    /// Where requests have a line whose head cannot be read.
+    pub access_log: Option<Rc<AccessLog>>,
 }
 
 thread_local! {
@@ -55,6 +60,8 @@ pub struct ClientRequest {
     pub connection: Rc<ConnectionState>,
     /// It asks for nothing but a response: it declares no body and offers no other protocol.
     pub is_bare: bool,
+    /// It takes the trailers of a response.
+    pub takes_trailers: bool,
     /// Its head as it came.
     pub raw: Rc<RawRequest>,
 }
@@ -302,6 +309,13 @@ impl ConnectionState {
     /// What the thread counts.
     pub fn counters(&self) -> Arc<ConnectionCounters> {
         Arc::clone(&self.thread.counters)
+    }
+
+    /// What comes from `client` is no request, or none that has come in time.
+    pub fn log_refusal(&self, error: &ProxyError, client: Option<SocketAddr>) {
+        if let Some(log) = &self.thread.access_log {
+            log_refusal(log, error, client);
+        }
     }
 
     /// What the connection does now.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use actix_web::http::header::HttpDate;
 use slab::Slab;
 
+use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::http::connection::state::{ConnectionState, ThreadState};
 use crate::http::connection::timeouts::in_short_supply;
@@ -48,6 +49,7 @@ impl ConnectionSweeper {
         max_connections: usize,
         departure: Arc<Departure>,
         counters: Arc<ConnectionCounters>,
+        access_log: Option<Rc<AccessLog>>,
     ) -> Rc<Self> {
         let thread = Rc::new(ThreadState {
             limits,
@@ -56,6 +58,7 @@ impl ConnectionSweeper {
             is_over: Cell::new(false),
             departure,
             counters,
+            access_log,
         });
         let sweeper = Rc::new(Self {
             thread,

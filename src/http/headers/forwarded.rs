@@ -19,7 +19,7 @@ use super::request_id::REQUEST_ID;
 use super::via::Via;
 use super::{cookies, hop_by_hop};
 use crate::config::StickyCookie;
-use crate::h1::{connection, header_name};
+use crate::h1::header_name;
 use crate::http::raw_request::RawRequest;
 use crate::upstream::RequestHeadBuilder;
 
@@ -72,13 +72,6 @@ pub fn tell_request(
         lines = 0..0;
         to.header("host", told.unwrap_or_else(|| authority_of(address)));
     }
-    let is_named = |name: &[u8]| {
-        let mut named = raw
-            .headers
-            .get_all("connection")
-            .flat_map(connection::header_names);
-        named.any(|other| other.eq_ignore_ascii_case(name))
-    };
     let (mut tells_proto, mut tells_host) = (false, false);
     // An id that the balancer gives comes last.
     let mut has_id = fresh_id.is_some();
@@ -92,9 +85,9 @@ pub fn tell_request(
                 }
             }
             Role::Refused => continue,
-            _ if hop_by_hop::is_hop_by_hop(name) => continue,
-            _ if raw.has_connection_headers && is_named(name) => continue,
-            Role::Plain => {}
+            role if role != Role::Trailer && hop_by_hop::is_hop_by_hop(name) => continue,
+            _ if raw.has_connection_headers && raw.headers.is_named_by_connection(name) => continue,
+            Role::Plain | Role::Trailer => {}
             Role::Cookie => match cookies::strip(raw.headers.part(header.value), sticky_cookie) {
                 Some(Cow::Borrowed(_)) => {}
                 Some(rest) => (value, line) = (rest, None),
@@ -155,6 +148,11 @@ pub fn tell_request(
     }
 }
 
+/// Whether a header of this name says nothing that the balancer says, or acts on, itself.
+pub fn is_plain(name: &[u8]) -> bool {
+    Role::of(name) == Role::Plain
+}
+
 /// What a request's header is for the balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -170,6 +168,8 @@ enum Role {
     For,
     /// The request's id.
     Id,
+    /// Trailer: it names the fields that follow the body, and goes on with them.
+    Trailer,
     /// It is dropped: an application would mistake it for a header of a proxy.
     Refused,
 }
@@ -187,6 +187,7 @@ impl Role {
             (b'c', 6) if is(b"cookie") => Self::Cookie,
             // A script's HTTP_PROXY, by which programs choose whom to ask (httpoxy).
             (b'p', 5) if is(b"proxy") => Self::Refused,
+            (b't', 7) if is(b"trailer") => Self::Trailer,
             (b'f', 9) if is(b"forwarded") => Self::Way,
             (b'x', 12) if is(REQUEST_ID.as_bytes()) => Self::Id,
             (b'x', 9) if is(b"x-real-ip") => Self::Way,

@@ -8,5 +8,6 @@ mod ip_text;
 pub mod request_id;
 pub mod response;
 pub mod sticky;
+pub mod trailers;
 pub mod validate;
 pub mod via;

@@ -13,8 +13,8 @@ use crate::upstream::RawResponseHead;
 pub fn relay_response(status: StatusCode, replica: &RawResponseHead, to: &mut Vec<u8>) -> bool {
     let mut has_date = false;
     let mut lines = 0..0;
-    for header in replica.headers() {
-        let value = || replica.part(header.value);
+    for header in replica.lines.iter() {
+        let value = || replica.lines.part(header.value);
         if !goes_on(status, header.name, replica) || is_session_cookie(header.name, value) {
             continue;
         }
@@ -22,9 +22,14 @@ pub fn relay_response(status: StatusCode, replica: &RawResponseHead, to: &mut Ve
         match header.line {
             Some(line) if line.start == lines.end => lines.end = line.end,
             line => {
-                to.extend_from_slice(replica.part(&lines));
+                to.extend_from_slice(replica.lines.part(&lines));
                 lines = line.unwrap_or_else(|| {
-                    for part in [header.name, b": ", replica.part(header.value), b"\r\n"] {
+                    for part in [
+                        header.name,
+                        b": ",
+                        replica.lines.part(header.value),
+                        b"\r\n",
+                    ] {
                         to.extend_from_slice(part);
                     }
                     0..0
@@ -32,7 +37,7 @@ pub fn relay_response(status: StatusCode, replica: &RawResponseHead, to: &mut Ve
             }
         }
     }
-    to.extend_from_slice(replica.part(&lines));
+    to.extend_from_slice(replica.lines.part(&lines));
     // A 304 may tell the length that the body would have had (RFC 9110, section 8.6).
     if status == StatusCode::NOT_MODIFIED
         && let Some(length) = replica.content_length()
@@ -90,15 +95,11 @@ pub fn relay_interim(mut heads: &[u8], via: &'static [u8], to: &mut Vec<u8>) {
 /// Whether a field of a replica's response is for the client, too.
 fn goes_on(status: StatusCode, name: &[u8], replica: &RawResponseHead) -> bool {
     if hop_by_hop::is_hop_by_hop(name) {
-        return names_upgrade(status) && header_name::eq_ignore_case(name, b"upgrade");
+        let is = |other: &[u8]| header_name::eq_ignore_case(name, other);
+        return (names_upgrade(status) && is(b"upgrade"))
+            || (replica.relays_trailers() && is(b"trailer"));
     }
-    let is_named = || {
-        let mut named = replica
-            .get_all("connection")
-            .flat_map(connection::header_names);
-        named.any(|other| other.eq_ignore_ascii_case(name))
-    };
-    !replica.has_connection_headers() || !is_named()
+    !replica.has_connection_headers() || !replica.lines.is_named_by_connection(name)
 }
 
 /// Whether a header would set the dashboard's session, which no replica may.
@@ -108,7 +109,7 @@ fn is_session_cookie<'v>(name: &[u8], value: impl FnOnce() -> &'v [u8]) -> bool 
 
 /// Whether a response says to which protocol it switches, or could be switched.
 pub fn offers_upgrade(status: StatusCode, replica: &RawResponseHead) -> bool {
-    names_upgrade(status) && replica.get_all("upgrade").next().is_some()
+    names_upgrade(status) && replica.lines.get_all("upgrade").next().is_some()
 }
 
 /// Whether a status goes with an Upgrade header for the client (RFC 9110, sections 7.8 and
@@ -269,7 +270,12 @@ mod tests {
             let lines: Vec<_> = lines.collect();
 
             let mut map = HeaderMap::new();
-            replica.fill(&mut map);
+            for line in replica.lines.iter() {
+                map.append(
+                    HeaderName::from_bytes(line.name).unwrap(),
+                    HeaderValue::from_bytes(replica.lines.part(line.value)).unwrap(),
+                );
+            }
             keep_what_is_relayed(status, &mut map);
             if status == StatusCode::NOT_MODIFIED {
                 map.insert(header::CONTENT_LENGTH, HeaderValue::from_static("7"));

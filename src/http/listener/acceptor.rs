@@ -26,6 +26,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
 
+use crate::http::connection::h1::byte_stream::ClientTcp;
 use crate::http::connection::h1::{Application, H1Connection};
 use crate::http::connection::sweeper::ConnectionSweeper;
 use crate::http::listener::client_limit::{self, ClientLimit};
@@ -203,8 +204,9 @@ pub struct ClientService<A> {
 
 impl<A: Application> ClientService<A> {
     /// Serves a connection from there, whose socket does not block.
-    fn serve(&self, (socket, peer): Client) -> H1Connection<A> {
-        H1Connection::new(&self.app, self.sweeper.open(), socket, peer)
+    fn serve(&self, (socket, peer): Client) -> H1Connection<A, ClientTcp> {
+        let stream = ClientTcp::Fresh(socket);
+        H1Connection::new(&self.app, self.sweeper.open(), stream, peer)
     }
 }
 

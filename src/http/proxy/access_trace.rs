@@ -12,14 +12,12 @@ use actix_web::http::{StatusCode, Version};
 use actix_web::web::Bytes;
 
 use crate::access_log::{AccessLine, AccessLog, AttemptRecord, RequestRecord};
+use crate::api::DEFAULT_FLEET;
 use crate::http::context::{HttpSettings, Worker};
 use crate::http::headers::client_ip;
 use crate::http::raw_request::RawRequest;
 use crate::ring::Key;
 use crate::upstream::{AttemptError, InFlightPermit};
-
-/// The fleet, until a balancer can have several.
-const FLEET: &str = "default";
 
 /// The status of a request whose client left before a response, as nginx has it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -193,7 +191,7 @@ impl Drop for AccessTrace {
             time: self.time,
             request_id: id.map_or_else(own_id, |id| id.to_string().into()),
             client: client_ip::client(request, &self.settings.trusted_proxies),
-            fleet: FLEET,
+            fleet: DEFAULT_FLEET,
             method: request.method().as_str(),
             target: String::from_utf8_lossy(&target),
             protocol: match request.version() {

@@ -2,8 +2,11 @@
 
 pub mod access_trace;
 mod added_headers;
+mod attempt;
 pub mod forward;
 mod key;
+mod relay;
+mod request_context;
 mod request_tag;
 mod response_body;
 mod response_timeout;

@@ -76,7 +76,10 @@ impl ResponseBody {
                 let gone = io::Error::from(io::ErrorKind::ConnectionAborted);
                 return Poll::Ready(Some(Err(PayloadError::Io(gone))));
             }
-            Poll::Pending => self.idle.poll_elapsed(cx).is_ready(),
+            Poll::Pending => {
+                self.grant.wait_for_end();
+                self.idle.poll_elapsed(cx).is_ready()
+            }
             Poll::Ready(Some(Ok(_))) => {
                 self.idle.reset();
                 self.idle.is_past_deadline()

@@ -77,15 +77,20 @@ pub fn offered(request: &HttpRequest) -> Result<bool, ProxyError> {
         && offers.any(|offer| connection::options(offer.as_bytes()).any(is_other)))
 }
 
-/// Whether a replica may switch to the protocols that its 101 names.
-pub fn may_switch(request: &HttpRequest, to: &RawResponseHead) -> bool {
+/// Whether a response is no switch to a protocol that was not offered.
+pub fn may_be_relayed(request: &HttpRequest, to: &RawResponseHead) -> bool {
+    to.status() != StatusCode::SWITCHING_PROTOCOLS || is_offered(request, to)
+}
+
+fn is_offered(request: &HttpRequest, to: &RawResponseHead) -> bool {
     let offers = |protocol: &[u8]| {
         let mut offers = request.headers().get_all(header::UPGRADE);
         offers.any(|offer| {
             connection::options(offer.as_bytes()).any(|offer| offer.eq_ignore_ascii_case(protocol))
         })
     };
-    to.get_all("upgrade")
+    to.lines
+        .get_all("upgrade")
         .flat_map(connection::options)
         .all(|protocol| offers(protocol) && !protocol.eq_ignore_ascii_case(H2C))
 }

@@ -4,6 +4,8 @@
 //! whatever comes, in whatever pieces, awc's codec is the oracle: it is given what the framing
 //! forwards, and both must agree on the end, or, where the framing counts the body, on the head.
 
+use std::task::Poll;
+
 use actix_http::body::BodySize;
 use actix_http::h1::{ClientCodec, Message, MessageType};
 use actix_http::{Method, RequestHead, RequestHeadType};
@@ -42,7 +44,7 @@ fn follow_in<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<u8>, End) {
     let mut passed = Vec::new();
-    let mut pending = Vec::new();
+    let (mut pending, mut undecoded) = (Vec::new(), BytesMut::new());
     if let Err(fault) = framing.begin(asked) {
         return (passed, End::Broken(fault));
     }
@@ -57,8 +59,17 @@ fn follow_in<'a>(
                 Ok(Progress::NeedMore) => break,
                 Ok(Progress::SkipInterim(count)) => drop(pending.drain(..count)),
                 Ok(Progress::Forward(count)) => {
-                    passed.extend_from_slice(&pending[..count]);
+                    // Of a head nothing is passed on before it is whole.
+                    let head = match passed.is_empty() {
+                        true => count.min(framing.parsed_head().length),
+                        false => 0,
+                    };
+                    passed.extend_from_slice(&pending[..head]);
+                    undecoded.extend_from_slice(&pending[head..count]);
                     pending.clear();
+                    if let Err(fault) = decode_all(framing, &mut undecoded, &mut passed) {
+                        return (passed, End::Broken(fault));
+                    }
                 }
                 Err(fault) => return (passed, End::Broken(fault)),
             }
@@ -68,6 +79,22 @@ fn follow_in<'a>(
     match framing.end(true) {
         Ok(()) => (passed, End::Whole { reusable }),
         Err(fault) => (passed, End::Broken(fault)),
+    }
+}
+
+/// Has a body decoded as far as it has come, and adds the bytes that were its own to `passed`.
+fn decode_all(
+    framing: &mut Framing,
+    undecoded: &mut BytesMut,
+    passed: &mut Vec<u8>,
+) -> Result<(), ProtocolError> {
+    loop {
+        let before = undecoded.clone();
+        let decoded = framing.decode(undecoded, &mut Vec::new());
+        passed.extend_from_slice(&before[..before.len() - undecoded.len()]);
+        if !matches!(decoded?, Poll::Ready(Some(_))) {
+            return Ok(());
+        }
     }
 }
 
@@ -153,6 +180,7 @@ pub fn fuzz(bytes: &[u8]) {
     let asked = RequestInfo {
         head: flags & 1 != 0,
         upgrade: flags & 2 != 0,
+        trailers: false,
     };
     let mut framing = Framing::new();
     let (passed, end) = follow_in(&mut framing, asked, [response]);

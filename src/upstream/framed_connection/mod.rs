@@ -12,7 +12,7 @@
 //!   same time;
 //! * it notes where the parts of a response's head lie ([`ParsedHead`]).
 //!
-//! Bodies are not copied. The common response, which comes in one read, is read straight into its
+//! Bodies are not copied, and decoded once ([`decode`](FramedConnection::decode)). The common response, which comes in one read, is read straight into its
 //! reader's buffer and parsed there, once.
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -33,12 +33,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use actix_web::web::BytesMut;
+use actix_web::web::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use interim::InterimResponses;
 pub use protocol_error::ProtocolError;
-pub use request::{ReadGate, RequestHeadBuilder, UpstreamRequest};
+pub use request::{ReadGate, RequestHeadBuilder, Trailers, UpstreamRequest};
 use request_writer::RequestWriter;
 use response_framing::{Framing, Progress};
 pub use response_head::ParsedHead;
@@ -93,6 +93,27 @@ impl<S> FramedConnection<S> {
     /// The same, to take parts of it away.
     pub fn parsed_head_mut(&mut self) -> &mut ParsedHead {
         self.framing.parsed_head_mut()
+    }
+
+    /// Takes the next data of a body from the bytes of it that have been read; none after the last,
+    /// pending while more are needed. The trailer section is added to `trailers`.
+    #[inline]
+    pub fn decode(
+        &mut self,
+        unread: &mut BytesMut,
+        trailers: &mut Vec<u8>,
+    ) -> Result<Poll<Option<Bytes>>, ProtocolError> {
+        let was_in_body = self.framing.is_in_body();
+        let decoded = self.framing.decode(unread, trailers);
+        if was_in_body && !self.framing.is_in_body() {
+            self.settle();
+        }
+        decoded
+    }
+
+    /// Whether a body's end has not been decoded yet.
+    pub fn is_in_body(&self) -> bool {
+        self.framing.is_in_body()
     }
 
     /// Whether another request may be sent.

@@ -1,6 +1,6 @@
 //! One request as it is sent to a replica.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use actix_web::body::{BodySize, MessageBody};
@@ -32,13 +32,16 @@ pub struct UpstreamRequest {
 /// the two directions are independent: one that is stuck must not hold up the other.
 pub type ReadGate = Rc<Cell<bool>>;
 
+/// The trailers of a body: what has read it leaves them here, and what writes it takes them.
+pub type Trailers = Rc<RefCell<Vec<u8>>>;
+
 impl UpstreamRequest {
     /// A request of this method, its head and its body.
     pub fn new(method: &Method, head: RequestHeadBuilder, body: Option<AttemptBody>) -> Self {
         Self {
             info: RequestInfo {
                 head: method == Method::HEAD,
-                upgrade: false,
+                ..RequestInfo::default()
             },
             head,
             // A length of zero is in the head.
@@ -51,6 +54,13 @@ impl UpstreamRequest {
     /// The same, whose interim responses go to `interim`.
     pub fn with_interim(mut self, interim: &Rc<InterimResponses>) -> Self {
         self.interim = Some(Rc::clone(interim));
+        self
+    }
+
+    /// The same, whose client takes the trailers of the response (RFC 9110, section 10.1.4).
+    pub fn asking_for_trailers(mut self) -> Self {
+        self.info.trailers = true;
+        self.head.raw_lines(b"te: trailers\r\nconnection: te\r\n");
         self
     }
 

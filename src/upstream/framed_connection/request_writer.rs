@@ -9,7 +9,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::request::UpstreamRequest;
+use super::request::{Trailers, UpstreamRequest};
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, write_header};
 use crate::upstream::replay_body::AttemptBody;
 
@@ -138,7 +138,7 @@ impl RequestWriter {
         self.refused = true;
     }
 
-    /// The body's next data; empty after its end.
+    /// The body's next data; after its end what says so, if anything.
     fn next_data(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<Bytes>> {
         let Some(body) = &mut self.body else {
             return Ok(Poll::Ready(Bytes::new()));
@@ -150,9 +150,13 @@ impl RequestWriter {
                 Poll::Ready(Some(data)) if data.is_empty() => {}
                 Poll::Ready(Some(data)) => return Ok(Poll::Ready(data)),
                 Poll::Ready(None) => {
+                    let end = match self.coding {
+                        Coding::Chunked => last_chunk(body.trailers()),
+                        _ => Bytes::new(),
+                    };
                     self.body = None;
                     self.closing = self.coding == Coding::Tunnel;
-                    return Ok(Poll::Ready(Bytes::new()));
+                    return Ok(Poll::Ready(end));
                 }
             }
         }
@@ -161,9 +165,10 @@ impl RequestWriter {
     /// What goes before data on the wire, and what after it.
     fn encode(&self, data: &[u8]) -> (Option<ChunkSizeLine>, &'static [u8]) {
         match self.coding {
-            Coding::AsIs | Coding::Tunnel => (None, &[]),
-            Coding::Chunked if data.is_empty() => (None, LAST_CHUNK),
-            Coding::Chunked => (Some(ChunkSizeLine::new(data.len())), CHUNK_END),
+            Coding::Chunked if self.body.is_some() => {
+                (Some(ChunkSizeLine::new(data.len())), CHUNK_END)
+            }
+            _ => (None, &[]),
         }
     }
 
@@ -228,6 +233,14 @@ impl RequestWriter {
             }
             self.write_queue.pop_front();
         }
+    }
+}
+
+/// The last chunk, and the trailers behind it.
+fn last_chunk(trailers: Option<Trailers>) -> Bytes {
+    match trailers.as_ref().map(|trailers| trailers.borrow()) {
+        Some(trailers) if !trailers.is_empty() => [b"0\r\n", &**trailers, b"\r\n"].concat().into(),
+        _ => Bytes::from_static(LAST_CHUNK),
     }
 }
 

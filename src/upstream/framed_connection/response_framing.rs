@@ -1,4 +1,4 @@
-//! Follows the responses on one connection: bytes in, progress out. No I/O.
+//! Follows the responses on one connection: bytes in, progress and data out. No I/O.
 //!
 //! ```text
 //! Idle --begin--> Head --1xx--> Head
@@ -7,7 +7,12 @@
 //! ```
 //!
 //! The bytes of a head come again with more appended until it is whole (whoever calls
-//! holds them); those of a body pass once and are only counted.
+//! holds them); those of a body pass, and whoever gets them has them decoded here, so that a body
+//! has one end.
+
+use std::task::Poll;
+
+use actix_web::web::{Bytes, BytesMut};
 
 use super::protocol_error::ProtocolError;
 use super::response_head::{self, Body, Head, ParsedHead, RequestInfo};
@@ -23,8 +28,8 @@ pub enum Progress {
     NeedMore,
     /// This many first bytes are an interim response: take them away, come again with the rest.
     SkipInterim(usize),
-    /// This many first bytes are the response's. Any more belong nowhere, and the connection is
-    /// over.
+    /// This many first bytes are the response's, or may be: a body has to be
+    /// [decoded](Framing::decode). Any more belong nowhere, and the connection is over.
     Forward(usize),
 }
 
@@ -101,6 +106,11 @@ impl Framing {
         self.state == State::Over
     }
 
+    /// In a body, whose end has not been decoded.
+    pub fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Body(_))
+    }
+
     /// Another protocol has taken over.
     pub fn is_tunnel(&self) -> bool {
         self.state == State::Body(Body::Tunnel)
@@ -116,13 +126,13 @@ impl Framing {
     }
 
     fn inspect(&mut self, bytes: &[u8]) -> Result<Progress, ProtocolError> {
-        let passed = match self.state {
+        match self.state {
             // No request, no response.
             State::Idle | State::Over => {
                 self.state = State::Over;
-                return Ok(Progress::Forward(0));
+                Ok(Progress::Forward(0))
             }
-            State::Body(_) => 0,
+            State::Body(_) => Ok(Progress::Forward(bytes.len())),
             State::Head { seen } => {
                 self.begun = true;
                 // A head ends with a line, so most of a dribbled one needs no look.
@@ -134,7 +144,7 @@ impl Framing {
                 match response_head::read(bytes, self.request, &mut self.parsed_head)? {
                     None => {
                         self.state = State::Head { seen: bytes.len() };
-                        return Ok(Progress::NeedMore);
+                        Ok(Progress::NeedMore)
                     }
                     Some(Head::Interim { length }) => {
                         self.interim += 1;
@@ -142,40 +152,58 @@ impl Framing {
                             return Err(ProtocolError::ManyInterim);
                         }
                         self.state = State::Head { seen: 0 };
-                        return Ok(Progress::SkipInterim(length));
+                        Ok(Progress::SkipInterim(length))
                     }
                     Some(Head::Final {
                         length,
                         body,
                         reusable,
                     }) => {
-                        self.state = State::Body(body);
                         self.reusable = reusable;
-                        length
+                        if body == Body::Framed(BodyDecoder::Length(0)) {
+                            self.complete(bytes.len() == length);
+                            return Ok(Progress::Forward(length));
+                        }
+                        self.state = State::Body(body);
+                        Ok(Progress::Forward(bytes.len()))
                     }
                 }
             }
-        };
-        let passed = passed + self.follow_body(&bytes[passed..])?;
-        if self.is_idle() && (passed < bytes.len() || !self.reusable) {
-            self.state = State::Over;
         }
-        Ok(Progress::Forward(passed))
     }
 
-    /// How many of these bytes are the body's; after its last the connection is idle.
-    fn follow_body(&mut self, bytes: &[u8]) -> Result<usize, ProtocolError> {
-        let State::Body(body) = &mut self.state else {
-            return Ok(0);
+    /// The last byte of a response has passed; whether none is behind it.
+    fn complete(&mut self, is_last: bool) {
+        self.state = match is_last && self.reusable {
+            true => State::Idle,
+            false => State::Over,
         };
-        let Body::Framed(body) = body else {
-            return Ok(bytes.len());
+    }
+
+    /// Takes the body's next data from the bytes that have been forwarded; none after the last,
+    /// pending while more are needed. [`BodyDecoder::decode`] says more.
+    //
+    // Inlined: for most bodies it is one comparison and one split.
+    #[inline]
+    pub fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        trailers: &mut Vec<u8>,
+    ) -> Result<Poll<Option<Bytes>>, ProtocolError> {
+        let body = match &mut self.state {
+            State::Body(Body::Framed(body)) => body,
+            State::Body(Body::Tunnel) => {
+                return Ok(BodyDecoder::UntilClose.decode(buffer, trailers)?);
+            }
+            _ => return Ok(Poll::Ready(None)),
         };
-        let taken = body.advance(bytes)?;
-        if body.is_complete() {
-            self.state = State::Idle;
+        let decoded = body.decode(buffer, trailers);
+        if decoded.is_err() {
+            self.state = State::Over;
+        } else if body.is_complete() {
+            self.complete(buffer.is_empty());
         }
-        Ok(taken)
+        Ok(decoded?)
     }
 
     /// The connection has ended, in order or broken. An error if a response was due.

@@ -19,6 +19,8 @@ pub struct RequestInfo {
     pub head: bool,
     /// The request asks to switch protocols: 101 is a valid response.
     pub upgrade: bool,
+    /// The client takes trailers.
+    pub trailers: bool,
 }
 
 /// What follows a head.
@@ -62,6 +64,8 @@ pub struct ParsedHead {
     pub body_length: Option<u64>,
     /// The body comes in chunks.
     pub is_chunked: bool,
+    /// The trailers behind these chunks are for the client, too.
+    pub relays_trailers: bool,
     /// What Content-Length declares, whether such a body follows or not.
     pub content_length: Option<u64>,
     /// The head declares a body where none may follow.
@@ -143,6 +147,7 @@ pub fn read(
         _ => Ok(frame(length, http10, &said, has_no_body)),
     }?;
     parsed.note(bytes, status, &response, &head);
+    parsed.relays_trailers = parsed.is_chunked && asked.trailers;
     parsed.has_connection_headers = said.has_connection_headers;
     parsed.content_length = said.content_length;
     parsed.declares_forbidden_body = has_no_body && said.declares_body();

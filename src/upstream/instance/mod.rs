@@ -289,8 +289,8 @@ mod tests {
     #[actix_web::test]
     async fn draining_ends_with_the_last_permit() {
         let instance = instance();
-        let first = InFlightPermit::try_acquire(&instance, some_slot(), 1, false).unwrap();
-        let second = InFlightPermit::try_acquire(&instance, some_slot(), 1, true).unwrap();
+        let first = InFlightPermit::try_acquire(&instance, some_slot(), false).unwrap();
+        let second = InFlightPermit::try_acquire(&instance, some_slot(), true).unwrap();
         assert_eq!(instance.in_flight(), 2);
         let waiting = Arc::clone(&instance);
         let drained = actix::spawn(async move { waiting.drained().await });
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn full_instance_gives_no_permit_until_one_is_released() {
         let instance = instance();
-        let acquire = || InFlightPermit::try_acquire(&instance, some_slot(), 1, true);
+        let acquire = || InFlightPermit::try_acquire(&instance, some_slot(), true);
         let (first, _second) = (acquire().unwrap(), acquire().unwrap());
         assert!(instance.is_full() && acquire().is_none());
         assert_eq!(instance.in_flight(), 2);
@@ -321,7 +321,7 @@ mod tests {
     #[actix_web::test]
     async fn tunnels_do_not_count_in_the_limit_but_draining_waits_for_them() {
         let instance = instance();
-        let acquire = || InFlightPermit::try_acquire(&instance, some_slot(), 1, true);
+        let acquire = || InFlightPermit::try_acquire(&instance, some_slot(), true);
         let tunnels: Vec<InFlightPermit> =
             (0..5).map(|_| acquire().unwrap().into_tunnel()).collect();
         let (first, second) = (acquire().unwrap(), acquire().unwrap());

@@ -29,8 +29,6 @@ pub(super) fn limited(load: u64) -> u32 {
 pub struct InFlightPermit {
     /// The slot that the request's key hashed to.
     pub slot: Slot,
-    /// The epoch of the ring that gave the permit.
-    pub epoch: u64,
     /// For a session that begins with this request: a key that is this replica's.
     pub session_key: Option<SessionKey>,
     /// Whether it counts in the load of the whole fleet too.
@@ -44,12 +42,7 @@ pub struct InFlightPermit {
 impl InFlightPermit {
     /// A permit, if the instance may have one more request in flight. It counts in the load of
     /// the whole fleet too if that is `bounded`.
-    pub fn try_acquire(
-        instance: &Arc<Instance>,
-        slot: Slot,
-        epoch: u64,
-        bounded: bool,
-    ) -> Option<Self> {
+    pub fn try_acquire(instance: &Arc<Instance>, slot: Slot, bounded: bool) -> Option<Self> {
         let before = instance.load.fetch_add(REQUEST, Ordering::SeqCst);
         if limited(before) >= instance.max_in_flight {
             instance.release(REQUEST);
@@ -60,7 +53,6 @@ impl InFlightPermit {
         }
         Some(Self {
             slot,
-            epoch,
             session_key: None,
             bounded,
             is_tunnel: false,
@@ -84,6 +76,13 @@ impl InFlightPermit {
     /// The response's head has come; it is counted with its end.
     pub fn set_response(&mut self, response: CountedResponse) {
         self.response = Some(response);
+    }
+
+    /// The response's end has to be waited for: only then it is known when it ends.
+    pub fn wait_for_end(&mut self) {
+        if let Some(response) = &mut self.response {
+            response.ended = None;
+        }
     }
 
     /// Where to send the request.

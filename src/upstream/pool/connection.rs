@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 
 use crate::h1::HeaderIndices;
 use crate::sys::tcp;
-use crate::upstream::framed_connection::{FramedConnection, ParsedHead, UpstreamRequest};
+use crate::upstream::framed_connection::{
+    FramedConnection, ParsedHead, ProtocolError, UpstreamRequest,
+};
 
 /// Bytes read at first of a response: most are shorter as a whole.
 const FIRST_READ: usize = 4 * 1024;
@@ -38,7 +40,7 @@ thread_local! {
 pub struct Connection {
     stream: FramedConnection<TcpStream>,
     /// What has come and is not decoded yet.
-    pub unread: BytesMut,
+    unread: BytesMut,
     /// It is the buffer for large reads.
     is_large: bool,
 }
@@ -95,6 +97,18 @@ impl Connection {
     /// Takes the places of the headers away, in exchange for a list for others.
     pub fn replace_header_indices(&mut self, list: Vec<HeaderIndices>) -> Vec<HeaderIndices> {
         std::mem::replace(&mut self.stream.parsed_head_mut().headers, list)
+    }
+
+    /// Takes the body's next data from what has been read; none after the last, pending while more
+    /// is needed.
+    #[inline]
+    pub fn decode(&mut self, trailers: &mut Vec<u8>) -> Result<Poll<Option<Bytes>>, ProtocolError> {
+        self.stream.decode(&mut self.unread, trailers)
+    }
+
+    /// Whether a body's end has not been decoded yet.
+    pub fn is_in_body(&self) -> bool {
+        self.stream.is_in_body()
     }
 
     /// Reserves space for more of a body, whose last data may have been taken quickly.

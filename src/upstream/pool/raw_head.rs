@@ -7,11 +7,10 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use actix_http::StatusCode;
-use actix_http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 
 use super::connection::Connection;
-use crate::h1::{HeaderIndices, HeaderLine, HeaderLines};
+use crate::h1::{HeaderIndices, HeaderLines};
 use crate::upstream::framed_connection::{ParsedHead, ProtocolError};
 
 thread_local! {
@@ -21,10 +20,12 @@ thread_local! {
 
 /// The head of one response.
 pub struct RawResponseHead {
-    lines: HeaderLines,
+    /// Its headers.
+    pub lines: HeaderLines,
     status: StatusCode,
     reason: Range<usize>,
     has_connection_headers: bool,
+    relays_trailers: bool,
     body_length: Option<u64>,
     content_length: Option<u64>,
     appended: &'static [u8],
@@ -48,6 +49,7 @@ impl RawResponseHead {
             status: StatusCode::from_u16(parsed.status).map_err(|_| ProtocolError::BadHead)?,
             reason: parsed.reason.clone(),
             has_connection_headers: parsed.has_connection_headers,
+            relays_trailers: parsed.relays_trailers,
             body_length: parsed.body_length,
             content_length: parsed.content_length,
             appended: &[],
@@ -72,29 +74,19 @@ impl RawResponseHead {
         self.status
     }
 
-    /// All headers, in order.
-    pub fn headers(&self) -> impl Iterator<Item = HeaderLine<'_>> {
-        self.lines.iter()
-    }
-
-    /// The bytes of a part of the head.
-    pub fn part(&self, place: &Range<usize>) -> &[u8] {
-        self.lines.part(place)
-    }
-
-    /// The values of the headers of a name, which is given in lower case.
-    pub fn get_all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-        self.lines.get_all(name)
-    }
-
     /// Whether Connection names headers that concern the replica's connection alone.
     pub fn has_connection_headers(&self) -> bool {
         self.has_connection_headers
     }
 
+    /// Whether the trailers behind the body are for the client, too.
+    pub fn relays_trailers(&self) -> bool {
+        self.relays_trailers
+    }
+
     /// The reason phrase; empty if there is none.
     pub fn reason(&self) -> &[u8] {
-        self.part(&self.reason)
+        self.lines.part(&self.reason)
     }
 
     /// The bytes of the body that follows, if the head declares how many.
@@ -115,25 +107,6 @@ impl RawResponseHead {
     /// The lines that were appended.
     pub fn appended(&self) -> &'static [u8] {
         self.appended
-    }
-
-    /// Puts the headers into a map; a length that is declared several times once.
-    pub fn fill(&self, map: &mut HeaderMap) {
-        for HeaderIndices { name, value } in self.lines.indices() {
-            // What the parser has let pass is valid.
-            let (Ok(name), Ok(value)) = (
-                HeaderName::from_bytes(self.part(name)),
-                HeaderValue::from_maybe_shared(self.lines.slice(value.clone())),
-            ) else {
-                continue;
-            };
-            match self.content_length {
-                Some(length) if name == CONTENT_LENGTH => {
-                    map.insert(name, length.into());
-                }
-                _ => map.append(name, value),
-            }
-        }
     }
 }
 

@@ -7,8 +7,7 @@ use super::connection::Connection;
 use super::connection_pool::ConnectionPool;
 use super::raw_head::RawResponseHead;
 use super::response_body::UpstreamBody;
-use crate::h1::{BodyDecoder, BodyLength, Rules};
-use crate::upstream::framed_connection::ProtocolError;
+use crate::upstream::framed_connection::{ProtocolError, Trailers};
 
 /// A response whose head has come.
 pub struct UpstreamResponse {
@@ -16,6 +15,9 @@ pub struct UpstreamResponse {
     pub head: RawResponseHead,
     /// Its body, unless there is none or it is empty.
     pub body: Option<UpstreamBody>,
+    /// The trailer section behind the body, once that has come to its end; none: the client does
+    /// not take any.
+    pub trailers: Option<Trailers>,
     /// How long connecting took; none: the connection was open.
     pub connect: Option<Duration>,
 }
@@ -29,26 +31,21 @@ impl UpstreamResponse {
         connect: Option<Duration>,
     ) -> Result<Box<Self>, ProtocolError> {
         let head = RawResponseHead::take_from(&mut connection)?;
-        let decoder = match head.body_length() {
-            Some(0) => {
-                pool.release(connection);
-                return Ok(Box::new(Self {
-                    head,
-                    body: None,
-                    connect,
-                }));
-            }
-            Some(length) => BodyDecoder::Length(length),
-            None if connection.parsed_head().is_chunked => {
-                BodyDecoder::new(BodyLength::Chunked, Rules::Response)
-            }
-            None => BodyDecoder::UntilClose,
-        };
-        let body = UpstreamBody::new(connection, decoder, Rc::clone(pool));
-        let body = Some(body);
+        if head.body_length() == Some(0) {
+            pool.release(connection);
+            return Ok(Box::new(Self {
+                head,
+                body: None,
+                trailers: None,
+                connect,
+            }));
+        }
+        let trailers = head.relays_trailers().then(Trailers::default);
+        let body = UpstreamBody::new(connection, Rc::clone(pool), trailers.clone());
         Ok(Box::new(Self {
             head,
-            body,
+            body: Some(body),
+            trailers,
             connect,
         }))
     }

@@ -12,8 +12,7 @@ use actix_web::web::Bytes;
 use awc::error::PayloadError;
 use futures::Stream;
 
-use crate::h1::BodyDecoder;
-use crate::upstream::framed_connection::ProtocolError;
+use crate::upstream::framed_connection::Trailers;
 
 /// A consumer that polls for the next data within this time has passed the last data on: the client
 /// has it, or the kernel for the client.
@@ -23,22 +22,25 @@ const FAST_CONSUMER: Duration = Duration::from_millis(10);
 pub struct UpstreamBody {
     /// Gone after the end.
     connection: Option<Box<Connection>>,
-    decoder: BodyDecoder,
+    /// The trailer section, as far as it has come, and where it goes.
+    section: Vec<u8>,
+    trailers: Option<Trailers>,
     /// When the last data was given, if more is to come.
     given: Option<Instant>,
     pool: Rc<ConnectionPool>,
 }
 
 impl UpstreamBody {
-    /// What is read by `decoder`; another protocol goes on until the connection ends.
+    /// The body of the response on a connection; another protocol goes on until that ends.
     pub fn new(
         connection: Box<Connection>,
-        decoder: BodyDecoder,
         pool: Rc<ConnectionPool>,
+        trailers: Option<Trailers>,
     ) -> Self {
         Self {
             connection: Some(connection),
-            decoder,
+            section: Vec::new(),
+            trailers,
             given: None,
             pool,
         }
@@ -54,10 +56,10 @@ impl Stream for UpstreamBody {
             return Poll::Ready(None);
         };
         loop {
-            let decoded = this.decoder.decode(&mut connection.unread);
-            match decoded.map_err(|error| PayloadError::Io(ProtocolError::from(error).into()))? {
+            let decoded = connection.decode(&mut this.section);
+            match decoded.map_err(|error| PayloadError::Io(error.into()))? {
                 Poll::Ready(Some(piece)) => {
-                    if !this.decoder.is_complete() {
+                    if connection.is_in_body() {
                         this.given = Some(Instant::now());
                     }
                     let is_large = connection.is_large();
@@ -69,6 +71,9 @@ impl Stream for UpstreamBody {
                     return Poll::Ready(Some(Ok(piece)));
                 }
                 Poll::Ready(None) => {
+                    if let Some(trailers) = &this.trailers {
+                        trailers.replace(std::mem::take(&mut this.section));
+                    }
                     if let Some(connection) = this.connection.take() {
                         this.pool.release(connection);
                     }

@@ -148,6 +148,8 @@ pub struct CountedResponse {
     pub status: StatusClass,
     /// When the request came.
     pub started: Instant,
+    /// When the last byte has gone, if that is known before.
+    pub ended: Option<Instant>,
 }
 
 impl CountedResponse {
@@ -158,13 +160,15 @@ impl CountedResponse {
             method: method.into(),
             status: status.into(),
             started,
+            ended: None,
         }
     }
 
     /// Counts it.
     pub fn count(self, stats: &ReplicaStats) {
         stats.on(self.thread, |counters| {
-            counters.answered(self.method, self.status, self.started.elapsed());
+            let ended = self.ended.unwrap_or_else(Instant::now);
+            counters.answered(self.method, self.status, ended - self.started);
         });
     }
 }

@@ -144,7 +144,7 @@ async fn who_is_back_on_the_ring_begins_anew() {
         let view = scene.ring.send(GetRing).await.unwrap();
         view.table.slot_of(crate::ring::Key(1))
     };
-    let _held = crate::upstream::InFlightPermit::try_acquire(&instance, slot, 1, false).unwrap();
+    let _held = crate::upstream::InFlightPermit::try_acquire(&instance, slot, false).unwrap();
     scene.fail_twice(1).await;
     assert_eq!(scene.told().await, ejected(1));
     scene.ring.send(EvictReplica(id(1))).await.unwrap();

@@ -48,7 +48,7 @@ impl SplitReader {
         let Some(body) = &mut self.body else {
             return self.parse();
         };
-        let Ok(decoded) = body.decode(&mut self.unread) else {
+        let Ok(decoded) = body.decode(&mut self.unread, &mut Vec::new()) else {
             self.all.is_refused = true;
             return false;
         };

@@ -19,6 +19,7 @@
 //!
 //! What cannot be read as a request is answered with an error, and nothing behind it is read.
 
+pub mod byte_stream;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod request;
@@ -30,7 +31,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpStream as Accepted};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -54,6 +55,7 @@ use crate::http::connection::timeouts::TimedOut;
 use crate::http::error::ProxyError;
 use crate::upstream::framed_connection::ProtocolError;
 use crate::upstream::{AttemptError, UpstreamResponse};
+use byte_stream::ByteStream;
 use request::{ParsedRequest, ResponseOptions};
 use request_body::RequestBody;
 use response::Answer;
@@ -91,11 +93,11 @@ pub trait Reply: Into<Response<BoxBody>> {}
 impl<R: Into<Response<BoxBody>>> Reply for R {}
 
 /// A connection, which is over when this future is. (actix's services are ready at any time.)
-pub struct H1Connection<A: Service<Request>> {
+pub struct H1Connection<A: Service<Request>, S> {
     app: Rc<A>,
     state: OpenConnection,
     peer: Option<SocketAddr>,
-    socket: Rc<ClientSocket>,
+    socket: Rc<ClientSocket<S>>,
     stage: Stage<A::Future>,
     /// The beginning of a head.
     partial: BytesMut,
@@ -128,7 +130,7 @@ enum Head {
 /// The connection is over.
 struct Closed;
 
-impl<A: Application> Future for H1Connection<A> {
+impl<A: Application, S: ByteStream> Future for H1Connection<A, S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -147,17 +149,12 @@ impl<A: Application> Future for H1Connection<A> {
     }
 }
 
-impl<A: Application> H1Connection<A> {
-    /// A connection that has just been accepted, whose socket does not block.
-    pub fn new(
-        app: &Rc<A>,
-        state: OpenConnection,
-        socket: Accepted,
-        peer: Option<SocketAddr>,
-    ) -> Self {
+impl<A: Application, S: ByteStream> H1Connection<A, S> {
+    /// A connection that has just been accepted.
+    pub fn new(app: &Rc<A>, state: OpenConnection, stream: S, peer: Option<SocketAddr>) -> Self {
         Self {
             app: Rc::clone(app),
-            socket: Rc::new(ClientSocket::accepted(socket, state.counters())),
+            socket: Rc::new(ClientSocket::new(stream, state.counters())),
             state,
             peer,
             stage: Stage::Idle,
@@ -169,7 +166,10 @@ impl<A: Application> H1Connection<A> {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         match ready!(self.poll_head(cx)) {
             Head::Closed => return Poll::Ready(Err(Closed)),
-            Head::Refused(error) => self.refuse(&error),
+            Head::Refused(error) => {
+                self.state.log_refusal(&error, self.peer);
+                self.refuse(&error);
+            }
             Head::Parsed(request, client, options) => {
                 self.state.begin_request();
                 if self.socket.is_ended() {
@@ -212,7 +212,7 @@ impl<A: Application> H1Connection<A> {
                         self.socket.reading() != Reading::Head || self.state.should_close();
                 }
                 let replica = self.state.take_replica_response();
-                self.respond(response, replica.as_deref(), options);
+                self.respond(response, replica, options);
                 Poll::Ready(Ok(()))
             }
             Poll::Pending if !self.interim.is_empty() => {
@@ -321,12 +321,11 @@ impl<A: Application> H1Connection<A> {
     fn respond(
         &mut self,
         response: Response<BoxBody>,
-        replica: Option<&UpstreamResponse>,
+        replica: Option<Box<UpstreamResponse>>,
         options: ResponseOptions,
     ) {
         let (interim, date) = (&self.interim, self.state.date());
-        let replica_head = replica.map(|replica| &replica.head);
-        let answer = Answer::new(response, interim, replica_head, options, &date);
+        let answer = Answer::new(response, interim, replica, options, &date);
         self.stage = Stage::Responding(answer);
         self.interim = Vec::new();
     }
@@ -343,6 +342,7 @@ impl<A: Application> H1Connection<A> {
         let client = ClientRequest {
             connection: Rc::clone(&self.state),
             is_bare: parsed.is_bare,
+            takes_trailers: parsed.takes_trailers,
             raw: parsed.raw,
         };
         Ok(Head::Parsed(parsed.request, client, parsed.options))
@@ -397,6 +397,7 @@ impl<A: Application> H1Connection<A> {
             self.state.set_waker(cx.waker());
             let timed_out = self.state.timed_out();
             if timed_out == Some(TimedOut::Header) {
+                self.state.log_refusal(&ProxyError::SlowHead, self.peer);
                 self.socket.send_now(&encode_error(&ProxyError::SlowHead));
             }
             if timed_out.is_some() || self.state.is_over() {
@@ -450,14 +451,18 @@ impl<A: Application> H1Connection<A> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         READ.with_borrow_mut(|room| {
             let mut room = ReadBuf::new(room);
-            let read = self.socket.poll_read_first(cx, &mut room);
+            let read = self.socket.poll_read(cx, &mut room);
             read.map_ok(|_| Bytes::copy_from_slice(room.filled()))
         })
     }
 }
 
 /// Writes what the socket takes now, and keeps the rest.
-fn write_some(cx: &mut Context<'_>, socket: &ClientSocket, text: &mut Vec<u8>) -> io::Result<()> {
+fn write_some<S: ByteStream>(
+    cx: &mut Context<'_>,
+    socket: &ClientSocket<S>,
+    text: &mut Vec<u8>,
+) -> io::Result<()> {
     while !text.is_empty() {
         match socket.poll_write(cx, text, &[]) {
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),

@@ -46,6 +46,8 @@ pub struct ParsedRequest {
     pub is_bare: bool,
     /// The client sends the body when it is told to (RFC 9110, section 10.1.1).
     pub expects_continue: bool,
+    /// The client takes trailers (RFC 9110, section 10.1.4).
+    pub takes_trailers: bool,
     /// Its head as it came.
     pub raw: Rc<RawRequest>,
     /// It offers another protocol, which may follow its head (RFC 9110, section 7.8).
@@ -124,7 +126,7 @@ impl ParsedRequest {
         }
         let mut framing = FramingHeaders::default();
         let (mut known, mut has_connection) = (KnownHeaders::default(), false);
-        let (mut expects_continue, mut has_upgrade) = (false, false);
+        let (mut expects_continue, mut has_upgrade, mut takes_trailers) = (false, false, false);
         let mut indices = raw_request::take_room();
         for field in &*read.headers {
             let header = HeaderIndices::within(text, field.name.as_bytes(), field.value);
@@ -144,6 +146,11 @@ impl ParsedRequest {
                     added.map_err(|_| BAD_FRAMING)?;
                 }
                 header::UPGRADE => has_upgrade = true,
+                header::TE => {
+                    let mut codings = connection::options(field.value);
+                    takes_trailers |= !is_http10
+                        && codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+                }
                 header::EXPECT => {
                     expects_continue |=
                         !is_http10 && field.value.eq_ignore_ascii_case(b"100-continue");
@@ -195,6 +202,7 @@ impl ParsedRequest {
             body: framing.request_body(),
             is_bare,
             expects_continue,
+            takes_trailers,
             is_upgrade,
             raw: Rc::new(RawRequest::new(
                 bytes.split_to(length),

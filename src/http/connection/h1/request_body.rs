@@ -11,9 +11,13 @@ use actix_http::error::PayloadError;
 use actix_web::web::{BufMut, Bytes, BytesMut};
 use futures::Stream;
 
+use super::byte_stream::ByteStream;
 use super::request::ParsedRequest;
 use super::socket::{ClientSocket, Reading};
 use crate::h1::{BodyDecoder, BodyLength, FramingError, Rules};
+use crate::http::headers::trailers;
+use crate::http::raw_request::RawRequest;
+use crate::upstream::Trailers;
 
 /// This much is read at once.
 const ROOM: usize = 64 * 1024;
@@ -27,16 +31,20 @@ thread_local! {
 }
 
 /// A body whose end is declared, or the client's side of a tunnel.
-pub struct RequestBody {
-    socket: Rc<ClientSocket>,
+pub struct RequestBody<S> {
+    socket: Rc<ClientSocket<S>>,
     decoder: BodyDecoder,
     /// What has come of it and is not decoded yet.
     undecoded: BytesMut,
+    /// Its trailer section, as far as that has come, and the head of its request, which takes
+    /// the trailers that go on.
+    section: Vec<u8>,
+    raw: Rc<RawRequest>,
     /// The client waits until it is told to send the body.
     expects_continue: bool,
 }
 
-impl RequestBody {
+impl<S: ByteStream> RequestBody<S> {
     /// The body of a request behind whose head `behind` has come; none if the request has none, and
     /// offers no other protocol. What has come behind the body is left with the socket.
     ///
@@ -44,7 +52,7 @@ impl RequestBody {
     ///
     /// If what has come is malformed.
     pub fn begin(
-        socket: &Rc<ClientSocket>,
+        socket: &Rc<ClientSocket<S>>,
         request: &ParsedRequest,
         mut behind: Bytes,
     ) -> Result<Option<Self>, FramingError> {
@@ -58,11 +66,17 @@ impl RequestBody {
             false => Reading::Body,
         });
         socket.put_back(behind);
+        if request.body == BodyLength::Chunked {
+            // Nothing is there yet.
+            let _ = request.raw.trailers.set(Trailers::default());
+        }
         let has_payload = !is_none || request.is_upgrade;
         Ok(has_payload.then(|| Self {
             socket: Rc::clone(socket),
             decoder,
             undecoded: BytesMut::from(body),
+            section: Vec::new(),
+            raw: Rc::clone(&request.raw),
             expects_continue: request.expects_continue,
         }))
     }
@@ -70,7 +84,7 @@ impl RequestBody {
     /// The next piece of the body; none at its end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, PayloadError>> {
         loop {
-            let decoded = self.decoder.decode(&mut self.undecoded);
+            let decoded = self.decoder.decode(&mut self.undecoded, &mut self.section);
             let Ok(decoded) = decoded else {
                 self.socket.set_reading(Reading::Malformed);
                 return Poll::Ready(Err(PayloadError::EncodingCorrupted));
@@ -82,6 +96,9 @@ impl RequestBody {
                 self.undecoded = BytesMut::new();
             }
             if let Poll::Ready(piece) = decoded {
+                if let (None, Some(to)) = (&piece, self.raw.trailers.get()) {
+                    trailers::relay(&self.section, &self.raw.headers, &mut to.borrow_mut());
+                }
                 return Poll::Ready(Ok(piece));
             }
             let most = match self.decoder {
@@ -117,7 +134,7 @@ impl RequestBody {
     fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<BytesMut>> {
         let mut room = READ.take();
         room.reserve(most);
-        let read = self.socket.poll_read(cx, &mut (&mut room).limit(most));
+        let read = self.socket.poll_read_buf(cx, &mut (&mut room).limit(most));
         let piece = room.split();
         READ.set(room);
         ready!(read)?;
@@ -125,7 +142,7 @@ impl RequestBody {
     }
 }
 
-impl Stream for RequestBody {
+impl<S: ByteStream> Stream for RequestBody<S> {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -16,11 +16,12 @@ use actix_web::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODIN
 use actix_web::http::{StatusCode, Version};
 use actix_web::web::{Buf, Bytes};
 
+use super::byte_stream::ByteStream;
 use super::request::ResponseOptions;
 use super::socket::ClientSocket;
 use crate::h1::{CHUNK_END, ChunkSizeLine, LAST_CHUNK, is_bodiless, write_header};
-use crate::http::headers;
-use crate::upstream::RawResponseHead;
+use crate::http::headers::{self, trailers};
+use crate::upstream::{RawResponseHead, UpstreamResponse};
 
 /// A piece of so many bytes is worth a system call that takes it from where it is.
 const LARGE: usize = 8 * 1024;
@@ -49,6 +50,8 @@ pub struct Answer {
     owes_line_end: bool,
     /// What is still to come; nothing after its end.
     body: Option<BoxBody>,
+    /// A replica's response whose trailers follow the last chunk.
+    replica: Option<Box<UpstreamResponse>>,
     framing: Framing,
     is_last: bool,
     is_tunnel: bool,
@@ -87,7 +90,7 @@ impl Answer {
     pub fn new(
         response: Response<BoxBody>,
         interim: &[u8],
-        replica_head: Option<&RawResponseHead>,
+        replica: Option<Box<UpstreamResponse>>,
         options: ResponseOptions,
         date: &[u8],
     ) -> Self {
@@ -116,6 +119,7 @@ impl Answer {
             is_last: is_last && !is_tunnel,
             is_http10: options.is_http10,
         };
+        let replica_head = replica.as_deref().map(|replica| &replica.head);
         write_head(&mut text, head, framing, replica_head, persistence, date);
         Self {
             text,
@@ -123,6 +127,7 @@ impl Answer {
             piece: Bytes::new(),
             owes_line_end: false,
             body: if has_none { None } else { Some(body) },
+            replica: replica.filter(|replica| replica.trailers.is_some()),
             framing,
             is_last,
             is_tunnel,
@@ -165,7 +170,11 @@ impl Answer {
     }
 
     /// Writes it to its end.
-    pub fn poll(&mut self, cx: &mut Context<'_>, socket: &ClientSocket) -> Poll<io::Result<()>> {
+    pub fn poll<S: ByteStream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &ClientSocket<S>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let gathered = self.gather(cx)?;
             while self.has_unsent() {
@@ -261,13 +270,28 @@ impl Answer {
             Framing::Counted(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Framing::Chunked => {
                 self.end_chunk();
-                self.text.extend_from_slice(LAST_CHUNK);
+                match self.replica.take() {
+                    None => self.text.extend_from_slice(LAST_CHUNK),
+                    Some(replica) => self.end_with_trailers(&replica),
+                }
             }
         }
         Ok(())
     }
 
-    fn poll_write(&self, cx: &mut Context<'_>, socket: &ClientSocket) -> Poll<io::Result<usize>> {
+    fn end_with_trailers(&mut self, replica: &UpstreamResponse) {
+        self.text.extend_from_slice(b"0\r\n");
+        if let Some(section) = &replica.trailers {
+            trailers::relay(&section.borrow(), &replica.head.lines, &mut self.text);
+        }
+        self.text.extend_from_slice(b"\r\n");
+    }
+
+    fn poll_write<S: ByteStream>(
+        &self,
+        cx: &mut Context<'_>,
+        socket: &ClientSocket<S>,
+    ) -> Poll<io::Result<usize>> {
         let text = self.text.get(self.written..).unwrap_or_default();
         match ready!(socket.poll_write(cx, text, &self.piece))? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

@@ -1,35 +1,27 @@
-//! A client's socket, from which a request's body is read while its answer may be written.
+//! A client's byte stream, from which a request's body is read while its response may be written,
+//! and what is known of its next bytes.
 //!
 //! Both happen on one task, but not in one place: whoever forwards the request asks for its
 //! body.
-//!
-//! A connection often brings its request along, gets its answer and ends. For that nobody has to
-//! wait for its socket, so it is handed to the runtime, which has the kernel watch it (two
-//! `epoll_ctl` and a place in memory), only when somebody has to.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream as Accepted};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use actix_web::web::{BufMut, Bytes};
-use log::debug;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, ReadBuf};
 
-use crate::sys::tcp;
+use super::byte_stream::ByteStream;
 use crate::upstream::stats::ConnectionCounters;
 
-/// One socket.
-pub struct ClientSocket {
-    stream: RefCell<Stream>,
+/// One client's stream.
+pub struct ClientSocket<S> {
+    stream: RefCell<S>,
     /// Where its bytes are counted.
     counters: Arc<ConnectionCounters>,
-    /// Nobody has tried to read from it.
-    is_fresh: Cell<bool>,
     reading: Cell<Reading>,
     /// What has been read behind what was parsed.
     unparsed: RefCell<Bytes>,
@@ -54,20 +46,12 @@ pub enum Reading {
     Tunnel,
 }
 
-enum Stream {
-    Unwatched(Accepted),
-    Watched(TcpStream),
-    /// It has failed to become watched.
-    Gone,
-}
-
-impl ClientSocket {
-    /// One that has just been accepted, and does not block.
-    pub fn accepted(stream: Accepted, counters: Arc<ConnectionCounters>) -> Self {
+impl<S: ByteStream> ClientSocket<S> {
+    /// A stream on which nothing has been read or written.
+    pub fn new(stream: S, counters: Arc<ConnectionCounters>) -> Self {
         Self {
-            stream: RefCell::new(Stream::Unwatched(stream)),
+            stream: RefCell::new(stream),
             counters,
-            is_fresh: Cell::new(true),
             reading: Cell::new(Reading::Head),
             unparsed: RefCell::default(),
             body_is_due: Cell::new(false),
@@ -148,45 +132,59 @@ impl ClientSocket {
 
     /// Whether what the client does is not noticed.
     pub fn is_unwatched(&self) -> bool {
-        matches!(*self.stream.borrow(), Stream::Unwatched(_))
+        self.stream.borrow().is_unwatched()
     }
 
-    /// Whether something has come that nobody has read: if the socket ended now, that would take
-    /// the answer away from the client.
+    /// Whether something has come that nobody has read.
     pub fn has_unread(&self) -> bool {
-        let unread = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => tcp::unread_bytes(stream),
-            Stream::Watched(stream) => tcp::unread_bytes(stream),
-            Stream::Gone => Ok(0),
-        };
-        unread.is_ok_and(|unread| unread > 0)
+        self.stream.borrow().has_unread()
+    }
+
+    /// Its own address and the client's.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.stream.borrow().addresses()
+    }
+
+    /// Whether the client has reset the connection.
+    pub fn is_reset(&self) -> bool {
+        self.stream.borrow().is_reset()
+    }
+
+    /// Has the connection reset when it ends.
+    pub fn reset_at_end(&self) {
+        self.stream.borrow().reset_at_end();
+    }
+
+    /// Sends as much as the client takes at once.
+    pub fn send_now(&self, text: &str) {
+        self.stream.borrow_mut().send_now(text.as_bytes());
+    }
+
+    /// Tells the client that nothing more comes.
+    pub fn shut_down(&self) {
+        // One that has left need not be told.
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(&mut cx);
     }
 
     /// Reads what comes: so many bytes, and none at the end.
-    pub fn poll_read(
+    pub fn poll_read_buf(
         &self,
         cx: &mut Context<'_>,
         room: &mut impl BufMut,
     ) -> Poll<io::Result<usize>> {
-        let read = self.poll_watched(|mut stream| pin!(stream.read_buf(room)).poll(cx));
+        let read = pin!(self.stream.borrow_mut().read_buf(room)).poll(cx);
         self.noted(read)
     }
 
-    /// The same, into room that has been written to. What a new connection brings along is read
-    /// at once.
-    pub fn poll_read_first(
+    /// The same, into room that has been written to.
+    pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.is_fresh.take()
-            && let Stream::Unwatched(stream) = &mut *self.stream.borrow_mut()
-            && let Some(read) = at_once(stream.read(room.initialize_unfilled()))
-        {
-            return self.noted(Poll::Ready(read.inspect(|count| room.advance(*count))));
-        }
         let before = room.filled().len();
-        let read = self.poll_watched(|stream| stream.poll_read(cx, room));
+        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, room);
         self.noted(read.map_ok(|()| room.filled().len() - before))
     }
 
@@ -200,84 +198,20 @@ impl ClientSocket {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let both = [IoSlice::new(first), IoSlice::new(second)];
+        let mut stream = self.stream.borrow_mut();
+        let stream = Pin::new(&mut *stream);
         // One piece is a cheaper system call.
-        let single = match (first.is_empty(), second.is_empty()) {
-            (_, true) => Some(first),
-            (true, false) => Some(second),
-            (false, false) => None,
-        };
-        if let Stream::Unwatched(stream) = &mut *self.stream.borrow_mut() {
-            let written = match single {
-                Some(piece) => stream.write(piece),
-                None => stream.write_vectored(&both),
-            };
-            if let Some(written) = at_once(written) {
-                return Poll::Ready(written.inspect(|count| self.counters.send(*count)));
+        let written = match (first.is_empty(), second.is_empty()) {
+            (_, true) => stream.poll_write(cx, first),
+            (true, false) => stream.poll_write(cx, second),
+            (false, false) => {
+                stream.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)])
             }
-        }
-        let written = self.poll_watched(|stream| match single {
-            Some(piece) => stream.poll_write(cx, piece),
-            None => stream.poll_write_vectored(cx, &both),
-        });
+        };
         written.map_ok(|count| {
             self.counters.send(count);
             count
         })
-    }
-
-    /// Its own address and the client's.
-    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let addresses = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => (stream.local_addr(), stream.peer_addr()),
-            Stream::Watched(stream) => (stream.local_addr(), stream.peer_addr()),
-            Stream::Gone => return None,
-        };
-        addresses.0.ok().zip(addresses.1.ok())
-    }
-
-    /// Whether the client has reset the connection, which nobody hears by reading once the
-    /// client has closed its side.
-    pub fn is_reset(&self) -> bool {
-        let error = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => stream.take_error(),
-            Stream::Watched(stream) => stream.take_error(),
-            Stream::Gone => Ok(None),
-        };
-        !matches!(error, Ok(None))
-    }
-
-    /// Has the connection reset when it ends, so that the kernel does not keep what was written
-    /// for a client that does not take it.
-    pub fn reset_at_end(&self) {
-        let set = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => tcp::reset_on_close(stream),
-            Stream::Watched(stream) => tcp::reset_on_close(stream),
-            Stream::Gone => Ok(()),
-        };
-        if let Err(error) = set {
-            debug!("a client's socket cannot be reset: {error}");
-        }
-    }
-
-    /// Tells the client that nothing more comes.
-    pub fn shut_down(&self) {
-        // One that has left need not be told.
-        let _ = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Watched(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
-            Stream::Gone => Ok(()),
-        };
-    }
-
-    /// Sends as much as the client takes at once: one that cannot take an error has no use for it.
-    pub fn send_now(&self, text: &str) {
-        // Not by the runtime, which does not know of a new socket that it can be written to.
-        let _ = match &*self.stream.borrow() {
-            Stream::Unwatched(stream) => SockRef::from(stream).send(text.as_bytes()),
-            Stream::Watched(stream) => SockRef::from(stream).send(text.as_bytes()),
-            Stream::Gone => Ok(0),
-        };
     }
 
     fn noted(&self, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -287,41 +221,5 @@ impl ClientSocket {
             _ => {}
         }
         read
-    }
-
-    /// Hands it to the runtime.
-    fn watch(&self) -> io::Result<()> {
-        let mut stream = self.stream.borrow_mut();
-        match std::mem::replace(&mut *stream, Stream::Gone) {
-            Stream::Unwatched(accepted) => {
-                *stream = Stream::Watched(TcpStream::from_std(accepted)?);
-            }
-            other => *stream = other,
-        }
-        Ok(())
-    }
-
-    fn poll_watched<T>(
-        &self,
-        poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if self.is_unwatched() {
-            self.watch()?;
-        }
-        match &mut *self.stream.borrow_mut() {
-            Stream::Watched(stream) => poll(Pin::new(stream)),
-            Stream::Unwatched(_) | Stream::Gone => {
-                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
-            }
-        }
-    }
-}
-
-/// What a system call has done, unless it has to be waited for.
-fn at_once<T>(done: io::Result<T>) -> Option<io::Result<T>> {
-    use io::ErrorKind::{Interrupted, WouldBlock};
-    match done {
-        Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => None,
-        done => Some(done),
     }
 }

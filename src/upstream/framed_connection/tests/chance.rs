@@ -90,7 +90,7 @@ proptest! {
         good in good(),
         cuts in vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let asked = RequestInfo { head: good.head, upgrade: false };
+        let asked = RequestInfo { head: good.head, ..RequestInfo::default() };
         let (passed, end) = follow(asked, [&good.bytes[..]]);
         prop_assert!(matches!(end, End::Whole { .. }), "{end:?}");
         prop_assert_eq!(follow_pieces(asked, &pieces(&good.bytes, &cuts)), (passed, end));
@@ -102,7 +102,7 @@ proptest! {
         good in good().prop_filter("delimited", |good| good.delimited),
         cut in any::<prop::sample::Index>(),
     ) {
-        let asked = RequestInfo { head: good.head, upgrade: false };
+        let asked = RequestInfo { head: good.head, ..RequestInfo::default() };
         let short = &good.bytes[..cut.index(good.bytes.len())];
         prop_assert!(matches!(follow(asked, [short]).1, End::Broken(_)));
     }
@@ -113,7 +113,7 @@ proptest! {
         surplus in vec(any::<u8>(), 1..20),
         cuts in vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let asked = RequestInfo { head: good.head, upgrade: false };
+        let asked = RequestInfo { head: good.head, ..RequestInfo::default() };
         let (alone, _) = follow(asked, [&good.bytes[..]]);
         let bytes = [good.bytes, surplus].concat();
         let (passed, end) = follow_pieces(asked, &pieces(&bytes, &cuts));

@@ -8,14 +8,17 @@ use crate::h1::{FramingError, MAX_HEADERS, MAX_RESPONSE_HEAD_BYTES};
 const GET: RequestInfo = RequestInfo {
     head: false,
     upgrade: false,
+    trailers: false,
 };
 const HEAD: RequestInfo = RequestInfo {
     head: true,
     upgrade: false,
+    trailers: false,
 };
 const UPGRADE: RequestInfo = RequestInfo {
     head: false,
     upgrade: true,
+    trailers: false,
 };
 const REUSABLE: End = End::Whole { reusable: true };
 const LAST: End = End::Whole { reusable: false };

@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::http::connection::h1::byte_stream::ClientTcp;
 
 const GET: ResponseOptions = ResponseOptions {
     is_head: false,
@@ -85,14 +86,14 @@ fn until_close(steps: &[Step]) -> Response<BoxBody> {
 }
 
 /// A connection's both ends.
-async fn connection() -> (ClientSocket, TcpStream) {
+async fn connection() -> (ClientSocket<ClientTcp>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap());
     let (accepted, client) = tokio::join!(listener.accept(), client);
     // As it is accepted: it is watched from when it is first full.
     let accepted = accepted.unwrap().0.into_std().unwrap();
     (
-        ClientSocket::accepted(accepted, Arc::default()),
+        ClientSocket::new(ClientTcp::Unwatched(accepted), Arc::default()),
         client.unwrap(),
     )
 }
