@@ -519,6 +519,7 @@ async fn serve_admin(
         ring: shared.ring,
         tally: shared.tally,
         metrics: Arc::default(),
+        drills: Arc::default(),
         started_at: Timestamp::now(),
         key: settings.key.to_string(),
         sticky_cookie: (settings.sticky_cookie.as_ref()).map(|cookie| cookie.name.clone()),

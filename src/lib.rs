@@ -8,7 +8,7 @@
 //! (`tests/architecture.rs` holds the direction):
 //!
 //! ```text
-//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  config  <-  access_log  <-  upstream  <-  actors  <-  metrics  <-  http  <-  app
+//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  fault_injection  <-  config  <-  access_log  <-  upstream  <-  actors  <-  metrics  <-  http  <-  app
 //! ```
 //!
 //! * [`api`] is the JSON of the HTTP API, as types: for the server and for those that ask it.
@@ -16,6 +16,7 @@
 //!   no I/O, no log.
 //! * [`runtime`] carries out: instances are started and stopped as child processes,
 //!   as containers, or are somebody else's.
+//! * [`fault_injection`] kills, pauses and delays instances, for drills.
 //! * [`h1`] is HTTP/1.1 as bytes, for both sides: where messages end. It is pure, too.
 //! * [`access_log`] writes a line for each request.
 //! * [`upstream`] is the way to a replica: connections, retries, what an instance may hold.
@@ -25,7 +26,7 @@
 //! * [`cli`] and [`config`] turn what an operator says into the typed settings that
 //!   `app` starts from; nothing else knows flags, variables or files.
 //! * [`ring_cli`] answers `ringmaster ring`, offline, from [`ring`] alone.
-//! * [`experiments`] loads a balancer and injects faults from outside, for `analysis`, [`drill`]
+//! * [`experiments`] loads and watches a balancer from outside, for `analysis`, [`drill`]
 //!   and `make chaos`.
 //! * [`ctl`] is `ringmaster ctl`, a client of the admin API.
 //! * `analysis` is a client of a whole balancer, from outside: the experiments of
@@ -43,6 +44,7 @@ pub mod config;
 pub mod ctl;
 pub mod drill;
 pub mod experiments;
+pub mod fault_injection;
 pub mod fleet;
 pub mod h1;
 pub mod healthcheck;

@@ -7,8 +7,8 @@ use super::child_balancer::ChildBalancer;
 use super::options::{BalancerOptions, KillCommand, RunningBalancer};
 use crate::api::{FleetStatus, ReplicaState, RingStatus};
 use crate::experiments::client::{self, AdminApi, ReplicaApi};
-use crate::experiments::fault_injection::{Fault, FaultTarget, kill_process};
 use crate::experiments::{AdminAccess, ExperimentError};
+use crate::fault_injection::{Fault, FaultError, FaultTarget, kill_process};
 
 /// A call may wait for requests to drain (30 s by default) and for a container to start.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -180,7 +180,7 @@ impl TestedBalancer {
     /// Kills a replica's instance: by the operator's command if there is one, else where the
     /// balancer says that it runs.
     pub async fn kill(&self, name: &str) -> Result<Killed, ExperimentError> {
-        let failed = |cause: String| ExperimentError::Fault {
+        let failed = |cause: String| FaultError {
             replica: name.to_owned(),
             cause,
         };

@@ -5,6 +5,7 @@
 //! key. A value that is unknown or does not apply is null.
 
 mod deaths;
+mod drills;
 mod explanation;
 mod fleets;
 mod heartbeats;
@@ -17,6 +18,7 @@ mod status;
 mod timestamp;
 
 pub use deaths::{Death, Heartbeat, InterruptedRequest, RequestOutcome};
+pub use drills::{Drill, DrillFault, DrillState, NewDrill};
 pub use explanation::{
     Explained, KeyCandidate, KeyExplanation, KeyHash, PreferenceRow, RingSummary, ScoreRow, Why,
 };

@@ -1,8 +1,8 @@
 //! `ringmaster ctl drill`: injects faults into replicas of a running balancer, under a light load of
 //! its own, and reports how the balancer recovers.
 //!
-//! Like an analysis it is a client of a whole balancer and uses nothing of its insides; load,
-//! faults and the measurement of the recovery are [`crate::experiments`].
+//! Like an analysis it is a client of a whole balancer and uses nothing of its insides; load and the
+//! measurement of the recovery are [`crate::experiments`], faults [`crate::fault_injection`].
 
 mod keys;
 mod report;
@@ -15,16 +15,16 @@ use awc::Client;
 use fastrand::Rng;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use crate::experiments::fault_injection::Fault;
+pub use crate::fault_injection::Fault;
 pub use report::Outcome;
 
 use crate::api::{FleetStatus, ReplicaStatus};
 use crate::experiments::client::{self, AdminApi};
-use crate::experiments::fault_injection::FaultTarget;
 use crate::experiments::load::{self, LoadGenerator, LoadRequest};
 use crate::experiments::progress::Progress;
 use crate::experiments::recovery::{Recovery, RecoveryWatch};
 use crate::experiments::{AdminAccess, ExperimentError};
+use crate::fault_injection::FaultTarget;
 use keys::Sample;
 use report::Drilled;
 
@@ -90,7 +90,7 @@ pub async fn run(options: &Options) -> Result<Outcome, DrillError> {
         // Of two errors the first one says more. What stays paused is replaced by the balancer.
         let released = tokio::time::timeout(RELEASE_TIMEOUT, target.release()).await;
         if let (true, Ok(Err(error))) = (outcome.is_ok(), released) {
-            return Err(error.into());
+            return Err(ExperimentError::from(error).into());
         }
     }
     outcome
@@ -157,13 +157,14 @@ async fn one(
     held.replace(Some(Rc::clone(&target)));
     let watch = RecoveryWatch::begin(Some(admin), load).await?;
     let mut recovery = Recovery::begin(name);
-    target.inject(options.fault).await?;
+    let injected = target.inject(options.fault).await;
+    injected.map_err(ExperimentError::from)?;
     recovery.effective = Instant::now();
     let (over, back) = futures::join!(
         target.sustain(options.fault),
         watch.until_back(&mut recovery, options.fault.duration())
     );
-    over?;
+    over.map_err(ExperimentError::from)?;
     let error = match back {
         Ok(()) => None,
         Err(late @ ExperimentError::TimedOut { .. }) => Some(late.to_string()),

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::fault_injection::FaultError;
+
 /// Why an analysis or a drill could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
@@ -26,13 +28,8 @@ pub enum ExperimentError {
         seconds: u64,
     },
     /// A fault could not be injected.
-    #[error("cannot inject a fault into {replica}: {cause}")]
-    Fault {
-        /// Which.
-        replica: String,
-        /// Why not.
-        cause: String,
-    },
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A file could not be written.
     #[error("cannot write {}: {cause}", .path.display())]
     File {

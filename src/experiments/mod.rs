@@ -1,12 +1,11 @@
 //! What `analyze`, `drill`, `ctl` and `make chaos` share: a client of a balancer's API, a load
-//! generator, fault injection, and the measurement of a recovery.
+//! generator, and the measurement of a recovery.
 //!
 //! It knows a balancer from outside alone: by HTTP, and where its status says that replicas run.
 
 mod admin_access;
 pub mod client;
 mod error;
-pub mod fault_injection;
 pub mod load;
 pub(crate) mod progress;
 pub mod recovery;

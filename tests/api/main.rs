@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod admin;
+mod drills;
 mod events;
 mod heartbeats;
 mod metrics;

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use ringmaster::api::{
     FleetStatus, ListPage, ReplicaEvent, ReplicaStatus, RequestCounts, Status, Timestamp,
 };
-use ringmaster::experiments::fault_injection::{Effect, FaultTarget};
+use ringmaster::fault_injection::{Effect, FaultTarget};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Replicas that are drained and restarted on request: containers on a real engine, of balancers
+//! Replicas that are drained, restarted and drilled on request: containers on a real engine, of balancers
 //! that share a fleet.
 
 use awc::http::{Method, StatusCode};
@@ -33,7 +33,7 @@ async fn has_state(balancer: &Ringmaster, name: &str, state: &str) {
 }
 
 #[test]
-fn container_is_drained_and_restarted_without_losing_a_request() {
+fn container_is_drained_restarted_and_drilled_without_losing_a_request() {
     on_engine(|| async {
         let fleet = TestFleet::new();
         let balancer = start(&fleet);
@@ -61,6 +61,14 @@ fn container_is_drained_and_restarted_without_losing_a_request() {
             set_state(&balancer, "Server2", "active").await["state"],
             "ready"
         );
+        for fault in [
+            json!({"fault": "kill"}),
+            json!({"fault": "pause", "for": "1s"}),
+        ] {
+            let drills = format!("{}/drills", balancer.status_url().await);
+            let drill = ask(Method::POST, &drills, Some(fault)).await.body;
+            assert_eq!(drill["state"], "recovered", "{drill}");
+        }
         load.go_on_for(50).await;
         assert_eq!(load.stop().await.failures, Vec::<String>::new());
     });

@@ -14,8 +14,8 @@ use super::error::ApiError;
 use super::extract::query_config;
 use super::handles::AdminHandles;
 use super::{
-    client_calls, dashboard, fleet_patch, fleet_replicas, fleets, health, history, keys, metrics,
-    middleware, restart, ring, session,
+    client_calls, dashboard, drills, fleet_patch, fleet_replicas, fleets, health, history, keys,
+    metrics, middleware, restart, ring, session,
 };
 use crate::http::server::Site;
 
@@ -89,6 +89,12 @@ fn guarded(app: &mut ServiceConfig) {
                 .route(web::patch().to(fleet_replicas::patch))
                 .route(web::delete().to(fleet_replicas::remove)),
         )
+        .service(
+            resource(&fleet("/drills"), "GET, HEAD, POST")
+                .route(read().to(drills::list))
+                .route(web::post().to(drills::start)),
+        )
+        .service(reads(&fleet("/drills/{id}")).route(read().to(drills::get)))
         .service(
             resource(&fleet("/replicas/{name}/restart"), "POST")
                 .route(web::post().to(restart::restart)),

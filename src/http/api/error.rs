@@ -52,6 +52,12 @@ pub enum ApiError {
     UnknownFleet(String),
     /// There is no such replica.
     UnknownReplica(String),
+    /// There is no drill of this number, or none any more.
+    UnknownDrill(String),
+    /// Another drill runs, of this replica.
+    DrillRunning(String),
+    /// No fault can be injected there.
+    NoDrillTarget(String),
     /// The change was refused or failed.
     Change(ChangeError),
     /// The ring cannot be changed like this.
@@ -99,6 +105,13 @@ impl ApiError {
             | Self::Change(ChangeError::Unknown(_)) => {
                 (S::NOT_FOUND, "unknown-replica", "There is no such replica")
             }
+            Self::UnknownDrill(_) => (S::NOT_FOUND, "unknown-drill", "There is no such drill"),
+            Self::DrillRunning(_) => (S::CONFLICT, "drill-running", "Another drill runs"),
+            Self::NoDrillTarget(_) => (
+                S::CONFLICT,
+                "no-drill-target",
+                "No fault can be injected there",
+            ),
             Self::Reconfigure(ReconfigureError::DoesNotFit(_)) => (
                 S::BAD_REQUEST,
                 "does-not-fit",
@@ -222,6 +235,11 @@ impl fmt::Display for ApiError {
             }
             Self::UnknownFleet(name) => write!(f, "there is no fleet {name}"),
             Self::UnknownReplica(name) => write!(f, "there is no replica {name}"),
+            Self::UnknownDrill(id) => write!(f, "there is no drill {id}"),
+            Self::DrillRunning(replica) => {
+                write!(f, "a drill of {replica} runs: one at a time is allowed")
+            }
+            Self::NoDrillTarget(reason) => f.write_str(reason),
             Self::Change(error) => write!(f, "{error}"),
             Self::Reconfigure(error) => write!(f, "{error}"),
             Self::Unavailable => f.write_str("the balancer is stopping"),

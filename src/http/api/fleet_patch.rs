@@ -1,30 +1,50 @@
 //! `PATCH /api/v1/fleets/{fleet}`: how many replicas, and how their load is bounded.
 
-use actix_web::web::{Data, Json};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::ApiError;
 use super::extract::{FleetPath, JsonBody};
 use super::fleets::fleet_status;
 use super::handles::AdminHandles;
+use super::prefer;
 use super::ring::{apply, read_factor};
 use crate::actors::ring_state::ReconfigureRing;
-use crate::api::{FleetPatch, FleetStatus};
+use crate::api::FleetPatch;
 use crate::fleet::{Change, MAX_REPLICAS};
+use crate::ring::BalanceFactor;
+
+/// Where the fleet is.
+const FLEET: &str = "/api/v1/fleets/default";
 
 /// Changes a fleet; answered once the replicas that are added serve and those that are removed are
 /// stopped.
 pub async fn patch(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     JsonBody(patch): JsonBody<FleetPatch>,
-) -> Result<Json<FleetStatus>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let balance_factor = patch.balance_factor.map(read_factor).transpose();
     let balance_factor = balance_factor.map_err(ApiError::InvalidBody)?;
-    if let Some(n) = patch.desired_replicas {
-        if n > MAX_REPLICAS {
-            let wrong = format!("desired_replicas is {n}: 0 to {MAX_REPLICAS} are allowed");
-            return Err(ApiError::InvalidBody(wrong));
-        }
+    let desired_replicas = patch.desired_replicas;
+    if let Some(n) = desired_replicas.filter(|n| *n > MAX_REPLICAS) {
+        let wrong = format!("desired_replicas is {n}: 0 to {MAX_REPLICAS} are allowed");
+        return Err(ApiError::InvalidBody(wrong));
+    }
+    prefer::run(&request, FLEET.to_owned(), async move {
+        apply_patch(&handles, desired_replicas, balance_factor).await?;
+        Ok(HttpResponse::Ok().json(fleet_status(&handles).await?))
+    })
+    .await
+}
+
+async fn apply_patch(
+    handles: &AdminHandles,
+    desired_replicas: Option<usize>,
+    balance_factor: Option<Option<BalanceFactor>>,
+) -> Result<(), ApiError> {
+    if let Some(n) = desired_replicas {
         handles.supervisor.change(Change::Scale { n }).await??;
     }
     if balance_factor.is_some() {
@@ -34,7 +54,7 @@ pub async fn patch(
             weights: Vec::new(),
             dry_run: false,
         };
-        apply(&handles, change).await?;
+        apply(handles, change).await?;
     }
-    fleet_status(&handles).await.map(Json)
+    Ok(())
 }

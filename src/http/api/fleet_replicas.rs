@@ -1,17 +1,18 @@
 //! `/api/v1/fleets/{fleet}/replicas`: list, add, change and remove.
 
-use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::ApiError;
 use super::extract::{FleetPath, JsonBody, PageQuery};
 use super::fleets::replica_statuses;
 use super::handles::AdminHandles;
+use super::prefer;
 use super::ring::{self, apply};
 use crate::actors::ring_state::ReconfigureRing;
 use crate::api::{AddedReplicas, DesiredState, ListPage, NewReplicas, ReplicaPatch, ReplicaStatus};
-use crate::fleet::Change;
+use crate::fleet::{Change, Changed};
 use crate::ring::ReplicaName;
 
 /// All replicas, those on their way in or out included.
@@ -25,30 +26,45 @@ pub async fn list(
     page.by_name(replicas, |replica| &replica.name).map(Json)
 }
 
+/// Where the replicas are.
+const REPLICAS: &str = "/api/v1/fleets/default/replicas";
+
 /// Where a replica is; names need no encoding in a path.
 pub fn replica_path(name: &str) -> String {
-    format!("/api/v1/fleets/default/replicas/{name}")
+    format!("{REPLICAS}/{name}")
 }
 
 /// Adds replicas; answered once they are on the ring.
 pub async fn add(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     JsonBody(new): JsonBody<NewReplicas>,
 ) -> Result<HttpResponse, ApiError> {
+    let place = match (new.names.as_slice(), new.count) {
+        ([one], None | Some(1)) => replica_path(one),
+        _ => REPLICAS.to_owned(),
+    };
     let change = Change::Add {
         n: new.count.unwrap_or(new.names.len().max(1)),
         hostnames: new.names,
         weights: new.weights,
     };
-    let changed = handles.supervisor.change(change).await??;
+    prefer::run(&request, place, async move {
+        let changed = handles.supervisor.change(change).await??;
+        Ok(added(changed))
+    })
+    .await
+}
+
+fn added(changed: Changed) -> HttpResponse {
     let names = |names: Vec<ReplicaName>| names.iter().map(ToString::to_string).collect();
     let (added, replicas): (Vec<String>, _) = (names(changed.names), names(changed.desired));
     let mut response = HttpResponse::Created();
     if let [one] = added.as_slice() {
         response.insert_header((LOCATION, replica_path(one)));
     }
-    Ok(response.json(AddedReplicas { added, replicas }))
+    response.json(AddedReplicas { added, replicas })
 }
 
 /// One replica.
@@ -97,13 +113,18 @@ pub async fn patch(
 /// Removes a replica; answered once it is off the ring, drained and stopped.
 pub async fn remove(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
-    let hostnames = vec![find(&handles, &path.1).await?.name];
-    let change = Change::Remove { n: 1, hostnames };
-    handles.supervisor.change(change).await??;
-    Ok(HttpResponse::NoContent().finish())
+    let name = find(&handles, &path.1).await?.name;
+    prefer::run(&request, replica_path(&name), async move {
+        let hostnames = vec![name];
+        let change = Change::Remove { n: 1, hostnames };
+        handles.supervisor.change(change).await??;
+        Ok(HttpResponse::NoContent().finish())
+    })
+    .await
 }
 
 /// The replica of this name.

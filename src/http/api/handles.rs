@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drill_run::Drills;
 use super::error::ApiError;
 use super::guard::AdminGuard;
 use super::sessions::Sessions;
@@ -35,6 +36,8 @@ pub struct AdminHandles {
     pub tally: Arc<Stats>,
     /// Shows that, and more, as metrics.
     pub metrics: Arc<MetricsExporter>,
+    /// The last drills.
+    pub drills: Arc<Drills>,
     /// When the balancer started.
     pub started_at: Timestamp,
     /// What decides a request's replica.

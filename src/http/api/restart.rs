@@ -1,14 +1,15 @@
 //! `POST /api/v1/fleets/{fleet}/replicas/{name}/restart`: the next generation of a replica.
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::extract::FleetPath;
-use super::fleet_replicas::find;
+use super::fleet_replicas::{find, replica_path};
 use super::handles::AdminHandles;
-use crate::api::ReplicaStatus;
+use super::prefer;
 use crate::fleet::Change;
 use crate::ring::ReplicaName;
 
@@ -27,15 +28,19 @@ pub struct RestartQuery {
 /// replica in back-off is started at once.
 pub async fn restart(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     path: Path<(String, String)>,
     query: Query<RestartQuery>,
-) -> Result<Json<ReplicaStatus>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let name = find(&handles, &path.1).await?.name;
     let change = Change::Restart {
         replica: ReplicaName::from_address(&name),
         now: query.now,
     };
-    handles.supervisor.change(change).await??;
-    find(&handles, &name).await.map(Json)
+    prefer::run(&request, replica_path(&name), async move {
+        handles.supervisor.change(change).await??;
+        Ok(HttpResponse::Ok().json(find(&handles, &name).await?))
+    })
+    .await
 }

@@ -1,5 +1,5 @@
-//! Faults of replicas of a running balancer: kill, pause, delay. The one library for `analyze`,
-//! `drill` and `make chaos`; where a replica runs is what the balancer's status says.
+//! Faults of replicas of a running balancer: kill, pause, delay. The one library for the admin API,
+//! `analyze`, `drill` and `make chaos`; where a replica runs is what the balancer's status says.
 
 mod container;
 mod process;
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "analyze")]
 pub(crate) use process::kill as kill_process;
 
-use super::error::ExperimentError;
 use crate::api::ReplicaStatus;
 use container::Container;
 use process::ProcessGroup;
@@ -58,6 +57,16 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A fault could not be injected.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot inject a fault into {replica}: {cause}")]
+pub struct FaultError {
+    /// Into which replica.
+    pub replica: String,
+    /// Why not.
+    pub cause: String,
+}
+
 /// A signal to an instance, or a call to its engine.
 #[derive(Debug, Clone, Copy)]
 enum Call {
@@ -94,10 +103,7 @@ impl FaultTarget {
     /// # Errors
     ///
     /// The instance is not one that a balancer has started here.
-    pub async fn find(
-        replica: &ReplicaStatus,
-        engine: Option<String>,
-    ) -> Result<Self, ExperimentError> {
+    pub async fn find(replica: &ReplicaStatus, engine: Option<String>) -> Result<Self, FaultError> {
         let name = &replica.name;
         let handle = match (&replica.container, replica.pid) {
             (Some(container), _) => {
@@ -114,7 +120,7 @@ impl FaultTarget {
         let replica = name.clone();
         match handle {
             Ok(handle) => Ok(Self { replica, handle }),
-            Err(cause) => Err(ExperimentError::Fault { replica, cause }),
+            Err(cause) => Err(FaultError { replica, cause }),
         }
     }
 
@@ -131,7 +137,7 @@ impl FaultTarget {
     /// # Errors
     ///
     /// It has no effect.
-    pub async fn inject(&self, fault: Fault) -> Result<(), ExperimentError> {
+    pub async fn inject(&self, fault: Fault) -> Result<(), FaultError> {
         let effect = match fault {
             Fault::Kill => self.kill().await?,
             Fault::Pause(_) | Fault::Delay(_) => self.pause().await?,
@@ -147,7 +153,7 @@ impl FaultTarget {
     /// # Errors
     ///
     /// A call that fails.
-    pub async fn sustain(&self, fault: Fault) -> Result<(), ExperimentError> {
+    pub async fn sustain(&self, fault: Fault) -> Result<(), FaultError> {
         match fault {
             Fault::Kill => return Ok(()),
             Fault::Pause(time) => tokio::time::sleep(time).await,
@@ -171,7 +177,7 @@ impl FaultTarget {
     /// # Errors
     ///
     /// A call that fails.
-    pub async fn release(&self) -> Result<(), ExperimentError> {
+    pub async fn release(&self) -> Result<(), FaultError> {
         match &self.handle {
             Handle::Container(container) if !container.may_be_paused() => Ok(()),
             _ => self.resume().await.map(drop),
@@ -183,7 +189,7 @@ impl FaultTarget {
     /// # Errors
     ///
     /// The call fails.
-    pub async fn kill(&self) -> Result<Effect, ExperimentError> {
+    pub async fn kill(&self) -> Result<Effect, FaultError> {
         self.call(Call::Kill).await
     }
 
@@ -192,7 +198,7 @@ impl FaultTarget {
     /// # Errors
     ///
     /// The call fails.
-    pub async fn pause(&self) -> Result<Effect, ExperimentError> {
+    pub async fn pause(&self) -> Result<Effect, FaultError> {
         self.call(Call::Pause).await
     }
 
@@ -201,11 +207,11 @@ impl FaultTarget {
     /// # Errors
     ///
     /// The call fails.
-    pub async fn resume(&self) -> Result<Effect, ExperimentError> {
+    pub async fn resume(&self) -> Result<Effect, FaultError> {
         self.call(Call::Resume).await
     }
 
-    async fn call(&self, call: Call) -> Result<Effect, ExperimentError> {
+    async fn call(&self, call: Call) -> Result<Effect, FaultError> {
         let effect = match &self.handle {
             Handle::Process(group) => group.call(call),
             Handle::Container(container) => container.call(call).await,
@@ -213,8 +219,8 @@ impl FaultTarget {
         effect.map_err(|cause| self.failed(cause))
     }
 
-    fn failed(&self, cause: String) -> ExperimentError {
-        ExperimentError::Fault {
+    fn failed(&self, cause: String) -> FaultError {
+        FaultError {
             replica: self.replica.clone(),
             cause,
         }

@@ -1,0 +1,95 @@
+//! `/api/v1/fleets/{fleet}/drills`: faults injected into replicas of this balancer.
+
+use std::time::Duration;
+
+use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::drill_run;
+use super::error::ApiError;
+use super::extract::{FleetPath, JsonBody, PageQuery};
+use super::fleets::replica_statuses;
+use super::handles::AdminHandles;
+use super::prefer;
+use crate::api::{Drill, DrillFault, ListPage, NewDrill, ReplicaState, ReplicaStatus};
+use crate::fault_injection::{Fault, FaultTarget};
+
+/// How long a fault that passes lasts by default, and at most.
+const DEFAULT_DURATION: Duration = Duration::from_secs(2);
+const MAX_DURATION: Duration = Duration::from_secs(60);
+
+/// The last drills.
+pub async fn list(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    page: Query<PageQuery>,
+) -> Result<Json<ListPage<Drill>>, ApiError> {
+    page.by_number(handles.drills.all(), |drill| drill.id)
+        .map(Json)
+}
+
+/// One of them.
+pub async fn get(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    path: Path<(String, String)>,
+) -> Result<Json<Drill>, ApiError> {
+    let mut drills = handles.drills.all().into_iter();
+    let drill = drills.find(|drill| drill.id.to_string() == path.1);
+    drill
+        .map(Json)
+        .ok_or_else(|| ApiError::UnknownDrill(path.1.clone()))
+}
+
+/// Injects a fault into a replica that the balancer has started; answered when it has recovered.
+pub async fn start(
+    _: FleetPath,
+    request: HttpRequest,
+    handles: Data<AdminHandles>,
+    JsonBody(new): JsonBody<NewDrill>,
+) -> Result<HttpResponse, ApiError> {
+    let fault = read_fault(&new).map_err(ApiError::InvalidBody)?;
+    let replica = choose(&handles, new.replica).await?;
+    let target = FaultTarget::find(&replica, None).await;
+    let target = target.map_err(|error| ApiError::NoDrillTarget(error.to_string()))?;
+    let run = handles.drills.begin(new.fault, fault, &replica)?;
+    let location = format!("/api/v1/fleets/default/drills/{}", run.id());
+    let supervisor = handles.supervisor.clone();
+    prefer::run(&request, location, async move {
+        let drill = drill_run::carry_out(run, &supervisor, &target, fault).await;
+        Ok(HttpResponse::Ok().json(drill))
+    })
+    .await
+}
+
+fn read_fault(new: &NewDrill) -> Result<Fault, String> {
+    let lasts = new.lasts.as_deref().map(humantime::parse_duration);
+    let lasts = lasts.transpose().map_err(|error| format!("for: {error}"))?;
+    if let (DrillFault::Kill, Some(_)) = (new.fault, lasts) {
+        return Err("for: a kill does not last".to_owned());
+    }
+    let lasts = lasts.unwrap_or(DEFAULT_DURATION);
+    if lasts.as_millis() == 0 || lasts > MAX_DURATION {
+        return Err("for: 1ms to 60s are allowed".to_owned());
+    }
+    Ok(match new.fault {
+        DrillFault::Kill => Fault::Kill,
+        DrillFault::Pause => Fault::Pause(lasts),
+        DrillFault::Delay => Fault::Delay(lasts),
+    })
+}
+
+/// The replica of this name, or one at random of those that are ready.
+async fn choose(handles: &AdminHandles, name: Option<String>) -> Result<ReplicaStatus, ApiError> {
+    let (fleet, view) = handles.look().await?;
+    let replicas = replica_statuses(&fleet, &view);
+    if let Some(name) = name {
+        let mut replicas = replicas.into_iter();
+        let replica = replicas.find(|replica| replica.name == name);
+        return replica.ok_or(ApiError::UnknownReplica(name));
+    }
+    let mut ready = replicas;
+    ready.retain(|replica| replica.state == ReplicaState::Ready);
+    let replica = fastrand::choice(ready);
+    replica.ok_or_else(|| ApiError::NoDrillTarget("no replica is ready".to_owned()))
+}
