@@ -121,24 +121,3 @@ export function restart(name) {
     act: (form) => api.restart(name, value(form, "now")),
   });
 }
-
-export function drill(name) {
-  ask({
-    title: `Fault drill on ${name}`,
-    fields: [
-      { id: "fault", label: "Fault", options: [["kill", "Kill its instance"], ["pause", "Pause its instance"]] },
-      { id: "seconds", label: "Seconds of the pause", type: "number", min: 1, max: 60, value: 5, required: true },
-    ],
-    effect: (form) => {
-      const isKill = value(form, "fault") === "kill";
-      form.querySelector("#seconds").disabled = isKill;
-      const what = isKill
-        ? `It is killed, which breaks off ${requestsOf(name)}, and another instance starts under its name.`
-        : `It is stopped in its tracks: ${requestsOf(name)} get no answer meanwhile, and heartbeats find out.`;
-      return `${what} ${keysOf(name)} go to the others until it is ready again.${warning(name)}`;
-    },
-    confirm: "Start the drill",
-    dangerous: true,
-    act: (form) => api.drill(name, value(form, "fault"), `${value(form, "seconds")}s`),
-  });
-}

@@ -2,11 +2,7 @@
 
 import { byId, html } from "./element.js";
 
-function control({ id, label, options, type, ...rest }) {
-  if (options) {
-    const choices = options.map(([value, text]) => html("option", { value }, text));
-    return [html("label", { for: id }, label), html("select", { id, ...rest }, choices)];
-  }
+function control({ id, label, type, ...rest }) {
   if (type === "checkbox") {
     return html("label", { class: "check", for: id }, html("input", { id, type, ...rest }), label);
   }

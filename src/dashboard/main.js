@@ -21,6 +21,7 @@ let startedAt = null;
 let polls = 0;
 /// Counts the starts of the page: what an earlier one has asked for is no longer shown.
 let run = 0;
+let timer = null;
 
 function verdict(fleet) {
   const [ready, desired] = [fleet.ready_replicas, fleet.desired_replicas];
@@ -98,11 +99,12 @@ async function poll() {
       byId("verdict").textContent = error.message;
     }
   }
-  if (own === run) setTimeout(poll, POLL_MS);
+  if (own === run) timer = setTimeout(poll, POLL_MS);
 }
 
 function stop() {
   run += 1;
+  clearTimeout(timer);
   lastAnswer = 0;
   stopEvents();
 }

@@ -9,11 +9,10 @@ import { mayChange } from "./session.js";
 
 /// Each with what it does; those that do not apply to a replica are hidden.
 const ACTIONS = [
-  ["Drain", actions.drain, (replica) => replica.drained === false],
-  ["Undrain", actions.undrain, (replica) => replica.drained === true],
-  ["Restart", actions.restart, (replica, isStatic) => "drained" in replica && !isStatic],
+  ["Drain", actions.drain, (replica) => !replica.drained],
+  ["Undrain", actions.undrain, (replica) => replica.drained],
+  ["Restart", actions.restart, (_, isStatic) => !isStatic],
   ["Weight", actions.weigh, () => true],
-  ["Drill", actions.drill, (replica, isStatic) => "drained" in replica && !isStatic],
   ["Remove", actions.remove, (_, isStatic) => !isStatic, "dangerous"],
 ];
 
@@ -61,8 +60,7 @@ function update(element, replica, shares, now, isStatic) {
 export function showReplicas(fleet, shares, now) {
   actions.know(fleet, shares);
   const isStatic = fleet.runtime.kind === "static";
-  byId("add").hidden = isStatic;
-  byId("scale").hidden = isStatic || !fleet.replicas.some((replica) => "drained" in replica);
+  for (const id of ["add", "scale"]) byId(id).hidden = isStatic;
   reconcile(byId("replica-rows"), fleet.replicas, (replica) => replica.name, row,
     (element, replica) => update(element, replica, shares, now, isStatic));
 }

@@ -118,6 +118,7 @@ async fn keyboard_alone_reaches_a_button_and_uses_it() {
     const TAB: &str = "\u{e004}";
     const ENTER: &str = "\u{e007}";
     const ESCAPE: &str = "\u{e00c}";
+    const UP: &str = "\u{e013}";
     let (_balancer, url) = balancer(&["--replicas", "2"]);
     let Some(browser) = browser().await else {
         return;
@@ -152,17 +153,10 @@ async fn keyboard_alone_reaches_a_button_and_uses_it() {
     browser
         .until("#dialog-title", |text| text == "Weight of Server2")
         .await;
+    browser.type_keys(UP).await;
+    browser.type_keys(UP).await;
     browser
-        .client
-        .active_element()
-        .await
-        .unwrap()
-        .clear()
-        .await
-        .unwrap();
-    browser.type_keys("3").await;
-    browser
-        .until(".effect", |text| text.contains("Server2 goes from 50"))
+        .until(".effect", |text| text.contains("to 75.0 %"))
         .await;
     browser.type_keys(ENTER).await;
     browser

@@ -48,6 +48,72 @@ async fn buttons_add_weigh_and_remove_replicas() {
 }
 
 #[tokio::test]
+async fn buttons_drain_undrain_and_restart_a_replica() {
+    let (_balancer, url) = balancer(&["--replicas", "2"]);
+    let Some(browser) = browser().await else {
+        return;
+    };
+    browser.open(&url).await;
+    let state = format!("{} .chip", row("Server2"));
+
+    browser.click("[aria-label='Drain Server2']").await;
+    browser
+        .until(".effect", |text| text.contains("50.0 % of all"))
+        .await;
+    browser.click("#confirm").await;
+    browser.until(&state, |text| text == "drained").await;
+    browser
+        .until("#verdict", |text| text.contains("1 drained"))
+        .await;
+
+    browser.click("[aria-label='Undrain Server2']").await;
+    browser
+        .until(".effect", |text| text.contains("come back to it"))
+        .await;
+    browser.click("#confirm").await;
+    browser.until(&state, |text| text == "ready").await;
+    browser
+        .until("#verdict", |text| text.starts_with("All is well"))
+        .await;
+
+    browser.click("[aria-label='Restart Server2']").await;
+    browser
+        .until(".effect", |text| text.contains("finishes the 0 requests"))
+        .await;
+    browser.click("#now").await;
+    browser
+        .until(".effect", |text| text.contains("stopped at once"))
+        .await;
+    browser.click("#confirm").await;
+    let generation = format!("{} .generation", row("Server2"));
+    browser.until(&generation, |text| text == "2").await;
+    browser.until(&state, |text| text == "ready").await;
+    browser.close(&[]).await;
+}
+
+#[tokio::test]
+async fn button_scales_the_fleet() {
+    let (_balancer, url) = balancer(&["--replicas", "2"]);
+    let Some(browser) = browser().await else {
+        return;
+    };
+    browser.open(&url).await;
+    browser.click("#scale").await;
+    browser
+        .until(".effect", |text| text == "No key moves.")
+        .await;
+    browser.fill("#desired", "3").await;
+    browser
+        .until(".effect", |text| text.contains("33.3 %"))
+        .await;
+    browser.click("#confirm").await;
+    browser
+        .until("#verdict", |text| text.starts_with("All is well: 3 of 3"))
+        .await;
+    browser.close(&[]).await;
+}
+
+#[tokio::test]
 async fn call_that_is_refused_is_told_in_the_dialog() {
     let (_balancer, url) = balancer(&["--replicas", "1"]);
     let Some(browser) = browser().await else {

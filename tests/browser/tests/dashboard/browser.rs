@@ -1,6 +1,6 @@
 //! Chromium, by chromedriver.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::Program;
 use crate::balancer::free_port;
+
+/// The longest that a test waits for a state.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The page that a test looks at.
 pub struct Browser {
@@ -77,7 +80,8 @@ impl Browser {
     }
 
     pub async fn click(&self, css: &str) {
-        let element = self.client.find(Locator::Css(css)).await;
+        let found = self.client.wait().at_most(MAX_WAIT);
+        let element = found.for_element(Locator::Css(css)).await;
         let element = element.unwrap_or_else(|error| panic!("no {css}: {error}"));
         element.click().await.unwrap();
     }
@@ -199,11 +203,21 @@ impl Browser {
             body.len()
         )
         .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-        let mut body: Value = serde_json::from_str(body).unwrap();
+        // It keeps the connection open, whatever it is asked.
+        let (mut head, mut body) = (String::new(), Vec::new());
+        let mut stream = BufReader::new(stream);
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        let length = head.to_ascii_lowercase();
+        let length = length
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"));
+        let length = length.unwrap().trim().parse().unwrap();
+        stream.take(length).read_to_end(&mut body).unwrap();
+        let body = String::from_utf8(body).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {body}");
+        let mut body: Value = serde_json::from_str(&body).unwrap();
         body["value"].take()
     }
 }
