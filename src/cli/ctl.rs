@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::args::help;
 use super::{Invocation, UsageError, admin_access, completions, drill};
-use crate::api::{NewReplicas, RingPatch};
+use crate::api::{DesiredState, NewReplicas, RingPatch};
 use crate::ctl::{CtlCommand, CtlOptions};
 use crate::experiments::AdminAccess;
 use flags::{AddFlags, CtlFlags, CtlSubcommand, RingChangeFlags};
@@ -35,6 +35,8 @@ Examples:
   Two more replicas, one of them twice as strong; and one less
     ringmaster ctl add S4 S5=2
     ringmaster ctl rm S4
+  Start one anew, when its requests have ended
+    ringmaster ctl restart Server1
   Why does this user's request go there
     ringmaster ctl explain alice
   What happens, as it happens; for people, and for a program
@@ -103,6 +105,22 @@ pub(super) fn invocation(
         CtlSubcommand::Rm(flags) => CtlCommand::Remove {
             names: flags.names,
             yes: flags.yes,
+        },
+        CtlSubcommand::Scale(flags) => CtlCommand::Scale {
+            replicas: flags.replicas,
+            yes: flags.yes,
+        },
+        CtlSubcommand::Drain(flags) => CtlCommand::SetState {
+            names: flags.names,
+            state: DesiredState::Drained,
+        },
+        CtlSubcommand::Undrain(flags) => CtlCommand::SetState {
+            names: flags.names,
+            state: DesiredState::Active,
+        },
+        CtlSubcommand::Restart(flags) => CtlCommand::Restart {
+            names: flags.names,
+            now: flags.now,
         },
         CtlSubcommand::Weight(flags) => CtlCommand::Weigh {
             name: flags.name,

@@ -43,7 +43,7 @@ pub async fn explain(client: &CtlClient, output: &Output, key: &OsStr) -> Result
         let candidates = with_coloured_states(&grid.text(), STATE);
         let epoch = explanation.epoch;
         format!(
-            "{served}\n\n{candidates}\n{}Epoch {epoch}.",
+            "{served}\n\n{candidates}\n{}\nEpoch {epoch}.",
             explanation.explained.text()
         )
     });

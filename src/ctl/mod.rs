@@ -7,6 +7,7 @@ mod client;
 mod error;
 mod event_stream;
 mod events;
+mod instances;
 mod key;
 mod options;
 mod output;
@@ -39,6 +40,15 @@ pub async fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Replicas => status::replicas(&client, &output).await,
         CtlCommand::Add(new) => replicas::add(&client, &output, new).await,
         CtlCommand::Remove { names, yes } => replicas::remove(&client, &output, names, *yes).await,
+        CtlCommand::Scale { replicas, yes } => {
+            replicas::scale(&client, &output, *replicas, *yes).await
+        }
+        CtlCommand::SetState { names, state } => {
+            instances::set_state(&client, &output, names, *state).await
+        }
+        CtlCommand::Restart { names, now } => {
+            instances::restart(&client, &output, names, *now).await
+        }
         CtlCommand::Weigh {
             name,
             weight,

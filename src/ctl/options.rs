@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::api::{NewReplicas, RingPatch};
+use crate::api::{DesiredState, NewReplicas, RingPatch};
 use crate::experiments::AdminAccess;
 
 /// What `ringmaster ctl` is asked to do, and where.
@@ -38,6 +38,27 @@ pub enum CtlCommand {
         names: Vec<String>,
         /// Do not ask whether that is meant.
         yes: bool,
+    },
+    /// Have this many replicas.
+    Scale {
+        /// How many.
+        replicas: usize,
+        /// Do not ask whether that is meant.
+        yes: bool,
+    },
+    /// Drain replicas, or let them serve again.
+    SetState {
+        /// Which.
+        names: Vec<String>,
+        /// The state.
+        state: DesiredState,
+    },
+    /// Replace the instances of replicas, one after the other.
+    Restart {
+        /// Which.
+        names: Vec<String>,
+        /// Do not wait for requests in flight.
+        now: bool,
     },
     /// Give a replica another weight.
     Weigh {

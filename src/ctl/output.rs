@@ -110,6 +110,7 @@ pub fn with_coloured_states(table: &str, header: &str) -> String {
     let states = [
         ReplicaState::Starting,
         ReplicaState::Ready,
+        ReplicaState::Drained,
         ReplicaState::Unready,
         ReplicaState::Hung,
         ReplicaState::Restarting,

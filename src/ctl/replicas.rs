@@ -1,4 +1,4 @@
-//! `add` and `rm`: more and fewer replicas.
+//! `add`, `rm` and `scale`: more and fewer replicas.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,9 @@ use awc::http::Method;
 
 use super::client::{ApiReply, CtlClient};
 use super::error::CtlError;
+use super::instances::check_exist;
 use super::output::Output;
-use crate::api::{AddedReplicas, NewReplicas, ReplicaStatus, RingDetails};
+use crate::api::{AddedReplicas, FleetPatch, FleetStatus, NewReplicas, RingDetails};
 use crate::ring::{Member, RingSpec, SlotTable, Weight};
 use crate::ring_cli::Diff;
 use crate::ring_cli::text::{names as listed, percent, replicas as in_words};
@@ -36,12 +37,7 @@ pub async fn remove(
     let ring: ApiReply<RingDetails> = client.get(&client.fleet_path("/ring")).await?;
     let effect = effect_of_removal(&ring.value, &names);
     if effect.is_none() {
-        // One that does not exist is told before another one is gone.
-        for name in &names {
-            client
-                .get::<ReplicaStatus>(&client.replica_path(name, ""))
-                .await?;
-        }
+        check_exist(client, &names).await?;
     }
     let effect = effect.unwrap_or_else(|| format!("removing {}", listed(&names)));
     output.confirm(&effect, yes)?;
@@ -50,6 +46,50 @@ pub async fn remove(
         output.say(&format!("removed {name}"));
     }
     Ok(())
+}
+
+/// Adds as many replicas as are missing, or removes those too many; says before what moves.
+pub async fn scale(
+    client: &CtlClient,
+    output: &Output,
+    replicas: usize,
+    yes: bool,
+) -> Result<(), CtlError> {
+    let path = client.fleet_path("");
+    let fleet: ApiReply<FleetStatus> = client.get(&path).await?;
+    if let Some(effect) = effect_of_scaling(&fleet.value, replicas) {
+        output.confirm(&effect, yes)?;
+    }
+    let patch = FleetPatch {
+        desired_replicas: Some(replicas),
+        ..FleetPatch::default()
+    };
+    let reply: ApiReply<FleetStatus> = client.change(Method::PATCH, &path, &patch).await?;
+    output.reply(&reply, |fleet| {
+        let total = in_words(fleet.desired_replicas);
+        format!("{total} now, {} ready", fleet.ready_replicas)
+    });
+    Ok(())
+}
+
+/// What having fewer replicas moves, as far as that is certain before the balancer has chosen them.
+fn effect_of_scaling(fleet: &FleetStatus, replicas: usize) -> Option<String> {
+    let removed = fleet.desired_replicas.checked_sub(replicas)?;
+    if removed == 0 {
+        return None;
+    }
+    let drained = fleet
+        .replicas
+        .iter()
+        .filter(|replica| replica.drained)
+        .count();
+    let active = fleet.desired_replicas.saturating_sub(drained).max(1);
+    let moved = percent(removed.saturating_sub(drained) as f64 / active as f64);
+    Some(format!(
+        "{removed} of {} are removed, drained ones first, then at random: about {moved} of the keys \
+         move",
+        in_words(fleet.desired_replicas)
+    ))
 }
 
 /// What a removal moves, computed as the balancer does it; none if a replica does not exist.

@@ -7,7 +7,7 @@ use awc::http::Method;
 use super::client::{ApiReply, CtlClient};
 use super::error::CtlError;
 use super::output::Output;
-use crate::api::{ReplicaStatus, RingChange, RingDetails, RingPatch, RingStatus};
+use crate::api::{ReplicaPatch, ReplicaStatus, RingChange, RingDetails, RingPatch, RingStatus};
 use crate::ring_cli::text::{Grid, count, percent, ratio, sort_key};
 
 /// Shows how the ring is built and who owns how much of it.
@@ -73,7 +73,10 @@ pub async fn weigh(
         };
         return change(client, output, &patch, true).await;
     }
-    let patch = serde_json::json!({ "weight": weight });
+    let patch = ReplicaPatch {
+        weight: Some(weight),
+        ..ReplicaPatch::default()
+    };
     let path = client.replica_path(name, "");
     let reply: ApiReply<ReplicaStatus> = client.change(Method::PATCH, &path, &patch).await?;
     output.reply(&reply, |replica| {

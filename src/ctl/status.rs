@@ -3,7 +3,7 @@
 use super::client::{ApiReply, CtlClient};
 use super::error::CtlError;
 use super::output::{Output, plain, span, with_coloured_states};
-use crate::api::{FleetStatus, ListPage, ReplicaStatus, Status};
+use crate::api::{FleetStatus, ListPage, ReplicaState, ReplicaStatus, Status};
 use crate::ring_cli::text::{Grid, count, paragraphs, replicas as in_words, sort_key};
 
 /// The header that states stand below.
@@ -142,6 +142,9 @@ fn place(replica: &ReplicaStatus) -> String {
 /// What is not as usual about it.
 pub fn note(replica: &ReplicaStatus) -> String {
     let mut notes = Vec::new();
+    if replica.drained && replica.state != ReplicaState::Drained {
+        notes.push("drained".to_owned());
+    }
     if replica.ejected {
         notes.push("ejected".to_owned());
     }

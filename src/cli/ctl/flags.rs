@@ -55,6 +55,14 @@ pub enum CtlSubcommand {
     Add(AddFlags),
     /// Remove replicas, when their requests have ended
     Rm(RemoveFlags),
+    /// Have this many replicas: add those that are missing, or remove some
+    Scale(ScaleFlags),
+    /// Give replicas no more requests; they run on
+    Drain(NamesFlags),
+    /// Let drained replicas serve again
+    Undrain(NamesFlags),
+    /// Replace the processes or containers of replicas, one replica after the other
+    Restart(RestartFlags),
     /// Give a replica another share of the keys
     Weight(WeightFlags),
     /// Show the ring, or change it
@@ -92,6 +100,33 @@ pub struct RemoveFlags {
     /// Do not ask, on a terminal, whether that is meant
     #[arg(long, short)]
     pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct ScaleFlags {
+    /// How many, 0 to 1024
+    #[arg(value_name = "N", value_parser = whole_rule::<usize>(0, 1_024))]
+    pub replicas: usize,
+    /// Do not ask, on a terminal, whether fewer are meant
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct NamesFlags {
+    /// Which
+    #[arg(value_name = "NAME", required = true, value_parser = name(), add = replica_names())]
+    pub names: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct RestartFlags {
+    /// Which
+    #[arg(value_name = "NAME", required = true, value_parser = name(), add = replica_names())]
+    pub names: Vec<String>,
+    /// Do not wait for the requests that they have
+    #[arg(long)]
+    pub now: bool,
 }
 
 #[derive(Args)]

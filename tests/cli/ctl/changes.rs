@@ -1,7 +1,10 @@
 //! What changes replicas and ring.
 
 use awc::http::StatusCode;
-use ringmaster::api::{AddedReplicas, ReplicaStatus, RingChange, RingDetails};
+use ringmaster::api::{
+    AddedReplicas, FleetStatus, KeyExplanation, ListPage, ReplicaState, ReplicaStatus, RingChange,
+    RingDetails,
+};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
@@ -108,6 +111,78 @@ async fn weight_and_ring_are_changed_unless_it_is_a_dry_run() {
         .map(|replica| replica.weight)
         .collect();
     assert_eq!(weights, [2, 3, 1]);
+}
+
+#[actix_web::test]
+async fn scale_has_as_many_replicas_as_it_says() {
+    let balancer = start().await;
+    let fleet: FleetStatus = json(&balancer, &["scale", "5"]).await;
+    assert_eq!(fleet.desired_replicas, 5);
+    assert_eq!(balancer.replicas().await.len(), 5);
+    text(&balancer, &["drain", "Server1", "Server2"]).await;
+    let said = text(&balancer, &["scale", "2"]).await;
+    assert!(
+        said.starts_with("3 of 5 replicas are removed, drained ones first"),
+        "{said}"
+    );
+    assert!(said.contains("about 33.33 % of the keys move"), "{said}");
+    assert!(said.ends_with("2 replicas now, 2 ready\n"), "{said}");
+    let left = balancer.replicas().await;
+    assert!(
+        left.len() == 2 && !left.contains(&"Server1".to_owned()),
+        "{left:?}"
+    );
+    // As many as there are: nothing to say before it.
+    assert_eq!(
+        text(&balancer, &["scale", "2"]).await,
+        "2 replicas now, 2 ready\n"
+    );
+}
+
+#[actix_web::test]
+async fn drained_replica_gets_no_request_until_it_is_undrained() {
+    let balancer = start_with(&["--key", "query:user"]).await;
+    let owner = async || {
+        let why: KeyExplanation = json(&balancer, &["explain", "ada"]).await;
+        why.served_by.unwrap()
+    };
+    let first = owner().await;
+    let replica: ReplicaStatus = json(&balancer, &["drain", &first]).await;
+    assert_eq!(
+        (&*replica.name, replica.state),
+        (&*first, ReplicaState::Drained)
+    );
+    assert_ne!(owner().await, first);
+    let table = text(&balancer, &["replicas"]).await;
+    let row = table.lines().find(|line| line.starts_with(&first)).unwrap();
+    assert!(row.contains(" drained "), "{table}");
+    let said = text(&balancer, &["undrain", &first]).await;
+    assert_eq!(said, format!("{first} is ready\n"));
+    assert_eq!(owner().await, first);
+}
+
+#[actix_web::test]
+async fn restart_returns_when_the_next_generation_serves() {
+    let balancer = start().await;
+    let before = balancer.child("Server1");
+    let said = text(&balancer, &["restart", "Server1", "Server3"]).await;
+    let expected = "Server1 (generation 2) is ready\nServer3 (generation 2) is ready\n";
+    assert_eq!(said, expected);
+    assert_ne!(balancer.child("Server1"), before);
+    let replica: ReplicaStatus = json(&balancer, &["restart", "Server2", "--now"]).await;
+    assert_eq!(
+        (replica.generation, replica.state),
+        (2, ReplicaState::Ready)
+    );
+    let error = failure(&run(&balancer, &["restart", "Server1", "S9"]).await);
+    assert!(error.contains("there is no replica S9"), "{error}");
+    let page: ListPage<ReplicaStatus> = json(&balancer, &["replicas"]).await;
+    let generations: Vec<u64> = page
+        .items
+        .iter()
+        .map(|replica| replica.generation)
+        .collect();
+    assert_eq!(generations, [2, 2, 2]);
 }
 
 /// `ctl rm` in a terminal, with an answer to its question; the exit code and what is shown.

@@ -42,7 +42,7 @@ async fn bash_completes_commands_flags_and_names_of_replicas() {
     let balancer = start().await;
     for (words, offered) in [
         (&["ctl", "st"][..], &["status"][..]),
-        (&["ctl", "un"], &[]),
+        (&["ctl", "un"], &["undrain"]),
         (&["ctl", "rm", ""], &["Server1", "Server2", "Server3"]),
         (
             &["ctl", "rm", "Server1", "Server2", "Server3", "S"],
