@@ -121,3 +121,24 @@ export function restart(name) {
     act: (form) => api.restart(name, value(form, "now")),
   });
 }
+
+export function drill(name) {
+  ask({
+    title: `Fault drill on ${name}`,
+    fields: [
+      { id: "fault", label: "Fault", options: [["kill", "Kill its instance"], ["pause", "Pause its instance"], ["delay", "Delay it: pause it half of the time"]] },
+      { id: "seconds", label: "Seconds that it lasts", type: "number", min: 1, max: 60, value: 5, required: true },
+    ],
+    effect: (form) => {
+      const isKill = value(form, "fault") === "kill";
+      form.querySelector("#seconds").disabled = isKill;
+      const what = isKill
+        ? `It is killed, which breaks off ${requestsOf(name)}, and another instance starts under its name.`
+        : "Its process is stopped: requests that it has wait, and heartbeats find out.";
+      return `${what} ${keysOf(name)} go to the others while it is evicted.${warning(name)}`;
+    },
+    confirm: "Start the drill",
+    dangerous: true,
+    act: (form) => api.drill(name, value(form, "fault"), `${value(form, "seconds")}s`),
+  });
+}

@@ -41,6 +41,8 @@ export const remove = (replica) => call("DELETE", `${FLEET}/replicas/${name(repl
 export const change = (replica, patch) => call("PATCH", `${FLEET}/replicas/${name(replica)}`, patch);
 export const changeFleet = (patch) => call("PATCH", FLEET, patch);
 export const restart = (replica, now) => call("POST", `${FLEET}/replicas/${name(replica)}/restart${now ? "?now=true" : ""}`);
+export const drill = (replica, fault, duration) =>
+  call("POST", `${FLEET}/drills`, fault === "kill" ? { replica, fault } : { replica, fault, for: duration });
 export const reweigh = (weights) => call("PATCH", `${FLEET}/ring?dry_run=true`, { weights });
 
 /// The text of /metrics.

@@ -2,7 +2,11 @@
 
 import { byId, html } from "./element.js";
 
-function control({ id, label, type, ...rest }) {
+function control({ id, label, options, type, ...rest }) {
+  if (options) {
+    const choices = options.map(([value, text]) => html("option", { value }, text));
+    return [html("label", { for: id }, label), html("select", { id, ...rest }, choices)];
+  }
   if (type === "checkbox") {
     return html("label", { class: "check", for: id }, html("input", { id, type, ...rest }), label);
   }

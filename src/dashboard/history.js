@@ -15,7 +15,7 @@ function show() {
   const newest = [...events.values()].sort((a, b) => b.id - a.id).slice(0, MAX_EVENTS);
   for (const id of events.keys()) if (id < newest[newest.length - 1].id) events.delete(id);
   reconcile(byId("event-list"), newest, (event) => String(event.id), (event) => {
-    const generation = event.generation === null ? "" : `, generation ${event.generation}`;
+    const generation = event.generation === null ? "" : `, generation\u00a0${event.generation}`;
     return html("li", {},
       html("time", { datetime: event.at }, clock(event.at)),
       html("span", {}, html("strong", {}, event.replica), " ",

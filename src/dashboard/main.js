@@ -75,7 +75,7 @@ async function refresh() {
 function showFreshness() {
   const age = Date.now() - lastAnswer;
   const place = byId("freshness");
-  const isStale = age > STALE_AFTER_MS;
+  const isStale = lastAnswer > 0 && age > STALE_AFTER_MS;
   place.classList.toggle("stale", isStale);
   if (lastAnswer === 0) place.textContent = "not connected";
   else place.textContent = isStale ? `no answer for ${Math.round(age / 1000)} s: what you see is old` : "live";

@@ -13,6 +13,7 @@ const ACTIONS = [
   ["Undrain", actions.undrain, (replica) => replica.drained],
   ["Restart", actions.restart, (_, isStatic) => !isStatic],
   ["Weight", actions.weigh, () => true],
+  ["Drill", actions.drill, (_, isStatic) => !isStatic],
   ["Remove", actions.remove, (_, isStatic) => !isStatic, "dangerous"],
 ];
 

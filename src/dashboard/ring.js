@@ -31,9 +31,9 @@ function paths(ring) {
   for (let start = 0; start < owners.length; ) {
     let end = start + 1;
     while (end < owners.length && owners[end] === owners[start]) end += 1;
-    // A path from a point to itself draws nothing.
-    const to = end - start === owners.length ? end - 1e-4 : end;
-    pieces[owners[start]] += arc(start / owners.length, to / owners.length);
+    // In two, because an arc from a point to itself draws nothing.
+    const [from, middle, to] = [start, (start + end) / 2, end].map((place) => place / owners.length);
+    pieces[owners[start]] += arc(from, middle) + arc(middle, to);
     start = end;
   }
   return pieces;

@@ -14,7 +14,7 @@ function show(reason = "") {
   byId("read-only").hidden = !isReader;
   for (const button of document.querySelectorAll("button.change")) button.disabled = isReader;
   byId("logout").hidden = caller?.admitted_by !== "session";
-  byId("dashboard").hidden = !caller;
+  byId("dashboard").hidden = byId("footer").hidden = !caller;
   byId("login").hidden = Boolean(caller);
   byId("login-error").textContent = reason;
   if (caller) return;

@@ -92,6 +92,46 @@ async fn buttons_drain_undrain_and_restart_a_replica() {
 }
 
 #[tokio::test]
+async fn button_starts_a_drill_that_is_healed() {
+    let (_balancer, url) = balancer(&["--replicas", "2"]);
+    let Some(browser) = browser().await else {
+        return;
+    };
+    browser.open(&url).await;
+    browser.click("[aria-label='Drill Server1']").await;
+    browser
+        .until(".effect", |text| text.starts_with("It is killed"))
+        .await;
+    browser.click("#confirm").await;
+    browser
+        .until("#event-list", |text| text.contains("Server1 evicted"))
+        .await;
+    let generation = format!("{} .generation", row("Server1"));
+    browser.until(&generation, |text| text == "2").await;
+    browser
+        .until_true("return !document.getElementById('dialog').open")
+        .await;
+
+    browser.click("[aria-label='Drill Server2']").await;
+    browser.choose("#fault", "Pause").await;
+    browser
+        .until(".effect", |text| text.contains("heartbeats find out"))
+        .await;
+    browser.fill("#seconds", "4").await;
+    browser.click("#confirm").await;
+    browser
+        .until(&format!("{} .chip", row("Server2")), |text| text == "hung")
+        .await;
+    browser
+        .until("#verdict", |text| text.starts_with("All is well"))
+        .await;
+    browser
+        .until_true("return !document.getElementById('dialog').open")
+        .await;
+    browser.close(&[]).await;
+}
+
+#[tokio::test]
 async fn button_scales_the_fleet() {
     let (_balancer, url) = balancer(&["--replicas", "2"]);
     let Some(browser) = browser().await else {

@@ -92,6 +92,12 @@ impl Browser {
         element.send_keys(text).await.unwrap();
     }
 
+    /// Chooses an option by the beginning of its text.
+    pub async fn choose(&self, css: &str, text: &str) {
+        let element = self.client.find(Locator::Css(css)).await.unwrap();
+        element.send_keys(text).await.unwrap();
+    }
+
     /// Types on the keyboard, whatever has the focus.
     pub async fn type_keys(&self, keys: &str) {
         let focused = self.client.active_element().await.unwrap();

@@ -94,6 +94,10 @@ async fn balancer_that_hangs_is_shown_as_stale_until_it_answers() {
         return;
     };
     browser.open(&url).await;
+    // All of the ring is its one replica's.
+    browser
+        .until_true("return document.querySelector('#ring-arcs path')?.getBBox().width > 300")
+        .await;
     balancer.signal("STOP");
     browser
         .until("#freshness", |text| text.contains("what you see is old"))
