@@ -98,3 +98,31 @@ fn drained_state_holds_for_every_balancer_of_a_fleet_and_for_the_next() {
         has_state(&next, "Server1", "ready").await;
     });
 }
+
+#[test]
+fn restart_in_a_shared_fleet_loses_no_request_of_either_balancer() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let one = start(&fleet);
+        all_are_ready(&one, &THREE).await;
+        let other = start(&fleet);
+        all_are_ready(&other, &THREE).await;
+        let loads = [&one, &other].map(|balancer| Load::start(&balancer.url("/home"), 4));
+        for load in &loads {
+            load.go_on_for(50).await;
+        }
+        let restarted = restart(&one, "Server2").await;
+        let generation = restarted["generation"].as_u64().unwrap();
+        assert!(generation > 1, "{restarted}");
+        let url = format!("{}/replicas/Server2", other.status_url().await);
+        eventually("the other has it", || async {
+            let server2 = get(&url).await.body;
+            server2["state"] == "ready" && server2["generation"] == generation
+        })
+        .await;
+        for load in loads {
+            load.go_on_for(50).await;
+            assert_eq!(load.stop().await.failures, Vec::<String>::new());
+        }
+    });
+}

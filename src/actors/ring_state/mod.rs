@@ -371,7 +371,7 @@ impl Handler<EndDrain> for RingState {
     fn handle(&mut self, EndDrain(id): EndDrain, _: &mut Self::Context) {
         let drained = self.view.drained_of(&id.replica);
         if let Some(instance) = drained.filter(|instance| *instance.id() == id) {
-            // If it is activated again, that begins with a slow start, as the same one does not.
+            // Activated again, it is a fresh instance to the ring, and begins with a slow start.
             instance.mark_exited();
         }
     }
