@@ -1,6 +1,6 @@
 //! `ringmaster ctl`: operates a running balancer, as a client of its admin API.
 //!
-//! Each group of commands is a file: it calls the API by [`client`], and [`output`] prints the answer,
+//! Each group of commands is a file: it calls the API by `client`, and `output` prints the answer,
 //! as a table for people or as the JSON that came.
 
 mod client;
