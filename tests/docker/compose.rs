@@ -193,6 +193,7 @@ fn story(stack: &Stack) {
     the_balancer_is_locked_in(stack);
     the_banner_names_the_published_port(stack);
     the_admin_calls_work(stack);
+    ctl_works_in_the_balancers_container(stack);
     a_killed_replica_comes_back_unnoticed(stack);
     a_killed_balancer_finds_its_replicas_again(stack);
     stack.compose(&["down"]);
@@ -249,6 +250,17 @@ fn the_admin_calls_work(stack: &Stack) {
     let removed = stack.json("DELETE", "/rm", json!({"n": 1, "hostnames": ["blue"]}));
     assert_eq!(removed, list(&three));
     assert_eq!(stack.generation("blue"), None);
+}
+
+fn ctl_works_in_the_balancers_container(stack: &Stack) {
+    let ctl = |command| cli(&["exec", &stack.balancer(), "/ringmaster", "ctl", command]);
+    let status = ctl("status");
+    assert!(
+        status.contains("3 of 3 replicas ready, run by docker"),
+        "{status}"
+    );
+    let replicas = ctl("replicas");
+    assert!(replicas.contains(&stack.container("Server1")), "{replicas}");
 }
 
 fn a_killed_replica_comes_back_unnoticed(stack: &Stack) {
