@@ -13,7 +13,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 const RESPOND_ASYNC: &str = "respond-async";
 
 /// What fails within this time is refused, and is no work that goes on.
-const REFUSAL_TIME: Duration = Duration::from_millis(50);
+const REFUSAL_TIME: Duration = Duration::from_millis(100);
 
 /// Does the work of a call, to its end even if the caller leaves. A caller that prefers it gets a 202
 /// at once, with the place where to look; an error that comes as soon is the answer all the same.
