@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::ring::number_or_none;
 use super::{
-    FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, RuntimeStatus, Timestamp,
+    FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, RuntimeStatus, Timestamp, schema,
 };
 
 /// The name of the one fleet that there is.
@@ -81,12 +81,15 @@ pub struct FleetStatus {
 pub struct NewReplicas {
     /// How many; as many as there are names, if it is absent, and one without names.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1024)]
     pub count: Option<usize>,
     /// Names of the first of them; the others get random ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = schema::new_names)]
     pub names: Vec<String>,
-    /// Weights other than 1, by name.
+    /// Weights other than 1, by name, of those that `names` has.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = schema::weights)]
     pub weights: BTreeMap<String, u32>,
 }
 
@@ -105,6 +108,7 @@ pub struct AddedReplicas {
 pub struct ReplicaPatch {
     /// Its share of the ring relative to the others, 1 to 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub weight: Option<u32>,
     /// Whether it gets requests.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +132,7 @@ pub struct FleetPatch {
     /// How many replicas to have: those that are missing are added under random names, those too many
     /// are removed at random, the drained ones first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1024)]
     pub desired_replicas: Option<usize>,
     /// How far above its share a replica may be loaded: a number; or null or `"none"`, `Some(None)`
     /// here, which lifts the bound.
@@ -135,5 +140,6 @@ pub struct FleetPatch {
         deserialize_with = "number_or_none",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(schema_with = schema::balance_factor)]
     pub balance_factor: Option<Option<f64>>,
 }

@@ -13,6 +13,7 @@ mod page;
 mod problem;
 mod replicas;
 mod ring;
+mod schema;
 mod session;
 mod status;
 mod timestamp;

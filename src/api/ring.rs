@@ -7,6 +7,8 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::schema;
+
 /// How the ring is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RingStatus {
@@ -52,21 +54,26 @@ pub struct RingMember {
 pub struct RingPatch {
     /// The strategy's name on the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::strategy)]
     pub strategy: Option<String>,
     /// Number of slots.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_048_576)]
     pub slots: Option<u32>,
     /// Virtual servers a replica.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10_000)]
     pub virtual_servers: Option<u32>,
     /// A number; or null or `"none"`, `Some(None)` here, which lifts the bound.
     #[serde(
         deserialize_with = "number_or_none",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(schema_with = schema::balance_factor)]
     pub balance_factor: Option<Option<f64>>,
     /// Weights to change, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = schema::weights)]
     pub weights: BTreeMap<String, u32>,
 }
 

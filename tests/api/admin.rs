@@ -172,13 +172,13 @@ async fn ring_change_that_is_invalid_is_refused_and_changes_nothing() {
         (
             "",
             json!({"strategy": "maglev", "slots": 100}),
-            400,
+            422,
             "prime",
         ),
         (
             "",
             json!({"strategy": "classic", "slots": 5}),
-            400,
+            422,
             "virtual servers",
         ),
         (
@@ -414,7 +414,7 @@ async fn replicas_are_added_changed_and_removed_by_the_api() {
             Method::POST,
             &replicas,
             Some(json!({"count": 0})),
-            400,
+            422,
             "invalid-change",
         ),
         (

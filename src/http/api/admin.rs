@@ -11,11 +11,11 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::error::ApiError;
-use super::extract::query_config;
+use super::extract::{path_config, query_config};
 use super::handles::AdminHandles;
 use super::{
-    client_calls, dashboard, drills, fleet_patch, fleet_replicas, fleets, health, history, keys,
-    metrics, middleware, restart, ring, session,
+    client_calls, dashboard, docs_page, drills, fleet_patch, fleet_replicas, fleets, health,
+    history, keys, metrics, middleware, openapi, problem_kind, restart, ring, session,
 };
 use crate::http::server::Site;
 
@@ -26,7 +26,9 @@ pub fn admin_site(handles: AdminHandles) -> Site {
 
 /// The admin listener's application.
 pub fn configure(app: &mut ServiceConfig, handles: AdminHandles) {
-    app.app_data(Data::new(handles)).app_data(query_config());
+    app.app_data(Data::new(handles))
+        .app_data(query_config())
+        .app_data(path_config());
     let all = web::scope("")
         .wrap(from_fn(middleware::guard_pages))
         .wrap(from_fn(middleware::delay_failed_logins))
@@ -51,6 +53,13 @@ fn open(app: &mut ServiceConfig) {
                 .route(web::post().to(session::begin))
                 .route(web::delete().to(session::end)),
         )
+        .service(
+            resource("/api/problems/{type}", "GET, HEAD").route(read().to(problem_kind::explain)),
+        )
+        // The same for every balancer of a release.
+        .service(resource("/api/openapi.json", "GET, HEAD").route(read().to(openapi::openapi)))
+        .service(resource("/api/docs", "GET, HEAD").route(read().to(docs_page::page)))
+        .service(resource("/api/docs/{file}", "GET, HEAD").route(read().to(docs_page::file)))
         .service(resource("/", "GET, HEAD").route(read().to(dashboard::page)))
         .service(resource("/dashboard/{file}", "GET, HEAD").route(read().to(dashboard::file)));
 }

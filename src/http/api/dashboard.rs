@@ -40,20 +40,25 @@ const FILES: &[(&str, &str)] = &[
 
 /// The page.
 pub async fn page(request: HttpRequest) -> HttpResponse {
-    respond(&request, "index.html", PAGE)
+    respond(&request, "index.html", PAGE.as_bytes(), POLICY)
 }
 
 /// A file of the page.
 pub async fn file(request: HttpRequest, name: Path<String>) -> Result<HttpResponse, ApiError> {
     let named = |(file, _): &&(&str, &str)| *file == name.as_str();
     let (name, text) = FILES.iter().find(named).ok_or(ApiError::UnknownPath)?;
-    Ok(respond(&request, name, text))
+    Ok(respond(&request, name, text.as_bytes(), POLICY))
 }
 
 /// The browser asks each time, and gets a file again only if another version of the balancer has
 /// another one.
-fn respond(request: &HttpRequest, name: &str, text: &'static str) -> HttpResponse {
-    let tag = format!("\"{:016x}\"", xxh3_64(text.as_bytes()));
+pub fn respond(
+    request: &HttpRequest,
+    name: &str,
+    text: &'static [u8],
+    policy: &'static str,
+) -> HttpResponse {
+    let tag = format!("\"{:016x}\"", xxh3_64(text));
     let known = request.headers().get(IF_NONE_MATCH);
     let is_known = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = match is_known {
@@ -63,7 +68,7 @@ fn respond(request: &HttpRequest, name: &str, text: &'static str) -> HttpRespons
     response
         .insert_header((ETAG, tag))
         .insert_header((CACHE_CONTROL, "no-cache"))
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((CONTENT_SECURITY_POLICY, policy))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((CONTENT_TYPE, content_type(name)));

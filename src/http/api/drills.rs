@@ -7,11 +7,11 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::drill_run;
 use super::error::ApiError;
-use super::extract::{FleetPath, JsonBody, PageQuery};
+use super::extract::{FleetPath, JsonBody, NumberPageQuery};
 use super::fleets::replica_statuses;
 use super::handles::AdminHandles;
 use super::prefer;
-use crate::api::{Drill, DrillFault, ListPage, NewDrill, ReplicaState, ReplicaStatus};
+use crate::api::{Drill, DrillFault, ListPage, NewDrill, Problem, ReplicaState, ReplicaStatus};
 use crate::fault_injection::{Fault, FaultTarget};
 
 /// How long a fault that passes lasts by default, and at most.
@@ -19,16 +19,31 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(2);
 const MAX_DURATION: Duration = Duration::from_secs(60);
 
 /// The last drills.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets/{fleet}/drills",
+    tag = "drills",
+    operation_id = "list_drills",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), NumberPageQuery),
+    responses((status = 200, description = "A page of them", body = ListPage<Drill>)),
+)]
 pub async fn list(
     _: FleetPath,
     handles: Data<AdminHandles>,
-    page: Query<PageQuery>,
+    page: Query<NumberPageQuery>,
 ) -> Result<Json<ListPage<Drill>>, ApiError> {
-    page.by_number(handles.drills.all(), |drill| drill.id)
-        .map(Json)
+    page.page(handles.drills.all(), |drill| drill.id).map(Json)
 }
 
 /// One of them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets/{fleet}/drills/{id}",
+    tag = "drills",
+    operation_id = "get_drill",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("id" = u64, Path, description = "Its number", example = 1)),
+    responses((status = 200, description = "The drill", body = Drill)),
+)]
 pub async fn get(
     _: FleetPath,
     handles: Data<AdminHandles>,
@@ -42,6 +57,22 @@ pub async fn get(
 }
 
 /// Injects a fault into a replica that the balancer has started; answered when it has recovered.
+#[utoipa::path(
+    post,
+    path = "/api/v1/fleets/{fleet}/drills",
+    tag = "drills",
+    operation_id = "start_drill",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    request_body(content = NewDrill, example = json!({"fault": "kill"})),
+    responses(
+        (status = 200, description = "What became of it", body = Drill),
+        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
+            ("Location" = String, description = "Where to look what becomes of it"),
+        )),
+
+        (status = 409, description = "Another drill runs, or there is nothing to inject it into", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub async fn start(
     _: FleetPath,
     request: HttpRequest,

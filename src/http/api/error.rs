@@ -8,15 +8,13 @@ use actix_web::http::header::{ALLOW, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 
 use super::guard::Refusal;
+use super::problem_kind::ProblemKind;
 use crate::actors::ring_state::ReconfigureError;
 use crate::api::{Envelope, Problem};
 use crate::fleet::ChangeError;
 
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
-
-/// The path below which a problem's `type` stands.
-pub const PROBLEMS: &str = "/api/problems/";
 
 /// Why a call of the API failed.
 #[derive(Debug)]
@@ -60,68 +58,41 @@ pub enum ApiError {
     NoDrillTarget(String),
     /// The change was refused or failed.
     Change(ChangeError),
+    /// No ring can be built like this.
+    InvalidRing(String),
     /// The ring cannot be changed like this.
     Reconfigure(ReconfigureError),
     /// The balancer is ending.
     Unavailable,
 }
 
-/// A kind of error: the status code, the end of its `type`, and what it is in words.
-type ErrorKind = (StatusCode, &'static str, &'static str);
-
 impl ApiError {
-    fn kind(&self) -> ErrorKind {
-        use StatusCode as S;
+    fn kind(&self) -> ProblemKind {
+        use ProblemKind as K;
         match self {
-            Self::WrongMethod(_) => (S::METHOD_NOT_ALLOWED, "wrong-method", "Method not allowed"),
-            Self::Refused(_) => (
-                S::FORBIDDEN,
-                "forbidden",
-                "The client may not make this call",
-            ),
-            Self::Unauthenticated { .. } => {
-                (S::UNAUTHORIZED, "unauthenticated", "The call needs a token")
-            }
-            Self::InvalidCode => (S::UNAUTHORIZED, "invalid-code", "The link is not valid"),
-            Self::NoRandomness(_) => (
-                S::INTERNAL_SERVER_ERROR,
-                "no-randomness",
-                "The system gives no random bytes",
-            ),
-            Self::NotJson => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "not-json",
-                "The body is not JSON",
-            ),
-            Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
-            Self::InvalidBody(_) => (S::BAD_REQUEST, "invalid-body", "The body is invalid"),
-            Self::InvalidQuery(_) => (S::BAD_REQUEST, "invalid-query", "The query is invalid"),
-            Self::Stalled => (S::REQUEST_TIMEOUT, "body-timeout", "The body took too long"),
-            Self::Aborted(_) => (S::BAD_REQUEST, "body-aborted", "The body broke off"),
-            Self::UnknownPath => (S::NOT_FOUND, "unknown-path", "There is no such path"),
-            Self::UnknownFleet(_) => (S::NOT_FOUND, "unknown-fleet", "There is no such fleet"),
+            Self::WrongMethod(_) => K::WrongMethod,
+            Self::Refused(_) => K::Forbidden,
+            Self::Unauthenticated { .. } => K::Unauthenticated,
+            Self::InvalidCode => K::InvalidCode,
+            Self::NoRandomness(_) => K::NoRandomness,
+            Self::NotJson => K::NotJson,
+            Self::TooLarge(_) => K::TooLarge,
+            Self::InvalidBody(_) => K::InvalidBody,
+            Self::InvalidQuery(_) => K::InvalidQuery,
+            Self::Stalled => K::BodyTimeout,
+            Self::Aborted(_) => K::BodyAborted,
+            Self::UnknownPath => K::UnknownPath,
+            Self::UnknownFleet(_) => K::UnknownFleet,
             Self::UnknownReplica(_)
             | Self::Reconfigure(ReconfigureError::Unknown(_))
-            | Self::Change(ChangeError::Unknown(_)) => {
-                (S::NOT_FOUND, "unknown-replica", "There is no such replica")
+            | Self::Change(ChangeError::Unknown(_)) => K::UnknownReplica,
+            Self::InvalidRing(_) | Self::Reconfigure(ReconfigureError::DoesNotFit(_)) => {
+                K::DoesNotFit
             }
-            Self::UnknownDrill(_) => (S::NOT_FOUND, "unknown-drill", "There is no such drill"),
-            Self::DrillRunning(_) => (S::CONFLICT, "drill-running", "Another drill runs"),
-            Self::NoDrillTarget(_) => (
-                S::CONFLICT,
-                "no-drill-target",
-                "No fault can be injected there",
-            ),
-            Self::Reconfigure(ReconfigureError::DoesNotFit(_)) => (
-                S::BAD_REQUEST,
-                "does-not-fit",
-                "The ring cannot be built like this",
-            ),
-            Self::Unavailable | Self::Change(ChangeError::ShuttingDown) => (
-                S::SERVICE_UNAVAILABLE,
-                "stopping",
-                "The balancer is stopping",
-            ),
+            Self::UnknownDrill(_) => K::UnknownDrill,
+            Self::DrillRunning(_) => K::DrillRunning,
+            Self::NoDrillTarget(_) => K::NoDrillTarget,
+            Self::Unavailable | Self::Change(ChangeError::ShuttingDown) => K::Stopping,
             Self::Change(error) => change_kind(error),
         }
     }
@@ -130,7 +101,13 @@ impl ApiError {
     pub fn envelope(&self) -> HttpResponse {
         // The original write-up's own words begin with this mark.
         let message = format!("<Error> {self}");
-        self.response().json(Envelope::failure(message))
+        let status = match self.status_code() {
+            // These calls have said 400 from the beginning.
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            status => status,
+        };
+        let mut response = self.response();
+        response.status(status).json(Envelope::failure(message))
     }
 
     /// Whether a token or a code was sent that is not accepted.
@@ -161,8 +138,8 @@ impl ApiError {
     }
 }
 
-fn change_kind(error: &ChangeError) -> ErrorKind {
-    use StatusCode as S;
+fn change_kind(error: &ChangeError) -> ProblemKind {
+    use ProblemKind as K;
     match error {
         ChangeError::TooManyNamesToAdd
         | ChangeError::TooManyNamesToRemove
@@ -171,43 +148,15 @@ fn change_kind(error: &ChangeError) -> ErrorKind {
         | ChangeError::InvalidWeight { .. }
         | ChangeError::WeightWithoutHostname(_)
         | ChangeError::NoRoom(_)
-        | ChangeError::NamedTwice(_) => (S::BAD_REQUEST, "invalid-change", "The change is invalid"),
-        ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => {
-            (S::CONFLICT, "name-taken", "There is a replica of this name")
-        }
-        ChangeError::FixedFleet => (
-            S::CONFLICT,
-            "static-fleet",
-            "The replicas of this fleet are given",
-        ),
-        ChangeError::LastActive(_) => (
-            S::CONFLICT,
-            "last-active",
-            "No other replica would serve requests",
-        ),
-        ChangeError::Busy(_) => (
-            S::SERVICE_UNAVAILABLE,
-            "busy",
-            "Too many changes are waiting",
-        ),
-        ChangeError::StartFailed(_) => (
-            S::INTERNAL_SERVER_ERROR,
-            "start-failed",
-            "A replica could not be started",
-        ),
-        ChangeError::StopFailed(_) => (
-            S::INTERNAL_SERVER_ERROR,
-            "stop-failed",
-            "A replica could not be stopped",
-        ),
-        ChangeError::NotRecorded(_) => (
-            S::INTERNAL_SERVER_ERROR,
-            "not-recorded",
-            "The change is made, but would not outlive a restart of the balancer",
-        ),
-        ChangeError::Unknown(_) | ChangeError::ShuttingDown => {
-            (S::INTERNAL_SERVER_ERROR, "failed", "The change failed")
-        }
+        | ChangeError::NamedTwice(_) => K::InvalidChange,
+        ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => K::NameTaken,
+        ChangeError::FixedFleet => K::StaticFleet,
+        ChangeError::LastActive(_) => K::LastActive,
+        ChangeError::Busy(_) => K::Busy,
+        ChangeError::StartFailed(_) => K::StartFailed,
+        ChangeError::StopFailed(_) => K::StopFailed,
+        ChangeError::NotRecorded(_) => K::NotRecorded,
+        ChangeError::Unknown(_) | ChangeError::ShuttingDown => K::Failed,
     }
 }
 
@@ -227,12 +176,11 @@ impl fmt::Display for ApiError {
             Self::NotJson => f.write_str("Content-Type must be application/json"),
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Self::Stalled => f.write_str("the body did not come in time"),
-            Self::InvalidBody(reason) | Self::InvalidQuery(reason) | Self::Aborted(reason) => {
-                f.write_str(reason)
-            }
-            Self::UnknownPath => {
-                f.write_str("unknown path: the API is below /api/v1, which README lists")
-            }
+            Self::InvalidBody(reason)
+            | Self::InvalidRing(reason)
+            | Self::InvalidQuery(reason)
+            | Self::Aborted(reason) => f.write_str(reason),
+            Self::UnknownPath => f.write_str("unknown path: /api/openapi.json lists every path"),
             Self::UnknownFleet(name) => write!(f, "there is no fleet {name}"),
             Self::UnknownReplica(name) => write!(f, "there is no replica {name}"),
             Self::UnknownDrill(id) => write!(f, "there is no drill {id}"),
@@ -249,15 +197,15 @@ impl fmt::Display for ApiError {
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        self.kind().0
+        self.kind().status()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, kind, title) = self.kind();
+        let kind = self.kind();
         let problem = Problem {
-            kind: format!("{PROBLEMS}{kind}"),
-            title: title.to_owned(),
-            status: status.as_u16(),
+            kind: kind.path(),
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
             detail: self.to_string(),
         };
         let mut response = self.response();

@@ -1,14 +1,15 @@
 //! Extractors: the fleet of a path, a body in JSON, the part of a list that is asked for.
 
 use std::pin::Pin;
+use std::str::FromStr;
 
 use actix_web::dev::Payload;
-use actix_web::web::{Data, QueryConfig};
+use actix_web::web::{Data, PathConfig, QueryConfig};
 use actix_web::{FromRequest, HttpRequest};
 use futures::FutureExt;
 use futures::future::{Ready, ready};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::error::ApiError;
@@ -60,16 +61,36 @@ pub fn query_config() -> QueryConfig {
     })
 }
 
-/// Which part of a list is asked for.
+/// Reads paths with errors of ours.
+pub fn path_config() -> PathConfig {
+    PathConfig::default().error_handler(|_, _| ApiError::UnknownPath.into())
+}
+
+/// Which part of a list of names is asked for.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// The most items to return, 1 to 1000.
+    #[serde(default, deserialize_with = "limit")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     /// Only what follows this: `next` of an earlier response.
     after: Option<String>,
+}
+
+/// Which part of a list whose items have numbers is asked for.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NumberPageQuery {
+    /// The most items to return, 1 to 1000.
+    #[serde(default, deserialize_with = "limit")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<usize>,
+    /// Only what follows this number: `next` of an earlier response.
+    #[serde(default, deserialize_with = "after")]
+    pub after: Option<u64>,
 }
 
 /// The most items of a page, and how many there are by default.
@@ -77,22 +98,8 @@ const MAX_LIMIT: usize = 1000;
 const DEFAULT_LIMIT: usize = 100;
 
 impl PageQuery {
-    /// The part of a list whose items have numbers in ascending order.
-    pub fn by_number<T>(
-        &self,
-        mut items: Vec<T>,
-        number: impl Fn(&T) -> u64,
-    ) -> Result<ListPage<T>, ApiError> {
-        if let Some(after) = self.after_number()? {
-            items.retain(|item| number(item) > after);
-        }
-        Ok(ListPage::cut(items, self.limit()?, |item| {
-            number(item).to_string()
-        }))
-    }
-
-    /// The part of a list whose items have names; after one that is gone comes the first.
-    pub fn by_name<T>(
+    /// The part of a list; after a name that is gone comes the first.
+    pub fn page<T>(
         &self,
         mut items: Vec<T>,
         name: impl Fn(&T) -> &str,
@@ -101,24 +108,55 @@ impl PageQuery {
             let place = items.iter().position(|item| name(item) == after);
             items.drain(..place.map_or(0, |place| place + 1));
         }
-        Ok(ListPage::cut(items, self.limit()?, |item| {
-            name(item).to_owned()
-        }))
+        let limit = check_limit(self.limit)?;
+        Ok(ListPage::cut(items, limit, |item| name(item).to_owned()))
     }
+}
 
-    /// `after` as a number.
-    pub fn after_number(&self) -> Result<Option<u64>, ApiError> {
-        let number = self.after.as_deref().map(str::parse).transpose();
-        number.map_err(|_| ApiError::InvalidQuery("after must be a whole number".to_owned()))
+impl NumberPageQuery {
+    /// The part of a list whose numbers ascend.
+    pub fn page<T>(
+        &self,
+        mut items: Vec<T>,
+        number: impl Fn(&T) -> u64,
+    ) -> Result<ListPage<T>, ApiError> {
+        if let Some(after) = self.after {
+            items.retain(|item| number(item) > after);
+        }
+        Ok(ListPage::cut(items, self.limit()?, |item| {
+            number(item).to_string()
+        }))
     }
 
     /// The most items that a page may have.
     pub fn limit(&self) -> Result<usize, ApiError> {
-        match self.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MAX_LIMIT => Ok(limit),
-            _ => Err(ApiError::InvalidQuery(format!(
-                "limit must be from 1 to {MAX_LIMIT}"
-            ))),
-        }
+        check_limit(self.limit)
+    }
+}
+
+fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    whole(from, "limit")
+}
+
+fn after<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    whole(from, "after")
+}
+
+/// A number of a query: the reader of queries would not say which is wrong.
+pub fn whole<'de, D: Deserializer<'de>, T: FromStr>(
+    from: D,
+    name: &str,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(from)?;
+    let wrong = |_| D::Error::custom(format!("{name} must be a whole number, not negative"));
+    text.parse().map(Some).map_err(wrong)
+}
+
+fn check_limit(limit: Option<usize>) -> Result<usize, ApiError> {
+    match limit.unwrap_or(DEFAULT_LIMIT) {
+        limit @ 1..=MAX_LIMIT => Ok(limit),
+        _ => Err(ApiError::InvalidQuery(format!(
+            "limit must be from 1 to {MAX_LIMIT}"
+        ))),
     }
 }

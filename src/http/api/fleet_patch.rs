@@ -10,7 +10,7 @@ use super::handles::AdminHandles;
 use super::prefer;
 use super::ring::{apply, read_factor};
 use crate::actors::ring_state::ReconfigureRing;
-use crate::api::FleetPatch;
+use crate::api::{FleetPatch, FleetStatus, Problem};
 use crate::fleet::{Change, MAX_REPLICAS};
 use crate::ring::BalanceFactor;
 
@@ -19,6 +19,21 @@ const FLEET: &str = "/api/v1/fleets/default";
 
 /// Changes a fleet; answered once the replicas that are added serve and those that are removed are
 /// stopped.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/fleets/{fleet}",
+    tag = "fleets",
+    operation_id = "change_fleet",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    request_body(content = FleetPatch, example = json!({"desired_replicas": 3})),
+    responses(
+        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
+            ("Location" = String, description = "Where to look what becomes of it"),
+        )),
+        (status = 200, description = "The fleet after it", body = FleetStatus),
+        (status = 409, description = "The fleet is static", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub async fn patch(
     _: FleetPath,
     request: HttpRequest,

@@ -11,11 +11,21 @@ use super::handles::AdminHandles;
 use super::prefer;
 use super::ring::{self, apply};
 use crate::actors::ring_state::ReconfigureRing;
-use crate::api::{AddedReplicas, DesiredState, ListPage, NewReplicas, ReplicaPatch, ReplicaStatus};
+use crate::api::{
+    AddedReplicas, DesiredState, ListPage, NewReplicas, Problem, ReplicaPatch, ReplicaStatus,
+};
 use crate::fleet::{Change, Changed};
 use crate::ring::ReplicaName;
 
 /// All replicas, those on their way in or out included.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets/{fleet}/replicas",
+    tag = "replicas",
+    operation_id = "list_replicas",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), PageQuery),
+    responses((status = 200, description = "A page of them", body = ListPage<ReplicaStatus>)),
+)]
 pub async fn list(
     _: FleetPath,
     handles: Data<AdminHandles>,
@@ -23,7 +33,7 @@ pub async fn list(
 ) -> Result<Json<ListPage<ReplicaStatus>>, ApiError> {
     let (fleet, view) = handles.look().await?;
     let replicas = replica_statuses(&fleet, &view);
-    page.by_name(replicas, |replica| &replica.name).map(Json)
+    page.page(replicas, |replica| &replica.name).map(Json)
 }
 
 /// Where the replicas are.
@@ -35,6 +45,23 @@ pub fn replica_path(name: &str) -> String {
 }
 
 /// Adds replicas; answered once they are on the ring.
+#[utoipa::path(
+    post,
+    path = "/api/v1/fleets/{fleet}/replicas",
+    tag = "replicas",
+    operation_id = "add_replicas",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    request_body(content = NewReplicas, example = json!({"count": 2, "names": ["Big"], "weights": {"Big": 3}})),
+    responses(
+        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
+            ("Location" = String, description = "Where to look what becomes of it"),
+        )),
+        (status = 201, description = "They are on the ring", body = AddedReplicas, headers(
+            ("Location" = String, description = "The new replica, if it is one"),
+        )),
+        (status = 409, description = "A name is taken, or the fleet is static", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub async fn add(
     _: FleetPath,
     request: HttpRequest,
@@ -68,6 +95,14 @@ fn added(changed: Changed) -> HttpResponse {
 }
 
 /// One replica.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets/{fleet}/replicas/{name}",
+    tag = "replicas",
+    operation_id = "get_replica",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1")),
+    responses((status = 200, description = "The replica", body = ReplicaStatus)),
+)]
 pub async fn get(
     _: FleetPath,
     handles: Data<AdminHandles>,
@@ -78,6 +113,18 @@ pub async fn get(
 
 /// Changes a replica's weight, drains or activates it; answered once every worker thread has the new
 /// ring. What a drained one has in flight ends within `--drain-timeout`.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/fleets/{fleet}/replicas/{name}",
+    tag = "replicas",
+    operation_id = "change_replica",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1")),
+    request_body(content = ReplicaPatch, example = json!({"weight": 2})),
+    responses(
+        (status = 200, description = "The replica after it", body = ReplicaStatus),
+        (status = 409, description = "No other replica would serve requests, or the fleet is static", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub async fn patch(
     _: FleetPath,
     handles: Data<AdminHandles>,
@@ -111,6 +158,20 @@ pub async fn patch(
 }
 
 /// Removes a replica; answered once it is off the ring, drained and stopped.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/fleets/{fleet}/replicas/{name}",
+    tag = "replicas",
+    operation_id = "remove_replica",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    responses(
+        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
+            ("Location" = String, description = "Where to look what becomes of it"),
+        )),
+        (status = 204, description = "It is gone"),
+        (status = 409, description = "The fleet is static", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub async fn remove(
     _: FleetPath,
     request: HttpRequest,

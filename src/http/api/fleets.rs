@@ -17,6 +17,12 @@ use crate::api::{
 use crate::runtime::InstanceHandle;
 
 /// How the balancer is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    tag = "balancer",
+    responses((status = 200, description = "The balancer and its fleets", body = Status)),
+)]
 pub async fn status(handles: Data<AdminHandles>) -> Result<Json<Status>, ApiError> {
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -28,15 +34,30 @@ pub async fn status(handles: Data<AdminHandles>) -> Result<Json<Status>, ApiErro
 }
 
 /// All fleets.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets",
+    tag = "fleets",
+    params(PageQuery),
+    responses((status = 200, description = "A page of them", body = ListPage<FleetStatus>)),
+)]
 pub async fn list(
     handles: Data<AdminHandles>,
     page: Query<PageQuery>,
 ) -> Result<Json<ListPage<FleetStatus>>, ApiError> {
     let fleets = vec![fleet_status(&handles).await?];
-    page.by_name(fleets, |fleet| &fleet.name).map(Json)
+    page.page(fleets, |fleet| &fleet.name).map(Json)
 }
 
 /// One fleet.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets/{fleet}",
+    tag = "fleets",
+    operation_id = "get_fleet",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default")),
+    responses((status = 200, description = "The fleet", body = FleetStatus)),
+)]
 pub async fn get(_: FleetPath, handles: Data<AdminHandles>) -> Result<Json<FleetStatus>, ApiError> {
     fleet_status(&handles).await.map(Json)
 }

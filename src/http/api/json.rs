@@ -9,6 +9,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::BytesMut;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::error::ApiError;
@@ -37,7 +38,42 @@ pub async fn read_json<T: DeserializeOwned>(
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|error| ApiError::InvalidBody(describe(&error)))
+    parse(&bytes).map_err(ApiError::InvalidBody)
+}
+
+/// Reads a text that must be an object: serde takes a list for a struct's fields as well.
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err("invalid type: a list, expected an object".to_owned());
+    }
+    let read = serde_json::from_slice(text);
+    read.or_else(|error| {
+        // In JSON, 2.0 is a whole number as 2 is; serde reads it as one only if it is written so.
+        let value = serde_json::from_slice(text).map(with_whole_numbers);
+        value
+            .and_then(serde_json::from_value)
+            .map_err(|_| describe(&error))
+    })
+}
+
+/// The value, with whole numbers that were written with a fraction of zero as such.
+fn with_whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => {
+            let float = number.as_f64().filter(|float| float.fract() == 0.0);
+            // Beyond it a float stands for several whole numbers.
+            let exact = float.filter(|float| (0.0..=9_007_199_254_740_992.0).contains(float));
+            // Whole, not negative, and below 2^64.
+            exact.map_or(Value::Number(number), |float| (float as u64).into())
+        }
+        Value::Array(items) => items.into_iter().map(with_whole_numbers).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let fields = fields.map(|(name, value)| (name, with_whole_numbers(value)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
 }
 
 fn is_json(request: &HttpRequest) -> bool {
@@ -106,7 +142,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only whether they can be read counts")]
     struct Body {
         n: usize,
         #[serde(default)]
@@ -124,10 +159,7 @@ mod tests {
                 "7",
                 "invalid type: integer `7`, expected an object at line 1 column 1",
             ),
-            (
-                "[]",
-                "invalid length 0, expected an object at line 1 column 2",
-            ),
+            ("[]", "invalid type: a list, expected an object"),
             ("{}", "missing field `n` at line 1 column 2"),
             (
                 r#"{"n":"x"}"#,
@@ -166,8 +198,19 @@ mod tests {
                 "unknown field `m`, expected one of `n`, `names`, `weights`, `factor` at line 1 column 10",
             ),
         ] {
-            let error = serde_json::from_str::<Body>(body).unwrap_err();
-            assert_eq!(describe(&error), expected, "{body}");
+            let error = parse::<Body>(body.as_bytes()).unwrap_err();
+            assert_eq!(error, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_may_have_a_fraction_of_zero() {
+        let text = br#"{"n":2.0,"names":["1.0"],"weights":{"a":3.0e0},"factor":2}"#;
+        let body = parse::<Body>(text).unwrap();
+        assert_eq!((body.n, body.weights["a"]), (2, 3));
+        assert_eq!((body.names[0].as_str(), body.factor), ("1.0", Some(2.0)));
+        for wrong in [r#"{"n":2.5}"#, r#"{"n":-1.0}"#, r#"{"n":1e30}"#] {
+            assert!(parse::<Body>(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

@@ -11,6 +11,17 @@ use crate::api::{Explained, KeyCandidate, KeyExplanation, ReplicaStatus};
 use crate::ring::{Key, MemberIndex};
 
 /// Follows a key, as a request would bring it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets/{fleet}/keys/{key}",
+    tag = "ring",
+    operation_id = "explain_key",
+    params(
+        ("fleet" = String, Path, description = "The fleet's name", example = "default"),
+        ("key" = String, Path, description = "The key, percent-encoded; it may have slashes", example = "user-7"),
+    ),
+    responses((status = 200, description = "Its replica, and why", body = KeyExplanation)),
+)]
 pub async fn explain(
     _: FleetPath,
     handles: Data<AdminHandles>,

@@ -9,6 +9,15 @@ use super::handles::AdminHandles;
 use crate::metrics::{Scrape, TextFormat};
 
 /// All metrics.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "balancer",
+    responses((status = 200, description = "Prometheus text, or OpenMetrics if Accept asks for it", content(
+        (String = "text/plain"),
+        (String = "application/openmetrics-text"),
+    ))),
+)]
 pub async fn metrics(
     request: HttpRequest,
     handles: Data<AdminHandles>,

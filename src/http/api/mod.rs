@@ -6,6 +6,7 @@ mod admin;
 mod caller;
 mod client_calls;
 mod dashboard;
+mod docs_page;
 mod drill_run;
 mod drills;
 mod error;
@@ -22,11 +23,15 @@ mod json;
 mod keys;
 mod metrics;
 mod middleware;
+mod openapi;
 mod prefer;
+mod problem_kind;
 mod restart;
 mod ring;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use admin::admin_site;

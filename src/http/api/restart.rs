@@ -10,6 +10,7 @@ use super::extract::FleetPath;
 use super::fleet_replicas::{find, replica_path};
 use super::handles::AdminHandles;
 use super::prefer;
+use crate::api::{Problem, ReplicaStatus};
 use crate::fleet::Change;
 use crate::ring::ReplicaName;
 
@@ -26,6 +27,20 @@ pub struct RestartQuery {
 
 /// Drains a replica, stops its instance and starts the next one; answered once that is ready. A
 /// replica in back-off is started at once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/fleets/{fleet}/replicas/{name}/restart",
+    tag = "replicas",
+    operation_id = "restart_replica",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1"), RestartQuery, ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    responses(
+        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
+            ("Location" = String, description = "Where to look what becomes of it"),
+        )),
+        (status = 200, description = "The replica after it", body = ReplicaStatus),
+        (status = 409, description = "The fleet is static", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
 pub async fn restart(
     _: FleetPath,
     request: HttpRequest,

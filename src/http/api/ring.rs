@@ -1,16 +1,18 @@
 //! `/api/v1/fleets/{fleet}/ring`: how it is built, and changes of it.
 
 use actix_web::web::{Data, Json, Query};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::error::ApiError;
-use super::extract::{FleetPath, JsonBody};
+use super::extract::{FleetPath, JsonBody, whole};
 use super::handles::AdminHandles;
 use crate::actors::ring_state::{ReconfigureRing, Reconfigured};
 use crate::actors::supervisor::RingReconfigured;
 use crate::api::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
-use crate::ring::{BalanceFactor, MemberIndex, Ownership, ReplicaName, RingSpec, Slot, Weight};
+use crate::ring::{
+    BalanceFactor, InvalidSpec, MemberIndex, Ownership, ReplicaName, RingSpec, Slot, Weight,
+};
 
 /// The most slots whose owners are listed.
 const MAX_SAMPLES: u32 = 4096;
@@ -21,9 +23,13 @@ const MAX_SAMPLES: u32 = 4096;
 #[into_params(parameter_in = Query)]
 pub struct RingQuery {
     /// Of how many evenly spaced slots to list the owners.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "samples")]
     #[param(maximum = 4096, default = 0)]
-    samples: u32,
+    samples: Option<u32>,
+}
+
+fn samples<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    whole(from, "samples")
 }
 
 /// Whether a change is only computed.
@@ -38,6 +44,14 @@ pub struct DryRunQuery {
 }
 
 /// How the ring is built, and what each replica owns.
+#[utoipa::path(
+    get,
+    path = "/api/v1/fleets/{fleet}/ring",
+    tag = "ring",
+    operation_id = "get_ring",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), RingQuery),
+    responses((status = 200, description = "The ring", body = RingDetails)),
+)]
 pub async fn get(
     _: FleetPath,
     handles: Data<AdminHandles>,
@@ -45,7 +59,8 @@ pub async fn get(
 ) -> Result<Json<RingDetails>, ApiError> {
     let view = handles.ring.get().await?;
     let (table, slots) = (&view.table, view.table.spec().slots());
-    if query.samples > MAX_SAMPLES {
+    let samples = query.samples.unwrap_or_default();
+    if samples > MAX_SAMPLES {
         let wrong = format!("samples must be at most {MAX_SAMPLES}");
         return Err(ApiError::InvalidQuery(wrong));
     }
@@ -55,7 +70,7 @@ pub async fn get(
         weight: table.member(index).weight.get(),
         slots: ownership.owned(index),
     };
-    let samples = query.samples.min(slots);
+    let samples = samples.min(slots);
     let sampled = |n: u32| u64::from(n) * u64::from(slots) / u64::from(samples);
     // Below `slots`, which has 32 bits.
     let owner = |n: u32| {
@@ -73,6 +88,15 @@ pub async fn get(
 
 /// Changes strategy, slots, virtual servers, weights or balance factor, or computes what that
 /// would do.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/fleets/{fleet}/ring",
+    tag = "ring",
+    operation_id = "change_ring",
+    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), DryRunQuery),
+    request_body(content = RingPatch, example = json!({"weights": {"Server1": 2}})),
+    responses((status = 200, description = "What it has done, or would do", body = RingChange)),
+)]
 pub async fn patch(
     _: FleetPath,
     handles: Data<AdminHandles>,
@@ -80,7 +104,7 @@ pub async fn patch(
     JsonBody(patch): JsonBody<RingPatch>,
 ) -> Result<Json<RingChange>, ApiError> {
     let view = handles.ring.get().await?;
-    let change = check(patch, view.table.spec(), query.dry_run).map_err(ApiError::InvalidBody)?;
+    let change = check(patch, view.table.spec(), query.dry_run)?;
     let reconfigured = apply(&handles, change).await?;
     Ok(Json(ring_change(reconfigured, query.dry_run)))
 }
@@ -137,10 +161,13 @@ pub fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> Ri
     }
 }
 
-fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReconfigureRing, String> {
+fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReconfigureRing, ApiError> {
+    let invalid = |field: &str, wrong: String| ApiError::InvalidBody(format!("{field}: {wrong}"));
     let spec = match &patch.strategy {
         Some(name) => {
-            let strategy = name.parse().map_err(|error| format!("strategy: {error}"))?;
+            let strategy = name.parse();
+            let strategy =
+                strategy.map_err(|error: InvalidSpec| invalid("strategy", error.to_string()))?;
             Some(RingSpec::new(strategy, patch.slots, patch.virtual_servers))
         }
         None if patch.slots.is_none() && patch.virtual_servers.is_none() => None,
@@ -150,13 +177,18 @@ fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<Reconfig
             patch.virtual_servers.or(present.virtual_servers()),
         )),
     };
-    let balance_factor = patch.balance_factor.map(read_factor).transpose()?;
+    let balance_factor = patch.balance_factor.map(read_factor).transpose();
+    let balance_factor = balance_factor.map_err(ApiError::InvalidBody)?;
     let weights = patch.weights.iter();
     let weights = weights.map(|(name, weight)| weight_of(name, *weight));
     Ok(ReconfigureRing {
-        spec: spec.transpose().map_err(|error| error.to_string())?,
+        spec: spec
+            .transpose()
+            .map_err(|error| ApiError::InvalidRing(error.to_string()))?,
         balance_factor,
-        weights: weights.collect::<Result<_, String>>()?,
+        weights: weights
+            .collect::<Result<_, _>>()
+            .map_err(ApiError::InvalidBody)?,
         dry_run,
     })
 }

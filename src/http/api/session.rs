@@ -13,10 +13,17 @@ use super::extract::JsonBody;
 use super::guard::port;
 use super::handles::AdminHandles;
 use super::sessions::SESSION_TTL;
-use crate::api::{AdminRight, AdmittedBy, Caller, Login};
+use crate::api::{AdminRight, AdmittedBy, Caller, Login, Problem};
 use crate::http::headers::cookies::SESSION_COOKIE;
 
 /// Who the caller is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    tag = "session",
+    operation_id = "get_session",
+    responses((status = 200, description = "What it may do", body = Caller)),
+)]
 pub async fn get(
     handles: Data<AdminHandles>,
     request: HttpRequest,
@@ -25,6 +32,23 @@ pub async fn get(
 }
 
 /// Begins a session with the right of a token.
+#[utoipa::path(
+    post,
+    path = "/api/v1/session",
+    tag = "session",
+    operation_id = "begin_session",
+    request_body(content = Login, example = json!({"token": "TOKEN"})),
+    responses(
+        (status = 200, description = "It has begun", body = Caller, headers(
+            ("Set-Cookie" = String, description = "The session"),
+        )),
+        (status = 401, description = "The token or the code is not accepted", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 500, description = "The system gives no random bytes", body = Problem,
+         content_type = "application/problem+json"),
+    ),
+    security(()),
+)]
 pub async fn begin(
     handles: Data<AdminHandles>,
     request: HttpRequest,
@@ -63,6 +87,14 @@ fn right_of(handles: &AdminHandles, login: &Login) -> Result<AdminRight, ApiErro
 }
 
 /// Ends the caller's session, if there is one.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/session",
+    tag = "session",
+    operation_id = "end_session",
+    responses((status = 204, description = "There is none any more")),
+    security(()),
+)]
 pub async fn end(handles: Data<AdminHandles>, request: HttpRequest) -> HttpResponse {
     session_ids(request.headers()).for_each(|id| handles.sessions.end(id));
     HttpResponse::NoContent()

@@ -1,0 +1,149 @@
+//! Every kind of problem that the admin API answers with, and the page that explains it.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Path;
+
+use super::error::ApiError;
+
+/// The path below which a problem's `type` stands.
+pub const PROBLEMS: &str = "/api/problems/";
+
+/// Declares the kinds once: status code, the end of the `type`, title, explanation.
+macro_rules! problem_kinds {
+    ($($kind:ident = $status:ident, $slug:literal, $title:literal, $text:literal;)*) => {
+        /// A kind of problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ProblemKind {
+            $(#[doc = $title] $kind,)*
+        }
+
+        impl ProblemKind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            const fn parts(self) -> (StatusCode, &'static str, &'static str, &'static str) {
+                match self {
+                    $(Self::$kind => (StatusCode::$status, $slug, $title, $text),)*
+                }
+            }
+        }
+    };
+}
+
+problem_kinds! {
+    WrongMethod = METHOD_NOT_ALLOWED, "wrong-method", "Method not allowed",
+        "The path exists, but not with this method. The Allow header lists its methods.";
+    Forbidden = FORBIDDEN, "forbidden", "The client may not make this call",
+        "A web page of another origin sent the call, the Host header names another host, the client \
+         is on another machine while no tokens are set, or the token gives the right to read only. \
+         The detail says which.";
+    Unauthenticated = UNAUTHORIZED, "unauthenticated", "The call needs a token",
+        "The balancer has tokens (--admin-token-file, RINGMASTER_ADMIN_TOKEN), and this call has none \
+         that is accepted. Send it as Authorization: Bearer TOKEN.";
+    InvalidCode = UNAUTHORIZED, "invalid-code", "The link is not valid",
+        "The code of a link that the start prints is good for one login within ten minutes. Log in \
+         with a token, or restart the balancer for another link.";
+    NoRandomness = INTERNAL_SERVER_ERROR, "no-randomness", "The system gives no random bytes",
+        "A session needs random bytes, which the system did not give. The detail has its error.";
+    NotJson = UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON",
+        "The call needs a body with Content-Type: application/json.";
+    TooLarge = PAYLOAD_TOO_LARGE, "too-large", "The body is too large",
+        "A body may have 128 KiB.";
+    InvalidBody = BAD_REQUEST, "invalid-body", "The body is invalid",
+        "The body is not JSON, or not what /api/openapi.json describes: an unknown field, another \
+         type, or a number out of its range. The detail says what and where. Nothing has changed.";
+    InvalidQuery = BAD_REQUEST, "invalid-query", "The query is invalid",
+        "A parameter of the query, or Last-Event-ID, is unknown or has a value that is not allowed. \
+         The detail says which.";
+    BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body took too long",
+        "The client paused within its body for longer than --body-timeout. Nothing has changed.";
+    BodyAborted = BAD_REQUEST, "body-aborted", "The body broke off",
+        "The body ended before its length, or its framing is invalid. Nothing has changed.";
+    UnknownPath = NOT_FOUND, "unknown-path", "There is no such path",
+        "The API is below /api/v1; /api/openapi.json lists every path.";
+    UnknownFleet = NOT_FOUND, "unknown-fleet", "There is no such fleet",
+        "GET /api/v1/fleets lists the fleets.";
+    UnknownReplica = NOT_FOUND, "unknown-replica", "There is no such replica",
+        "GET /api/v1/fleets/{fleet}/replicas lists the replicas. Names differ in case.";
+    UnknownDrill = NOT_FOUND, "unknown-drill", "There is no such drill",
+        "GET /api/v1/fleets/{fleet}/drills lists the last drills; older ones are forgotten.";
+    DrillRunning = CONFLICT, "drill-running", "Another drill runs",
+        "One drill runs at a time. Wait until the other is over.";
+    NoDrillTarget = CONFLICT, "no-drill-target", "No fault can be injected there",
+        "Faults are injected into processes and labelled containers that this balancer has started. \
+         The detail says why this replica is none, or that no replica is ready.";
+    DoesNotFit = UNPROCESSABLE_ENTITY, "does-not-fit", "The ring cannot be built like this",
+        "The strategy does not take this number of slots or virtual servers, or the members and their \
+         weights do not fit into it. The detail says what is allowed. Nothing has changed.";
+    Stopping = SERVICE_UNAVAILABLE, "stopping", "The balancer is stopping",
+        "The balancer takes no more changes. Ask the one that takes its place.";
+    InvalidChange = UNPROCESSABLE_ENTITY, "invalid-change", "The change is invalid",
+        "The body is well formed, but its parts do not go together, or the fleet has no room: more \
+         names than replicas, a weight for a replica that is not named, a name given twice, an \
+         invalid name, or too many replicas. The detail says which. Nothing has changed.";
+    NameTaken = CONFLICT, "name-taken", "There is a replica of this name",
+        "A replica has this name, or one that differs in case alone, which DNS cannot tell from it. \
+         A replica that is being removed still has its name. Nothing has changed.";
+    StaticFleet = CONFLICT, "static-fleet", "The replicas of this fleet are given",
+        "The balancer was started with --upstream: it forwards to these servers and starts none.";
+    LastActive = CONFLICT, "last-active", "No other replica would serve requests",
+        "All other replicas are drained. Activate one of them, or add one, and then drain this one.";
+    Busy = SERVICE_UNAVAILABLE, "busy", "Too many changes are waiting",
+        "Changes are made one after the other, and too many are waiting already. Try again later.";
+    StartFailed = INTERNAL_SERVER_ERROR, "start-failed", "A replica could not be started",
+        "The runtime could not start an instance, so none of the new replicas has been added. The \
+         detail has its error.";
+    StopFailed = INTERNAL_SERVER_ERROR, "stop-failed", "A replica could not be stopped",
+        "The replica is off the ring and no longer part of the fleet, but its instance could not be \
+         stopped and is left behind. The detail has the error.";
+    NotRecorded = INTERNAL_SERVER_ERROR, "not-recorded",
+        "The change is made, but would not outlive a restart of the balancer",
+        "The change has taken effect, but the fleet record could not be written. It is tried again \
+         every 5 seconds; the fleet's status shows the error meanwhile.";
+    Failed = INTERNAL_SERVER_ERROR, "failed", "The change failed",
+        "The change could not be made. The detail has the reason.";
+}
+
+impl ProblemKind {
+    /// The status code of its responses.
+    pub const fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// The end of its `type`.
+    pub const fn slug(self) -> &'static str {
+        self.parts().1
+    }
+
+    /// What it is, in words.
+    pub const fn title(self) -> &'static str {
+        self.parts().2
+    }
+
+    /// Its `type`: the path of its page.
+    pub fn path(self) -> String {
+        format!("{PROBLEMS}{}", self.slug())
+    }
+
+    fn page(self) -> String {
+        let (status, slug, title, text) = self.parts();
+        format!("{slug}: {title}\n\nStatus: {status}\n\n{text}\n")
+    }
+}
+
+/// What a problem's `type` means
+///
+/// In words, for people.
+#[utoipa::path(
+    get,
+    path = "/api/problems/{type}",
+    tag = "description",
+    params(("type" = String, Path, description = "The end of a problem's type", example = "unknown-replica")),
+    responses((status = 200, description = "The explanation", body = String, content_type = "text/plain")),
+    security(()),
+)]
+pub async fn explain(slug: Path<String>) -> Result<String, ApiError> {
+    let is_it = |kind: &&ProblemKind| kind.slug() == slug.as_str();
+    let kind = ProblemKind::ALL.iter().find(is_it);
+    kind.map(|kind| kind.page()).ok_or(ApiError::UnknownPath)
+}
