@@ -111,6 +111,7 @@ impl CtlClient {
     }
 
     /// `GET` of a text beside the API, such as `/metrics`.
+    #[cfg(feature = "top")]
     pub async fn text(&self, path: &str) -> Result<String, CtlError> {
         let request = self.http.get(format!("{}{path}", self.access.url));
         let call = format!("GET {path}");
