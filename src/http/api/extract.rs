@@ -139,7 +139,10 @@ fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> 
 }
 
 fn after<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    whole(from, "after")
+    // As the description has it: 64 bits with a sign.
+    let after: Option<i64> = whole(from, "after")?;
+    let after = after.map(u64::try_from).transpose();
+    after.map_err(|_| D::Error::custom("after must be a whole number, not negative"))
 }
 
 /// A number of a query: the reader of queries would not say which is wrong.

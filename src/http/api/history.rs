@@ -32,8 +32,8 @@ pub async fn events(
     page: Query<NumberPageQuery>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    let last = event_stream::last_event_id(request.headers())?;
     if event_stream::is_asked_for(request.headers()) {
-        let last = event_stream::last_event_id(request.headers())?;
         let after = last.or(page.after);
         let feed = handles.supervisor.follow_events(after).await?;
         let caller = request.clone();

@@ -239,6 +239,7 @@ async fn what_is_refused_is_a_problem() {
         (Method::POST, "/api/v1/fleets/default/replicas", 415),
         (Method::GET, "/api/v1/events?limit=0", 400),
         (Method::GET, "/api/v1/events?after=-1", 400),
+        (Method::GET, "/api/v1/events?after=9223372036854775808", 400),
         (Method::GET, "/api/v1/fleets?limit=1001", 400),
         (Method::GET, "/api/v1/fleets?limit=many", 400),
         (Method::GET, "/api/v1/fleets/default/replicas?limit=-1", 400),
