@@ -142,7 +142,12 @@ async fn drill_that_cannot_be_is_refused_and_harms_nothing() {
         (json!({}), "missing field `fault`"),
     ] {
         let reply = drill(&fleet, body).await;
-        assert_refused(&reply, StatusCode::BAD_REQUEST, "invalid-body", part);
+        let is_contradiction = part.contains("for:") || part.contains("60s");
+        let (expected, kind) = match is_contradiction {
+            true => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-change"),
+            false => (StatusCode::BAD_REQUEST, "invalid-body"),
+        };
+        assert_refused(&reply, expected, kind, part);
     }
     let unknown = drill(&fleet, json!({"fault": "kill", "replica": "Server9"})).await;
     assert_refused(

@@ -134,10 +134,10 @@ async fn login_that_is_wrong_gives_no_session() {
             "the token is not accepted",
         ),
         (json!({ "code": "other" }), 401, "the link has been used"),
-        (json!({}), 400, "exactly one of token and code"),
+        (json!({}), 422, "exactly one of token and code"),
         (
             json!({ "token": "changer", "code": "x" }),
-            400,
+            422,
             "exactly one of token and code",
         ),
         (

@@ -79,7 +79,7 @@ pub async fn start(
     handles: Data<AdminHandles>,
     JsonBody(new): JsonBody<NewDrill>,
 ) -> Result<HttpResponse, ApiError> {
-    let fault = read_fault(&new).map_err(ApiError::InvalidBody)?;
+    let fault = read_fault(&new).map_err(ApiError::Contradiction)?;
     let replica = choose(&handles, new.replica).await?;
     let target = FaultTarget::find(&replica, None).await;
     let target = target.map_err(|error| ApiError::NoDrillTarget(error.to_string()))?;

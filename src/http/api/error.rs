@@ -38,6 +38,8 @@ pub enum ApiError {
     TooLarge(usize),
     /// The body is not what it should be.
     InvalidBody(String),
+    /// The body is well formed, but its parts do not go together.
+    Contradiction(String),
     /// The query is not what it should be.
     InvalidQuery(String),
     /// The body paused for too long.
@@ -78,6 +80,7 @@ impl ApiError {
             Self::NotJson => K::NotJson,
             Self::TooLarge(_) => K::TooLarge,
             Self::InvalidBody(_) => K::InvalidBody,
+            Self::Contradiction(_) => K::InvalidChange,
             Self::InvalidQuery(_) => K::InvalidQuery,
             Self::Stalled => K::BodyTimeout,
             Self::Aborted(_) => K::BodyAborted,
@@ -177,6 +180,7 @@ impl fmt::Display for ApiError {
             Self::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
             Self::Stalled => f.write_str("the body did not come in time"),
             Self::InvalidBody(reason)
+            | Self::Contradiction(reason)
             | Self::InvalidRing(reason)
             | Self::InvalidQuery(reason)
             | Self::Aborted(reason) => f.write_str(reason),

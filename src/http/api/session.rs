@@ -80,7 +80,7 @@ fn right_of(handles: &AdminHandles, login: &Login) -> Result<AdminRight, ApiErro
             let right = is_valid.then_some(AdminRight::Admin);
             right.ok_or(ApiError::InvalidCode)
         }
-        _ => Err(ApiError::InvalidBody(
+        _ => Err(ApiError::Contradiction(
             "exactly one of token and code is needed".to_owned(),
         )),
     }
