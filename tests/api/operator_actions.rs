@@ -116,7 +116,7 @@ async fn drained_replica_gets_no_requests_and_has_its_own_keys_again_when_active
     let story = story(&balancer, "Server2").await;
     assert_eq!(story[..5], expected, "{story:?}");
     for line in ["is drained on request", "is active again on request"] {
-        assert_eq!(balancer.count_in_log(line), 1, "{}", balancer.log());
+        balancer.has_logged(line, 1).await;
     }
 }
 
@@ -219,7 +219,9 @@ async fn request_in_flight_on_a_drained_replica_ends_with_the_drain_timeout() {
     let busy = busy_replica(&fleet).await;
     drain(&fleet, &busy).await;
     assert!(slow.await.unwrap().status.is_server_error());
-    assert_eq!(balancer.count_in_log("still has 1 requests in flight"), 1);
+    balancer
+        .has_logged("still has 1 requests in flight", 1)
+        .await;
     assert_eq!(activate(&fleet, &busy).await.body["state"], "ready");
     for _ in 0..30 {
         assert_eq!(get(&balancer.url("/home")).await.status, StatusCode::OK);
@@ -260,7 +262,7 @@ async fn drained_state_outlives_the_balancer() {
         replica(&fleet, "Server2").await["state"] == "drained"
     })
     .await;
-    assert_eq!(second.count_in_log("and stays drained"), 1);
+    second.has_logged("and stays drained", 1).await;
     activate(&fleet, "Server2").await;
     let written = std::fs::read_to_string(&state).unwrap();
     assert!(!written.contains("drained"), "{written}");
@@ -291,7 +293,7 @@ async fn restart_under_load_loses_no_request() {
         "ready 2",
     ];
     assert_eq!(story[2..7], expected, "{story:?}");
-    assert_eq!(balancer.count_in_log("is restarted on request"), 3);
+    balancer.has_logged("is restarted on request", 3).await;
     let deaths = get(&format!("{fleet}/deaths")).await.body;
     assert_eq!(items(&deaths), Vec::<Value>::new());
 }

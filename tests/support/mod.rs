@@ -161,6 +161,13 @@ impl Ringmaster {
         self.log().matches(text).count()
     }
 
+    /// Waits until the log has this so often: it is written by a thread of its own, and may come
+    /// later than the answer to what caused it.
+    pub async fn has_logged(&self, text: &str, times: usize) {
+        eventually(text, || async { self.count_in_log(text) >= times }).await;
+        assert_eq!(self.count_in_log(text), times, "{}", self.log());
+    }
+
     pub async fn rep(&self) -> Reply {
         ask(Method::GET, &self.url("/rep"), None).await
     }
