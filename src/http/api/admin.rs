@@ -15,7 +15,7 @@ use super::extract::{path_config, query_config};
 use super::handles::AdminHandles;
 use super::{
     client_calls, dashboard, docs_page, drills, fleet_patch, fleet_replicas, fleets, health,
-    history, keys, metrics, middleware, openapi, problem_kind, restart, ring, session,
+    history, keys, metrics, middleware, openapi, problem_page, restart, ring, session,
 };
 use crate::http::server::Site;
 
@@ -54,7 +54,7 @@ fn open(app: &mut ServiceConfig) {
                 .route(web::delete().to(session::end)),
         )
         .service(
-            resource("/api/problems/{type}", "GET, HEAD").route(read().to(problem_kind::explain)),
+            resource("/api/problems/{type}", "GET, HEAD").route(read().to(problem_page::explain)),
         )
         // The same for every balancer of a release.
         .service(resource("/api/openapi.json", "GET, HEAD").route(read().to(openapi::openapi)))

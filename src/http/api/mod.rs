@@ -26,6 +26,7 @@ mod middleware;
 mod openapi;
 mod prefer;
 mod problem_kind;
+mod problem_page;
 mod restart;
 mod ring;
 mod session;

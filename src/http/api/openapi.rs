@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 use super::error::PROBLEM_JSON;
 use super::problem_kind::ProblemKind;
 use super::{
-    drills, fleet_patch, fleet_replicas, fleets, health, history, keys, metrics, problem_kind,
+    drills, fleet_patch, fleet_replicas, fleets, health, history, keys, metrics, problem_page,
     restart, ring, session,
 };
 use crate::api::Problem;
@@ -52,18 +52,18 @@ use crate::api::Problem;
         session::get,
         session::begin,
         session::end,
-        problem_kind::explain,
+        problem_page::explain,
         openapi,
     ),
     components(schemas(Problem)),
     security(("token" = [])),
     modifiers(&Token, &Problems),
 )]
-struct AdminApi;
+struct ApiDescription;
 
 /// The description as a document.
 pub fn document() -> Document {
-    AdminApi::openapi()
+    ApiDescription::openapi()
 }
 
 /// This description

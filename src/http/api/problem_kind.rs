@@ -1,9 +1,6 @@
-//! Every kind of problem that the admin API answers with, and the page that explains it.
+//! Every kind of problem that the admin API answers with, and what explains it.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Path;
-
-use super::error::ApiError;
 
 /// The path below which a problem's `type` stands.
 pub const PROBLEMS: &str = "/api/problems/";
@@ -125,25 +122,9 @@ impl ProblemKind {
         format!("{PROBLEMS}{}", self.slug())
     }
 
-    fn page(self) -> String {
+    /// What it means, for people.
+    pub fn page(self) -> String {
         let (status, slug, title, text) = self.parts();
         format!("{slug}: {title}\n\nStatus: {status}\n\n{text}\n")
     }
-}
-
-/// What a problem's `type` means
-///
-/// In words, for people.
-#[utoipa::path(
-    get,
-    path = "/api/problems/{type}",
-    tag = "description",
-    params(("type" = String, Path, description = "The end of a problem's type", example = "unknown-replica")),
-    responses((status = 200, description = "The explanation", body = String, content_type = "text/plain")),
-    security(()),
-)]
-pub async fn explain(slug: Path<String>) -> Result<String, ApiError> {
-    let is_it = |kind: &&ProblemKind| kind.slug() == slug.as_str();
-    let kind = ProblemKind::ALL.iter().find(is_it);
-    kind.map(|kind| kind.page()).ok_or(ApiError::UnknownPath)
 }

@@ -55,7 +55,7 @@ async fn refused_change_says_why_and_changes_nothing() {
         ),
         (&["weight", "S9", "2"], "there is no replica S9"),
         (&["add", "Server1"], "Server1"),
-        (&["ring", "--strategy", "maglev", "--slots", "1"], "400"),
+        (&["ring", "--strategy", "maglev", "--slots", "1"], "422"),
         (&["ring", "--strategy", "none"], "strategy"),
         (
             &["--fleet", "shop", "rm", "Server1"],
