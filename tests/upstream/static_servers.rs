@@ -108,7 +108,7 @@ async fn add_and_rm_get_409_with_the_reason() {
         assert!(
             reply
                 .message()
-                .contains("replicas cannot be added or removed"),
+                .contains("replicas cannot be added, removed or restarted"),
             "{reply:?}"
         );
     }
