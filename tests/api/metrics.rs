@@ -119,9 +119,11 @@ async fn metrics_have_requests_replicas_ring_and_process() {
     signal(balancer.child("Server2"), "KILL");
     eventually("healed", || async {
         let metrics = scrape(&admin).await;
-        let killed = ["replica=\"Server2\"", "cause=\"killed\""];
-        metrics.sum("ringmaster_replica_restarts_total", &killed) == 1.0
+        // The first sign of the death may be a connection that it refuses.
+        let dead = ["replica=\"Server2\""];
+        metrics.sum("ringmaster_replica_restarts_total", &dead) == 1.0
             && metrics.sum("ringmaster_replica_up", &[]) == 3.0
+            && metrics.sum("ringmaster_replica_state", &["state=\"ready\""]) == 3.0
     })
     .await;
     let metrics = scrape(&admin).await;
@@ -398,8 +400,8 @@ async fn prometheus_answers_queries_over_a_fleet_under_load() {
     .await;
     signal(balancer.child("Server2"), "KILL");
     eventually("the death and the new instance", || async {
-        ask("sum by (replica) (ringmaster_replica_restarts_total{cause=\"killed\"} > 0)").await
-            == Some(1.0)
+        // The first sign of the death may be a connection that it refuses.
+        ask("sum by (replica) (ringmaster_replica_restarts_total > 0)").await == Some(1.0)
             && ask("ringmaster_replica_generation{replica=\"Server2\"}").await == Some(2.0)
             && ask("sum(ringmaster_replica_up)").await == Some(3.0)
     })
