@@ -1,9 +1,10 @@
 //! The byte stream below a connection: a client's socket, or whatever gives its bytes.
 //!
-//! A connection is compiled for each kind of stream, so that the common one costs nothing more.
-//! A client's connection often brings its request along, gets its response and ends. For that
-//! nobody has to wait for its socket, so a [`ClientTcp`] is handed to the runtime, which has the
-//! kernel watch it (two `epoll_ctl` and a place in memory), only when somebody has to.
+//! A connection is compiled for each type of stream, so the raw socket costs no dynamic dispatch.
+//! Many clients connect, send one request, read its response and close. The first read and the
+//! writes of such a connection succeed at once. [`ClientTcp`] therefore registers its socket with
+//! the runtime's epoll instance (two `epoll_ctl` calls and an entry) only when a read or a write
+//! would block.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream as Accepted};
@@ -23,13 +24,13 @@ mod tests;
 /// A stream, and what only some streams know. The defaults are those of a stream that knows
 /// nothing but its bytes.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// Whether what the client does is not noticed.
+    /// Whether the runtime does not watch the stream: a FIN or a reset of the client wakes no task.
     fn is_unwatched(&self) -> bool {
         false
     }
 
-    /// Whether something has come that nobody has read: if the stream ended now, that would take
-    /// the response away from the client.
+    /// Whether the receive buffer holds unread bytes: the kernel answers a close with a reset then,
+    /// which can discard the response before the client reads it.
     fn has_unread(&self) -> bool {
         false
     }
@@ -39,8 +40,8 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + 'static {
         None
     }
 
-    /// Whether the client has reset the connection, which nobody hears by reading once the client
-    /// has closed its side.
+    /// Whether the client has reset the connection. After a FIN of the client, a read returns the
+    /// end of the stream and does not report a later reset.
     fn is_reset(&self) -> bool {
         false
     }
@@ -49,7 +50,7 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// for a client that does not take it.
     fn reset_at_end(&self) {}
 
-    /// Sends as much as the client takes at once: one that cannot take an error has no use for it.
+    /// Writes as much of an error response as fits without waiting. The rest is lost.
     fn send_now(&mut self, text: &[u8]) {
         let _ = Pin::new(self).poll_write(&mut Context::from_waker(Waker::noop()), text);
     }
@@ -57,11 +58,13 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + 'static {
 
 /// A client's socket.
 pub enum ClientTcp {
-    /// Nobody has tried to read from it.
+    /// The server has not read from it yet.
     Fresh(Accepted),
+    /// The server has read from it; epoll does not watch it.
     Unwatched(Accepted),
+    /// The runtime watches it by epoll.
     Watched(TcpStream),
-    /// It has failed to become watched.
+    /// The runtime could not register it.
     Gone,
 }
 
@@ -188,7 +191,7 @@ impl ByteStream for ClientTcp {
         }
     }
 
-    /// Not by the runtime, which does not know of a new socket that it can be written to.
+    /// Writes past the runtime, which has not seen yet that a new socket is writable.
     fn send_now(&mut self, text: &[u8]) {
         if let Some(socket) = self.socket() {
             let _ = socket.send(text);

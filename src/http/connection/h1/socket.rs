@@ -135,7 +135,7 @@ impl<S: ByteStream> ClientSocket<S> {
         self.stream.borrow().is_unwatched()
     }
 
-    /// Whether something has come that nobody has read.
+    /// Whether the receive buffer holds unread bytes.
     pub fn has_unread(&self) -> bool {
         self.stream.borrow().has_unread()
     }
