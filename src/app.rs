@@ -520,6 +520,7 @@ async fn serve_admin(
         tally: shared.tally,
         metrics: Arc::default(),
         drills: Arc::default(),
+        idempotent_calls: Arc::default(),
         started_at: Timestamp::now(),
         key: settings.key.to_string(),
         sticky_cookie: (settings.sticky_cookie.as_ref()).map(|cookie| cookie.name.clone()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use awc::error::{ConnectError, SendRequestError};
-use awc::http::header::{ACCEPT, CONTENT_TYPE};
+use awc::http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderName};
 use awc::http::{Method, StatusCode};
 use awc::{Client, ClientRequest, ClientResponse, Connector};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -36,6 +36,35 @@ const UNKNOWN_REPLICA: &str = "/unknown-replica";
 pub struct ApiReply<T> {
     pub value: T,
     pub json: String,
+    /// The version of the configuration that it shows.
+    pub etag: Option<String>,
+}
+
+/// The body of an answer, and its `ETag`.
+struct RawReply {
+    json: String,
+    etag: Option<String>,
+}
+
+/// What a change is sent with.
+#[derive(Debug, Clone, Copy)]
+pub enum CallCondition<'a> {
+    /// Nothing.
+    None,
+    /// The configuration has this `ETag`, if one is known.
+    IfMatch(Option<&'a str>),
+    /// It has not been carried out already under this key.
+    IdempotencyKey(&'a str),
+}
+
+impl CallCondition<'_> {
+    fn header(self) -> Option<(&'static str, String)> {
+        match self {
+            Self::None | Self::IfMatch(None) => None,
+            Self::IfMatch(Some(etag)) => Some(("If-Match", etag.to_owned())),
+            Self::IdempotencyKey(key) => Some(("Idempotency-Key", format!("\"{key}\""))),
+        }
+    }
 }
 
 /// A client of one balancer.
@@ -88,8 +117,9 @@ impl CtlClient {
 
     /// `GET`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<ApiReply<T>, CtlError> {
-        let json = self.call(Method::GET, path, None::<&()>).await?;
-        self.read(&format!("GET {path}"), json).await
+        let none = CallCondition::None;
+        let reply = self.call(Method::GET, path, none, None::<&()>).await?;
+        self.read(&format!("GET {path}"), reply).await
     }
 
     /// `POST` or `PATCH`.
@@ -97,16 +127,18 @@ impl CtlClient {
         &self,
         method: Method,
         path: &str,
+        condition: CallCondition<'_>,
         body: &impl Serialize,
     ) -> Result<ApiReply<T>, CtlError> {
         let call = format!("{method} {path}");
-        let json = self.call(method, path, Some(body)).await?;
-        self.read(&call, json).await
+        let reply = self.call(method, path, condition, Some(body)).await?;
+        self.read(&call, reply).await
     }
 
     /// `DELETE`.
     pub async fn delete(&self, path: &str) -> Result<(), CtlError> {
-        self.call(Method::DELETE, path, None::<&()>).await?;
+        let none = CallCondition::None;
+        self.call(Method::DELETE, path, none, None::<&()>).await?;
         Ok(())
     }
 
@@ -146,22 +178,27 @@ impl CtlClient {
         &self,
         method: Method,
         path: &str,
+        condition: CallCondition<'_>,
         body: Option<&impl Serialize>,
-    ) -> Result<String, CtlError> {
+    ) -> Result<RawReply, CtlError> {
         let call = format!("{method} {path}");
         let timeout = match method {
             Method::GET => READ_TIMEOUT,
             _ => CHANGE_TIMEOUT,
         };
-        let request = self.http.request(method, self.api_url(path));
+        let mut request = self.http.request(method, self.api_url(path));
+        if let Some(header) = condition.header() {
+            request = request.insert_header(header);
+        }
         let mut response = self.send(&call, request, timeout, body).await?;
         let (status, kind) = (response.status(), content_type(&response));
-        let body = self.body(&call, &mut response).await?;
+        let etag = header(&response, &ETAG);
+        let json = self.body(&call, &mut response).await?;
         let is_json = status == StatusCode::NO_CONTENT || kind.starts_with("application/json");
         if status.is_success() && is_json {
-            return Ok(body);
+            return Ok(RawReply { json, etag });
         }
-        Err(self.judge(&call, status, &kind, &body).await)
+        Err(self.judge(&call, status, &kind, &json).await)
     }
 
     async fn send(
@@ -198,6 +235,10 @@ impl CtlClient {
             Ok(Err(SendRequestError::Connect(ConnectError::Io(error)))) => {
                 Err(unreachable(error.to_string()))
             }
+            // So awc calls a connection that ends before the answer has begun.
+            Ok(Err(SendRequestError::Connect(ConnectError::Disconnected))) => {
+                Err(self.broken(call, "the connection broke".to_owned()))
+            }
             Ok(Err(SendRequestError::Connect(error))) => Err(unreachable(error.to_string())),
             Ok(Err(SendRequestError::Response(error))) => {
                 Err(self.not_ringmaster(format!("not HTTP: {error}")))
@@ -219,10 +260,11 @@ impl CtlClient {
     async fn read<T: DeserializeOwned>(
         &self,
         call: &str,
-        json: String,
+        reply: RawReply,
     ) -> Result<ApiReply<T>, CtlError> {
+        let RawReply { json, etag } = reply;
         match serde_json::from_str(&json) {
-            Ok(value) => Ok(ApiReply { value, json }),
+            Ok(value) => Ok(ApiReply { value, json, etag }),
             Err(error) => Err(self.unreadable(format!("{call}: {error}")).await),
         }
     }
@@ -242,6 +284,7 @@ impl CtlClient {
         };
         CtlError::Refused {
             call: call.to_owned(),
+            kind: problem.kind,
             status: status.as_u16(),
             detail: problem.detail,
             advice,
@@ -324,7 +367,10 @@ pub fn encoded(part: &[u8]) -> String {
 }
 
 fn content_type(response: &ClientResponse) -> String {
-    let value = response.headers().get(CONTENT_TYPE);
-    let value = value.and_then(|value| value.to_str().ok());
-    value.unwrap_or_default().to_owned()
+    header(response, &CONTENT_TYPE).unwrap_or_default()
+}
+
+fn header(response: &ClientResponse, name: &HeaderName) -> Option<String> {
+    let value = response.headers().get(name)?;
+    Some(value.to_str().ok()?.to_owned())
 }

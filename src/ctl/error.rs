@@ -49,6 +49,8 @@ pub enum CtlError {
     Refused {
         /// Method and path.
         call: String,
+        /// The `type` of the problem.
+        kind: String,
         /// The status code.
         status: u16,
         /// Its reason.
@@ -88,6 +90,13 @@ pub enum CtlError {
     /// The terminal cannot be used.
     #[error("{0}")]
     Terminal(String),
+}
+
+impl CtlError {
+    /// Whether a call was refused with a problem whose `type` ends like this.
+    pub fn is_of(&self, type_end: &str) -> bool {
+        matches!(self, Self::Refused { kind, .. } if kind.ends_with(type_end))
+    }
 }
 
 impl From<io::Error> for CtlError {

@@ -80,7 +80,12 @@ impl EventFeedClient {
                 let event: ReplicaEvent = serde_json::from_str(&json)
                     .map_err(|error| broken(client, error.to_string()))?;
                 self.last = Some(event.id);
-                return Ok(ApiReply { value: event, json });
+                let etag = None;
+                return Ok(ApiReply {
+                    value: event,
+                    json,
+                    etag,
+                });
             }
             let chunk = match timeout(MAX_SILENCE, self.response.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,

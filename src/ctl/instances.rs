@@ -3,7 +3,7 @@
 use awc::http::Method;
 use serde_json::json;
 
-use super::client::{ApiReply, CtlClient};
+use super::client::{ApiReply, CallCondition, CtlClient};
 use super::error::CtlError;
 use super::output::Output;
 use crate::api::{DesiredState, ReplicaPatch, ReplicaStatus};
@@ -22,7 +22,9 @@ pub async fn set_state(
     };
     for name in names {
         let path = client.replica_path(name, "");
-        let reply: ApiReply<ReplicaStatus> = client.change(Method::PATCH, &path, &patch).await?;
+        let reply: ApiReply<ReplicaStatus> = client
+            .change(Method::PATCH, &path, CallCondition::None, &patch)
+            .await?;
         output.reply(&reply, |replica| match (state, replica.in_flight) {
             (DesiredState::Active, _) => format!("{name} is {}", replica.state),
             (DesiredState::Drained, 0) => format!("{name} is drained"),
@@ -45,7 +47,9 @@ pub async fn restart(
     let call = if now { "/restart?now=true" } else { "/restart" };
     for name in names {
         let path = client.replica_path(name, call);
-        let reply: ApiReply<ReplicaStatus> = client.change(Method::POST, &path, &json!({})).await?;
+        let reply: ApiReply<ReplicaStatus> = client
+            .change(Method::POST, &path, CallCondition::None, &json!({}))
+            .await?;
         output.reply(&reply, |replica| {
             format!(
                 "{name} (generation {}) is {}",

@@ -3,6 +3,7 @@
 //! Each group of commands is a file: it calls the API by `client`, and `output` prints the answer,
 //! as a table for people or as the JSON that came.
 
+mod careful;
 mod client;
 mod error;
 mod event_stream;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use awc::http::Method;
-
+use super::careful::{change_as_read, post_once};
 use super::client::{ApiReply, CtlClient};
 use super::error::CtlError;
 use super::instances::check_exist;
@@ -16,7 +15,7 @@ use crate::ring_cli::text::{names as listed, percent, replicas as in_words};
 /// Adds replicas; returns when they are on the ring.
 pub async fn add(client: &CtlClient, output: &Output, new: &NewReplicas) -> Result<(), CtlError> {
     let path = client.fleet_path("/replicas");
-    let reply: ApiReply<AddedReplicas> = client.change(Method::POST, &path, new).await?;
+    let reply: ApiReply<AddedReplicas> = post_once(client, &path, new).await?;
     output.reply(&reply, |added| {
         let total = in_words(added.replicas.len());
         format!("added {}; {total} now", listed(&added.added))
@@ -56,15 +55,15 @@ pub async fn scale(
     yes: bool,
 ) -> Result<(), CtlError> {
     let path = client.fleet_path("");
-    let fleet: ApiReply<FleetStatus> = client.get(&path).await?;
-    if let Some(effect) = effect_of_scaling(&fleet.value, replicas) {
-        output.confirm(&effect, yes)?;
-    }
     let patch = FleetPatch {
         desired_replicas: Some(replicas),
         ..FleetPatch::default()
     };
-    let reply: ApiReply<FleetStatus> = client.change(Method::PATCH, &path, &patch).await?;
+    let confirm = |fleet: &FleetStatus| match effect_of_scaling(fleet, replicas) {
+        Some(effect) => output.confirm(&effect, yes),
+        None => Ok(()),
+    };
+    let reply: ApiReply<FleetStatus> = change_as_read(client, &path, &patch, confirm).await?;
     output.reply(&reply, |fleet| {
         let total = in_words(fleet.desired_replicas);
         format!("{total} now, {} ready", fleet.ready_replicas)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use awc::http::Method;
 
-use super::client::{ApiReply, CtlClient};
+use super::careful::change_as_read;
+use super::client::{ApiReply, CallCondition, CtlClient};
 use super::error::CtlError;
 use super::output::Output;
 use crate::api::{ReplicaPatch, ReplicaStatus, RingChange, RingDetails, RingPatch, RingStatus};
@@ -48,12 +49,15 @@ pub async fn change(
     patch: &RingPatch,
     dry_run: bool,
 ) -> Result<(), CtlError> {
-    let path = client.fleet_path(if dry_run {
-        "/ring?dry_run=true"
+    let ring = client.fleet_path("/ring");
+    let reply: ApiReply<RingChange> = if dry_run {
+        let path = format!("{ring}?dry_run=true");
+        client
+            .change(Method::PATCH, &path, CallCondition::None, patch)
+            .await?
     } else {
-        "/ring"
-    });
-    let reply: ApiReply<RingChange> = client.change(Method::PATCH, &path, patch).await?;
+        change_as_read(client, &ring, patch, |_: &RingDetails| Ok(())).await?
+    };
     output.reply(&reply, change_text);
     Ok(())
 }
@@ -78,7 +82,8 @@ pub async fn weigh(
         ..ReplicaPatch::default()
     };
     let path = client.replica_path(name, "");
-    let reply: ApiReply<ReplicaStatus> = client.change(Method::PATCH, &path, &patch).await?;
+    let reply: ApiReply<ReplicaStatus> =
+        change_as_read(client, &path, &patch, |_: &ReplicaStatus| Ok(())).await?;
     output.reply(&reply, |replica| {
         format!("{} has weight {} now", replica.name, replica.weight)
     });

@@ -104,6 +104,9 @@ pub enum ChangeError {
     /// Too many changes are waiting for their turn.
     #[error("{0} changes are waiting already: try again later")]
     Busy(usize),
+    /// The configuration has not the version that the change expects, but this one.
+    #[error("the fleet's configuration has been changed meanwhile: its ETag is \"{0}\" now")]
+    Outdated(String),
     /// The balancer is stopping.
     #[error("the balancer is stopping")]
     ShuttingDown,

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod admin;
+mod conditional;
 mod drills;
 mod events;
 mod heartbeats;
+mod idempotency;
 mod metrics;
 mod operator_actions;
 mod replicas;

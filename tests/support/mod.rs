@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use awc::http::header::HeaderMap;
 use awc::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -244,13 +245,20 @@ impl Drop for Ringmaster {
 }
 
 /// Status and body of an answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Reply {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     pub body: Value,
 }
 
 impl Reply {
+    /// The value of a header; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
     pub fn message(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()
     }
@@ -289,16 +297,33 @@ pub fn client() -> awc::Client {
 }
 
 pub async fn ask(method: Method, url: &str, body: Option<Value>) -> Reply {
-    let request = client().request(method, url);
+    ask_with(method, url, &[], body).await
+}
+
+/// The same, with headers.
+pub async fn ask_with(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<Value>,
+) -> Reply {
+    let mut request = client().request(method, url);
+    for header in headers {
+        request = request.append_header(*header);
+    }
     let sent = match body {
         Some(body) => request.send_json(&body).await,
         None => request.send().await,
     };
     let mut response = sent.unwrap_or_else(|error| panic!("{url}: {error}"));
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let bytes = response.body().await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Reply { status, body }
+    Reply {
+        status,
+        headers,
+        body,
+    }
 }
 
 pub async fn get(url: &str) -> Reply {

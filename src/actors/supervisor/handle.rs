@@ -3,8 +3,9 @@
 use actix::Addr;
 
 use super::{
-    ChangeReplicas, ConnectionRefused, EventFeed, FleetReport, FollowEvents, GetDeaths, GetEvents,
-    GetFleet, ListReplicas, RingReconfigured, ShutDown, Supervisor,
+    ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, EventFeed, ExpectedVersions,
+    FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, ListReplicas, RingReconfigured,
+    ShutDown, Supervisor,
 };
 use crate::actors::ActorReply;
 use crate::api::{Death, ReplicaEvent};
@@ -26,7 +27,26 @@ impl SupervisorHandle {
 
     /// Adds or removes replicas; see [`ChangeReplicas`].
     pub async fn change(&self, change: Change) -> ActorReply<Result<Changed, ChangeError>> {
-        self.0.send(ChangeReplicas(change)).await
+        self.change_if(None, change).await
+    }
+
+    /// The same, if the configuration has one of these versions.
+    pub async fn change_if(
+        &self,
+        expected: Option<ExpectedVersions>,
+        change: Change,
+    ) -> ActorReply<Result<Changed, ChangeError>> {
+        self.0.send(ChangeReplicas { change, expected }).await
+    }
+
+    /// The version of the configuration, raised if a change is accepted by this; see
+    /// [`CompareVersion`].
+    pub async fn compare_version(
+        &self,
+        expected: Option<ExpectedVersions>,
+        raise: bool,
+    ) -> ActorReply<Result<ConfigVersion, ChangeError>> {
+        self.0.send(CompareVersion { expected, raise }).await
     }
 
     /// What has happened to replicas lately.

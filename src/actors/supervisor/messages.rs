@@ -2,6 +2,7 @@
 
 use actix::Message;
 
+use super::config_version::{ConfigVersion, ExpectedVersions};
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
 use crate::api::ReplicaEvent;
@@ -18,7 +19,22 @@ pub struct ListReplicas;
 /// Change the fleet or one of its replicas. Answered once it is done.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Changed, ChangeError>")]
-pub struct ChangeReplicas(pub Change);
+pub struct ChangeReplicas {
+    /// The change.
+    pub change: Change,
+    /// Refuse it unless the configuration has one of these versions.
+    pub expected: Option<ExpectedVersions>,
+}
+
+/// Which version does the configuration have? An error unless it is one of those expected.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<ConfigVersion, ChangeError>")]
+pub struct CompareVersion {
+    /// Those expected; none: any.
+    pub expected: Option<ExpectedVersions>,
+    /// Raise it: a change is accepted by this.
+    pub raise: bool,
+}
 
 /// A request's connection to an instance was refused.
 #[derive(Debug, Message)]

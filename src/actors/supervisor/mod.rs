@@ -2,6 +2,7 @@
 //! A handler here reads: turn the message into an event, ask the fleet, execute the steps
 //! (`steps`). What it may be asked is in `messages`; other threads ask by its `handle`.
 
+mod config_version;
 mod handle;
 mod messages;
 mod post_mortem;
@@ -27,20 +28,22 @@ use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
-    ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition, InstanceEvent,
-    InstanceId, Policy, ReplicaStatus, Step, Time,
+    Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
+    InstanceEvent, InstanceId, Policy, ReplicaStatus, Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
 use crate::upstream::Stats;
+use config_version::is_answered;
 use recording::recorded;
 
 pub use super::history::EventFeed;
+pub use config_version::{ConfigVersion, ExpectedVersions};
 pub use handle::SupervisorHandle;
 pub use messages::{
-    Begin, ChangeReplicas, ConnectionRefused, FleetReport, FollowEvents, GetEvents, GetFleet,
-    ListReplicas, RingReconfigured, ShutDown,
+    Begin, ChangeReplicas, CompareVersion, ConnectionRefused, FleetReport, FollowEvents, GetEvents,
+    GetFleet, ListReplicas, RingReconfigured, ShutDown,
 };
 pub use post_mortem::GetDeaths;
 
@@ -53,6 +56,7 @@ type ChangeOutcome = Result<Changed, ChangeError>;
 
 pub struct Supervisor {
     fleet: Fleet,
+    version: ConfigVersion,
     record: Rc<RecordKeeper>,
     pub(super) runtime: Rc<dyn Runtime>,
     pub(super) ring: RingHandle,
@@ -91,6 +95,7 @@ impl Supervisor {
         fleet.note_drained(&recorded.drained());
         Self {
             fleet,
+            version: ConfigVersion::first(),
             record,
             runtime,
             ring,
@@ -308,9 +313,13 @@ impl Handler<ChangeReplicas> for Supervisor {
 
     fn handle(
         &mut self,
-        ChangeReplicas(change): ChangeReplicas,
+        ChangeReplicas { change, expected }: ChangeReplicas,
         ctx: &mut Self::Context,
     ) -> Self::Result {
+        if let Err(outdated) = self.version.check(expected.as_ref()) {
+            return Box::pin(async { Err(outdated) });
+        }
+        let configures = !matches!(change, Change::Restart { .. });
         self.next_change_id += 1;
         let change_id = ChangeId(self.next_change_id);
         let (answer, answered) = oneshot::channel();
@@ -318,8 +327,23 @@ impl Handler<ChangeReplicas> for Supervisor {
         let steps = self
             .fleet
             .request(change_id, change, fastrand::u64(..), self.now());
+        if configures && !is_answered(&steps) {
+            self.version.raise();
+        }
         self.execute(steps, ctx);
         Box::pin(async move { answered.await.unwrap_or(Err(ChangeError::ShuttingDown)) })
+    }
+}
+
+impl Handler<CompareVersion> for Supervisor {
+    type Result = Result<ConfigVersion, ChangeError>;
+
+    fn handle(&mut self, compare: CompareVersion, _: &mut Self::Context) -> Self::Result {
+        self.version.check(compare.expected.as_ref())?;
+        if compare.raise {
+            self.version.raise();
+        }
+        Ok(self.version)
     }
 }
 

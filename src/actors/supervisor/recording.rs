@@ -20,6 +20,7 @@ impl Supervisor {
             RecordChange::Ring(reshaped.ring),
             RecordChange::SetWeights(reshaped.weights),
         ];
+        self.version.raise();
         self.write_record(changes, ctx);
     }
 

@@ -10,6 +10,7 @@ use log::{Level, error, info, log, warn};
 use tokio::sync::oneshot;
 
 use super::Supervisor;
+use super::config_version::is_change;
 use super::post_mortem::{DeathDetail, exit_report};
 use super::recording::recorded;
 use crate::actors::ActorReply;
@@ -37,6 +38,8 @@ struct FirstRound {
     history: Vec<HistoryEvent>,
     /// Details of deaths; asked for when the ring has told what it knows.
     deaths: Vec<LocalBoxFuture<'static, ()>>,
+    /// Whether what an operator can configure is another afterwards.
+    changes_configuration: bool,
 }
 
 impl Supervisor {
@@ -53,11 +56,18 @@ impl Supervisor {
             ring,
             history,
             deaths,
+            changes_configuration,
         } = round;
+        if changes_configuration {
+            self.version.raise();
+        }
         if !ring.is_empty() || !deaths.is_empty() || !deferred.is_empty() {
             let second_round = join_all(ring).into_actor(self).map(
                 move |_, supervisor: &mut Self, ctx: &mut Context<Self>| {
                     supervisor.history.record(history);
+                    if changes_configuration {
+                        supervisor.version.raise();
+                    }
                     for details in deaths {
                         ctx.spawn(details.into_actor(supervisor));
                     }
@@ -83,6 +93,9 @@ impl Supervisor {
         round: &mut FirstRound,
         ctx: &mut Context<Self>,
     ) {
+        if is_change(&step) {
+            round.changes_configuration = true;
+        }
         match step {
             ImmediateStep::Join(members) => {
                 let joined = members

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::extract::{FleetPath, JsonBody, NumberPageQuery};
 use super::fleets::replica_statuses;
 use super::handles::AdminHandles;
+use super::params;
 use super::prefer;
 use crate::api::{Drill, DrillFault, ListPage, NewDrill, Problem, ReplicaState, ReplicaStatus};
 use crate::fault_injection::{Fault, FaultTarget};
@@ -24,7 +25,7 @@ const MAX_DURATION: Duration = Duration::from_secs(60);
     path = "/api/v1/fleets/{fleet}/drills",
     tag = "drills",
     operation_id = "list_drills",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), NumberPageQuery),
+    params(params::Fleet, NumberPageQuery),
     responses((status = 200, description = "A page of them", body = ListPage<Drill>)),
 )]
 pub async fn list(
@@ -41,7 +42,7 @@ pub async fn list(
     path = "/api/v1/fleets/{fleet}/drills/{id}",
     tag = "drills",
     operation_id = "get_drill",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("id" = u64, Path, description = "Its number", example = 1)),
+    params(params::Fleet, ("id" = u64, Path, description = "Its number", example = 1)),
     responses((status = 200, description = "The drill", body = Drill)),
 )]
 pub async fn get(
@@ -62,14 +63,10 @@ pub async fn get(
     path = "/api/v1/fleets/{fleet}/drills",
     tag = "drills",
     operation_id = "start_drill",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    params(params::Fleet, params::Prefer),
     request_body(content = NewDrill, example = json!({"fault": "kill"})),
     responses(
         (status = 200, description = "What became of it", body = Drill),
-        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
-            ("Location" = String, description = "Where to look what becomes of it"),
-        )),
-
         (status = 409, description = "Another drill runs, or there is nothing to inject it into", body = Problem, content_type = "application/problem+json"),
     ),
 )]

@@ -42,6 +42,12 @@ pub enum ApiError {
     Contradiction(String),
     /// The query is not what it should be.
     InvalidQuery(String),
+    /// A header of the request is not what it should be.
+    InvalidHeader(String),
+    /// Another call with this idempotency key is not over.
+    KeyInUse(String),
+    /// Another call with this idempotency key had another body.
+    KeyReused(String),
     /// The body paused for too long.
     Stalled,
     /// The body broke off.
@@ -82,6 +88,9 @@ impl ApiError {
             Self::InvalidBody(_) => K::InvalidBody,
             Self::Contradiction(_) => K::InvalidChange,
             Self::InvalidQuery(_) => K::InvalidQuery,
+            Self::InvalidHeader(_) => K::InvalidHeader,
+            Self::KeyInUse(_) => K::KeyInUse,
+            Self::KeyReused(_) => K::KeyReused,
             Self::Stalled => K::BodyTimeout,
             Self::Aborted(_) => K::BodyAborted,
             Self::UnknownPath => K::UnknownPath,
@@ -153,6 +162,7 @@ fn change_kind(error: &ChangeError) -> ProblemKind {
         | ChangeError::NoRoom(_)
         | ChangeError::NamedTwice(_) => K::InvalidChange,
         ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => K::NameTaken,
+        ChangeError::Outdated(_) => K::PreconditionFailed,
         ChangeError::FixedFleet => K::StaticFleet,
         ChangeError::LastActive(_) => K::LastActive,
         ChangeError::Busy(_) => K::Busy,
@@ -183,7 +193,15 @@ impl fmt::Display for ApiError {
             | Self::Contradiction(reason)
             | Self::InvalidRing(reason)
             | Self::InvalidQuery(reason)
+            | Self::InvalidHeader(reason)
             | Self::Aborted(reason) => f.write_str(reason),
+            Self::KeyInUse(key) => write!(f, "the first call with the key {key:?} is not over yet"),
+            Self::KeyReused(key) => {
+                write!(
+                    f,
+                    "the key {key:?} belongs to a call with another body: take a fresh key"
+                )
+            }
             Self::UnknownPath => f.write_str("unknown path: /api/openapi.json lists every path"),
             Self::UnknownFleet(name) => write!(f, "there is no fleet {name}"),
             Self::UnknownReplica(name) => write!(f, "there is no replica {name}"),

@@ -3,10 +3,12 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::conditional::{self, changed_response};
 use super::error::ApiError;
 use super::extract::{FleetPath, JsonBody};
 use super::fleets::fleet_status;
 use super::handles::AdminHandles;
+use super::params;
 use super::prefer;
 use super::ring::{apply, read_factor};
 use crate::actors::ring_state::ReconfigureRing;
@@ -24,12 +26,9 @@ const FLEET: &str = "/api/v1/fleets/default";
     path = "/api/v1/fleets/{fleet}",
     tag = "fleets",
     operation_id = "change_fleet",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    params(params::Fleet, params::IfMatch, params::Prefer),
     request_body(content = FleetPatch, example = json!({"desired_replicas": 3})),
     responses(
-        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
-            ("Location" = String, description = "Where to look what becomes of it"),
-        )),
         (status = 200, description = "The fleet after it", body = FleetStatus),
         (status = 409, description = "The fleet is static", body = Problem, content_type = "application/problem+json"),
     ),
@@ -47,9 +46,12 @@ pub async fn patch(
         let wrong = format!("desired_replicas is {n}: 0 to {MAX_REPLICAS} are allowed");
         return Err(ApiError::InvalidBody(wrong));
     }
+    let expected = conditional::expected(&request)?;
     prefer::run(&request, FLEET.to_owned(), async move {
+        handles.accept(expected).await?;
         apply_patch(&handles, desired_replicas, balance_factor).await?;
-        Ok(HttpResponse::Ok().json(fleet_status(&handles).await?))
+        let version = handles.version().await?;
+        Ok(changed_response(version, &fleet_status(&handles).await?))
     })
     .await
 }

@@ -1,13 +1,18 @@
 //! `/api/v1/fleets/{fleet}/replicas`: list, add, change and remove.
 
+use std::sync::Arc;
+
 use actix_web::http::header::LOCATION;
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::conditional::{self, changed_response, read_response};
 use super::error::ApiError;
 use super::extract::{FleetPath, JsonBody, PageQuery};
 use super::fleets::replica_statuses;
 use super::handles::AdminHandles;
+use super::idempotency;
+use super::params;
 use super::prefer;
 use super::ring::{self, apply};
 use crate::actors::ring_state::ReconfigureRing;
@@ -23,17 +28,20 @@ use crate::ring::ReplicaName;
     path = "/api/v1/fleets/{fleet}/replicas",
     tag = "replicas",
     operation_id = "list_replicas",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), PageQuery),
+    params(params::Fleet, PageQuery, params::IfNoneMatch),
     responses((status = 200, description = "A page of them", body = ListPage<ReplicaStatus>)),
 )]
 pub async fn list(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     page: Query<PageQuery>,
-) -> Result<Json<ListPage<ReplicaStatus>>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
+    let version = handles.version().await?;
     let (fleet, view) = handles.look().await?;
     let replicas = replica_statuses(&fleet, &view);
-    page.page(replicas, |replica| &replica.name).map(Json)
+    let page: ListPage<ReplicaStatus> = page.page(replicas, |replica| &replica.name)?;
+    read_response(&request, version, &page)
 }
 
 /// Where the replicas are.
@@ -50,16 +58,14 @@ pub fn replica_path(name: &str) -> String {
     path = "/api/v1/fleets/{fleet}/replicas",
     tag = "replicas",
     operation_id = "add_replicas",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    params(params::Fleet, params::IfMatch, params::IdempotencyKey, params::Prefer),
     request_body(content = NewReplicas, example = json!({"count": 2, "names": ["Big"], "weights": {"Big": 3}})),
     responses(
-        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
-            ("Location" = String, description = "Where to look what becomes of it"),
-        )),
         (status = 201, description = "They are on the ring", body = AddedReplicas, headers(
             ("Location" = String, description = "The new replica, if it is one"),
         )),
-        (status = 409, description = "A name is taken, or the fleet is static", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A name is taken, the fleet is static, or the first call with the \
+            idempotency key is not over", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn add(
@@ -72,19 +78,27 @@ pub async fn add(
         ([one], None | Some(1)) => replica_path(one),
         _ => REPLICAS.to_owned(),
     };
+    let expected = conditional::expected(&request)?;
+    let key = idempotency::key(&request)?;
+    let body = serde_json::to_string(&new).unwrap_or_default();
     let change = Change::Add {
         n: new.count.unwrap_or(new.names.len().max(1)),
         hostnames: new.names,
         weights: new.weights,
     };
-    prefer::run(&request, place, async move {
-        let changed = handles.supervisor.change(change).await??;
-        Ok(added(changed))
-    })
-    .await
+    let calls = Arc::clone(&handles.idempotent_calls);
+    calls
+        .run(key, &body, async move {
+            prefer::run(&request, place, async move {
+                let added = handles.supervisor.change_if(expected, change).await??;
+                Ok(added_response(added))
+            })
+            .await
+        })
+        .await
 }
 
-fn added(changed: Changed) -> HttpResponse {
+fn added_response(changed: Changed) -> HttpResponse {
     let names = |names: Vec<ReplicaName>| names.iter().map(ToString::to_string).collect();
     let (added, replicas): (Vec<String>, _) = (names(changed.names), names(changed.desired));
     let mut response = HttpResponse::Created();
@@ -100,15 +114,17 @@ fn added(changed: Changed) -> HttpResponse {
     path = "/api/v1/fleets/{fleet}/replicas/{name}",
     tag = "replicas",
     operation_id = "get_replica",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1")),
+    params(params::Fleet, params::Replica, params::IfNoneMatch),
     responses((status = 200, description = "The replica", body = ReplicaStatus)),
 )]
 pub async fn get(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     path: Path<(String, String)>,
-) -> Result<Json<ReplicaStatus>, ApiError> {
-    find(&handles, &path.1).await.map(Json)
+) -> Result<HttpResponse, ApiError> {
+    let version = handles.version().await?;
+    read_response(&request, version, &find(&handles, &path.1).await?)
 }
 
 /// Changes a replica's weight, drains or activates it; answered once every worker thread has the new
@@ -118,7 +134,7 @@ pub async fn get(
     path = "/api/v1/fleets/{fleet}/replicas/{name}",
     tag = "replicas",
     operation_id = "change_replica",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1")),
+    params(params::Fleet, params::Replica, params::IfMatch),
     request_body(content = ReplicaPatch, example = json!({"weight": 2})),
     responses(
         (status = 200, description = "The replica after it", body = ReplicaStatus),
@@ -127,15 +143,18 @@ pub async fn get(
 )]
 pub async fn patch(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     path: Path<(String, String)>,
     JsonBody(patch): JsonBody<ReplicaPatch>,
-) -> Result<Json<ReplicaStatus>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
+    let expected = conditional::expected(&request)?;
     let name = &path.1;
     let replica = find(&handles, name).await?;
     let weight = patch.weight.filter(|weight| *weight != replica.weight);
     let reweigh = weight.map(|weight| ring::weight_change(name, weight));
     let reweigh = reweigh.transpose()?;
+    handles.accept(expected).await?;
     if let Some(state) = patch.state {
         if let Some(change) = reweigh.clone() {
             // A weight that does not fit changes nothing else.
@@ -154,7 +173,8 @@ pub async fn patch(
     if let Some(change) = reweigh {
         apply(&handles, change).await?;
     }
-    find(&handles, name).await.map(Json)
+    let version = handles.version().await?;
+    Ok(changed_response(version, &find(&handles, name).await?))
 }
 
 /// Removes a replica; answered once it is off the ring, drained and stopped.
@@ -163,11 +183,8 @@ pub async fn patch(
     path = "/api/v1/fleets/{fleet}/replicas/{name}",
     tag = "replicas",
     operation_id = "remove_replica",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1"), ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    params(params::Fleet, params::Replica, params::IfMatch, params::Prefer),
     responses(
-        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
-            ("Location" = String, description = "Where to look what becomes of it"),
-        )),
         (status = 204, description = "It is gone"),
         (status = 409, description = "The fleet is static", body = Problem, content_type = "application/problem+json"),
     ),
@@ -178,11 +195,12 @@ pub async fn remove(
     handles: Data<AdminHandles>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
+    let expected = conditional::expected(&request)?;
     let name = find(&handles, &path.1).await?.name;
     prefer::run(&request, replica_path(&name), async move {
         let hostnames = vec![name];
         let change = Change::Remove { n: 1, hostnames };
-        handles.supervisor.change(change).await??;
+        handles.supervisor.change_if(expected, change).await??;
         Ok(HttpResponse::NoContent().finish())
     })
     .await

@@ -3,10 +3,13 @@
 use std::num::NonZeroU32;
 
 use actix_web::web::{Data, Json, Query};
+use actix_web::{HttpRequest, HttpResponse};
 
+use super::conditional::read_response;
 use super::error::ApiError;
 use super::extract::{FleetPath, PageQuery};
 use super::handles::AdminHandles;
+use super::params;
 use super::ring::ring_status;
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::FleetReport;
@@ -55,11 +58,16 @@ pub async fn list(
     path = "/api/v1/fleets/{fleet}",
     tag = "fleets",
     operation_id = "get_fleet",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default")),
+    params(params::Fleet, params::IfNoneMatch),
     responses((status = 200, description = "The fleet", body = FleetStatus)),
 )]
-pub async fn get(_: FleetPath, handles: Data<AdminHandles>) -> Result<Json<FleetStatus>, ApiError> {
-    fleet_status(&handles).await.map(Json)
+pub async fn get(
+    _: FleetPath,
+    request: HttpRequest,
+    handles: Data<AdminHandles>,
+) -> Result<HttpResponse, ApiError> {
+    let version = handles.version().await?;
+    read_response(&request, version, &fleet_status(&handles).await?)
 }
 
 pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiError> {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::drill_run::Drills;
 use super::error::ApiError;
 use super::guard::AdminGuard;
+use super::idempotency::IdempotentCalls;
 use super::sessions::Sessions;
 use super::tokens::AdminTokens;
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::ring_state::RingHandle;
 use crate::actors::ring_view::RingView;
-use crate::actors::supervisor::{FleetReport, SupervisorHandle};
+use crate::actors::supervisor::{ConfigVersion, ExpectedVersions, FleetReport, SupervisorHandle};
 use crate::api::Timestamp;
 use crate::metrics::MetricsExporter;
 use crate::upstream::Stats;
@@ -38,6 +39,8 @@ pub struct AdminHandles {
     pub metrics: Arc<MetricsExporter>,
     /// The last drills.
     pub drills: Arc<Drills>,
+    /// The last calls that had an idempotency key.
+    pub idempotent_calls: Arc<IdempotentCalls>,
     /// When the balancer started.
     pub started_at: Timestamp,
     /// What decides a request's replica.
@@ -53,6 +56,18 @@ pub struct AdminHandles {
 }
 
 impl AdminHandles {
+    /// The version of the configuration. To be read before what is shown with it: a change that comes
+    /// between is then not taken for seen.
+    pub async fn version(&self) -> Result<ConfigVersion, ApiError> {
+        Ok(self.supervisor.compare_version(None, false).await??)
+    }
+
+    /// Accepts a change that is made step by step, if the configuration has an expected version.
+    pub async fn accept(&self, expected: Option<ExpectedVersions>) -> Result<(), ApiError> {
+        self.supervisor.compare_version(expected, true).await??;
+        Ok(())
+    }
+
     /// The fleet and its ring, as they are now.
     pub async fn look(&self) -> Result<(FleetReport, Arc<RingView>), ApiError> {
         let (fleet, view) = tokio::join!(self.supervisor.fleet(), self.ring.get());

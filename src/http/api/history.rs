@@ -8,6 +8,7 @@ use super::error::ApiError;
 use super::event_stream;
 use super::extract::{FleetPath, NumberPageQuery};
 use super::handles::AdminHandles;
+use super::params;
 use crate::api::{Death, ListPage, ReplicaEvent, ReplicaHeartbeat};
 
 /// The last events, the oldest first; as a stream, those after `Last-Event-ID`, or `after`, and
@@ -50,7 +51,7 @@ pub async fn events(
     get,
     path = "/api/v1/fleets/{fleet}/deaths",
     tag = "history",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), NumberPageQuery),
+    params(params::Fleet, NumberPageQuery),
     responses((status = 200, description = "A page of them", body = ListPage<Death>)),
 )]
 pub async fn deaths(
@@ -67,7 +68,7 @@ pub async fn deaths(
     get,
     path = "/api/v1/fleets/{fleet}/heartbeats",
     tag = "history",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), NumberPageQuery),
+    params(params::Fleet, NumberPageQuery),
     responses((status = 200, description = "A page of them", body = ListPage<ReplicaHeartbeat>)),
 )]
 pub async fn heartbeats(

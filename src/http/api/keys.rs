@@ -6,6 +6,7 @@ use super::error::ApiError;
 use super::extract::FleetPath;
 use super::fleets::replica_statuses;
 use super::handles::AdminHandles;
+use super::params;
 use crate::actors::ring_view::RingView;
 use crate::api::{Explained, KeyCandidate, KeyExplanation, ReplicaStatus};
 use crate::ring::{Key, MemberIndex};
@@ -17,7 +18,7 @@ use crate::ring::{Key, MemberIndex};
     tag = "ring",
     operation_id = "explain_key",
     params(
-        ("fleet" = String, Path, description = "The fleet's name", example = "default"),
+        params::Fleet,
         ("key" = String, Path, description = "The key, percent-encoded; it may have slashes", example = "user-7"),
     ),
     responses((status = 200, description = "Its replica, and why", body = KeyExplanation)),

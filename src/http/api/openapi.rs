@@ -1,7 +1,9 @@
 //! `GET /api/openapi.json`: the admin API described by its types and handlers.
 
 use actix_web::HttpResponse;
-use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -57,7 +59,7 @@ use crate::api::Problem;
     ),
     components(schemas(Problem)),
     security(("token" = [])),
-    modifiers(&Token, &Problems),
+    modifiers(&Token, &Problems, &FromHeaders),
 )]
 struct ApiDescription;
 
@@ -96,17 +98,13 @@ struct Problems;
 impl Modify for Problems {
     fn modify(&self, api: &mut Document) {
         for (path, item) in &mut api.paths.paths {
-            let operations = [
-                &mut item.get,
-                &mut item.post,
-                &mut item.patch,
-                &mut item.delete,
-            ];
-            for operation in operations.into_iter().flatten() {
+            for operation in operations(item) {
                 for (kinds, has) in [
                     (UNAUTHORIZED, operation.security.is_none()),
                     (FORBIDDEN, true),
                     (INVALID, has_input(operation)),
+                    (OUTDATED, has_parameter(operation, "If-Match")),
+                    (OUTDATED, has_parameter(operation, "If-None-Match")),
                     (UNKNOWN, path.contains('{')),
                     (BODY_TIMEOUT, operation.request_body.is_some()),
                     (TOO_LARGE, operation.request_body.is_some()),
@@ -131,7 +129,13 @@ impl Modify for Problems {
 use ProblemKind as K;
 const UNAUTHORIZED: &[K] = &[K::Unauthenticated];
 const FORBIDDEN: &[K] = &[K::Forbidden];
-const INVALID: &[K] = &[K::InvalidBody, K::InvalidQuery, K::BodyAborted];
+const INVALID: &[K] = &[
+    K::InvalidBody,
+    K::InvalidQuery,
+    K::InvalidHeader,
+    K::BodyAborted,
+];
+const OUTDATED: &[K] = &[K::PreconditionFailed];
 const UNKNOWN: &[K] = &[
     K::UnknownFleet,
     K::UnknownReplica,
@@ -141,7 +145,7 @@ const UNKNOWN: &[K] = &[
 const BODY_TIMEOUT: &[K] = &[K::BodyTimeout];
 const TOO_LARGE: &[K] = &[K::TooLarge];
 const NOT_JSON: &[K] = &[K::NotJson];
-const UNPROCESSABLE: &[K] = &[K::InvalidChange, K::DoesNotFit];
+const UNPROCESSABLE: &[K] = &[K::InvalidChange, K::DoesNotFit, K::KeyReused];
 const FAILED: &[K] = &[K::StartFailed, K::StopFailed, K::NotRecorded, K::Failed];
 const UNAVAILABLE: &[K] = &[K::Stopping, K::Busy];
 
@@ -152,6 +156,60 @@ fn has_input(operation: &Operation) -> bool {
             RefOr::T(one) => matches!(one.parameter_in, ParameterIn::Query | ParameterIn::Header),
             RefOr::Ref(_) => true,
         })
+}
+
+fn has_parameter(operation: &Operation, name: &str) -> bool {
+    let mut parameters = operation.parameters.iter().flatten();
+    parameters.any(|one| matches!(one, RefOr::T(one) if one.name == name))
+}
+
+/// The responses, and headers of responses, that follow from headers of requests.
+struct FromHeaders;
+
+impl Modify for FromHeaders {
+    fn modify(&self, api: &mut Document) {
+        let operations = api.paths.paths.values_mut().flat_map(operations);
+        for operation in operations {
+            let reads = has_parameter(operation, "If-None-Match");
+            let changes = has_parameter(operation, "If-Match");
+            let may_be_async = has_parameter(operation, "Prefer");
+            let responses = &mut operation.responses.responses;
+            if let Some(RefOr::T(success)) = responses.get_mut("200")
+                && (reads || changes)
+            {
+                let tag = header("The version of the fleet's configuration");
+                success.headers.insert("ETag".to_owned(), tag.into());
+            }
+            if reads {
+                let known = "Nothing has been configured since one of the ETags of If-None-Match";
+                let not_modified = ResponseBuilder::new().description(known);
+                responses.insert("304".to_owned(), not_modified.build().into());
+            }
+            if may_be_async {
+                let accepted = ResponseBuilder::new()
+                    .description("Taken, with `Prefer: respond-async`")
+                    .header("Location", header("Where to look what becomes of it"));
+                responses.insert("202".to_owned(), accepted.build().into());
+            }
+        }
+    }
+}
+
+fn header(description: &str) -> Header {
+    HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .description(Some(description))
+        .build()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let all = [
+        &mut item.get,
+        &mut item.post,
+        &mut item.patch,
+        &mut item.delete,
+    ];
+    all.into_iter().flatten()
 }
 
 /// A response that is one of these problems, which have a status in common.

@@ -52,6 +52,20 @@ problem_kinds! {
     InvalidQuery = BAD_REQUEST, "invalid-query", "The query is invalid",
         "A parameter of the query, or Last-Event-ID, is unknown or has a value that is not allowed. \
          The detail says which.";
+    InvalidHeader = BAD_REQUEST, "invalid-header", "A header is invalid",
+        "If-Match and If-None-Match have entity tags in quotes, or *; Idempotency-Key has one key of 1 \
+         to 200 printable characters, in quotes or without. The detail says what is wrong. Nothing has \
+         changed.";
+    PreconditionFailed = PRECONDITION_FAILED, "precondition-failed",
+        "The configuration has been changed meanwhile",
+        "If-Match has the ETag of an earlier configuration of the fleet. Read it again, decide again, \
+         and send the change with the new ETag. Nothing has changed.";
+    KeyInUse = CONFLICT, "key-in-use", "The first call with this key is not over",
+        "Another call with this Idempotency-Key is under way. Send it again later: once the first is \
+         over, the answer is the first one's.";
+    KeyReused = UNPROCESSABLE_ENTITY, "key-reused", "The key belongs to another call",
+        "An earlier call had this Idempotency-Key and another body. A new call needs a new key. Nothing \
+         has changed.";
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body took too long",
         "The client paused within its body for longer than --body-timeout. Nothing has changed.";
     BodyAborted = BAD_REQUEST, "body-aborted", "The body broke off",

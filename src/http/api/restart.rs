@@ -5,10 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::conditional;
 use super::error::ApiError;
 use super::extract::FleetPath;
 use super::fleet_replicas::{find, replica_path};
 use super::handles::AdminHandles;
+use super::params;
 use super::prefer;
 use crate::api::{Problem, ReplicaStatus};
 use crate::fleet::Change;
@@ -32,11 +34,8 @@ pub struct RestartQuery {
     path = "/api/v1/fleets/{fleet}/replicas/{name}/restart",
     tag = "replicas",
     operation_id = "restart_replica",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), ("name" = String, Path, description = "The replica's name", example = "Server1"), RestartQuery, ("Prefer" = Option<String>, Header, description = "`respond-async` is answered at once, with 202", example = "wait=10")),
+    params(params::Fleet, params::Replica, RestartQuery, params::IfMatch, params::Prefer),
     responses(
-        (status = 202, description = "Taken, with `Prefer: respond-async`", headers(
-            ("Location" = String, description = "Where to look what becomes of it"),
-        )),
         (status = 200, description = "The replica after it", body = ReplicaStatus),
         (status = 409, description = "The fleet is static", body = Problem, content_type = "application/problem+json"),
     ),
@@ -48,13 +47,14 @@ pub async fn restart(
     path: Path<(String, String)>,
     query: Query<RestartQuery>,
 ) -> Result<HttpResponse, ApiError> {
+    let expected = conditional::expected(&request)?;
     let name = find(&handles, &path.1).await?.name;
     let change = Change::Restart {
         replica: ReplicaName::from_address(&name),
         now: query.now,
     };
     prefer::run(&request, replica_path(&name), async move {
-        handles.supervisor.change(change).await??;
+        handles.supervisor.change_if(expected, change).await??;
         Ok(HttpResponse::Ok().json(find(&handles, &name).await?))
     })
     .await

@@ -1,12 +1,15 @@
 //! `/api/v1/fleets/{fleet}/ring`: how it is built, and changes of it.
 
-use actix_web::web::{Data, Json, Query};
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
+use super::conditional::{self, changed_response, read_response};
 use super::error::ApiError;
 use super::extract::{FleetPath, JsonBody, whole};
 use super::handles::AdminHandles;
+use super::params;
 use crate::actors::ring_state::{ReconfigureRing, Reconfigured};
 use crate::actors::supervisor::RingReconfigured;
 use crate::api::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
@@ -49,14 +52,16 @@ pub struct DryRunQuery {
     path = "/api/v1/fleets/{fleet}/ring",
     tag = "ring",
     operation_id = "get_ring",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), RingQuery),
+    params(params::Fleet, RingQuery, params::IfNoneMatch),
     responses((status = 200, description = "The ring", body = RingDetails)),
 )]
 pub async fn get(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     query: Query<RingQuery>,
-) -> Result<Json<RingDetails>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
+    let version = handles.version().await?;
     let view = handles.ring.get().await?;
     let (table, slots) = (&view.table, view.table.spec().slots());
     let samples = query.samples.unwrap_or_default();
@@ -78,12 +83,13 @@ pub async fn get(
             .owner(Slot::new(sampled(n) as u32))
             .map(MemberIndex::get)
     };
-    Ok(Json(RingDetails {
+    let details = RingDetails {
         epoch: view.epoch,
         ring: ring_status(table.spec(), view.balance_factor),
         replicas: table.indices().map(member).collect(),
         owners: (0..samples).filter_map(owner).collect(),
-    }))
+    };
+    read_response(&request, version, &details)
 }
 
 /// Changes strategy, slots, virtual servers, weights or balance factor, or computes what that
@@ -93,20 +99,27 @@ pub async fn get(
     path = "/api/v1/fleets/{fleet}/ring",
     tag = "ring",
     operation_id = "change_ring",
-    params(("fleet" = String, Path, description = "The fleet's name", example = "default"), DryRunQuery),
+    params(params::Fleet, DryRunQuery, params::IfMatch),
     request_body(content = RingPatch, example = json!({"weights": {"Server1": 2}})),
     responses((status = 200, description = "What it has done, or would do", body = RingChange)),
 )]
 pub async fn patch(
     _: FleetPath,
+    request: HttpRequest,
     handles: Data<AdminHandles>,
     query: Query<DryRunQuery>,
     JsonBody(patch): JsonBody<RingPatch>,
-) -> Result<Json<RingChange>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
+    let expected = conditional::expected(&request)?;
     let view = handles.ring.get().await?;
     let change = check(patch, view.table.spec(), query.dry_run)?;
+    let is_change = !query.dry_run;
+    let accepted = handles.supervisor.compare_version(expected, is_change);
+    accepted.await??;
     let reconfigured = apply(&handles, change).await?;
-    Ok(Json(ring_change(reconfigured, query.dry_run)))
+    let version = handles.version().await?;
+    let change = ring_change(reconfigured, query.dry_run);
+    Ok(changed_response(version, &change))
 }
 
 /// Changes the ring, and the fleet record with it.

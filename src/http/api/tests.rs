@@ -93,6 +93,7 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
         tally: stats,
         metrics: Arc::default(),
         drills: Arc::default(),
+        idempotent_calls: Arc::default(),
         started_at: Timestamp::now(),
         key: settings.key.to_string(),
         sticky_cookie: None,

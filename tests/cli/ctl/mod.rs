@@ -1,5 +1,6 @@
 //! `ringmaster ctl` against a balancer that runs.
 
+mod careful;
 mod changes;
 mod completions;
 mod connection;
