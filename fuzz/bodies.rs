@@ -6,8 +6,7 @@
 
 use std::sync::LazyLock;
 
-use ringmaster::config::KeySource;
-use ringmaster::ring::{Key, Member, RingSpec, SlotTable, Strategy, Weight};
+use ringmaster::ring::{Key, KeySource, Member, RingSpec, SlotTable, Strategy, Weight};
 use ringmaster::ring_cli;
 
 /// Small tables of every strategy.

@@ -22,6 +22,7 @@ use crate::actors::lifeline::{Lifeline, LifelineWatch};
 use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::request_queue::QueueLimit;
 use crate::actors::ring_state::{RingHandle, RingState};
+use crate::actors::shared_key_source::SharedKeySource;
 use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorHandle};
 use crate::api::{AdminRight, Timestamp};
 use crate::app::exposure::Exposure;
@@ -159,6 +160,7 @@ impl Balancer {
             restart_limit: settings.health.restart_limit(),
             spawns: runtime.spawns(),
         };
+        let key_source = SharedKeySource::new(settings.key.clone());
         let supervisor = Supervisor::new(
             policy,
             Rc::clone(&record),
@@ -169,6 +171,7 @@ impl Balancer {
             line.of("supervisor"),
         )
         .counted_in(&stats)
+        .sets_key_of(&key_source)
         .start();
         let prober = HeartbeatProber::new(
             settings.health.heartbeat.clone(),
@@ -193,6 +196,7 @@ impl Balancer {
             ring,
             supervisor: supervisor.clone(),
             prober,
+            key_source,
             capacity,
             departure: Arc::default(),
             tally: stats,
@@ -389,6 +393,7 @@ struct Shared {
     ring: RingHandle,
     supervisor: SupervisorHandle,
     prober: ProberHandle,
+    key_source: Arc<SharedKeySource>,
     capacity: Arc<ConcurrencyLimit>,
     departure: Arc<Departure>,
     tally: Arc<Stats>,
@@ -406,6 +411,7 @@ async fn serve(
         ring,
         supervisor,
         prober: _,
+        key_source,
         capacity,
         departure,
         tally,
@@ -417,7 +423,6 @@ async fn serve(
     let connect_timeout = settings.limits.connect_timeout;
     let http_settings = HttpSettings {
         admin_guard: guard,
-        key: settings.key.clone(),
         sticky_cookie: settings.sticky_cookie.clone(),
         trusted_proxies: settings.server.trusted_proxy.as_slice().into(),
         limits: settings.limits,
@@ -459,6 +464,7 @@ async fn serve(
             clients,
             retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
             tunnel_limit: Arc::clone(&tunnel_limit),
+            key_source: key_source.reader(),
             settings: Rc::new(http_settings.clone()),
             access_log: access_log.as_ref().map(AccessLogWriter::worker),
             counters: tally.counters(),
@@ -522,7 +528,7 @@ async fn serve_admin(
         drills: Arc::default(),
         idempotent_calls: Arc::default(),
         started_at: Timestamp::now(),
-        key: settings.key.to_string(),
+        key_source: shared.key_source,
         sticky_cookie: (settings.sticky_cookie.as_ref()).map(|cookie| cookie.name.clone()),
         max_connections: settings.max_connections.get(),
         max_in_flight: settings.limits.max_in_flight,

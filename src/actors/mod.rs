@@ -24,6 +24,7 @@ pub mod proxy_worker;
 pub mod request_queue;
 pub mod ring_state;
 pub mod ring_view;
+pub mod shared_key_source;
 pub mod supervisor;
 
 /// The answer of an actor; an error if it has ended, and with it soon the process.

@@ -142,4 +142,9 @@ pub struct FleetPatch {
     )]
     #[schema(schema_with = schema::balance_factor)]
     pub balance_factor: Option<Option<f64>>,
+    /// What is hashed for a request, as `--key` has it: most keys belong to another replica
+    /// afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::key_source)]
+    pub key: Option<String>,
 }

@@ -70,3 +70,18 @@ pub fn balance_factor() -> Schema {
         ))
         .into()
 }
+
+/// Where a request's key comes from.
+pub fn key_source() -> Schema {
+    let allowed =
+        r#"^(id|path|client-ip|(header|cookie):[A-Za-z0-9!#$%&'*+.^_`|~-]+|query:[!"$%'-<>-~]+)$"#;
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .pattern(Some(allowed))
+        .examples(["header:X-User-Id"])
+        .description(Some(
+            "What is hashed for a request, as `--key` has it: most keys belong to another replica \
+             afterwards.",
+        ))
+        .into()
+}

@@ -16,7 +16,6 @@ mod command_warnings;
 mod env_file;
 mod environment;
 mod file;
-mod key_source;
 mod layers;
 mod option;
 mod options;
@@ -28,7 +27,6 @@ mod settings;
 mod units;
 mod validate;
 
-pub use key_source::KeySource;
 pub use option::{OPTIONS, OptionSpec};
 pub use options::{
     AccessLogFormat, AccessLogTarget, AdminCalls, HealthOptions, HeartbeatKind, HeartbeatSettings,

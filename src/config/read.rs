@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use crate::h1::header_name::is_token_byte;
+
 /// Headers that say how the request is framed, or what becomes of its connection.
 const OWN_HEADERS: [&str; 9] = [
     "connection",
@@ -134,7 +136,7 @@ pub(super) fn header(text: &str) -> Result<(String, String), String> {
 
 /// Reads the name of a cookie.
 pub(super) fn cookie_name(text: &str) -> Result<String, String> {
-    match !text.is_empty() && super::key_source::is_token(text) {
+    match !text.is_empty() && text.bytes().all(is_token_byte) {
         true => Ok(text.to_owned()),
         false => Err("not the name of a cookie".to_owned()),
     }

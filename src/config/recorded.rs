@@ -52,6 +52,7 @@ impl Settings {
                 spec: self.ring,
                 balance_factor: self.balance_factor,
             },
+            key: self.key.clone(),
         }
     }
 
@@ -64,6 +65,7 @@ impl Settings {
             replicas: names.collect(),
             ring: record.ring.spec,
             balance_factor: record.ring.balance_factor,
+            key: record.key.clone().unwrap_or_else(|| self.key.clone()),
             runtime: match &self.runtime {
                 RuntimeSettings::Process(_) => {
                     RuntimeSettings::Process(definition.template.clone())

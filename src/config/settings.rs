@@ -6,9 +6,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::KeySource;
 use super::options::{HealthOptions, Limit, Limits, LogOptions, RuntimeKind, ServerOptions};
-use crate::ring::{BalanceFactor, ReplicaName, RingSpec};
+use crate::ring::{BalanceFactor, KeySource, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
 use crate::runtime::static_servers::Upstream;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_REPLICAS;
 use super::record_definition::{Definition, hash};
-use crate::ring::{BalanceFactor, Member, ReplicaName, RingSpec, Weight};
+use crate::ring::{BalanceFactor, KeySource, Member, ReplicaName, RingSpec, Weight};
 
 /// The layout that this release writes. Parts may be added to it: an older release leaves out
 /// what it does not know. A layout that it must not touch gets a higher number.
@@ -30,6 +30,9 @@ pub struct FleetRecord {
     pub definition_hash: String,
     /// How the ring is built, and how its load is bounded.
     pub ring: RingSettings,
+    /// What is hashed for a request; none, in a record of an earlier release: what the flags say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeySource>,
     /// The part of the flags that the record came from.
     flags: FlagsKept,
     /// Hash of all flags that it came from.
@@ -110,14 +113,23 @@ pub struct FleetFlags {
     pub definition: Definition,
     /// How the ring is built.
     pub ring: RingSettings,
+    /// What is hashed for a request.
+    pub key: KeySource,
 }
 
 /// What has to be known of the flags later to see which of them have changed. (The definition
 /// is kept as such.)
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct FlagsKept {
     pub(super) replicas: usize,
     pub(super) ring: RingSettings,
+    /// Left out if it is the default, so that records of earlier releases hash as they did.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) key: KeySource,
+}
+
+fn is_default(key: &KeySource) -> bool {
+    *key == KeySource::default()
 }
 
 impl FleetFlags {
@@ -125,6 +137,7 @@ impl FleetFlags {
         FlagsKept {
             replicas: self.replicas.len(),
             ring: self.ring,
+            key: self.key.clone(),
         }
     }
 
@@ -154,6 +167,7 @@ impl FleetRecord {
             definition: flags.definition.clone(),
             definition_hash: flags.definition.hash(),
             ring: flags.ring,
+            key: Some(flags.key.clone()),
             flags: flags.kept(),
             flags_hash: flags.hash(),
         }
@@ -219,8 +233,8 @@ impl FleetRecord {
             .collect()
     }
 
-    pub(super) fn flags(&self) -> FlagsKept {
-        self.flags
+    pub(super) fn flags(&self) -> &FlagsKept {
+        &self.flags
     }
 
     /// Whether the record came from flags that say the same.
@@ -252,6 +266,7 @@ mod tests {
                 spec: RingSpec::default(),
                 balance_factor: Some(BalanceFactor::new(1.25).unwrap()),
             },
+            key: KeySource::Path,
         }
     }
 
@@ -269,6 +284,9 @@ mod tests {
         assert_eq!(FleetRecord::parse(&text), Ok(record()));
         assert_eq!(record().members()[1].weight.get(), 3);
         assert!(record().came_from(&flags()));
+        // One of an earlier release has no key.
+        let earlier = text.replacen(",\"key\":\"path\"", "", 1);
+        assert_eq!(FleetRecord::parse(&earlier).unwrap().key, None);
         // Parts that a later release adds do no harm.
         let later = text.replacen('{', "{\"rollout\":{\"step\":1},", 1);
         assert_eq!(FleetRecord::parse(&later), Ok(record()));
@@ -285,6 +303,7 @@ mod tests {
             ("\"weight\":3", "\"weight\":0", "has the weight 0"),
             ("bounded", "spiral", "spiral"),
             ("1.25", "0.1", "balance factor"),
+            ("\"path\"", "\"moon\"", "not a kind of key"),
             ("\"version\":1", "\"version\":-1", "-1"),
         ] {
             let text = text.replacen(from, to, 1);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Existing;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
-use crate::ring::{Member, ReplicaName, Weight};
+use crate::ring::{KeySource, Member, ReplicaName, Weight};
 
 /// Something that has become different about a fleet, for its record.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub enum RecordChange {
     SetDrained(ReplicaName, bool),
     /// The ring is built in another way.
     Ring(RingSettings),
+    /// Something else is hashed for a request.
+    Key(KeySource),
 }
 
 /// How the flags of a start differ from those that the record came from.
@@ -59,7 +61,7 @@ impl FleetRecord {
     /// * Other flags, and other balancers serve the fleet: the record holds, too.
     /// * Other flags otherwise: replicas that are missing are added, none is removed; the
     ///   definition is that of the flags, for instances that are started from now on; and the
-    ///   ring is that of the flags if these have changed in what they say of it. (To replace
+    ///   ring and the key are those of the flags if these have changed in what they say of them. (To replace
     ///   the instances of an earlier definition is another matter: their label tells them.)
     pub fn merge(&self, flags: &FleetFlags, has_peers: bool) -> (Self, Option<Difference>) {
         if self.came_from(flags) {
@@ -72,10 +74,16 @@ impl FleetRecord {
             words.push(format!("replicas {was} -> {is}"));
         }
         words.extend(ring_differences(&before.ring, &after.ring));
+        if before.key != after.key {
+            words.push(format!("key {} -> {}", before.key, after.key));
+        }
         let mut merged = self.clone();
         if !has_peers {
             if before.ring != after.ring {
                 merged.ring = after.ring;
+            }
+            if before.key != after.key {
+                merged.key = Some(after.key);
             }
             if was != is {
                 merged.fill_up(flags);
@@ -130,6 +138,7 @@ impl FleetRecord {
                 }
             }
             RecordChange::Ring(ring) => self.ring = *ring,
+            RecordChange::Key(key) => self.key = Some(key.clone()),
         }
     }
 
@@ -197,6 +206,7 @@ mod tests {
                 ..Default::default()
             },
             ring: RingSettings::default(),
+            key: KeySource::default(),
         }
     }
 

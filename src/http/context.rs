@@ -12,8 +12,9 @@ use super::headers::via::Via;
 use super::tunnel_limit::TunnelLimit;
 use crate::access_log::AccessLog;
 use crate::actors::proxy_worker::AcquireSlot;
+use crate::actors::shared_key_source::KeySourceReader;
 use crate::actors::supervisor::SupervisorHandle;
-use crate::config::{KeySource, Limits, StickyCookie};
+use crate::config::{Limits, StickyCookie};
 use crate::fleet::OutlierOn;
 use crate::repeats::LineLimit;
 use crate::upstream::{RetryBudget, ThreadCounters, UpstreamPools};
@@ -33,8 +34,6 @@ pub struct HttpSettings {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Who may use the admin calls.
     pub admin_guard: AdminGuard,
-    /// What is hashed.
-    pub key: KeySource,
     /// What comes before it.
     pub sticky_cookie: Option<StickyCookie>,
     /// How much at once, and how long anything may take.
@@ -68,6 +67,8 @@ pub struct Worker {
     pub retry_budget: RetryBudget,
     /// How many tunnels may be open at once.
     pub tunnel_limit: Arc<TunnelLimit>,
+    /// What is hashed.
+    pub key_source: KeySourceReader,
     /// What holds for every request.
     pub settings: Rc<HttpSettings>,
     /// Where a line for each request goes; none: nowhere.

@@ -24,7 +24,7 @@
 //! [`SlotTable::failover`] and skips the replicas that are down. So a replica that dies and
 //! comes back finds its own keys again, and no other replica's keys have moved.
 //!
-//! The files, from the bottom up: `slot`, `key`, `member`, `spec` and `hash`; the strategies
+//! The files, from the bottom up: `slot`, `key`, `key_source`, `member`, `spec` and `hash`; the strategies
 //! (`classic`, `ketama`, `maglev`, `rendezvous` with `permutation` and `bounded_assignment`);
 //! `table`; what works on a table: `build`, `failover`, `explain`, `stats`, `session_key`.
 
@@ -38,6 +38,7 @@ mod failover;
 mod hash;
 mod ketama;
 mod key;
+mod key_source;
 mod limits;
 mod maglev;
 mod member;
@@ -56,6 +57,7 @@ pub use bounded::{BalanceFactor, InvalidBalanceFactor};
 pub use explain::{Explanation, Hashing, MemberScore, Preference, Reason, VirtualServer};
 pub use failover::Failover;
 pub use key::Key;
+pub use key_source::KeySource;
 pub use limits::BuildError;
 pub use member::{InvalidName, Member, ReplicaName, Weight};
 pub use panic::PanicThreshold;

@@ -151,6 +151,7 @@ mod tests {
             replicas: vec!["Server1".parse().unwrap()],
             definition: Definition::default(),
             ring: RingSettings::default(),
+            key: Default::default(),
         };
         FleetRecord::rebuild(&flags, &[])
     }

@@ -43,6 +43,7 @@ fn changes() -> Vec<Change> {
         ),
         (Method::PATCH, "/ring", Some(json!({"strategy": "maglev"}))),
         (Method::PATCH, "", Some(json!({"balance_factor": 1.5}))),
+        (Method::PATCH, "", Some(json!({"key": "path"}))),
         (Method::POST, "/replicas", Some(json!({"names": ["S4"]}))),
         (Method::PATCH, "", Some(json!({"desired_replicas": 5}))),
         (Method::DELETE, "/replicas/S4", None),

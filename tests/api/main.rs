@@ -8,6 +8,7 @@ mod drills;
 mod events;
 mod heartbeats;
 mod idempotency;
+mod key_source;
 mod metrics;
 mod operator_actions;
 mod replicas;

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ringmaster::cli::{self, Invocation, UsageError};
-use ringmaster::config::{KeySource, OPTIONS, RuntimeSettings, Settings};
+use ringmaster::config::{OPTIONS, RuntimeSettings, Settings};
+use ringmaster::ring::KeySource;
 use ringmaster::ring::{ReplicaName, Strategy};
 use ringmaster::runtime::docker::{PullPolicy, Security};
 

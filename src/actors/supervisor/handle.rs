@@ -5,12 +5,12 @@ use actix::Addr;
 use super::{
     ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, EventFeed, ExpectedVersions,
     FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, ListReplicas, RingReconfigured,
-    ShutDown, Supervisor,
+    SetKey, ShutDown, Supervisor,
 };
 use crate::actors::ActorReply;
 use crate::api::{Death, ReplicaEvent};
 use crate::fleet::{Change, ChangeError, Changed, InstanceId};
-use crate::ring::ReplicaName;
+use crate::ring::{KeySource, ReplicaName};
 
 /// Sends messages to the Supervisor.
 #[derive(Clone)]
@@ -74,6 +74,11 @@ impl SupervisorHandle {
         change: RingReconfigured,
     ) -> ActorReply<Result<(), ChangeError>> {
         self.0.send(change).await
+    }
+
+    /// Has something else hashed for a request; answered when it is in the fleet record.
+    pub async fn set_key(&self, key: KeySource) -> ActorReply<Result<(), ChangeError>> {
+        self.0.send(SetKey(key)).await
     }
 
     /// Reports that an instance refuses connections.

@@ -7,7 +7,7 @@ use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
 use crate::api::ReplicaEvent;
 use crate::fleet::{Change, ChangeError, Changed, InstanceId, ReplicaStatus, RingSettings};
-use crate::ring::{ReplicaName, Weight};
+use crate::ring::{KeySource, ReplicaName, Weight};
 use crate::runtime::InstanceHandle;
 use crate::runtime::record::RecordReport;
 
@@ -90,6 +90,11 @@ pub struct RingReconfigured {
     /// Weights that have changed; they go with the replicas' next instances.
     pub weights: Vec<(ReplicaName, Weight)>,
 }
+
+/// Something else is hashed for a request from now on. Answered once it is in the fleet record.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), ChangeError>")]
+pub struct SetKey(pub KeySource);
 
 /// The prober that watches instances: the Supervisor begins. It comes in a message because the two
 /// report to each other.

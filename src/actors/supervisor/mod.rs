@@ -26,10 +26,11 @@ use super::heartbeat_prober::{HealthChanged, ProbeFailed, ProberHandle};
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
+use super::shared_key_source::SharedKeySource;
 use crate::api::ReplicaEventKind;
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
-    InstanceEvent, InstanceId, Policy, ReplicaStatus, Step, Time,
+    InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
@@ -43,7 +44,7 @@ pub use config_version::{ConfigVersion, ExpectedVersions};
 pub use handle::SupervisorHandle;
 pub use messages::{
     Begin, ChangeReplicas, CompareVersion, ConnectionRefused, FleetReport, FollowEvents, GetEvents,
-    GetFleet, ListReplicas, RingReconfigured, ShutDown,
+    GetFleet, ListReplicas, RingReconfigured, SetKey, ShutDown,
 };
 pub use post_mortem::GetDeaths;
 
@@ -74,6 +75,7 @@ pub struct Supervisor {
     /// Stops that wait for the report of an instance's own end.
     pub(super) exit_waiters: HashMap<InstanceId, oneshot::Sender<()>>,
     pub(super) stats: Arc<Stats>,
+    key_source: Arc<SharedKeySource>,
     _lifeline: Lifeline,
 }
 
@@ -111,6 +113,7 @@ impl Supervisor {
             death_log,
             exit_waiters: HashMap::new(),
             stats: Arc::default(),
+            key_source: Arc::default(),
             _lifeline: lifeline,
         }
     }
@@ -118,6 +121,12 @@ impl Supervisor {
     /// Has deaths and ejections counted there.
     pub fn counted_in(mut self, stats: &Arc<Stats>) -> Self {
         self.stats = Arc::clone(stats);
+        self
+    }
+
+    /// Has what is hashed for a request changed there.
+    pub fn sets_key_of(mut self, key_source: &Arc<SharedKeySource>) -> Self {
+        self.key_source = Arc::clone(key_source);
         self
     }
 
@@ -304,6 +313,16 @@ impl Handler<RingReconfigured> for Supervisor {
             self.fleet.note_weight(name, *weight);
         }
         self.record_ring(reshaped, ctx);
+        Box::pin(recorded(Rc::clone(&self.record)))
+    }
+}
+
+impl Handler<SetKey> for Supervisor {
+    type Result = ResponseFuture<Result<(), ChangeError>>;
+
+    fn handle(&mut self, SetKey(key): SetKey, ctx: &mut Self::Context) -> Self::Result {
+        self.take_key(&key);
+        self.write_record(vec![RecordChange::Key(key)], ctx);
         Box::pin(recorded(Rc::clone(&self.record)))
     }
 }

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use log::info;
 
 use super::{RingReconfigured, Supervisor};
 use crate::fleet::{ChangeError, Event, RecordChange};
+use crate::ring::KeySource;
 use crate::runtime::record::RecordKeeper;
 
 /// The pause before a record that could not be written is tried again.
@@ -29,11 +31,23 @@ impl Supervisor {
         let record = Rc::clone(&self.record);
         let checked = async move { record.check_removed(version).await }.into_actor(self);
         ctx.spawn(checked.map(|(), supervisor: &mut Self, ctx| {
-            // Other balancers drain replicas here, too.
+            // Other balancers drain replicas and change the key here, too.
             if let Some(record) = supervisor.record.written() {
                 supervisor.apply_event(Event::DrainedInRecord(record.drained()), ctx);
+                if let Some(key) = &record.key {
+                    supervisor.take_key(key);
+                }
             }
         }));
+    }
+
+    /// Has something else hashed for a request, if it is something else.
+    pub(super) fn take_key(&mut self, key: &KeySource) {
+        if self.key_source.get() != *key {
+            self.key_source.set(key.clone());
+            self.version.raise();
+            info!("what is hashed for a request (--key) is {key} from now on");
+        }
     }
 
     pub(super) fn write_record(&mut self, changes: Vec<RecordChange>, ctx: &mut Context<Self>) {

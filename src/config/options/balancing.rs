@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::read;
 use super::super::rule::{choice, duration, parsed, text, whole};
-use super::super::{KeySource, read};
 use super::{Limit, TIME};
-use crate::ring::{BalanceFactor, RingSpec, Strategy};
+use crate::ring::{BalanceFactor, KeySource, RingSpec, Strategy};
 
 const KEY: &str = "id, header:NAME, cookie:NAME, query:NAME, path or client-ip";
 const FACTOR: &str = "1.001 to 100, such as 1.25";

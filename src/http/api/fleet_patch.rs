@@ -1,4 +1,4 @@
-//! `PATCH /api/v1/fleets/{fleet}`: how many replicas, and how their load is bounded.
+//! `PATCH /api/v1/fleets/{fleet}`: how many replicas, how their load is bounded, what is hashed.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,7 +14,7 @@ use super::ring::{apply, read_factor};
 use crate::actors::ring_state::ReconfigureRing;
 use crate::api::{FleetPatch, FleetStatus, Problem};
 use crate::fleet::{Change, MAX_REPLICAS};
-use crate::ring::BalanceFactor;
+use crate::ring::{BalanceFactor, KeySource};
 
 /// Where the fleet is.
 const FLEET: &str = "/api/v1/fleets/default";
@@ -41,6 +41,12 @@ pub async fn patch(
 ) -> Result<HttpResponse, ApiError> {
     let balance_factor = patch.balance_factor.map(read_factor).transpose();
     let balance_factor = balance_factor.map_err(ApiError::InvalidBody)?;
+    let key = patch
+        .key
+        .as_deref()
+        .map(str::parse::<KeySource>)
+        .transpose();
+    let key = key.map_err(|wrong| ApiError::InvalidBody(format!("key: {wrong}")))?;
     let desired_replicas = patch.desired_replicas;
     if let Some(n) = desired_replicas.filter(|n| *n > MAX_REPLICAS) {
         let wrong = format!("desired_replicas is {n}: 0 to {MAX_REPLICAS} are allowed");
@@ -49,7 +55,7 @@ pub async fn patch(
     let expected = conditional::expected(&request)?;
     prefer::run(&request, FLEET.to_owned(), async move {
         handles.accept(expected).await?;
-        apply_patch(&handles, desired_replicas, balance_factor).await?;
+        apply_patch(&handles, desired_replicas, balance_factor, key).await?;
         let version = handles.version().await?;
         Ok(changed_response(version, &fleet_status(&handles).await?))
     })
@@ -60,6 +66,7 @@ async fn apply_patch(
     handles: &AdminHandles,
     desired_replicas: Option<usize>,
     balance_factor: Option<Option<BalanceFactor>>,
+    key: Option<KeySource>,
 ) -> Result<(), ApiError> {
     if let Some(n) = desired_replicas {
         handles.supervisor.change(Change::Scale { n }).await??;
@@ -72,6 +79,9 @@ async fn apply_patch(
             dry_run: false,
         };
         apply(handles, change).await?;
+    }
+    if let Some(key) = key {
+        handles.supervisor.set_key(key).await??;
     }
     Ok(())
 }

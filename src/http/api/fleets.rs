@@ -76,7 +76,7 @@ pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiErro
         name: DEFAULT_FLEET.to_owned(),
         desired_replicas: view.table.members().len(),
         ready_replicas: view.ready_count(),
-        key: handles.key.clone(),
+        key: handles.key_source.get().to_string(),
         sticky_cookie: handles.sticky_cookie.clone(),
         max_in_flight: handles.max_in_flight.map(NonZeroU32::get),
         epoch: view.epoch,

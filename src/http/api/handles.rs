@@ -13,6 +13,7 @@ use super::tokens::AdminTokens;
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::ring_state::RingHandle;
 use crate::actors::ring_view::RingView;
+use crate::actors::shared_key_source::SharedKeySource;
 use crate::actors::supervisor::{ConfigVersion, ExpectedVersions, FleetReport, SupervisorHandle};
 use crate::api::Timestamp;
 use crate::metrics::MetricsExporter;
@@ -44,7 +45,7 @@ pub struct AdminHandles {
     /// When the balancer started.
     pub started_at: Timestamp,
     /// What decides a request's replica.
-    pub key: String,
+    pub key_source: Arc<SharedKeySource>,
     /// The cookie that keeps a session on its replica.
     pub sticky_cookie: Option<String>,
     /// Connections that clients may have open at once.

@@ -95,7 +95,7 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
         drills: Arc::default(),
         idempotent_calls: Arc::default(),
         started_at: Timestamp::now(),
-        key: settings.key.to_string(),
+        key_source: Arc::default(),
         sticky_cookie: None,
         max_connections: 1,
         max_in_flight: None,

@@ -106,7 +106,8 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
             let key = key::of(
                 request,
                 &context.client.raw,
-                &worker.settings,
+                &worker.key_source.current(),
+                &worker.settings.trusted_proxies,
                 context.fresh_id,
             );
             let is_new = cookie.is_some() && context.tunnel.is_none();

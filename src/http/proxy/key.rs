@@ -1,12 +1,11 @@
 //! Where a request's key comes from (`--key`).
 
 use actix_web::HttpRequest;
+use ipnet::IpNet;
 
-use crate::config::KeySource;
-use crate::http::context::HttpSettings;
 use crate::http::headers::client_ip;
 use crate::http::raw_request::RawRequest;
-use crate::ring::Key;
+use crate::ring::{Key, KeySource};
 
 /// An id for a request that has none of its own.
 ///
@@ -21,14 +20,20 @@ pub fn fresh_id(raw: &RawRequest) -> Option<u64> {
 pub fn of(
     request: &HttpRequest,
     raw: &RawRequest,
-    settings: &HttpSettings,
+    source: &KeySource,
+    trusted_proxies: &[IpNet],
     fresh_id: Option<u64>,
 ) -> Key {
-    find(request, raw, settings).unwrap_or_else(|| id_of(raw, fresh_id))
+    find(request, raw, source, trusted_proxies).unwrap_or_else(|| id_of(raw, fresh_id))
 }
 
-fn find(request: &HttpRequest, raw: &RawRequest, settings: &HttpSettings) -> Option<Key> {
-    match &settings.key {
+fn find(
+    request: &HttpRequest,
+    raw: &RawRequest,
+    source: &KeySource,
+    trusted_proxies: &[IpNet],
+) -> Option<Key> {
+    match source {
         KeySource::Id => None,
         KeySource::Header(name) => {
             let value = request.headers().get(name.as_str())?;
@@ -41,7 +46,7 @@ fn find(request: &HttpRequest, raw: &RawRequest, settings: &HttpSettings) -> Opt
         KeySource::Query(name) => query_value(raw.query(), name.as_bytes()).map(Key::from_bytes),
         KeySource::Path => Some(Key::from_bytes(raw.path())),
         KeySource::ClientIp => {
-            let address = client_ip::client(request, &settings.trusted_proxies)?;
+            let address = client_ip::client(request, trusted_proxies)?;
             Some(Key::from_bytes(address.to_string().as_bytes()))
         }
     }
@@ -67,14 +72,14 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::Limits;
+    use crate::http::context::HttpSettings;
     use crate::http::raw_request::tests::raw;
 
-    pub fn by(key: KeySource) -> HttpSettings {
+    pub fn settings() -> HttpSettings {
         HttpSettings {
             sticky_cookie: None,
             trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),
             admin_guard: Default::default(),
-            key,
             limits: Limits::default(),
             outlier_on: Default::default(),
             server_timing: false,
@@ -105,11 +110,10 @@ pub(super) mod tests {
             (KeySource::Query("empty".into()), Key(123_456)),
             (KeySource::Query("use".into()), Key(123_456)),
         ] {
-            let source = by(source);
             let id = ("X-Request-ID", "123456");
             let raw = raw("/shop/cart?user=42&sid=b%20c&empty=", &[id]);
-            let key = of(&request, &raw, &source, fresh_id(&raw));
-            assert_eq!(key, expected, "{:?}", source.key);
+            let key = of(&request, &raw, &source, &[], fresh_id(&raw));
+            assert_eq!(key, expected, "{source:?}");
         }
     }
 
@@ -123,7 +127,8 @@ pub(super) mod tests {
             of(
                 &request.to_http_request(),
                 &raw("/", &[]),
-                &by(KeySource::ClientIp),
+                &KeySource::ClientIp,
+                &settings().trusted_proxies,
                 Some(1),
             )
         };
@@ -166,7 +171,7 @@ pub(super) mod tests {
     fn a_request_without_an_id_gets_a_random_one_of_six_digits() {
         let request = TestRequest::default().to_http_request();
         let raw = raw("/", &[]);
-        let key = |_| of(&request, &raw, &by(KeySource::Id), fresh_id(&raw));
+        let key = |_| of(&request, &raw, &KeySource::Id, &[], fresh_id(&raw));
         let keys: std::collections::HashSet<Key> = (0..100).map(key).collect();
         assert!(keys.len() > 90);
         assert!(keys.iter().all(|k| (100_000..1_000_000).contains(&k.0)));

@@ -150,9 +150,7 @@ mod tests {
             "/cart?token=secret",
             &[("X-Request-ID", "abc")],
         ));
-        let settings = Rc::new(crate::http::proxy::key::tests::by(
-            crate::config::KeySource::Id,
-        ));
+        let settings = Rc::new(crate::http::proxy::key::tests::settings());
         let tag = RequestTag::new(&request, &raw, &settings, None, Instant::now());
         let text = tag.to_string();
         assert!(

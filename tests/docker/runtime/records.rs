@@ -20,6 +20,7 @@ fn flags(fleet: &TestFleet, replicas: usize) -> FleetFlags {
             spec: RingSpec::default(),
             balance_factor: None,
         },
+        key: Default::default(),
     }
 }
 

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The part of a request that is hashed. Where a request lacks it, its id is hashed
 /// instead (see [`KeySource::Id`]).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum KeySource {
     /// The request's id: `X-Request-ID`, else a random six-digit number.
     #[default]
@@ -53,6 +56,20 @@ impl FromStr for KeySource {
     }
 }
 
+impl TryFrom<String> for KeySource {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<KeySource> for String {
+    fn from(source: KeySource) -> Self {
+        source.to_string()
+    }
+}
+
 impl fmt::Display for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,7 +84,7 @@ impl fmt::Display for KeySource {
 }
 
 /// A `token` (RFC 9110, section 5.6.2): what headers and cookies may be called.
-pub(super) fn is_token(name: &str) -> bool {
+fn is_token(name: &str) -> bool {
     name.bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
