@@ -92,7 +92,7 @@ async fn store_of(settings: &Settings) -> Result<Box<dyn RecordStore>, RuntimeEr
 fn runtime_of(settings: &Settings) -> Result<Rc<dyn Runtime>, RuntimeError> {
     Ok(match settings.runtime.clone() {
         RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::guarded(template)),
-        RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(settings)?),
+        RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(*settings)?),
         RuntimeSettings::Static(upstreams) => {
             let heartbeat = &settings.health.heartbeat;
             let timeout = heartbeat.interval.saturating_add(heartbeat.timeout);

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::layers::{Given, Layer, Origin, did_you_mean, split_list};
+use super::layers::{Given, Layer, Origin, did_you_mean};
 use super::option::{OPTIONS, OptionSpec, PREFIX};
 
 /// Variables with our prefix that are no options: the log's set-up or `ringmaster ctl` reads them, or
@@ -40,7 +40,7 @@ pub(crate) fn read(variables: &[(OsString, OsString)]) -> (Layer, Vec<String>) {
         };
         let values = match (entry, value.to_str()) {
             (Some(key), _) => vec![entry_text(key, value)],
-            (None, Some(text)) if option.is_list() => split_list(text),
+            (None, Some(text)) if option.is_list() => option.split(text),
             (None, _) => vec![value.clone()],
         };
         let given = Given {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::layers::{Given, Layer, Origin, did_you_mean, split_list};
+use super::layers::{Given, Layer, Origin, did_you_mean};
 use super::option::{self, CONFIG, OPTIONS, OptionSpec};
 
 /// Reads a file: its layer, and the mistakes that can be seen without knowing what values mean.
@@ -35,19 +35,22 @@ pub(crate) fn read(path: &Path, named_by: &Origin) -> Result<(Layer, Vec<String>
         mistakes.dedup();
         return Err(mistakes);
     }
-    let mut entries: Vec<_> = table.get_ref().iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
     let (mut layer, mut mistakes) = (Layer::new(), Vec::new());
-    for (key, value) in entries {
-        let (name, value) = (key.get_ref().as_ref(), value.get_ref());
-        let origin = origin(key.span().start);
-        let option = option::find(name).filter(|option| option.key() != CONFIG);
-        // A table may be of variables; any other is taken for a section.
-        let is_section =
-            |option: &OptionSpec| !option.is_table() && flat_key(name, value).is_some();
-        let Some(option) = option.filter(|option| !is_section(option)) else {
-            mistakes.push(format!("{name} (from {origin}): {}", unknown(name, value)));
-            continue;
+    for FileEntry {
+        path,
+        key,
+        table,
+        offset,
+        value,
+    } in entries(table.get_ref())
+    {
+        let origin = origin(offset);
+        let option = match known(key, table, value) {
+            Ok(option) => option,
+            Err(wrong) => {
+                mistakes.push(format!("{path} (from {origin}): {wrong}"));
+                continue;
+            }
         };
         match values(option, value) {
             Ok(values) => {
@@ -65,12 +68,93 @@ pub(crate) fn read(path: &Path, named_by: &Origin) -> Result<(Layer, Vec<String>
                 );
             }
             Err(wrong) => mistakes.push(format!(
-                "{name} (from {origin}): {wrong}; allowed is {}",
+                "{path} (from {origin}): {wrong}; allowed is {}",
                 option.allowed()
             )),
         }
     }
     Ok((layer, mistakes))
+}
+
+/// The table that an entry stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileTable {
+    /// The file itself.
+    File,
+    /// `[fleet]`.
+    Fleet,
+    /// `[fleet.container]`.
+    Container,
+}
+
+/// One entry of the file.
+struct FileEntry<'a> {
+    /// Its keys as they are written: `fleet.container.user`.
+    path: String,
+    /// The key of the option.
+    key: &'a str,
+    table: FileTable,
+    offset: usize,
+    value: &'a DeValue<'a>,
+}
+
+/// The entries of a file and of its tables that are known, in their order.
+fn entries<'a>(file: &'a DeTable<'a>) -> Vec<FileEntry<'a>> {
+    let mut entries = Vec::new();
+    add_entries(file, FileTable::File, "", &mut entries);
+    entries.sort_by_key(|entry| entry.offset);
+    entries
+}
+
+fn add_entries<'a>(
+    from: &'a DeTable<'a>,
+    table: FileTable,
+    prefix: &str,
+    entries: &mut Vec<FileEntry<'a>>,
+) {
+    for (spanned, value) in from {
+        let (key, value) = (spanned.get_ref().as_ref(), value.get_ref());
+        let path = format!("{prefix}{key}");
+        let inner = match (table, key) {
+            (FileTable::File, "fleet") => Some(FileTable::Fleet),
+            (FileTable::Fleet, "container") => Some(FileTable::Container),
+            _ => None,
+        };
+        match (inner, value) {
+            (Some(inner), DeValue::Table(of)) => {
+                add_entries(of, inner, &format!("{path}."), entries);
+            }
+            _ => entries.push(FileEntry {
+                path,
+                key: match (table, key) {
+                    (FileTable::Fleet, "name") => "fleet",
+                    (_, key) => key,
+                },
+                table,
+                offset: spanned.span().start,
+                value,
+            }),
+        }
+    }
+}
+
+/// The option that a key stands for in a table, or what is wrong with it there.
+fn known(key: &str, table: FileTable, value: &DeValue<'_>) -> Result<&'static OptionSpec, String> {
+    let option = option::find(key).filter(|option| option.key() != CONFIG);
+    match (option, table) {
+        (Some(option), FileTable::Container) if option.is_of_container() => Ok(option),
+        (Some(_), FileTable::Container) => Err("stands by itself, before every table".to_owned()),
+        (Some(option), FileTable::Fleet) if option.key() == "fleet" => Ok(option),
+        (_, FileTable::Fleet) => Err("not a known key; [fleet] has name and container".to_owned()),
+        (Some(option), FileTable::File) if option.is_of_container() => {
+            Err("belongs into the table [fleet.container]".to_owned())
+        }
+        // A table may be of variables; any other is taken for a section.
+        (Some(option), FileTable::File) if option.is_table() || flat_key(key, value).is_none() => {
+            Ok(option)
+        }
+        (_, table) => Err(unknown(key, table == FileTable::Container, value)),
+    }
 }
 
 /// The number of the line in which a byte stands, from 1.
@@ -93,7 +177,7 @@ fn flat_key(section: &str, value: &DeValue<'_>) -> Option<String> {
 }
 
 /// What to say about a key that is no option's.
-fn unknown(name: &str, value: &DeValue<'_>) -> String {
+fn unknown(name: &str, of_container: bool, value: &DeValue<'_>) -> String {
     if name == CONFIG {
         return "a file cannot name another file".to_owned();
     }
@@ -102,6 +186,7 @@ fn unknown(name: &str, value: &DeValue<'_>) -> String {
     }
     let known = OPTIONS
         .iter()
+        .filter(|option| option.is_of_container() == of_container)
         .map(OptionSpec::key)
         .filter(|key| *key != CONFIG);
     match did_you_mean(name, known) {
@@ -137,7 +222,7 @@ fn values(option: &OptionSpec, value: &DeValue<'_>) -> Result<Vec<OsString>, Str
         }
         // Neither a table nor a list is left.
         value => match scalar(value).unwrap_or_default() {
-            text if option.is_list() => Ok(split_list(&text)),
+            text if option.is_list() => Ok(option.split(&text)),
             text => Ok(vec![text.into()]),
         },
     }

@@ -65,7 +65,7 @@ fn shown(option: &OptionSpec, text: &OsStr) -> String {
     const MAX_CHARS: usize = 100;
     let text = text.to_string_lossy();
     let mut shown = match text.split_once('=') {
-        Some((key, _)) if option.is_table() => format!("{key}=..."),
+        Some((key, _)) if option.is_secret() => format!("{key}=..."),
         _ => text.into_owned(),
     };
     if let Some((end, _)) = shown.char_indices().nth(MAX_CHARS) {
@@ -90,15 +90,6 @@ pub(crate) fn flags(matches: &ArgMatches) -> Layer {
         Some((option.key(), given))
     });
     given.collect()
-}
-
-/// Splits a text that stands for a list.
-pub(super) fn split_list(text: &str) -> Vec<OsString> {
-    let items = text.split(',').map(str::trim);
-    items
-        .filter(|item| !item.is_empty())
-        .map(OsString::from)
-        .collect()
 }
 
 /// The known name of which a text is a slip: one letter wrong, two in a name of eight letters or

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use clap::builder::{StyledStr, ValueParser};
 use clap::{Arg, ArgAction, Args as _, Command};
 
-use super::options::{Options, RuntimeKind};
+use super::options::{CONTAINER_SECTION, Options, RuntimeKind};
 use super::rule;
 
 /// The option that names the file, which cannot be given in the file.
@@ -128,14 +128,36 @@ impl OptionSpec {
         matches!(self.arg.get_action(), ArgAction::Append)
     }
 
-    /// Whether it is a list of `KEY=VALUE`, which are often secrets; the file may have a table.
+    /// Splits a text that stands for a list: at commas, or, where values have commas in them, at
+    /// the ends of lines.
+    pub(super) fn split(&self, text: &str) -> Vec<OsString> {
+        let has_commas = matches!(
+            self.key(),
+            "volume" | "mount" | "tmpfs" | "label" | "network" | "log-opt" | "security-opt"
+        );
+        let items = text.split(if has_commas { '\n' } else { ',' });
+        let items = items.map(str::trim).filter(|item| !item.is_empty());
+        items.map(OsString::from).collect()
+    }
+
+    /// Whether it is a list of `KEY=VALUE`; the file may have a table.
     pub(super) fn is_table(&self) -> bool {
-        self.key() == "env"
+        matches!(self.key(), "env" | "label" | "log-opt")
+    }
+
+    /// Whether the values of its `KEY=VALUE` are often secrets.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self.key(), "env" | "log-opt")
     }
 
     /// Whether it is a command line; the file may have a list of its words.
     pub(super) fn is_command(&self) -> bool {
-        self.key() == "command"
+        matches!(self.key(), "command" | "entrypoint")
+    }
+
+    /// Whether it stands in the file's table `[fleet.container]`, not by itself.
+    pub fn is_of_container(&self) -> bool {
+        self.section() == CONTAINER_SECTION
     }
 
     /// The runtimes that use it.
@@ -146,7 +168,7 @@ impl OptionSpec {
             "state" => &[Process],
             "upstream" => &[Static],
             "image" => &[Docker],
-            _ if self.section() == "Docker" => &[Docker],
+            _ if self.is_of_container() || self.section() == "Docker" => &[Docker],
             _ => &[Process, Docker, Static],
         }
     }

@@ -71,7 +71,7 @@ impl Settings {
                     RuntimeSettings::Process(definition.template.clone())
                 }
                 RuntimeSettings::Docker(docker) => {
-                    RuntimeSettings::Docker(docker.following(definition))
+                    RuntimeSettings::Docker(Box::new(docker.following(definition)))
                 }
                 fixed @ RuntimeSettings::Static(_) => fixed.clone(),
             },

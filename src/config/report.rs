@@ -12,21 +12,30 @@ use super::settings::{RuntimeSettings, Settings};
 pub(crate) fn report(given: &Layer, settings: &Settings) -> String {
     let (mut text, mut section) = (String::new(), "");
     let kind = settings.runtime.kind();
+    // With that table the fleet is one, too.
+    let has_table = OPTIONS
+        .iter()
+        .any(|option| option.is_of_container() && given.contains_key(option.key()));
     for option in OPTIONS
         .iter()
         .filter(|option| option.runtimes().contains(&kind))
     {
         let key = option.key();
         let default = || derived(key, settings).or(option.default_value().map(str::to_owned));
+        let path = match key {
+            "fleet" if has_table => "fleet.name".to_owned(),
+            key if option.is_of_container() => format!("fleet.container.{key}"),
+            key => key.to_owned(),
+        };
         let (line, origin) = match (given.get(key), default()) {
-            (Some(given), _) => (given_line(option, given), given.origin.to_string()),
+            (Some(given), _) => (given_line(option, &path, given), given.origin.to_string()),
             (None, Some(value)) => {
                 let derived = option
                     .derived_default
                     .as_ref()
                     .map(|words| format!(": {words}"));
                 let origin = format!("default{}", derived.unwrap_or_default());
-                (format!("# {key} = {}", literal(&value)), origin)
+                (format!("# {path} = {}", literal(&value)), origin)
             }
             (None, None) => continue,
         };
@@ -41,9 +50,9 @@ pub(crate) fn report(given: &Layer, settings: &Settings) -> String {
     text
 }
 
-/// `replicas = 5`, or a comment where the line would not do in a file.
-fn given_line(option: &OptionSpec, given: &Given) -> String {
-    let key = option.key();
+/// `replicas = 5`, or a comment where the line would not do in a file. `path`: where the option
+/// stands in a file.
+fn given_line(option: &OptionSpec, path: &str, given: &Given) -> String {
     let values: Vec<_> = given
         .values
         .iter()
@@ -51,21 +60,21 @@ fn given_line(option: &OptionSpec, given: &Given) -> String {
         .collect();
     match values.as_slice() {
         // Variables often hold secrets, and what a check prints ends in logs.
-        values if option.is_table() => {
+        values if option.is_secret() => {
             let name = |text: &str| {
                 text.split_once('=')
                     .map_or(text, |(name, _)| name)
                     .to_owned()
             };
             let names: Vec<_> = values.iter().map(|value| name(value)).collect();
-            format!("# {key}: {} (not shown)", names.join(", "))
+            format!("# {path}: {} (not shown)", names.join(", "))
         }
         // A file cannot name another.
-        [value] if key == CONFIG => format!("# {key} = {}", literal(value)),
-        [value] if !given.is_list => format!("{key} = {}", literal(value)),
+        [value] if path == CONFIG => format!("# {path} = {}", literal(value)),
+        [value] if !given.is_list => format!("{path} = {}", literal(value)),
         values => {
             let items: Vec<_> = values.iter().map(|item| string(item)).collect();
-            format!("{key} = [{}]", items.join(", "))
+            format!("{path} = [{}]", items.join(", "))
         }
     }
 }

@@ -70,7 +70,7 @@ pub enum RuntimeSettings {
     /// Child processes of the balancer.
     Process(ReplicaTemplate),
     /// Containers.
-    Docker(DockerSettings),
+    Docker(Box<DockerSettings>),
     /// Servers that run already; at least one.
     Static(Vec<Upstream>),
 }

@@ -93,7 +93,7 @@ pub struct FaultTarget {
 
 enum Handle {
     Process(ProcessGroup),
-    Container(Container),
+    Container(Box<Container>),
 }
 
 impl FaultTarget {
@@ -108,7 +108,7 @@ impl FaultTarget {
         let handle = match (&replica.container, replica.pid) {
             (Some(container), _) => {
                 let found = Container::find(container, name, engine).await;
-                found.map(Handle::Container)
+                found.map(|found| Handle::Container(Box::new(found)))
             }
             (None, Some(pid)) => ProcessGroup::find(pid, name).map(Handle::Process),
             (None, None) => Err(format!(

@@ -15,6 +15,7 @@
 mod adoption;
 mod backoff;
 mod change;
+mod container_options;
 mod death_hint;
 mod ejections;
 mod event;
@@ -49,6 +50,9 @@ use std::time::Duration;
 
 pub(crate) use backoff::RestartLimit;
 pub(crate) use change::{Change, ChangeError, ChangeId, Changed, Failures, MAX_REPLICAS};
+pub use container_options::{
+    ContainerOptions, DeviceOption, Gpus, MountKind, MountOption, NetworkOption, Ulimit,
+};
 pub(crate) use death_hint::death_hint;
 pub(crate) use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 use event::Steps;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::container_options::{ContainerOptions, Pairs};
+
 /// What every replica of a fleet is started as. A runtime uses the parts that it knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -21,6 +23,9 @@ pub struct Definition {
     /// The network of the containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// What `docker run` can say of the containers.
+    #[serde(skip_serializing_if = "ContainerOptions::is_empty")]
+    pub container: ContainerOptions,
 }
 
 /// What an operator can set about replicas, for every runtime.
@@ -65,8 +70,8 @@ impl Definition {
         hash(self)
     }
 
-    /// Each part that differs in `other`, in words for people. Of variables the names alone:
-    /// their values are often secrets.
+    /// Each part that differs in `other`, in words for people. Of variables, labels and the like
+    /// the names alone: their values are often secrets.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let (before, after) = (self.parts(), other.parts());
         let differ = before.into_iter().zip(after);
@@ -76,16 +81,23 @@ impl Definition {
             let (was, is) = (was.unwrap_or_else(none), is.unwrap_or_else(none));
             format!("{name} {was} -> {is}")
         });
-        let env = env_differences(&self.template.env, &other.template.env);
-        words.chain(env).collect()
+        let pairs = self.pairs().into_iter().zip(other.pairs());
+        let pairs = pairs.filter_map(|((name, was), (_, is))| pair_differences(name, was, is));
+        words.chain(pairs).collect()
     }
 
-    /// Each part but the variables, as `differences` names and shows it.
-    fn parts(&self) -> [(&'static str, Option<String>); 8] {
+    /// The lists of names and values, which `differences` shows without their values.
+    fn pairs(&self) -> [Pairs<'_>; 3] {
+        let [label, log_opt] = self.container.pairs();
+        [("env", &self.template.env), label, log_opt]
+    }
+
+    /// Each part but those, as `differences` names and shows it.
+    fn parts(&self) -> Vec<(&'static str, Option<String>)> {
         let template = &self.template;
         let command = template.command.as_ref();
         let cpus = template.nano_cpus.map(|nanos| nanos as f64 / 1e9);
-        [
+        let mut parts = vec![
             ("image", self.image.clone()),
             (
                 "command",
@@ -97,7 +109,9 @@ impl Definition {
             ("pids", template.pids.as_ref().map(u32::to_string)),
             ("replica-security", self.security.clone()),
             ("docker-network", self.network.clone()),
-        ]
+        ];
+        parts.extend(self.container.parts());
+        parts
     }
 }
 
@@ -108,8 +122,12 @@ pub(super) fn hash<T: Serialize>(of: &T) -> String {
     format!("{:016x}", xxh3_64(&text))
 }
 
-fn env_differences(before: &[(String, String)], after: &[(String, String)]) -> Option<String> {
-    let map = |env: &[(String, String)]| env.iter().cloned().collect::<BTreeMap<_, _>>();
+fn pair_differences(
+    list: &str,
+    before: &[(String, String)],
+    after: &[(String, String)],
+) -> Option<String> {
+    let map = |pairs: &[(String, String)]| pairs.iter().cloned().collect::<BTreeMap<_, _>>();
     let (old, new) = (map(before), map(after));
     let mut words = Vec::new();
     for (name, value) in &new {
@@ -124,7 +142,7 @@ fn env_differences(before: &[(String, String)], after: &[(String, String)]) -> O
     if words.is_empty() && before != after {
         words.push("another order".to_owned());
     }
-    (!words.is_empty()).then(|| format!("env: {}", words.join(", ")))
+    (!words.is_empty()).then(|| format!("{list}: {}", words.join(", ")))
 }
 
 fn bytes_text(bytes: u64) -> String {

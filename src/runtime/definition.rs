@@ -11,6 +11,7 @@ impl DockerSettings {
             template: self.template.clone(),
             security: Some(self.security.name().to_owned()),
             network: Some(self.network.clone()),
+            container: self.container.clone(),
         }
     }
 
@@ -25,6 +26,7 @@ impl DockerSettings {
             network: definition.network.as_ref().unwrap_or(&self.network).clone(),
             security: security.unwrap_or(self.security),
             template: definition.template.clone(),
+            container: definition.container.clone(),
             ..self.clone()
         }
     }
@@ -43,6 +45,7 @@ impl Security {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::ContainerOptions;
     use crate::runtime::ReplicaTemplate;
 
     #[test]
@@ -61,18 +64,24 @@ mod tests {
                 nano_cpus: Some(1_000_000_000),
                 pids: Some(64),
             },
+            container: ContainerOptions {
+                user: Some("app".to_owned()),
+                label: vec![("team".to_owned(), "zoo".to_owned())],
+                ..Default::default()
+            },
         };
         let flags = DockerSettings {
             image: "shop:2".to_owned(),
             network: "other".to_owned(),
             security: Security::Restricted,
             template: ReplicaTemplate::default(),
+            container: ContainerOptions::default(),
             ..recorded.clone()
         };
         let definition = recorded.definition();
         assert_eq!(flags.following(&definition), recorded);
         assert_eq!(flags.following(&flags.definition()), flags);
         let words = definition.differences(&flags.definition());
-        assert_eq!(words.len(), 9, "{words:?}");
+        assert_eq!(words.len(), 11, "{words:?}");
     }
 }

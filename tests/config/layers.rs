@@ -160,6 +160,31 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "trusted-proxy" => (["10.0.0.0/8", "10.1.2.3", "fd00::/8"], &[]),
         "upstream" => (["a:1", "b:2", "c:3"], &[]),
         "runtime" => (["process", "docker", "process"], &[]),
+        "volume" => (["a1:/a", "b1:/b", "c1:/c:ro,z"], DOCKER),
+        "mount" => (["source=a1,target=/a", "target=/b", "target=/c"], DOCKER),
+        "tmpfs" => (["/a", "/b:size=1m,rw", "/c"], DOCKER),
+        "label" | "log-opt" => (["a=1", "b=2,3", "c=4"], DOCKER),
+        "network" => (["a", "name=b,alias=x", "c"], DOCKER),
+        "add-host" => (["a:10.0.0.1", "b:10.0.0.2", "c:10.0.0.3"], DOCKER),
+        "dns" => (["1.1.1.1", "::1", "9.9.9.9"], DOCKER),
+        "user" | "group-add" | "log-driver" => (["a", "b", "c"], DOCKER),
+        "cap-add" => (["CHOWN", "KILL", "BPF"], DOCKER),
+        "ulimit" => (["nofile=7", "core=0", "nproc=8:9"], DOCKER),
+        "shm-size" => (["1m", "2m", "3m"], DOCKER),
+        "device" => (["/a", "/b", "/c"], DOCKER),
+        "gpus" => (["1", "2", "all"], DOCKER),
+        "entrypoint" => (["a", "b 'c d'", "e"], DOCKER),
+        "workdir" => (["/a", "/b", "/c"], DOCKER),
+        "init" | "read-only" => (["true", "false", "true"], DOCKER),
+        "stop-signal" => (["INT", "QUIT", "15"], DOCKER),
+        "security-opt" => (
+            [
+                "seccomp=unconfined",
+                "label=a:b,c",
+                "no-new-privileges=false",
+            ],
+            DOCKER,
+        ),
         _ if key.ends_with("-timeout")
             || key.ends_with("-interval")
             || matches!(
@@ -178,14 +203,16 @@ fn flags_win_over_variables_and_they_over_the_file_for_every_option() {
     for option in OPTIONS.iter().filter(|option| option.key() != "config") {
         let key = option.key();
         let ([low, middle, high], others) = three_values(key);
-        let flag = format!("--{key}");
+        let flag = |value| format!("--{key}={value}");
         let variable = option.variable();
-        let text = format!("{key} = '{low}'\n");
+        let text = match option.is_of_container() {
+            true => format!("[fleet.container]\n{key} = \"{low}\"\n"),
+            false => format!("{key} = '{low}'\n"),
+        };
         let variables = [(variable.as_str(), middle)];
-        let with = |value| [others, &[flag.as_str(), value]].concat();
         let alone = |value| {
             parse(Said {
-                args: &with(value),
+                args: &[others, &[&*flag(value)]].concat(),
                 ..Said::default()
             })
         };
@@ -207,7 +234,9 @@ fn flags_win_over_variables_and_they_over_the_file_for_every_option() {
                 (a, b) => panic!("{key}: {a:?} {b:?}"),
             }
         };
-        same(over(&with(high), &variables), alone(high));
+        let with_flag = flag(high);
+        let args = [others, &[&*with_flag]].concat();
+        same(over(&args, &variables), alone(high));
         same(over(others, &variables), alone(middle));
         same(over(others, &[]), alone(low));
         // What `${NAME:-}` in a compose file leaves counts as nothing.
@@ -250,4 +279,62 @@ fn numbers_in_the_file_need_no_quotes() {
     };
     assert_eq!(docker.template.nano_cpus, Some(500_000_000));
     assert_eq!(docker.template.memory, Some(6 << 20));
+}
+
+fn container(settings: Settings) -> ContainerOptions {
+    match settings.runtime {
+        RuntimeSettings::Docker(docker) => docker.container,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_docker_run_takes_is_a_table_of_the_file() {
+    let text = r#"
+        image = "shop:1"
+        [fleet]
+        name = "zoo"
+        [fleet.container]
+        volume = ["data-{name}:/data:ro,z", "/cache"]
+        network = "name=db,alias=shop"
+        entrypoint = ["serve", "a b"]
+        read-only = false
+        shm-size = 65536
+        cap-add = "NET_RAW,CHOWN"
+        [fleet.container.label]
+        "com.example.team" = "zoo, east"
+    "#;
+    let by_file = file(text);
+    let by_flags = flags(&[
+        "--image=shop:1",
+        "--fleet=zoo",
+        "--volume=data-{name}:/data:ro,z",
+        "--volume=/cache",
+        "--network=name=db,alias=shop",
+        "--entrypoint=serve 'a b'",
+        "--read-only=false",
+        "--shm-size=64k",
+        "--cap-add=net_raw",
+        "--cap-add=CAP_CHOWN",
+        "--label=com.example.team=zoo, east",
+    ]);
+    assert_eq!(by_file, by_flags);
+    let variables = env(&[
+        ("RINGMASTER_IMAGE", "shop:1"),
+        ("RINGMASTER_FLEET", "zoo"),
+        ("RINGMASTER_VOLUME", "data-{name}:/data:ro,z\n/cache\n"),
+        ("RINGMASTER_NETWORK", "name=db,alias=shop"),
+        ("RINGMASTER_ENTRYPOINT", "serve 'a b'"),
+        ("RINGMASTER_READ_ONLY", "false"),
+        ("RINGMASTER_SHM_SIZE", "64k"),
+        ("RINGMASTER_CAP_ADD", "NET_RAW, CHOWN"),
+        ("RINGMASTER_LABEL__com.example.team", "zoo, east"),
+    ]);
+    assert_eq!(variables, by_flags);
+    let container = container(by_flags);
+    assert_eq!(container.volume.len(), 2);
+    assert_eq!(container.cap_add, ["NET_RAW", "CHOWN"]);
+    assert_eq!(container.shm_size, Some(65536));
+    // As docker run has it: the flag alone is true.
+    assert!(flags(&["--image=x", "--read-only", "--init"]) != flags(&["--image=x"]));
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use ringmaster::cli::{self, Invocation, UsageError};
 use ringmaster::config::{OPTIONS, RuntimeSettings, Settings};
+use ringmaster::fleet::ContainerOptions;
 use ringmaster::ring::KeySource;
 use ringmaster::ring::{ReplicaName, Strategy};
 use ringmaster::runtime::docker::{PullPolicy, Security};

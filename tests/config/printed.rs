@@ -30,6 +30,30 @@ fn check_prints_a_file_that_says_the_same() {
 }
 
 #[test]
+fn check_prints_what_docker_run_takes_beside_the_fleets_name() {
+    let said = Said {
+        args: &[
+            "check",
+            "--image=shop:1.4",
+            "--fleet=zoo",
+            "--volume=data-{name}:/data",
+            "--entrypoint=serve --fast",
+            "--read-only=false",
+            "--label=team=zoo",
+        ],
+        ..Said::default()
+    };
+    let Ok(Invocation::Check { report, .. }) = parse(said) else {
+        panic!("{:?}", parse(said));
+    };
+    let without_check = Said {
+        args: &said.args[1..],
+        ..said
+    };
+    assert_eq!(file(&report), settings(without_check), "{report}");
+}
+
+#[test]
 fn the_other_subcommands() {
     let shown = |args: &[&str], env: &[(&str, &str)]| {
         let said = Said {

@@ -8,6 +8,7 @@ mod compose;
 mod docker;
 mod engine_failures;
 mod operator_actions;
+mod run_options;
 mod runtime;
 mod shared_fleet;
 #[path = "../support/mod.rs"]

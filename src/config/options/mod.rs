@@ -6,6 +6,7 @@
 //! The settings that the rest of Ringmaster reads are these structs.
 
 mod balancing;
+mod container;
 mod docker;
 mod health;
 mod heartbeat;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use balancing::BalancingOptions;
+pub use container::{ContainerFlags, SECTION as CONTAINER_SECTION};
 pub use docker::DockerOptions;
 pub use health::HealthOptions;
 pub use heartbeat::{HeartbeatKind, HeartbeatSettings};
@@ -64,4 +66,6 @@ pub struct Options {
     pub logs: LogOptions,
     #[command(flatten)]
     pub docker: DockerOptions,
+    #[command(flatten)]
+    pub container: ContainerFlags,
 }

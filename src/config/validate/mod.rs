@@ -138,6 +138,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         limits,
         logs,
         docker,
+        container,
     } = options;
     let kind = runtime::kind(&run, mistakes);
     let given = mistakes.is_given("admin");
@@ -152,8 +153,15 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
     check_heartbeat(&health.heartbeat, mistakes);
     let state = run.state.clone();
     let heartbeat_port = health.heartbeat.port;
-    let (runtime, replicas) =
-        runtime::settings(kind, run, docker, heartbeat_port, server.listen, mistakes);
+    let containers = (docker, container.into());
+    let (runtime, replicas) = runtime::settings(
+        kind,
+        run,
+        containers,
+        heartbeat_port,
+        server.listen,
+        mistakes,
+    );
     Some(Settings {
         default_admin: !given,
         max_connections: server

@@ -9,6 +9,7 @@ use super::super::options::{DockerOptions, RunOptions, RuntimeKind, Variable};
 use super::super::recorded::default_fleet;
 use super::super::settings::RuntimeSettings;
 use super::Mistakes;
+use crate::fleet::ContainerOptions;
 use crate::ring::ReplicaName;
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
@@ -65,7 +66,7 @@ pub(super) fn kind(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> RuntimeKind
 pub(super) fn settings(
     kind: RuntimeKind,
     run: RunOptions,
-    docker: DockerOptions,
+    containers: (DockerOptions, ContainerOptions),
     heartbeat_port: Option<u16>,
     listen: SocketAddr,
     mistakes: &mut Mistakes<'_>,
@@ -89,8 +90,11 @@ pub(super) fn settings(
             (RuntimeSettings::Process(template), replicas.collect())
         }
         RuntimeKind::Docker => {
-            let settings = docker_settings(run, docker, listen.port(), mistakes);
-            (RuntimeSettings::Docker(settings), replicas.collect())
+            let settings = docker_settings(run, containers, listen.port(), mistakes);
+            (
+                RuntimeSettings::Docker(Box::new(settings)),
+                replicas.collect(),
+            )
         }
         RuntimeKind::Static => {
             check_upstreams(&run.upstream, listen, mistakes);
@@ -138,7 +142,7 @@ fn variables(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> Vec<Variable> {
 
 fn docker_settings(
     mut run: RunOptions,
-    docker: DockerOptions,
+    (docker, container): (DockerOptions, ContainerOptions),
     port: u16,
     mistakes: &mut Mistakes<'_>,
 ) -> DockerSettings {
@@ -159,6 +163,7 @@ fn docker_settings(
             pids: docker.pids,
             ..template(run, mistakes)
         },
+        container,
     }
 }
 

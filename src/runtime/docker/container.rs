@@ -11,9 +11,10 @@ use bollard::models::{
     HostConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use super::run_options::{self, Placeholders};
 use super::{DockerSettings, Security};
 use crate::ring::Weight;
-use crate::runtime::{InstanceId, LaunchOrder};
+use crate::runtime::{InstanceId, LaunchOrder, RuntimeError};
 
 /// The fleet of a container or network.
 pub(super) const FLEET: &str = "io.ringmaster.fleet";
@@ -36,9 +37,6 @@ const COMPOSE: &str = "com.docker.compose.";
 
 /// The uid and gid of `nobody`, as numbers because an image from scratch has no /etc/passwd.
 const NOBODY: &str = "65534:65534";
-
-/// A writable directory for programs that need one, in memory, so within the memory limit.
-const TMPFS: (&str, &str) = ("/tmp", "rw,nosuid,nodev,noexec,mode=1777");
 
 /// The port that replicas are to listen on: the setting, else the one that the image exposes.
 pub(super) fn port(settings: &DockerSettings, image: &ImageFacts) -> u16 {
@@ -94,20 +92,21 @@ pub(super) fn no_service(image: &ImageFacts) -> HashMap<String, String> {
     inherited.map(|key| (key.clone(), String::new())).collect()
 }
 
-/// The request that creates a container.
+/// The request that creates a container: the only place that says what an instance is made of.
+///
+/// # Errors
+///
+/// A placeholder cannot be filled in for this replica.
 pub(super) fn describe(
     settings: &DockerSettings,
     order: &LaunchOrder,
     image: &ImageFacts,
-) -> ContainerCreateBody {
+) -> Result<ContainerCreateBody, RuntimeError> {
     let template = &settings.template;
     let replica = &order.id.replica;
     let port = port(settings, image).to_string();
+    let placeholders = Placeholders::new(replica.as_str(), &port);
 
-    let fill_in = |argument: &String| {
-        let argument = argument.replace("{port}", &port);
-        argument.replace("{name}", replica.as_str())
-    };
     let mut env = vec![format!("PORT={port}"), format!("SERVER_ID={replica}")];
     let ours = |name: &str| matches!(name, "PORT" | "SERVER_ID");
     let theirs = template.env.iter().filter(|(name, _)| !ours(name));
@@ -125,22 +124,19 @@ pub(super) fn describe(
     ];
     labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
 
-    // The default bridge refuses aliases.
-    let aliases = (settings.network != "bridge").then(|| vec![replica.to_string()]);
-    let endpoint = EndpointSettings {
-        aliases,
-        ..Default::default()
-    };
+    let endpoint = endpoint(settings, &settings.network, &placeholders)?;
     let networks = HashMap::from([(settings.network.clone(), endpoint)]);
+    let command = template.command.as_ref();
+    let command = command.map(|words| placeholders.fill_all(words));
 
     let restricted = settings.security == Security::Restricted;
     let memory = template.memory.map(saturate);
-    ContainerCreateBody {
+    let mut body = ContainerCreateBody {
         image: Some(settings.image.clone()),
         hostname: Some(replica.to_string()),
         user: (restricted && is_root(&image.user)).then(|| NOBODY.to_owned()),
         env: Some(env),
-        cmd: (template.command.as_ref()).map(|arguments| arguments.iter().map(fill_in).collect()),
+        cmd: command.transpose().map_err(RuntimeError)?,
         labels: Some(labels),
         host_config: Some(HostConfig {
             network_mode: Some(settings.network.clone()),
@@ -154,17 +150,48 @@ pub(super) fn describe(
             memory_swap: memory,
             nano_cpus: template.nano_cpus.map(saturate),
             pids_limit: template.pids.map(i64::from),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
             cap_drop: restricted.then(|| vec!["ALL".to_owned()]),
-            readonly_rootfs: Some(restricted),
-            tmpfs: restricted.then(|| HashMap::from([(TMPFS.0.to_owned(), TMPFS.1.to_owned())])),
             ..Default::default()
         }),
         networking_config: Some(NetworkingConfig {
             endpoints_config: Some(networks),
         }),
         ..Default::default()
-    }
+    };
+    let applied = run_options::apply(&settings.container, restricted, &placeholders, &mut body);
+    applied.map_err(RuntimeError)?;
+    Ok(body)
+}
+
+/// A replica's place in a network.
+fn endpoint(
+    settings: &DockerSettings,
+    network: &str,
+    placeholders: &Placeholders<'_>,
+) -> Result<EndpointSettings, RuntimeError> {
+    let given = run_options::aliases(&settings.container, network, placeholders);
+    let mut aliases = vec![placeholders.name().to_owned()];
+    aliases.extend(given.map_err(RuntimeError)?);
+    Ok(EndpointSettings {
+        // The default bridge refuses aliases.
+        aliases: (network != "bridge").then_some(aliases),
+        ..Default::default()
+    })
+}
+
+/// The networks that a replica joins beside the first, before it starts.
+pub(super) fn other_networks(
+    settings: &DockerSettings,
+    order: &LaunchOrder,
+    image: &ImageFacts,
+) -> Result<Vec<(String, EndpointSettings)>, RuntimeError> {
+    let port = port(settings, image).to_string();
+    let placeholders = Placeholders::new(order.id.replica.as_str(), &port);
+    let names = run_options::others(&settings.container, &settings.network);
+    let joined = names.into_iter();
+    joined
+        .map(|name| Ok((name.to_owned(), endpoint(settings, name, &placeholders)?)))
+        .collect()
 }
 
 fn saturate(number: u64) -> i64 {
@@ -258,6 +285,14 @@ mod tests {
     use bollard::models::ContainerSummaryNetworkSettings;
 
     use super::*;
+
+    fn describe(
+        settings: &DockerSettings,
+        order: &LaunchOrder,
+        image: &ImageFacts,
+    ) -> ContainerCreateBody {
+        super::describe(settings, order, image).unwrap()
+    }
     use crate::runtime::ReplicaTemplate;
 
     fn settings() -> DockerSettings {
@@ -278,6 +313,7 @@ mod tests {
                 nano_cpus: Some(500_000_000),
                 pids: Some(32),
             },
+            container: Default::default(),
         }
     }
 

@@ -106,6 +106,7 @@ impl DockerFleet {
         self.containers.borrow_mut().created(&container, &order.id);
         let started = async {
             launch.check_not_cancelled()?;
+            self.join_networks(&container, order).await?;
             let endpoint = self.start(&container).await?;
             launch.check_not_cancelled()?;
             let started = self.containers.borrow_mut().started(&container);
@@ -134,7 +135,7 @@ impl DockerFleet {
     async fn create(self: &Rc<Self>, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
         let name = container_name(&self.settings.fleet, &order.id.replica);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let body = describe(&self.settings, order, &self.image.borrow());
+        let body = describe(&self.settings, order, &self.image.borrow())?;
         let mut attempts = 0;
         loop {
             let options = Some(options.clone());

@@ -30,6 +30,7 @@ mod peer_check;
 mod peers;
 mod record_store;
 mod registry;
+pub(crate) mod run_options;
 mod stop;
 
 use std::cell::{Cell, RefCell};
@@ -42,9 +43,10 @@ use actix::spawn;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
-use log::{debug, warn};
+use log::{debug, info, warn};
 use tokio::sync::{Mutex, Notify};
 
+use crate::fleet::ContainerOptions;
 use crate::ring::ReplicaName;
 pub(crate) use container::read_instance;
 pub(crate) use engine::{Engine, is_missing};
@@ -78,6 +80,8 @@ pub struct DockerSettings {
     pub pull: PullPolicy,
     /// The settings of every replica.
     pub template: ReplicaTemplate,
+    /// What `docker run` can say of its container.
+    pub container: ContainerOptions,
 }
 
 /// When the image is pulled (the names are those of `docker run --pull`).
@@ -262,6 +266,8 @@ impl DockerFleet {
         let DockerSettings { image, pull, .. } = &self.settings;
         *self.image.borrow_mut() = self.engine.ensure_image(image, *pull).await?;
         self.ensure_network().await?;
+        self.check_other_networks().await?;
+        self.report_loosened();
 
         self.acknowledge_all().await;
         let mut containers = self.list_fleet().await?;
@@ -286,6 +292,20 @@ impl DockerFleet {
                 endpoint: info.endpoint,
             })
             .collect())
+    }
+
+    /// Logs what lets replicas do more than their level of security does.
+    fn report_loosened(&self) {
+        let DockerSettings {
+            security,
+            container,
+            ..
+        } = &self.settings;
+        let flags = run_options::loosened(container, *security == Security::Restricted);
+        if !flags.is_empty() {
+            let (level, flags) = (security.name(), flags.join(", "));
+            info!("docker: --replica-security {level}, loosened by {flags}");
+        }
     }
 
     /// Remembers and logs which running instances were started by another definition. A rollout

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use bollard::models::NetworkCreateRequest;
+use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
 use bollard::query_parameters::InspectNetworkOptions;
 use log::{info, warn};
 use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DockerFleet;
-use super::container::FLEET;
+use super::container::{FLEET, other_networks};
 use super::engine::{is_missing, is_taken};
-use crate::runtime::RuntimeError;
+use super::run_options;
+use crate::runtime::{LaunchOrder, RuntimeError};
 
 /// The bridge driver's option for the name of the host's interface.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -43,6 +44,44 @@ impl DockerFleet {
         }
         self.create_network_once().await?;
         self.networks_created.set(self.networks_created.get() + 1);
+        Ok(())
+    }
+
+    /// Checks that the networks beside it exist: those are made by their owners.
+    pub(super) async fn check_other_networks(&self) -> Result<(), RuntimeError> {
+        let settings = &self.settings;
+        for network in run_options::others(&settings.container, &settings.network) {
+            let options = None::<InspectNetworkOptions>;
+            let found = self.engine.quick().inspect_network(network, options).await;
+            found.map_err(|error| match is_missing(&error) {
+                true => RuntimeError(format!(
+                    "--network {network}: the engine has no such network; docker network create \
+                     {network} makes it"
+                )),
+                false => self.engine.explain(error),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Joins a container that has not started yet to the networks beside it.
+    pub(super) async fn join_networks(
+        &self,
+        container: &str,
+        order: &LaunchOrder,
+    ) -> Result<(), RuntimeError> {
+        let others = other_networks(&self.settings, order, &self.image.borrow())?;
+        for (network, endpoint) in others {
+            let request = NetworkConnectRequest {
+                container: container.to_owned(),
+                endpoint_config: Some(endpoint),
+            };
+            let joined = self.engine.docker.connect_network(&network, request).await;
+            joined.map_err(|error| {
+                let error = self.engine.explain(error);
+                RuntimeError(format!("cannot join network {network}: {error}"))
+            })?;
+        }
         Ok(())
     }
 

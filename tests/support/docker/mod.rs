@@ -177,6 +177,7 @@ impl TestFleet {
                     pids: Some(64),
                     ..Default::default()
                 },
+                container: Default::default(),
             },
         }
     }
