@@ -1,4 +1,4 @@
-//! The dashboard in a real Chromium: what is seen, and what its buttons do.
+//! The dashboard in a real Chromium: what is seen, and what its buttons do; the API's documentation.
 //!
 //! RINGMASTER names the program; without Chromium and chromedriver the tests are skipped, but not
 //! where `CI=true`.
@@ -7,6 +7,7 @@ mod accessibility;
 mod actions;
 mod balancer;
 mod browser;
+mod docs;
 mod fleet;
 mod login;
 
