@@ -8,7 +8,7 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-ring bench-instructions bench-slow-clients check fmt
+.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-ring bench-instructions bench-slow-clients bench-access-log check fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,7 +76,7 @@ test: ## all tests but the longest; those that need Docker only where an engine 
 	@docker version >/dev/null 2>&1 || \
 	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
 
-test-full: ## the longest: compose, engines that fail, faults on containers, the dashboard in Chromium
+test-full: ## the longest: compose, engines that fail, faults on containers, Chromium, schemathesis
 	cargo test --workspace --tests -- --ignored
 	cargo build
 	cargo test --manifest-path tests/browser/Cargo.toml --target-dir target/browser
@@ -103,6 +103,10 @@ bench-instructions: ## instructions a request, by valgrind (ARGS='--beside OTHER
 bench-slow-clients: ## the latency of healthy clients beside 1,500 slow ones; fails if p99 doubles
 	cargo build --release
 	cargo bench --target-dir target/bench --bench slow_clients -- $(ARGS)
+
+bench-access-log: ## CPU per request with the access log beside without; fails above 1.10
+	cargo build --release
+	cargo bench --target-dir target/bench --bench access_log -- $(ARGS)
 
 bench-ring: ## look-up, build, balance and moved keys of every strategy, beside other crates
 	cargo bench --target-dir target/bench --bench ring_balance
