@@ -16,6 +16,7 @@ pub struct NewDrill {
     pub fault: DrillFault,
     /// How long a pause or a delay lasts, `1ms` to `60s`; `2s` if it is absent.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^([1-9][0-9]{0,3}ms|([1-9]|[1-5][0-9]|60)s)$")]
     pub lasts: Option<String>,
 }
 

@@ -4,6 +4,7 @@
 
 mod admin;
 mod conditional;
+mod conformance;
 mod drills;
 mod events;
 mod heartbeats;

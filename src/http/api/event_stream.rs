@@ -36,8 +36,13 @@ pub fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(None);
     };
-    let number = value.to_str().ok().and_then(|text| text.parse().ok());
-    let wrong = || ApiError::InvalidQuery("Last-Event-ID must be a whole number".to_owned());
+    // As the description has it: 64 bits with a sign.
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<i64>().ok());
+    let number = number.and_then(|number| u64::try_from(number).ok());
+    let wrong = || ApiError::InvalidHeader("Last-Event-ID must be a whole number".to_owned());
     number.ok_or_else(wrong).map(Some)
 }
 

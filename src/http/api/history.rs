@@ -19,8 +19,7 @@ use crate::api::{Death, ListPage, ReplicaEvent, ReplicaHeartbeat};
     tag = "history",
     params(
         NumberPageQuery,
-        ("Last-Event-ID" = Option<u64>, Header, description = "The last event that the client of a \
-         stream has seen; it takes precedence over `after`"),
+        params::LastEventId,
     ),
     responses((status = 200, description = "A page of them; a stream without an end, with \
                `Accept: text/event-stream`", content(

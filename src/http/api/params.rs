@@ -5,15 +5,18 @@ use utoipa::IntoParams;
 
 macro_rules! parameters {
     ($(#[$about:meta])* $name:ident in $place:ident {
-        $($(#[$field_about:meta])* $field:ident: $type:ty = $written:literal, $example:literal;)*
+        $($(#[$field_about:meta])* $field:ident: $type:ty { $($described:tt)* })*
     }) => {
         $(#[$about])*
         #[derive(IntoParams)]
         #[into_params(parameter_in = $place)]
         pub struct $name {
-            $($(#[$field_about])* #[param(rename = $written, example = $example)]
-            #[expect(dead_code, reason = "describes a parameter")]
-            $field: $type,)*
+            $(
+                $(#[$field_about])*
+                #[param($($described)*)]
+                #[expect(dead_code, reason = "describes a parameter")]
+                $field: $type,
+            )*
         }
     };
 }
@@ -22,7 +25,7 @@ parameters! {
     /// The fleet of a path.
     Fleet in Path {
         /// The fleet's name
-        fleet: String = "fleet", "default";
+        fleet: String { example = "default" }
     }
 }
 
@@ -30,7 +33,7 @@ parameters! {
     /// The replica of a path, of its fleet.
     Replica in Path {
         /// The replica's name
-        name: String = "name", "Server1";
+        name: String { example = "Server1" }
     }
 }
 
@@ -38,7 +41,7 @@ parameters! {
     /// `Prefer`, of calls that may take long.
     Prefer in Header {
         /// `respond-async` is answered at once, with 202
-        prefer: Option<String> = "Prefer", "wait=10";
+        prefer: String { rename = "Prefer", required = false, example = "wait=10" }
     }
 }
 
@@ -46,7 +49,10 @@ parameters! {
     /// `If-None-Match`, of reads.
     IfNoneMatch in Header {
         /// ETags of which none is wanted again: 304 if the configuration has one of them
-        if_none_match: Option<String> = "If-None-Match", "\"1a2b3c4d-5\"";
+        if_none_match: String {
+            rename = "If-None-Match", required = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#,
+            example = "\"1a2b3c4d-5\""
+        }
     }
 }
 
@@ -54,7 +60,9 @@ parameters! {
     /// `If-Match`, of changes.
     IfMatch in Header {
         /// The ETag that the change is based on: 412 if the configuration has been changed meanwhile
-        if_match: Option<String> = "If-Match", "*";
+        if_match: String {
+            rename = "If-Match", required = false, pattern = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#, example = "*"
+        }
     }
 }
 
@@ -63,6 +71,18 @@ parameters! {
     IdempotencyKey in Header {
         /// A key of the client's, in quotes or without: the same call with the same key is carried
         /// out once, and answered as before when it is repeated within an hour
-        idempotency_key: Option<String> = "Idempotency-Key", "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"";
+        idempotency_key: String {
+            rename = "Idempotency-Key", required = false,
+            pattern = r#"^("[ !#-\[\]-~]{1,200}"|[!#-\[\]-~]{1,200})$"#,
+            example = "\"8e03978e-40d5-43dd-bc93-6894a57f9324\""
+        }
+    }
+}
+
+parameters! {
+    /// `Last-Event-ID`, of a stream of events.
+    LastEventId in Header {
+        /// The last event that the client of a stream has seen; it takes precedence over `after`
+        last_event_id: u64 { rename = "Last-Event-ID", required = false }
     }
 }

@@ -50,12 +50,12 @@ problem_kinds! {
         "The body is not JSON, or not what /api/openapi.json describes: an unknown field, another \
          type, or a number out of its range. The detail says what and where. Nothing has changed.";
     InvalidQuery = BAD_REQUEST, "invalid-query", "The query is invalid",
-        "A parameter of the query, or Last-Event-ID, is unknown or has a value that is not allowed. \
+        "A parameter of the query is unknown or has a value that is not allowed. \
          The detail says which.";
     InvalidHeader = BAD_REQUEST, "invalid-header", "A header is invalid",
         "If-Match and If-None-Match have entity tags in quotes, or *; Idempotency-Key has one key of 1 \
-         to 200 printable characters, in quotes or without. The detail says what is wrong. Nothing has \
-         changed.";
+         to 200 printable characters, in quotes or without; Last-Event-ID is a whole number. The detail \
+         says what is wrong. Nothing has changed.";
     PreconditionFailed = PRECONDITION_FAILED, "precondition-failed",
         "The configuration has been changed meanwhile",
         "If-Match has the ETag of an earlier configuration of the fleet. Read it again, decide again, \
