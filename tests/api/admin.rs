@@ -1,14 +1,11 @@
-//! The admin listener: what it shows, and the ring changed under load.
+//! The admin API: fleet, replicas and keys, and the ring changed under load.
 
 use awc::http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::support::wire;
 use crate::support::{Load, Reply, Ringmaster, ask, eventually, get, items, signal};
 
-async fn start(args: &[&str]) -> (Ringmaster, String) {
+pub async fn start(args: &[&str]) -> (Ringmaster, String) {
     let args: Vec<&str> = ["--admin", "127.0.0.1:0"]
         .iter()
         .chain(args)
@@ -222,66 +219,6 @@ async fn ring_change_that_is_invalid_is_refused_and_changes_nothing() {
     );
 }
 
-/// A client that holds a connection without sending a request is disconnected, as on the main
-/// listener.
-#[actix_web::test]
-async fn admin_client_that_is_slow_is_disconnected() {
-    let times = [
-        "--header-timeout",
-        "200ms",
-        "--body-timeout",
-        "300ms",
-        "--keep-alive-timeout",
-        "300ms",
-    ];
-    let (balancer, admin) = start(&[&["--replicas", "1"], &times[..]].concat()).await;
-    let admin = admin.strip_prefix("http://").unwrap();
-    let half = |path: &str| {
-        format!(
-            "PATCH {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
-        )
-    };
-    let json = "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
-    let whole = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    for (address, said, last) in [
-        (admin, String::new(), " 408 Request Timeout\r\n"),
-        (admin, "GET /hea".to_owned(), " 408 Request Timeout\r\n"),
-        (admin, whole.to_owned(), " 200 OK\r\n"),
-        (
-            admin,
-            format!("{whole}GET /hea"),
-            " 408 Request Timeout\r\n",
-        ),
-        (
-            admin,
-            half("/api/v1/fleets/default/ring"),
-            " 408 Request Timeout\r\n",
-        ),
-        (
-            balancer.address(),
-            format!("POST /add HTTP/1.1\r\nHost: localhost\r\n{json}"),
-            " 408 Request Timeout\r\n",
-        ),
-        (
-            balancer.address(),
-            format!("DELETE /rm HTTP/1.1\r\nHost: localhost\r\n{json}"),
-            " 408 Request Timeout\r\n",
-        ),
-    ] {
-        let got = wire::told(address, said.as_bytes()).await;
-        let answer = got.rsplit("HTTP/1.1").next().unwrap();
-        assert!(answer.starts_with(last), "{said:?}: {got:?}");
-    }
-    // A head after a pause is timed as the first is.
-    let mut client = TcpStream::connect(admin).await.unwrap();
-    client.write_all(whole.as_bytes()).await.unwrap();
-    let mut answer = [0; 4096];
-    wire::in_time(client.read(&mut answer)).await.unwrap();
-    client.write_all(b"GET /he").await.unwrap();
-    let got = wire::in_time(wire::rest(&mut client)).await;
-    assert!(got.starts_with("HTTP/1.1 408 "), "{got}");
-}
-
 #[actix_web::test]
 async fn load_bound_sends_the_excess_to_other_replicas() {
     for (factor, spills) in [("none", false), ("1.25", true)] {
@@ -460,63 +397,4 @@ async fn explanation_of_a_key_names_the_replica_that_serves_it() {
         .unwrap()
         .replace("Server", "Server: ");
     assert_eq!(answer["message"], format!("Hello from {served_by}"));
-}
-
-#[actix_web::test]
-async fn health_of_the_balancer_is_whether_it_can_serve() {
-    let args = ["--upstream", "127.0.0.1:9", "--admin", "127.0.0.1:0"];
-    let balancer = Ringmaster::start(&args);
-    let admin = balancer.admin_url().await;
-    assert_eq!(
-        get(&format!("{admin}/healthz")).await.status,
-        StatusCode::OK
-    );
-    let reply = get(&format!("{admin}/readyz")).await;
-    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(reply.body, json!({"ready": false, "ready_replicas": 0}));
-    let (_ready, admin) = start(&["--replicas", "1"]).await;
-    let reply = get(&format!("{admin}/readyz")).await;
-    assert_eq!(reply.status, StatusCode::OK);
-    assert_eq!(reply.body, json!({"ready": true, "ready_replicas": 1}));
-}
-
-#[actix_web::test]
-async fn old_paths_lead_to_their_successors() {
-    let (_balancer, admin) = start(&["--replicas", "1"]).await;
-    for (path, successor) in [
-        ("/status", "/api/v1/status"),
-        ("/deaths?limit=3", "/api/v1/fleets/default/deaths?limit=3"),
-        (
-            "/ring?dry_run=true",
-            "/api/v1/fleets/default/ring?dry_run=true",
-        ),
-    ] {
-        let asked = crate::support::client()
-            .patch(format!("{admin}{path}"))
-            .send();
-        let response = asked.await.unwrap();
-        assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT, "{path}");
-        assert_eq!(response.headers().get("location").unwrap(), successor);
-    }
-}
-
-#[actix_web::test]
-async fn admin_listener_is_on_by_default_and_takes_the_next_free_port() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:5001");
-    let balancer = Ringmaster::start(&["--replicas", "1"]);
-    let url = balancer.admin_url().await;
-    assert_ne!(url, "http://127.0.0.1:5001");
-    assert_eq!(get(&format!("{url}/healthz")).await.status, StatusCode::OK);
-    let address = url.strip_prefix("http://").unwrap();
-    assert_eq!(
-        balancer.count_in_log(&format!("is taken: the admin API is at {address}")),
-        1
-    );
-    drop(taken);
-    let off = Ringmaster::start(&["--replicas", "1", "--admin", "off"]);
-    eventually("the start-up text", || async {
-        off.text().contains("stop ")
-    })
-    .await;
-    assert!(!off.text().contains("admin"), "{}", off.text());
 }

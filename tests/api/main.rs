@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod admin;
+mod admin_listener;
 mod conditional;
 mod conformance;
 mod drills;
 mod events;
+mod guard;
 mod heartbeats;
 mod idempotency;
 mod key_source;

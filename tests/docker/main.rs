@@ -7,7 +7,11 @@ mod compose;
 #[path = "../support/docker/mod.rs"]
 mod docker;
 mod engine_failures;
+mod fleet_fixture;
+mod fleet_record;
+mod interventions;
 mod operator_actions;
+mod private_images;
 mod run_options;
 mod runtime;
 mod shared_fleet;

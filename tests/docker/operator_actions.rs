@@ -5,7 +5,7 @@ use awc::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::docker::{TestFleet, docker as cli};
-use crate::shared_fleet::{all_are_ready, on_engine, start};
+use crate::fleet_fixture::{all_are_ready, on_engine, start};
 use crate::support::{Load, Ringmaster, ask, eventually, get, signal};
 
 const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];

@@ -4,7 +4,9 @@
 
 mod health_checks;
 mod hostile_health_checks;
+mod post_mortems;
 mod respawn;
 mod slow_start;
+mod state_file;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,223 @@
+//! The fleet record on the engine: balancers that die and come back, with the same flags and others.
+
+use awc::http::Method;
+use serde_json::{Value, json};
+
+use crate::docker::{TestFleet, docker as cli};
+use crate::fleet_fixture::{
+    THREE, Witness, all_are_ready, containers, has_variable, mapping, on_engine, on_the_ring,
+    record, start, start_two, start_with, status, weights,
+};
+use crate::support::{Load, Ringmaster, ask, eventually, signal};
+
+#[test]
+fn killed_balancer_restarts_under_load_with_its_fleet() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let witness = Witness::of(&fleet);
+        let first = start(&fleet);
+        for name in ["Server1", "Server2", "Server3"] {
+            on_the_ring(&first, name, 1).await;
+        }
+        let heavy = json!({"n": 1, "hostnames": ["heavy"], "weights": {"heavy": 3}});
+        let names = first.add(heavy).await.names();
+        // Not all of the same generation.
+        cli(&["kill", &fleet.container("Server1")]);
+        on_the_ring(&first, "Server1", 2).await;
+        let keys = mapping(&first).await;
+        let before = containers(&fleet);
+        let begun = witness.count("start");
+
+        // Its clients lose their connections; no others lose anything.
+        let load = Load::start(&first.url("/home"), 8);
+        load.go_on_for(100).await;
+        signal(first.pid(), "KILL");
+        load.stop().await;
+        drop(first);
+        // One dies while no balancer runs.
+        cli(&["kill", &fleet.container("Server3")]);
+
+        let second = start(&fleet);
+        let load = Load::start(&second.url("/home"), 8);
+        on_the_ring(&second, "Server1", 2).await;
+        on_the_ring(&second, "Server2", 1).await;
+        on_the_ring(&second, "heavy", 1).await;
+        on_the_ring(&second, "Server3", 2).await;
+        load.go_on_for(100).await;
+        assert_eq!(load.stop().await.failures, Vec::<String>::new());
+        assert_eq!(second.replicas().await, names);
+        assert_eq!(mapping(&second).await, keys);
+        let mut after = containers(&fleet);
+        assert_ne!(after.remove("Server3"), before.get("Server3").cloned());
+        let mut same = before.clone();
+        same.remove("Server3");
+        assert_eq!(after, same);
+        eventually("its start is told", || async {
+            witness.count("start") > begun
+        })
+        .await;
+        assert_eq!(witness.count("start"), begun + 1);
+    });
+}
+
+#[test]
+fn restart_restores_missing_replicas_and_keeps_requested_changes() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let first = start(&fleet);
+        all_are_ready(&first, &THREE).await;
+        first
+            .add(json!({"n": 1, "hostnames": ["heavy"], "weights": {"heavy": 3}}))
+            .await
+            .names();
+        first
+            .rm(json!({"n": 1, "hostnames": ["Server2"]}))
+            .await
+            .names();
+        let admin = format!("{}/ring", first.status_url().await);
+        let patch = json!({"strategy": "maglev", "balance_factor": 1.5, "weights": {"Server1": 2}});
+        let patched = ask(Method::PATCH, &admin, Some(patch)).await;
+        assert_eq!(patched.status, 200, "{:?}", patched.body);
+        let keys = mapping(&first).await;
+        let before = record(&fleet);
+        assert_eq!(status(&first).await["record"]["version"], before["version"]);
+
+        // Acknowledged is written: it is killed at once, and all but one container removed.
+        signal(first.pid(), "KILL");
+        drop(first);
+        for name in ["Server3", "heavy"] {
+            cli(&["rm", "--force", &fleet.container(name)]);
+        }
+        let second = start(&fleet);
+        all_are_ready(&second, &["Server1", "Server3", "heavy"]).await;
+        let expected = [("Server1", 2), ("Server3", 1), ("heavy", 3)];
+        let expected = expected
+            .map(|(name, weight)| (name.to_owned(), weight))
+            .into();
+        assert_eq!(weights(&second).await, expected);
+        let status = status(&second).await;
+        assert_eq!(status["ring"]["strategy"], "maglev");
+        assert_eq!(status["ring"]["balance_factor"], 1.5);
+        assert_eq!(status["record"]["drift"], Value::Null);
+        assert_eq!(mapping(&second).await, keys);
+        assert_eq!(record(&fleet), before);
+        assert!(
+            !second.log().contains("flags have changed"),
+            "{}",
+            second.log()
+        );
+    });
+}
+
+#[test]
+fn restart_with_changed_flags_applies_them_to_new_replicas() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let first = start(&fleet);
+        all_are_ready(&first, &THREE).await;
+        let before = containers(&fleet);
+        signal(first.pid(), "KILL");
+        drop(first);
+        cli(&["rm", "--force", &fleet.container("Server3")]);
+
+        let second = start_with(&fleet, &["--replicas", "4", "--env", "COLOUR=blue"]);
+        all_are_ready(&second, &["Server1", "Server2", "Server3", "Server4"]).await;
+        let words = "env: COLOUR is new; replicas 3 -> 4";
+        assert_eq!(second.count_in_log(words), 1, "{}", second.log());
+        assert!(!second.log().contains("blue"), "{}", second.log());
+        let fleet_status = status(&second).await["record"].clone();
+        let differs = json!({
+            "differences": ["env: COLOUR is new", "replicas 3 -> 4"],
+            "in_effect": "flags",
+        });
+        assert_eq!(fleet_status["drift"], differs);
+        let outdated = async || -> Vec<bool> {
+            let status = status(&second).await;
+            let replicas = status["replicas"].as_array().unwrap().iter();
+            replicas.map(|r| r["outdated"] == true).collect()
+        };
+        assert_eq!(outdated().await, [true, true, false, false]);
+        // What runs is left alone, what is started follows the flags.
+        let now = containers(&fleet);
+        for name in ["Server1", "Server2"] {
+            assert_eq!(now[name], before[name]);
+            assert!(!has_variable(&fleet, name, "COLOUR=blue"));
+        }
+        for name in ["Server3", "Server4"] {
+            assert!(has_variable(&fleet, name, "COLOUR=blue"));
+        }
+        for name in ["Server1", "Server2"] {
+            cli(&["kill", &fleet.container(name)]);
+            on_the_ring(&second, name, 2).await;
+            assert!(has_variable(&fleet, name, "COLOUR=blue"));
+        }
+        assert_eq!(outdated().await, [false; 4]);
+        assert_eq!(status(&second).await["record"]["drift"], Value::Null);
+
+        // The next start with these flags finds nothing to tell.
+        signal(second.pid(), "KILL");
+        drop(second);
+        let third = start_with(&fleet, &["--replicas", "4", "--env", "COLOUR=blue"]);
+        all_are_ready(&third, &["Server1", "Server2", "Server3", "Server4"]).await;
+        assert!(!third.log().contains("WARN"), "{}", third.log());
+    });
+}
+
+#[test]
+fn record_is_one_and_is_written_again_when_removed() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let (one, other) = start_two(&fleet);
+        all_are_ready(&one, &THREE).await;
+        all_are_ready(&other, &THREE).await;
+        let add = async |balancer: &Ringmaster, names: [&str; 2]| {
+            for name in names {
+                balancer
+                    .add(json!({"n": 1, "hostnames": [name]}))
+                    .await
+                    .names();
+            }
+        };
+        futures::join!(add(&one, ["a1", "a2"]), add(&other, ["b1", "b2"]));
+        one.rm(json!({"n": 1, "hostnames": ["Server2"]}))
+            .await
+            .names();
+        let all = ["Server1", "Server3", "a1", "a2", "b1", "b2"];
+        all_are_ready(&one, &all).await;
+        all_are_ready(&other, &all).await;
+        let names = |record: &Value| {
+            let replicas = record["replicas"].as_array().unwrap().iter();
+            let mut names: Vec<_> = replicas.map(|r| r["name"].to_string()).collect();
+            names.sort();
+            names
+        };
+        let quoted = all.map(|name| format!("\"{name}\""));
+        eventually("the record is settled", || async {
+            fleet.records().len() == 1
+        })
+        .await;
+        assert_eq!(names(&record(&fleet)), quoted);
+
+        // By hand, while they run: one of them writes it again.
+        let removed = fleet.records().remove(0);
+        cli(&["rm", &removed]);
+        eventually("the record is back", || async {
+            fleet.records().len() == 1
+        })
+        .await;
+        assert_eq!(names(&record(&fleet)), quoted);
+        let line = "the fleet record was removed by hand or by another program";
+        assert_eq!(one.count_in_log(line) + other.count_in_log(line), 1);
+
+        // And while none runs: rebuilt from what does.
+        for balancer in [one, other] {
+            signal(balancer.pid(), "KILL");
+        }
+        cli(&["rm", &fleet.records().remove(0)]);
+        cli(&["rm", "--force", &fleet.container("b2")]);
+        let third = start(&fleet);
+        all_are_ready(&third, &all[..5]).await;
+        assert_eq!(third.count_in_log("there is no fleet record"), 1);
+        assert_eq!(names(&record(&fleet)), quoted[..5]);
+    });
+}

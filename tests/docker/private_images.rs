@@ -1,0 +1,179 @@
+//! Images of a registry that asks for credentials.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::docker::{TestFleet, docker as cli, quietly};
+use crate::fleet_fixture::{on_engine, on_the_ring};
+use crate::support::{Ringmaster, eventually};
+
+/// Debian's registry on loopback, with one user (`me`, `secret`); it ends when dropped.
+struct Registry {
+    process: Child,
+    address: String,
+    folder: tempfile::TempDir,
+}
+
+impl Registry {
+    /// None without the programs, which under CI is a failure.
+    async fn start() -> Option<Self> {
+        for program in ["docker-registry", "htpasswd"] {
+            let found = Command::new("which").arg(program).output();
+            if !found.is_ok_and(|output| output.status.success()) {
+                crate::docker::skip(&format!("there is no {program}"));
+                return None;
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let users = Command::new("htpasswd")
+            .args(["-Bbn", "me", "secret"])
+            .output();
+        std::fs::write(folder.path().join("users"), users.unwrap().stdout).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("127.0.0.1:{}", port.local_addr().unwrap().port());
+        drop(port);
+        let place = folder.path().display();
+        let settings = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {place}/data}}}}\n\
+             http: {{addr: \"{address}\"}}\n\
+             auth: {{htpasswd: {{realm: test, path: {place}/users}}}}\n"
+        );
+        let file = folder.path().join("registry.yml");
+        std::fs::write(&file, settings).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Self {
+            process,
+            address,
+            folder,
+        };
+        eventually("the registry listens", || async {
+            std::net::TcpStream::connect(&registry.address).is_ok()
+        })
+        .await;
+        Some(registry)
+    }
+
+    /// A folder for `DOCKER_CONFIG` with this configuration.
+    fn config(&self, name: &str, text: &str) -> String {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("config.json"), text).unwrap();
+        folder.display().to_string()
+    }
+
+    /// A folder for `DOCKER_CONFIG` in which `docker login` has put the credentials.
+    fn logged_in(&self) -> String {
+        let config = self.config("login", "{}");
+        let login = ["--config", &config, "login", "-u", "me", "-p", "secret"];
+        cli(&[&login[..], &[self.address.as_str()]].concat());
+        config
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An image's name in one engine, which goes when dropped.
+struct Tag(String);
+
+impl Drop for Tag {
+    fn drop(&mut self) {
+        quietly(&["rmi", &self.0]);
+    }
+}
+
+#[test]
+fn private_image_is_pulled_with_credentials_and_not_by_a_respawn() {
+    on_engine(|| async {
+        let Some(mut registry) = Registry::start().await else {
+            return;
+        };
+        let mut fleet = TestFleet::new();
+        let tag = Tag(format!("{}/replica:1", registry.address));
+        cli(&["tag", &fleet.settings.image, &tag.0]);
+        let login = registry.logged_in();
+        cli(&["--config", &login, "push", &tag.0]);
+        cli(&["rmi", &tag.0]);
+        fleet.settings.image = tag.0.clone();
+
+        let empty = registry.config("empty", "{}");
+        let auth = r#"{"auth": "bWU6d3Jvbmc="}"#;
+        let wrong = format!(r#"{{"auths": {{"{}": {auth}}}}}"#, registry.address);
+        let wrong = registry.config("wrong", &wrong);
+        let refusal = |config: &str, pull: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+                .args(["--listen", "127.0.0.1:0", "--image", &tag.0, "--pull", pull])
+                .args(["--fleet", &fleet.settings.fleet])
+                .env("DOCKER_CONFIG", config)
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        for (config, pull, told) in [
+            (&empty, "missing", "no credentials for 127.0.0.1"),
+            (&wrong, "missing", "has user \"me\" for 127.0.0.1"),
+            (&login, "never", "--pull never forbids pulling it"),
+        ] {
+            let log = refusal(config, pull);
+            assert!(log.contains(told), "{log}");
+        }
+
+        let start = |config: &str, pull: &str, path: &str| {
+            let name = fleet.settings.fleet.as_str();
+            let args = ["--image", &tag.0, "--fleet", name, "--pull", pull];
+            let more = ["--replicas", "1", "--heartbeat-interval", "200ms"];
+            let env = [("DOCKER_CONFIG", config), ("PATH", path)];
+            Ringmaster::start_with(&[&args[..], &more].concat(), &env)
+        };
+        let path = std::env::var("PATH").unwrap();
+        let balancer = start(&login, "missing", &path);
+        on_the_ring(&balancer, "Server1", 1).await;
+        assert_eq!(balancer.count_in_log("pulling image"), 1);
+        assert!(balancer.terminate().await.0.success());
+
+        // A credential helper, whose answer is the one that counts.
+        let helper = "#!/bin/sh\n[ \"$1 $(cat)\" = \"get $REGISTRY\" ] || exit 1\n\
+             echo '{\"ServerURL\":\"x\",\"Username\":\"me\",\"Secret\":\"secret\"}'\n"
+            .replace("$REGISTRY", &registry.address);
+        let helpers = registry.folder.path().join("bin");
+        std::fs::create_dir(&helpers).unwrap();
+        let program = helpers.join("docker-credential-rmtest");
+        std::fs::write(&program, helper).unwrap();
+        make_executable(&program);
+        let config = format!(r#"{{"credHelpers": {{"{}": "rmtest"}}}}"#, registry.address);
+        let config = registry.config("helper", &config);
+        let path = format!("{}:{path}", helpers.display());
+        let balancer = start(&config, "always", &path);
+        on_the_ring(&balancer, "Server1", 1).await;
+        assert_eq!(balancer.count_in_log("pulling image"), 1);
+
+        // Without the registry a respawn takes what the engine has, and a start must not pull.
+        registry.process.kill().unwrap();
+        registry.process.wait().unwrap();
+        cli(&["kill", &fleet.container("Server1")]);
+        on_the_ring(&balancer, "Server1", 2).await;
+        assert_eq!(balancer.count_in_log("pulling image"), 1);
+        assert!(balancer.terminate().await.0.success());
+        let log = refusal(&login, "always");
+        assert!(log.contains("no image"), "{log}");
+        let balancer = start(&login, "never", &path);
+        on_the_ring(&balancer, "Server1", 1).await;
+    });
+}
+
+fn make_executable(program: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(program, executable).unwrap();
+}
