@@ -11,7 +11,7 @@ use super::{Invocation, UsageError, admin_access, completions, drill};
 use crate::api::{DesiredState, NewReplicas, RingPatch};
 use crate::ctl::{CtlCommand, CtlOptions};
 use crate::experiments::AdminAccess;
-use flags::{AddFlags, CtlFlags, CtlSubcommand, RingChangeFlags};
+use flags::{AddFlags, CtlFlags, CtlSubcommand, KeyFlags, RingChangeFlags};
 
 /// The subcommand's name.
 pub(super) const NAME: &str = "ctl";
@@ -128,6 +128,10 @@ pub(super) fn invocation(
             dry_run: flags.dry_run,
         },
         CtlSubcommand::Ring(flags) => ring(flags),
+        CtlSubcommand::Key(KeyFlags { source: None }) => CtlCommand::Key,
+        CtlSubcommand::Key(KeyFlags {
+            source: Some(source),
+        }) => CtlCommand::SetKey { source },
         CtlSubcommand::Explain(flags) => CtlCommand::Explain { key: flags.key },
         CtlSubcommand::Events(flags) => CtlCommand::Events {
             follow: flags.follow,

@@ -1,11 +1,13 @@
-//! `explain`: why a key goes where it goes, on the ring that runs.
+//! `key`: what is hashed for a request; `explain`: why a key goes where it goes, on the ring that runs.
 
 use std::ffi::OsStr;
 
+use super::careful::change_as_read;
 use super::client::{ApiReply, CtlClient, encoded};
 use super::error::CtlError;
 use super::output::{Output, with_coloured_states};
-use crate::api::{KeyCandidate, KeyExplanation};
+use crate::api::{FleetPatch, FleetStatus, KeyCandidate, KeyExplanation};
+use crate::ring::KeySource;
 use crate::ring_cli::text::Grid;
 
 /// The header that states stand below.
@@ -13,6 +15,26 @@ const STATE: &str = "state";
 
 /// The most candidates of the table for people.
 const MAX_ROWS: usize = 12;
+
+/// Shows what is hashed for a request.
+pub async fn show(client: &CtlClient, output: &Output) -> Result<(), CtlError> {
+    let reply: ApiReply<FleetStatus> = client.get(&client.fleet_path("")).await?;
+    output.reply(&reply, |fleet| fleet.key.clone());
+    Ok(())
+}
+
+/// Has something else hashed for a request.
+pub async fn set(client: &CtlClient, output: &Output, source: &KeySource) -> Result<(), CtlError> {
+    let patch = FleetPatch {
+        key: Some(source.to_string()),
+        ..FleetPatch::default()
+    };
+    let unseen = |_: &FleetStatus| Ok(());
+    let path = client.fleet_path("");
+    let reply: ApiReply<FleetStatus> = change_as_read(client, &path, &patch, unseen).await?;
+    output.reply(&reply, |fleet| format!("the key is {} now", fleet.key));
+    Ok(())
+}
 
 /// Explains where a key goes.
 pub async fn explain(client: &CtlClient, output: &Output, key: &OsStr) -> Result<(), CtlError> {

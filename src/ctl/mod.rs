@@ -59,6 +59,8 @@ pub async fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::ChangeRing { patch, dry_run } => {
             ring::change(&client, &output, patch, *dry_run).await
         }
+        CtlCommand::Key => key::show(&client, &output).await,
+        CtlCommand::SetKey { source } => key::set(&client, &output, source).await,
         CtlCommand::Explain { key } => key::explain(&client, &output, key).await,
         CtlCommand::Events { follow: false } => events::list(&client, &output).await,
         CtlCommand::Events { follow: true } => event_stream::follow(&client, &output).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::api::{DesiredState, NewReplicas, RingPatch};
 use crate::experiments::AdminAccess;
+use crate::ring::KeySource;
 
 /// What `ringmaster ctl` is asked to do, and where.
 #[derive(Debug, PartialEq)]
@@ -77,6 +78,13 @@ pub enum CtlCommand {
         patch: RingPatch,
         /// Only say what would move.
         dry_run: bool,
+    },
+    /// Show what is hashed for a request.
+    Key,
+    /// Have something else hashed.
+    SetKey {
+        /// What.
+        source: KeySource,
     },
     /// Explain where a key goes.
     Explain {

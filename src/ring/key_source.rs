@@ -26,6 +26,11 @@ pub enum KeySource {
     ClientIp,
 }
 
+impl KeySource {
+    /// What a text may be that is read as one, for people.
+    pub const ALLOWED: &'static str = "id, header:NAME, cookie:NAME, query:NAME, path or client-ip";
+}
+
 impl FromStr for KeySource {
     type Err = String;
 

@@ -76,6 +76,7 @@ async fn key_that_is_none_is_refused_and_changes_nothing() {
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{key}");
         let detail = refused.body["detail"].as_str().unwrap();
         assert!(detail.starts_with(said), "{key}: {detail}");
+        assert!(detail.contains("; allowed is id, header:NAME"), "{detail}");
     }
     let status = get(&fleet).await.body;
     assert_eq!(

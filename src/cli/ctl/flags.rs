@@ -11,7 +11,7 @@ use crate::cli::args::base_url;
 use crate::cli::completions::replica_names;
 use crate::cli::drill::DrillFlags;
 use crate::config::{Rule, duration_rule, text_rule, whole_rule};
-use crate::ring::{Member, Weight};
+use crate::ring::{KeySource, Member, Weight};
 use crate::ring_cli;
 
 #[derive(Args)]
@@ -67,6 +67,8 @@ pub enum CtlSubcommand {
     Weight(WeightFlags),
     /// Show the ring, or change it
     Ring(RingChangeFlags),
+    /// Show what is hashed for a request, or change it
+    Key(KeyFlags),
     /// Explain why a key goes where it goes, now
     Explain(ExplainKeyFlags),
     /// List what happened, or follow it
@@ -127,6 +129,13 @@ pub struct RestartFlags {
     /// Do not wait for the requests that they have
     #[arg(long)]
     pub now: bool,
+}
+
+#[derive(Args)]
+pub struct KeyFlags {
+    /// What is hashed from now on, as --key of the balancer has it; most keys move
+    #[arg(value_name = "KEY", value_parser = key_source())]
+    pub source: Option<KeySource>,
 }
 
 #[derive(Args)]
@@ -211,6 +220,10 @@ fn member() -> Rule<Member> {
     text_rule("NAME or NAME=WEIGHT, such as S4=2", |text| {
         ring_cli::member(text).map_err(|wrong| wrong.to_string())
     })
+}
+
+fn key_source() -> Rule<KeySource> {
+    text_rule(KeySource::ALLOWED, str::parse)
 }
 
 fn weight() -> Rule<Weight> {

@@ -9,7 +9,6 @@ use super::super::rule::{choice, duration, parsed, text, whole};
 use super::{Limit, TIME};
 use crate::ring::{BalanceFactor, KeySource, RingSpec, Strategy};
 
-const KEY: &str = "id, header:NAME, cookie:NAME, query:NAME, path or client-ip";
 const FACTOR: &str = "1.001 to 100, such as 1.25";
 const COOKIE: &str = "the name of a cookie: letters, digits and !#$%&'*+-.^_`|~";
 
@@ -23,7 +22,7 @@ pub struct BalancingOptions {
     /// Requests with the same key go to the same replica. id is the request's X-Request-ID, else a
     /// random six-digit number, which spreads requests evenly; a request that lacks the header,
     /// cookie or parameter goes by its id.
-    #[arg(long, value_name = "KEY", default_value = "id", value_parser = parsed::<KeySource>(KEY))]
+    #[arg(long, value_name = "KEY", default_value = "id", value_parser = parsed::<KeySource>(KeySource::ALLOWED))]
     pub key: KeySource,
     /// Keep a session on its replica by a cookie of this name
     ///

@@ -46,7 +46,9 @@ pub async fn patch(
         .as_deref()
         .map(str::parse::<KeySource>)
         .transpose();
-    let key = key.map_err(|wrong| ApiError::InvalidBody(format!("key: {wrong}")))?;
+    let key = key.map_err(|wrong| {
+        ApiError::InvalidBody(format!("key: {wrong}; allowed is {}", KeySource::ALLOWED))
+    })?;
     let desired_replicas = patch.desired_replicas;
     if let Some(n) = desired_replicas.filter(|n| *n > MAX_REPLICAS) {
         let wrong = format!("desired_replicas is {n}: 0 to {MAX_REPLICAS} are allowed");

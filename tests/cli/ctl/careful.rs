@@ -87,6 +87,7 @@ async fn change_meanwhile_is_seen_and_the_call_made_once_more() {
         &["weight", "Server1", "3"][..],
         &["scale", "2", "--yes"],
         &["ring", "--strategy", "maglev"],
+        &["key", "path"],
     ] {
         let (url, state) = between(&balancer, Trouble::Changes(1)).await;
         let output = ctl(&[&["--admin", url.as_str()], args].concat())
@@ -104,6 +105,7 @@ async fn change_meanwhile_is_seen_and_the_call_made_once_more() {
     let fleet = get(&balancer.status_url().await).await.body;
     assert_eq!(fleet["desired_replicas"], 2, "{fleet}");
     assert_eq!(fleet["ring"]["strategy"], "maglev");
+    assert_eq!(fleet["key"], "path");
 
     let (url, _) = between(&balancer, Trouble::Changes(2)).await;
     let args = ["--admin", url.as_str(), "ring", "--strategy", "ring"];

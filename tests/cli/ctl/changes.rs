@@ -230,3 +230,20 @@ async fn drill_heals_as_its_older_name_does() {
     let status = get(&balancer.url("/home")).await.status;
     assert_eq!(status, StatusCode::OK);
 }
+
+#[actix_web::test]
+async fn key_is_shown_and_changed() {
+    let balancer = start_with(&["--replicas", "1"]).await;
+    assert_eq!(text(&balancer, &["key"]).await, "id\n");
+    let said = text(&balancer, &["key", "header:X-User"]).await;
+    assert_eq!(said, "the key is header:x-user now\n");
+    let fleet: FleetStatus = json(&balancer, &["key"]).await;
+    assert_eq!(fleet.key, "header:x-user");
+    let wrong = run(&balancer, &["key", "moon"]).await;
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert!(
+        said.contains("moon") && said.contains("header:NAME"),
+        "{said}"
+    );
+}
