@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use log::warn;
+
 use crate::app::AppError;
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::{Existing, FleetRecord};
@@ -35,8 +37,9 @@ pub(super) async fn open(
     address: SocketAddr,
 ) -> Result<OpenedFleet, AppError> {
     let settings = settings.named(address.port(), compose_service(settings).await);
-    let flags = settings.fleet_flags();
     let mut store = store_of(&settings).await?;
+    let settings = with_template(settings, &*store).await?;
+    let flags = settings.fleet_flags();
     for attempt in 0..MAX_ATTEMPTS {
         let opening = OpeningRecord::load(&*store, &flags, attempt > 0).await?;
         let following = match opening.record() {
@@ -62,6 +65,39 @@ pub(super) async fn open(
     }
     let contended = "other balancers keep changing the fleet record";
     Err(RuntimeError(contended.to_owned()).into())
+}
+
+/// These settings with the configuration of the container that replicas are like, if they are: of
+/// one that is gone, as the fleet record has it.
+async fn with_template(
+    mut settings: Settings,
+    store: &dyn RecordStore,
+) -> Result<Settings, RuntimeError> {
+    let RuntimeSettings::Docker(docker) = &settings.runtime else {
+        return Ok(settings);
+    };
+    let Some(name) = docker.like.as_ref().map(|like| like.container.clone()) else {
+        return Ok(settings);
+    };
+    let has_network = !settings.default_names.network;
+    let found = docker.as_ref().clone().like_container(has_network).await?;
+    let docker = match found {
+        Some(docker) => docker,
+        None => {
+            let record = store.load().await?;
+            let kept = record.map(|record| record.definition);
+            let kept = kept.filter(|kept| kept.like.as_ref().is_some_and(|l| l.container == name));
+            let missing =
+                || RuntimeError(format!("--like {name}: the engine has no such container"));
+            let kept = kept.ok_or_else(missing)?;
+            warn!("docker: container {name} is gone; replicas are made as the fleet record has it");
+            docker.following(&kept)
+        }
+    };
+    let grace = docker.stop_timeout().unwrap_or_default();
+    settings.limits.stop_grace = settings.limits.stop_grace.max(grace);
+    settings.runtime = RuntimeSettings::Docker(Box::new(docker));
+    Ok(settings)
 }
 
 /// Whether the ring has room for the replicas of a record.

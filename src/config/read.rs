@@ -52,6 +52,15 @@ pub(super) fn engine_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads the name or id of a container. Whether it exists is the engine's to say.
+pub(super) fn container(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(good) {
+        true => Ok(text.to_owned()),
+        false => Err("no container's name".to_owned()),
+    }
+}
+
 /// Reads the path of a file.
 pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     match text {

@@ -16,6 +16,7 @@ mod adoption;
 mod backoff;
 mod change;
 mod container_options;
+mod container_template;
 mod death_hint;
 mod ejections;
 mod event;
@@ -53,6 +54,7 @@ pub(crate) use change::{Change, ChangeError, ChangeId, Changed, Failures, MAX_RE
 pub use container_options::{
     ContainerOptions, DeviceOption, Gpus, MountKind, MountOption, NetworkOption, Ulimit,
 };
+pub use container_template::ContainerTemplate;
 pub(crate) use death_hint::death_hint;
 pub(crate) use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 use event::Steps;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::container_options::{ContainerOptions, Pairs};
+use super::container_template::ContainerTemplate;
 
 /// What every replica of a fleet is started as. A runtime uses the parts that it knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Definition {
     /// What `docker run` can say of the containers.
     #[serde(skip_serializing_if = "ContainerOptions::is_empty")]
     pub container: ContainerOptions,
+    /// The container that replicas are like: all of the above is on top of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub like: Option<ContainerTemplate>,
 }
 
 /// What an operator can set about replicas, for every runtime.
@@ -83,7 +87,9 @@ impl Definition {
         });
         let pairs = self.pairs().into_iter().zip(other.pairs());
         let pairs = pairs.filter_map(|((name, was), (_, is))| pair_differences(name, was, is));
-        words.chain(pairs).collect()
+        let templates = self.like.as_ref().zip(other.like.as_ref());
+        let like = templates.and_then(|(was, is)| was.differences(is));
+        words.chain(pairs).chain(like).collect()
     }
 
     /// The lists of names and values, which `differences` shows without their values.
@@ -109,6 +115,10 @@ impl Definition {
             ("pids", template.pids.as_ref().map(u32::to_string)),
             ("replica-security", self.security.clone()),
             ("docker-network", self.network.clone()),
+            (
+                "like",
+                self.like.as_ref().map(|like| like.container.clone()),
+            ),
         ];
         parts.extend(self.container.parts());
         parts

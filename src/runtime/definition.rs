@@ -9,9 +9,11 @@ impl DockerSettings {
         Definition {
             image: Some(self.image.clone()),
             template: self.template.clone(),
-            security: Some(self.security.name().to_owned()),
+            // A container that replicas are like has its own.
+            security: (self.like.is_none()).then(|| self.security.name().to_owned()),
             network: Some(self.network.clone()),
             container: self.container.clone(),
+            like: self.like.clone(),
         }
     }
 
@@ -27,6 +29,7 @@ impl DockerSettings {
             security: security.unwrap_or(self.security),
             template: definition.template.clone(),
             container: definition.container.clone(),
+            like: definition.like.clone(),
             ..self.clone()
         }
     }
@@ -69,6 +72,7 @@ mod tests {
                 label: vec![("team".to_owned(), "zoo".to_owned())],
                 ..Default::default()
             },
+            like: None,
         };
         let flags = DockerSettings {
             image: "shop:2".to_owned(),

@@ -153,6 +153,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
             &[],
         ),
         "image" => (["a", "b", "c"], &[]),
+        "like" => (["a", "b", "c"], &[]),
         "admin-calls" => (["off", "local", "on"], &[]),
         "admin-host" => (["a", "b", "c"], &[]),
         "admin-token-file" => (["a", "b", "c"], &[]),

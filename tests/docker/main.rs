@@ -10,6 +10,7 @@ mod engine_failures;
 mod fleet_fixture;
 mod fleet_record;
 mod interventions;
+mod like;
 mod operator_actions;
 mod private_images;
 mod run_options;

@@ -62,6 +62,16 @@ pub struct RunOptions {
         value_parser = text("an image's name, such as shop:1.4", read::image)
     )]
     pub image: Option<String>,
+    /// Make replicas like this container: its whole configuration, and no addresses
+    ///
+    /// Environment, mounts, networks, user, limits, health check and whatever else the engine says
+    /// of it. --image, --command, --env, --memory and the like hold instead of what it has. Published
+    /// ports are not copied, and volumes without a name are fresh ones for each replica.
+    #[arg(
+        long, value_name = "CONTAINER",
+        value_parser = text("a container's name or id", read::container)
+    )]
+    pub like: Option<String>,
     /// Balance over a server that runs already
     ///
     /// Heartbeats take it off the ring and put it back; nothing is started or stopped. Without a

@@ -9,10 +9,10 @@ use super::super::options::{DockerOptions, RunOptions, RuntimeKind, Variable};
 use super::super::recorded::default_fleet;
 use super::super::settings::RuntimeSettings;
 use super::Mistakes;
-use crate::fleet::ContainerOptions;
+use crate::fleet::{ContainerOptions, ContainerTemplate};
 use crate::ring::ReplicaName;
 use crate::runtime::ReplicaTemplate;
-use crate::runtime::docker::DockerSettings;
+use crate::runtime::docker::{DockerSettings, Security};
 use crate::runtime::static_servers::Upstream;
 
 /// The runtime that was asked for, by its name or by what it needs.
@@ -23,22 +23,25 @@ pub(super) fn kind(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> RuntimeKind
             .get(key)
             .map(|given| given.origin.to_string())
     };
-    let (kind, because) = match (origin("runtime"), origin("image"), origin("upstream")) {
+    // What says that replicas are containers.
+    let mut docker = ["image", "like"].into_iter();
+    let docker = docker.find_map(|key| Some((key, origin(key)?)));
+    let (kind, because) = match (origin("runtime"), docker, origin("upstream")) {
         (Some(origin), ..) => match run.runtime {
             Some(kind) => (kind, format!("from {origin}")),
             // A runtime that cannot be read says nothing about what belongs to it.
             None => return RuntimeKind::Process,
         },
-        (None, Some(image), Some(_)) => {
+        (None, Some((key, docker)), Some(_)) => {
             let wrong = format!(
-                "is for servers that run already, image (from {image}) for replicas to start; \
+                "is for servers that run already, {key} (from {docker}) for replicas to start; \
                  give one of the two"
             );
             mistakes.add("upstream", wrong);
             return RuntimeKind::Docker;
         }
-        (None, Some(image), None) => {
-            let because = format!("because of image, from {image}");
+        (None, Some((key, docker)), None) => {
+            let because = format!("because of {key}, from {docker}");
             (RuntimeKind::Docker, because)
         }
         (None, None, Some(upstream)) => {
@@ -146,24 +149,52 @@ fn docker_settings(
     port: u16,
     mistakes: &mut Mistakes<'_>,
 ) -> DockerSettings {
-    if !mistakes.is_given("image") {
+    if !mistakes.is_given("image") && !mistakes.is_given("like") {
         mistakes.add("image", "missing; runtime docker needs to know what to run");
     }
     let fleet = docker.fleet.unwrap_or_else(|| default_fleet(port));
+    let like = run.like.take();
+    if like.is_some() {
+        refuse_beside_like(mistakes);
+    }
+    // What a container has wins over our defaults.
+    let limits_hold = |key| like.is_none() || mistakes.is_given(key);
+    let [memory, cpus, pids] = ["memory", "cpus", "pids"].map(limits_hold);
     DockerSettings {
         network: docker.docker_network.unwrap_or_else(|| fleet.clone()),
         fleet,
         // Absent, it is a mistake that has been noted.
         image: run.image.take().unwrap_or_default(),
-        security: docker.replica_security,
+        security: match like {
+            Some(_) => Security::Baseline,
+            None => docker.replica_security,
+        },
         pull: docker.pull,
         template: ReplicaTemplate {
-            memory: docker.memory,
-            nano_cpus: docker.cpus,
-            pids: docker.pids,
+            memory: docker.memory.filter(|_| memory),
+            nano_cpus: docker.cpus.filter(|_| cpus),
+            pids: docker.pids.filter(|_| pids),
             ..template(run, mistakes)
         },
         container,
+        // Its configuration is the engine's to say.
+        like: like.map(|container| ContainerTemplate {
+            container,
+            body: Default::default(),
+        }),
+    }
+}
+
+/// Notes options that say what the container says which replicas are like.
+fn refuse_beside_like(mistakes: &mut Mistakes<'_>) {
+    for option in OPTIONS.iter() {
+        let key = option.key();
+        if mistakes.is_given(key) && (option.is_of_container() || key == "replica-security") {
+            mistakes.add(
+                key,
+                "is as the container has it that like names; leave it out",
+            );
+        }
     }
 }
 

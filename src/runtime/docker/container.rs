@@ -11,6 +11,8 @@ use bollard::models::{
     HostConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 
+use serde_json::{Value, json};
+
 use super::run_options::{self, Placeholders};
 use super::{DockerSettings, Security};
 use crate::ring::Weight;
@@ -33,7 +35,7 @@ const DEFAULT_PORT: u16 = 5000;
 
 /// The prefix of compose's labels, on its containers and on the images that it builds, from
 /// which containers inherit them.
-const COMPOSE: &str = "com.docker.compose.";
+pub(super) const COMPOSE: &str = "com.docker.compose.";
 
 /// The uid and gid of `nobody`, as numbers because an image from scratch has no /etc/passwd.
 const NOBODY: &str = "65534:65534";
@@ -92,12 +94,30 @@ pub(super) fn no_service(image: &ImageFacts) -> HashMap<String, String> {
     inherited.map(|key| (key.clone(), String::new())).collect()
 }
 
-/// The request that creates a container: the only place that says what an instance is made of.
+/// Labels that say whose a container is, and what it was started by.
+pub(super) fn own_labels(
+    settings: &DockerSettings,
+    order: &LaunchOrder,
+    image: &ImageFacts,
+) -> HashMap<String, String> {
+    let own = [
+        (FLEET, settings.fleet.clone()),
+        (REPLICA, order.id.replica.to_string()),
+        (GENERATION, order.id.generation.to_string()),
+        (WEIGHT, order.weight.get().to_string()),
+        (ORDINAL, order.ordinal.to_string()),
+        (PORT, port(settings, image).to_string()),
+        (DEFINITION, settings.definition().hash()),
+    ];
+    own.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// The request that creates a container by flags.
 ///
 /// # Errors
 ///
 /// A placeholder cannot be filled in for this replica.
-pub(super) fn describe(
+pub(super) fn describe_by_flags(
     settings: &DockerSettings,
     order: &LaunchOrder,
     image: &ImageFacts,
@@ -113,16 +133,7 @@ pub(super) fn describe(
     env.extend(theirs.map(|(name, value)| format!("{name}={value}")));
 
     let mut labels = no_service(image);
-    let own = [
-        (FLEET, settings.fleet.clone()),
-        (REPLICA, replica.to_string()),
-        (GENERATION, order.id.generation.to_string()),
-        (WEIGHT, order.weight.get().to_string()),
-        (ORDINAL, order.ordinal.to_string()),
-        (PORT, port.clone()),
-        (DEFINITION, settings.definition().hash()),
-    ];
-    labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    labels.extend(own_labels(settings, order, image));
 
     let endpoint = endpoint(settings, &settings.network, &placeholders)?;
     let networks = HashMap::from([(settings.network.clone(), endpoint)]);
@@ -179,18 +190,21 @@ fn endpoint(
     })
 }
 
-/// The networks that a replica joins beside the first, before it starts.
-pub(super) fn other_networks(
+/// The networks that a replica joins beside the first by flags.
+pub(super) fn networks_by_flags(
     settings: &DockerSettings,
     order: &LaunchOrder,
     image: &ImageFacts,
-) -> Result<Vec<(String, EndpointSettings)>, RuntimeError> {
+) -> Result<Vec<(String, Value)>, RuntimeError> {
     let port = port(settings, image).to_string();
     let placeholders = Placeholders::new(order.id.replica.as_str(), &port);
     let names = run_options::others(&settings.container, &settings.network);
     let joined = names.into_iter();
     joined
-        .map(|name| Ok((name.to_owned(), endpoint(settings, name, &placeholders)?)))
+        .map(|name| {
+            let endpoint = endpoint(settings, name, &placeholders)?;
+            Ok((name.to_owned(), json!(endpoint)))
+        })
         .collect()
 }
 
@@ -281,7 +295,7 @@ pub(super) fn address(endpoint: &EndpointSettings) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bollard::models::ContainerSummaryNetworkSettings;
 
     use super::*;
@@ -291,11 +305,11 @@ mod tests {
         order: &LaunchOrder,
         image: &ImageFacts,
     ) -> ContainerCreateBody {
-        super::describe(settings, order, image).unwrap()
+        describe_by_flags(settings, order, image).unwrap()
     }
     use crate::runtime::ReplicaTemplate;
 
-    fn settings() -> DockerSettings {
+    pub(in super::super) fn settings() -> DockerSettings {
         DockerSettings {
             fleet: "zoo".to_owned(),
             image: "shop:1".to_owned(),
@@ -314,6 +328,7 @@ mod tests {
                 pids: Some(32),
             },
             container: Default::default(),
+            like: None,
         }
     }
 

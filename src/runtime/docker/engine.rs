@@ -14,9 +14,13 @@ use bollard::query_parameters::{
 };
 use bollard::{ClientVersion, Docker};
 use futures::TryStreamExt;
+use hyper::Method;
 use log::info;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
 use super::container::{self, ContainerInfo, ImageFacts};
+use super::engine_client::EngineClient;
 use super::{PullPolicy, registry};
 use crate::runtime::RuntimeError;
 
@@ -39,6 +43,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Engine {
     /// For calls that this type does not wrap.
     pub(crate) docker: Docker,
+    client: EngineClient,
     host: String,
 }
 
@@ -54,6 +59,7 @@ impl Engine {
         match Docker::connect_with_host(&host) {
             Ok(docker) => Ok(Self {
                 docker: docker.with_timeout(CHANGE_TIMEOUT),
+                client: EngineClient::new(&host),
                 host,
             }),
             Err(Error::UnsupportedURISchemeError { .. }) => Err(RuntimeError(format!(
@@ -198,6 +204,39 @@ impl Engine {
         };
         let created = self.docker.create_container(Some(options), body).await?;
         Ok(created.id)
+    }
+
+    /// The JSON of a query's answer, as the engine wrote it.
+    pub(super) async fn get_json(&self, path: &str) -> Result<Value, Error> {
+        let version = self.docker.client_version();
+        let call = self
+            .client
+            .call(version, Method::GET, path, None, QUERY_TIMEOUT);
+        call.await
+    }
+
+    /// What the engine says of a container, all of it.
+    pub(super) async fn inspect_json(&self, name: &str) -> Result<Value, Error> {
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        self.get_json(&format!("/containers/{name}/json")).await
+    }
+
+    /// Makes a change with a body of JSON.
+    pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, Error> {
+        let version = self.docker.client_version();
+        let call = self
+            .client
+            .call(version, Method::POST, path, Some(body), CHANGE_TIMEOUT);
+        call.await
+    }
+
+    /// Creates a container from JSON, and returns its id.
+    pub(super) async fn create(&self, name: &str, body: &Value) -> Result<String, Error> {
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let created = self
+            .post_json(&format!("/containers/create?name={name}"), body)
+            .await?;
+        Ok(created["Id"].as_str().unwrap_or_default().to_owned())
     }
 
     pub(crate) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, Error> {

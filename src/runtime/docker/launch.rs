@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::spawn;
-use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
+use bollard::query_parameters::StartContainerOptions;
 use log::warn;
 use tokio::time::sleep;
 
-use super::container::{ContainerInfo, FLEET, REPLICA, address, describe, port};
+use super::container::{ContainerInfo, FLEET, REPLICA, address, port};
 use super::container_table::{ContainerId, read_state};
+use super::description::describe;
 use super::engine::is_conflict;
 use super::inventory::{newest_of_each, outdated};
 use super::name_conflict::{Resolution, is_running};
@@ -134,14 +135,11 @@ impl DockerFleet {
     /// Creates the container. A dead predecessor is renamed.
     async fn create(self: &Rc<Self>, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
         let name = container_name(&self.settings.fleet, &order.id.replica);
-        let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let body = describe(&self.settings, order, &self.image.borrow())?;
         let mut attempts = 0;
         loop {
-            let options = Some(options.clone());
-            let created = self.engine.docker.create_container(options, body.clone());
-            match created.await {
-                Ok(created) => return Ok(Creation::Ours(created.id)),
+            match self.engine.create(&name, &body).await {
+                Ok(created) => return Ok(Creation::Ours(created)),
                 Err(error) if is_conflict(&error) && attempts < ATTEMPTS => {
                     if attempts > 0 {
                         sleep(ATTEMPT_PAUSE).await;

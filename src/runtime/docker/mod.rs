@@ -15,13 +15,16 @@
 
 mod container;
 mod container_table;
+mod description;
 mod engine;
+mod engine_client;
 mod events;
 mod exit_report;
 mod foreign_container;
 mod gateway;
 mod inventory;
 mod launch;
+mod like;
 mod name_conflict;
 mod names;
 mod network;
@@ -32,6 +35,7 @@ mod record_store;
 mod registry;
 pub(crate) mod run_options;
 mod stop;
+mod template;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -46,7 +50,7 @@ use futures::stream::LocalBoxStream;
 use log::{debug, info, warn};
 use tokio::sync::{Mutex, Notify};
 
-use crate::fleet::ContainerOptions;
+use crate::fleet::{ContainerOptions, ContainerTemplate};
 use crate::ring::ReplicaName;
 pub(crate) use container::read_instance;
 pub(crate) use engine::{Engine, is_missing};
@@ -82,6 +86,8 @@ pub struct DockerSettings {
     pub template: ReplicaTemplate,
     /// What `docker run` can say of its container.
     pub container: ContainerOptions,
+    /// The container that replicas are like, if they are: the rest is on top of it.
+    pub like: Option<ContainerTemplate>,
 }
 
 /// When the image is pulled (the names are those of `docker run --pull`).

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
+use bollard::models::NetworkCreateRequest;
 use bollard::query_parameters::InspectNetworkOptions;
 use log::{info, warn};
+use serde_json::json;
 use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DockerFleet;
-use super::container::{FLEET, other_networks};
+use super::container::FLEET;
+use super::description::other_networks;
 use super::engine::{is_missing, is_taken};
 use super::run_options;
 use crate::runtime::{LaunchOrder, RuntimeError};
@@ -72,15 +74,15 @@ impl DockerFleet {
     ) -> Result<(), RuntimeError> {
         let others = other_networks(&self.settings, order, &self.image.borrow())?;
         for (network, endpoint) in others {
-            let request = NetworkConnectRequest {
-                container: container.to_owned(),
-                endpoint_config: Some(endpoint),
-            };
-            let joined = self.engine.docker.connect_network(&network, request).await;
-            joined.map_err(|error| {
-                let error = self.engine.explain(error);
-                RuntimeError(format!("cannot join network {network}: {error}"))
-            })?;
+            let request = json!({ "Container": container, "EndpointConfig": endpoint });
+            let path = format!("/networks/{network}/connect");
+            self.engine
+                .post_json(&path, &request)
+                .await
+                .map_err(|error| {
+                    let error = self.engine.explain(error);
+                    RuntimeError(format!("cannot join network {network}: {error}"))
+                })?;
         }
         Ok(())
     }

@@ -36,6 +36,13 @@ pub(crate) async fn compose_service() -> Option<(String, String)> {
     Some((label(COMPOSE_PROJECT)?, label(COMPOSE_SERVICE)?))
 }
 
+/// The networks of the container in which this process runs; none outside of any.
+pub(super) async fn own_networks() -> Vec<String> {
+    let found = inspect_own().await.ok().flatten();
+    let networks = found.and_then(|found| found.network_settings?.networks);
+    networks.unwrap_or_default().into_keys().collect()
+}
+
 /// The engine's description of the container in which this process runs; `None` outside of any.
 ///
 /// # Errors

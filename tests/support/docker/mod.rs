@@ -178,6 +178,7 @@ impl TestFleet {
                     ..Default::default()
                 },
                 container: Default::default(),
+                like: None,
             },
         }
     }

@@ -1,0 +1,38 @@
+//! What an instance is made of: by flags, or like a container. The only place that says so.
+
+use serde_json::Value;
+
+use super::container::{ImageFacts, describe_by_flags, networks_by_flags};
+use super::{DockerSettings, template};
+use crate::runtime::{LaunchOrder, RuntimeError};
+
+/// The request that creates a container.
+///
+/// # Errors
+///
+/// A placeholder cannot be filled in for this replica.
+pub(super) fn describe(
+    settings: &DockerSettings,
+    order: &LaunchOrder,
+    image: &ImageFacts,
+) -> Result<Value, RuntimeError> {
+    match &settings.like {
+        Some(like) => Ok(template::describe(like, settings, order, image)),
+        None => {
+            let body = describe_by_flags(settings, order, image)?;
+            serde_json::to_value(body).map_err(|error| RuntimeError(error.to_string()))
+        }
+    }
+}
+
+/// The networks that a replica joins beside the first, before it starts, and its places in them.
+pub(super) fn other_networks(
+    settings: &DockerSettings,
+    order: &LaunchOrder,
+    image: &ImageFacts,
+) -> Result<Vec<(String, Value)>, RuntimeError> {
+    match &settings.like {
+        Some(like) => Ok(template::other_networks(like, settings, order)),
+        None => networks_by_flags(settings, order, image),
+    }
+}
