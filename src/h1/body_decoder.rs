@@ -1,4 +1,4 @@
-//! A body of any framing, followed and decoded as its bytes arrive (RFC 9112, section 6.3).
+//! A body of any framing, decoded as its bytes arrive (RFC 9112, section 6.3).
 
 use std::task::Poll;
 
@@ -38,20 +38,6 @@ impl BodyDecoder {
             Self::Length(remaining) => *remaining == 0,
             Self::Chunked(chunks) => chunks.is_complete(),
             Self::UntilClose => false,
-        }
-    }
-
-    /// Follows the body without decoding it. Returns how many of these bytes are the body's: all
-    /// of them, unless it ends before.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, FramingError> {
-        match self {
-            Self::Length(remaining) => {
-                let taken = usize::try_from(*remaining).map_or(bytes.len(), |n| n.min(bytes.len()));
-                *remaining -= taken as u64;
-                Ok(taken)
-            }
-            Self::Chunked(chunks) => chunks.advance(bytes),
-            Self::UntilClose => Ok(bytes.len()),
         }
     }
 
@@ -173,9 +159,6 @@ mod tests {
             assert_eq!(decoded(decoder, &[bytes.as_bytes()]), expected, "{bytes:?}");
             let single: Vec<_> = bytes.as_bytes().chunks(1).collect();
             assert_eq!(decoded(decoder, &single), expected, "{bytes:?}");
-            let mut followed = decoder;
-            let taken = followed.advance(bytes.as_bytes());
-            assert_eq!(taken, Ok(bytes.len() - behind.len()), "{bytes:?}");
         }
     }
 

@@ -88,6 +88,7 @@ impl ChunkDecoder {
     }
 
     /// How many of these bytes are the body's: all of them, unless it ends before.
+    #[cfg(test)]
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, FramingError> {
         let mut at = 0;
         while at < bytes.len() && !self.is_complete() {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 
 use super::{HeaderIndices, connection, header_name};
@@ -47,13 +48,34 @@ impl HeaderLines {
         })
     }
 
-    /// The values of the headers of a name, which is given in lower case.
-    pub fn get_all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+    /// The values of the headers of a name, which is given in lower case and consists of letters
+    /// and `-` only.
+    pub fn get_all<'h>(
+        &'h self,
+        name: &'h str,
+    ) -> impl DoubleEndedIterator<Item = &'h [u8]> + Clone {
         let named = self
             .indices
             .iter()
             .filter(|other| header_name::eq_ignore_case(self.part(&other.name), name.as_bytes()));
         named.map(|header| self.part(&header.value))
+    }
+
+    /// The value of the first header of such a name.
+    pub fn get<'h>(&'h self, name: &'h str) -> Option<&'h [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// Copies them into a map, whose values share the head's bytes.
+    pub fn copy_to(&self, map: &mut HeaderMap) {
+        for HeaderIndices { name, value } in &self.indices {
+            let name = HeaderName::from_bytes(self.part(name));
+            let value = HeaderValue::from_maybe_shared(self.head.slice(value.clone()));
+            // The parser lets through only what both accept.
+            if let (Ok(name), Ok(value)) = (name, value) {
+                map.append(name, value);
+            }
+        }
     }
 
     /// Whether Connection names a header, which then concerns this connection alone (RFC 9110,

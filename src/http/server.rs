@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, map_config};
-use actix_web::dev::{AppConfig, Payload, ServiceRequest, ServiceResponse, fn_service};
-use actix_web::{App, HttpRequest, web};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn, map_config,
+};
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse, fn_service};
+use actix_web::{App, web};
 use futures::future::{join_all, select_all};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::http::connection::h1::Application;
+use crate::http::connection::state::ClientRequest;
 use crate::http::connection::sweeper::ConnectionSweeper;
 use crate::http::drain::Departure;
 use crate::http::listener::acceptor::{self, Acceptor, ClientService, WorkerGroup};
@@ -49,6 +52,8 @@ const MAX_FUTURE_BYTES: usize = 1_000;
 /// What is served on one thread.
 pub struct Site {
     configure: Box<dyn FnOnce(&mut web::ServiceConfig)>,
+    /// Whether handlers look at actix's map of headers.
+    has_header_map: bool,
     access_log: Option<Rc<AccessLog>>,
 }
 
@@ -60,27 +65,27 @@ impl Site {
     pub fn configured(configure: impl FnOnce(&mut web::ServiceConfig) + 'static) -> Self {
         Self {
             configure: Box::new(configure),
+            has_header_map: true,
             access_log: None,
         }
     }
 
     /// A site with one handler, for all paths: actix's router would decode them before it
     /// compares. As a service rather than as a route it costs one box a request, not two, and
-    /// no look into maps for what the handler has anyhow.
-    pub fn new<F>(answer: impl Fn(HttpRequest, Payload) -> F + Clone + 'static) -> Self
+    /// no look into maps for what the handler has anyhow. The request's own map of headers is empty:
+    /// they are in the `ClientRequest` beside it.
+    pub fn new<F>(answer: impl Fn(ServiceRequest) -> F + Clone + 'static) -> Self
     where
         F: Future<Output = Answered> + 'static,
     {
         // Without optimization, futures are larger.
         const { assert!(cfg!(debug_assertions) || size_of::<F>() <= MAX_FUTURE_BYTES) };
-        let service = fn_service(move |request: ServiceRequest| {
-            let (request, payload) = request.into_parts();
-            answer(request, payload)
-        });
+        let service = fn_service(answer);
         Self {
             configure: Box::new(|app| {
                 app.default_service(service);
             }),
+            has_header_map: false,
             access_log: None,
         }
     }
@@ -215,12 +220,22 @@ pub async fn client_service(
     counters: Arc<ConnectionCounters>,
     site: Site,
 ) -> Result<ClientService<impl Application>, ()> {
-    let access_log = site.access_log;
-    let app = App::new().configure(site.configure).into_factory();
+    let Site {
+        configure,
+        has_header_map,
+        access_log,
+    } = site;
+    let app = App::new().configure(configure).into_factory();
     let app = app.map_err(|error: actix_web::Error| error.error_response());
     let app = map_config(app, |()| AppConfig::default());
+    let app = apply_fn(app.new_service(()).await?, move |mut request, app| {
+        if has_header_map {
+            ClientRequest::fill_header_map(&mut request);
+        }
+        app.call(request)
+    });
     Ok(ClientService {
-        app: Rc::new(app.new_service(()).await?),
+        app: Rc::new(app),
         sweeper: ConnectionSweeper::start(limits, most, departure, counters, access_log),
     })
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use actix_web::body::MessageBody as _;
-use actix_web::dev::{Payload, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 
 use super::api::{self, ApiError, ReplicaHandles};
@@ -24,15 +24,22 @@ pub fn proxy_site(worker: Worker) -> Site {
     let access_log = worker.access_log.clone();
     // An async block: an async function has its arguments twice in its future, and a box that is
     // larger than malloc's thread cache takes (1,032 bytes) costs 1,500 instructions a request.
-    let site = Site::new(move |request: HttpRequest, mut payload| {
+    let site = Site::new(move |mut request: ServiceRequest| {
         let worker = Rc::clone(&worker);
         let client = ClientRequest::take(&request);
+        let takes_calls = worker.settings.admin_guard.calls != AdminCalls::Off;
+        let is_call = takes_calls && matches!(request.path(), "/rep" | "/add" | "/rm");
+        if let (Some(client), true) = (&client, is_call) {
+            client.raw.headers.copy_to(&mut request.head_mut().headers);
+        }
+        let (request, mut payload) = request.into_parts();
         async move {
             let response = match &client {
                 Some(client) => {
                     let trace = AccessTrace::begin(&worker, &request, &client.raw);
                     let trace = trace.as_ref();
-                    let response = answer(&worker, &request, &mut payload, client, trace).await;
+                    let response =
+                        answer(&worker, &request, &mut payload, client, is_call, trace).await;
                     if let Some(trace) = trace {
                         trace.answered(response.status(), response.body().size());
                     }
@@ -52,6 +59,7 @@ async fn answer(
     request: &HttpRequest,
     payload: &mut Payload,
     client: &ClientRequest,
+    is_call: bool,
     trace: Option<&Rc<AccessTrace>>,
 ) -> HttpResponse {
     if let Err(error) = validate::check(request.head(), client.raw.host()) {
@@ -61,25 +69,21 @@ async fn answer(
         }
         return error.error_response();
     }
-    match request.uri().path() {
-        "/rep" | "/add" | "/rm" if worker.settings.admin_guard.calls != AdminCalls::Off => {
-            let handles = ReplicaHandles {
-                supervisor: &worker.links.supervisor,
-                body_timeout: worker.settings.limits.body_timeout,
-            };
-            match worker.settings.admin_guard.check_client(request) {
-                Ok(()) => api::answer(&handles, request, payload).await,
-                Err(refusal) => ApiError::Refused(refusal).envelope(),
-            }
-        }
-        _ => {
-            let answered = forward(worker, request, payload.take(), client, trace).await;
-            answered.unwrap_or_else(|error| {
-                if let Some(trace) = trace {
-                    trace.end(error.reason().label());
-                }
-                error.error_response()
-            })
-        }
+    if is_call {
+        let handles = ReplicaHandles {
+            supervisor: &worker.links.supervisor,
+            body_timeout: worker.settings.limits.body_timeout,
+        };
+        return match worker.settings.admin_guard.check_client(request) {
+            Ok(()) => api::answer(&handles, request, payload).await,
+            Err(refusal) => ApiError::Refused(refusal).envelope(),
+        };
     }
+    let answered = forward(worker, request, payload.take(), client, trace).await;
+    answered.unwrap_or_else(|error| {
+        if let Some(trace) = trace {
+            trace.end(error.reason().label());
+        }
+        error.error_response()
+    })
 }

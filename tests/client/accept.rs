@@ -7,8 +7,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_web::dev::ServiceResponse;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
+use actix_web::dev::ServiceRequest;
 use futures::future::join_all;
 use ringmaster::config::Limits;
 use ringmaster::http::{self, Server, ServerSettings, Site};
@@ -52,14 +52,9 @@ fn site<F>(answer: impl Fn(String) -> F + Clone + 'static) -> Site
 where
     F: Future<Output = String> + 'static,
 {
-    let answer = move |request: HttpRequest, _| {
+    let answer = move |request: ServiceRequest| {
         let text = answer(request.path().to_owned());
-        async move {
-            Ok(ServiceResponse::new(
-                request,
-                HttpResponse::Ok().body(text.await),
-            ))
-        }
+        async move { Ok(request.into_response(HttpResponse::Ok().body(text.await))) }
     };
     Site::new(answer)
 }

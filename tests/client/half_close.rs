@@ -100,8 +100,16 @@ async fn closed_client_frees_its_permit() {
         asked.pass();
     }
     assert_eq!(get(&balancer.url("/quick")).await.status, 200);
+    // Every place is free for whoever stays, for as long as they need it.
+    let mut staying = Vec::new();
     for _ in 0..PLACES {
-        over.pass();
+        let mut client = Client::of(&balancer).await;
+        client.say(&get_of("/pauses")).await;
+        staying.push(client);
+    }
+    for client in &mut staying {
+        let head = client.answer_head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use actix_http::{Extensions, Request};
-use actix_web::{HttpMessage, HttpRequest};
+use actix_web::HttpMessage;
 use log::debug;
 
 use crate::access_log::AccessLog;
@@ -48,10 +48,13 @@ pub struct ThreadState {
 }
 
 thread_local! {
-    /// An empty map, left by the last request for the next one: a new one is allocated, and freed,
-    /// for its single entry.
+    /// The map of the last request, for the next one, with its single entry, which is empty: new
+    /// ones would be allocated, and freed, for each request.
     static EXTENSIONS: Cell<Extensions> = Cell::default();
 }
+
+/// The single entry of that map.
+struct RequestPlace(Cell<Option<ClientRequest>>);
 
 /// What a handler gets beside a request, as one value in the request's extensions: what actix's
 /// types have no place for.
@@ -70,15 +73,26 @@ impl ClientRequest {
     /// Puts it beside a request, beside which there is nothing yet.
     pub fn attach(self, request: &Request) {
         let mut extensions = EXTENSIONS.take();
-        extensions.insert(self);
+        match extensions.get::<RequestPlace>() {
+            Some(slot) => slot.0.set(Some(self)),
+            None => drop(extensions.insert(RequestPlace(Cell::new(Some(self))))),
+        }
         *request.extensions_mut() = extensions;
     }
 
+    /// Copies the headers into the map of a request beside which this was put, for handlers that
+    /// look there.
+    pub fn fill_header_map(request: &mut Request) {
+        if let Some(client) = Self::take(request) {
+            client.raw.headers.copy_to(&mut request.head_mut().headers);
+            client.attach(request);
+        }
+    }
+
     /// Takes what was put beside a request: once.
-    pub fn take(request: &HttpRequest) -> Option<Self> {
-        let mut extensions = std::mem::take(&mut *request.extensions_mut());
-        let client = extensions.remove();
-        extensions.clear();
+    pub fn take(request: &impl HttpMessage) -> Option<Self> {
+        let extensions = std::mem::take(&mut *request.extensions_mut());
+        let client = extensions.get::<RequestPlace>()?.0.take();
         EXTENSIONS.set(extensions);
         client
     }

@@ -3,33 +3,33 @@
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderName;
 use ipnet::IpNet;
 
+use crate::h1::HeaderLines;
+
 /// The addresses that a request has come by, the client's first.
-pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The scheme that the client used.
-pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// Whether a trusted proxy says that the client speaks TLS with it.
-pub fn is_https(request: &HttpRequest, trusted: &[IpNet]) -> bool {
+pub fn is_https(request: &HttpRequest, headers: &HeaderLines, trusted: &[IpNet]) -> bool {
     // The first of several proxies speaks with the client.
-    let proto = request.headers().get(&FORWARDED_PROTO);
-    let first = proto.and_then(|proto| proto.as_bytes().split(|byte| *byte == b',').next());
+    let proto = headers.get(FORWARDED_PROTO);
+    let first = proto.and_then(|proto| proto.split(|byte| *byte == b',').next());
     first.is_some_and(|proto| proto.trim_ascii().eq_ignore_ascii_case(b"https"))
         && peer(request).is_some_and(|peer| is_among(trusted, peer))
 }
 
 /// Who a request comes from: the peer, or whom it forwards for as far as proxies are trusted.
-pub fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+pub fn client(request: &HttpRequest, headers: &HeaderLines, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut client = peer(request)?;
     if !is_among(trusted, client) {
         return Some(client);
     }
-    let fields: Vec<_> = request.headers().get_all(&FORWARDED_FOR).collect();
-    let said = fields.iter().rev();
-    for value in said.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b',')) {
+    let said = headers.get_all(FORWARDED_FOR).rev();
+    for value in said.flat_map(|field| field.rsplit(|byte| *byte == b',')) {
         let Some(before) = address(value) else {
             break;
         };

@@ -9,7 +9,6 @@ use std::borrow::Cow;
 
 use actix_web::HttpRequest;
 use actix_web::http::Version;
-use actix_web::http::header::HeaderValue;
 use actix_web::http::uri::Authority;
 use ipnet::IpNet;
 
@@ -55,7 +54,6 @@ pub fn tell_request(
     address: &Authority,
     to: &mut RequestHeadBuilder,
 ) {
-    let from = request.headers();
     let peer = peer(request);
     let is_trusted = peer.is_some_and(|peer| is_among(trusted, peer));
     // The authority of a target in absolute form is the host (RFC 9112, section 3.2.2).
@@ -96,8 +94,7 @@ pub fn tell_request(
             // What is kept of a trusted proxy's X-Forwarded-For goes into one header with ours.
             Role::For => continue,
             Role::Way if is_trusted => {
-                tells_proto |=
-                    header_name::eq_ignore_case(name, FORWARDED_PROTO.as_str().as_bytes());
+                tells_proto |= header_name::eq_ignore_case(name, FORWARDED_PROTO.as_bytes());
                 tells_host |= header_name::eq_ignore_case(name, FORWARDED_HOST.as_bytes());
             }
             Role::Way => continue,
@@ -121,10 +118,9 @@ pub fn tell_request(
     to.raw_lines(raw.headers.part(&lines));
     if let Some(peer) = peer {
         let before = is_trusted
-            .then(|| from.get_all(&FORWARDED_FOR))
+            .then(|| raw.headers.get_all(FORWARDED_FOR))
             .into_iter()
             .flatten();
-        let before = before.map(HeaderValue::as_bytes);
         let before = before.filter(|value| !value.is_empty());
         to.list_header("x-forwarded-for", before, AddressText::of(peer).as_bytes());
     }
@@ -191,7 +187,7 @@ impl Role {
             (b'f', 9) if is(b"forwarded") => Self::Way,
             (b'x', 12) if is(REQUEST_ID.as_bytes()) => Self::Id,
             (b'x', 9) if is(b"x-real-ip") => Self::Way,
-            (b'x', 15) if is(FORWARDED_FOR.as_str().as_bytes()) => Self::For,
+            (b'x', 15) if is(FORWARDED_FOR.as_bytes()) => Self::For,
             (b'x', 12..) if starts_with_forwarded(name) => Self::Way,
             (b't', 14) if is(b"true-client-ip") => Self::Way,
             (b'x', 9 | 12..) | (b't' | b'c', 14) | (b't', 17) if is_ours_misspelt(name) => {
@@ -243,12 +239,7 @@ mod tests {
     ];
 
     fn told(peer: &str, fields: &[(&str, &str)], fresh_id: Option<u64>) -> Vec<String> {
-        let mut request = TestRequest::default()
-            .peer_addr(peer.parse().unwrap())
-            .insert_header(("host", "shop.example"));
-        for field in fields {
-            request = request.append_header(*field);
-        }
+        let request = TestRequest::default().peer_addr(peer.parse().unwrap());
         let raw = raw("/", &[&[("host", "shop.example")], fields].concat());
         let mut to = RequestHeadBuilder::empty();
         let address = Authority::from_static("192.0.2.80:8080");
@@ -289,11 +280,6 @@ mod tests {
             ("Connection", "x-private"),
             ("X-B", "4"),
         ];
-        let map = headers
-            .iter()
-            .fold(TestRequest::default(), |request, header| {
-                request.append_header(*header)
-            });
         let cookie = StickyCookie {
             name: "rm".to_owned(),
             ttl: None,
@@ -301,7 +287,7 @@ mod tests {
         let address = Authority::from_static("192.0.2.80:8080");
         let mut to = RequestHeadBuilder::empty();
         tell_request(
-            &map.to_http_request(),
+            &TestRequest::default().to_http_request(),
             &raw("/", &headers),
             &[],
             None,

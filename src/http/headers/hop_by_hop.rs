@@ -1,8 +1,6 @@
 //! Which header fields go on, and which concern one connection only.
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-use crate::h1::{connection, header_name};
+use crate::h1::header_name;
 
 /// Whether a header of this name, a token in any case, concerns one connection only (RFC 9110,
 /// section 7.6.1, and the older Keep-Alive and Proxy-Connection), or its length, which goes
@@ -28,13 +26,4 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
     };
     let mut candidates = candidates.iter();
     candidates.any(|other| header_name::eq_ignore_case(name, other.as_bytes()))
-}
-
-/// Whether the Connection field says that another field is for this connection only.
-pub fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
-    let mut values = headers
-        .get_all(header::CONNECTION)
-        .map(HeaderValue::as_bytes);
-    values.any(|value| connection::options(value).any(|option| option.eq_ignore_ascii_case(name)))
 }

@@ -4,17 +4,16 @@
 //! and each balancer of a fleet reads it alike. The first answer of a session sets a key that
 //! hashes to the replica which gave it.
 
-use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, InvalidHeaderValue};
+use actix_web::http::header::{HeaderValue, InvalidHeaderValue};
 
 use super::cookies::{pairs, value_in};
 use crate::config::StickyCookie;
+use crate::h1::HeaderLines;
 use crate::ring::SessionKey;
 
 /// The key that a request's cookie holds.
-pub fn value_of<'r>(cookie: &StickyCookie, headers: &'r HeaderMap) -> Option<&'r [u8]> {
-    let pairs = headers
-        .get_all(COOKIE)
-        .flat_map(|line| pairs(line.as_bytes()));
+pub fn value_of<'r>(cookie: &StickyCookie, headers: &'r HeaderLines) -> Option<&'r [u8]> {
+    let pairs = headers.get_all("cookie").flat_map(pairs);
     let mut values = pairs.filter_map(|pair| value_in(pair, &cookie.name));
     values.find(|value| !value.is_empty())
 }
@@ -45,6 +44,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::http::raw_request::tests::raw;
 
     fn cookie(ttl: Option<u64>) -> StickyCookie {
         StickyCookie {
@@ -65,9 +65,8 @@ mod tests {
             ("a=rm=1", None),
             ("", None),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.append(COOKIE, line.parse().unwrap());
-            let found = value_of(&cookie(None), &headers);
+            let raw = raw("/", &[("Cookie", line)]);
+            let found = value_of(&cookie(None), &raw.headers);
             assert_eq!(found, value.map(str::as_bytes), "{line}");
         }
     }

@@ -190,7 +190,7 @@ impl Drop for AccessTrace {
         self.log.write(&AccessLine {
             time: self.time,
             request_id: id.map_or_else(own_id, |id| id.to_string().into()),
-            client: client_ip::client(request, &self.settings.trusted_proxies),
+            client: client_ip::client(request, &self.raw.headers, &self.settings.trusted_proxies),
             fleet: DEFAULT_FLEET,
             method: request.method().as_str(),
             target: String::from_utf8_lossy(&target),

@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Instant;
 
-use actix_web::http::header::CONTENT_LENGTH;
 use log::debug;
 
 use super::request_context::RequestContext;
@@ -97,7 +96,7 @@ pub async fn send(
             .send(instance, request_for(context, instance))
     );
     let response = wait.wait_for(sent, context.body, instance).await??;
-    match upgrade::may_be_relayed(context.request, &response.head) {
+    match upgrade::may_be_relayed(&context.client.raw.headers, &response.head) {
         true => Ok(response),
         false => Err(ProtocolError::UnsolicitedUpgrade.into()),
     }
@@ -121,10 +120,10 @@ fn request_for(context: &RequestContext<'_>, instance: &Instance) -> UpstreamReq
         &mut head,
     );
     if context.tunnel.is_some() {
-        upgrade::ask_on(request, &mut head);
+        upgrade::ask_on(&client.raw.headers, &mut head);
     } else if context.body.is_none()
         && !client.is_bare
-        && request.headers().contains_key(CONTENT_LENGTH)
+        && client.raw.headers.get("content-length").is_some()
     {
         // A length of zero that was told is told on: a POST without one may be refused.
         head.header("content-length", b"0");

@@ -5,9 +5,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use actix_web::body::BodySize;
-use actix_web::dev::{Payload, RequestHead};
+use actix_web::dev::Payload;
 use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use log::debug;
 
@@ -20,7 +19,7 @@ use super::response_timeout::ReplyWait;
 use super::upgrade::{self, Tunnel};
 use crate::actors::proxy_worker::{AcquireSlot, Session};
 use crate::api::RequestOutcome;
-use crate::h1;
+use crate::h1::{self, HeaderLines};
 use crate::http::connection::state::ClientRequest;
 use crate::http::context::{FAILED_REQUESTS, HttpSettings, Worker};
 use crate::http::error::ProxyError;
@@ -41,7 +40,7 @@ pub async fn forward(
     worker.retry_budget.deposit();
     let started = Instant::now();
     let answered = async {
-        let is_upgrade = validate(worker, request, client.is_bare)?;
+        let is_upgrade = validate(worker, request, client)?;
         let tunnel = match is_upgrade.then(|| worker.tunnel_limit.try_acquire()) {
             None => None,
             Some(Some(permit)) => Some(Tunnel::new(permit)),
@@ -52,7 +51,7 @@ pub async fn forward(
         } else if is_upgrade {
             Some(ReplayBody::tunnel(payload))
         } else {
-            body_of(request, payload, client, &worker.settings)
+            body_of(payload, client, &worker.settings)
         };
         if let (Some(trace), Some(body)) = (trace, &body) {
             body.count_into(trace.body_counter());
@@ -80,15 +79,19 @@ pub async fn forward(
 }
 
 /// Whether a request asks for another protocol; an error if it is not to be forwarded.
-fn validate(worker: &Worker, request: &HttpRequest, is_bare: bool) -> Result<bool, ProxyError> {
-    if is_bare {
+fn validate(
+    worker: &Worker,
+    request: &HttpRequest,
+    client: &ClientRequest,
+) -> Result<bool, ProxyError> {
+    if client.is_bare {
         return Ok(false);
     }
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Connect);
     }
-    check_length(request.head(), worker.settings.limits.max_body)?;
-    upgrade::offered(request)
+    check_length(&client.raw.headers, worker.settings.limits.max_body)?;
+    upgrade::offered(request, &client.raw.headers)
 }
 
 async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResponse, ProxyError> {
@@ -99,7 +102,8 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
         ..
     } = context;
     let cookie = worker.settings.sticky_cookie.as_ref();
-    let session_key = cookie.and_then(|cookie| sticky::value_of(cookie, request.headers()));
+    let session_key =
+        cookie.and_then(|cookie| sticky::value_of(cookie, &context.client.raw.headers));
     let (key, session) = match session_key {
         Some(value) => (Key::from_bytes(value), Session::Known),
         None => {
@@ -206,8 +210,8 @@ fn note_error(
 
 /// Refuses a request that says that its body is larger than it may be. One in chunks may turn
 /// out to be so later.
-fn check_length(request: &RequestHead, most: Option<u64>) -> Result<(), ProxyError> {
-    let length = || content_length(request.headers()).unwrap_or_default();
+fn check_length(headers: &HeaderLines, most: Option<u64>) -> Result<(), ProxyError> {
+    let length = || content_length(headers).unwrap_or_default();
     match most {
         Some(most) if length() > most => Err(ProxyError::Upstream(AttemptError::BodyTooLarge)),
         _ => Ok(()),
@@ -216,15 +220,15 @@ fn check_length(request: &RequestHead, most: Option<u64>) -> Result<(), ProxyErr
 
 /// The body that is to be sent on, if there is one.
 fn body_of(
-    request: &HttpRequest,
     payload: Payload,
     client: &ClientRequest,
     settings: &HttpSettings,
 ) -> Option<ReplayBody> {
-    let size = match content_length(request.headers()) {
+    let headers = &client.raw.headers;
+    let size = match content_length(headers) {
         Some(0) => return None,
         Some(length) => BodySize::Sized(length),
-        None if request.headers().contains_key(TRANSFER_ENCODING) => BodySize::Stream,
+        None if headers.get("transfer-encoding").is_some() => BodySize::Stream,
         None => return None,
     };
     let body = ReplayBody::new(payload, size, settings.limits.body_timeout);
@@ -234,6 +238,6 @@ fn body_of(
     Some(body.at_most(settings.limits.max_body))
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    h1::parse_content_length(headers.get(CONTENT_LENGTH)?.as_bytes())
+fn content_length(headers: &HeaderLines) -> Option<u64> {
+    h1::parse_content_length(headers.get("content-length")?)
 }

@@ -139,7 +139,11 @@ fn begin_session(
     to: &mut HeaderMap,
 ) {
     let settings = &context.worker.settings;
-    let is_secure = client_ip::is_https(context.request, &settings.trusted_proxies);
+    let is_secure = client_ip::is_https(
+        context.request,
+        &context.client.raw.headers,
+        &settings.trusted_proxies,
+    );
     let cookie = settings.sticky_cookie.as_ref();
     let Some(Ok(cookie)) = cookie.map(|cookie| sticky::set_cookie(cookie, key, is_secure)) else {
         return;

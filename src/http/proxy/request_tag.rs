@@ -106,7 +106,11 @@ impl fmt::Display for RequestTag {
         let (path, id) = (String::from_utf8_lossy(self.raw.path()), self.id());
         let path = Readable(&path);
         write!(f, "{method} {path} (id {}, client ", Readable(&id))?;
-        match client_ip::client(&self.request, &self.settings.trusted_proxies) {
+        match client_ip::client(
+            &self.request,
+            &self.raw.headers,
+            &self.settings.trusted_proxies,
+        ) {
             Some(client) => write!(f, "{client}")?,
             None => f.write_str("unknown")?,
         }
@@ -143,12 +147,10 @@ mod tests {
     fn tag_names_the_request_its_id_and_its_client() {
         let request = TestRequest::with_uri("/cart?token=secret")
             .peer_addr("10.9.0.1:4711".parse().unwrap())
-            .insert_header(("x-forwarded-for", "192.0.2.7"))
-            .insert_header(("x-request-id", "abc"))
             .to_http_request();
         let raw = Rc::new(crate::http::raw_request::tests::raw(
             "/cart?token=secret",
-            &[("X-Request-ID", "abc")],
+            &[("X-Request-ID", "abc"), ("X-Forwarded-For", "192.0.2.7")],
         ));
         let settings = Rc::new(crate::http::proxy::key::tests::settings());
         let tag = RequestTag::new(&request, &raw, &settings, None, Instant::now());

@@ -14,7 +14,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::header;
 use actix_web::http::{Method, StatusCode, Version};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, rt};
@@ -25,11 +24,10 @@ use std::future::poll_fn;
 use tokio::time::Instant;
 
 use crate::api::RequestOutcome;
-use crate::h1::connection;
+use crate::h1::{HeaderLines, connection};
 use crate::http::connection::state::ConnectionState;
 use crate::http::context::ENDED_TUNNELS;
 use crate::http::error::ProxyError;
-use crate::http::headers::hop_by_hop;
 use crate::http::proxy::access_trace::AccessTrace;
 use crate::http::proxy::request_tag::RequestTag;
 use crate::http::tunnel_limit::TunnelPermit;
@@ -42,6 +40,7 @@ use crate::upstream::{
 /// How long after a tunnel's end the report of its replica's death may come.
 const DEATH_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
+const UPGRADE: &str = "upgrade";
 const H2C: &[u8] = b"h2c";
 
 /// Whether a request offers a protocol that the replica may switch to.
@@ -49,23 +48,21 @@ const H2C: &[u8] = b"h2c";
 /// # Errors
 ///
 /// If it asks for WebSocket in a way that cannot be meant (RFC 6455, section 4.1).
-pub fn offered(request: &HttpRequest) -> Result<bool, ProxyError> {
-    let fields = request.headers();
-    if !fields.contains_key(header::UPGRADE) {
+pub fn offered(request: &HttpRequest, headers: &HeaderLines) -> Result<bool, ProxyError> {
+    let mut offers = headers.get_all(UPGRADE);
+    if offers.clone().next().is_none() {
         return Ok(false);
     }
-    let is_empty = |length: &header::HeaderValue| length.as_bytes() == b"0";
     let is_proper = request.version() == Version::HTTP_11
-        && hop_by_hop::is_named_by_connection(fields, &header::UPGRADE)
-        && !fields.contains_key(header::TRANSFER_ENCODING)
-        && fields.get_all(header::CONTENT_LENGTH).all(is_empty);
-    let mut offers = fields.get_all(header::UPGRADE);
-    let is_websocket = |offer: &header::HeaderValue| {
-        let offer = offer.as_bytes().trim_ascii();
-        offer.eq_ignore_ascii_case(b"websocket")
-    };
+        && headers.is_named_by_connection(UPGRADE.as_bytes())
+        && headers.get("transfer-encoding").is_none()
+        && headers
+            .get_all("content-length")
+            .all(|length| length == b"0");
+    let is_websocket = |offer: &[u8]| offer.trim_ascii().eq_ignore_ascii_case(b"websocket");
     if offers.clone().any(is_websocket) {
-        let is_proper = is_proper && offers.len() == 1 && request.method() == Method::GET;
+        let is_single = offers.count() == 1;
+        let is_proper = is_proper && is_single && request.method() == Method::GET;
         return match is_proper {
             true => Ok(true),
             false => Err(ProxyError::Upgrade),
@@ -74,32 +71,30 @@ pub fn offered(request: &HttpRequest) -> Result<bool, ProxyError> {
     let is_other = |protocol: &[u8]| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(H2C);
     Ok(is_proper
         && request.method() != Method::HEAD
-        && offers.any(|offer| connection::options(offer.as_bytes()).any(is_other)))
+        && offers.any(|offer| connection::options(offer).any(is_other)))
 }
 
 /// Whether a response is no switch to a protocol that was not offered.
-pub fn may_be_relayed(request: &HttpRequest, to: &RawResponseHead) -> bool {
-    to.status() != StatusCode::SWITCHING_PROTOCOLS || is_offered(request, to)
+pub fn may_be_relayed(from: &HeaderLines, to: &RawResponseHead) -> bool {
+    to.status() != StatusCode::SWITCHING_PROTOCOLS || is_offered(from, to)
 }
 
-fn is_offered(request: &HttpRequest, to: &RawResponseHead) -> bool {
+fn is_offered(from: &HeaderLines, to: &RawResponseHead) -> bool {
     let offers = |protocol: &[u8]| {
-        let mut offers = request.headers().get_all(header::UPGRADE);
-        offers.any(|offer| {
-            connection::options(offer.as_bytes()).any(|offer| offer.eq_ignore_ascii_case(protocol))
-        })
+        let mut offers = from.get_all(UPGRADE).flat_map(connection::options);
+        offers.any(|offer| offer.eq_ignore_ascii_case(protocol))
     };
     to.lines
-        .get_all("upgrade")
+        .get_all(UPGRADE)
         .flat_map(connection::options)
         .all(|protocol| offers(protocol) && !protocol.eq_ignore_ascii_case(H2C))
 }
 
 /// Asks the replica for what the client asks for. The framed connection adds the Connection
 /// header that goes with it.
-pub fn ask_on(request: &HttpRequest, to: &mut RequestHeadBuilder) {
-    for value in request.headers().get_all(header::UPGRADE) {
-        to.header("upgrade", value.as_bytes());
+pub fn ask_on(from: &HeaderLines, to: &mut RequestHeadBuilder) {
+    for value in from.get_all(UPGRADE) {
+        to.header(UPGRADE, value);
     }
 }
 

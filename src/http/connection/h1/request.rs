@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
-use actix_http::{ConnectionType, Request};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::Request;
+use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, Uri, Version};
 use actix_web::web::Bytes;
 use httparse::Status;
@@ -22,12 +22,6 @@ use crate::http::raw_request::{self, KnownHeaders, RawRequest};
 /// A header's name may have this many bytes: a `HeaderName` holds no more.
 const MAX_NAME_BYTES: usize = 65_535;
 
-/// actix makes a map with room for this many headers for each request beyond the 128 heads that it
-/// keeps for others: 6.6 KiB for as long as the request takes.
-const ROOMY: usize = 28;
-/// That is too much for this many, whose map takes 0.8 or 1.7 KiB.
-const FEW_HEADERS: usize = 7;
-
 const BAD_REQUEST: ProxyError = ProxyError::Malformed("the request is not valid HTTP/1.1");
 
 /// What is declared of a body's end leaves it in doubt.
@@ -36,7 +30,8 @@ const BAD_FRAMING: ProxyError =
 
 /// A request whose head has come as a whole.
 pub struct ParsedRequest {
-    /// As actix reads it, but for its body.
+    /// As actix reads it, but for its body and its headers, which [`RawRequest::headers`] copies into
+    /// its map for those that look there.
     pub request: Request,
     /// How its response is written.
     pub options: ResponseOptions,
@@ -52,6 +47,40 @@ pub struct ParsedRequest {
     pub raw: Rc<RawRequest>,
     /// It offers another protocol, which may follow its head (RFC 9110, section 7.8).
     pub is_upgrade: bool,
+}
+
+/// The headers that the server itself acts on.
+enum KnownName {
+    Host,
+    /// Connection, Content-Length or Transfer-Encoding.
+    Framing,
+    Upgrade,
+    Te,
+    Expect,
+    RequestId,
+    Other,
+}
+
+impl KnownName {
+    /// That of a name, in any case.
+    fn of(name: &[u8]) -> Self {
+        // The length tells nearly all names apart.
+        let (lower, known) = match name.len() {
+            2 => ("te", Self::Te),
+            4 => ("host", Self::Host),
+            6 => ("expect", Self::Expect),
+            7 => ("upgrade", Self::Upgrade),
+            10 => ("connection", Self::Framing),
+            12 => (REQUEST_ID, Self::RequestId),
+            14 => ("content-length", Self::Framing),
+            17 => ("transfer-encoding", Self::Framing),
+            _ => return Self::Other,
+        };
+        match header_name::eq_ignore_case(name, lower.as_bytes()) {
+            true => known,
+            false => Self::Other,
+        }
+    }
 }
 
 /// What of a request says how its response is written.
@@ -119,49 +148,43 @@ impl ParsedRequest {
 
         let mut request = Request::new();
         let head = request.head_mut();
-        if read.headers.len() <= FEW_HEADERS && head.headers.capacity() >= ROOMY {
-            // A head that actix keeps may have had a request with many: then it grows anew with
-            // the next one that has, which is rare and costs no more than a map.
-            head.headers = HeaderMap::with_capacity(read.headers.len());
+        if head.headers.capacity() > 0 {
+            // actix makes a map with room for 28 headers for each head that it does not keep for
+            // others: 6.6 KiB for as long as the request takes.
+            head.headers = HeaderMap::new();
         }
         let mut framing = FramingHeaders::default();
-        let (mut known, mut has_connection) = (KnownHeaders::default(), false);
+        let mut known = KnownHeaders::default();
         let (mut expects_continue, mut has_upgrade, mut takes_trailers) = (false, false, false);
         let mut indices = raw_request::take_room();
         for field in &*read.headers {
             let header = HeaderIndices::within(text, field.name.as_bytes(), field.value);
-            let Ok(name) = HeaderName::from_bytes(field.name.as_bytes()) else {
-                return Err(match field.name.len() > MAX_NAME_BYTES {
-                    true => ProxyError::HeadTooLarge,
-                    false => BAD_REQUEST,
-                });
-            };
-            match name {
-                header::HOST if known.host.is_some() => return Err(BAD_REQUEST),
-                header::HOST => known.host = Some(header.value.clone()),
-                header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => {
-                    has_connection |= name == header::CONNECTION;
-                    let name = field.name.as_bytes();
+            let name = field.name.as_bytes();
+            if name.len() > MAX_NAME_BYTES {
+                return Err(ProxyError::HeadTooLarge);
+            }
+            match KnownName::of(name) {
+                KnownName::Host if known.host.is_some() => return Err(BAD_REQUEST),
+                KnownName::Host => known.host = Some(header.value.clone()),
+                KnownName::Framing => {
                     let added = framing.add(name, field.value, Rules::Request, is_http10);
                     added.map_err(|_| BAD_FRAMING)?;
                 }
-                header::UPGRADE => has_upgrade = true,
-                header::TE => {
+                KnownName::Upgrade => has_upgrade = true,
+                KnownName::Te => {
                     let mut codings = connection::options(field.value);
                     takes_trailers |= !is_http10
                         && codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
                 }
-                header::EXPECT => {
+                KnownName::Expect => {
                     expects_continue |=
                         !is_http10 && field.value.eq_ignore_ascii_case(b"100-continue");
                 }
-                _ if header_name::eq_ignore_case(field.name.as_bytes(), REQUEST_ID.as_bytes()) => {
+                KnownName::RequestId => {
                     known.request_id.get_or_insert_with(|| header.value.clone());
                 }
-                _ => {}
+                KnownName::Other => {}
             }
-            let value = HeaderValue::from_maybe_shared(bytes.slice(header.value.clone()));
-            head.headers.append(name, value.map_err(|_| BAD_REQUEST)?);
             indices.push(header);
         }
         // RFC 9112, section 3.2.
@@ -170,12 +193,6 @@ impl ParsedRequest {
         }
         framing.check().map_err(|_| BAD_FRAMING)?;
         let close = !framing.is_persistent(is_http10);
-        if has_connection {
-            head.set_connection_type(match close {
-                true => ConnectionType::Close,
-                false => ConnectionType::KeepAlive,
-            });
-        }
         let target = HeaderIndices::place(text, target.as_bytes());
         head.uri = uri_of(bytes, target.clone())?;
         let options = ResponseOptions {
@@ -331,6 +348,33 @@ mod tests {
         let mut bytes = Bytes::from([&text[..], b"GET"].concat());
         assert!(ParsedRequest::parse(&mut bytes, None).unwrap().is_some());
         assert_eq!(bytes, "GET");
+    }
+
+    #[test]
+    fn map_takes_every_header_that_is_parsed() {
+        for byte in 0..=u8::MAX {
+            let head = [
+                b"GET / HTTP/1.1\r\nHost: x\r\nA",
+                &[byte][..],
+                b": y",
+                &[byte],
+                b"z\r\n\r\n",
+            ]
+            .concat();
+            let Ok(Some(parsed)) = parse(&head) else {
+                continue;
+            };
+            let mut map = HeaderMap::new();
+            parsed.raw.headers.copy_to(&mut map);
+            assert_eq!(map.len(), parsed.raw.headers.iter().count(), "{byte:#x}");
+        }
+        let parsed = parse(b"GET / HTTP/1.1\r\nHost: x\r\nA: y\xff\r\na: \r\n\r\n")
+            .unwrap()
+            .unwrap();
+        let mut map = HeaderMap::new();
+        parsed.raw.headers.copy_to(&mut map);
+        let values: Vec<_> = map.get_all("a").map(|value| value.as_bytes()).collect();
+        assert_eq!(values, [&b"y\xff"[..], b""]);
     }
 
     #[test]

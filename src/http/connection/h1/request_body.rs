@@ -2,6 +2,7 @@
 //! another protocol, once the connection has switched to it.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,7 +35,9 @@ thread_local! {
 pub struct RequestBody<S> {
     socket: Rc<ClientSocket<S>>,
     decoder: BodyDecoder,
-    /// What has come of it and is not decoded yet.
+    /// What has come behind the head, decoded.
+    first: VecDeque<Bytes>,
+    /// What has come since and is not decoded yet.
     undecoded: BytesMut,
     /// Its trailer section, as far as that has come, and the head of its request, which takes
     /// the trailers that go on.
@@ -45,7 +48,7 @@ pub struct RequestBody<S> {
 }
 
 impl<S: ByteStream> RequestBody<S> {
-    /// The body of a request behind whose head `behind` has come; none if the request has none, and
+    /// The body of a request behind whose head `behind` has come, decoded as far as it has come; none if the request has none, and
     /// offers no other protocol. What has come behind the body is left with the socket.
     ///
     /// # Errors
@@ -54,47 +57,62 @@ impl<S: ByteStream> RequestBody<S> {
     pub fn begin(
         socket: &Rc<ClientSocket<S>>,
         request: &ParsedRequest,
-        mut behind: Bytes,
+        behind: Bytes,
     ) -> Result<Option<Self>, FramingError> {
         let is_none = request.body == BodyLength::Known(0);
-        let decoder = BodyDecoder::new(request.body, Rules::Request);
-        let mut followed = decoder;
-        let body = behind.split_to(followed.advance(&behind)?);
-        socket.set_reading(match followed.is_complete() {
-            // Behind an offer, too, until the connection has switched.
-            true => Reading::Head,
-            false => Reading::Body,
-        });
-        socket.put_back(behind);
+        if is_none && !request.is_upgrade {
+            socket.set_reading(Reading::Head);
+            socket.put_back(behind);
+            return Ok(None);
+        }
         if request.body == BodyLength::Chunked {
             // Nothing is there yet.
             let _ = request.raw.trailers.set(Trailers::default());
         }
-        let has_payload = !is_none || request.is_upgrade;
-        Ok(has_payload.then(|| Self {
+        let mut body = Self {
             socket: Rc::clone(socket),
-            decoder,
-            undecoded: BytesMut::from(body),
+            decoder: BodyDecoder::new(request.body, Rules::Request),
+            first: VecDeque::new(),
+            undecoded: BytesMut::from(behind),
             section: Vec::new(),
             raw: Rc::clone(&request.raw),
             expects_continue: request.expects_continue,
-        }))
+        };
+        // At once: what has come behind the body is the next request's, whether or not this one's
+        // handler asks for its body; and a body that is malformed already is refused.
+        socket.set_reading(Reading::Body);
+        while let Poll::Ready(Some(piece)) = body.decode()? {
+            body.first.push_back(piece);
+        }
+        Ok(Some(body))
+    }
+
+    /// Decodes the next piece of what has come; `None` behind the last, pending while more has to
+    /// come. With the body's end the socket goes on to the next head.
+    fn decode(&mut self) -> Result<Poll<Option<Bytes>>, FramingError> {
+        let decoded = self
+            .decoder
+            .decode(&mut self.undecoded, &mut self.section)?;
+        if self.decoder.is_complete() && self.socket.reading() == Reading::Body {
+            // Behind an offer of another protocol, too, until the connection has switched.
+            self.socket.set_reading(Reading::Head);
+            self.socket
+                .put_back(Bytes::copy_from_slice(&self.undecoded));
+            self.undecoded = BytesMut::new();
+        }
+        Ok(decoded)
     }
 
     /// The next piece of the body; none at its end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, PayloadError>> {
+        if let Some(piece) = self.first.pop_front() {
+            return Poll::Ready(Ok(Some(piece)));
+        }
         loop {
-            let decoded = self.decoder.decode(&mut self.undecoded, &mut self.section);
-            let Ok(decoded) = decoded else {
+            let Ok(decoded) = self.decode() else {
                 self.socket.set_reading(Reading::Malformed);
                 return Poll::Ready(Err(PayloadError::EncodingCorrupted));
             };
-            if self.decoder.is_complete() && self.socket.reading() == Reading::Body {
-                self.socket.set_reading(Reading::Head);
-                self.socket
-                    .put_back(Bytes::copy_from_slice(&self.undecoded));
-                self.undecoded = BytesMut::new();
-            }
             if let Poll::Ready(piece) = decoded {
                 if let (None, Some(to)) = (&piece, self.raw.trailers.get()) {
                     trailers::relay(&self.section, &self.raw.headers, &mut to.borrow_mut());

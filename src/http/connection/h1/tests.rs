@@ -1,5 +1,7 @@
 //! Where requests end, as this server reads them and as actix-http does.
 
+use std::task::Poll;
+
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_web::rt::Runtime;
 use actix_web::web::{Bytes, BytesMut};
@@ -31,10 +33,14 @@ fn read(bytes: &[u8]) -> Read {
         Err(_) => return Read::Refused,
     };
     let mut body = BodyDecoder::new(parsed.body, Rules::Request);
-    match body.advance(&behind) {
-        Ok(taken) if body.is_complete() => Read::Whole(behind.len() - taken),
-        Ok(_) => Read::Partial,
-        Err(_) => Read::Refused,
+    let (mut behind, mut trailers) = (BytesMut::from(behind), Vec::new());
+    loop {
+        match body.decode(&mut behind, &mut trailers) {
+            Ok(Poll::Ready(Some(_))) => {}
+            Ok(Poll::Ready(None)) => return Read::Whole(behind.len()),
+            Ok(Poll::Pending) => return Read::Partial,
+            Err(_) => return Read::Refused,
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use actix_web::dev::{Payload, ServiceResponse};
+use actix_web::HttpResponse;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse};
 use futures::{TryStreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::UnixStream;
@@ -19,7 +19,8 @@ impl ByteStream for DuplexStream {}
 impl ByteStream for UnixStream {}
 
 /// Gives a body back, or says something in chunks.
-async fn echo(request: HttpRequest, payload: Payload) -> Answered {
+async fn echo(request: ServiceRequest) -> Answered {
+    let (request, payload) = request.into_parts();
     let response = if request.path() == "/chunks" {
         let chunks = ["ab", "cde"].map(|chunk| Ok::<_, io::Error>(Bytes::from(chunk)));
         HttpResponse::Ok().streaming(stream::iter(chunks))
