@@ -1,8 +1,10 @@
-//! A line of the log as a JSON object, and the lines that do not come from the log's macros.
+//! A line of the log, for people and as a JSON object, and the lines that do not come from the log's
+//! macros.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
 
+use env_logger::fmt::style::Style;
 use log::kv::{Key, Value, VisitSource};
 use log::{Level, Record};
 use serde::Serializer as _;
@@ -10,6 +12,25 @@ use serde::ser::SerializeMap;
 
 use crate::config::LogFormat;
 use crate::human::thousands;
+
+/// Writes a record for people: time, level and message, whose further lines are indented.
+///
+/// (env_logger does the same with a feature that takes a whole library of dates and time zones.)
+///
+/// # Errors
+///
+/// Those of `output`.
+pub fn write_human(
+    mut output: impl Write,
+    style: Style,
+    at: SystemTime,
+    record: &Record<'_>,
+) -> io::Result<()> {
+    let time = humantime::format_rfc3339_seconds(at);
+    let level = record.level();
+    let message = record.args().to_string().replace('\n', "\n    ");
+    writeln!(output, "[{time} {style}{level:<5}{style:#}] {message}")
+}
 
 /// Writes a record as one line: time, level, target and message, then its structured fields.
 ///
@@ -92,6 +113,24 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn lines_for_people_have_time_and_level_and_indent_what_follows() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
+        for (style, expected) in [
+            (Style::new(), "[1970-01-01T00:00:01Z WARN ] a\n    b\n"),
+            (
+                Style::new().bold(),
+                "[1970-01-01T00:00:01Z \u{1b}[1mWARN \u{1b}[0m] a\n    b\n",
+            ),
+        ] {
+            let mut line = Vec::new();
+            let record = format_args!("a\nb");
+            let record = Record::builder().level(Level::Warn).args(record).build();
+            write_human(&mut line, style, at, &record).unwrap();
+            assert_eq!(String::from_utf8(line).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn json_line_is_one_object_with_the_structured_fields() {
