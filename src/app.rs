@@ -158,6 +158,7 @@ impl Balancer {
             hang_timeout: settings.health.hang_timeout,
             unready_timeout: settings.health.unready_timeout,
             restart_limit: settings.health.restart_limit(),
+            rollout: settings.rollouts.policy(),
             spawns: runtime.spawns(),
         };
         let key_source = SharedKeySource::new(settings.key.clone());

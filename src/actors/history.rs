@@ -17,7 +17,7 @@ const MAX_LAG: usize = 256;
 /// An event that is not dated yet.
 #[derive(Debug)]
 pub struct HistoryEvent {
-    replica: ReplicaName,
+    replica: Option<ReplicaName>,
     generation: Option<u64>,
     event: ReplicaEventKind,
     reason: Option<String>,
@@ -27,7 +27,7 @@ impl HistoryEvent {
     /// Something about an instance.
     pub fn of(id: &InstanceId, event: ReplicaEventKind) -> Self {
         Self {
-            replica: id.replica.clone(),
+            replica: Some(id.replica.clone()),
             generation: Some(id.generation),
             event,
             reason: None,
@@ -37,7 +37,17 @@ impl HistoryEvent {
     /// Something about a replica as such.
     pub fn of_replica(name: &ReplicaName, event: ReplicaEventKind) -> Self {
         Self {
-            replica: name.clone(),
+            replica: Some(name.clone()),
+            generation: None,
+            event,
+            reason: None,
+        }
+    }
+
+    /// Something about the fleet as a whole.
+    pub fn of_fleet(event: ReplicaEventKind) -> Self {
+        Self {
+            replica: None,
             generation: None,
             event,
             reason: None,
@@ -93,7 +103,7 @@ impl History {
                 id: self.count,
                 fleet: DEFAULT_FLEET.to_owned(),
                 at,
-                replica: event.replica.to_string(),
+                replica: event.replica.map(|name| name.to_string()),
                 generation: event.generation,
                 event: event.event,
                 reason: event.reason,

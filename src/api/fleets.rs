@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use super::ring::number_or_none;
 use super::{
-    FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, RuntimeStatus, Timestamp, schema,
+    FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, Rollout, RuntimeStatus, Timestamp,
+    schema,
 };
 
 /// The name of the one fleet that there is.
@@ -69,6 +70,9 @@ pub struct FleetStatus {
     pub runtime: RuntimeStatus,
     /// What the fleet should be, and where that is kept.
     pub record: FleetRecordStatus,
+    /// The rollout that is under way.
+    #[serde(default)]
+    pub rollout: Option<Rollout>,
     /// Requests since the balancer's start.
     pub counters: RequestCounts,
     /// Every replica.

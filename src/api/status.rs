@@ -158,8 +158,8 @@ pub struct ReplicaEvent {
     pub fleet: String,
     /// When. A change of the ring is dated to when every worker thread had it.
     pub at: Timestamp,
-    /// Which replica.
-    pub replica: String,
+    /// Which replica; null where the fleet as a whole is meant.
+    pub replica: Option<String>,
     /// Which of its instances; null where the replica as such is meant.
     pub generation: Option<u64>,
     /// What.
@@ -197,4 +197,18 @@ pub enum ReplicaEventKind {
     Stopped,
     /// It is no longer a member of the ring.
     Left,
+    /// An instance of another definition plays it: a rollout has come to it.
+    Replaced,
+    /// A rollout has begun.
+    RolloutStarted,
+    /// A rollout goes on: its first instance answers heartbeats, or it has been resumed.
+    RolloutContinued,
+    /// A rollout waits to be resumed or undone.
+    RolloutPaused,
+    /// A rollout has failed or is undone: replicas get their earlier definition back.
+    RolloutRollingBack,
+    /// Every replica has the new definition.
+    RolloutDone,
+    /// Every replica has its earlier definition.
+    RolloutRolledBack,
 }

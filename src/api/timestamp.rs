@@ -14,6 +14,10 @@ use utoipa::{PartialSchema, ToSchema};
 pub struct Timestamp(SystemTime);
 
 impl Timestamp {
+    /// The beginning of 1970.
+    #[cfg(test)]
+    pub(crate) const EPOCH: Self = Self(SystemTime::UNIX_EPOCH);
+
     /// The present, by the system's clock.
     pub fn now() -> Self {
         Self(SystemTime::now())

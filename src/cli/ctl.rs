@@ -8,10 +8,12 @@ use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::args::help;
 use super::{Invocation, UsageError, admin_access, completions, drill};
-use crate::api::{DesiredState, NewReplicas, RingPatch};
+use crate::api::{DesiredState, NewReplicas, NewRollout, RingPatch};
 use crate::ctl::{CtlCommand, CtlOptions};
 use crate::experiments::AdminAccess;
-use flags::{AddFlags, CtlFlags, CtlSubcommand, KeyFlags, RingChangeFlags};
+use flags::{
+    AddFlags, CtlFlags, CtlSubcommand, KeyFlags, RingChangeFlags, RolloutIdFlags, RolloutSubcommand,
+};
 
 /// The subcommand's name.
 pub(super) const NAME: &str = "ctl";
@@ -37,6 +39,9 @@ Examples:
     ringmaster ctl rm S4
   Start one anew, when its requests have ended
     ringmaster ctl restart Server1
+  Bring out another version without a gap, and go back
+    ringmaster ctl rollout start --image shop:1.5 --wait
+    ringmaster ctl rollout undo
   Why does this user's request go there
     ringmaster ctl explain alice
   What happens, as it happens; for people, and for a program
@@ -122,6 +127,7 @@ pub(super) fn invocation(
             names: flags.names,
             now: flags.now,
         },
+        CtlSubcommand::Rollout(command) => rollout(command),
         CtlSubcommand::Weight(flags) => CtlCommand::Weigh {
             name: flags.name,
             weight: flags.weight.get(),
@@ -164,6 +170,31 @@ fn new_replicas(flags: AddFlags) -> NewReplicas {
         names: (flags.replicas.iter())
             .map(|member| member.name.to_string())
             .collect(),
+    }
+}
+
+fn rollout(command: RolloutSubcommand) -> CtlCommand {
+    let direct = |flags: RolloutIdFlags, command| CtlCommand::DirectRollout {
+        id: flags.id,
+        command,
+    };
+    match command {
+        RolloutSubcommand::Start(flags) => {
+            let set = flags.env.into_iter().map(|(key, value)| (key, Some(value)));
+            let unset = flags.unset_env.into_iter().map(|key| (key, None));
+            CtlCommand::StartRollout {
+                new: NewRollout {
+                    image: flags.image,
+                    command: flags.command,
+                    env: unset.chain(set).collect(),
+                },
+                wait: flags.wait,
+            }
+        }
+        RolloutSubcommand::Status => CtlCommand::Rollouts,
+        RolloutSubcommand::Pause(flags) => direct(flags, "pause"),
+        RolloutSubcommand::Resume(flags) => direct(flags, "resume"),
+        RolloutSubcommand::Undo(flags) => direct(flags, "undo"),
     }
 }
 

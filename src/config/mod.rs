@@ -30,7 +30,8 @@ mod validate;
 pub use option::{OPTIONS, OptionSpec};
 pub use options::{
     AccessLogFormat, AccessLogTarget, AdminCalls, HealthOptions, HeartbeatKind, HeartbeatSettings,
-    Limit, Limits, LogFormat, LogOptions, Off, RetryPolicy, RuntimeKind, ServerOptions,
+    Limit, Limits, LogFormat, LogOptions, Off, RetryPolicy, RolloutOptions, RuntimeKind,
+    ServerOptions,
 };
 pub use report::options_markdown;
 pub use settings::{DefaultNames, RuntimeSettings, Settings, StickyCookie};
@@ -39,7 +40,9 @@ pub(crate) use address::{host_and_port, listen as listen_address};
 pub(crate) use command_warnings::warnings as command_warnings;
 pub(crate) use layers::{Given, Layer, Origin, did_you_mean, flags};
 pub(crate) use option::CONFIG;
-pub(crate) use read::path as request_path;
+pub(crate) use read::{
+    image as image_name, path as request_path, variable as env_variable, words as command_words,
+};
 pub(crate) use report::report;
 pub(crate) use rule::{Rule, duration as duration_rule, text as text_rule, whole as whole_rule};
 pub(crate) use validate::{ring_spec, settings};

@@ -32,7 +32,7 @@ pub(crate) fn path(text: &str) -> Result<String, String> {
 }
 
 /// Reads an image's name. Whether it exists is the engine's to say.
-pub(super) fn image(text: &str) -> Result<String, String> {
+pub(crate) fn image(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
     if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(good) {
         Ok(text.to_owned())
@@ -98,7 +98,7 @@ pub(super) fn network(text: &str) -> Result<String, String> {
 }
 
 /// Splits a command line into words, as a shell would.
-pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn words(text: &str) -> Result<Vec<String>, String> {
     if text.contains('\0') {
         return Err("has a NUL character in it".to_owned());
     }
@@ -111,7 +111,7 @@ pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// Reads `KEY=VALUE`.
-pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
     let Some((key, value)) = text.split_once('=') else {
         return Err("a value is missing".to_owned());
     };

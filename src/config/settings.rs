@@ -6,7 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{HealthOptions, Limit, Limits, LogOptions, RuntimeKind, ServerOptions};
+use super::options::{
+    HealthOptions, Limit, Limits, LogOptions, RolloutOptions, RuntimeKind, ServerOptions,
+};
 use crate::ring::{BalanceFactor, KeySource, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
@@ -31,6 +33,8 @@ pub struct Settings {
     pub balance_factor: Limit<BalanceFactor>,
     /// When a replica is well, and what becomes of one that is not.
     pub health: HealthOptions,
+    /// How rollouts are carried out.
+    pub rollouts: RolloutOptions,
     /// How much at once, and how long anything may take.
     pub limits: Limits,
     /// What is logged, and how.

@@ -84,6 +84,9 @@ pub enum CtlError {
         /// What could not be read.
         cause: String,
     },
+    /// A rollout that was waited for was not done.
+    #[error("rollout {0} was not done")]
+    NotRolledOut(u64),
     /// The person who was asked said no.
     #[error("nothing is changed")]
     Declined,

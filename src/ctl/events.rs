@@ -19,7 +19,7 @@ pub async fn list(client: &CtlClient, output: &Output) -> Result<(), CtlError> {
         for event in &page.items {
             grid.row([
                 ago(now, event.at),
-                event.replica.clone(),
+                event.replica.clone().unwrap_or_default(),
                 event
                     .generation
                     .map_or_else(String::new, |number| number.to_string()),
@@ -56,7 +56,9 @@ pub fn line(event: &ReplicaEvent) -> String {
     let at = event.at.to_string();
     let at = at.split('.').next().unwrap_or_default();
     let what = word(event.event);
-    format!("{at}Z {}{generation} {what}{reason}", event.replica)
+    let replica = event.replica.as_deref();
+    let replica = replica.map_or_else(String::new, |name| format!("{name}{generation} "));
+    format!("{at}Z {replica}{what}{reason}")
 }
 
 /// Shows why instances died, the oldest first.

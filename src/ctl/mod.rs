@@ -14,6 +14,7 @@ mod options;
 mod output;
 mod replicas;
 mod ring;
+mod rollouts;
 mod status;
 #[cfg(feature = "top")]
 mod top;
@@ -49,6 +50,13 @@ pub async fn run(options: &CtlOptions) -> Result<(), CtlError> {
         }
         CtlCommand::Restart { names, now } => {
             instances::restart(&client, &output, names, *now).await
+        }
+        CtlCommand::StartRollout { new, wait } => {
+            rollouts::start(&client, &output, new, *wait).await
+        }
+        CtlCommand::Rollouts => rollouts::status(&client, &output).await,
+        CtlCommand::DirectRollout { id, command } => {
+            rollouts::direct(&client, &output, *id, command).await
         }
         CtlCommand::Weigh {
             name,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::api::{DesiredState, NewReplicas, RingPatch};
+use crate::api::{DesiredState, NewReplicas, NewRollout, RingPatch};
 use crate::experiments::AdminAccess;
 use crate::ring::KeySource;
 
@@ -60,6 +60,22 @@ pub enum CtlCommand {
         names: Vec<String>,
         /// Do not wait for requests in flight.
         now: bool,
+    },
+    /// Give every replica another version.
+    StartRollout {
+        /// What to change.
+        new: NewRollout,
+        /// Wait for its end.
+        wait: bool,
+    },
+    /// List the last rollouts.
+    Rollouts,
+    /// Pause, resume or undo a rollout.
+    DirectRollout {
+        /// Which; the last one if it is absent.
+        id: Option<u64>,
+        /// The end of the call's path.
+        command: &'static str,
     },
     /// Give a replica another weight.
     Weigh {

@@ -43,6 +43,7 @@ export const changeFleet = (patch) => call("PATCH", FLEET, patch);
 export const restart = (replica, now) => call("POST", `${FLEET}/replicas/${name(replica)}/restart${now ? "?now=true" : ""}`);
 export const drill = (replica, fault, duration) =>
   call("POST", `${FLEET}/drills`, fault === "kill" ? { replica, fault } : { replica, fault, for: duration });
+export const directRollout = (id, command) => call("POST", `${FLEET}/rollouts/${id}/${command}`);
 export const reweigh = (weights) => call("PATCH", `${FLEET}/ring?dry_run=true`, { weights });
 
 /// The text of /metrics.

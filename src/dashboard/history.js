@@ -7,8 +7,8 @@ import { clock } from "./format.js";
 const MAX_EVENTS = 300;
 const events = new Map();
 
-const GOOD = new Set(["ready", "readmitted", "joined", "activated"]);
-const BAD = new Set(["evicted", "unready", "ejected"]);
+const GOOD = new Set(["ready", "readmitted", "joined", "activated", "rollout_done"]);
+const BAD = new Set(["evicted", "unready", "ejected", "rollout_rolling_back"]);
 const eventTone = (kind) => (GOOD.has(kind) ? "good" : BAD.has(kind) ? "bad" : "");
 
 function show() {
@@ -18,7 +18,7 @@ function show() {
     const generation = event.generation === null ? "" : `, generation\u00a0${event.generation}`;
     return html("li", {},
       html("time", { datetime: event.at }, clock(event.at)),
-      html("span", {}, html("strong", {}, event.replica), " ",
+      html("span", {}, html("strong", {}, event.replica || ""), " ",
         html("span", { class: `chip ${eventTone(event.event)}` }, event.event.replaceAll("_", " ")),
         html("span", { class: "muted" }, generation), event.reason ? ` – ${event.reason}` : ""));
   });

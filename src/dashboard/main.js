@@ -7,6 +7,7 @@ import { followEvents, loadDeaths, stopEvents } from "./history.js";
 import { loadHeartbeats, trimHeartbeats } from "./heartbeats.js";
 import { showLoad } from "./load.js";
 import { showReplicas } from "./replicas.js";
+import { showRollout } from "./rollout.js";
 import { drawRing, explainKey } from "./ring.js";
 import { askToLogIn, identify, isLoggedOut, startSession } from "./session.js";
 
@@ -66,6 +67,7 @@ async function refresh() {
     shares = await drawRing();
     epoch = fleet.epoch;
   }
+  showRollout(fleet.rollout);
   showLoad(status, fleet, text);
   const now = Date.parse(status.now);
   trimHeartbeats(fleet.replicas, now);

@@ -73,7 +73,7 @@ pub fn events_of<'s>(
     since: Timestamp,
 ) -> impl DoubleEndedIterator<Item = &'s ReplicaEvent> {
     let events = events.iter();
-    events.filter(move |event| event.replica == replica && event.at > since)
+    events.filter(move |event| event.replica.as_deref() == Some(replica) && event.at > since)
 }
 
 /// To the hundredth, and never before the fault itself.

@@ -1,11 +1,12 @@
 //! Taking over from an earlier balancer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{ImmediateStep, Steps};
 use super::instance::Existing;
-use super::{Fleet, Replica};
+use super::{Definition, Fleet, Replica};
 use crate::ring::{Member, ReplicaName};
 
 /// The instances that were found of one replica.
@@ -33,7 +34,8 @@ impl Fleet {
             .into_iter()
             .partition(|instances| desired.is_empty() || instances.place_in(desired).is_some());
         for instances in &wanted {
-            self.replicas.push(instances.replica());
+            let definition = self.definition_of(&instances.newest.order.id.replica);
+            self.replicas.push(instances.replica(&definition));
         }
         for Member { name, weight } in desired {
             match self.replicas.iter_mut().find(|r| r.name == *name) {
@@ -41,8 +43,10 @@ impl Fleet {
                 Some(replica) => replica.weight = *weight,
                 None => {
                     self.add_replica(name.clone(), *weight);
+                    let definition = self.definition_of(name);
                     if let Some(missing) = self.replicas.last_mut() {
                         missing.member = true;
+                        missing.definition = definition;
                     }
                 }
             }
@@ -86,9 +90,9 @@ impl ReplicaInstances {
     }
 
     /// The replica that is played by what was found, or by its successor.
-    fn replica(&self) -> Replica {
+    fn replica(&self, definition: &Arc<Definition>) -> Replica {
         let newest = &self.newest;
-        let mut replica = Replica::adopted(&newest.order);
+        let mut replica = Replica::adopted(&newest.order, definition);
         replica
             .leftover_generations
             .push(newest.order.id.generation);
@@ -134,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::fleet::tests::POLICY;
-    use crate::fleet::{DeferredStep, InstanceId, LaunchOrder, Step};
+    use crate::fleet::{DeferredStep, Desired, InstanceId, LaunchOrder, Step};
     use crate::ring::Weight;
     use crate::ring::testing::member;
 
@@ -158,7 +162,7 @@ mod tests {
             found("foreign", 2, true),
             found("old", 7, false),
         ];
-        let (fleet, steps) = Fleet::new(POLICY, &desired, there, Duration::ZERO);
+        let (fleet, steps) = Fleet::new(POLICY, Desired::of(&desired), there, Duration::ZERO);
         let names: Vec<_> = desired.iter().map(|member| member.name.clone()).collect();
         assert_eq!(fleet.desired(), names);
         // The weight is what is desired, whatever the instance was started with.
@@ -166,7 +170,7 @@ mod tests {
         let told: Vec<_> = steps[1..]
             .iter()
             .map(|step| match step {
-                Step::Deferred(DeferredStep::Launch(order)) => format!("launch {}", order.id),
+                Step::Deferred(DeferredStep::Launch(order, _)) => format!("launch {}", order.id),
                 Step::Immediate(ImmediateStep::Watch(id, _)) => format!("watch {id}"),
                 Step::Deferred(DeferredStep::Stop(id, _)) => format!("stop {id}"),
                 other => format!("{other:?}"),

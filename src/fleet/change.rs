@@ -98,6 +98,11 @@ pub enum ChangeError {
          add or activate one first"
     )]
     LastActive(ReplicaName),
+    /// A rollout is just replacing the replica, or watching its new instance.
+    #[error(
+        "the rollout is just replacing {0}: wait until it has gone on, or pause or undo it first"
+    )]
+    RolledOut(ReplicaName),
     /// The runtime cannot start or stop anything.
     #[error("with the runtime static, replicas cannot be added, removed or restarted")]
     FixedFleet,

@@ -1,11 +1,14 @@
 //! What the fleet is told, and what is to be done about it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{ChangeError, ChangeId, Changed};
 use super::instance::{Exit, InstanceId, LaunchOrder};
+use super::record_definition::Definition;
 use super::record_merge::RecordChange;
+use super::rollout_state::RolloutChange;
 use super::time::Time;
 use crate::ring::{Member, ReplicaName};
 
@@ -47,6 +50,8 @@ pub enum InstanceEvent {
     /// Another balancer was first: its instance, of this generation, has the name that ours was
     /// to have, and listens there, or will. The launch is over.
     LaunchPreempted(u64, SocketAddr),
+    /// It listens at another address, for this reason: it lost the port that it was given.
+    Moved(SocketAddr, String),
     /// It ended by itself.
     Exited(Exit),
     /// It answers heartbeats well. Reported when that begins, not at each heartbeat.
@@ -61,6 +66,15 @@ pub enum InstanceEvent {
     HealthcheckChanged(bool),
     /// A request's connection to it was refused.
     ConnectionRefused,
+    /// It is passed over for a while, because it failed several requests in a row.
+    Ejected,
+    /// The requests of an instance that are being counted, when they were asked for.
+    RequestsCounted {
+        /// Requests that it has answered, or not, since its requests were counted.
+        requests: u64,
+        /// Those of them that have failed.
+        failed: u64,
+    },
     /// No request is in flight on it any more, or the drain deadline has passed.
     Drained,
     /// It has been stopped and cleared away.
@@ -174,6 +188,16 @@ pub enum ImmediateStep {
         /// How it ended, if it has and that is known.
         exit: Option<Exit>,
     },
+    /// A successor of a rollout has died before it played its replica, which has not died: keep what is
+    /// known of it. Comes once an instance.
+    RecordFailedStart {
+        /// The instance.
+        id: InstanceId,
+        /// The first sign of its death.
+        cause: String,
+        /// How it ended, if it has and that is known.
+        exit: Option<Exit>,
+    },
     /// Keep how an instance ended, for the record of its death and for a stop that waits for it.
     RecordExit(InstanceId, Exit),
     /// An instance is gone: keep that, and forget what was kept for its death.
@@ -182,6 +206,12 @@ pub enum ImmediateStep {
     Warn(ReplicaName, String),
     /// Tell the operator, and keep, what has been done with a replica on request.
     RecordAction(InstanceId, OperatorAction),
+    /// Tell the operator, and keep, what has become of a rollout, in the fleet record as well.
+    Rollout(RolloutChange),
+    /// Begin to count the requests of an instance, and those of them that fail.
+    CountRequests(InstanceId),
+    /// Report what they came to: [`InstanceEvent::RequestsCounted`] follows.
+    ReportRequests(InstanceId),
 }
 
 /// What is done with a replica on request, and what comes of it.
@@ -200,8 +230,9 @@ pub enum OperatorAction {
 /// Starts or stops an instance, or answers; begun when the ring has taken effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeferredStep {
-    /// Start an instance; [`InstanceEvent::Launched`] or [`InstanceEvent::LaunchFailed`] follows.
-    Launch(LaunchOrder),
+    /// Start an instance of this definition; [`InstanceEvent::Launched`] or
+    /// [`InstanceEvent::LaunchFailed`] follows.
+    Launch(LaunchOrder, Arc<Definition>),
     /// Wait until nothing is in flight on an instance, or for the drain deadline;
     /// [`InstanceEvent::Drained`] follows.
     Drain(InstanceId),

@@ -35,8 +35,9 @@ impl Fleet {
             InstanceEvent::LaunchPreempted(by, _) => self.generations.saw(&id.replica, by),
             _ => {}
         }
-        if let Some(index) = self.current(id) {
-            self.apply_to_current(index, event, steps);
+        match self.current(id) {
+            Some(index) => self.apply_to_current(index, event, steps),
+            None => self.apply_to_other(id, event, steps),
         }
     }
 
@@ -61,6 +62,14 @@ impl Fleet {
             }
             InstanceEvent::ConnectionRefused => {
                 self.unresponsive(index, REFUSES_CONNECTIONS, steps);
+            }
+            InstanceEvent::Moved(endpoint, reason) => {
+                let name = self.replicas[index].name.clone();
+                self.relocated(&name, Some(endpoint), &reason, steps);
+            }
+            InstanceEvent::Ejected => self.ejected(index, steps),
+            InstanceEvent::RequestsCounted { requests, failed } => {
+                self.requests_counted(index, requests, failed, steps);
             }
             InstanceEvent::Drained => self.drain_ended(index, steps),
             InstanceEvent::RemovedElsewhere => self.removed_elsewhere(index, steps),
@@ -104,7 +113,8 @@ impl Fleet {
             return;
         }
         replica.last_launch_failed = true;
-        if replica.leaving {
+        self.note_death_in_hand(index, &format!("cannot start: {reason}"), steps);
+        if self.replicas[index].leaving {
             self.forget_replica(index, Duration::ZERO, steps);
         } else {
             self.failed_to_start(index, reason, steps);

@@ -31,10 +31,12 @@
 //! What is left of a replica that is gone is a matter of [`super::stopping_instances`].
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::{BACKOFF_RESET_AFTER, Backoff};
 use super::instance::{Exit, InstanceId, LaunchOrder};
+use super::record_definition::Definition;
 use super::time::Time;
 use crate::api::ReplicaState;
 use crate::ring::{Member, ReplicaName, Weight};
@@ -136,6 +138,8 @@ pub struct Replica {
     pub weight: Weight,
     /// Its place in the order of joining.
     pub ordinal: u64,
+    /// What its instances are started from.
+    pub definition: Arc<Definition>,
     /// The generation of the instance that plays it, or is to.
     pub generation: u64,
     /// The generations that the runtime has started and not cleared away since: the one
@@ -175,11 +179,12 @@ pub struct Replica {
 
 impl Replica {
     /// One that has yet to prove itself before it joins the ring.
-    pub fn new(name: ReplicaName, ordinal: u64) -> Self {
+    pub fn new(name: ReplicaName, ordinal: u64, definition: &Arc<Definition>) -> Self {
         Self {
             name,
             weight: Weight::default(),
             ordinal,
+            definition: Arc::clone(definition),
             generation: 0,
             leftover_generations: Vec::new(),
             phase: Phase::Launching { exited: None },
@@ -200,12 +205,12 @@ impl Replica {
     }
 
     /// A member as an earlier balancer's order describes it.
-    pub fn adopted(order: &LaunchOrder) -> Self {
+    pub fn adopted(order: &LaunchOrder, definition: &Arc<Definition>) -> Self {
         Self {
             weight: order.weight,
             generation: order.id.generation,
             member: true,
-            ..Self::new(order.id.replica.clone(), order.ordinal)
+            ..Self::new(order.id.replica.clone(), order.ordinal, definition)
         }
     }
 

@@ -164,6 +164,9 @@ impl Fleet {
                 (Kind::Done, Vec::new())
             }
             Change::Restart { replica, now } => {
+                if self.is_in_hand(&replica) {
+                    return Err(ChangeError::RolledOut(replica));
+                }
                 self.begin_restart(&replica, now, steps)?;
                 (Kind::Restarting, vec![replica])
             }
@@ -263,7 +266,9 @@ impl Fleet {
 
     /// Whether nothing is left of a replica, its instances included.
     fn is_gone(&self, name: &ReplicaName) -> bool {
-        self.index_of(name).is_none() && !self.stopping_instances.iter().any(|d| d.is_of(name))
+        self.index_of(name).is_none()
+            && !self.stopping_instances.iter().any(|d| d.is_of(name))
+            && !self.has_others(name)
     }
 
     /// The newcomers are ready: they join the ring, all at once.
@@ -296,7 +301,7 @@ impl Fleet {
     pub(super) fn add_replica(&mut self, name: ReplicaName, weight: Weight) {
         self.replicas.push(Replica {
             weight,
-            ..Replica::new(name, self.next_ordinal)
+            ..Replica::new(name, self.next_ordinal, &self.definition)
         });
         self.next_ordinal = self.next_ordinal.saturating_add(1);
     }

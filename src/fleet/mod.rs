@@ -34,7 +34,10 @@ mod random_names;
 mod record;
 mod record_definition;
 mod record_merge;
+mod record_rollouts;
 mod relocation;
+mod rollout;
+mod rollout_state;
 mod shared_fleet;
 mod slow_start;
 mod start_warning;
@@ -47,6 +50,7 @@ mod unready;
 mod unresponsive;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use backoff::RestartLimit;
@@ -69,6 +73,8 @@ pub(crate) use probe_schedule::ProbeSchedule;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 pub use record_definition::{Definition, ReplicaTemplate};
 pub use record_merge::{Difference, RecordChange};
+pub(crate) use rollout::{FailureAction, RolloutError, RolloutOrder, RolloutPolicy, RolloutReport};
+pub use rollout_state::{PastRollout, RecordedRollout, RolloutChange, Stage};
 pub(crate) use slow_start::{serves as serves_slot, share as share_served};
 pub(crate) use time::Time;
 pub(crate) use unready::UNREADY_FOR;
@@ -78,6 +84,7 @@ use crate::ring::{Member, ReplicaName, RingSpec, Weight};
 use generations::Generations;
 use lifecycle::Replica;
 use membership::{Active, Request};
+use rollout::{ActiveRollout, Retiring, Successor};
 use stopping::StoppingInstance;
 use transitions::StopMode;
 
@@ -97,8 +104,33 @@ pub(crate) struct Policy {
     pub unready_timeout: Option<Duration>,
     /// How many deaths make a replica degraded.
     pub restart_limit: RestartLimit,
+    /// How rollouts are carried out.
+    pub rollout: RolloutPolicy,
     /// Whether the runtime can start and stop instances at all.
     pub spawns: bool,
+}
+
+/// What a fleet should be when it begins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Desired {
+    pub members: Vec<Member>,
+    /// What they are started from.
+    pub definition: Definition,
+    /// A rollout that an earlier balancer has begun.
+    pub rollout: Option<RecordedRollout>,
+    /// The replicas that it had come to.
+    pub updated: Vec<ReplicaName>,
+}
+
+#[cfg(test)]
+impl Desired {
+    /// These members, started from nothing in particular.
+    pub fn of(members: &[Member]) -> Self {
+        Self {
+            members: members.to_vec(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Desired replicas against observed instances.
@@ -114,6 +146,15 @@ pub(crate) struct Fleet {
     next_ordinal: u64,
     active: Option<Active>,
     waiting: VecDeque<Request>,
+    /// What replicas are started from that no rollout has come to.
+    definition: Arc<Definition>,
+    rollout: Option<ActiveRollout>,
+    /// Instances that are to play a replica, beside the one that does.
+    successors: Vec<Successor>,
+    /// Instances that played a replica and finish their requests.
+    retiring: Vec<Retiring>,
+    /// Replicas that the rollout of an earlier balancer had come to.
+    updated: Vec<ReplicaName>,
     shutting_down: bool,
 }
 
@@ -124,10 +165,16 @@ impl Fleet {
     /// again if they have ended. Without desired members what is found says which there are.
     pub fn new(
         policy: Policy,
-        desired: &[Member],
+        desired: Desired,
         found: Vec<Existing>,
         now: Time,
     ) -> (Self, Vec<Step>) {
+        let Desired {
+            members,
+            definition,
+            rollout,
+            updated,
+        } = desired;
         let mut fleet = Self {
             policy,
             ring: RingSpec::default(),
@@ -137,14 +184,21 @@ impl Fleet {
             next_ordinal: 1,
             active: None,
             waiting: VecDeque::new(),
+            definition: Arc::new(definition),
+            rollout: rollout.as_ref().map(ActiveRollout::resumed),
+            successors: Vec::new(),
+            retiring: Vec::new(),
+            updated,
             shutting_down: false,
         };
         let mut steps = Steps::at(now);
         if found.is_empty() {
-            fleet.bootstrap(desired, &mut steps);
+            fleet.bootstrap(&members, &mut steps);
         } else {
-            fleet.adopt(desired, found, &mut steps);
+            fleet.adopt(&members, found, &mut steps);
         }
+        fleet.updated.clear();
+        fleet.advance_rollout(&mut steps);
         (fleet, steps.list)
     }
 
@@ -192,13 +246,18 @@ impl Fleet {
             .stopping_instances
             .iter()
             .filter_map(StoppingInstance::wakes_at);
-        replicas.chain(stopping_instances).min()
+        let rollout = self.rollout_wakes_at();
+        replicas.chain(stopping_instances).chain(rollout).min()
     }
 
     /// Whether [`Fleet::shut_down`] or [`Fleet::hand_over`] has been asked for, and nothing is
     /// left to be stopped.
     pub fn is_shut_down(&self) -> bool {
-        self.shutting_down && self.replicas.is_empty() && self.stopping_instances.is_empty()
+        let is_empty = self.replicas.is_empty()
+            && self.stopping_instances.is_empty()
+            && self.successors.is_empty()
+            && self.retiring.is_empty();
+        self.shutting_down && is_empty
     }
 
     /// Whether the runtime could not start a replica when it was asked last: then there is
@@ -233,7 +292,7 @@ impl Fleet {
                 seed,
             }),
         }
-        self.advance_changes(&mut steps);
+        self.advance_all(&mut steps);
         steps.list
     }
 
@@ -242,6 +301,7 @@ impl Fleet {
         let mut steps = Steps::at(now);
         self.shutting_down = true;
         self.refuse_all(&mut steps);
+        self.stop_others(&mut steps);
         if self.policy.spawns {
             let names: Vec<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
             self.remove_all(&names, StopMode::AtOnce, &mut steps);
@@ -270,8 +330,16 @@ impl Fleet {
             Event::Tick => self.tick(&mut steps),
         }
         self.replace_unready(&mut steps);
-        self.advance_changes(&mut steps);
+        self.advance_all(&mut steps);
         steps.list
+    }
+
+    /// Brings changes and the rollout as far as they can get.
+    fn advance_all(&mut self, steps: &mut Steps) {
+        self.advance_rollout(steps);
+        self.advance_changes(steps);
+        // A change may have removed what was being replaced.
+        self.advance_rollout(steps);
     }
 
     /// Starts from nothing.
@@ -282,8 +350,10 @@ impl Fleet {
                 self.add_replica(name.clone(), *weight);
             }
         }
-        for replica in &mut self.replicas {
-            replica.member = true;
+        for index in 0..self.replicas.len() {
+            let definition = self.definition_of(&self.replicas[index].name);
+            self.replicas[index].member = true;
+            self.replicas[index].definition = definition;
         }
         steps.push(ImmediateStep::Join(self.members()));
         for index in 0..self.replicas.len() {
@@ -293,6 +363,13 @@ impl Fleet {
 
     fn find(&self, name: &ReplicaName) -> Option<&Replica> {
         self.replicas.iter().find(|r| r.name == *name)
+    }
+
+    /// What a replica is started from that is there at the beginning.
+    fn definition_of(&self, name: &ReplicaName) -> Arc<Definition> {
+        let rollout = self.rollout.as_ref();
+        let rollout = rollout.filter(|_| self.updated.contains(name));
+        Arc::clone(rollout.map_or(&self.definition, ActiveRollout::definition))
     }
 
     fn drained(&self) -> Vec<ReplicaName> {

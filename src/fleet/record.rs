@@ -8,8 +8,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::MAX_REPLICAS;
 use super::record_definition::{Definition, hash};
+use super::rollout_state::{PastRollout, RecordedRollout};
+use super::{Desired, MAX_REPLICAS};
 use crate::ring::{BalanceFactor, KeySource, Member, ReplicaName, RingSpec, Weight};
 
 /// The layout that this release writes. Parts may be added to it: an older release leaves out
@@ -37,6 +38,15 @@ pub struct FleetRecord {
     flags: FlagsKept,
     /// Hash of all flags that it came from.
     flags_hash: String,
+    /// Hash of the definition that those flags say, where a rollout has brought another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) flags_definition: Option<String>,
+    /// The rollout that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RecordedRollout>,
+    /// The last rollouts that have ended, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past_rollouts: Vec<PastRollout>,
 }
 
 /// One desired replica.
@@ -50,6 +60,9 @@ pub struct RecordedReplica {
     /// It gets no requests, because an operator wants it so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
+    /// It has the definition of the rollout that is under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub updated: bool,
 }
 
 fn one() -> u32 {
@@ -153,6 +166,7 @@ impl RecordedReplica {
             name: member.name.to_string(),
             weight: member.weight.get(),
             drained: false,
+            updated: false,
         }
     }
 }
@@ -170,6 +184,9 @@ impl FleetRecord {
             key: Some(flags.key.clone()),
             flags: flags.kept(),
             flags_hash: flags.hash(),
+            flags_definition: None,
+            rollout: None,
+            past_rollouts: Vec::new(),
         }
     }
 
@@ -242,10 +259,36 @@ impl FleetRecord {
         self.flags_hash == flags.hash()
     }
 
-    /// Notes that the record follows these flags now.
+    /// What a fleet should be that begins with this record.
+    pub(crate) fn desired(&self) -> Desired {
+        let updated = self.replicas.iter().filter(|replica| replica.updated);
+        Desired {
+            members: self.members(),
+            definition: self.definition.clone(),
+            rollout: self.rollout.clone(),
+            updated: updated
+                .map(|replica| ReplicaName::from_address(&replica.name))
+                .collect(),
+        }
+    }
+
+    /// Whether these flags say the same of the definition as those that the record came from, and a
+    /// rollout has brought another one since.
+    pub(super) fn is_rolled_from(&self, flags: &FleetFlags) -> bool {
+        self.flags_definition.as_ref() == Some(&flags.definition.hash())
+    }
+
+    /// Notes that the record follows these flags now. A definition that a rollout has brought stays
+    /// as long as the flags' own is the same.
     pub(super) fn follow(&mut self, flags: &FleetFlags) {
-        self.definition = flags.definition.clone();
-        self.definition_hash = flags.definition.hash();
+        if !self.is_rolled_from(flags) {
+            self.flags_definition = None;
+            if self.definition != flags.definition {
+                self.supersede_rollouts();
+                self.definition = flags.definition.clone();
+                self.definition_hash = flags.definition.hash();
+            }
+        }
         self.flags = flags.kept();
         self.flags_hash = flags.hash();
     }
@@ -288,7 +331,7 @@ mod tests {
         let earlier = text.replacen(",\"key\":\"path\"", "", 1);
         assert_eq!(FleetRecord::parse(&earlier).unwrap().key, None);
         // Parts that a later release adds do no harm.
-        let later = text.replacen('{', "{\"rollout\":{\"step\":1},", 1);
+        let later = text.replacen('{', "{\"canary\":{\"step\":1},", 1);
         assert_eq!(FleetRecord::parse(&later), Ok(record()));
     }
 

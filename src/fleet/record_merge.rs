@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use super::Existing;
+use super::RolloutChange;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
+use crate::api::Timestamp;
 use crate::ring::{KeySource, Member, ReplicaName, Weight};
 
 /// Something that has become different about a fleet, for its record.
@@ -21,6 +23,8 @@ pub enum RecordChange {
     Ring(RingSettings),
     /// Something else is hashed for a request.
     Key(KeySource),
+    /// A rollout has begun, gone on or ended; when.
+    Rollout(RolloutChange, Timestamp),
 }
 
 /// How the flags of a start differ from those that the record came from.
@@ -68,7 +72,10 @@ impl FleetRecord {
             return (self.clone(), None);
         }
         let (before, after) = (self.flags(), flags.kept());
-        let mut words = self.definition.differences(&flags.definition);
+        let mut words = match self.is_rolled_from(flags) {
+            true => Vec::new(),
+            false => self.definition.differences(&flags.definition),
+        };
         let (was, is) = (before.replicas, after.replicas);
         if was != is {
             words.push(format!("replicas {was} -> {is}"));
@@ -139,10 +146,11 @@ impl FleetRecord {
             }
             RecordChange::Ring(ring) => self.ring = *ring,
             RecordChange::Key(key) => self.key = Some(key.clone()),
+            RecordChange::Rollout(change, at) => self.apply_rollout(change, *at),
         }
     }
 
-    fn find(&mut self, name: &ReplicaName) -> Option<&mut RecordedReplica> {
+    pub(super) fn find(&mut self, name: &ReplicaName) -> Option<&mut RecordedReplica> {
         let mut replicas = self.replicas.iter_mut();
         replicas.find(|replica| replica.name == name.as_str())
     }

@@ -66,7 +66,7 @@ impl Fleet {
                 }
                 None => {
                     self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
-                    let foreign = Replica::adopted(&order);
+                    let foreign = Replica::adopted(&order, &self.definition);
                     self.replicas.push(Replica {
                         member: false,
                         ..foreign
@@ -131,6 +131,7 @@ impl Fleet {
         let ours = self.replicas.iter().filter(ours);
         let ours: Vec<_> = ours.map(|replica| replica.name.clone()).collect();
         self.shutting_down = true;
+        self.stop_others(&mut steps);
         self.refuse_all(&mut steps);
         self.remove_all(&ours, StopMode::AtOnce, &mut steps);
         let kept = self.replicas.extract_if(.., |replica| !replica.leaving);

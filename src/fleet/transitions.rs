@@ -1,6 +1,7 @@
 //! Transitions of a replica that several events and requests share.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Fleet;
@@ -32,7 +33,7 @@ impl Fleet {
 
     /// Records the death of the instance that plays a replica.
     pub(super) fn record_death(
-        &self,
+        &mut self,
         index: usize,
         cause: &str,
         exit: Option<Exit>,
@@ -43,6 +44,7 @@ impl Fleet {
             cause: cause.to_owned(),
             exit,
         });
+        self.note_death_in_hand(index, cause, steps);
     }
 
     /// Asks for an instance of a generation that has never been.
@@ -52,7 +54,10 @@ impl Fleet {
         replica.phase = Phase::Launching { exited: None };
         replica.starts_at_once = false;
         replica.forget_instance();
-        steps.push(DeferredStep::Launch(replica.order()));
+        self.definition_to_heal_with(index, steps);
+        let replica = &self.replicas[index];
+        let definition = Arc::clone(&replica.definition);
+        steps.push(DeferredStep::Launch(replica.order(), definition));
     }
 
     /// Asks an instance for its first good heartbeat.
@@ -196,6 +201,11 @@ impl Fleet {
             }
             // Clears away the remains of the instance that died.
             Phase::BackingOff { .. } => self.forget_replica(index, Duration::ZERO, steps),
+            Phase::DrainingForRestart if mode == StopMode::AfterDraining => {
+                replica.leaving = true;
+                replica.phase = Phase::Draining;
+                self.announce_removal(&id, steps);
+            }
             Phase::DrainingForRestart => self.forget_replica(index, grace, steps),
             Phase::Draining => match mode {
                 StopMode::AfterDraining => {}

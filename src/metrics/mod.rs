@@ -11,6 +11,7 @@ mod process;
 mod replicas;
 mod requests;
 mod ring;
+mod rollouts;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,6 +91,7 @@ impl MetricsExporter {
         fleet.register_collector(collector(move |families| {
             requests::collect(&scrape, families)?;
             replicas::collect(&scrape, families)?;
+            rollouts::collect(&scrape, families)?;
             ring::collect(&scrape, &figures, families)
         }));
         let mut out = String::new();

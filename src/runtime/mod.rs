@@ -14,13 +14,14 @@ pub mod static_servers;
 mod definition;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 
 pub use crate::fleet::{
-    Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, ReplicaTemplate,
+    Definition, Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, ReplicaTemplate,
 };
 
 /// An event that a runtime reports by itself.
@@ -120,11 +121,19 @@ pub trait Runtime: 'static {
     /// an earlier balancer.
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>>;
 
-    /// Starts an instance and returns the address at which it will listen; heartbeats find out
+    /// Starts an instance of a definition and returns the address at which it will listen; heartbeats find out
     /// when it does. Removes what is left of an older generation that has ended. If another
     /// balancer has started the replica meanwhile, returns that instance. After an error nothing
     /// of this instance remains.
-    fn launch(&self, order: LaunchOrder) -> Task<Launched>;
+    fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched>;
+
+    /// Makes sure that instances of another definition can be started, beside those that run if they
+    /// are to be (the program exists, the image is there), or says why they cannot.
+    fn prepare_rollout(&self, _: Definition, _beside: bool) -> Task<()> {
+        let kind = self.kind();
+        let error = format!("the runtime {kind} has no rollouts");
+        Box::pin(async { Err(RuntimeError(error)) })
+    }
 
     /// Tells other balancers that the replica of this instance is removed, so that its end is no
     /// death. Does nothing where there can be no other balancer.

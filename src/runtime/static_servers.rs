@@ -8,6 +8,7 @@ mod lookup;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -16,7 +17,8 @@ use futures::stream::{self, LocalBoxStream, StreamExt};
 use tokio::time::Instant;
 
 use super::{
-    Existing, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent, Task,
+    Definition, Existing, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent,
+    Task,
 };
 use crate::ring::ReplicaName;
 use follow::{Follower, Watched, WatchedReplicas};
@@ -66,7 +68,7 @@ impl Runtime for StaticRuntime {
         async { Ok(Vec::new()) }.boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder) -> Task<Launched> {
+    fn launch(&self, order: LaunchOrder, _: &Arc<Definition>) -> Task<Launched> {
         let named = |upstream: &&Upstream| upstream.name == order.id.replica;
         let address = self.upstreams.iter().find(named).map(|u| u.address.clone());
         async move {
@@ -151,11 +153,12 @@ mod tests {
             Duration::ZERO,
         );
         let launch = |name: &str| {
-            runtime.launch(LaunchOrder {
+            let order = LaunchOrder {
                 id: InstanceId::new(ReplicaName::from_address(name), 1),
                 weight: Weight::default(),
                 ordinal: 1,
-            })
+            };
+            runtime.launch(order, &Arc::default())
         };
         let running = launch("blue").await.unwrap();
         assert_eq!(running.endpoint, "127.0.0.1:9002".parse().unwrap());

@@ -108,6 +108,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         | "outlier-failures"
         | "panic-threshold"
         | "restart-limit"
+        | "rollout-parallelism"
+        | "rollout-max-errors"
         | "retry-budget"
         | "min-body-rate"
         | "max-waiting" => (["7", "8", "9"], &[]),
@@ -140,6 +142,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "heartbeat" => (["http", "tcp", "http"], &[]),
         "heartbeat-header" => (["a: 1", "b: 2", "c: 3"], &[]),
         "outlier-on" => (["errors", "5xx", "errors"], &[]),
+        "rollout-order" => (["start-first", "stop-first", "start-first"], &[]),
+        "rollout-failure" => (["pause", "rollback", "pause"], &[]),
         "heartbeat-method" => (["HEAD", "POST", "OPTIONS"], &[]),
         "heartbeat-status" => (["200", "201,202", "300-399"], &[]),
         "heartbeat-body" => (["a", "b", "c"], &[]),
@@ -190,7 +194,11 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
             || key.ends_with("-interval")
             || matches!(
                 key,
-                "restart-window" | "stop-grace" | "slow-start" | "outlier-ejection"
+                "restart-window"
+                    | "stop-grace"
+                    | "slow-start"
+                    | "outlier-ejection"
+                    | "rollout-monitor"
             ) =>
         {
             (["7s", "8s", "9s"], &[])

@@ -9,6 +9,7 @@ use ringmaster::runtime::{InstanceId, LaunchOrder, Runtime};
 use serde_json::{Value, json};
 
 use crate::docker::{TestFleet, docker as cli, engine_answers, get, inspect, quietly, test_image};
+use crate::runtime::Start as _;
 use crate::support::{Ringmaster, eventually};
 
 /// A container that somebody has started, with its network, until the test ends.
@@ -106,7 +107,7 @@ fn everything_that_the_engine_says_is_copied_and_no_address() {
 
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        let endpoint: SocketAddr = runtime.launch(order("S1", 1)).await.unwrap().endpoint;
+        let endpoint: SocketAddr = runtime.start(order("S1", 1)).await.unwrap().endpoint;
         assert_eq!(endpoint.port(), 7070);
         get(endpoint, "/home");
         let (of, is) = (inspect(&source.name), inspect(&fleet.container("S1")));

@@ -11,6 +11,7 @@ use ringmaster::runtime::{InstanceId, LaunchOrder, Runtime};
 use serde_json::json;
 
 use crate::docker::{IN_IMAGE, TestFleet, docker as cli, inspect, quietly, until};
+use crate::runtime::Start as _;
 
 fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     if crate::docker::engine_answers() {
@@ -84,12 +85,12 @@ fn data_of_a_named_volume_comes_back_with_the_replica() {
         let container = fleet.container("S1");
         let running = || inspect(&container)["State"]["Running"] == true;
         let noted = |count: usize| lines(&container, "/data/log").lines().count() == count;
-        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
         until("the first start is noted", || running() && noted(1)).await;
-        runtime.launch(order("S2", 1)).await.unwrap();
+        runtime.start(order("S2", 1)).await.unwrap();
         cli(&["kill", &container]);
         until("it is dead", || !running()).await;
-        runtime.launch(order("S1", 2)).await.unwrap();
+        runtime.start(order("S1", 2)).await.unwrap();
         until("both starts are noted", || running() && noted(2)).await;
         // The other replica has a volume of its own.
         let other = fleet.container("S2");
@@ -143,7 +144,7 @@ fn the_engine_gets_what_was_given() {
         let fleet = fleet(&flags.iter().map(String::as_str).collect::<Vec<_>>());
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        runtime.launch(order("S7", 1)).await.unwrap();
+        runtime.start(order("S7", 1)).await.unwrap();
         let found = inspect(&fleet.container("S7"));
         let (config, host) = (&found["Config"], &found["HostConfig"]);
         let env = config["Env"].as_array().unwrap();
@@ -197,7 +198,7 @@ fn the_root_is_writable_only_if_that_was_said() {
             let fleet = fleet(&[flag, "--user=0", &noting("/tmp/log")]);
             let runtime = fleet.runtime();
             runtime.prepare().await.unwrap();
-            runtime.launch(order("S1", 1)).await.unwrap();
+            runtime.start(order("S1", 1)).await.unwrap();
             let container = fleet.container("S1");
             let touch = quietly(&[
                 "exec",
@@ -226,7 +227,7 @@ fn a_replica_joins_every_network_under_its_names() {
         );
         cli(&["network", "create", &network]);
         runtime.prepare().await.unwrap();
-        let address = runtime.launch(order("S3", 1)).await.unwrap().endpoint;
+        let address = runtime.start(order("S3", 1)).await.unwrap().endpoint;
         let found = inspect(&fleet.container("S3"));
         let networks = found["NetworkSettings"]["Networks"].as_object().unwrap();
         assert_eq!(networks.len(), 2);
@@ -248,7 +249,7 @@ fn a_replica_without_a_number_is_not_started_where_one_is_needed() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let error = runtime
-            .launch(order("blue", 1))
+            .start(order("blue", 1))
             .await
             .unwrap_err()
             .to_string();

@@ -6,6 +6,7 @@ mod health_checks;
 mod hostile_health_checks;
 mod post_mortems;
 mod respawn;
+mod rollouts;
 mod slow_start;
 mod state_file;
 #[path = "../support/mod.rs"]

@@ -152,8 +152,16 @@ impl RingState {
         let instance = self.instance(id, endpoint);
         // What failed while it was not ready does not count.
         instance.reset_failures();
+        self.keep_succeeded(&instance);
         let next = self.view.with_ready(index.get(), Some(instance));
         self.publish(next)
+    }
+
+    /// Keeps the instance whose place another one takes: it finishes its requests.
+    fn keep_succeeded(&mut self, successor: &Arc<Instance>) {
+        let present = self.view.any_of(&successor.id().replica);
+        self.evicted
+            .extend(present.filter(|present| present.id() != successor.id()));
     }
 
     /// Makes `view` the present epoch; done when every worker has it.
@@ -360,6 +368,7 @@ impl Handler<MarkDrained> for RingState {
             return Box::pin(async {});
         };
         let instance = self.instance(id, endpoint);
+        self.keep_succeeded(&instance);
         let next = self.view.with_drained(index.get(), instance);
         self.publish(next)
     }

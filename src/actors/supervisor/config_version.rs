@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::fleet::{ChangeError, DeferredStep, ImmediateStep, OperatorAction, Step};
+use crate::fleet::{ChangeError, DeferredStep, ImmediateStep, OperatorAction, RolloutChange, Step};
 
 /// The version of a fleet's configuration: equal for two reads only if nothing has been changed
 /// between them.
@@ -58,6 +58,7 @@ pub(super) fn is_change(step: &ImmediateStep) -> bool {
         ImmediateStep::Join(_)
             | ImmediateStep::Leave(_)
             | ImmediateStep::Record(_)
+            | ImmediateStep::Rollout(RolloutChange::Began(_) | RolloutChange::Ended { .. })
             | ImmediateStep::RecordAction(_, Drained | Activated)
     )
 }

@@ -3,13 +3,13 @@
 use actix::Addr;
 
 use super::{
-    ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, EventFeed, ExpectedVersions,
-    FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, ListReplicas, RingReconfigured,
-    SetKey, ShutDown, Supervisor,
+    ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, DirectRollout, EventFeed,
+    ExpectedVersions, FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, GetRollouts,
+    ListReplicas, RingReconfigured, RolloutCommand, SetKey, ShutDown, StartRollout, Supervisor,
 };
 use crate::actors::ActorReply;
-use crate::api::{Death, ReplicaEvent};
-use crate::fleet::{Change, ChangeError, Changed, InstanceId};
+use crate::api::{Death, NewRollout, ReplicaEvent, Rollout};
+use crate::fleet::{Change, ChangeError, Changed, InstanceId, RolloutError};
 use crate::ring::{KeySource, ReplicaName};
 
 /// Sends messages to the Supervisor.
@@ -47,6 +47,28 @@ impl SupervisorHandle {
         raise: bool,
     ) -> ActorReply<Result<ConfigVersion, ChangeError>> {
         self.0.send(CompareVersion { expected, raise }).await
+    }
+
+    /// Begins a rollout; see [`StartRollout`].
+    pub async fn start_rollout(
+        &self,
+        new: NewRollout,
+    ) -> ActorReply<Result<Rollout, RolloutError>> {
+        self.0.send(StartRollout(new)).await
+    }
+
+    /// Pauses, resumes or undoes a rollout; see [`DirectRollout`].
+    pub async fn direct_rollout(
+        &self,
+        id: u64,
+        command: RolloutCommand,
+    ) -> ActorReply<Result<Rollout, RolloutError>> {
+        self.0.send(DirectRollout(id, command)).await
+    }
+
+    /// The last rollouts.
+    pub async fn rollouts(&self) -> ActorReply<Vec<Rollout>> {
+        self.0.send(GetRollouts).await
     }
 
     /// What has happened to replicas lately.

@@ -1,11 +1,13 @@
 //! What the Supervisor may be asked.
 
+use std::collections::BTreeMap;
+
 use actix::Message;
 
 use super::config_version::{ConfigVersion, ExpectedVersions};
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
-use crate::api::ReplicaEvent;
+use crate::api::{ReplicaEvent, Rollout, RolloutOutcome};
 use crate::fleet::{Change, ChangeError, Changed, InstanceId, ReplicaStatus, RingSettings};
 use crate::ring::{KeySource, ReplicaName, Weight};
 use crate::runtime::InstanceHandle;
@@ -74,6 +76,10 @@ pub struct FleetReport {
     pub outdated: Vec<bool>,
     /// The fleet's record.
     pub record: RecordReport,
+    /// The rollout that is under way.
+    pub rollout: Option<Rollout>,
+    /// How many rollouts have ended since the balancer's start, and how.
+    pub rollouts_ended: BTreeMap<RolloutOutcome, u64>,
     /// What runs the replicas.
     pub runtime: &'static str,
     /// What keeps it from doing so, if anything does.

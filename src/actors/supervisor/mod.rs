@@ -7,9 +7,10 @@ mod handle;
 mod messages;
 mod post_mortem;
 mod recording;
+mod rollouts;
 mod steps;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,10 +28,10 @@ use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use super::shared_key_source::SharedKeySource;
-use crate::api::ReplicaEventKind;
+use crate::api::{ReplicaEventKind, RolloutOutcome};
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
-    InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, Step, Time,
+    InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, RolloutOrder, Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
@@ -38,6 +39,7 @@ use crate::runtime::{Runtime, RuntimeEvent};
 use crate::upstream::Stats;
 use config_version::is_answered;
 use recording::recorded;
+use rollouts::RequestsBefore;
 
 pub use super::history::EventFeed;
 pub use config_version::{ConfigVersion, ExpectedVersions};
@@ -47,6 +49,7 @@ pub use messages::{
     GetFleet, ListReplicas, RingReconfigured, SetKey, ShutDown,
 };
 pub use post_mortem::GetDeaths;
+pub use rollouts::{DirectRollout, GetRollouts, RolloutCommand, StartRollout};
 
 /// Something has happened; for the actor's own futures.
 #[derive(Debug, Message)]
@@ -76,6 +79,10 @@ pub struct Supervisor {
     pub(super) exit_waiters: HashMap<InstanceId, oneshot::Sender<()>>,
     pub(super) stats: Arc<Stats>,
     key_source: Arc<SharedKeySource>,
+    rollout_order: RolloutOrder,
+    rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    /// Instances of which the requests are being counted, and what came before.
+    counted_from: HashMap<InstanceId, RequestsBefore>,
     _lifeline: Lifeline,
 }
 
@@ -93,7 +100,8 @@ impl Supervisor {
     ) -> Self {
         let death_log = DeathLog::new(runtime.is_restricted());
         let recorded = record.record();
-        let (mut fleet, opening) = Fleet::new(policy, &recorded.members(), found, Duration::ZERO);
+        let desired = recorded.desired();
+        let (mut fleet, opening) = Fleet::new(policy, desired, found, Duration::ZERO);
         fleet.note_drained(&recorded.drained());
         Self {
             fleet,
@@ -114,6 +122,9 @@ impl Supervisor {
             exit_waiters: HashMap::new(),
             stats: Arc::default(),
             key_source: Arc::default(),
+            rollout_order: policy.rollout.order,
+            rollouts_ended: BTreeMap::new(),
+            counted_from: HashMap::new(),
             _lifeline: lifeline,
         }
     }
@@ -255,8 +266,11 @@ impl Handler<ListReplicas> for Supervisor {
 impl Handler<EjectionChanged> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, changed: EjectionChanged, _: &mut Context<Self>) {
+    fn handle(&mut self, changed: EjectionChanged, ctx: &mut Context<Self>) {
         let EjectionChanged { id, ejected } = changed;
+        if ejected.is_some() {
+            self.apply_event(Event::Instance(id.clone(), InstanceEvent::Ejected), ctx);
+        }
         self.record_event(match ejected {
             Some((failures, lasts)) => {
                 self.stats.replica(&id.replica).life().ejected();
@@ -281,6 +295,8 @@ impl Handler<GetFleet> for Supervisor {
                 .map(|replica| self.runtime.is_outdated(&replica.id))
                 .collect(),
             record: self.record.report(),
+            rollout: self.rollout(),
+            rollouts_ended: self.rollouts_ended.clone(),
             replicas,
             runtime: self.runtime.kind(),
             runtime_error: self.runtime.last_error(),

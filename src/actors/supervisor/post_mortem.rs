@@ -44,6 +44,13 @@ pub(super) enum DeathDetail {
 }
 
 impl Supervisor {
+    /// Counts a death of a replica.
+    pub(super) fn count_death(&self, id: &InstanceId, cause: &str, exit: Option<&Exit>) {
+        let counted_as = restart_cause(cause, exit);
+        let stats = self.stats.replica(&id.replica);
+        stats.life().died(counted_as, Instant::now());
+    }
+
     /// Opens the record of a death, and asks for details. The future reports them, and is to be
     /// spawned when the ring has the eviction.
     pub(super) fn record_death(
@@ -55,9 +62,6 @@ impl Supervisor {
     ) -> LocalBoxFuture<'static, ()> {
         // One whose end has not been reported is about to be stopped, which asks the runtime.
         let has_ended = exit.is_some();
-        let counted_as = restart_cause(cause, exit.as_ref());
-        let stats = self.stats.replica(&id.replica);
-        stats.life().died(counted_as, Instant::now());
         self.death_log.record(&id, cause, exit, SystemTime::now());
         let own = ctx.address();
         let prober = self.prober.as_ref();

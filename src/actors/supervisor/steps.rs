@@ -1,6 +1,7 @@
 //! Executes the fleet's steps, in two rounds: see [`Step`].
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -17,8 +18,8 @@ use crate::actors::ActorReply;
 use crate::actors::history::HistoryEvent;
 use crate::api::ReplicaEventKind as Kind;
 use crate::fleet::{
-    ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceEvent, InstanceId,
-    LaunchOrder, OperatorAction, Step,
+    ChangeError, DeferredStep, Definition, Event, Failures, ImmediateStep, InstanceEvent,
+    InstanceId, LaunchOrder, OperatorAction, Step,
 };
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
@@ -61,7 +62,8 @@ impl Supervisor {
         if changes_configuration {
             self.version.raise();
         }
-        if !ring.is_empty() || !deaths.is_empty() || !deferred.is_empty() {
+        let is_empty = ring.is_empty() && deaths.is_empty() && history.is_empty();
+        if !is_empty || !deferred.is_empty() {
             let second_round = join_all(ring).into_actor(self).map(
                 move |_, supervisor: &mut Self, ctx: &mut Context<Self>| {
                     supervisor.history.record(history);
@@ -156,8 +158,17 @@ impl Supervisor {
             ImmediateStep::AbortRequests(id) => self.ring.abort_requests(id),
             ImmediateStep::Record(change) => self.write_record(vec![change], ctx),
             ImmediateStep::RecordDeath { id, cause, exit } => {
+                self.count_death(&id, &cause, exit.as_ref());
                 round.deaths.push(self.record_death(id, &cause, exit, ctx));
             }
+            ImmediateStep::RecordFailedStart { id, cause, exit } => {
+                round.deaths.push(self.record_death(id, &cause, exit, ctx));
+            }
+            ImmediateStep::Rollout(change) => {
+                round.history.push(self.note_rollout(change, ctx));
+            }
+            ImmediateStep::CountRequests(id) => self.count_requests(id),
+            ImmediateStep::ReportRequests(id) => self.report_requests(id, ctx),
             ImmediateStep::RecordExit(id, exit) => {
                 self.death_log.set_exit(&id, &exit);
                 if let Some(waiter) = self.exit_waiters.remove(&id) {
@@ -175,7 +186,7 @@ impl Supervisor {
 
     fn execute_deferred(&mut self, step: DeferredStep, ctx: &mut Context<Self>) {
         match step {
-            DeferredStep::Launch(order) => self.launch(order, ctx),
+            DeferredStep::Launch(order, definition) => self.launch(order, &definition, ctx),
             DeferredStep::Drain(id) => {
                 let deadline = self.drain_deadline;
                 let drained = self.ring.drain(id.clone(), deadline);
@@ -263,7 +274,12 @@ impl Supervisor {
         ChangeError::StartFailed(Failures(failures))
     }
 
-    fn launch(&mut self, order: LaunchOrder, ctx: &mut Context<Self>) {
+    fn launch(
+        &mut self,
+        order: LaunchOrder,
+        definition: &Arc<Definition>,
+        ctx: &mut Context<Self>,
+    ) {
         if self.runtime.spawns() {
             // A launch that fails is repeated, and logged once.
             let again = self.fleet.last_launch_failed(&order.id.replica);
@@ -273,7 +289,7 @@ impl Supervisor {
         }
         let id = order.id.clone();
         self.record_event(HistoryEvent::of(&id, Kind::Starting));
-        let launched = self.runtime.launch(order);
+        let launched = self.runtime.launch(order, definition);
         self.report_back(ctx, async move {
             let event = match launched.await {
                 Ok(ours) if ours.id == id => InstanceEvent::Launched(ours.endpoint),

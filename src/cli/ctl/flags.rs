@@ -10,7 +10,9 @@ use clap_complete::Shell;
 use crate::cli::args::base_url;
 use crate::cli::completions::replica_names;
 use crate::cli::drill::DrillFlags;
-use crate::config::{Rule, duration_rule, text_rule, whole_rule};
+use crate::config::{
+    Rule, command_words, duration_rule, env_variable, image_name, text_rule, whole_rule,
+};
 use crate::ring::{KeySource, Member, Weight};
 use crate::ring_cli;
 
@@ -63,6 +65,9 @@ pub enum CtlSubcommand {
     Undrain(NamesFlags),
     /// Replace the processes or containers of replicas, one replica after the other
     Restart(RestartFlags),
+    /// Bring out another version, without a gap
+    #[command(subcommand)]
+    Rollout(RolloutSubcommand),
     /// Give a replica another share of the keys
     Weight(WeightFlags),
     /// Show the ring, or change it
@@ -129,6 +134,58 @@ pub struct RestartFlags {
     /// Do not wait for the requests that they have
     #[arg(long)]
     pub now: bool,
+}
+
+#[derive(Subcommand)]
+pub enum RolloutSubcommand {
+    /// Give every replica another image, command or environment, one after the other
+    Start(RolloutFlags),
+    /// List the rollout under way and the last ones
+    Status,
+    /// Begin with no further replica
+    Pause(RolloutIdFlags),
+    /// Go on with a rollout that is paused
+    Resume(RolloutIdFlags),
+    /// Give every replica its earlier version back
+    Undo(RolloutIdFlags),
+}
+
+#[derive(Args)]
+pub struct RolloutFlags {
+    /// The new image, for containers
+    #[arg(
+        long, value_name = "IMAGE",
+        value_parser = text_rule("an image's name, such as shop:1.5", image_name)
+    )]
+    pub image: Option<String>,
+    /// The new command, in the words of a shell
+    #[arg(
+        long, value_name = "COMMAND",
+        value_parser = text_rule("a program and its arguments", command_words)
+    )]
+    pub command: Option<Words>,
+    /// Set a variable; repeatable
+    #[arg(
+        long, value_name = "KEY=VALUE",
+        value_parser = text_rule("KEY=VALUE, where KEY is neither PORT nor SERVER_ID", env_variable)
+    )]
+    pub env: Vec<(String, String)>,
+    /// Remove a variable; repeatable
+    #[arg(long, value_name = "KEY")]
+    pub unset_env: Vec<String>,
+    /// Wait for the rollout's end: 0 if it was done, 1 if it was rolled back
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// A program and its arguments. (Under its own name clap takes it for a list of values.)
+pub type Words = Vec<String>;
+
+#[derive(Args)]
+pub struct RolloutIdFlags {
+    /// Its number [default: that of the last one]
+    #[arg(value_name = "ID", value_parser = whole_rule::<u64>(1, 1_000_000_000))]
+    pub id: Option<u64>,
 }
 
 #[derive(Args)]

@@ -12,6 +12,7 @@ mod health;
 mod heartbeat;
 mod limits;
 mod logs;
+mod rollouts;
 mod run;
 mod server;
 
@@ -26,6 +27,7 @@ pub use health::HealthOptions;
 pub use heartbeat::{HeartbeatKind, HeartbeatSettings};
 pub use limits::{Limits, RetryPolicy};
 pub use logs::{AccessLogFormat, AccessLogTarget, LogFormat, LogOptions};
+pub use rollouts::RolloutOptions;
 pub use run::{RunOptions, RuntimeKind, Variable};
 pub use server::{AdminCalls, ServerOptions};
 
@@ -60,6 +62,8 @@ pub struct Options {
     pub balancing: BalancingOptions,
     #[command(flatten)]
     pub health: HealthOptions,
+    #[command(flatten)]
+    pub rollouts: RolloutOptions,
     #[command(flatten)]
     pub limits: Limits,
     #[command(flatten)]

@@ -129,7 +129,10 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, model: &TopModel) {
         };
         Line::from(vec![
             Span::raw(format!("{:>11}  ", ago(now, event.at))).dim(),
-            Span::raw(format!("{} ", event.replica)),
+            Span::raw(match &event.replica {
+                Some(replica) => format!("{replica} "),
+                None => String::new(),
+            }),
             Span::styled(word(event.event), event_style(event.event)),
             Span::raw(reason),
         ])
@@ -231,7 +234,7 @@ mod tests {
                 id,
                 fleet: "default".to_owned(),
                 at: now - Duration::from_secs(100 - id),
-                replica: "Server2".to_owned(),
+                replica: Some("Server2".to_owned()),
                 generation: Some(id),
                 event: ReplicaEventKind::Evicted,
                 reason: Some("exit code 1".to_owned()),

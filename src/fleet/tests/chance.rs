@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::script::{Line, POLICY, endpoint_of};
+use super::script::{Line, POLICY, RolloutOrder, endpoint_of};
 use super::simulation::Run;
 use super::world::{Debt, World};
 use crate::fleet::{
-    Change, ChangeId, Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, Policy,
-    RestartLimit,
+    self, Change, ChangeId, Event, Existing, Exit, FailureAction, InstanceEvent, InstanceId,
+    LaunchOrder, Policy, RestartLimit, RolloutPolicy,
 };
 use crate::ring::{ReplicaName, Weight};
 
@@ -24,6 +24,7 @@ pub struct Chance {
     requests: u32,
     pauses: u32,
     peers: u32,
+    rollouts: u32,
     change_ids: u64,
 }
 
@@ -37,6 +38,7 @@ impl Chance {
             requests: *choose(&mut rng, &[0, 2, 10, 80]),
             pauses: *choose(&mut rng, &[2, 10, 30]),
             peers: *choose(&mut rng, &[0, 0, 5, 40]),
+            rollouts: *choose(&mut rng, &[0, 0, 1, 5, 20]),
             change_ids: 0,
             rng,
         }
@@ -61,6 +63,23 @@ impl Chance {
             restart_limit: RestartLimit {
                 deaths: *choose(&mut self.rng, &[1, 3, 5]),
                 window: Duration::from_secs(*choose(&mut self.rng, &[10, 300])),
+            },
+            rollout: RolloutPolicy {
+                parallelism: *choose(&mut self.rng, &[1, 2, 9]),
+                order: *choose(
+                    &mut self.rng,
+                    &[
+                        fleet::RolloutOrder::StartFirst,
+                        fleet::RolloutOrder::StartFirst,
+                        fleet::RolloutOrder::StopFirst,
+                    ],
+                ),
+                monitor: Duration::from_secs(*choose(&mut self.rng, &[0, 5])),
+                max_errors: 5,
+                on_failure: *choose(
+                    &mut self.rng,
+                    &[FailureAction::Rollback, FailureAction::Pause],
+                ),
             },
             ..POLICY
         };
@@ -99,6 +118,9 @@ impl Chance {
         if self.of_100(self.requests) {
             return self.request(run);
         }
+        if self.of_100(self.rollouts) && run.world.policy.spawns {
+            return Line::Rollout(self.rollout());
+        }
         if self.of_100(self.echoes) {
             let earlier = choose(&mut self.rng, &run.history);
             if matches!(earlier, Line::Report(_)) && run.world.allows(earlier) {
@@ -122,6 +144,10 @@ impl Chance {
         }
         let debt = choose(&mut self.rng, &debts).clone();
         Line::Report(match debt {
+            Debt::Count(id) if self.of_100(self.bad_ends) => {
+                let (requests, failed) = (100, 50);
+                Event::Instance(id, InstanceEvent::RequestsCounted { requests, failed })
+            }
             Debt::Launch(id) if self.of_100(self.bad_ends) => {
                 Event::Instance(id, InstanceEvent::LaunchFailed("no such image".to_owned()))
             }
@@ -144,12 +170,22 @@ impl Chance {
         })
     }
 
+    fn rollout(&mut self) -> RolloutOrder {
+        match self.rng.u32(..6) {
+            0 => RolloutOrder::Pause,
+            1 | 2 => RolloutOrder::Resume,
+            3 => RolloutOrder::Undo,
+            _ => RolloutOrder::Start(format!("v{}", self.rng.u32(1..5))),
+        }
+    }
+
     fn interference(&mut self, world: &World) -> Option<Event> {
         let ids: Vec<_> = world.instances.keys().collect();
         // The youngest are the interesting ones.
         let youngest = ids.len().saturating_sub(12);
         let id = (*self.rng.choice(ids.get(youngest..)?.iter())?).clone();
-        let event = match self.rng.u32(..8) {
+        let event = match self.rng.u32(..9) {
+            8 => InstanceEvent::Ejected,
             0 | 1 if world.policy.spawns => InstanceEvent::Exited(Exit::signal(9)),
             2 => InstanceEvent::ConnectionRefused,
             3 | 4 => InstanceEvent::BecameUnready("status 503".to_owned()),

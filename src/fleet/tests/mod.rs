@@ -11,14 +11,14 @@ mod world;
 
 pub(super) use script::POLICY;
 
-use super::{DeferredStep, Event, Fleet, InstanceEvent, InstanceId, Step, Time};
+use super::{DeferredStep, Desired, Event, Fleet, InstanceEvent, InstanceId, Step, Time};
 use crate::ring::Weight;
 use crate::ring::testing::servers;
 
 #[test]
 fn weight_that_was_changed_goes_with_the_next_instance() {
     let servers = servers(2);
-    let (mut fleet, _) = Fleet::new(POLICY, &servers, Vec::new(), Time::ZERO);
+    let (mut fleet, _) = Fleet::new(POLICY, Desired::of(&servers), Vec::new(), Time::ZERO);
     let three = Weight::new(3).unwrap();
     fleet.note_weight(&servers[1].name, three);
     fleet.note_weight(&"unknown".parse().unwrap(), three);
@@ -28,7 +28,7 @@ fn weight_that_was_changed_goes_with_the_next_instance() {
     let failed = InstanceEvent::LaunchFailed("no such image".to_owned());
     let steps = fleet.apply(Event::Instance(id, failed), Time::ZERO);
     let mut launches = steps.iter().filter_map(|step| match step {
-        Step::Deferred(DeferredStep::Launch(order)) => Some(order),
+        Step::Deferred(DeferredStep::Launch(order, _)) => Some(order),
         _ => None,
     });
     let launched = launches.next().unwrap();

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::script::{Line, endpoint_of};
+use super::script::{Line, endpoint_of, version_of};
 use super::world::{Deaths, Instance, STOP_ATTEMPTS, World};
+use crate::api::RolloutOutcome;
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, DeferredStep, Event, Fleet, ImmediateStep,
-    InstanceEvent, InstanceId, LaunchOrder, OperatorAction, RecordChange, Step,
+    InstanceEvent, InstanceId, LaunchOrder, OperatorAction, RecordChange, RolloutChange, Stage,
+    Step,
 };
 use crate::ring::ReplicaName;
 
@@ -70,6 +72,7 @@ impl World {
             }
             ImmediateStep::Record(change) => self.record(change)?,
             ImmediateStep::Warn(..) => {}
+            ImmediateStep::Rollout(change) => self.roll_out(change)?,
             ImmediateStep::RecordAction(id, action) => {
                 let name = &id.replica;
                 hold!(
@@ -110,6 +113,9 @@ impl World {
             ImmediateStep::Unwatch(id)
             | ImmediateStep::EndDrain(id)
             | ImmediateStep::Evict(id, _)
+            | ImmediateStep::CountRequests(id)
+            | ImmediateStep::ReportRequests(id)
+            | ImmediateStep::RecordFailedStart { id, .. }
             | ImmediateStep::RecordDeath { id, .. } => self.immediate_on(id, step)?,
         }
         Ok(())
@@ -117,7 +123,9 @@ impl World {
 
     fn execute_deferred(&mut self, step: &DeferredStep, line: &Line) -> Result<(), Broken> {
         match step {
-            DeferredStep::Launch(order) => self.launch(order, line),
+            DeferredStep::Launch(order, definition) => {
+                self.launch(order, version_of(definition), line)
+            }
             DeferredStep::Reply(change_id, outcome) => self.answer(*change_id, outcome),
             DeferredStep::Drain(id)
             | DeferredStep::AnnounceRemoval(id)
@@ -139,8 +147,77 @@ impl World {
         Ok(())
     }
 
-    fn launch(&mut self, order: &LaunchOrder, line: &Line) -> Result<(), Broken> {
+    /// A rollout begins, goes on or ends.
+    fn roll_out(&mut self, change: &RolloutChange) -> Result<(), Broken> {
+        let is_first = self.rollout.is_none();
+        match change {
+            RolloutChange::Began(rollout) => {
+                hold!(is_first, "one rollout is under way", "{change:?}");
+                self.rollout = Some((version_of(&rollout.to).to_owned(), rollout.stage));
+            }
+            RolloutChange::Moved { stage, .. } => {
+                hold!(!is_first, "a rollout that moves is under way", "{change:?}");
+                let differs = self.rollout.as_ref().is_some_and(|(_, s)| s != stage);
+                hold!(differs, "a rollout moves to another stage", "{change:?}");
+                if let Some((_, present)) = &mut self.rollout {
+                    *present = *stage;
+                }
+            }
+            RolloutChange::Replaced {
+                instance, updated, ..
+            } => {
+                hold!(
+                    !is_first,
+                    "replicas are replaced by a rollout",
+                    "{change:?}"
+                );
+                let is_member = self.members.contains(&instance.replica);
+                hold!(is_member, "only members are replaced", "{change:?}");
+                if *updated {
+                    let admitted = self.instances.get(instance);
+                    let serves = admitted.is_some_and(|i| i.admitted || i.set_aside);
+                    hold!(serves, "what replaces another one serves", "{change:?}");
+                }
+            }
+            RolloutChange::Ended { outcome, .. } => {
+                let ended = self.rollout.take();
+                hold!(!is_first, "a rollout that ends is under way", "{change:?}");
+                if let (RolloutOutcome::Done, Some((version, _))) = (outcome, ended) {
+                    self.version = version;
+                }
+                let rule = "a rollout ends when every replica that serves has its version";
+                for (id, instance) in &self.instances {
+                    let serves = instance.runs() && (instance.admitted || instance.set_aside);
+                    let right = !serves || self.has_version(instance);
+                    hold!(right, rule, "{id} has {}", instance.version);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an instance has the fleet's version, as far as that is known.
+    fn has_version(&self, instance: &Instance) -> bool {
+        instance.version.is_empty() || instance.version == self.version
+    }
+
+    fn launch(&mut self, order: &LaunchOrder, version: &str, line: &Line) -> Result<(), Broken> {
         let id = &order.id;
+        let to = self.rollout.as_ref().map(|(to, _)| to.as_str());
+        let known = version == self.version || Some(version) == to;
+        hold!(
+            known,
+            "an instance has one of two versions",
+            "{id} {version}"
+        );
+        let successor = self.rollout.is_some() && {
+            // That which plays the replica has another version.
+            let plays = |i: &Instance| !i.successor && !i.succeeded && !i.foreign;
+            let others = self.instances_of(&id.replica).filter(|(_, i)| plays(i));
+            others
+                .last()
+                .is_some_and(|(_, other)| other.version != version)
+        };
         hold!(!self.shutting_down, "nothing is started at the end", "{id}");
         for (other, instance) in self.instances_of(&id.replica) {
             let higher = other.generation < id.generation;
@@ -148,22 +225,28 @@ impl World {
             // What would not stop is off the ring, and so is what was one too many when
             // this balancer took over.
             let surplus = instance.stopping > 0 && !instance.ever_watched;
-            let others = instance.foreign || instance.removal_announced;
-            let may_run = instance.stop_failures > 0 || surplus || others;
-            let twice = instance.launching || (instance.runs() && !may_run);
+            let others = instance.foreign || instance.removal_announced || instance.succeeded;
+            let beside = successor || instance.successor;
+            let may_run = instance.stop_failures > 0 || surplus || others || beside;
+            let twice = (instance.launching && !beside) || (instance.runs() && !may_run);
             hold!(
                 !twice,
                 "nothing is started twice",
                 "{id}, and there is {other}"
             );
         }
-        if let (Line::After(_), Some(deaths)) = (line, self.deaths.get(&id.replica)) {
+        if let (Line::After(_), Some(deaths)) = (line, self.deaths.get(&id.replica))
+            && self.rollout.is_none()
+        {
             let waited = self.now.saturating_sub(deaths.last_at);
             let enough = waited >= nominal_backoff(deaths.in_a_row) * 3 / 4;
             let rule = "a replica that keeps dying is started rarely";
             hold!(enough, rule, "{id} {waited:?} after its {deaths:?}");
         }
-        self.instances.entry(id.clone()).or_default().launching = true;
+        let instance = self.instances.entry(id.clone()).or_default();
+        instance.launching = true;
+        instance.successor = successor;
+        instance.version = version.to_owned();
         Ok(())
     }
 
@@ -190,8 +273,11 @@ impl World {
         let spawns = self.policy.spawns;
         let is_member = self.members.contains(&id.replica);
         let of_name = || self.instances_of(&id.replica);
-        let other_admitted = of_name().any(|(other, i)| other != id && i.admitted);
-        let other_watched = of_name().any(|(other, i)| other != id && i.watched);
+        let is_successor = self.instances.get(id).is_some_and(|i| i.successor);
+        let is_other = |(other, _): &(&InstanceId, &Instance)| *other != id && !is_successor;
+        let other_admitted = of_name().filter(is_other).any(|(_, i)| i.admitted);
+        let is_watched = |i: &Instance| i.watched && !i.successor;
+        let other_watched = of_name().filter(is_other).any(|(_, i)| is_watched(i));
         let others_unready = self.instances.iter();
         let others_unready = others_unready.filter(|(other, i)| *other != id && i.unready);
         let others_unready = others_unready.count();
@@ -204,7 +290,15 @@ impl World {
             // Its successor takes its place on the ring.
             let others = self.instances.iter_mut();
             let others = others.filter(|(other, _)| other.replica == id.replica && *other != id);
-            others.for_each(|(_, other)| other.set_aside = false);
+            others.for_each(|(_, other)| {
+                let served = other.admitted || other.unready || other.set_aside;
+                if is_successor {
+                    other.left |= served;
+                    other.succeeded = true;
+                    (other.admitted, other.unready) = (false, false);
+                }
+                other.set_aside = false;
+            });
         }
         let instance = self.instances.get_mut(id);
         let instance = known(instance, &step)?;
@@ -244,6 +338,7 @@ impl World {
                 );
                 hold!(!is_drained, "no drained one is admitted", "{step:?}");
                 instance.admitted = true;
+                instance.successor = false;
                 instance.ever_admitted = true;
                 instance.unready = false;
                 instance.set_aside = false;
@@ -256,6 +351,7 @@ impl World {
                 instance.admitted = false;
                 instance.unready = false;
                 instance.set_aside = true;
+                instance.successor = false;
                 instance.ever_admitted = true;
                 replacing.remove(&id.replica);
             }
@@ -291,6 +387,17 @@ impl World {
                 instance.admitted = false;
                 instance.set_aside = false;
                 instance.unready = false;
+            }
+            ImmediateStep::CountRequests(_) => {
+                let serves = instance.admitted || instance.set_aside;
+                hold!(serves, "requests of what serves are counted", "{step:?}");
+            }
+            ImmediateStep::ReportRequests(_) => instance.counting = true,
+            ImmediateStep::RecordFailedStart { .. } => {
+                let new = !std::mem::replace(&mut instance.death_recorded, true);
+                hold!(new, "the death of an instance is recorded once", "{step:?}");
+                let fails = instance.successor && !instance.ever_admitted;
+                hold!(fails, "only successors fail to start", "{step:?}");
             }
             ImmediateStep::RecordDeath { exit, cause, .. } => {
                 let new = !std::mem::replace(&mut instance.death_recorded, true);
@@ -495,11 +602,12 @@ impl World {
                 };
             }
             let launched = steps.iter().any(
-                |step| matches!(step, Step::Deferred(DeferredStep::Launch(order)) if order.id.replica == name),
+                |step| matches!(step, Step::Deferred(DeferredStep::Launch(order, _)) if order.id.replica == name),
             );
             let reported = matches!(line, Line::Report(event)
                 if !matches!(event, Event::Recovered | Event::NameFreed(_)));
-            let rarely = !(launched && reported) || in_a_row <= 1;
+            let rolled = self.rollout.is_some() || steps.iter().any(is_rollout);
+            let rarely = !(launched && reported) || in_a_row <= 1 || rolled;
             let rule = "only the first respawn is at once";
             hold!(rarely, rule, "{name} after {in_a_row} deaths");
         }
@@ -524,6 +632,24 @@ impl World {
             let rule = "observed becomes desired";
             hold!(serving == 1, rule, "{serving} instances of {name} serve");
         }
+        if let Some((version, stage)) = &self.rollout {
+            let is_paused = matches!(stage, Stage::Paused(_));
+            hold!(
+                is_paused,
+                "a rollout comes to its end",
+                "{version} {stage:?}"
+            );
+        } else {
+            let rule = "every replica has the fleet's version";
+            let others = self
+                .instances
+                .iter()
+                .filter(|(_, i)| i.runs() && i.admitted);
+            for (id, instance) in others {
+                let right = self.has_version(instance);
+                hold!(right, rule, "{id} has {}", instance.version);
+            }
+        }
         let mut instances = self.instances.iter();
         let serves = |i: &Instance| i.admitted || i.set_aside;
         let idle = instances.find(|(_, i)| i.runs() && !serves(i) && !i.is_over());
@@ -534,6 +660,10 @@ impl World {
         );
         Ok(())
     }
+}
+
+fn is_rollout(step: &Step) -> bool {
+    matches!(step, Step::Immediate(ImmediateStep::Rollout(_)))
 }
 
 /// The instance that a step is about.

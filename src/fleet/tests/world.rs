@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::script::{Line, endpoint_of};
-use crate::fleet::{Change, ChangeId, Event, Existing, InstanceEvent, InstanceId, Policy, Time};
+use crate::fleet::{
+    Change, ChangeId, Event, Existing, InstanceEvent, InstanceId, Policy, Stage, Time,
+};
 use crate::ring::ReplicaName;
 
 /// So often may the runtime fail to stop an instance before it is left behind.
@@ -47,6 +49,14 @@ pub struct Instance {
     pub foreign: bool,
     /// Another balancer has removed it, and stops it.
     pub removal_announced: bool,
+    /// What it was started from; nothing where another balancer knows that alone.
+    pub version: String,
+    /// It was started beside another one, and plays its replica only once it is ready.
+    pub successor: bool,
+    /// Another one has taken its place.
+    pub succeeded: bool,
+    /// Its requests are to be reported.
+    pub counting: bool,
 }
 
 impl Instance {
@@ -91,6 +101,10 @@ pub struct World {
     /// Requests that have not been answered.
     pub requests: VecDeque<(ChangeId, Change)>,
     pub deaths: BTreeMap<ReplicaName, Deaths>,
+    /// What replicas are started from that no rollout has come to.
+    pub version: String,
+    /// The rollout under way.
+    pub rollout: Option<(String, Stage)>,
     /// Replicas of which an unready instance is being replaced.
     pub replacing_unready: BTreeSet<ReplicaName>,
 }
@@ -103,6 +117,7 @@ pub enum Debt {
     Healthy(InstanceId),
     Drain(InstanceId),
     Stop(InstanceId),
+    Count(InstanceId),
 }
 
 impl Debt {
@@ -117,6 +132,10 @@ impl Debt {
             Self::Healthy(id) => (id, InstanceEvent::HealthcheckChanged(true)),
             Self::Drain(id) => (id, InstanceEvent::Drained),
             Self::Stop(id) => (id, InstanceEvent::Stopped),
+            Self::Count(id) => {
+                let (requests, failed) = (100, 0);
+                (id, InstanceEvent::RequestsCounted { requests, failed })
+            }
         };
         Event::Instance(id, event)
     }
@@ -135,6 +154,8 @@ impl World {
             drained: BTreeSet::new(),
             requests: VecDeque::new(),
             deaths: BTreeMap::new(),
+            version: "v1".to_owned(),
+            rollout: None,
             replacing_unready: BTreeSet::new(),
         }
     }
@@ -172,6 +193,7 @@ impl World {
                     // An instance listed twice runs if it is once said to run.
                     instance.exited = endpoint.is_none() && (instance.exited || !instance.launched);
                     instance.launched = true;
+                    instance.version = "v1".to_owned();
                 }
             }
             Line::Report(event) => self.take_report(event),
@@ -184,7 +206,7 @@ impl World {
                 self.handed_over = true;
             }
             Line::After(time) | Line::Wait(time) => self.now += *time,
-            Line::Ask(_) => {}
+            Line::Rollout(_) | Line::Ask(_) => {}
         }
     }
 
@@ -220,7 +242,10 @@ impl World {
                 instance.launching = false;
                 instance.launch_failed = true;
                 let theirs = InstanceId::new(id.replica.clone(), *by);
-                self.instances.entry(theirs.clone()).or_default().launched = true;
+                let (version, successor) = (instance.version.clone(), instance.successor);
+                let winner = self.instances.entry(theirs.clone()).or_default();
+                winner.launched = true;
+                (winner.version, winner.successor) = (version, successor);
                 // The winner clears away what has ended.
                 self.clear_ended_but(&theirs);
             }
@@ -245,8 +270,11 @@ impl World {
                 instance.stop_failures += 1;
             }
             InstanceEvent::RemovedElsewhere => instance.removal_announced = true,
+            InstanceEvent::RequestsCounted { .. } => instance.counting = false,
             InstanceEvent::StopFailed(_)
             | InstanceEvent::ConnectionRefused
+            | InstanceEvent::Moved(..)
+            | InstanceEvent::Ejected
             | InstanceEvent::ProbeFailed(_) => {}
         }
     }
@@ -276,6 +304,9 @@ impl World {
             if instance.draining > 0 {
                 debts.push(Debt::Drain(id.clone()));
             }
+            if instance.counting {
+                debts.push(Debt::Count(id.clone()));
+            }
             if instance.stopping > 0 {
                 debts.push(Debt::Stop(id.clone()));
             }
@@ -303,11 +334,12 @@ fn fits(instance: &Instance, event: &InstanceEvent) -> bool {
         | InstanceEvent::BecameUnready(_)
         | InstanceEvent::ProbeFailed(_) => instance.ever_watched,
         InstanceEvent::HealthcheckChanged(_) | InstanceEvent::RemovedElsewhere => instance.launched,
-        InstanceEvent::ConnectionRefused => instance.ever_admitted,
+        InstanceEvent::ConnectionRefused | InstanceEvent::Ejected => instance.ever_admitted,
+        InstanceEvent::RequestsCounted { .. } => instance.counting,
         InstanceEvent::Drained => instance.draining > 0 || instance.drained,
         InstanceEvent::Stopped => instance.stopping > 0 || instance.stopped,
         InstanceEvent::StopFailed(_) => instance.stopping > 0 || instance.stop_failures > 0,
         // See `World::allows`.
-        InstanceEvent::LaunchPreempted(..) => false,
+        InstanceEvent::LaunchPreempted(..) | InstanceEvent::Moved(..) => false,
     }
 }

@@ -15,7 +15,7 @@ use super::extract::{path_config, query_config};
 use super::handles::AdminHandles;
 use super::{
     client_calls, dashboard, docs_page, drills, fleet_patch, fleet_replicas, fleets, health,
-    history, keys, metrics, middleware, openapi, problem_page, restart, ring, session,
+    history, keys, metrics, middleware, openapi, problem_page, restart, ring, rollouts, session,
 };
 use crate::http::server::Site;
 
@@ -104,6 +104,22 @@ fn guarded(app: &mut ServiceConfig) {
                 .route(web::post().to(drills::start)),
         )
         .service(reads(&fleet("/drills/{id}")).route(read().to(drills::get)))
+        .service(
+            resource(&fleet("/rollouts"), "GET, HEAD, POST")
+                .route(read().to(rollouts::list))
+                .route(web::post().to(rollouts::start)),
+        )
+        .service(reads(&fleet("/rollouts/{id}")).route(read().to(rollouts::get)))
+        .service(
+            resource(&fleet("/rollouts/{id}/pause"), "POST").route(web::post().to(rollouts::pause)),
+        )
+        .service(
+            resource(&fleet("/rollouts/{id}/resume"), "POST")
+                .route(web::post().to(rollouts::resume)),
+        )
+        .service(
+            resource(&fleet("/rollouts/{id}/undo"), "POST").route(web::post().to(rollouts::undo)),
+        )
         .service(
             resource(&fleet("/replicas/{name}/restart"), "POST")
                 .route(web::post().to(restart::restart)),

@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = &[
     ("load.js", include_str!("../../dashboard/load.js")),
     ("main.js", include_str!("../../dashboard/main.js")),
     ("replicas.js", include_str!("../../dashboard/replicas.js")),
+    ("rollout.js", include_str!("../../dashboard/rollout.js")),
     ("ring.js", include_str!("../../dashboard/ring.js")),
     ("session.js", include_str!("../../dashboard/session.js")),
     ("style.css", include_str!("../../dashboard/style.css")),

@@ -170,7 +170,7 @@ async fn follow(
             Ok(Err(RecvError::Closed)) => return false,
             Err(_) => break,
         };
-        if event.replica != drill.replica {
+        if event.replica.as_ref() != Some(&drill.replica) {
             continue;
         }
         let after_ms = (event.at.millis_since(drill.started_at) * 100.0).round() / 100.0;

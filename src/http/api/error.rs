@@ -11,7 +11,7 @@ use super::guard::Refusal;
 use super::problem_kind::ProblemKind;
 use crate::actors::ring_state::ReconfigureError;
 use crate::api::{Envelope, Problem};
-use crate::fleet::ChangeError;
+use crate::fleet::{ChangeError, RolloutError};
 
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -60,6 +60,10 @@ pub enum ApiError {
     UnknownReplica(String),
     /// There is no drill of this number, or none any more.
     UnknownDrill(String),
+    /// There is no rollout of this number, or none any more.
+    UnknownRollout(String),
+    /// A rollout was refused.
+    Rollout(RolloutError),
     /// Another drill runs, of this replica.
     DrillRunning(String),
     /// No fault can be injected there.
@@ -102,6 +106,8 @@ impl ApiError {
                 K::DoesNotFit
             }
             Self::UnknownDrill(_) => K::UnknownDrill,
+            Self::UnknownRollout(_) => K::UnknownRollout,
+            Self::Rollout(error) => rollout_kind(error),
             Self::DrillRunning(_) => K::DrillRunning,
             Self::NoDrillTarget(_) => K::NoDrillTarget,
             Self::Unavailable | Self::Change(ChangeError::ShuttingDown) => K::Stopping,
@@ -150,6 +156,20 @@ impl ApiError {
     }
 }
 
+fn rollout_kind(error: &RolloutError) -> ProblemKind {
+    use ProblemKind as K;
+    match error {
+        RolloutError::UnderWay(_) => K::RolloutUnderWay,
+        RolloutError::Invalid(_) | RolloutError::Unchanged => K::InvalidChange,
+        RolloutError::NotUnderWay(_)
+        | RolloutError::NotPaused(_)
+        | RolloutError::RollingBack(_)
+        | RolloutError::NotUndoable(_) => K::RolloutState,
+        RolloutError::Impossible(_) => K::CannotRollOut,
+        RolloutError::ShuttingDown => K::Stopping,
+    }
+}
+
 fn change_kind(error: &ChangeError) -> ProblemKind {
     use ProblemKind as K;
     match error {
@@ -163,6 +183,7 @@ fn change_kind(error: &ChangeError) -> ProblemKind {
         | ChangeError::NamedTwice(_) => K::InvalidChange,
         ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => K::NameTaken,
         ChangeError::Outdated(_) => K::PreconditionFailed,
+        ChangeError::RolledOut(_) => K::RolloutUnderWay,
         ChangeError::FixedFleet => K::StaticFleet,
         ChangeError::LastActive(_) => K::LastActive,
         ChangeError::Busy(_) => K::Busy,
@@ -206,6 +227,8 @@ impl fmt::Display for ApiError {
             Self::UnknownFleet(name) => write!(f, "there is no fleet {name}"),
             Self::UnknownReplica(name) => write!(f, "there is no replica {name}"),
             Self::UnknownDrill(id) => write!(f, "there is no drill {id}"),
+            Self::UnknownRollout(id) => write!(f, "there is no rollout {id}"),
+            Self::Rollout(error) => write!(f, "{error}"),
             Self::DrillRunning(replica) => {
                 write!(f, "a drill of {replica} runs: one at a time is allowed")
             }
@@ -245,6 +268,12 @@ impl From<actix::MailboxError> for ApiError {
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         Self::Change(error)
+    }
+}
+
+impl From<RolloutError> for ApiError {
+    fn from(error: RolloutError) -> Self {
+        Self::Rollout(error)
     }
 }
 

@@ -86,6 +86,7 @@ pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiErro
             last_error: fleet.runtime_error.clone(),
         },
         record: record_status(&fleet),
+        rollout: fleet.rollout.clone(),
         counters: handles.tally.snapshot(),
         replicas: replica_statuses(&fleet, &view),
     })

@@ -32,6 +32,7 @@ mod problem_kind;
 mod problem_page;
 mod restart;
 mod ring;
+mod rollouts;
 mod session;
 mod sessions;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::error::PROBLEM_JSON;
 use super::problem_kind::ProblemKind;
 use super::{
     drills, fleet_patch, fleet_replicas, fleets, health, history, keys, metrics, problem_page,
-    restart, ring, session,
+    restart, ring, rollouts, session,
 };
 use crate::api::Problem;
 
@@ -51,6 +51,12 @@ use crate::api::Problem;
         drills::list,
         drills::start,
         drills::get,
+        rollouts::list,
+        rollouts::start,
+        rollouts::get,
+        rollouts::pause,
+        rollouts::resume,
+        rollouts::undo,
         session::get,
         session::begin,
         session::end,
@@ -140,12 +146,18 @@ const UNKNOWN: &[K] = &[
     K::UnknownFleet,
     K::UnknownReplica,
     K::UnknownDrill,
+    K::UnknownRollout,
     K::UnknownPath,
 ];
 const BODY_TIMEOUT: &[K] = &[K::BodyTimeout];
 const TOO_LARGE: &[K] = &[K::TooLarge];
 const NOT_JSON: &[K] = &[K::NotJson];
-const UNPROCESSABLE: &[K] = &[K::InvalidChange, K::DoesNotFit, K::KeyReused];
+const UNPROCESSABLE: &[K] = &[
+    K::InvalidChange,
+    K::DoesNotFit,
+    K::KeyReused,
+    K::CannotRollOut,
+];
 const FAILED: &[K] = &[K::StartFailed, K::StopFailed, K::NotRecorded, K::Failed];
 const UNAVAILABLE: &[K] = &[K::Stopping, K::Busy];
 

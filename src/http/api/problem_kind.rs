@@ -78,6 +78,18 @@ problem_kinds! {
         "GET /api/v1/fleets/{fleet}/replicas lists the replicas. Names differ in case.";
     UnknownDrill = NOT_FOUND, "unknown-drill", "There is no such drill",
         "GET /api/v1/fleets/{fleet}/drills lists the last drills; older ones are forgotten.";
+    UnknownRollout = NOT_FOUND, "unknown-rollout", "There is no such rollout",
+        "GET /api/v1/fleets/{fleet}/rollouts lists the one under way and the last ten that have ended.";
+    RolloutUnderWay = CONFLICT, "rollout-under-way", "A rollout is under way",
+        "One rollout is carried out at a time, and a replica that it is just replacing or watching is \
+         not restarted. Wait until it has gone on, or pause or undo it.";
+    RolloutState = CONFLICT, "rollout-state", "The rollout is in another state",
+        "One that is under way can be paused or undone, one that is paused can be resumed or undone, \
+         and of those that have ended only the last can be undone, if it was done. The detail says \
+         what is in the way.";
+    CannotRollOut = UNPROCESSABLE_ENTITY, "cannot-roll-out", "The replicas cannot run that",
+        "The runtime cannot start instances of the new definition: there is no such program or image, \
+         or no room for a second instance beside the first. The detail says why. Nothing has changed.";
     DrillRunning = CONFLICT, "drill-running", "Another drill runs",
         "One drill runs at a time. Wait until the other is over.";
     NoDrillTarget = CONFLICT, "no-drill-target", "No fault can be injected there",

@@ -60,6 +60,7 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
         hang_timeout: settings.health.hang_timeout,
         unready_timeout: settings.health.unready_timeout,
         restart_limit: settings.health.restart_limit(),
+        rollout: settings.rollouts.policy(),
         spawns: false,
     };
     let supervisor = Supervisor::new(

@@ -41,6 +41,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::spawn;
@@ -59,8 +60,8 @@ pub(crate) use own_container::compose_service;
 pub use record_store::DockerRecordStore;
 
 use crate::runtime::{
-    Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched, ReplicaTemplate,
-    Runtime, RuntimeError, RuntimeEvent, Task,
+    Definition, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched,
+    ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
 };
 use container::{ContainerInfo, ImageFacts};
 use container_table::{ContainerId, ContainerTable};
@@ -166,6 +167,11 @@ impl DockerRuntime {
         Ok(Self::on(Engine::connect(host.to_owned())?, settings))
     }
 
+    /// What it starts.
+    pub fn definition(&self) -> Definition {
+        self.inner.settings.definition()
+    }
+
     fn on(engine: Engine, settings: DockerSettings) -> Self {
         let inner = DockerFleet {
             engine,
@@ -212,7 +218,7 @@ impl Runtime for DockerRuntime {
         Rc::clone(&self.inner).prepare().boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder) -> Task<Launched> {
+    fn launch(&self, order: LaunchOrder, _: &Arc<Definition>) -> Task<Launched> {
         Rc::clone(&self.inner).launch(order).boxed_local()
     }
 

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -26,8 +27,8 @@ use log::{info, warn};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Event, Existing, ExitReport, InstanceEvent, InstanceHandle, InstanceId, LaunchOrder, Launched,
-    ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
+    Definition, Event, Existing, ExitReport, InstanceEvent, InstanceHandle, InstanceId,
+    LaunchOrder, Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
 };
 use child::{Child, StopOrder};
 use guardian::Guardian;
@@ -110,8 +111,12 @@ impl ProcessRuntime {
 
 impl Inner {
     /// The program and its arguments for one instance.
-    fn command_line(&self, name: &str, port: u16) -> Result<Vec<OsString>, RuntimeError> {
-        let Some(words) = &self.template.command else {
+    fn command_line(
+        template: &ReplicaTemplate,
+        name: &str,
+        port: u16,
+    ) -> Result<Vec<OsString>, RuntimeError> {
+        let Some(words) = &template.command else {
             let this_program = std::env::current_exe()
                 .map_err(|error| RuntimeError(format!("cannot find my own program: {error}")))?;
             let listen = format!("127.0.0.1:{port}");
@@ -126,8 +131,13 @@ impl Inner {
         Ok(words.iter().map(|word| fill(word).into()).collect())
     }
 
-    fn start(self: &Rc<Self>, id: &InstanceId) -> Result<SocketAddr, RuntimeError> {
-        let port = match self.template.port {
+    fn start(
+        self: &Rc<Self>,
+        id: &InstanceId,
+        definition: &Arc<Definition>,
+    ) -> Result<SocketAddr, RuntimeError> {
+        let template = &definition.template;
+        let port = match template.port {
             Some(port) => match self.running.borrow().keys().next() {
                 Some(other) => {
                     return Err(RuntimeError(format!(
@@ -139,7 +149,7 @@ impl Inner {
             },
             None => self.free_port()?,
         };
-        let (child, record) = self.spawn_child(id, port)?;
+        let (child, record) = self.spawn_child(id, port, template)?;
         let (orders, stop_orders) = mpsc::unbounded_channel();
         let health = Rc::<Health>::default();
         let known = Known {
@@ -149,7 +159,8 @@ impl Inner {
             health: Rc::clone(&health),
         };
         self.running.borrow_mut().insert(id.clone(), known);
-        let life = Rc::clone(self).live(id.clone(), child, record, stop_orders, health);
+        let definition = Arc::clone(definition);
+        let life = Rc::clone(self).live(id.clone(), definition, child, record, stop_orders, health);
         actix::spawn(life);
         Ok((Ipv4Addr::LOCALHOST, port).into())
     }
@@ -158,10 +169,11 @@ impl Inner {
         &self,
         id: &InstanceId,
         port: u16,
+        template: &ReplicaTemplate,
     ) -> Result<(Child, Rc<ChildRecord>), RuntimeError> {
         let name = id.replica.as_str();
-        let command = self.command_line(name, port)?;
-        let mut env = self.template.env.clone();
+        let command = Self::command_line(template, name, port)?;
+        let mut env = template.env.clone();
         env.push(("PORT".to_owned(), port.to_string()));
         env.push(("SERVER_ID".to_owned(), name.to_owned()));
         let record = self.records.begin(id);
@@ -180,6 +192,7 @@ impl Inner {
     async fn live(
         self: Rc<Self>,
         id: InstanceId,
+        definition: Arc<Definition>,
         mut child: Child,
         mut record: Rc<ChildRecord>,
         mut stop_orders: mpsc::UnboundedReceiver<StopOrder>,
@@ -190,7 +203,7 @@ impl Inner {
             let Some(exit) = child.live(&mut stop_orders, &record).await else {
                 break None;
             };
-            let may_move = self.template.port.is_none() && losses < MAX_PORT_LOSSES;
+            let may_move = definition.template.port.is_none() && losses < MAX_PORT_LOSSES;
             if !may_move || health.admitted.get() {
                 break Some(exit);
             }
@@ -209,7 +222,7 @@ impl Inner {
                 }
             }
             losses += 1;
-            match self.start_elsewhere(&id, &loss) {
+            match self.start_elsewhere(&id, &loss, &definition.template) {
                 Ok(started) => (child, record) = started,
                 Err(error) => {
                     warn!("{id}: {loss}, and it cannot be started again: {error}");
@@ -230,19 +243,18 @@ impl Inner {
         &self,
         id: &InstanceId,
         loss: &PortLoss,
+        template: &ReplicaTemplate,
     ) -> Result<(Child, Rc<ChildRecord>), RuntimeError> {
         let port = self.free_port()?;
-        let (child, record) = self.spawn_child(id, port)?;
+        let (child, record) = self.spawn_child(id, port, template)?;
         if let Some(known) = self.running.borrow_mut().get_mut(id) {
             (known.pid, known.port) = (child.pid(), port);
         }
         info!("{id}: {loss}; started again on port {port}");
         // As above.
-        let _ = self.exits.send(Event::Relocated {
-            replica: id.replica.clone(),
-            endpoint: Some((Ipv4Addr::LOCALHOST, port).into()),
-            reason: loss.to_string(),
-        });
+        let endpoint = (Ipv4Addr::LOCALHOST, port).into();
+        let moved = InstanceEvent::Moved(endpoint, loss.to_string());
+        let _ = self.exits.send(Event::Instance(id.clone(), moved));
         Ok((child, record))
     }
 }
@@ -253,12 +265,7 @@ impl Runtime for ProcessRuntime {
     }
 
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
-        let checked = match self.inner.template.command.as_deref() {
-            Some([program, ..]) if find_program(program).is_none() => Err(RuntimeError(format!(
-                "cannot run --command: there is no program {program:?}"
-            ))),
-            _ => Ok(Vec::new()),
-        };
+        let checked = check_program(&self.inner.template, "--command").map(|()| Vec::new());
         async { checked }.boxed_local()
     }
 
@@ -270,8 +277,24 @@ impl Runtime for ProcessRuntime {
         Some(hint.to_owned())
     }
 
-    fn launch(&self, order: LaunchOrder) -> Task<Launched> {
-        let started = self.inner.start(&order.id);
+    fn prepare_rollout(&self, definition: Definition, beside: bool) -> Task<()> {
+        let checked = match (&definition.template, beside) {
+            (
+                ReplicaTemplate {
+                    port: Some(port), ..
+                },
+                true,
+            ) => Err(RuntimeError(format!(
+                "processes of one machine cannot share port {port}: a rollout needs \
+                 --rollout-order stop-first, or no --replica-port"
+            ))),
+            (template, _) => check_program(template, "the command"),
+        };
+        async { checked }.boxed_local()
+    }
+
+    fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        let started = self.inner.start(&order.id, definition);
         let id = order.id;
         async { started.map(|endpoint| Launched { id, endpoint }) }.boxed_local()
     }
@@ -323,6 +346,16 @@ impl Runtime for ProcessRuntime {
             .boxed_local(),
             None => futures::stream::pending().boxed_local(),
         }
+    }
+}
+
+/// Whether there is a program to run; `what` says it.
+fn check_program(template: &ReplicaTemplate, what: &str) -> Result<(), RuntimeError> {
+    match template.command.as_deref() {
+        Some([program, ..]) if find_program(program).is_none() => Err(RuntimeError(format!(
+            "cannot run {what}: there is no program {program:?}"
+        ))),
+        _ => Ok(()),
     }
 }
 

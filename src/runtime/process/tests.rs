@@ -18,6 +18,11 @@ fn runtime(command: &[&str]) -> ProcessRuntime {
     })
 }
 
+fn launch(runtime: &ProcessRuntime, order: LaunchOrder) -> Task<Launched> {
+    let definition = runtime.inner.template.clone().into();
+    runtime.launch(order, &Arc::new(definition))
+}
+
 #[actix_web::test]
 async fn a_child_that_ends_by_itself_is_reported_with_the_way_it_ended() {
     for (script, expected) in [
@@ -30,7 +35,7 @@ async fn a_child_that_ends_by_itself_is_reported_with_the_way_it_ended() {
     ] {
         let runtime = runtime(&["sh", "-c", script]);
         let mut events = runtime.events();
-        runtime.launch(order(1)).await.unwrap();
+        launch(&runtime, order(1)).await.unwrap();
         let Some(RuntimeEvent::Fleet(Event::Instance(id, InstanceEvent::Exited(exit)))) =
             events.next().await
         else {
@@ -53,7 +58,7 @@ async fn a_stopped_child_is_gone_and_not_reported() {
     ] {
         let runtime = runtime(&["sh", "-c", script]);
         let mut events = runtime.events();
-        runtime.launch(order(1)).await.unwrap();
+        launch(&runtime, order(1)).await.unwrap();
         runtime
             .stop(order(1).id, Duration::from_secs(grace))
             .await
@@ -74,7 +79,7 @@ async fn what_a_child_has_started_ends_with_it() {
         file.display()
     );
     let runtime = runtime(&["sh", "-c", &script]);
-    runtime.launch(order(1)).await.unwrap();
+    launch(&runtime, order(1)).await.unwrap();
     let grandchild = loop {
         if let Ok(pid) = std::fs::read_to_string(&file) {
             break pid.trim().to_owned();
@@ -109,21 +114,21 @@ async fn one_port_is_for_one_replica() {
         port: Some(8080),
         ..ReplicaTemplate::default()
     });
-    runtime.launch(order(1)).await.unwrap();
-    let error = runtime.launch(order(2)).await.unwrap_err().to_string();
+    launch(&runtime, order(1)).await.unwrap();
+    let error = launch(&runtime, order(2)).await.unwrap_err().to_string();
     assert!(
         error.starts_with("Server1 (generation 1) has port 8080"),
         "{error}"
     );
     runtime.stop(order(1).id, Duration::ZERO).await.unwrap();
-    runtime.launch(order(2)).await.unwrap();
+    launch(&runtime, order(2)).await.unwrap();
 }
 
 #[test]
 fn placeholders_are_filled_in_every_word() {
     let runtime = runtime(&["app", "--port={port}", "{name}-{port}"]);
     assert_eq!(
-        runtime.inner.command_line("S4", 8080).unwrap(),
+        Inner::command_line(&runtime.inner.template, "S4", 8080).unwrap(),
         ["app", "--port=8080", "S4-8080"]
     );
 }
@@ -141,22 +146,20 @@ async fn a_child_that_loses_its_port_is_started_on_another() {
     );
     let runtime = runtime(&["sh", "-c", &script]);
     let mut events = runtime.events();
-    let first = runtime.launch(order(1)).await.unwrap().endpoint;
+    let first = launch(&runtime, order(1)).await.unwrap().endpoint;
     while !port_file.exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let _holder = std::net::TcpListener::bind(first).unwrap();
     std::fs::write(&go, "").unwrap();
     runtime.on_probing_started(&order(1).id, first);
-    let Some(RuntimeEvent::Fleet(Event::Relocated {
-        replica,
-        endpoint: Some(second),
-        reason,
-    })) = events.next().await
+    let moved = events.next().await;
+    let Some(RuntimeEvent::Fleet(Event::Instance(id, InstanceEvent::Moved(second, reason)))) =
+        moved
     else {
         panic!("no other port is told");
     };
-    assert_eq!(replica, order(1).id.replica);
+    assert_eq!(id, order(1).id);
     assert_ne!(second, first);
     assert!(reason.contains(&first.port().to_string()), "{reason}");
     let ports: Vec<u16> = {

@@ -78,6 +78,17 @@ impl Default for ResponseCounts {
 }
 
 impl ResponseCounts {
+    /// Requests, and those of them that failed: answered with a status from 500 on, or not at all.
+    pub fn totals(&self) -> (u64, u64) {
+        let unanswered: u64 = self.failures.iter().sum();
+        let errors = self
+            .responses()
+            .filter(|(_, s, _)| *s == StatusClass::ServerError);
+        let errors: u64 = errors.map(|(_, _, count)| count).sum();
+        let answered: u64 = self.responses.iter().sum();
+        (answered + unanswered, errors + unanswered)
+    }
+
     /// Answered requests by method and status, without those of which there were none.
     pub fn responses(&self) -> impl Iterator<Item = (MethodLabel, StatusClass, u64)> {
         let methods = MethodLabel::ALL.iter();

@@ -5,6 +5,7 @@ mod changes;
 mod completions;
 mod connection;
 mod reports;
+mod rollouts;
 mod top;
 
 use std::process::{Output, Stdio};

@@ -9,8 +9,8 @@ fn death_is_reported_and_the_successor_takes_the_name() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        runtime.launch(order("S1", 1)).await.unwrap();
-        runtime.launch(order("S2", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
+        runtime.start(order("S2", 1)).await.unwrap();
 
         cli(&["kill", &fleet.container("S1")]);
         let death = Death {
@@ -19,7 +19,7 @@ fn death_is_reported_and_the_successor_takes_the_name() {
         };
         assert_eq!(next(&mut events).await, death);
 
-        let address = runtime.launch(order("S1", 2)).await.unwrap().endpoint;
+        let address = runtime.start(order("S1", 2)).await.unwrap().endpoint;
         assert!(get(address, "/home").contains("Server: S1"));
         let labels = inspect(&fleet.container("S1"))["Config"]["Labels"].clone();
         assert_eq!(labels["io.ringmaster.generation"], "2");
@@ -55,7 +55,7 @@ fn removal_and_launch_at_once_do_not_collide() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
         for generation in 1..4 {
             // An operator's way of removing, and a kill, which leaves removing to us.
             match generation {
@@ -66,7 +66,7 @@ fn removal_and_launch_at_once_do_not_collide() {
             assert_eq!(dead, id("S1", generation));
             let clear = runtime.stop(dead, GRACE);
             let (cleared, launched) =
-                futures::join!(clear, runtime.launch(order("S1", generation + 1)));
+                futures::join!(clear, runtime.start(order("S1", generation + 1)));
             cleared.unwrap();
             launched.unwrap();
         }
@@ -83,7 +83,7 @@ fn log_of_a_dead_container_is_kept_until_the_next_death_or_removal() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
         let names = |generations: &[u64]| -> Vec<String> {
             let dead = |g: &u64| format!("{}-dead-{g}", fleet.container("S1"));
             let first = [fleet.container("S1")].into_iter();
@@ -92,11 +92,11 @@ fn log_of_a_dead_container_is_kept_until_the_next_death_or_removal() {
         // One that dies by itself, and one that is killed because it hangs.
         cli(&["kill", &fleet.container("S1")]);
         next(&mut events).await;
-        runtime.launch(order("S1", 2)).await.unwrap();
+        runtime.start(order("S1", 2)).await.unwrap();
         until("1 is kept", || fleet.containers() == names(&[1])).await;
         runtime.keep_log(&id("S1", 2));
         runtime.stop(id("S1", 2), Duration::ZERO).await.unwrap();
-        runtime.launch(order("S1", 3)).await.unwrap();
+        runtime.start(order("S1", 3)).await.unwrap();
         until("2 is kept", || fleet.containers() == names(&[2])).await;
 
         // A balancer that comes back keeps it, too.
@@ -118,7 +118,7 @@ fn exit_right_after_the_start_is_reported() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        match runtime.launch(order("S1", 1)).await {
+        match runtime.start(order("S1", 1)).await {
             Err(refused) => {
                 assert_eq!(refused.to_string(), "exited with code 3 at once");
                 assert_eq!(fleet.containers(), [""; 0]);
@@ -140,7 +140,7 @@ fn exit_by_out_of_memory_differs_from_a_kill() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
         let Death { exit, .. } = next(&mut events).await;
         assert!(exit.out_of_memory, "{exit:?}");
         assert_eq!(exit.to_string(), "out of memory");
@@ -155,7 +155,7 @@ fn exit_report_is_readable_until_the_removal() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
         assert_eq!(runtime.exit_report(id("S1", 1)).await.exit, None);
         next(&mut events).await;
         let words = runtime.exit_report(id("S1", 1)).await;
@@ -175,8 +175,8 @@ fn container_that_ignores_sigterm_is_killed_after_its_grace() {
         let fleet = TestFleet::running(&["sleep", "60"]);
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        runtime.launch(order("S1", 1)).await.unwrap();
-        runtime.launch(order("S2", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
+        runtime.start(order("S2", 1)).await.unwrap();
         let since = Instant::now();
         runtime.stop(id("S1", 1), Duration::ZERO).await.unwrap();
         assert!(
@@ -200,7 +200,7 @@ fn stop_during_a_launch_leaves_nothing() {
         let fleet = TestFleet::new();
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        let launch = actix::spawn(runtime.launch(order("S1", 1)));
+        let launch = actix::spawn(runtime.start(order("S1", 1)));
         until("it exists", || !fleet.containers().is_empty()).await;
         runtime.stop(id("S1", 1), GRACE).await.unwrap();
         assert_eq!(fleet.containers(), [""; 0]);

@@ -59,7 +59,7 @@ fn failing_healthcheck_of_the_image_is_reported() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        let launched = runtime.launch(order("S1", 1));
+        let launched = runtime.start(order("S1", 1));
         let told = async {
             launched.await.unwrap();
         };
@@ -88,7 +88,7 @@ fn replica_port_comes_from_the_image() {
         fleet.settings.image.clone_from(&image.0);
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        let running = runtime.launch(order("S1", 1)).await.unwrap();
+        let running = runtime.start(order("S1", 1)).await.unwrap();
         assert_eq!(running.endpoint.port(), 8081);
         // The program takes its port from the environment.
         assert!(!get(running.endpoint, "/heartbeat").contains("no answer"));
@@ -109,7 +109,7 @@ fn name_freed_by_a_foreign_container_is_reported() {
         let mut events = runtime.events();
         let name = fleet.container("S1");
         cli(&["create", "--name", &name, &fleet.settings.image]);
-        let launching = runtime.launch(order("S1", 1));
+        let launching = runtime.start(order("S1", 1));
         let refused = launching.await.unwrap_err().to_string();
         assert!(refused.contains("is taken by a container"), "{refused}");
         cli(&["rm", &name]);
@@ -118,6 +118,6 @@ fn name_freed_by_a_foreign_container_is_reported() {
             _ => None,
         });
         assert_eq!(freed.await.as_str(), "S1");
-        runtime.launch(order("S1", 2)).await.unwrap();
+        runtime.start(order("S1", 2)).await.unwrap();
     });
 }

@@ -11,18 +11,31 @@ mod starts;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use ringmaster::ring::Weight;
 use ringmaster::runtime::docker::{DockerRuntime, Security};
 use ringmaster::runtime::{
-    Event, Exit, ExitReport, InstanceEvent, InstanceId, LaunchOrder, Runtime, RuntimeEvent,
+    Event, Exit, ExitReport, InstanceEvent, InstanceId, LaunchOrder, Launched, Runtime,
+    RuntimeEvent, Task,
 };
 
 use crate::docker::{CuttableSocket, TestFleet, docker as cli, get, inspect, until};
 
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Launches as the runtime's own settings say.
+pub trait Start {
+    fn start(&self, order: LaunchOrder) -> Task<Launched>;
+}
+
+impl Start for DockerRuntime {
+    fn start(&self, order: LaunchOrder) -> Task<Launched> {
+        self.launch(order, &Arc::new(self.definition()))
+    }
+}
 
 fn id(replica: &str, generation: u64) -> InstanceId {
     InstanceId::new(replica.parse().unwrap(), generation)

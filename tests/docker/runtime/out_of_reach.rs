@@ -17,8 +17,8 @@ fn death_while_the_engine_is_unreachable_is_found_afterwards() {
         let (_directory, mut socket, runtime) = through_a_socket(&fleet);
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        runtime.launch(order("S1", 1)).await.unwrap();
-        runtime.launch(order("S2", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
+        runtime.start(order("S2", 1)).await.unwrap();
         // One is seen to die, so that the stream is known to be up.
         cli(&["kill", &fleet.container("S2")]);
         let Death { id: dead, .. } = next(&mut events).await;
@@ -26,11 +26,7 @@ fn death_while_the_engine_is_unreachable_is_found_afterwards() {
 
         socket.cut().await;
         cli(&["rm", "-f", &fleet.container("S1")]);
-        let refused = runtime
-            .launch(order("S3", 1))
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = runtime.start(order("S3", 1)).await.unwrap_err().to_string();
         assert!(
             refused.starts_with("cannot reach the Docker engine at unix://"),
             "{refused}"
@@ -51,7 +47,7 @@ fn event_stream_that_ends_is_resumed_silently() {
         let (heard, mut events) = futures::channel::mpsc::unbounded();
         actix::spawn(runtime.events().map(Ok).forward(heard));
         for generation in 1..4 {
-            runtime.launch(order("S1", generation)).await.unwrap();
+            runtime.start(order("S1", generation)).await.unwrap();
             socket.interrupt().await;
             cli(&["kill", &fleet.container("S1")]);
             assert_eq!(next(&mut events).await.id, id("S1", generation));
@@ -67,8 +63,8 @@ fn removal_while_the_engine_is_unreachable_is_no_death() {
         let (_directory, mut socket, other) = through_a_socket(&fleet);
         let one = fleet.runtime();
         one.prepare().await.unwrap();
-        one.launch(order("S1", 1)).await.unwrap();
-        one.launch(order("S2", 1)).await.unwrap();
+        one.start(order("S1", 1)).await.unwrap();
+        one.start(order("S2", 1)).await.unwrap();
         other.prepare().await.unwrap();
         let mut heard = other.events();
         cli(&["kill", &fleet.container("S2")]);
@@ -77,7 +73,7 @@ fn removal_while_the_engine_is_unreachable_is_no_death() {
         socket.cut().await;
         one.announce_removal(id("S1", 1)).await;
         one.stop(id("S1", 1), GRACE).await.unwrap();
-        assert!(other.launch(order("S3", 1)).await.is_err());
+        assert!(other.start(order("S3", 1)).await.is_err());
         socket.mend();
         let news = async {
             loop {

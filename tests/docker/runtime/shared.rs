@@ -13,8 +13,8 @@ fn restarted_balancer_finds_its_replicas() {
             ordinal: 2,
             ..order("A", 4)
         };
-        let address = first.launch(heavy.clone()).await.unwrap().endpoint;
-        first.launch(order("B", 1)).await.unwrap();
+        let address = first.start(heavy.clone()).await.unwrap().endpoint;
+        first.start(order("B", 1)).await.unwrap();
         cli(&["kill", &fleet.container("B")]);
         drop(first);
 
@@ -46,7 +46,7 @@ fn name_of_a_foreign_container_is_respected() {
         cli(&[
             "run", "-d", "--name", &name, "--label", &label, image, "sleep", "60",
         ]);
-        let refused = runtime.launch(order("S1", 1)).await.unwrap_err();
+        let refused = runtime.start(order("S1", 1)).await.unwrap_err();
         assert_eq!(
             refused.to_string(),
             format!(
@@ -68,7 +68,7 @@ fn replica_started_by_two_balancers_runs_once() {
         }
         // They need not agree on the generation.
         let [one, other] = &balancers;
-        let (one, other) = futures::join!(one.launch(order("S1", 2)), other.launch(order("S1", 5)));
+        let (one, other) = futures::join!(one.start(order("S1", 2)), other.start(order("S1", 5)));
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!(one, other);
         assert_eq!(fleet.containers(), [fleet.container("S1")]);
@@ -88,11 +88,11 @@ fn container_given_up_makes_way_for_its_successor() {
         let fleet = TestFleet::running(&["sleep", "60"]);
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
         let before = inspect(&fleet.container("S1"))["Id"].clone();
         // A stop that comes to nothing.
         drop(runtime.stop(id("S1", 1), GRACE));
-        runtime.launch(order("S1", 2)).await.unwrap();
+        runtime.start(order("S1", 2)).await.unwrap();
         assert_ne!(inspect(&fleet.container("S1"))["Id"], before);
         assert_eq!(fleet.containers(), [fleet.container("S1")]);
     });
@@ -117,7 +117,7 @@ fn name_taken_and_never_used_becomes_free() {
             &label("generation", "1"),
             crate::docker::test_image(),
         ]);
-        let running = runtime.launch(order("S1", 2)).await.unwrap();
+        let running = runtime.start(order("S1", 2)).await.unwrap();
         assert_eq!(running.id, id("S1", 2));
         assert_eq!(fleet.containers(), [fleet.container("S1")]);
     });
@@ -131,7 +131,7 @@ fn removal_by_one_balancer_is_known_to_the_other() {
         one.prepare().await.unwrap();
         other.prepare().await.unwrap();
         let mut heard = other.events();
-        let started = one.launch(order("S1", 1)).await.unwrap();
+        let started = one.start(order("S1", 1)).await.unwrap();
         // It may be told more than once that it is there.
         let mut next_but = async |known: &RuntimeEvent| {
             let news = async {
@@ -153,7 +153,7 @@ fn removal_by_one_balancer_is_known_to_the_other() {
         // And no word of its end.
         let disowned = Event::Instance(id("S1", 1), InstanceEvent::RemovedElsewhere).into();
         assert_eq!(next_but(&appeared).await, disowned);
-        one.launch(order("S2", 1)).await.unwrap();
+        one.start(order("S2", 1)).await.unwrap();
         let after = next_but(&disowned).await;
         let is_new = matches!(after, RuntimeEvent::Fleet(Event::Discovered(..)));
         assert!(is_new, "{after:?}");
@@ -183,7 +183,7 @@ fn labels_alone_make_no_replica() {
         ]);
         let runtime = fleet.runtime();
         assert_eq!(runtime.prepare().await.unwrap(), []);
-        let started = runtime.launch(order("S1", 1)).await.unwrap();
+        let started = runtime.start(order("S1", 1)).await.unwrap();
         assert_eq!(started.id, id("S1", 1));
         runtime.stop(id("S1", 1), GRACE).await.unwrap();
         runtime.close().await;
@@ -198,7 +198,7 @@ fn foreign_network_stays() {
         cli(&["network", "create", "--internal", &fleet.settings.network]);
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        let address: SocketAddr = runtime.launch(order("S1", 1)).await.unwrap().endpoint;
+        let address: SocketAddr = runtime.start(order("S1", 1)).await.unwrap().endpoint;
         assert!(get(address, "/home").contains("Server: S1"));
         runtime.stop(id("S1", 1), GRACE).await.unwrap();
         runtime.close().await;
@@ -234,7 +234,7 @@ fn balancers_started_at_once_create_one_network() {
         ]);
         assert_eq!(made, fleet.settings.network);
         // None of them is in doubt whose it is.
-        let replica = balancers[3].launch(order("A", 1)).await.unwrap();
+        let replica = balancers[3].start(order("A", 1)).await.unwrap();
         assert!(get(replica.endpoint, "/home").contains("Server: A"));
         balancers[3].stop(id("A", 1), GRACE).await.unwrap();
         for balancer in balancers {

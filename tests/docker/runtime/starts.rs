@@ -11,7 +11,7 @@ fn replica_starts_serves_and_leaves_nothing() {
         assert!(fleet.network_exists());
 
         let since = Instant::now();
-        let address = runtime.launch(order("Server1", 1)).await.unwrap().endpoint;
+        let address = runtime.start(order("Server1", 1)).await.unwrap().endpoint;
         let launched = since.elapsed();
         let answer = get(address, "/home");
         eprintln!(
@@ -39,7 +39,7 @@ fn replica_runs_without_privileges() {
         let mut fleet = TestFleet::new();
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        runtime.launch(order("S1", 1)).await.unwrap();
+        runtime.start(order("S1", 1)).await.unwrap();
         let found = inspect(&fleet.container("S1"));
         let (config, host) = (&found["Config"], &found["HostConfig"]);
         assert_eq!(config["User"], "65534:65534");
@@ -68,7 +68,7 @@ fn replica_runs_without_privileges() {
 
         fleet.settings.security = Security::Baseline;
         let runtime = fleet.runtime();
-        runtime.launch(order("S2", 1)).await.unwrap();
+        runtime.start(order("S2", 1)).await.unwrap();
         let found = inspect(&fleet.container("S2"));
         assert_eq!(found["Config"]["User"], "");
         assert_eq!(found["HostConfig"]["ReadonlyRootfs"], false);
@@ -85,7 +85,7 @@ fn launch_that_fails_says_why_and_leaves_nothing() {
         let mut fleet = TestFleet::running(&["nosuchprogram"]);
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
-        let refused = runtime.launch(order("S1", 1)).await.unwrap_err();
+        let refused = runtime.start(order("S1", 1)).await.unwrap_err();
         assert_eq!(
             refused.to_string(),
             r#"exec: "nosuchprogram": executable file not found in $PATH"#
@@ -99,7 +99,7 @@ fn launch_that_fails_says_why_and_leaves_nothing() {
             refused.starts_with("no image ringmaster.invalid/nosuch:1: "),
             "{refused}"
         );
-        let refused = runtime.launch(order("S1", 1)).await.unwrap_err();
+        let refused = runtime.start(order("S1", 1)).await.unwrap_err();
         assert_eq!(
             refused.to_string(),
             "no such image: ringmaster.invalid/nosuch:1"

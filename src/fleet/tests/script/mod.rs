@@ -5,6 +5,7 @@
 //! # A comment.
 //! policy start-timeout=10s grace=5s hang-timeout=10s static ordinals       (all of them optional)
 //! policy unready-timeout=5m | off   restart-limit=5/5m
+//! policy parallelism=2 stop-first monitor=5s pause        (of rollouts)
 //! start Server1 Server2                   adopt Server1/2 running, Server2/1 ended weight=5
 //! launched Server1/1                      launch failed Server1/1: no such image
 //! healthy Server1/1                       unresponsive Server1/1
@@ -21,6 +22,8 @@
 //! add #1 2 S4 S5 seed=7                   remove #2 1 S4               scale #3 5 seed=7
 //! drain #1 Server1                        activate #2 Server1
 //! restart #1 Server1                      restart #2 Server1 now
+//! rollout start v2    rollout pause    rollout resume    rollout undo
+//! ejected Server1/2                       counted Server1/2 20 3      (requests, failed)
 //! after 2s    (and the fleet is told)     wait 2s    (and it is not)
 //! desired?     wakes?     gone?            deaths Server1?
 //! ```
@@ -33,8 +36,10 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::api::Timestamp;
 use crate::fleet::{
-    Change, ChangeId, Event, Existing, Fleet, InstanceId, Policy, RestartLimit, Step, Time,
+    self, Change, ChangeId, Definition, Desired, Event, Existing, FailureAction, Fleet, InstanceId,
+    Policy, RestartLimit, RolloutError, RolloutPolicy, Step, Time,
 };
 use crate::ring::{Member, ReplicaName};
 use write::{duration, step_words, words};
@@ -52,6 +57,8 @@ pub enum Line {
     Report(Event),
     /// A request.
     Request(ChangeId, Change, u64),
+    /// What an operator wants of rollouts.
+    Rollout(RolloutOrder),
     /// The end.
     ShutDown,
     /// The end of this balancer, and not of the replicas.
@@ -62,6 +69,15 @@ pub enum Line {
     Wait(Duration),
     /// A question to the fleet.
     Ask(Question),
+}
+
+/// What an operator can want of rollouts: of the last one, or a new one of this version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolloutOrder {
+    Start(String),
+    Pause,
+    Resume,
+    Undo,
 }
 
 /// What the fleet can be asked.
@@ -83,6 +99,13 @@ pub const POLICY: Policy = Policy {
         deaths: 5,
         window: Duration::from_secs(300),
     },
+    rollout: RolloutPolicy {
+        parallelism: 1,
+        order: fleet::RolloutOrder::StartFirst,
+        monitor: Duration::from_secs(5),
+        max_errors: 5,
+        on_failure: FailureAction::Rollback,
+    },
     spawns: true,
 };
 
@@ -93,11 +116,28 @@ pub fn endpoint_of(id: &InstanceId) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(10, 0, c, d), port as u16))
 }
 
+/// A definition of this version; `v1` is what a fleet begins with.
+pub fn definition_of(version: &str) -> Definition {
+    Definition {
+        image: (version != "v1").then(|| version.to_owned()),
+        ..Definition::default()
+    }
+}
+
+/// The version of a definition.
+pub fn version_of(definition: &Definition) -> &str {
+    definition.image.as_deref().unwrap_or("v1")
+}
+
 /// Plays lines to a fleet.
 pub struct Player {
     policy: Policy,
     ordinals: bool,
     pub now: Time,
+    /// How many rollouts have been begun.
+    rollouts: u64,
+    /// Why the last order about a rollout was refused.
+    refused: Option<RolloutError>,
     /// None before the line that starts it.
     pub fleet: Option<Fleet>,
 }
@@ -108,6 +148,8 @@ impl Player {
             policy: POLICY,
             ordinals: false,
             now: Time::ZERO,
+            rollouts: 0,
+            refused: None,
             fleet: None,
         }
     }
@@ -129,7 +171,8 @@ impl Player {
         };
         if matches!(line, Line::Start(_) | Line::Adopt(_)) {
             let desired: Vec<_> = names.into_iter().map(Member::new).collect();
-            let (fleet, steps) = Fleet::new(self.policy, &desired, found, self.now);
+            let desired = Desired::of(&desired);
+            let (fleet, steps) = Fleet::new(self.policy, desired, found, self.now);
             self.fleet = Some(fleet);
             return steps;
         }
@@ -138,6 +181,22 @@ impl Player {
             Line::Report(event) => fleet.apply(event.clone(), self.now),
             Line::Request(change_id, change, seed) => {
                 fleet.request(*change_id, change.clone(), *seed, self.now)
+            }
+            Line::Rollout(order) => {
+                let (id, now) = (self.rollouts, self.now);
+                let done = match order {
+                    RolloutOrder::Start(version) => {
+                        let to = definition_of(version);
+                        let steps = fleet.start_rollout(id + 1, to, Timestamp::EPOCH, now);
+                        self.rollouts += u64::from(steps.is_ok());
+                        steps
+                    }
+                    RolloutOrder::Pause => fleet.pause_rollout(id, now),
+                    RolloutOrder::Resume => fleet.resume_rollout(id, now),
+                    RolloutOrder::Undo => fleet.undo_rollout(id, now),
+                };
+                self.refused = done.as_ref().err().cloned();
+                done.unwrap_or_default()
             }
             Line::ShutDown => fleet.shut_down(self.now),
             Line::HandOver => fleet.hand_over(self.now),
@@ -152,6 +211,10 @@ impl Player {
         let outcome = match line {
             Line::Policy { .. } => return line.to_string(),
             Line::Ask(question) => vec![self.reply(question)],
+            Line::Rollout(_) if self.refused.is_some() => {
+                let refused = self.refused.as_ref().map(ToString::to_string);
+                vec![format!("refused ({})", refused.unwrap_or_default())]
+            }
             _ if steps.is_empty() => vec!["nothing".to_owned()],
             _ => {
                 let each = steps.iter().map(|step| step_words(step, self.ordinals));

@@ -1,8 +1,9 @@
 //! From text to [`Line`]s.
 
-use super::{Line, POLICY, Question, endpoint_of};
+use super::{Line, POLICY, Question, RolloutOrder, endpoint_of};
 use crate::fleet::{
-    Change, ChangeId, Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, RestartLimit,
+    self, Change, ChangeId, Event, Existing, Exit, FailureAction, InstanceEvent, InstanceId,
+    LaunchOrder, RestartLimit,
 };
 use crate::ring::{ReplicaName, Weight};
 
@@ -30,6 +31,13 @@ impl Line {
         let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
         match verb {
             "policy" => parse_policy(rest),
+            "rollout" => Some(Self::Rollout(match rest.split_once(' ') {
+                Some(("start", version)) => RolloutOrder::Start(version.to_owned()),
+                None if rest == "pause" => RolloutOrder::Pause,
+                None if rest == "resume" => RolloutOrder::Resume,
+                None if rest == "undo" => RolloutOrder::Undo,
+                _ => return None,
+            })),
             "start" => Some(Self::Start(parse_names(rest)?)),
             "adopt" => {
                 let found = rest.split(", ").enumerate();
@@ -67,6 +75,14 @@ fn parse_policy(text: &str) -> Option<Line> {
                     window: humantime::parse_duration(window).ok()?,
                 };
             }
+            Some(("parallelism", number)) => policy.rollout.parallelism = number.parse().ok()?,
+            Some(("monitor", time)) => {
+                policy.rollout.monitor = humantime::parse_duration(time).ok()?;
+            }
+            None if word == "stop-first" => {
+                policy.rollout.order = fleet::RolloutOrder::StopFirst;
+            }
+            None if word == "pause" => policy.rollout.on_failure = FailureAction::Pause,
             None if word == "static" => policy.spawns = false,
             None if word == "ordinals" => ordinals = true,
             _ => return None,
@@ -208,6 +224,13 @@ fn parse_report(text: &str) -> Option<Event> {
             InstanceEvent::LaunchPreempted(by, endpoint_of(&theirs))
         }
         "exited" => InstanceEvent::Exited(parse_exit(how.strip_prefix(' ')?)?),
+        "counted" => {
+            let (requests, failed) = how.strip_prefix(' ')?.split_once(' ')?;
+            InstanceEvent::RequestsCounted {
+                requests: requests.parse().ok()?,
+                failed: failed.parse().ok()?,
+            }
+        }
         _ if !how.is_empty() => return None,
         "launched" => InstanceEvent::Launched(endpoint_of(&id)),
         "healthy" => InstanceEvent::BecameHealthy,
@@ -215,6 +238,7 @@ fn parse_report(text: &str) -> Option<Event> {
         "healthcheck healthy" => InstanceEvent::HealthcheckChanged(true),
         "healthcheck unhealthy" => InstanceEvent::HealthcheckChanged(false),
         "refused" => InstanceEvent::ConnectionRefused,
+        "ejected" => InstanceEvent::Ejected,
         "drained" => InstanceEvent::Drained,
         "stopped" => InstanceEvent::Stopped,
         "removed elsewhere" => InstanceEvent::RemovedElsewhere,

@@ -4,10 +4,11 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Line, POLICY, Question, endpoint_of};
+use super::{Line, POLICY, Question, RolloutOrder, endpoint_of, version_of};
+use crate::api::RolloutState;
 use crate::fleet::{
     Change, ChangeId, DeferredStep, Event, Existing, ImmediateStep, InstanceEvent, InstanceId,
-    OperatorAction, RecordChange, RestartLimit, Step,
+    OperatorAction, RecordChange, RestartLimit, RolloutChange, Step,
 };
 use crate::ring::{Member, Weight};
 
@@ -33,6 +34,19 @@ impl Display for Line {
                 if policy.restart_limit != POLICY.restart_limit {
                     let RestartLimit { deaths, window } = policy.restart_limit;
                     write!(f, " restart-limit={deaths}/{}", compact(window))?;
+                }
+                let rollout = policy.rollout;
+                if rollout.parallelism != POLICY.rollout.parallelism {
+                    write!(f, " parallelism={}", rollout.parallelism)?;
+                }
+                if rollout.monitor != POLICY.rollout.monitor {
+                    write!(f, " monitor={}", compact(rollout.monitor))?;
+                }
+                if rollout.order != POLICY.rollout.order {
+                    f.write_str(" stop-first")?;
+                }
+                if rollout.on_failure != POLICY.rollout.on_failure {
+                    f.write_str(" pause")?;
                 }
                 f.write_str(if policy.spawns { "" } else { " static" })?;
                 f.write_str(if *ordinals { " ordinals" } else { "" })
@@ -63,6 +77,10 @@ impl Display for Line {
                     seed => write!(f, " seed={seed}"),
                 }
             }
+            Self::Rollout(RolloutOrder::Start(version)) => write!(f, "rollout start {version}"),
+            Self::Rollout(RolloutOrder::Pause) => f.write_str("rollout pause"),
+            Self::Rollout(RolloutOrder::Resume) => f.write_str("rollout resume"),
+            Self::Rollout(RolloutOrder::Undo) => f.write_str("rollout undo"),
             Self::ShutDown => f.write_str("shut down"),
             Self::HandOver => f.write_str("hand over"),
             Self::After(time) => write!(f, "after {}", duration(*time)),
@@ -160,6 +178,11 @@ fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
         InstanceEvent::HealthcheckChanged(true) => format!("healthcheck healthy {id}"),
         InstanceEvent::HealthcheckChanged(false) => format!("healthcheck unhealthy {id}"),
         InstanceEvent::ConnectionRefused => format!("refused {id}"),
+        InstanceEvent::Moved(to, reason) => format!("moved {id} to {to}: {reason}"),
+        InstanceEvent::Ejected => format!("ejected {id}"),
+        InstanceEvent::RequestsCounted { requests, failed } => {
+            format!("counted {id} {requests} {failed}")
+        }
         InstanceEvent::Drained => format!("drained {id}"),
         InstanceEvent::Stopped => format!("stopped {id}"),
         InstanceEvent::StopFailed(reason) => format!("stop failed {id}: {reason}"),
@@ -229,6 +252,12 @@ fn immediate_words(step: &ImmediateStep) -> String {
         ImmediateStep::RecordDeath { id, cause, .. } => {
             format!("record death {} ({cause})", id_words(id))
         }
+        ImmediateStep::RecordFailedStart { id, cause, .. } => {
+            format!("record failed start {} ({cause})", id_words(id))
+        }
+        ImmediateStep::Rollout(change) => rollout_words(change),
+        ImmediateStep::CountRequests(id) => format!("count requests {}", id_words(id)),
+        ImmediateStep::ReportRequests(id) => format!("report requests {}", id_words(id)),
         ImmediateStep::RecordExit(id, _) => format!("record exit {}", id_words(id)),
         ImmediateStep::RecordStop(id) => format!("record stop {}", id_words(id)),
         ImmediateStep::AbortRequests(id) => format!("abort requests {}", id_words(id)),
@@ -236,15 +265,52 @@ fn immediate_words(step: &ImmediateStep) -> String {
     }
 }
 
+fn rollout_words(change: &RolloutChange) -> String {
+    let because = |reason: &Option<String>| match reason {
+        Some(reason) => format!(" ({reason})"),
+        None => String::new(),
+    };
+    match change {
+        RolloutChange::Began(rollout) => {
+            format!(
+                "rollout {} to {} begins",
+                rollout.id,
+                version_of(&rollout.to)
+            )
+        }
+        RolloutChange::Moved { id, stage, reason } => {
+            format!("rollout {id} is {}{}", stage.state(), because(reason))
+        }
+        RolloutChange::Replaced {
+            instance, updated, ..
+        } => {
+            let version = if *updated { "new" } else { "earlier" };
+            format!("note {} of the {version} version", id_words(instance))
+        }
+        RolloutChange::Ended {
+            id,
+            outcome,
+            reason,
+        } => {
+            let state = RolloutState::from(*outcome);
+            format!("rollout {id} is {state}{}", because(reason))
+        }
+    }
+}
+
 fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
     match step {
-        DeferredStep::Launch(order) => {
+        DeferredStep::Launch(order, definition) => {
             let weight = weight_words(order.weight);
             let ordinal = match ordinals {
                 false => String::new(),
                 true => format!(" ordinal={}", order.ordinal),
             };
-            format!("launch {}{weight}{ordinal}", id_words(&order.id))
+            let version = match version_of(definition) {
+                "v1" => String::new(),
+                version => format!(" of {version}"),
+            };
+            format!("launch {}{version}{weight}{ordinal}", id_words(&order.id))
         }
         DeferredStep::Drain(id) => format!("drain {}", id_words(id)),
         DeferredStep::AnnounceRemoval(id) => format!("announce removal {}", id_words(id)),

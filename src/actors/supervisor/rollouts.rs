@@ -1,0 +1,296 @@
+//! Rollouts as the Supervisor is asked for them, and what it does with their steps.
+
+use std::rc::Rc;
+
+use actix::fut::ready;
+use actix::{
+    ActorFutureExt, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
+};
+use log::{info, warn};
+
+use super::Supervisor;
+use super::recording::recorded;
+use crate::actors::history::HistoryEvent;
+use crate::api::{NewRollout, ReplicaEventKind as Kind, Rollout, RolloutOutcome, Timestamp};
+use crate::fleet::{
+    Definition, Event, InstanceEvent, InstanceId, PastRollout, RecordChange, RolloutChange,
+    RolloutError, RolloutOrder, RolloutReport, Stage,
+};
+
+/// Gives every replica another definition. Answered once it has begun.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Rollout, RolloutError>")]
+pub struct StartRollout(pub NewRollout);
+
+/// Pauses, resumes or undoes a rollout. Answered with the one that goes on: that which undoes a
+/// rollout that has ended is another one.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Rollout, RolloutError>")]
+pub struct DirectRollout(pub u64, pub RolloutCommand);
+
+/// What can be done about a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutCommand {
+    Pause,
+    Resume,
+    Undo,
+}
+
+/// The last rollouts, the oldest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Rollout>")]
+pub struct GetRollouts;
+
+/// The requests of a replica, and those of them that failed, before those that are counted.
+pub(super) type RequestsBefore = (u64, u64);
+
+type RolloutAnswer = Result<Rollout, RolloutError>;
+
+impl Supervisor {
+    /// Begins with a definition that the runtime says it can start.
+    fn begin_rollout(
+        &mut self,
+        to: Definition,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, RolloutAnswer> {
+        let (id, now) = (self.record.record().next_rollout(), self.now());
+        match self.fleet.start_rollout(id, to, Timestamp::now(), now) {
+            Ok(steps) => {
+                self.execute(steps, ctx);
+                self.answer_rollout(id)
+            }
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+
+    /// Checks with the runtime, then begins.
+    fn prepare_rollout(&self, to: Definition) -> ResponseActFuture<Self, RolloutAnswer> {
+        let beside = self.rollout_order == RolloutOrder::StartFirst;
+        let prepared = self.runtime.prepare_rollout(to.clone(), beside);
+        let prepared = prepared.into_actor(self);
+        Box::pin(
+            prepared.then(move |prepared, supervisor: &mut Self, ctx| match prepared {
+                Ok(()) => supervisor.begin_rollout(to, ctx),
+                Err(error) => Box::pin(ready(Err(RolloutError::Impossible(error.to_string())))),
+            }),
+        )
+    }
+
+    /// Answers with a rollout once the record has it.
+    fn answer_rollout(&self, id: u64) -> ResponseActFuture<Self, RolloutAnswer> {
+        let recorded = recorded(Rc::clone(&self.record)).into_actor(self);
+        Box::pin(recorded.map(move |_, supervisor: &mut Self, _| {
+            // What could not be written is tried again, and logged.
+            let mut rollouts = supervisor.rollouts().into_iter();
+            let rollout = rollouts.find(|rollout| rollout.id == id);
+            rollout.ok_or(RolloutError::NotUnderWay(id))
+        }))
+    }
+
+    /// The rollout that is under way.
+    pub(super) fn rollout(&self) -> Option<Rollout> {
+        self.fleet.rollout_report().map(under_way)
+    }
+
+    fn rollouts(&self) -> Vec<Rollout> {
+        let record = self.record.record();
+        let report = self.rollout();
+        let is_present = |past: &&PastRollout| report.as_ref().is_none_or(|r| r.id != past.id);
+        let past = record.past_rollouts.iter().filter(is_present);
+        let past: Vec<_> = past.map(ended).collect();
+        past.into_iter().chain(report).collect()
+    }
+
+    /// Logs what has become of a rollout, and writes it to the record.
+    pub(super) fn note_rollout(
+        &mut self,
+        change: RolloutChange,
+        ctx: &mut Context<Self>,
+    ) -> HistoryEvent {
+        let event = self.describe_rollout(&change);
+        if let RolloutChange::Ended { outcome, .. } = &change {
+            *self.rollouts_ended.entry(*outcome).or_default() += 1;
+        }
+        let change = RecordChange::Rollout(change, Timestamp::now());
+        self.write_record(vec![change], ctx);
+        event
+    }
+
+    fn describe_rollout(&self, change: &RolloutChange) -> HistoryEvent {
+        let fleet = HistoryEvent::of_fleet;
+        match change {
+            RolloutChange::Began(rollout) => {
+                let id = rollout.id;
+                let changes = self.record.record().definition.differences(&rollout.to);
+                let changes = changes.join("; ");
+                info!(rollout = id; "rollout {id} begins: {changes}");
+                fleet(Kind::RolloutStarted).because(format!("rollout {id}: {changes}"))
+            }
+            RolloutChange::Moved { id, stage, reason } => {
+                let reason = reason.as_deref();
+                let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let (kind, state) = (kind_of(*stage), stage.state());
+                match stage {
+                    Stage::Paused(_) => {
+                        warn!(rollout = *id; "rollout {id} is paused{because}; 'ringmaster ctl \
+                               rollout resume' goes on, 'undo' goes back");
+                    }
+                    Stage::Running(_) if kind == Kind::RolloutRollingBack => {
+                        warn!(rollout = *id; "rollout {id} is {state}{because}");
+                    }
+                    Stage::Running(_) => info!(rollout = *id; "rollout {id} is {state}{because}"),
+                }
+                fleet(kind).because(format!("rollout {id}{because}"))
+            }
+            RolloutChange::Replaced {
+                id,
+                instance,
+                updated,
+            } => {
+                let version = if *updated { "new" } else { "earlier" };
+                info!(
+                    rollout = *id, replica:% = instance.replica, generation = instance.generation;
+                    "rollout {id}: {instance} has the {version} definition"
+                );
+                let reason = format!("rollout {id}: it has the {version} definition");
+                HistoryEvent::of(instance, Kind::Replaced).because(reason)
+            }
+            RolloutChange::Ended {
+                id,
+                outcome,
+                reason,
+            } => {
+                let because = reason.as_deref();
+                let because = because.map_or_else(String::new, |reason| format!(": {reason}"));
+                match outcome {
+                    RolloutOutcome::Done => {
+                        info!(rollout = *id; "rollout {id} is done");
+                        fleet(Kind::RolloutDone).because(format!("rollout {id}"))
+                    }
+                    _ => {
+                        warn!(rollout = *id; "rollout {id} has been rolled back{because}");
+                        fleet(Kind::RolloutRolledBack).because(format!("rollout {id}{because}"))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins to count the requests of an instance.
+    pub(super) fn count_requests(&mut self, id: InstanceId) {
+        let before = self.requests_of(&id);
+        self.counted_from.insert(id, before);
+    }
+
+    /// What they have come to since.
+    pub(super) fn report_requests(&mut self, id: InstanceId, ctx: &mut Context<Self>) {
+        let (now, before) = (self.requests_of(&id), self.counted_from.remove(&id));
+        let before = before.unwrap_or(now);
+        let counted = InstanceEvent::RequestsCounted {
+            requests: now.0.saturating_sub(before.0),
+            failed: now.1.saturating_sub(before.1),
+        };
+        self.report_back(ctx, async move { Event::Instance(id, counted) });
+    }
+
+    fn requests_of(&self, id: &InstanceId) -> RequestsBefore {
+        self.stats.replica(&id.replica).snapshot().totals()
+    }
+}
+
+fn kind_of(stage: Stage) -> Kind {
+    use crate::api::RolloutState as State;
+    match stage.state() {
+        State::Paused => Kind::RolloutPaused,
+        State::RollingBack => Kind::RolloutRollingBack,
+        _ => Kind::RolloutContinued,
+    }
+}
+
+fn under_way(report: RolloutReport) -> Rollout {
+    Rollout {
+        id: report.id,
+        state: report.stage.state(),
+        reason: report.reason,
+        changes: report.from.differences(&report.to),
+        started_at: report.started_at,
+        finished_at: None,
+        done: Some(report.done),
+        replicas: report.total,
+        in_hand: report.in_hand.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn ended(past: &PastRollout) -> Rollout {
+    Rollout {
+        id: past.id,
+        state: past.outcome.into(),
+        reason: past.reason.clone(),
+        changes: past.changes.clone(),
+        started_at: past.started_at,
+        finished_at: Some(past.finished_at),
+        done: None,
+        replicas: past.replicas,
+        in_hand: Vec::new(),
+    }
+}
+
+impl Handler<StartRollout> for Supervisor {
+    type Result = ResponseActFuture<Self, RolloutAnswer>;
+
+    fn handle(&mut self, StartRollout(new): StartRollout, _: &mut Context<Self>) -> Self::Result {
+        let present = self.record.record().definition;
+        match present.with_changes(&new, self.runtime.kind()) {
+            Err(error) => Box::pin(ready(Err(error))),
+            // Before an image is pulled for nothing.
+            Ok(to) => match self.fleet.refusal_of_rollout(&to) {
+                Some(error) => Box::pin(ready(Err(error))),
+                None => self.prepare_rollout(to),
+            },
+        }
+    }
+}
+
+impl Handler<DirectRollout> for Supervisor {
+    type Result = ResponseActFuture<Self, RolloutAnswer>;
+
+    fn handle(
+        &mut self,
+        DirectRollout(id, command): DirectRollout,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        let now = self.now();
+        let is_present = self.fleet.rollout_report().is_some_and(|r| r.id == id);
+        let directed = match command {
+            RolloutCommand::Pause => self.fleet.pause_rollout(id, now),
+            RolloutCommand::Resume => self.fleet.resume_rollout(id, now),
+            RolloutCommand::Undo if is_present => self.fleet.undo_rollout(id, now),
+            RolloutCommand::Undo => {
+                let record = self.record.record();
+                let past = record.past_rollouts.iter().find(|past| past.id == id);
+                return match past.and_then(|past| past.before.clone()) {
+                    Some(before) => match self.fleet.refusal_of_rollout(&before) {
+                        Some(error) => Box::pin(ready(Err(error))),
+                        None => self.prepare_rollout(before),
+                    },
+                    None => Box::pin(ready(Err(RolloutError::NotUndoable(id)))),
+                };
+            }
+        };
+        match directed {
+            Ok(steps) => {
+                self.execute(steps, ctx);
+                self.answer_rollout(id)
+            }
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
+}
+
+impl Handler<GetRollouts> for Supervisor {
+    type Result = MessageResult<GetRollouts>;
+
+    fn handle(&mut self, _: GetRollouts, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.rollouts())
+    }
+}

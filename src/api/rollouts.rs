@@ -1,0 +1,112 @@
+//! Rollouts: another definition for every replica of a fleet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Timestamp;
+
+/// The body of `POST /api/v1/fleets/{fleet}/rollouts`: what is to change about the replicas'
+/// definition. What is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewRollout {
+    /// Another image, for containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Another program and its arguments; `{port}` and `{name}` in them become the replica's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1)]
+    pub command: Option<Vec<String>>,
+    /// Other variables: a value sets one, null removes one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, Option<String>>,
+}
+
+/// A rollout: every replica gets another definition, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rollout {
+    /// Counts the fleet's rollouts.
+    pub id: u64,
+    /// Where it is, or how it ended.
+    pub state: RolloutState,
+    /// Why it is paused or goes back, or was not done.
+    pub reason: Option<String>,
+    /// What it changes, in words, without the values of variables.
+    pub changes: Vec<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; null while it is under way.
+    pub finished_at: Option<Timestamp>,
+    /// How many replicas have the new definition; null once it has ended.
+    pub done: Option<usize>,
+    /// How many replicas there are, or were at its end.
+    pub replicas: usize,
+    /// The replicas that are being replaced, or whose new instance is being watched.
+    pub in_hand: Vec<String>,
+}
+
+/// Where a rollout is, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutState {
+    /// One instance of the new definition has yet to answer a heartbeat.
+    Trial,
+    /// Replicas are being replaced.
+    Rolling,
+    /// It waits to be resumed or undone.
+    Paused,
+    /// Replicas get their earlier definition back.
+    RollingBack,
+    /// Every replica has the new definition.
+    Done,
+    /// Every replica has its earlier definition.
+    RolledBack,
+    /// The balancer was started with flags that change the definition.
+    Superseded,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutOutcome {
+    /// Every replica has the new definition.
+    Done,
+    /// Every replica has its earlier definition.
+    RolledBack,
+    /// Flags have changed the definition.
+    Superseded,
+}
+
+impl RolloutState {
+    /// Whether the rollout has ended.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::RolledBack | Self::Superseded)
+    }
+}
+
+impl From<RolloutOutcome> for RolloutState {
+    fn from(outcome: RolloutOutcome) -> Self {
+        match outcome {
+            RolloutOutcome::Done => Self::Done,
+            RolloutOutcome::RolledBack => Self::RolledBack,
+            RolloutOutcome::Superseded => Self::Superseded,
+        }
+    }
+}
+
+impl fmt::Display for RolloutState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trial => "trial",
+            Self::Rolling => "rolling",
+            Self::Paused => "paused",
+            Self::RollingBack => "rolling back",
+            Self::Done => "done",
+            Self::RolledBack => "rolled back",
+            Self::Superseded => "superseded",
+        })
+    }
+}

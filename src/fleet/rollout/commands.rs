@@ -1,0 +1,152 @@
+//! What operators want of rollouts: begin, pause, resume, undo, and see how far one is.
+
+use std::sync::Arc;
+
+use super::monitor::InHand;
+use super::{ActiveRollout, RolloutError};
+use crate::api::Timestamp;
+use crate::fleet::event::{Step, Steps};
+use crate::fleet::lifecycle::Replica;
+use crate::fleet::rollout_state::{Course, RecordedRollout, RolloutChange, Stage};
+use crate::fleet::{Definition, Fleet, Time};
+use crate::ring::ReplicaName;
+
+/// A rollout that is under way, for people.
+#[derive(Debug, Clone)]
+pub(crate) struct RolloutReport {
+    pub id: u64,
+    pub stage: Stage,
+    pub reason: Option<String>,
+    pub started_at: Timestamp,
+    /// What replicas run before and after it.
+    pub from: Arc<Definition>,
+    pub to: Arc<Definition>,
+    /// Replicas that have the new definition, and are watched no more.
+    pub done: usize,
+    /// All replicas.
+    pub total: usize,
+    /// Replicas that are being replaced or watched.
+    pub in_hand: Vec<ReplicaName>,
+}
+
+impl Fleet {
+    /// Begins a rollout.
+    pub fn start_rollout(
+        &mut self,
+        id: u64,
+        to: Definition,
+        started_at: Timestamp,
+        now: Time,
+    ) -> Result<Vec<Step>, RolloutError> {
+        if let Some(error) = self.refusal_of_rollout(&to) {
+            return Err(error);
+        }
+        let recorded = RecordedRollout {
+            id,
+            to,
+            stage: Stage::Running(Course::Trial),
+            reason: None,
+            started_at,
+        };
+        self.rollout = Some(ActiveRollout::resumed(&recorded));
+        let mut steps = Steps::at(now);
+        self.report_rollout(RolloutChange::Began(Box::new(recorded)), &mut steps);
+        self.advance_rollout(&mut steps);
+        Ok(steps.list)
+    }
+
+    /// Why no rollout of this definition can begin.
+    pub fn refusal_of_rollout(&self, to: &Definition) -> Option<RolloutError> {
+        match &self.rollout {
+            _ if self.shutting_down => Some(RolloutError::ShuttingDown),
+            Some(rollout) => Some(RolloutError::UnderWay(rollout.id)),
+            None if *to == *self.definition => Some(RolloutError::Unchanged),
+            None => None,
+        }
+    }
+
+    /// Begins no further replica until the rollout is resumed.
+    pub fn pause_rollout(&mut self, id: u64, now: Time) -> Result<Vec<Step>, RolloutError> {
+        let course = self.stage_of(id)?.course();
+        let reason = self.rollout.as_ref().and_then(|r| r.reason.clone());
+        // Why it goes back is not forgotten.
+        let reason = reason.unwrap_or_else(|| "paused on request".to_owned());
+        self.command(Stage::Paused(course), reason, now)
+    }
+
+    /// Goes on with a rollout that is paused.
+    pub fn resume_rollout(&mut self, id: u64, now: Time) -> Result<Vec<Step>, RolloutError> {
+        let Stage::Paused(course) = self.stage_of(id)? else {
+            return Err(RolloutError::NotPaused(id));
+        };
+        self.take_in_hand_again(course);
+        let mut steps = Steps::at(now);
+        let reason = match course {
+            Course::Back => self.rollout.as_ref().and_then(|r| r.reason.clone()),
+            Course::Trial | Course::Onward => None,
+        };
+        self.move_rollout(Stage::Running(course), reason, &mut steps);
+        self.advance_rollout(&mut steps);
+        Ok(steps.list)
+    }
+
+    /// Gives every replica its earlier definition back.
+    pub fn undo_rollout(&mut self, id: u64, now: Time) -> Result<Vec<Step>, RolloutError> {
+        if let Stage::Running(Course::Back) = self.stage_of(id)? {
+            return Err(RolloutError::RollingBack(id));
+        }
+        self.command(
+            Stage::Running(Course::Back),
+            "undone on request".to_owned(),
+            now,
+        )
+    }
+
+    /// The rollout that is under way.
+    pub fn rollout_report(&self) -> Option<RolloutReport> {
+        let rollout = self.rollout.as_ref()?;
+        let desired = || self.replicas.iter().filter(|replica| replica.is_desired());
+        let is_done = |replica: &&Replica| {
+            replica.definition == rollout.to && !rollout.has_in_hand(&replica.name)
+        };
+        let successors = self.successors.iter().filter(|n| n.is_wanted());
+        let successors = successors.map(|successor| &successor.id.replica);
+        let in_hand = rollout.in_hand.iter().map(InHand::replica);
+        Some(RolloutReport {
+            id: rollout.id,
+            stage: rollout.stage,
+            reason: rollout.reason.clone(),
+            started_at: rollout.started_at,
+            from: Arc::clone(&self.definition),
+            to: Arc::clone(&rollout.to),
+            done: desired().filter(is_done).count(),
+            total: desired().count(),
+            in_hand: successors.chain(in_hand).cloned().collect(),
+        })
+    }
+
+    fn stage_of(&self, id: u64) -> Result<Stage, RolloutError> {
+        let rollout = self.rollout.as_ref().filter(|rollout| rollout.id == id);
+        let rollout = rollout.filter(|_| !self.shutting_down);
+        let stage = rollout.map(|rollout| rollout.stage);
+        stage.ok_or(RolloutError::NotUnderWay(id))
+    }
+
+    /// Does what an operator wants of the rollout.
+    fn command(
+        &mut self,
+        stage: Stage,
+        reason: String,
+        now: Time,
+    ) -> Result<Vec<Step>, RolloutError> {
+        let mut steps = Steps::at(now);
+        if let Some(rollout) = &mut self.rollout
+            && rollout.stage != stage
+        {
+            rollout.turn_to(stage.course());
+            self.move_rollout(stage, Some(reason), &mut steps);
+        }
+        self.advance_rollout(&mut steps);
+        Ok(steps.list)
+    }
+}

@@ -1,0 +1,316 @@
+//! Successors: instances with another definition that start beside those that play their replicas.
+//!
+//! ```text
+//!   Launching --started--> Probing --first good heartbeat--> Ready --swap--> it plays the replica
+//!       |                     |                                |
+//!       | not wanted          | died, late, not wanted         | died, not wanted
+//!       v                     v                                v
+//!   Abandoned --started--> stopped <-----------------------------
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::retiring::Retiring;
+use crate::fleet::event::{DeferredStep, ImmediateStep, Steps};
+use crate::fleet::record_definition::Definition;
+use crate::fleet::rollout_state::Course;
+use crate::fleet::unready::UNHEALTHY;
+use crate::fleet::{Exit, Fleet, InstanceEvent, InstanceId, LaunchOrder, Time};
+use crate::human::duration;
+use crate::ring::ReplicaName;
+
+/// An instance that is to play a replica.
+#[derive(Debug)]
+pub(in crate::fleet) struct Successor {
+    pub(super) id: InstanceId,
+    pub(super) definition: Arc<Definition>,
+    pub(super) phase: SuccessorPhase,
+    /// Its image's HEALTHCHECK says so.
+    unhealthy: bool,
+    /// Why its last heartbeat failed.
+    probe_failure: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum SuccessorPhase {
+    /// The runtime has been asked for it.
+    Launching {
+        /// How it ended, if that is known already.
+        exited: Option<Exit>,
+    },
+    /// It runs and has not answered a heartbeat well, or does not any more.
+    Probing {
+        endpoint: SocketAddr,
+        deadline: Time,
+        /// It does, and only its image's HEALTHCHECK is against it.
+        answers_well: bool,
+    },
+    /// It may play the replica.
+    Ready { endpoint: SocketAddr },
+    /// It is not wanted any more, and stopped once it has been started.
+    Abandoned,
+}
+
+impl Successor {
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(self.phase, SuccessorPhase::Abandoned)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.phase, SuccessorPhase::Ready { .. })
+    }
+
+    /// When it is late.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.phase {
+            SuccessorPhase::Probing { deadline, .. } => Some(deadline),
+            _ => None,
+        }
+    }
+}
+
+impl Fleet {
+    /// Starts an instance of another definition beside the one that plays the replica.
+    pub(super) fn launch_successor(
+        &mut self,
+        index: usize,
+        definition: Arc<Definition>,
+        steps: &mut Steps,
+    ) {
+        let replica = &self.replicas[index];
+        let generation = self.generations.next(&replica.name);
+        let id = InstanceId::new(replica.name.clone(), generation);
+        let order = LaunchOrder {
+            id: id.clone(),
+            ..replica.order()
+        };
+        steps.push(DeferredStep::Launch(order, Arc::clone(&definition)));
+        self.successors.push(Successor {
+            id,
+            definition,
+            phase: SuccessorPhase::Launching { exited: None },
+            unhealthy: false,
+            probe_failure: None,
+        });
+    }
+
+    /// Takes in a report about an instance that plays no replica: a successor, or one that retires.
+    pub(in crate::fleet) fn apply_to_other(
+        &mut self,
+        id: &InstanceId,
+        event: InstanceEvent,
+        steps: &mut Steps,
+    ) {
+        if let Some(place) = self.successors.iter().position(|n| n.id == *id) {
+            self.apply_to_successor(place, event, steps);
+        } else if let Some(place) = self.retiring.iter().position(|r| r.id == *id) {
+            self.apply_to_retiring(place, &event, steps);
+        }
+    }
+
+    fn apply_to_successor(&mut self, place: usize, event: InstanceEvent, steps: &mut Steps) {
+        let deadline = steps.now.saturating_add(self.policy.start_timeout);
+        let successor = &mut self.successors[place];
+        match (event, &mut successor.phase) {
+            (InstanceEvent::Launched(_), SuccessorPhase::Abandoned) => {
+                let id = self.successors.remove(place).id;
+                self.stop_instance(id, self.policy.stop_grace, steps);
+            }
+            (InstanceEvent::Launched(endpoint), SuccessorPhase::Launching { exited }) => {
+                match exited.take() {
+                    Some(exit) => self.successor_died(place, exit.to_string(), Some(exit), steps),
+                    None => self.probe_successor(place, endpoint, steps),
+                }
+            }
+            (InstanceEvent::LaunchFailed(_), SuccessorPhase::Abandoned) => {
+                self.successors.remove(place);
+            }
+            (InstanceEvent::LaunchPreempted(by, _), SuccessorPhase::Abandoned) => {
+                let name = self.successors.remove(place).id.replica;
+                let theirs = InstanceId::new(name, by);
+                self.stop_instance(theirs, self.policy.stop_grace, steps);
+            }
+            (InstanceEvent::LaunchFailed(reason), SuccessorPhase::Launching { .. }) => {
+                let id = self.successors.remove(place).id;
+                let reason = format!("cannot start {}: {reason}", id.replica);
+                self.successor_failed(reason, steps);
+            }
+            (InstanceEvent::LaunchPreempted(by, endpoint), SuccessorPhase::Launching { .. }) => {
+                // Another balancer was first: its successor is ours.
+                successor.id.generation = by;
+                self.probe_successor(place, endpoint, steps);
+            }
+            (InstanceEvent::Exited(exit), SuccessorPhase::Launching { exited }) => {
+                *exited = Some(exit);
+            }
+            (
+                InstanceEvent::Exited(exit),
+                SuccessorPhase::Probing { .. } | SuccessorPhase::Ready { .. },
+            ) => {
+                steps.push(ImmediateStep::Unwatch(successor.id.clone()));
+                self.successor_died(place, exit.to_string(), Some(exit), steps);
+            }
+            (InstanceEvent::RemovedElsewhere, SuccessorPhase::Probing { .. })
+            | (InstanceEvent::RemovedElsewhere, SuccessorPhase::Ready { .. }) => {
+                steps.push(ImmediateStep::Unwatch(successor.id.clone()));
+                let name = self.successors.remove(place).id.replica;
+                let reason = format!("another balancer has removed the new instance of {name}");
+                self.successor_failed(reason, steps);
+            }
+            (
+                InstanceEvent::BecameHealthy,
+                SuccessorPhase::Probing {
+                    endpoint,
+                    answers_well,
+                    ..
+                },
+            ) => match successor.unhealthy {
+                true => *answers_well = true,
+                false => {
+                    successor.phase = SuccessorPhase::Ready {
+                        endpoint: *endpoint,
+                    };
+                }
+            },
+            (
+                InstanceEvent::BecameUnready(reason) | InstanceEvent::ProbeFailed(reason),
+                SuccessorPhase::Probing { answers_well, .. },
+            ) => {
+                *answers_well = false;
+                successor.probe_failure = Some(reason);
+            }
+            (InstanceEvent::BecameUnready(reason), SuccessorPhase::Ready { endpoint }) => {
+                successor.probe_failure = Some(reason);
+                successor.phase = SuccessorPhase::Probing {
+                    endpoint: *endpoint,
+                    deadline,
+                    answers_well: false,
+                };
+            }
+            (InstanceEvent::BecameUnresponsive, SuccessorPhase::Ready { endpoint }) => {
+                successor.phase = SuccessorPhase::Probing {
+                    endpoint: *endpoint,
+                    deadline,
+                    answers_well: false,
+                };
+            }
+            (InstanceEvent::HealthcheckChanged(healthy), phase) => {
+                successor.unhealthy = !healthy;
+                match phase {
+                    SuccessorPhase::Probing {
+                        endpoint,
+                        answers_well: true,
+                        ..
+                    } if healthy => {
+                        successor.phase = SuccessorPhase::Ready {
+                            endpoint: *endpoint,
+                        };
+                    }
+                    SuccessorPhase::Ready { endpoint } if !healthy => {
+                        successor.phase = SuccessorPhase::Probing {
+                            endpoint: *endpoint,
+                            deadline,
+                            answers_well: true,
+                        };
+                    }
+                    _ => {}
+                }
+            }
+            (
+                InstanceEvent::Moved(endpoint, _),
+                SuccessorPhase::Probing { .. } | SuccessorPhase::Ready { .. },
+            ) => {
+                steps.push(ImmediateStep::Unwatch(successor.id.clone()));
+                self.probe_successor(place, endpoint, steps);
+            }
+            _ => {}
+        }
+    }
+
+    fn probe_successor(&mut self, place: usize, endpoint: SocketAddr, steps: &mut Steps) {
+        let successor = &mut self.successors[place];
+        successor.phase = SuccessorPhase::Probing {
+            endpoint,
+            deadline: steps.now.saturating_add(self.policy.start_timeout),
+            answers_well: false,
+        };
+        steps.push(ImmediateStep::Watch(successor.id.clone(), endpoint));
+    }
+
+    /// A successor has ended, or is given up; it is not watched any more.
+    fn successor_died(
+        &mut self,
+        place: usize,
+        cause: String,
+        exit: Option<Exit>,
+        steps: &mut Steps,
+    ) {
+        let id = self.successors.remove(place).id;
+        steps.push(ImmediateStep::RecordFailedStart {
+            id: id.clone(),
+            cause: cause.clone(),
+            exit,
+        });
+        let reason = format!("the new instance of {} {cause}", id.replica);
+        self.stop_instance(id, Duration::ZERO, steps);
+        self.successor_failed(reason, steps);
+    }
+
+    /// Gives up successors that have not answered a heartbeat well in time.
+    pub(super) fn give_up_late_successors(&mut self, steps: &mut Steps) {
+        let now = steps.now;
+        let is_late = |n: &Successor| n.deadline().is_some_and(|at| at <= now);
+        while let Some(place) = self.successors.iter().position(is_late) {
+            let successor = &self.successors[place];
+            let timeout = duration(self.policy.start_timeout);
+            let mut cause = format!("had no good heartbeat within {timeout} of its start");
+            let unhealthy = successor.unhealthy.then(|| UNHEALTHY.to_owned());
+            if let Some(reason) = unhealthy.as_ref().or(successor.probe_failure.as_ref()) {
+                cause.push_str(": ");
+                cause.push_str(reason);
+            }
+            steps.push(ImmediateStep::Unwatch(successor.id.clone()));
+            self.successor_died(place, cause, None, steps);
+        }
+    }
+
+    /// Stops a successor that is not wanted any more.
+    pub(super) fn discard_successor(&mut self, place: usize, steps: &mut Steps) {
+        let successor = &mut self.successors[place];
+        if let SuccessorPhase::Launching { .. } = successor.phase {
+            successor.phase = SuccessorPhase::Abandoned;
+            return;
+        }
+        steps.push(ImmediateStep::Unwatch(successor.id.clone()));
+        let id = self.successors.remove(place).id;
+        self.stop_instance(id, self.policy.stop_grace, steps);
+    }
+
+    /// Stops what plays no replica: the balancer stops.
+    pub(in crate::fleet) fn stop_others(&mut self, steps: &mut Steps) {
+        while let Some(place) = self.successors.iter().position(Successor::is_wanted) {
+            self.discard_successor(place, steps);
+        }
+        for Retiring { id, .. } in std::mem::take(&mut self.retiring) {
+            self.stop_instance(id, self.policy.stop_grace, steps);
+        }
+    }
+
+    /// Whether successors or retiring instances of this name are left.
+    pub(in crate::fleet) fn has_others(&self, name: &ReplicaName) -> bool {
+        let successors = self.successors.iter().map(|successor| &successor.id);
+        let mut ids = successors.chain(self.retiring.iter().map(|retiring| &retiring.id));
+        ids.any(|id| id.replica == *name)
+    }
+
+    /// A successor will not play its replica.
+    fn successor_failed(&mut self, reason: String, steps: &mut Steps) {
+        match self.rollout.as_ref().map(|rollout| rollout.stage.course()) {
+            Some(Course::Trial | Course::Onward) => self.fail_rollout(reason, steps),
+            Some(Course::Back) => self.retry_way_back(reason, steps),
+            None => {}
+        }
+    }
+}
