@@ -30,6 +30,7 @@ use crate::app::fleet_record::OpenedFleet;
 use crate::banner;
 use crate::config::Settings;
 use crate::fleet::Policy;
+use crate::hooks::Hooks;
 use crate::http::{
     self, AdminGuard, AdminHandles, AdminTokens, ClientLimit, Departure, HttpSettings, Links,
     Server, ServerSettings, Sessions, TunnelLimit, Via, Worker,
@@ -80,6 +81,9 @@ pub enum AppError {
     /// Tokens of the admin API that cannot be read: where they are, and what is wrong.
     #[error("{0}: {1}")]
     Tokens(String, String),
+    /// The secret that signs events cannot be read: its file, and what is wrong.
+    #[error("{0} (--on-event-secret-file): {1}")]
+    EventSecret(String, String),
     /// Clients beyond this machine could use the admin API.
     #[error(
         "--admin {address} is open beyond this machine, and which clients are on it is unknown: \
@@ -128,6 +132,8 @@ impl Balancer {
         let listener = listen("--listen", settings.server.listen)?;
         let admin_listener = listen_for_admin(settings)?;
         let access_log = access_log::open(&settings.logs)?;
+        let hooks = Hooks::prepare(&settings.events)
+            .map_err(|(path, wrong)| AppError::EventSecret(path, wrong))?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
         let address = local(&listener)?;
         let admin = admin_listener.as_ref().map(local).transpose()?;
@@ -192,6 +198,7 @@ impl Balancer {
         let prober = ProberHandle::new(prober);
         supervisor.do_send(Begin(prober.clone()));
         let supervisor = SupervisorHandle::new(supervisor);
+        hooks.start(&supervisor);
 
         let shared = Shared {
             ring,

@@ -8,7 +8,7 @@
 //! (`tests/architecture.rs` holds the direction):
 //!
 //! ```text
-//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  fault_injection  <-  config  <-  access_log  <-  upstream  <-  actors  <-  metrics  <-  http  <-  app
+//! api  <-  ring  <-  fleet  <-  sys  <-  h1  <-  runtime  <-  fault_injection  <-  config  <-  access_log  <-  upstream  <-  actors  <-  hooks  <-  metrics  <-  http  <-  app
 //! ```
 //!
 //! * [`api`] is the JSON of the HTTP API, as types: for the server and for those that ask it.
@@ -20,6 +20,7 @@
 //! * [`h1`] is HTTP/1.1 as bytes, for both sides: where messages end. It is pure, too.
 //! * [`access_log`] writes a line for each request.
 //! * [`upstream`] is the way to a replica: connections, retries, what an instance may hold.
+//! * `hooks` tell webhooks and commands of events.
 //! * [`metrics`] is what `/metrics` shows of all that, collected when it is asked for.
 //! * `actors` pass messages between the two, `http` is what clients see, and `app`
 //!   puts it all together.
@@ -48,6 +49,7 @@ pub mod fault_injection;
 pub mod fleet;
 pub mod h1;
 pub mod healthcheck;
+mod hooks;
 pub mod http;
 mod human;
 pub mod log_format;

@@ -211,4 +211,15 @@ pub enum ReplicaEventKind {
     RolloutDone,
     /// Every replica has its earlier definition.
     RolloutRolledBack,
+    /// It died so often (`--restart-limit`) that it is started once a minute from now on.
+    Degraded,
+    /// It has been healthy for a minute, and is no longer degraded.
+    Recovered,
+}
+
+/// As in JSON.
+impl fmt::Display for ReplicaEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }

@@ -29,9 +29,9 @@ mod validate;
 
 pub use option::{OPTIONS, OptionSpec};
 pub use options::{
-    AccessLogFormat, AccessLogTarget, AdminCalls, HealthOptions, HeartbeatKind, HeartbeatSettings,
-    Limit, Limits, LogFormat, LogOptions, Off, RetryPolicy, RolloutOptions, RuntimeKind,
-    ServerOptions,
+    AccessLogFormat, AccessLogTarget, AdminCalls, EventOptions, EventTarget, HealthOptions,
+    HeartbeatKind, HeartbeatSettings, Limit, Limits, LogFormat, LogOptions, Off, RetryPolicy,
+    RolloutOptions, RuntimeKind, ServerOptions,
 };
 pub use report::options_markdown;
 pub use settings::{DefaultNames, RuntimeSettings, Settings, StickyCookie};

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::{
-    HealthOptions, Limit, Limits, LogOptions, RolloutOptions, RuntimeKind, ServerOptions,
+    EventOptions, HealthOptions, Limit, Limits, LogOptions, RolloutOptions, RuntimeKind,
+    ServerOptions,
 };
 use crate::ring::{BalanceFactor, KeySource, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What is logged, and how.
     pub logs: LogOptions,
+    /// Who is told of events.
+    pub events: EventOptions,
     /// The replicas to begin with, in their stable order. For `static` the names of
     /// the upstreams.
     pub replicas: Vec<ReplicaName>,

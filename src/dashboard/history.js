@@ -7,8 +7,8 @@ import { clock } from "./format.js";
 const MAX_EVENTS = 300;
 const events = new Map();
 
-const GOOD = new Set(["ready", "readmitted", "joined", "activated", "rollout_done"]);
-const BAD = new Set(["evicted", "unready", "ejected", "rollout_rolling_back"]);
+const GOOD = new Set(["ready", "readmitted", "joined", "activated", "recovered", "rollout_done"]);
+const BAD = new Set(["evicted", "unready", "ejected", "degraded", "rollout_rolling_back"]);
 const eventTone = (kind) => (GOOD.has(kind) ? "good" : BAD.has(kind) ? "bad" : "");
 
 function show() {

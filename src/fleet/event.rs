@@ -204,6 +204,15 @@ pub enum ImmediateStep {
     RecordStop(InstanceId),
     /// Tell the operator what has happened to a replica.
     Warn(ReplicaName, String),
+    /// Tell the operator, and keep, that a replica dies too often, or no longer does.
+    ReportDegraded {
+        /// Which replica.
+        replica: ReplicaName,
+        /// Whether it does.
+        degraded: bool,
+        /// What to say of it.
+        message: String,
+    },
     /// Tell the operator, and keep, what has been done with a replica on request.
     RecordAction(InstanceId, OperatorAction),
     /// Tell the operator, and keep, what has become of a rollout, in the fleet record as well.

@@ -250,7 +250,11 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         if replica.backoff.reset() {
             let message = "has been healthy for a minute and is no longer degraded";
-            steps.warn(&replica.name, message.to_owned());
+            steps.push(ImmediateStep::ReportDegraded {
+                replica: replica.name.clone(),
+                degraded: false,
+                message: message.to_owned(),
+            });
         }
     }
 

@@ -120,10 +120,15 @@ impl Fleet {
             ),
         };
         let delay = delay.as_secs_f64();
-        steps.warn(
-            &replica.name,
-            format!("{deaths}, next start in {delay:.1} s"),
-        );
+        let message = format!("{deaths}, next start in {delay:.1} s");
+        match degraded && !was_degraded {
+            true => steps.push(ImmediateStep::ReportDegraded {
+                replica: replica.name.clone(),
+                degraded,
+                message,
+            }),
+            false => steps.warn(&replica.name, message),
+        }
     }
 
     /// A start has failed: a member is started again, a newcomer's whole change fails.

@@ -33,6 +33,16 @@ pub fn die_with_parent(command: &mut Command) {
     }
 }
 
+/// Keeps the balancer's secrets out of a child's environment, but for variables that `env` sets for it.
+pub fn remove_own_secrets(command: &mut Command, env: &[(String, String)]) {
+    for (name, _) in std::env::vars_os() {
+        let is_ours = name.as_encoded_bytes().starts_with(b"RINGMASTER_ADMIN_");
+        if is_ours && !env.iter().any(|(key, _)| name == *key.as_str()) {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// Makes the child write a record of its own process id to a pipe before it can start anything
 /// itself. If the pipe's reader is gone or does not read, the child starts all the same.
 ///

@@ -165,6 +165,8 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "trusted-proxy" => (["10.0.0.0/8", "10.1.2.3", "fd00::/8"], &[]),
         "upstream" => (["a:1", "b:2", "c:3"], &[]),
         "runtime" => (["process", "docker", "process"], &[]),
+        "on-event" => (["http://a/", "b 'c d'", "e"], &[]),
+        "on-event-secret-file" => (["a", "b", "c"], &["--on-event=http://a/"]),
         "volume" => (["a1:/a", "b1:/b", "c1:/c:ro,z"], DOCKER),
         "mount" => (["source=a1,target=/a", "target=/b", "target=/c"], DOCKER),
         "tmpfs" => (["/a", "/b:size=1m,rw", "/c"], DOCKER),

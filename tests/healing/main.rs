@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod health_checks;
+mod hooks;
 mod hostile_health_checks;
 mod post_mortems;
 mod respawn;

@@ -181,6 +181,19 @@ impl Supervisor {
                 self.death_log.forget_in_flight(&id);
             }
             ImmediateStep::Warn(replica, message) => warn!(replica:%; "{replica}: {message}"),
+            ImmediateStep::ReportDegraded {
+                replica,
+                degraded,
+                message,
+            } => {
+                warn!(replica:%; "{replica}: {message}");
+                let kind = match degraded {
+                    true => Kind::Degraded,
+                    false => Kind::Recovered,
+                };
+                let event = HistoryEvent::of_replica(&replica, kind).because(message);
+                round.history.push(event);
+            }
         }
     }
 

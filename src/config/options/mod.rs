@@ -8,6 +8,7 @@
 mod balancing;
 mod container;
 mod docker;
+mod events;
 mod health;
 mod heartbeat;
 mod limits;
@@ -23,6 +24,7 @@ use clap::Args;
 pub use balancing::BalancingOptions;
 pub use container::{ContainerFlags, SECTION as CONTAINER_SECTION};
 pub use docker::DockerOptions;
+pub use events::{EventOptions, EventTarget};
 pub use health::HealthOptions;
 pub use heartbeat::{HeartbeatKind, HeartbeatSettings};
 pub use limits::{Limits, RetryPolicy};
@@ -68,6 +70,8 @@ pub struct Options {
     pub limits: Limits,
     #[command(flatten)]
     pub logs: LogOptions,
+    #[command(flatten)]
+    pub events: EventOptions,
     #[command(flatten)]
     pub docker: DockerOptions,
     #[command(flatten)]

@@ -14,7 +14,9 @@ use clap::error::ErrorKind;
 
 use super::layers::Layer;
 use super::option::{self, OPTIONS, OptionSpec};
-use super::options::{BalancingOptions, HeartbeatKind, HeartbeatSettings, Limits, Options};
+use super::options::{
+    BalancingOptions, EventTarget, HeartbeatKind, HeartbeatSettings, Limits, Options,
+};
 use super::settings::{DefaultNames, Settings, StickyCookie};
 use crate::ring::{InvalidSpec, RingSpec};
 use crate::sys::open_files;
@@ -138,6 +140,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         rollouts,
         limits,
         logs,
+        events,
         docker,
         container,
     } = options;
@@ -149,6 +152,10 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
     let ring = ring(&balancing, mistakes);
     if !mistakes.is_given("sticky-cookie") && balancing.sticky_ttl.is_some() {
         mistakes.add("sticky-ttl", "needs --sticky-cookie");
+    }
+    let has_webhook = |target: &EventTarget| matches!(target, EventTarget::Webhook(_));
+    if events.on_event_secret_file.is_some() && !events.on_event.iter().any(has_webhook) {
+        mistakes.add("on-event-secret-file", "needs a URL as --on-event");
     }
     let ttl = balancing.sticky_ttl;
     check_heartbeat(&health.heartbeat, mistakes);
@@ -179,6 +186,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         rollouts,
         limits,
         logs,
+        events,
         replicas,
         runtime,
         state,

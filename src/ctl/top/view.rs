@@ -154,10 +154,13 @@ fn state_style(state: ReplicaState) -> Style {
 
 fn event_style(event: ReplicaEventKind) -> Style {
     match event {
-        ReplicaEventKind::Ready | ReplicaEventKind::Readmitted => Style::new().fg(Color::Green),
-        ReplicaEventKind::Evicted | ReplicaEventKind::Ejected | ReplicaEventKind::Unready => {
-            Style::new().fg(Color::Red)
+        ReplicaEventKind::Ready | ReplicaEventKind::Readmitted | ReplicaEventKind::Recovered => {
+            Style::new().fg(Color::Green)
         }
+        ReplicaEventKind::Evicted
+        | ReplicaEventKind::Ejected
+        | ReplicaEventKind::Unready
+        | ReplicaEventKind::Degraded => Style::new().fg(Color::Red),
         _ => Style::new(),
     }
 }

@@ -71,8 +71,8 @@ impl World {
                 }
             }
             ImmediateStep::Record(change) => self.record(change)?,
-            ImmediateStep::Warn(..) => {}
             ImmediateStep::Rollout(change) => self.roll_out(change)?,
+            ImmediateStep::Warn(..) | ImmediateStep::ReportDegraded { .. } => {}
             ImmediateStep::RecordAction(id, action) => {
                 let name = &id.replica;
                 hold!(

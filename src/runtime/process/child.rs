@@ -16,7 +16,7 @@ use super::output;
 use super::output_tail::ChildRecord;
 use crate::fleet::{Exit, InstanceId};
 use crate::runtime::RuntimeError;
-use crate::sys::child::die_with_parent;
+use crate::sys::child::{die_with_parent, remove_own_secrets};
 use crate::sys::orphans::OwnChild;
 
 /// An order to stop the child.
@@ -56,13 +56,7 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        // Secrets of ours; `--env` may set such variables all the same.
-        for (name, _) in std::env::vars_os() {
-            let is_ours = name.as_encoded_bytes().starts_with(b"RINGMASTER_ADMIN_");
-            if is_ours && !env.iter().any(|(key, _)| name == *key.as_str()) {
-                command.env_remove(name);
-            }
-        }
+        remove_own_secrets(&mut command, env);
         die_with_parent(&mut command);
         if let Some(pipe) = guardian.and_then(|guardian| guardian.pipe()) {
             pipe.announce_group_of(&mut command);

@@ -261,7 +261,10 @@ fn immediate_words(step: &ImmediateStep) -> String {
         ImmediateStep::RecordExit(id, _) => format!("record exit {}", id_words(id)),
         ImmediateStep::RecordStop(id) => format!("record stop {}", id_words(id)),
         ImmediateStep::AbortRequests(id) => format!("abort requests {}", id_words(id)),
-        ImmediateStep::Warn(replica, message) => format!("warn {replica} ({message})"),
+        ImmediateStep::Warn(replica, message)
+        | ImmediateStep::ReportDegraded {
+            replica, message, ..
+        } => format!("warn {replica} ({message})"),
     }
 }
 
