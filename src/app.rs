@@ -303,7 +303,7 @@ impl Balancer {
         self.server.stop().await;
         self.log_report.finish();
         match hand_over {
-            true => info!("stopping: leaving the replicas to the other balancer"),
+            true => info!("stopping: leaving the replicas as they run"),
             false => info!("stopping: ending the replicas"),
         }
         if self.supervisor.shut_down(hand_over).await.is_err() {

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use log::warn;
+use log::{info, warn};
 
 use crate::app::AppError;
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::{Existing, FleetRecord};
+use crate::human::duration;
 use crate::ring::BuildError;
-use crate::runtime::docker::{DockerRecordStore, DockerRuntime};
+use crate::runtime::docker::{DockerRecordStore, DockerRuntime, DockerSettings};
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::record::{NoStore, OpeningRecord, RecordKeeper, RecordStore};
 use crate::runtime::record_file::FileStore;
@@ -36,7 +37,9 @@ pub(super) async fn open(
     settings: &Settings,
     address: SocketAddr,
 ) -> Result<OpenedFleet, AppError> {
-    let settings = settings.named(address.port(), compose_service(settings).await);
+    let own_service = compose_service(settings).await;
+    let settings = settings.named(address.port(), own_service.clone());
+    let settings = of_service(settings, own_service).await?;
     let mut store = store_of(&settings).await?;
     let settings = with_template(settings, &*store).await?;
     let flags = settings.fleet_flags();
@@ -70,13 +73,14 @@ pub(super) async fn open(
 /// These settings with the configuration of the container that replicas are like, if they are: of
 /// one that is gone, as the fleet record has it.
 async fn with_template(
-    mut settings: Settings,
+    settings: Settings,
     store: &dyn RecordStore,
 ) -> Result<Settings, RuntimeError> {
     let RuntimeSettings::Docker(docker) = &settings.runtime else {
         return Ok(settings);
     };
-    let Some(name) = docker.like.as_ref().map(|like| like.container.clone()) else {
+    let like = docker.like.as_ref().filter(|_| docker.service.is_none());
+    let Some(name) = like.map(|like| like.container.clone()) else {
         return Ok(settings);
     };
     let has_network = !settings.default_names.network;
@@ -94,10 +98,44 @@ async fn with_template(
             docker.following(&kept)
         }
     };
-    let grace = docker.stop_timeout().unwrap_or_default();
-    settings.limits.stop_grace = settings.limits.stop_grace.max(grace);
+    Ok(with_docker(settings, docker))
+}
+
+/// These settings as the compose service has it that the fleet takes over, if it does. `own`: the
+/// service of the balancer's own container.
+async fn of_service(
+    settings: Settings,
+    own: Option<(String, String)>,
+) -> Result<Settings, RuntimeError> {
+    let RuntimeSettings::Docker(docker) = &settings.runtime else {
+        return Ok(settings);
+    };
+    if docker.service.is_none() {
+        return Ok(settings);
+    }
+    let has_network = !settings.default_names.network;
+    let docker = docker.as_ref().clone().of_service(own, has_network).await?;
+    Ok(with_docker(settings, docker))
+}
+
+/// These settings with those of containers, and the time that such containers need.
+fn with_docker(mut settings: Settings, docker: DockerSettings) -> Settings {
+    let limits = &mut settings.limits;
+    limits.stop_grace = limits
+        .stop_grace
+        .max(docker.stop_timeout().unwrap_or_default());
+    if let Some(time) = docker
+        .recreation_time()
+        .filter(|time| *time > limits.wait_timeout)
+    {
+        info!(
+            "docker: --wait-timeout is {}, so that requests outlast a recreation by compose",
+            duration(time)
+        );
+        limits.wait_timeout = time;
+    }
     settings.runtime = RuntimeSettings::Docker(Box::new(docker));
-    Ok(settings)
+    settings
 }
 
 /// Whether the ring has room for the replicas of a record.
@@ -119,6 +157,8 @@ async fn compose_service(settings: &Settings) -> Option<(String, String)> {
 
 async fn store_of(settings: &Settings) -> Result<Box<dyn RecordStore>, RuntimeError> {
     Ok(match (&settings.runtime, &settings.state) {
+        // Compose's containers say themselves what is wanted.
+        (RuntimeSettings::Docker(docker), _) if docker.service.is_some() => Box::new(NoStore),
         (RuntimeSettings::Docker(docker), _) => Box::new(DockerRecordStore::new(&docker.fleet)?),
         (RuntimeSettings::Process(_), Some(path)) => Box::new(FileStore::open(path.clone()).await?),
         _ => Box::new(NoStore),

@@ -167,7 +167,7 @@ impl OptionSpec {
             "replicas" | "command" | "replica-port" | "env" | "env-file" => &[Process, Docker],
             "state" => &[Process],
             "upstream" => &[Static],
-            "image" | "like" => &[Docker],
+            "image" | "like" | "service" => &[Docker],
             _ if self.is_of_container() || self.section() == "Docker" => &[Docker],
             _ => &[Process, Docker, Static],
         }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 
+use crate::runtime::docker::ComposeService;
+
 use crate::h1::header_name::is_token_byte;
 
 /// Headers that say how the request is framed, or what becomes of its connection.
@@ -59,6 +61,17 @@ pub(super) fn container(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("no container's name".to_owned()),
     }
+}
+
+/// Reads a service of compose, with its project or without.
+pub(super) fn service(text: &str) -> Result<ComposeService, String> {
+    let (project, name) = match text.split_once('/') {
+        Some(("", _)) => return Err("the project is empty".to_owned()),
+        Some((project, name)) => (engine_name(project)?, name),
+        None => (String::new(), text),
+    };
+    let name = engine_name(name)?;
+    Ok(ComposeService { project, name })
 }
 
 /// Reads the path of a file.

@@ -6,7 +6,7 @@ use bollard::errors::Error;
 use bollard::query_parameters::KillContainerOptions;
 
 use super::{Call, Effect};
-use crate::runtime::docker::{Engine, is_missing, read_instance};
+use crate::runtime::docker::{Engine, is_missing, is_of_replica};
 
 /// How often a container is paused before the engine's refusal counts: on a busy machine runc gives
 /// up with "unable to freeze", and succeeds the next time.
@@ -43,8 +43,7 @@ impl Container {
             Err(error) => return Err(engine.explain(error).0),
         };
         let labels = found.config.and_then(|config| config.labels);
-        let plays = read_instance(&labels.unwrap_or_default());
-        if plays.is_none_or(|id| id.replica.as_str() != replica) {
+        if !is_of_replica(&labels.unwrap_or_default(), replica) {
             return Err(format!(
                 "container {name} of the Docker engine at {} is not a balancer's {replica}",
                 engine.host()

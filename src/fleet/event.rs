@@ -83,6 +83,9 @@ pub enum InstanceEvent {
     StopFailed(String),
     /// Another balancer removes the replica that it plays, and stops it.
     RemovedElsewhere,
+    /// The owner of the runtime's instances has taken it away for good: it is not to be started
+    /// again.
+    Destroyed,
 }
 
 /// Something to do. Steps are executed in two rounds: immediate steps begin at once; deferred ones

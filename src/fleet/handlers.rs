@@ -73,6 +73,7 @@ impl Fleet {
             }
             InstanceEvent::Drained => self.drain_ended(index, steps),
             InstanceEvent::RemovedElsewhere => self.removed_elsewhere(index, steps),
+            InstanceEvent::Destroyed => self.destroyed(index, steps),
             // They are dealt with above.
             InstanceEvent::Stopped | InstanceEvent::StopFailed(_) => {}
         }

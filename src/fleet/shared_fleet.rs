@@ -123,6 +123,22 @@ impl Fleet {
         steps.push(ImmediateStep::Leave(vec![id.replica]));
     }
 
+    /// The owner of the instances has taken a replica away that was to be started again: it leaves
+    /// the ring and the record.
+    pub(super) fn destroyed(&mut self, index: usize, steps: &mut Steps) {
+        let replica = &self.replicas[index];
+        let waits = matches!(
+            replica.phase,
+            Phase::Launching { .. } | Phase::BackingOff { .. }
+        );
+        let is_changed = replica.leaving || self.is_being_changed(&replica.name);
+        if self.shutting_down || !waits || !replica.member || is_changed {
+            return;
+        }
+        let gone = self.replicas.remove(index);
+        steps.leave(vec![gone.name]);
+    }
+
     /// Leaves every instance to another balancer, but for those of replicas that are on their
     /// way in or out: these are ours alone. Changes that wait are answered with an error.
     pub fn hand_over(&mut self, now: Time) -> Vec<Step> {

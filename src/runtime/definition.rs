@@ -73,6 +73,7 @@ mod tests {
                 ..Default::default()
             },
             like: None,
+            service: None,
         };
         let flags = DockerSettings {
             image: "shop:2".to_owned(),

@@ -125,7 +125,7 @@ impl OpeningRecord {
                 Swap::Lost => return Ok(Err(store)),
             }
         }
-        if rebuilt {
+        if rebuilt && store.place(record.version).is_some() {
             warn!(
                 "there is no fleet record, but {} of the fleet's instances: it has been rebuilt from \
                  what runs, with {} replicas; weights and ring settings are those of the instances \

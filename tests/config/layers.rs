@@ -158,6 +158,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         ),
         "image" => (["a", "b", "c"], &[]),
         "like" => (["a", "b", "c"], &[]),
+        "service" => (["a", "p/b", "c"], &[]),
         "admin-calls" => (["off", "local", "on"], &[]),
         "admin-host" => (["a", "b", "c"], &[]),
         "admin-token-file" => (["a", "b", "c"], &[]),

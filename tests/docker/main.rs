@@ -15,6 +15,7 @@ mod operator_actions;
 mod private_images;
 mod run_options;
 mod runtime;
+mod service;
 mod shared_fleet;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::rule::{text, whole};
 use super::super::{address, read};
+use crate::runtime::docker::ComposeService;
 use crate::runtime::static_servers::Upstream;
 
 /// A variable of replicas.
@@ -72,6 +73,15 @@ pub struct RunOptions {
         value_parser = text("a container's name or id", read::container)
     )]
     pub like: Option<String>,
+    /// Take over a service of docker compose: heal, add and replace its containers
+    ///
+    /// Compose starts the first ones, and everything about them is as the compose file says. Its
+    /// project is that of the container in which the balancer runs, unless it is named.
+    #[arg(
+        long, value_name = "[PROJECT/]SERVICE",
+        value_parser = text("SERVICE or PROJECT/SERVICE, as compose names them", read::service)
+    )]
+    pub service: Option<ComposeService>,
     /// Balance over a server that runs already
     ///
     /// Heartbeats take it off the ring and put it back; nothing is started or stopped. Without a

@@ -24,7 +24,7 @@ pub(super) fn kind(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> RuntimeKind
             .map(|given| given.origin.to_string())
     };
     // What says that replicas are containers.
-    let mut docker = ["image", "like"].into_iter();
+    let mut docker = ["image", "like", "service"].into_iter();
     let docker = docker.find_map(|key| Some((key, origin(key)?)));
     let (kind, because) = match (origin("runtime"), docker, origin("upstream")) {
         (Some(origin), ..) => match run.runtime {
@@ -94,10 +94,12 @@ pub(super) fn settings(
         }
         RuntimeKind::Docker => {
             let settings = docker_settings(run, containers, listen.port(), mistakes);
-            (
-                RuntimeSettings::Docker(Box::new(settings)),
-                replicas.collect(),
-            )
+            let replicas = match settings.service {
+                // As many as compose has started.
+                Some(_) => Vec::new(),
+                None => replicas.collect(),
+            };
+            (RuntimeSettings::Docker(Box::new(settings)), replicas)
         }
         RuntimeKind::Static => {
             check_upstreams(&run.upstream, listen, mistakes);
@@ -149,25 +151,29 @@ fn docker_settings(
     port: u16,
     mistakes: &mut Mistakes<'_>,
 ) -> DockerSettings {
-    if !mistakes.is_given("image") && !mistakes.is_given("like") {
+    let what = ["image", "like", "service"];
+    if !what.into_iter().any(|key| mistakes.is_given(key)) {
         mistakes.add("image", "missing; runtime docker needs to know what to run");
     }
     let fleet = docker.fleet.unwrap_or_else(|| default_fleet(port));
-    let like = run.like.take();
-    if like.is_some() {
+    let (like, service) = (run.like.take(), run.service.take());
+    if service.is_some() {
+        refuse_beside_service(mistakes);
+    } else if like.is_some() {
         refuse_beside_like(mistakes);
     }
+    let is_copied = like.is_some() || service.is_some();
     // What a container has wins over our defaults.
-    let limits_hold = |key| like.is_none() || mistakes.is_given(key);
+    let limits_hold = |key| !is_copied || mistakes.is_given(key);
     let [memory, cpus, pids] = ["memory", "cpus", "pids"].map(limits_hold);
     DockerSettings {
         network: docker.docker_network.unwrap_or_else(|| fleet.clone()),
         fleet,
         // Absent, it is a mistake that has been noted.
         image: run.image.take().unwrap_or_default(),
-        security: match like {
-            Some(_) => Security::Baseline,
-            None => docker.replica_security,
+        security: match is_copied {
+            true => Security::Baseline,
+            false => docker.replica_security,
         },
         pull: docker.pull,
         template: ReplicaTemplate {
@@ -182,6 +188,23 @@ fn docker_settings(
             container,
             body: Default::default(),
         }),
+        service,
+    }
+}
+
+/// Notes options that say what the compose file says.
+fn refuse_beside_service(mistakes: &mut Mistakes<'_>) {
+    const HERE: [&str; 3] = ["service", "docker-network", "replica-port"];
+    for option in OPTIONS.iter() {
+        let key = option.key();
+        let is_of_docker = option.runtimes() == [RuntimeKind::Docker];
+        let is_of_replicas = option.runtimes() == [RuntimeKind::Process, RuntimeKind::Docker];
+        if mistakes.is_given(key) && (is_of_docker || is_of_replicas) && !HERE.contains(&key) {
+            mistakes.add(
+                key,
+                "is as the compose file has it for service; leave it out",
+            );
+        }
     }
 }
 

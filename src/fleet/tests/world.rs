@@ -272,6 +272,7 @@ impl World {
             InstanceEvent::RemovedElsewhere => instance.removal_announced = true,
             InstanceEvent::RequestsCounted { .. } => instance.counting = false,
             InstanceEvent::StopFailed(_)
+            | InstanceEvent::Destroyed
             | InstanceEvent::ConnectionRefused
             | InstanceEvent::Moved(..)
             | InstanceEvent::Ejected
@@ -334,6 +335,7 @@ fn fits(instance: &Instance, event: &InstanceEvent) -> bool {
         | InstanceEvent::BecameUnready(_)
         | InstanceEvent::ProbeFailed(_) => instance.ever_watched,
         InstanceEvent::HealthcheckChanged(_) | InstanceEvent::RemovedElsewhere => instance.launched,
+        InstanceEvent::Destroyed => instance.launching || instance.launch_failed,
         InstanceEvent::ConnectionRefused | InstanceEvent::Ejected => instance.ever_admitted,
         InstanceEvent::RequestsCounted { .. } => instance.counting,
         InstanceEvent::Drained => instance.draining > 0 || instance.drained,

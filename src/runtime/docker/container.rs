@@ -13,29 +13,17 @@ use bollard::models::{
 
 use serde_json::{Value, json};
 
+use super::labels::{
+    COMPOSE, COMPOSE_NUMBER, DEFINITION, FLEET, GENERATION, ORDINAL, PORT, REPLICA, WEIGHT,
+    read_instance,
+};
 use super::run_options::{self, Placeholders};
-use super::{DockerSettings, Security};
+use super::{ComposeService, DockerSettings, Security};
 use crate::ring::Weight;
-use crate::runtime::{InstanceId, LaunchOrder, RuntimeError};
-
-/// The fleet of a container or network.
-pub(super) const FLEET: &str = "io.ringmaster.fleet";
-pub(super) const REPLICA: &str = "io.ringmaster.replica";
-pub(super) const GENERATION: &str = "io.ringmaster.generation";
-const WEIGHT: &str = "io.ringmaster.weight";
-const ORDINAL: &str = "io.ringmaster.ordinal";
-/// The port it listens on: the setting may have changed when the container is adopted.
-const PORT: &str = "io.ringmaster.port";
-
-/// The hash of the definition that it was started by.
-const DEFINITION: &str = "io.ringmaster.definition";
+use crate::runtime::{LaunchOrder, RuntimeError};
 
 /// The port of replicas if neither setting nor image names one.
-const DEFAULT_PORT: u16 = 5000;
-
-/// The prefix of compose's labels, on its containers and on the images that it builds, from
-/// which containers inherit them.
-pub(super) const COMPOSE: &str = "com.docker.compose.";
+pub(super) const DEFAULT_PORT: u16 = 5000;
 
 /// The uid and gid of `nobody`, as numbers because an image from scratch has no /etc/passwd.
 const NOBODY: &str = "65534:65534";
@@ -235,18 +223,33 @@ pub(super) struct ContainerInfo {
     pub(super) definition: Option<String>,
 }
 
-/// Reads back what [`describe`] wrote. `None` if it is not a replica's container, or is being
-/// removed. (Engine 20.10 may list a container as `removing` long after it is gone.)
-pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<ContainerInfo> {
+/// What the containers of a fleet are read by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FleetView<'a> {
+    /// The network in which they have their addresses.
+    pub(super) network: &'a str,
+    /// The compose service whose containers they are, if they are.
+    pub(super) service: Option<&'a ComposeService>,
+    /// The port of one that no balancer has made.
+    pub(super) port: u16,
+}
+
+/// Reads back what [`describe`] wrote, or what compose has. `None` if it is not a replica's
+/// container, or is being removed. (Engine 20.10 may list a container as `removing` long after it
+/// is gone.)
+pub(super) fn read(view: FleetView<'_>, summary: ContainerSummary) -> Option<ContainerInfo> {
     if summary.state == Some(State::REMOVING) {
         return None;
     }
     let labels = summary.labels.unwrap_or_default();
-    let id = read_instance(&labels)?;
+    let id = match view.service {
+        Some(service) => service.instance(&labels, summary.created)?,
+        None => read_instance(&labels)?,
+    };
     let name = summary.names.unwrap_or_default().into_iter().next();
     let number = |label| labels.get(label)?.parse::<u64>().ok();
     let weight = number(WEIGHT).and_then(|weight| Weight::new(u32::try_from(weight).ok()?));
-    let port = read_port(&labels);
+    let port = read_port(&labels, view.port);
 
     // A paused container runs: heartbeats find out that it hangs.
     let running = matches!(
@@ -254,14 +257,18 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Container
         Some(State::RUNNING | State::PAUSED | State::RESTARTING | State::STOPPING)
     );
     let networks = summary.network_settings.and_then(|s| s.networks);
-    let address = networks.as_ref().and_then(|all| address(all.get(network)?));
+    let address = networks
+        .as_ref()
+        .and_then(|all| address(all.get(view.network)?));
     Some(ContainerInfo {
         container: summary.id?,
         name: name.unwrap_or_default().trim_start_matches('/').to_owned(),
         order: LaunchOrder {
             id,
             weight: weight.unwrap_or_default(),
-            ordinal: number(ORDINAL).unwrap_or(u64::MAX),
+            ordinal: number(ORDINAL)
+                .or(number(COMPOSE_NUMBER))
+                .unwrap_or(u64::MAX),
         },
         running,
         starting: summary.state == Some(State::CREATED),
@@ -273,18 +280,10 @@ pub(super) fn read(network: &str, summary: ContainerSummary) -> Option<Container
     })
 }
 
-/// The port of a container, by its labels.
-pub(super) fn read_port(labels: &HashMap<String, String>) -> u16 {
+/// The port of a container, by its labels, else `default`.
+pub(super) fn read_port(labels: &HashMap<String, String>, default: u16) -> u16 {
     let port = labels.get(PORT).and_then(|port| port.parse().ok());
-    port.unwrap_or(DEFAULT_PORT)
-}
-
-/// The instance of a container, by its labels.
-pub(crate) fn read_instance(labels: &HashMap<String, String>) -> Option<InstanceId> {
-    Some(InstanceId::new(
-        labels.get(REPLICA)?.parse().ok()?,
-        labels.get(GENERATION)?.parse().ok()?,
-    ))
+    port.unwrap_or(default)
 }
 
 /// A container's address in a network: IPv4 if it has one.
@@ -299,6 +298,7 @@ pub(super) mod tests {
     use bollard::models::ContainerSummaryNetworkSettings;
 
     use super::*;
+    use crate::runtime::InstanceId;
 
     fn describe(
         settings: &DockerSettings,
@@ -329,6 +329,7 @@ pub(super) mod tests {
             },
             container: Default::default(),
             like: None,
+            service: None,
         }
     }
 
@@ -461,7 +462,12 @@ pub(super) mod tests {
             }),
             ..Default::default()
         };
-        let info = read("zoo-net", summary.clone()).unwrap();
+        let view = |network| FleetView {
+            network,
+            service: None,
+            port: 1,
+        };
+        let info = read(view("zoo-net"), summary.clone()).unwrap();
         assert_eq!(info.order, order());
         assert_eq!(info.name, "zoo-S1");
         assert_eq!(info.endpoint, "172.20.0.3:8080".parse().ok());
@@ -470,10 +476,10 @@ pub(super) mod tests {
             state: Some(State::REMOVING),
             ..summary.clone()
         };
-        assert_eq!(read("zoo-net", removing), None);
+        assert_eq!(read(view("zoo-net"), removing), None);
         // In another network than ours it cannot be reached.
-        assert_eq!(read("other", summary.clone()).unwrap().endpoint, None);
+        assert_eq!(read(view("other"), summary.clone()).unwrap().endpoint, None);
         summary.labels = None;
-        assert_eq!(read("zoo-net", summary), None);
+        assert_eq!(read(view("zoo-net"), summary), None);
     }
 }

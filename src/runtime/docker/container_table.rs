@@ -111,6 +111,12 @@ impl ContainerTable {
         }
     }
 
+    /// The instance that a container is, if that is known.
+    pub(super) fn instance_of(&self, container: &str) -> Option<InstanceId> {
+        let entry = self.entries.get(container)?;
+        Some(entry.instance.clone())
+    }
+
     /// Whether this container is known.
     pub(super) fn knows(&self, container: &str) -> bool {
         self.entries.contains_key(container) || self.given_up.contains(container)

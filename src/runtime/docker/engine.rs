@@ -19,7 +19,7 @@ use log::info;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::container::{self, ContainerInfo, ImageFacts};
+use super::container::{self, ContainerInfo, FleetView, ImageFacts};
 use super::engine_client::EngineClient;
 use super::{PullPolicy, registry};
 use crate::runtime::RuntimeError;
@@ -172,12 +172,12 @@ impl Engine {
     /// The replicas' containers of those.
     pub(super) async fn list(
         &self,
-        network: &str,
+        view: FleetView<'_>,
         filter: &str,
         values: Vec<String>,
     ) -> Result<Vec<ContainerInfo>, RuntimeError> {
         let listed = self.summaries(filter, values).await?.into_iter();
-        Ok(listed.filter_map(|s| container::read(network, s)).collect())
+        Ok(listed.filter_map(|s| container::read(view, s)).collect())
     }
 
     /// Creates a container that is never started, for its labels. A container needs a command even
@@ -221,6 +221,12 @@ impl Engine {
         self.get_json(&format!("/containers/{name}/json")).await
     }
 
+    /// What the engine says of an image, all of it.
+    pub(super) async fn image_json(&self, name: &str) -> Result<Value, Error> {
+        // Names have slashes, and the engine takes them as they are.
+        self.get_json(&format!("/images/{name}/json")).await
+    }
+
     /// Makes a change with a body of JSON.
     pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, Error> {
         let version = self.docker.client_version();
@@ -244,11 +250,21 @@ impl Engine {
         self.quick().inspect_container(name, options).await
     }
 
-    /// Removes a container, killing it if it runs. It is no error if it is gone or being removed.
+    /// Removes a container, killing it if it runs, and its volumes without a name. It is no error
+    /// if it is gone or being removed.
     pub(super) async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
+        self.remove_with(container, true).await
+    }
+
+    /// The same; its volumes stay unless they go with it.
+    pub(super) async fn remove_with(
+        &self,
+        container: &str,
+        volumes: bool,
+    ) -> Result<(), RuntimeError> {
         let options = RemoveContainerOptionsBuilder::default()
             .force(true)
-            .v(true)
+            .v(volumes)
             .build();
         match self.docker.remove_container(container, Some(options)).await {
             Err(error) if !is_missing(&error) && !is_conflict(&error) => Err(self.explain(error)),

@@ -20,9 +20,10 @@ use log::{debug, info, warn};
 use tokio::time::sleep;
 
 use super::DockerFleet;
-use super::container::{ContainerInfo, FLEET, read_instance};
+use super::container::ContainerInfo;
 use super::container_table::{ContainerId, read_exit, read_state};
 use super::engine::is_missing;
+use super::labels::{FLEET, read_instance};
 use super::names::{ContainerRole, leaving_name};
 use super::peer_check::PEER_CHECK;
 use super::record_store::RECORD;
@@ -218,12 +219,17 @@ impl DockerFleet {
     }
 
     fn subscription(&self, from: SystemTime) -> EventsOptions {
-        let label = format!("{FLEET}={}", self.settings.fleet);
-        let actions = "create start rename die oom destroy health_status";
+        let labels = match &self.settings.service {
+            Some(service) => service.labels().to_vec(),
+            None => vec![(FLEET, self.settings.fleet.as_str())],
+        };
+        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let labels: Vec<_> = labels.collect();
+        let actions = "create start rename kill die oom destroy health_status";
         let filters = [
             ("type", vec!["container"]),
             ("event", actions.split(' ').collect()),
-            ("label", vec![label.as_str()]),
+            ("label", labels.iter().map(String::as_str).collect()),
         ];
         events_since(from, filters)
     }
@@ -252,8 +258,12 @@ impl DockerFleet {
         // The attributes hold its labels and its name.
         let attributes = actor.attributes.unwrap_or_default();
         let name = attributes.get("name").map(String::as_str);
-        let id = read_instance(&attributes);
-        let leaves = |id: &InstanceId| name == Some(&leaving_name(&self.settings.fleet, id));
+        let id = match self.settings.service {
+            // Compose's own have no generation in their labels.
+            Some(_) => self.containers.borrow().instance_of(&container),
+            None => read_instance(&attributes),
+        };
+        let leaves = |id: &InstanceId| name == Some(&leaving_name(self.prefix(), id));
         match (event.action.as_deref(), id) {
             (Some("create"), _) if attributes.contains_key(PEER_CHECK) && !self.ending.get() => {
                 let own = Rc::clone(self);
@@ -264,6 +274,10 @@ impl DockerFleet {
                 if let Some(version) = version {
                     send(tx, RuntimeEvent::RecordRemoved(version));
                 }
+            }
+            (Some("kill"), _) if self.settings.service.is_some() => {
+                let signal = attributes.get("signal").map(String::as_str);
+                self.note_kill(&container, signal.unwrap_or_default());
             }
             (Some("health_status: unhealthy"), Some(id)) => self.report_health(id, false, tx),
             (Some("health_status: healthy"), Some(id)) => self.report_health(id, true, tx),
@@ -281,6 +295,9 @@ impl DockerFleet {
                 let code = attributes.get("exitCode").and_then(|c| c.parse().ok());
                 self.report(tx, &container, read_exit(code, false));
             }
+            (Some("start"), None) if self.settings.service.is_some() => {
+                spawn(Rc::clone(self).adopt_from_service(container, tx.clone()));
+            }
             (Some("start"), Some(id)) if !self.containers.borrow().knows(&container) => {
                 spawn(Rc::clone(self).adopt_started(container, id, tx.clone()));
             }
@@ -290,8 +307,7 @@ impl DockerFleet {
 
     /// Finds out whether a container has lost its address. (It may be about to be reported dead.)
     async fn check_address(self: Rc<Self>, container: ContainerId, tx: EventTx) {
-        let network = &self.settings.network;
-        let listed = self.engine.list(network, "id", vec![container]).await;
+        let listed = self.engine.list(self.view(), "id", vec![container]).await;
         // If the list fails, the next resync finds out.
         for info in listed.unwrap_or_default() {
             self.report_address(&info, &tx);

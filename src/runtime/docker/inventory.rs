@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use log::warn;
 
 use super::DockerFleet;
-use super::container::{ContainerInfo, FLEET};
+use super::container::{ContainerInfo, DEFAULT_PORT, FleetView, port};
+use super::labels::{FLEET, GENERATION, REPLICA};
 use super::names::{ContainerRole, container_name, role};
 use crate::ring::ReplicaName;
-use crate::runtime::RuntimeError;
+use crate::runtime::{InstanceId, RuntimeError};
 
 /// The most containers with our labels and foreign names that are warned of.
 const MAX_UNMANAGED_WARNED: usize = 100;
@@ -25,11 +26,24 @@ impl DockerFleet {
         &self,
         labels: &[(&str, &str)],
     ) -> Result<Vec<ContainerInfo>, RuntimeError> {
-        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
-        let network = &self.settings.network;
-        let listed = self.engine.list(network, "label", labels.collect());
-        let mut listed = listed.await?;
+        let pair = |(key, value): &(&str, &str)| format!("{key}={value}");
+        let selected = match &self.settings.service {
+            // Compose's own have none of our labels.
+            Some(service) => service.labels().iter().map(pair).collect(),
+            None => labels.iter().map(pair).collect(),
+        };
+        let mut listed = self.engine.list(self.view(), "label", selected).await?;
+        let id_fits = |id: &InstanceId| {
+            labels.iter().all(|(key, value)| match *key {
+                REPLICA => id.replica.as_str() == *value,
+                GENERATION => id.generation.to_string() == *value,
+                _ => true,
+            })
+        };
         listed.retain(|info| {
+            if !id_fits(&info.order.id) {
+                return false;
+            }
             // A known container may have been renamed by hand.
             let ours = self.role(info) != ContainerRole::Unmanaged
                 || self.containers.borrow().knows(&info.container);
@@ -42,13 +56,37 @@ impl DockerFleet {
     }
 
     pub(super) fn role(&self, info: &ContainerInfo) -> ContainerRole {
-        role(&self.settings.fleet, &info.order.id, &info.name)
+        role(self.prefix(), &info.order.id, &info.name)
+    }
+
+    /// What the names of the fleet's containers begin with.
+    pub(super) fn prefix(&self) -> &str {
+        match &self.settings.service {
+            Some(service) => &service.project,
+            None => &self.settings.fleet,
+        }
+    }
+
+    /// What the fleet's containers are read by.
+    pub(super) fn view(&self) -> FleetView<'_> {
+        FleetView {
+            network: &self.settings.network,
+            service: self.settings.service.as_ref(),
+            port: match &self.settings.service {
+                Some(_) => port(&self.settings, &self.image.borrow()),
+                None => DEFAULT_PORT,
+            },
+        }
     }
 
     fn warn_of_unmanaged(&self, info: &ContainerInfo) {
+        if self.settings.service.is_some() {
+            // Compose creates a container under another name before it replaces one.
+            return;
+        }
         let mut unmanaged = self.unmanaged.borrow_mut();
         if unmanaged.len() < MAX_UNMANAGED_WARNED && unmanaged.insert(info.container.clone()) {
-            let name = container_name(&self.settings.fleet, &info.order.id.replica);
+            let name = container_name(self.prefix(), &info.order.id.replica);
             warn!(
                 "docker: container {} has the labels of {} but not its name, {name}: not managed",
                 info.name, info.order.id
@@ -99,7 +137,7 @@ fn is_dead(info: &ContainerInfo) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{InstanceId, LaunchOrder};
+    use crate::runtime::LaunchOrder;
 
     fn info(replica: &str, generation: u64, ordinal: u64) -> ContainerInfo {
         ContainerInfo {

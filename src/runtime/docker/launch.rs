@@ -10,11 +10,12 @@ use bollard::query_parameters::StartContainerOptions;
 use log::warn;
 use tokio::time::sleep;
 
-use super::container::{ContainerInfo, FLEET, REPLICA, address, port};
+use super::container::{ContainerInfo, address, port};
 use super::container_table::{ContainerId, read_state};
 use super::description::describe;
 use super::engine::is_conflict;
 use super::inventory::{newest_of_each, outdated};
+use super::labels::{FLEET, REPLICA};
 use super::name_conflict::{Resolution, is_running};
 use super::names::{ContainerRole, container_name};
 use super::{DockerFleet, Security};
@@ -24,12 +25,12 @@ use crate::runtime::{Exit, InstanceId, LaunchOrder, Launched, RuntimeError, with
 
 /// How often a launch tries to get the name, and the pause between: the engine may be removing
 /// the container that holds it, or another balancer starting it.
-const ATTEMPTS: u32 = 100;
-const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ATTEMPTS: u32 = 100;
+pub(super) const ATTEMPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// For how many attempts a container that was created and does not run yet is left alone: longer
 /// than an engine takes to start one. The balancer that created it may have ended.
-const ATTEMPTS_FOR_STARTING: u32 = 60;
+pub(super) const ATTEMPTS_FOR_STARTING: u32 = 60;
 
 /// Marks a launch as under way in the table until dropped.
 struct Launch {
@@ -64,7 +65,8 @@ impl Drop for Launch {
 }
 
 /// The container that has a replica's name after a launch.
-enum Creation {
+pub(super) enum Creation {
+    /// It has been created, and does not run yet.
     Ours(ContainerId),
     /// Another balancer's instance.
     Theirs(Launched),
@@ -90,6 +92,8 @@ impl DockerFleet {
             }
         }
         let running = launched?;
+        let replica = &running.id.replica;
+        self.known_service.borrow_mut().launched(replica);
         // In the background: a removal takes a sixth of the time of a launch.
         spawn(Rc::clone(&self).remove_predecessors(running.id.clone()));
         Ok(running)
@@ -134,6 +138,9 @@ impl DockerFleet {
 
     /// Creates the container. A dead predecessor is renamed.
     async fn create(self: &Rc<Self>, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
+        if let Some(service) = &self.settings.service {
+            return self.create_in_service(service, order).await;
+        }
         let name = container_name(&self.settings.fleet, &order.id.replica);
         let body = describe(&self.settings, order, &self.image.borrow())?;
         let mut attempts = 0;

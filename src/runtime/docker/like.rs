@@ -38,7 +38,7 @@ impl DockerSettings {
             Err(error) => return Err(engine.explain(error)),
         };
         let id = found["Image"].as_str().unwrap_or_default();
-        let image = engine.get_json(&format!("/images/{id}/json")).await;
+        let image = engine.image_json(id).await;
         // One that has been removed says nothing that could be left out.
         let image = image.unwrap_or_default();
         let wrong = |wrong: RuntimeError| RuntimeError(format!("--like {name}: {wrong}"));

@@ -13,6 +13,7 @@
 //! under a replica's name is its instance for all of them, and one that is renamed to
 //! `<fleet>-<replica>-leaving-<generation>` belongs to a replica that has been removed.
 
+mod compose_service;
 mod container;
 mod container_table;
 mod description;
@@ -23,6 +24,7 @@ mod exit_report;
 mod foreign_container;
 mod gateway;
 mod inventory;
+mod labels;
 mod launch;
 mod like;
 mod name_conflict;
@@ -34,6 +36,7 @@ mod peers;
 mod record_store;
 mod registry;
 pub(crate) mod run_options;
+mod service;
 mod stop;
 mod template;
 
@@ -53,9 +56,10 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::fleet::{ContainerOptions, ContainerTemplate};
 use crate::ring::ReplicaName;
-pub(crate) use container::read_instance;
+pub use compose_service::ComposeService;
 pub(crate) use engine::{Engine, is_missing};
 pub(crate) use gateway::loopback_gateway;
+pub(crate) use labels::is_of_replica;
 pub(crate) use own_container::compose_service;
 pub use record_store::DockerRecordStore;
 
@@ -68,6 +72,7 @@ use container_table::{ContainerId, ContainerTable};
 use events::EventTx;
 use inventory::{newest_of_each, outdated};
 use names::ContainerRole;
+use service::KnownService;
 
 /// The settings of the Docker runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +94,8 @@ pub struct DockerSettings {
     pub container: ContainerOptions,
     /// The container that replicas are like, if they are: the rest is on top of it.
     pub like: Option<ContainerTemplate>,
+    /// The compose service whose containers the fleet takes over, if it does.
+    pub service: Option<ComposeService>,
 }
 
 /// When the image is pulled (the names are those of `docker run --pull`).
@@ -153,6 +160,8 @@ struct DockerFleet {
     ending: Cell<bool>,
     /// Why the engine does not answer.
     last_error: RefCell<Option<String>>,
+    /// What is known of a compose service's containers.
+    known_service: RefCell<KnownService>,
 }
 
 impl DockerRuntime {
@@ -190,6 +199,7 @@ impl DockerRuntime {
             watched_foreign: RefCell::default(),
             ending: Cell::new(false),
             last_error: RefCell::default(),
+            known_service: RefCell::default(),
         };
         Self {
             inner: Rc::new(inner),
@@ -246,7 +256,7 @@ impl Runtime for DockerRuntime {
     }
 
     fn instance_handle(&self, id: &InstanceId) -> Option<InstanceHandle> {
-        let name = names::container_name(&self.inner.settings.fleet, &id.replica);
+        let name = names::container_name(self.inner.prefix(), &id.replica);
         let runs = self.inner.containers.borrow().runs(id);
         runs.then_some(InstanceHandle::Container(name))
     }
@@ -288,6 +298,7 @@ impl DockerFleet {
             // The balancer that removed that replica may have ended.
             spawn(Rc::clone(&self).finish_removal(info));
         }
+        self.adopt_from_compose(&containers).await;
         let (found, superseded) = newest_of_each(containers);
         for info in outdated(superseded, &found) {
             self.remove_leftover(&info).await;
@@ -323,6 +334,10 @@ impl DockerFleet {
     /// Remembers and logs which running instances were started by another definition. A rollout
     /// would replace them.
     fn find_outdated(&self, found: &[ContainerInfo]) {
+        if self.settings.service.is_some() {
+            // Compose says which of them are.
+            return;
+        }
         let present = self.settings.definition().hash();
         let is_other = |info: &&ContainerInfo| {
             let hash = info.definition.as_ref();

@@ -15,8 +15,9 @@ use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOp
 use log::{debug, info, warn};
 
 use super::DockerFleet;
-use super::container::{FLEET, address, read_instance, read_port};
+use super::container::{address, read_port};
 use super::engine::{is_conflict, is_missing};
+use super::labels::{FLEET, read_instance};
 use super::names::dead_name;
 use crate::runtime::{InstanceId, LaunchOrder, Launched, RuntimeError};
 
@@ -91,11 +92,14 @@ impl DockerFleet {
         Ok(Resolution::Retry)
     }
 
-    fn endpoint(&self, holder: &ContainerInspectResponse) -> Option<SocketAddr> {
+    pub(super) fn endpoint(&self, holder: &ContainerInspectResponse) -> Option<SocketAddr> {
         let networks = holder.network_settings.as_ref()?.networks.as_ref()?;
         let address = address(networks.get(&self.settings.network)?)?;
         let labels = holder.config.as_ref()?.labels.as_ref()?;
-        Some(SocketAddr::new(address, read_port(labels)))
+        Some(SocketAddr::new(
+            address,
+            read_port(labels, self.view().port),
+        ))
     }
 
     /// Renames a dead container, or removes it if the new name is taken.
@@ -104,7 +108,7 @@ impl DockerFleet {
         container: &str,
         instance: &InstanceId,
     ) -> Result<(), RuntimeError> {
-        let aside = dead_name(&self.settings.fleet, instance);
+        let aside = dead_name(self.prefix(), instance);
         let Err(error) = self.rename(container, &aside).await else {
             return Ok(());
         };

@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DockerFleet;
-use super::container::FLEET;
 use super::description::other_networks;
 use super::engine::{is_missing, is_taken};
+use super::labels::FLEET;
 use super::run_options;
 use crate::runtime::{LaunchOrder, RuntimeError};
 

@@ -7,10 +7,8 @@ use std::time::Duration;
 use bollard::models::ContainerInspectResponse;
 
 use super::engine::{Engine, is_missing};
+use super::labels::{COMPOSE_PROJECT, COMPOSE_SERVICE};
 use crate::runtime::RuntimeError;
-
-const COMPOSE_PROJECT: &str = "com.docker.compose.project";
-const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
 /// How long the engine may take to describe our container.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(5);

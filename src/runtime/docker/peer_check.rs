@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use log::{debug, info};
 use tokio::time::sleep;
 
-use super::container::{FLEET, ImageFacts, no_service};
+use super::container::{ImageFacts, no_service};
 use super::engine::{Engine, is_missing};
+use super::labels::FLEET;
 use super::{DockerFleet, DockerSettings};
 
 /// The label of a check.
@@ -72,6 +73,10 @@ impl DockerFleet {
     /// two that end at once, one has to find out that it is the last.
     pub(super) async fn has_peers(self: Rc<Self>) -> bool {
         self.ending.set(true);
+        if self.settings.service.is_some() {
+            // They are compose's: it stops and removes them.
+            return true;
+        }
         let facts = self.image.borrow().clone();
         let DockerSettings { fleet, image, .. } = &self.settings;
         has_peer(&self.engine, fleet, image, &facts).await

@@ -16,8 +16,9 @@ use futures::future::LocalBoxFuture;
 use log::debug;
 use tokio::time::sleep;
 
-use super::container::{FLEET, ImageFacts, no_service};
+use super::container::{ImageFacts, no_service};
 use super::engine::{Engine, is_conflict, is_missing};
+use super::labels::FLEET;
 use super::peer_check;
 use crate::fleet::FleetRecord;
 use crate::runtime::RuntimeError;

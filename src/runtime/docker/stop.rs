@@ -7,8 +7,9 @@ use bollard::query_parameters::{KillContainerOptionsBuilder, StopContainerOption
 use log::debug;
 
 use super::DockerFleet;
-use super::container::{ContainerInfo, FLEET, GENERATION, REPLICA};
+use super::container::ContainerInfo;
 use super::engine::{is_conflict, is_missing};
+use super::labels::{FLEET, GENERATION, REPLICA};
 use super::names::{ContainerRole, leaving_name};
 use crate::runtime::{InstanceId, RuntimeError};
 
@@ -37,7 +38,7 @@ impl DockerFleet {
             return;
         }
         let id = &info.order.id;
-        let name = leaving_name(&self.settings.fleet, id);
+        let name = leaving_name(self.prefix(), id);
         if let Err(error) = self.rename(&info.container, &name).await {
             debug!("docker: cannot announce the removal of {id}: {error}");
         }
@@ -80,13 +81,19 @@ impl DockerFleet {
         };
         for info in listed {
             self.containers.borrow_mut().forget(&info.container);
+            if self.is_stopped_by_owner(&info.container) {
+                // Compose is about to end it, and would miss it.
+                continue;
+            }
             if is_removal {
                 self.mark_leaving(&info).await;
             }
             if info.running {
                 self.end(&info.container, grace).await?;
             }
-            if is_kept {
+            if self.settings.service.is_some() {
+                self.remove_from_service(&info, is_removal).await?;
+            } else if is_kept {
                 self.rename_dead(&info.container, &id).await?;
             } else {
                 self.engine.remove(&info.container).await?;

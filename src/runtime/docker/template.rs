@@ -5,12 +5,17 @@
 use serde_json::{Map, Value, json};
 
 use super::DockerSettings;
-use super::container::{COMPOSE, ImageFacts, exposed, no_service, own_labels};
+use super::container::{ImageFacts, exposed, no_service, own_labels};
+use super::labels::{COMPOSE, COMPOSE_NUMBER, COMPOSE_REPLACED};
+use super::names::container_name;
 use crate::fleet::ContainerTemplate;
 use crate::runtime::{LaunchOrder, RuntimeError};
 
 /// The digits of a container's id that are its default host name, and one of its aliases.
 const SHORT_ID_LENGTH: usize = 12;
+
+/// The prefix of our own labels, each of which is one container's.
+const OURS: &str = "io.ringmaster.";
 
 /// What the engine gives a container in a network. All else was asked for.
 const ASSIGNED: [&str; 11] = [
@@ -41,6 +46,9 @@ pub(super) fn body(inspected: &Value, image: &Value) -> Result<Value, RuntimeErr
         body.remove("Hostname");
     }
     body.remove("MacAddress");
+    if let Some(labels) = body.get_mut("Labels").and_then(Value::as_object_mut) {
+        labels.retain(|key, _| !key.starts_with(OURS));
+    }
     leave_to_image(&mut body, &image["Config"]);
 
     let mut host = inspected["HostConfig"].clone();
@@ -130,12 +138,15 @@ pub(super) fn describe(
 ) -> Value {
     let (template, replica) = (&settings.template, order.id.replica.as_str());
     let mut body = like.body.clone();
+    let service = settings.service.as_ref();
     body["Image"] = json!(settings.image);
-    if body.get("Hostname").is_none() {
+    if service.is_none() && body.get("Hostname").is_none() {
         body["Hostname"] = json!(replica);
     }
     let mut variables = strings(&body["Env"]);
-    set_variable(&mut variables, "SERVER_ID", replica);
+    if service.is_none() {
+        set_variable(&mut variables, "SERVER_ID", replica);
+    }
     for (name, value) in &template.env {
         set_variable(&mut variables, name, value);
     }
@@ -144,11 +155,20 @@ pub(super) fn describe(
         body["Cmd"] = json!(command);
     }
     let mut labels = body["Labels"].as_object().cloned().unwrap_or_default();
-    // It would count as a container of that project.
-    labels.retain(|key, _| !key.starts_with(COMPOSE));
-    let own = no_service(image).into_iter();
-    let own = own.chain(own_labels(settings, order, image));
-    labels.extend(own.map(|(key, value)| (key, Value::from(value))));
+    let mut own = own_labels(settings, order, image);
+    match service.and_then(|service| service.number(&order.id.replica)) {
+        // Compose takes it for one that it has made itself.
+        Some(number) => {
+            labels.remove(COMPOSE_REPLACED);
+            own.insert(COMPOSE_NUMBER.to_owned(), number.to_string());
+        }
+        // It would count as a container of that project.
+        None => {
+            labels.retain(|key, _| !key.starts_with(COMPOSE));
+            own.extend(no_service(image));
+        }
+    }
+    labels.extend(own.into_iter().map(|(key, value)| (key, value.into())));
     body["Labels"] = Value::Object(labels);
 
     let host = &mut body["HostConfig"];
@@ -156,9 +176,11 @@ pub(super) fn describe(
     // The fleet decides when a replica is restarted, not the engine, and removes it.
     host["RestartPolicy"] = json!({ "Name": "no" });
     host["AutoRemove"] = json!(false);
-    // A port of the machine can be that of one container only: clients come by the balancer.
-    host["PortBindings"] = json!({});
-    host["PublishAllPorts"] = json!(false);
+    if service.is_none() {
+        // A port of the machine can be that of one container only: clients come by the balancer.
+        host["PortBindings"] = json!({});
+        host["PublishAllPorts"] = json!(false);
+    }
     if let Some(memory) = template.memory {
         host["Memory"] = json!(memory);
         host["MemorySwap"] = json!(memory);
@@ -172,7 +194,7 @@ pub(super) fn describe(
     if let Some(pids) = template.pids {
         host["PidsLimit"] = json!(pids);
     }
-    let first = endpoint(like, &settings.network, replica);
+    let first = endpoint(like, &settings.network, settings, order);
     body["NetworkingConfig"] = json!({ "EndpointsConfig": { &settings.network: first } });
     body
 }
@@ -186,22 +208,65 @@ pub(super) fn other_networks(
     let endpoints = like.body["NetworkingConfig"]["EndpointsConfig"].as_object();
     let names = endpoints.into_iter().flat_map(Map::keys);
     let others = names.filter(|name| **name != settings.network);
-    let replica = order.id.replica.as_str();
     others
-        .map(|name| (name.clone(), endpoint(like, name, replica)))
+        .map(|name| (name.clone(), endpoint(like, name, settings, order)))
         .collect()
 }
 
-/// A replica's place in a network: the template's, under its own name, too.
-fn endpoint(like: &ContainerTemplate, network: &str, replica: &str) -> Value {
+/// A replica's place in a network: the template's, under its own name.
+fn endpoint(
+    like: &ContainerTemplate,
+    network: &str,
+    settings: &DockerSettings,
+    order: &LaunchOrder,
+) -> Value {
     let mut endpoint = like.body["NetworkingConfig"]["EndpointsConfig"][network].clone();
     // The default bridge refuses aliases.
     if network != "bridge" {
+        let replica = &order.id.replica;
         let mut aliases = strings(&endpoint["Aliases"]);
-        aliases.push(replica.to_owned());
+        let own = match &settings.service {
+            // Compose has the container's own name among them.
+            Some(service) => {
+                aliases.retain(|alias| *alias != like.container);
+                container_name(&service.project, replica)
+            }
+            None => replica.to_string(),
+        };
+        aliases.push(own);
         endpoint["Aliases"] = json!(aliases);
     }
     endpoint
+}
+
+/// Attaches the volumes without a name that a container has to its successor.
+pub(super) fn keep_volumes(body: &mut Value, mounts: &Value) {
+    let host = &mut body["HostConfig"];
+    for mount in mounts.as_array().into_iter().flatten() {
+        let (Some("volume"), Some(name), Some(target)) = (
+            mount["Type"].as_str(),
+            mount["Name"].as_str(),
+            mount["Destination"].as_str(),
+        ) else {
+            continue;
+        };
+        let declared = host["Mounts"].as_array_mut().into_iter().flatten();
+        let mut declared = declared.filter(|declared| declared["Target"] == target);
+        if let Some(declared) = declared.next() {
+            if declared["Source"].as_str().unwrap_or_default().is_empty() {
+                declared["Source"] = json!(name);
+            }
+            continue;
+        }
+        let mut binds = strings(&host["Binds"]);
+        if !binds
+            .iter()
+            .any(|bind| bind.split(':').nth(1) == Some(target))
+        {
+            binds.push(format!("{name}:{target}"));
+            host["Binds"] = json!(binds);
+        }
+    }
 }
 
 fn strings(list: &Value) -> Vec<String> {
@@ -229,6 +294,7 @@ pub(super) fn network_of<'a>(body: &'a Value, preferred: &[String]) -> Option<&'
 
 #[cfg(test)]
 mod tests {
+    use super::super::ComposeService;
     use super::*;
     use crate::runtime::InstanceId;
 
@@ -375,5 +441,59 @@ mod tests {
             (&*others[0].0, &others[0].1["Aliases"]),
             ("db", &json!(["S2"]))
         );
+    }
+
+    #[test]
+    fn the_next_container_of_a_service_is_composes_own_with_its_volumes() {
+        let mut source = inspected();
+        source["Config"]["Labels"] = json!({
+            "com.docker.compose.service": "web",
+            "com.docker.compose.container-number": "1",
+            "com.docker.compose.config-hash": "abc",
+            "com.docker.compose.replace": "shop-web-1",
+        });
+        source["HostConfig"]["Mounts"] = json!([{"Type": "volume", "Target": "/cache"}]);
+        source["NetworkSettings"]["Networks"]["shop_default"]["Aliases"] =
+            json!(["shop-web-1", "web", "600434a7054e"]);
+        let mut body = body(&source, &image()).unwrap();
+        keep_volumes(
+            &mut body,
+            &json!([
+                {"Type": "volume", "Name": "aa11", "Destination": "/cache"},
+                {"Type": "volume", "Name": "bb22", "Destination": "/of-image"},
+                {"Type": "volume", "Name": "data", "Destination": "/data"},
+                {"Type": "bind", "Source": "/x", "Destination": "/y"},
+            ]),
+        );
+        let like = ContainerTemplate {
+            container: "shop-web-1".to_owned(),
+            body,
+        };
+        let mut settings = super::super::container::tests::settings();
+        settings.network = "shop_default".to_owned();
+        settings.template = Default::default();
+        settings.service = Some(ComposeService {
+            project: "shop".to_owned(),
+            name: "web".to_owned(),
+        });
+        let order = LaunchOrder {
+            id: InstanceId::new("web-2".parse().unwrap(), 3),
+            weight: Default::default(),
+            ordinal: 2,
+        };
+        let body = describe(&like, &settings, &order, &ImageFacts::default());
+        let labels = &body["Labels"];
+        assert_eq!(labels["com.docker.compose.container-number"], "2");
+        assert_eq!(labels["com.docker.compose.config-hash"], "abc");
+        assert_eq!(labels.get("com.docker.compose.replace"), None);
+        assert_eq!(labels["io.ringmaster.generation"], "3");
+        assert_eq!(body["Env"], json!(["PORT=8080", "TOKEN=x"]));
+        assert_eq!(body.get("Hostname"), None);
+        let host = &body["HostConfig"];
+        assert_eq!(host["Mounts"][0]["Source"], "aa11");
+        assert_eq!(host["Binds"], json!(["data:/data", "bb22:/of-image"]));
+        assert_eq!(host["RestartPolicy"]["Name"], "no");
+        let aliases = &body["NetworkingConfig"]["EndpointsConfig"]["shop_default"]["Aliases"];
+        assert_eq!(*aliases, json!(["web", "shop-web-2"]));
     }
 }

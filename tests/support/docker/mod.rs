@@ -108,8 +108,13 @@ pub fn import_image(host: Option<&str>) -> &'static str {
 /// Makes an image whose containers run this very program with these arguments.
 pub fn import_program(name: &str, arguments: &[&str], host: Option<&str>) {
     let this = std::env::current_exe().unwrap();
+    import_executable(name, &this, &[&[IN_IMAGE], arguments].concat(), host);
+}
+
+/// Makes an image of a program, at the first word of its command.
+pub fn import_executable(name: &str, program: &Path, command: &[&str], host: Option<&str>) {
     let programs = [
-        this.to_str().unwrap(),
+        program.to_str().unwrap(),
         "/bin/sh",
         "/bin/sleep",
         "/usr/bin/tail",
@@ -129,14 +134,14 @@ pub fn import_program(name: &str, arguments: &[&str], host: Option<&str>) {
             "--dereference",
             "--absolute-names",
             // Where the checkout lies, a container may have a tmpfs.
-            &format!("--transform=s,^{}$,{IN_IMAGE},", this.display()),
+            &format!("--transform=s,^{}$,{},", program.display(), command[0]),
             "--transform=s,^/,,",
         ])
         .args(&files)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let command = serde_json::json!([&[IN_IMAGE], arguments].concat());
+    let command = serde_json::json!(command);
     let imported = Command::new("docker")
         .envs(host.map(|host| ("DOCKER_HOST", host)))
         .args(["import", "-c", &format!("CMD {command}")])
@@ -179,6 +184,7 @@ impl TestFleet {
                 },
                 container: Default::default(),
                 like: None,
+                service: None,
             },
         }
     }

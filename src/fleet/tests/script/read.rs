@@ -242,6 +242,7 @@ fn parse_report(text: &str) -> Option<Event> {
         "drained" => InstanceEvent::Drained,
         "stopped" => InstanceEvent::Stopped,
         "removed elsewhere" => InstanceEvent::RemovedElsewhere,
+        "destroyed" => InstanceEvent::Destroyed,
         _ => return None,
     };
     Some(Event::Instance(id, event))

@@ -187,6 +187,7 @@ fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
         InstanceEvent::Stopped => format!("stopped {id}"),
         InstanceEvent::StopFailed(reason) => format!("stop failed {id}: {reason}"),
         InstanceEvent::RemovedElsewhere => format!("removed elsewhere {id}"),
+        InstanceEvent::Destroyed => format!("destroyed {id}"),
     }
 }
 

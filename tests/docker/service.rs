@@ -1,0 +1,333 @@
+//! A service of docker compose as a fleet, with the real compose: it starts, scales, recreates and
+//! removes; the balancer adopts, heals and follows.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::docker::{
+    docker as cli, engine_answers, import_executable, inspect, quietly, skip, sweep, test_image,
+};
+use crate::support::{Load, Ringmaster, eventually, get};
+
+/// A compose project in a folder of its own, until the test ends.
+struct Project {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl Project {
+    /// With a service `web`; `None` where there is no compose v2.
+    fn new(case: &str) -> Option<Self> {
+        if !engine_answers() {
+            return None;
+        }
+        let found = Command::new("docker").args(["compose", "version"]).output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            skip("there is no docker compose");
+            return None;
+        }
+        let project = Self {
+            name: format!("rmtest-{}-{case}", std::process::id()),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        project.write(2, "a");
+        Some(project)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("compose.yaml")
+    }
+
+    /// Writes the compose file: so many replicas, with this variable.
+    fn write(&self, replicas: u32, colour: &str) {
+        let text = format!(
+            "services:\n  web:\n    image: {}\n    environment: {{PORT: '7070', SERVER_ID: web, \
+             COLOUR: {colour}}}\n    stop_grace_period: 2s\n    restart: unless-stopped\n    volumes: \
+             [/cache]\n    deploy: {{replicas: {replicas}}}\n",
+            test_image()
+        );
+        std::fs::write(self.file(), text).unwrap();
+    }
+
+    fn compose(&self, arguments: &[&str]) -> String {
+        let file = self.file().display().to_string();
+        let project = ["compose", "--project-name", &self.name, "--file", &file];
+        cli(&[&project, arguments].concat())
+    }
+
+    fn container(&self, replica: &str) -> String {
+        format!("{}-{replica}", self.name)
+    }
+
+    /// What compose lists, running or not: name and state.
+    fn listed(&self) -> Vec<(String, String)> {
+        let listed = self.compose(&["ps", "--all", "--format", "json"]);
+        let mut listed: Vec<_> = listed
+            .lines()
+            .map(|line| {
+                let container: Value = serde_json::from_str(line).unwrap();
+                let text = |key: &str| container[key].as_str().unwrap().to_owned();
+                (text("Name"), text("State"))
+            })
+            .collect();
+        listed.sort();
+        listed
+    }
+
+    fn balancer(&self) -> Ringmaster {
+        Ringmaster::start(&[
+            &format!("--service={}/web", self.name),
+            "--heartbeat-interval=200ms",
+            "--admin=127.0.0.1:0",
+        ])
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        sweep(&format!("label=com.docker.compose.project={}", self.name));
+        quietly(&["network", "rm", &format!("{}_default", self.name)]);
+        quietly(&[
+            "volume",
+            "prune",
+            "--force",
+            "--filter",
+            &format!("label=com.docker.compose.project={}", self.name),
+        ]);
+    }
+}
+
+async fn all_are_ready(balancer: &Ringmaster, names: &[&str]) {
+    eventually("all are ready", || async {
+        let status = get(&balancer.status_url().await).await.body;
+        let replicas = status["replicas"].as_array().unwrap();
+        let mut ready: Vec<_> = replicas
+            .iter()
+            .filter(|replica| replica["state"] == "ready")
+            .map(|replica| replica["name"].as_str().unwrap().to_owned())
+            .collect();
+        ready.sort();
+        replicas.len() == names.len() && ready == names
+    })
+    .await;
+}
+
+fn id(container: &str) -> String {
+    inspect(container)["Id"].as_str().unwrap().to_owned()
+}
+
+/// Waits until the name has another container than this, which runs, and returns its id.
+async fn successor(container: &str, of: &str) -> String {
+    eventually("there is a successor", || async {
+        let found = quietly(&[
+            "inspect",
+            "--format",
+            "{{.Id}} {{.State.Running}}",
+            container,
+        ]);
+        found.trim().ends_with("true") && !found.starts_with(of)
+    })
+    .await;
+    id(container)
+}
+
+fn volume(container: &str) -> Value {
+    let mounts = inspect(container)["Mounts"].as_array().unwrap().clone();
+    let cache = mounts
+        .into_iter()
+        .find(|mount| mount["Destination"] == "/cache");
+    cache.unwrap()["Name"].clone()
+}
+
+#[actix_web::test]
+async fn compose_takes_replacements_for_its_own() {
+    let Some(project) = Project::new("own") else {
+        return;
+    };
+    project.compose(&["up", "--detach"]);
+    let balancer = project.balancer();
+    all_are_ready(&balancer, &["web-1", "web-2"]).await;
+    let (one, two) = (project.container("web-1"), project.container("web-2"));
+    // The engine would restart it, too.
+    eventually("restarts are the balancer's", || async {
+        inspect(&one)["HostConfig"]["RestartPolicy"]["Name"] == "no"
+    })
+    .await;
+
+    // Ended by itself: healed at once, with configuration, labels and volumes.
+    let (first, before) = (id(&one), inspect(&one));
+    let cache = volume(&one);
+    quietly(&["exec", &one, "sh", "-c", "kill -TERM 1"]);
+    let healed = successor(&one, &first).await;
+    all_are_ready(&balancer, &["web-1", "web-2"]).await;
+    let after = inspect(&one);
+    assert_eq!(volume(&one), cache);
+    assert_eq!(after["Config"]["Env"], before["Config"]["Env"]);
+    let label = |found: &Value, key: &str| {
+        let key = format!("com.docker.compose.{key}");
+        found["Config"]["Labels"][&key].clone()
+    };
+    for key in [
+        "config-hash",
+        "container-number",
+        "project",
+        "service",
+        "oneoff",
+    ] {
+        assert_eq!(label(&after, key), label(&before, key), "{key}");
+    }
+    let running = |names: &[&str]| -> Vec<_> {
+        let names = names.iter().map(|name| project.container(name));
+        names.map(|name| (name, "running".to_owned())).collect()
+    };
+    assert_eq!(project.listed(), running(&["web-1", "web-2"]));
+    // Compose finds nothing to do.
+    project.compose(&["up", "--detach"]);
+    assert_eq!(id(&one), healed);
+    assert!(project.compose(&["logs"]).contains("web-1"));
+
+    // Stopped through the engine, and left so.
+    let stopped = id(&two);
+    cli(&["stop", &two]);
+    successor(&two, &stopped).await;
+    all_are_ready(&balancer, &["web-1", "web-2"]).await;
+
+    // A balancer that ends leaves compose's containers, and the next one adopts them.
+    let (status, log) = balancer.terminate().await;
+    assert!(status.success(), "{log}");
+    assert_eq!(project.listed(), running(&["web-1", "web-2"]));
+    let balancer = project.balancer();
+    all_are_ready(&balancer, &["web-1", "web-2"]).await;
+    assert_eq!(id(&one), healed);
+    project.compose(&["down"]);
+    assert_eq!(project.listed(), []);
+}
+
+#[actix_web::test]
+async fn the_fleet_follows_what_compose_scales_and_recreates() {
+    let Some(project) = Project::new("follow") else {
+        return;
+    };
+    project.compose(&["up", "--detach"]);
+    let balancer = project.balancer();
+    all_are_ready(&balancer, &["web-1", "web-2"]).await;
+
+    // The service's stop grace and 5 s.
+    balancer.has_logged("--wait-timeout is 7 s", 1).await;
+
+    project.compose(&["up", "--detach", "--scale", "web=3"]);
+    all_are_ready(&balancer, &["web-1", "web-2", "web-3"]).await;
+    project.compose(&["up", "--detach", "--scale", "web=2"]);
+    all_are_ready(&balancer, &["web-1", "web-2"]).await;
+    balancer.has_logged("one replica less", 1).await;
+    assert_eq!(project.listed().len(), 2);
+
+    // Another configuration: all end in the same moment. Requests wait for the next.
+    let (one, before) = (project.container("web-1"), id(&project.container("web-1")));
+    let load = Load::start(&balancer.url("/home"), 4);
+    load.go_on_for(50).await;
+    project.write(2, "b");
+    project.compose(&["up", "--detach"]);
+    successor(&one, &before).await;
+    all_are_ready(&balancer, &["web-1", "web-2"]).await;
+    load.go_on_for(50).await;
+    let result = load.stop().await;
+    assert_eq!(result.failures, Vec::<String>::new());
+    let env = inspect(&one)["Config"]["Env"].as_array().unwrap().clone();
+    assert!(env.contains(&json!("COLOUR=b")), "{env:?}");
+    // Healed from what it is now.
+    let recreated = id(&one);
+    quietly(&["exec", &one, "sh", "-c", "kill -TERM 1"]);
+    successor(&one, &recreated).await;
+    let env = inspect(&one)["Config"]["Env"].as_array().unwrap().clone();
+    assert!(env.contains(&json!("COLOUR=b")), "{env:?}");
+
+    // A name that is not compose's is refused, the next number is not.
+    let refused = balancer.add(json!({"n": 1, "hostnames": ["blue"]})).await;
+    assert_ne!(refused.status, 200);
+    let added = balancer.add(json!({"n": 1, "hostnames": ["web-3"]})).await;
+    assert_eq!(added.status, 200);
+    assert_eq!(project.listed().len(), 3);
+}
+
+#[test]
+fn what_cannot_be_taken_over_is_said() {
+    let Some(project) = Project::new("not") else {
+        return;
+    };
+    let refusal = |service: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
+            .args([&format!("--service={service}"), "--listen=127.0.0.1:0"])
+            .arg("--admin=127.0.0.1:0")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = refusal("web");
+    assert!(said.contains("write --service PROJECT/web"), "{said}");
+    let text = std::fs::read_to_string(project.file()).unwrap();
+    let text = text.replace("  web:\n", "  web:\n    container_name: rmtest-the-web\n");
+    std::fs::write(project.file(), text.replace("replicas: 2", "replicas: 1")).unwrap();
+    project.compose(&["up", "--detach"]);
+    let said = refusal(&format!("{}/web", project.name));
+    assert!(
+        said.contains("its container is called rmtest-the-web"),
+        "{said}"
+    );
+}
+
+/// The commands of a README: lines that begin with `$`.
+fn commands(readme: &str) -> impl Iterator<Item = &str> {
+    readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("    $ "))
+}
+
+#[test]
+fn the_commands_of_the_example_work() {
+    if Project::new("probe").is_none() {
+        return;
+    }
+    let image = format!("ringmaster-test-balancer-{}", std::process::id());
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_ringmaster"));
+    import_executable(&image, program, &["/ringmaster"], None);
+    let name = format!("rmtest-{}-example", std::process::id());
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/compose-service");
+    // Free again at the end of the line.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr();
+    let port = port.unwrap().port().to_string();
+    let readme = std::fs::read_to_string(format!("{folder}/README.md")).unwrap();
+    let mut failed = None;
+    for command in commands(&readme) {
+        let output = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(folder)
+            .env("COMPOSE_PROJECT_NAME", &name)
+            .env("PORT", &port)
+            .env("WEB_IMAGE", test_image())
+            .env("RINGMASTER_IMAGE", &image)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if command.contains("/home") {
+            assert!(said.contains("Hello from Server"), "{command}: {said}");
+        }
+        if !output.status.success() {
+            let logs = quietly(&["logs", &format!("{name}-ringmaster-1")]);
+            failed = Some(format!("{command}: {said}\n{logs}"));
+            break;
+        }
+    }
+    let label = format!("label=com.docker.compose.project={name}");
+    let left = quietly(&["ps", "--all", "--quiet", "--filter", &label]);
+    sweep(&label);
+    quietly(&["network", "rm", &format!("{name}_default")]);
+    quietly(&["rmi", &image]);
+    assert_eq!(failed, None);
+    assert_eq!(left, "", "down leaves nothing");
+}
