@@ -166,6 +166,7 @@ impl Balancer {
             restart_limit: settings.health.restart_limit(),
             rollout: settings.rollouts.policy(),
             spawns: runtime.spawns(),
+            continues_names: runtime.continues_names(),
         };
         let key_source = SharedKeySource::new(settings.key.clone());
         let supervisor = Supervisor::new(

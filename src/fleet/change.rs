@@ -146,12 +146,12 @@ impl fmt::Display for Failures {
 /// The names of the replicas to add, if the request is sound.
 ///
 /// `present` are all replicas there are, also those on their way out: their names are
-/// still in use.
+/// still in use. `fresh` makes a name that is not taken.
 pub fn choose_names_to_add(
     n: usize,
     hostnames: &[String],
     present: &HashSet<ReplicaName>,
-    rng: &mut SeededRng,
+    mut fresh: impl FnMut(&HashSet<ReplicaName>) -> ReplicaName,
 ) -> Result<Vec<ReplicaName>, ChangeError> {
     if hostnames.len() > n {
         return Err(ChangeError::TooManyNamesToAdd);
@@ -169,7 +169,7 @@ pub fn choose_names_to_add(
     let mut taken = present.clone();
     taken.extend(names.iter().cloned());
     while names.len() < n {
-        let name = rng.fresh_name(&taken);
+        let name = fresh(&taken);
         taken.insert(name.clone());
         names.push(name);
     }
@@ -280,8 +280,10 @@ mod tests {
         let three = desired(&["Server1", "Server2", "Server3"]);
         let present: HashSet<_> = three.iter().cloned().collect();
         let add = |n, list: &[&str]| {
-            choose_names_to_add(n, &names(list), &present, &mut SeededRng::new(1))
-                .map_err(|e| e.to_string())
+            choose_names_to_add(n, &names(list), &present, |taken| {
+                SeededRng::new(1).fresh_name(taken)
+            })
+            .map_err(|e| e.to_string())
         };
         let remove = |n, list: &[&str]| {
             choose_names_to_remove(n, &names(list), &three, &[], &mut SeededRng::new(1))
@@ -334,8 +336,10 @@ mod tests {
     fn what_is_not_named_is_chosen() {
         let three = desired(&["Server1", "Server2", "Server3"]);
         let present: HashSet<_> = three.iter().cloned().collect();
-        let added =
-            choose_names_to_add(3, &names(&["S4"]), &present, &mut SeededRng::new(1)).unwrap();
+        let added = choose_names_to_add(3, &names(&["S4"]), &present, |taken| {
+            SeededRng::new(1).fresh_name(taken)
+        })
+        .unwrap();
         assert_eq!(added[0].as_str(), "S4");
         assert_eq!(added.iter().collect::<HashSet<_>>().len(), 3);
         assert!(added.iter().all(|name| !present.contains(name)));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::change::{self, Change, ChangeError, ChangeId, Changed, Failures};
 use super::event::{DeferredStep, ImmediateStep, Steps};
 use super::lifecycle::Phase;
-use super::random_names::SeededRng;
+use super::random_names::{self, SeededRng};
 use super::transitions::StopMode;
 use super::{Fleet, Replica};
 use crate::ring::{BuildError, ReplicaName, Weight};
@@ -137,7 +137,12 @@ impl Fleet {
                 weights,
             } => {
                 let present: HashSet<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
-                let names = change::choose_names_to_add(n, &hostnames, &present, &mut rng)?;
+                let series = self.policy.continues_names;
+                let fresh = |taken: &HashSet<ReplicaName>| {
+                    let next = random_names::next_of_series(taken).filter(|_| series);
+                    next.unwrap_or_else(|| rng.fresh_name(taken))
+                };
+                let names = change::choose_names_to_add(n, &hostnames, &present, fresh)?;
                 let weights = change::read_weights(&weights, &hostnames)?;
                 let weight_of =
                     |name: &ReplicaName| weights.get(name.as_str()).copied().unwrap_or_default();

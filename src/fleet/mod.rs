@@ -108,6 +108,9 @@ pub(crate) struct Policy {
     pub rollout: RolloutPolicy,
     /// Whether the runtime can start and stop instances at all.
     pub spawns: bool,
+    /// Whether newcomers without a name continue the series of names (`web-3`), instead of having
+    /// random ones.
+    pub continues_names: bool,
 }
 
 /// What a fleet should be when it begins.

@@ -42,6 +42,18 @@ impl SeededRng {
     }
 }
 
+/// The next name of the series that these are of: `web-3` beside `web-1` and `web-2`.
+pub fn next_of_series(taken: &HashSet<ReplicaName>) -> Option<ReplicaName> {
+    let digits = |c: char| c.is_ascii_digit();
+    let stems = taken
+        .iter()
+        .map(|name| name.as_str().trim_end_matches(digits));
+    let stem = stems.min()?;
+    // One of so many numbers is free.
+    let mut numbered = (1..=taken.len() + 1).filter_map(|n| format!("{stem}{n}").parse().ok());
+    numbered.find(|name| !taken.contains(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +72,21 @@ mod tests {
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn a_series_goes_on_with_its_lowest_free_number() {
+        let next = |names: &[&str]| {
+            let taken = names.iter().map(|name| name.parse().unwrap()).collect();
+            next_of_series(&taken).map(|name| name.to_string())
+        };
+        assert_eq!(next(&["web-1", "web-2"]).as_deref(), Some("web-3"));
+        assert_eq!(
+            next(&["web-3", "web-1", "web-12"]).as_deref(),
+            Some("web-2")
+        );
+        assert_eq!(next(&[]), None);
+        // No number fits behind it.
+        assert_eq!(next(&["a".repeat(63).as_str()]), None);
     }
 }

@@ -111,6 +111,11 @@ pub trait Runtime: 'static {
         false
     }
 
+    /// Whether its owner's names are a series that newcomers have to continue.
+    fn continues_names(&self) -> bool {
+        false
+    }
+
     /// Whether this runtime can start and stop instances. `static` can only find their addresses.
     fn spawns(&self) -> bool {
         true

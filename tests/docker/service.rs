@@ -247,8 +247,8 @@ async fn the_fleet_follows_what_compose_scales_and_recreates() {
     // A name that is not compose's is refused, the next number is not.
     let refused = balancer.add(json!({"n": 1, "hostnames": ["blue"]})).await;
     assert_ne!(refused.status, 200);
-    let added = balancer.add(json!({"n": 1, "hostnames": ["web-3"]})).await;
-    assert_eq!(added.status, 200);
+    let added = balancer.add(json!({"n": 1})).await;
+    assert_eq!(added.names(), ["web-1", "web-2", "web-3"]);
     assert_eq!(project.listed().len(), 3);
 }
 
@@ -271,11 +271,32 @@ fn what_cannot_be_taken_over_is_said() {
     let text = text.replace("  web:\n", "  web:\n    container_name: rmtest-the-web\n");
     std::fs::write(project.file(), text.replace("replicas: 2", "replicas: 1")).unwrap();
     project.compose(&["up", "--detach"]);
-    let said = refusal(&format!("{}/web", project.name));
+    let service = format!("{}/web", project.name);
+    let said = refusal(&service);
     assert!(
         said.contains("its container is called rmtest-the-web"),
         "{said}"
     );
+    project.compose(&["down"]);
+
+    // Compose v1 has other names.
+    let text = text.replace("    container_name: rmtest-the-web\n", "");
+    std::fs::write(project.file(), format!("version: '3.8'\n{text}")).unwrap();
+    let old = Command::new("docker-compose")
+        .args(["--project-name", &project.name, "--file"])
+        .arg(project.file())
+        .args(["up", "--detach"])
+        .output();
+    match old {
+        Ok(output) if output.status.success() => {
+            let said = refusal(&service);
+            assert!(
+                said.contains("docker-compose 1.29 writes _ for -"),
+                "{said}"
+            );
+        }
+        _ => skip("there is no docker-compose 1.29"),
+    }
 }
 
 /// The commands of a README: lines that begin with `$`.

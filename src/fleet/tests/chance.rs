@@ -56,6 +56,7 @@ impl Chance {
     pub fn beginning(&mut self) -> Vec<Line> {
         let policy = Policy {
             spawns: self.rng.u32(..10) > 0,
+            continues_names: false,
             start_timeout: Duration::from_secs(*choose(&mut self.rng, &[1, 10, 120])),
             hang_timeout: Duration::from_secs(*choose(&mut self.rng, &[0, 1, 10])),
             unready_timeout: choose(&mut self.rng, &[None, Some(1), Some(20), Some(300)])

@@ -62,6 +62,7 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
         restart_limit: settings.health.restart_limit(),
         rollout: settings.rollouts.policy(),
         spawns: false,
+        continues_names: false,
     };
     let supervisor = Supervisor::new(
         policy,

@@ -208,10 +208,7 @@ impl Engine {
 
     /// The JSON of a query's answer, as the engine wrote it.
     pub(super) async fn get_json(&self, path: &str) -> Result<Value, Error> {
-        let version = self.docker.client_version();
-        let call = self
-            .client
-            .call(version, Method::GET, path, None, QUERY_TIMEOUT);
+        let call = self.client.call(Method::GET, path, None, QUERY_TIMEOUT);
         call.await
     }
 
@@ -229,10 +226,9 @@ impl Engine {
 
     /// Makes a change with a body of JSON.
     pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, Error> {
-        let version = self.docker.client_version();
         let call = self
             .client
-            .call(version, Method::POST, path, Some(body), CHANGE_TIMEOUT);
+            .call(Method::POST, path, Some(body), CHANGE_TIMEOUT);
         call.await
     }
 

@@ -224,6 +224,10 @@ impl Runtime for DockerRuntime {
         self.inner.settings.security == Security::Restricted
     }
 
+    fn continues_names(&self) -> bool {
+        self.inner.settings.service.is_some()
+    }
+
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
         Rc::clone(&self.inner).prepare().boxed_local()
     }

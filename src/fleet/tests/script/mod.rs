@@ -107,6 +107,7 @@ pub const POLICY: Policy = Policy {
         on_failure: FailureAction::Rollback,
     },
     spawns: true,
+    continues_names: false,
 };
 
 /// Where the instances of stories listen: each at an address of its own.

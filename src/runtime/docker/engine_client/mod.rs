@@ -11,7 +11,6 @@ mod tests;
 
 use std::time::Duration;
 
-use bollard::ClientVersion;
 use bollard::errors::Error;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -43,15 +42,15 @@ impl EngineClient {
         }
     }
 
-    /// Makes a call and returns the JSON of its answer; null if that has no body. `path` begins
-    /// behind the API's version and may have a query.
+    /// Makes a call and returns the JSON of its answer; null if that has no body. `path` has
+    /// no version of the API, as bollard's have none: the engine's own then holds, with all of its
+    /// fields. It may have a query.
     ///
     /// # Errors
     ///
     /// Those of bollard: what the engine refuses is `DockerResponseServerError` with its message.
     pub(crate) async fn call(
         &self,
-        version: ClientVersion,
         method: Method,
         path: &str,
         body: Option<&Value>,
@@ -60,7 +59,7 @@ impl EngineClient {
         let body = body.map(serde_json::to_vec).transpose()?;
         let request = Request::builder()
             .method(method)
-            .uri(format!("/v{version}{path}"))
+            .uri(path)
             .header(HOST, self.address.host())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.unwrap_or_default())))?;

@@ -8,11 +8,6 @@ use tokio::net::UnixListener;
 
 use super::*;
 
-const VERSION: ClientVersion = ClientVersion {
-    major_version: 1,
-    minor_version: 41,
-};
-
 /// Answers one request with these bytes, and returns what was asked.
 async fn ask(answer: &[u8], body: Option<Value>) -> (Result<Value, Error>, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -39,7 +34,7 @@ async fn ask(answer: &[u8], body: Option<Value>) -> (Result<Value, Error>, Strin
         [] => Duration::from_millis(20),
         _ => Duration::from_secs(10),
     };
-    let calling = client.call(VERSION, Method::POST, "/x?name=a", body.as_ref(), limit);
+    let calling = client.call(Method::POST, "/x?name=a", body.as_ref(), limit);
     match answer {
         [] => tokio::select! {
             called = calling => (called, String::new()),
@@ -63,10 +58,7 @@ async fn json_goes_through_as_it_is() {
     let answer = with_length("201 Created", &unknown.to_string());
     let (called, asked) = ask(&answer, Some(unknown.clone())).await;
     assert_eq!(called.unwrap(), unknown);
-    assert!(
-        asked.starts_with("POST /v1.41/x?name=a HTTP/1.1\r\n"),
-        "{asked}"
-    );
+    assert!(asked.starts_with("POST /x?name=a HTTP/1.1\r\n"), "{asked}");
     assert!(asked.ends_with(&unknown.to_string()), "{asked}");
 
     let chunked =
@@ -107,8 +99,8 @@ async fn an_engine_that_hangs_or_breaks_off_is_an_error() {
         matches!(no_json, Err(Error::JsonSerdeError { .. })),
         "{no_json:?}"
     );
-    let nobody = EngineClient::new("unix:///nowhere/docker.sock");
+    let missing = EngineClient::new("unix:///nowhere/docker.sock");
     let limit = Duration::from_secs(1);
-    let called = nobody.call(VERSION, Method::GET, "/x", None, limit).await;
+    let called = missing.call(Method::GET, "/x", None, limit).await;
     assert!(matches!(called, Err(Error::IOError { .. })), "{called:?}");
 }

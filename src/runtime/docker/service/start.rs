@@ -108,8 +108,8 @@ async fn first_container(
                 // While compose replaces one, the next has another name.
                 let named = summary.names?.into_iter().any(|name| {
                     let name = name.trim_start_matches('/');
-                    name.split_once('_')
-                        .is_none_or(|(hash, _)| hash.len() != 12)
+                    let prefix = name.split_once('_').map_or("", |(prefix, _)| prefix);
+                    !(prefix.len() == 12 && prefix.bytes().all(|b| b.is_ascii_hexdigit()))
                 });
                 let number = number(summary.labels.as_ref()?)?;
                 named.then_some((number, summary.id?))
