@@ -1,30 +1,31 @@
-//! The two formats of a line.
+//! The two formats of a line; JSON is in `json`.
 
 use std::io::Write;
-use std::time::SystemTime;
+use std::net::IpAddr;
 
 use super::record::AccessLine;
+use super::time_text::TimeText;
 use crate::config::AccessLogFormat;
 
 impl AccessLine<'_> {
     /// Appends the line, with its end. (What is written to a vector cannot fail.)
-    pub fn write(&self, format: AccessLogFormat, to: &mut Vec<u8>) {
+    pub fn write(&self, format: AccessLogFormat, time: &mut TimeText, to: &mut Vec<u8>) {
         match format {
-            AccessLogFormat::Combined => self.write_combined(to),
-            AccessLogFormat::Json => drop(serde_json::to_writer(&mut *to, self)),
+            AccessLogFormat::Combined => self.write_combined(time, to),
+            AccessLogFormat::Json => self.write_json(time, to),
         }
         to.push(b'\n');
     }
 
     /// The combined format of Apache's httpd and nginx:
     /// `CLIENT - - [TIME] "METHOD TARGET PROTOCOL" STATUS BYTES "REFERER" "USER-AGENT"`.
-    fn write_combined(&self, to: &mut Vec<u8>) {
+    fn write_combined(&self, time: &mut TimeText, to: &mut Vec<u8>) {
         match self.client {
-            Some(client) => drop(write!(to, "{client}")),
+            Some(client) => write_ip(client, to),
             None => to.push(b'-'),
         }
         to.extend_from_slice(b" - - [");
-        write_time(self.time, to);
+        time.write_combined(self.time, to);
         to.extend_from_slice(b"] \"");
         to.extend_from_slice(self.method.as_bytes());
         to.push(b' ');
@@ -44,32 +45,17 @@ impl AccessLine<'_> {
     }
 }
 
-/// `31/Jan/2026:12:00:00 +0000`.
-fn write_time(at: SystemTime, to: &mut Vec<u8>) {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let begin = to.len();
-    let _ = write!(to, "{}", humantime::format_rfc3339_seconds(at));
-    // 2026-01-31T12:00:00Z
-    let mut iso = [0; 20];
-    if to.len() - begin == iso.len() {
-        iso.copy_from_slice(&to[begin..]);
-        let digit = |at: usize| usize::from(iso[at] - b'0');
-        let month = MONTHS.get((digit(5) * 10 + digit(6)).wrapping_sub(1));
-        to.truncate(begin);
-        for part in [
-            &iso[8..10],
-            b"/",
-            month.unwrap_or(&"-").as_bytes(),
-            b"/",
-            &iso[..4],
-            b":",
-            &iso[11..19],
-            b" +0000",
-        ] {
-            to.extend_from_slice(part);
+/// A client's address.
+pub(super) fn write_ip(address: IpAddr, to: &mut Vec<u8>) {
+    let IpAddr::V4(address) = address else {
+        return drop(write!(to, "{address}"));
+    };
+    let mut digits = itoa::Buffer::new();
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            to.push(b'.');
         }
+        to.extend_from_slice(digits.format(octet).as_bytes());
     }
 }
 
@@ -87,7 +73,7 @@ fn write_escaped(text: &str, to: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use serde_json::{Value, json};
 
@@ -119,7 +105,7 @@ mod tests {
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         };
         let mut bytes = Vec::new();
-        line.write(format, &mut bytes);
+        line.write(format, &mut TimeText::default(), &mut bytes);
         String::from_utf8(bytes).unwrap()
     }
 
@@ -140,14 +126,13 @@ mod tests {
     #[test]
     fn json_line_has_the_attempts_and_the_times() {
         let attempt = |name, generation, outcome| AttemptRecord {
-            instance: (&id(name, generation)).into(),
+            instance: id(name, generation),
             outcome,
             took: Duration::from_millis(1),
         };
         let record = RequestRecord {
             key_hash: Some(255),
             slot: Some(7),
-            instance: Some((&id("Server2", 1)).into()),
             attempts: vec![
                 attempt("Server1", 3, "not_connected"),
                 attempt("Server2", 1, "response"),

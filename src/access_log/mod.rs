@@ -5,9 +5,13 @@
 //! is dropped and counted.
 
 mod format;
+mod json;
 mod output;
 mod record;
+mod time_text;
 mod worker_buffer;
+
+use format::write_ip;
 
 pub use output::AccessLogWriter;
 pub use record::{AccessLine, AttemptRecord, RequestRecord};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::record::AccessLine;
+use super::time_text::TimeText;
 use crate::config::AccessLogFormat;
 use crate::log_writer::LogWriter;
 
@@ -30,6 +31,7 @@ pub struct AccessLog {
 struct Batch {
     bytes: Vec<u8>,
     lines: u64,
+    time: TimeText,
 }
 
 impl AccessLog {
@@ -61,7 +63,8 @@ impl AccessLog {
     /// Adds a line, which is written soon, or counted as dropped.
     pub fn write(&self, line: &AccessLine<'_>) {
         let mut batch = self.batch.borrow_mut();
-        line.write(self.format, &mut batch.bytes);
+        let Batch { bytes, time, .. } = &mut *batch;
+        line.write(self.format, time, bytes);
         batch.lines += 1;
         if batch.bytes.len() >= BATCH {
             batch.hand_over(&self.writer);

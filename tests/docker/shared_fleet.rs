@@ -1,5 +1,6 @@
 //! Balancers that share a fleet.
 
+use awc::http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::docker::{TestFleet, docker as cli};
@@ -7,7 +8,7 @@ use crate::fleet_fixture::{
     THREE, Witness, all_are_ready, back_on_the_ring, containers, has_variable, mapping, on_engine,
     on_the_ring, record, start, start_two, start_with, status,
 };
-use crate::support::{Load, Ringmaster, eventually, signal};
+use crate::support::{Load, Ringmaster, ask, eventually, get, signal};
 
 #[test]
 fn two_balancers_share_a_fleet_and_start_each_replica_once() {
@@ -151,5 +152,36 @@ fn balancers_without_a_fleet_name_share_nothing() {
             assert!(status.success(), "{log}");
         }
         assert_ne!(fleets[0], fleets[1]);
+    });
+}
+
+#[test]
+fn key_and_drained_states_hold_for_every_balancer_of_the_fleet() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let (one, other) = start_two(&fleet);
+        for name in THREE {
+            on_the_ring(&one, name, 1).await;
+            on_the_ring(&other, name, 1).await;
+        }
+        let (here, there) = (one.status_url().await, other.status_url().await);
+        let replica = format!("{here}/replicas/Server2");
+        for (url, body, seen) in [
+            (&here, json!({"key": "path"}), "/key"),
+            (&replica, json!({"state": "drained"}), "/replicas/1/drained"),
+        ] {
+            let before = get(&there).await;
+            let changed = ask(Method::PATCH, url, Some(body)).await;
+            assert_eq!(changed.status, StatusCode::OK, "{:?}", changed.body);
+            let was = before.body.pointer(seen);
+            eventually("the other balancer follows", || async {
+                get(&there).await.body.pointer(seen) != was
+            })
+            .await;
+            // It is another configuration there, too.
+            let after = get(&there).await;
+            assert_ne!(after.header("etag"), before.header("etag"), "{seen}");
+        }
+        assert_eq!(get(&there).await.body["key"], "path");
     });
 }

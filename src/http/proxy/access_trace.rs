@@ -75,10 +75,8 @@ impl AccessTrace {
         let record = &mut *record;
         record.waited += now - since;
         record.slot = Some(permit.slot.get());
-        let id = permit.instance().id();
-        record.instance = Some(id.into());
         record.attempts.push(AttemptRecord {
-            instance: id.into(),
+            instance: permit.instance().id().clone(),
             // Until something else comes of it.
             outcome: "client_closed",
             took: Duration::ZERO,
@@ -186,10 +184,10 @@ impl Drop for AccessTrace {
         let request = &self.request;
         let target = self.raw.path_and_query();
         let own_id = || String::from_utf8_lossy(self.raw.request_id().unwrap_or_default());
-        let id = self.fresh_id.get();
+        let (id, mut digits) = (self.fresh_id.get(), itoa::Buffer::new());
         self.log.write(&AccessLine {
             time: self.time,
-            request_id: id.map_or_else(own_id, |id| id.to_string().into()),
+            request_id: id.map_or_else(own_id, |id| digits.format(id).into()),
             client: client_ip::client(request, &self.raw.headers, &self.settings.trusted_proxies),
             fleet: DEFAULT_FLEET,
             method: request.method().as_str(),
