@@ -8,7 +8,7 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-ring bench-instructions bench-slow-clients bench-access-log check fmt
+.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-autoscale bench-ring bench-instructions bench-slow-clients bench-access-log check fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ bench-slow-clients: ## the latency of healthy clients beside 1,500 slow ones; fa
 bench-access-log: ## CPU per request with the access log beside without; fails above 1.10
 	cargo build --release
 	cargo bench --target-dir target/bench --bench access_log -- $(ARGS)
+
+bench-autoscale: ## --target-in-flight beside Kubernetes' HPA, on simulated load
+	cargo bench --target-dir target/bench --bench autoscale
 
 bench-ring: ## look-up, build, balance and moved keys of every strategy, beside other crates
 	cargo bench --target-dir target/bench --bench ring_balance

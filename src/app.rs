@@ -2,6 +2,7 @@
 //! and takes everything down again in order.
 
 mod access_log;
+mod autoscaler;
 mod exposure;
 mod fleet_record;
 
@@ -25,11 +26,12 @@ use crate::actors::ring_state::{RingHandle, RingState};
 use crate::actors::shared_key_source::SharedKeySource;
 use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorHandle};
 use crate::api::{AdminRight, Timestamp};
+use crate::app::autoscaler::FleetScaler;
 use crate::app::exposure::Exposure;
 use crate::app::fleet_record::OpenedFleet;
 use crate::banner;
 use crate::config::Settings;
-use crate::fleet::Policy;
+use crate::fleet::{Autoscaler, Policy};
 use crate::hooks::Hooks;
 use crate::http::{
     self, AdminGuard, AdminHandles, AdminTokens, ClientLimit, Departure, HttpSettings, Links,
@@ -200,6 +202,17 @@ impl Balancer {
         supervisor.do_send(Begin(prober.clone()));
         let supervisor = SupervisorHandle::new(supervisor);
         hooks.start(&supervisor);
+        let queue = QueueLimit::new(settings.limits.max_waiting);
+        if let Some(policy) = settings.scaling {
+            let scaler = FleetScaler {
+                rule: Autoscaler::new(policy),
+                ring: ring.clone(),
+                queue: Arc::clone(&queue),
+                supervisor: supervisor.clone(),
+                runtime: Rc::clone(&runtime),
+            };
+            scaler.start(policy);
+        }
 
         let shared = Shared {
             ring,
@@ -207,6 +220,7 @@ impl Balancer {
             prober,
             key_source,
             capacity,
+            queue,
             departure: Arc::default(),
             tally: stats,
             access_log: access_log.clone(),
@@ -404,6 +418,7 @@ struct Shared {
     prober: ProberHandle,
     key_source: Arc<SharedKeySource>,
     capacity: Arc<ConcurrencyLimit>,
+    queue: Arc<QueueLimit>,
     departure: Arc<Departure>,
     tally: Arc<Stats>,
     access_log: Option<AccessLogWriter>,
@@ -422,11 +437,11 @@ async fn serve(
         prober: _,
         key_source,
         capacity,
+        queue: room,
         departure,
         tally,
         access_log,
     } = shared;
-    let room = QueueLimit::new(settings.limits.max_waiting);
     let (retry_percent, max_in_flight) =
         (settings.limits.retry_budget, settings.limits.max_in_flight);
     let connect_timeout = settings.limits.connect_timeout;

@@ -16,6 +16,11 @@ pub struct QueueLimit {
 }
 
 impl QueueLimit {
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// A limit of `max_waiting` requests.
     pub fn new(max_waiting: usize) -> Arc<Self> {
         Arc::new(Self {

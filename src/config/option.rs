@@ -164,6 +164,7 @@ impl OptionSpec {
     pub(super) fn runtimes(&self) -> &'static [RuntimeKind] {
         use RuntimeKind::{Docker, Process, Static};
         match self.key() {
+            _ if self.section() == "Scaling" => &[Process, Docker],
             "replicas" | "command" | "replica-port" | "env" | "env-file" => &[Process, Docker],
             "state" => &[Process],
             "upstream" => &[Static],

@@ -10,6 +10,7 @@ use super::options::{
     EventOptions, HealthOptions, Limit, Limits, LogOptions, RolloutOptions, RuntimeKind,
     ServerOptions,
 };
+use crate::fleet::ScalingPolicy;
 use crate::ring::{BalanceFactor, KeySource, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub health: HealthOptions,
     /// How rollouts are carried out.
     pub rollouts: RolloutOptions,
+    /// How many replicas there are to be by the load, if that is to decide.
+    pub scaling: Option<ScalingPolicy>,
     /// How much at once, and how long anything may take.
     pub limits: Limits,
     /// What is logged, and how.

@@ -13,6 +13,7 @@
 //! `scenarios/` tells how, story by story; a simulation in `tests/` tries to break it.
 
 mod adoption;
+mod autoscale;
 mod backoff;
 mod change;
 mod container_options;
@@ -27,6 +28,7 @@ mod health;
 mod instance;
 mod lifecycle;
 mod membership;
+mod name_series;
 mod operator;
 mod probe_failure;
 mod probe_schedule;
@@ -53,6 +55,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use autoscale::{Autoscaler, FleetLoadSample, ScalingPolicy};
 pub(crate) use backoff::RestartLimit;
 pub(crate) use change::{Change, ChangeError, ChangeId, Changed, Failures, MAX_REPLICAS};
 pub use container_options::{
@@ -68,6 +71,7 @@ pub(crate) use expectation::{Expectation, StatusSet};
 pub(crate) use health::{HealthTracker, HealthTransition, ProbeOutcome};
 pub use instance::{Existing, Exit, InstanceId, LaunchOrder};
 pub(crate) use lifecycle::{Phase, ReplicaStatus};
+pub(crate) use name_series::{newest, next_names};
 pub(crate) use probe_failure::ProbeFailure;
 pub(crate) use probe_schedule::ProbeSchedule;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};

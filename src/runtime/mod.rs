@@ -202,6 +202,11 @@ pub trait Runtime: 'static {
         Box::pin(async { false })
     }
 
+    /// Whether another balancer serves these instances now, too.
+    fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
+        Box::pin(async { false })
+    }
+
     /// Removes what belongs to the runtime itself (a network it created), after every instance
     /// has been stopped.
     fn close(&self) -> LocalBoxFuture<'_, ()> {

@@ -166,6 +166,16 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "trusted-proxy" => (["10.0.0.0/8", "10.1.2.3", "fd00::/8"], &[]),
         "upstream" => (["a:1", "b:2", "c:3"], &[]),
         "runtime" => (["process", "docker", "process"], &[]),
+        "target-in-flight" => (["1", "2", "3"], &["--max-replicas=9"]),
+        "max-replicas" => (["5", "6", "7"], &["--target-in-flight=1"]),
+        "min-replicas" => (
+            ["1", "2", "3"],
+            &["--target-in-flight=1", "--max-replicas=9"],
+        ),
+        "scale-down-after" => (
+            ["7s", "8s", "9s"],
+            &["--target-in-flight=1", "--max-replicas=9"],
+        ),
         "on-event" => (["http://a/", "b 'c d'", "e"], &[]),
         "on-event-secret-file" => (["a", "b", "c"], &["--on-event=http://a/"]),
         "volume" => (["a1:/a", "b1:/b", "c1:/c:ro,z"], DOCKER),

@@ -8,6 +8,7 @@ mod hostile_health_checks;
 mod post_mortems;
 mod respawn;
 mod rollouts;
+mod scaling;
 mod slow_start;
 mod state_file;
 #[path = "../support/mod.rs"]

@@ -15,6 +15,7 @@ mod limits;
 mod logs;
 mod rollouts;
 mod run;
+mod scaling;
 mod server;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub use limits::{Limits, RetryPolicy};
 pub use logs::{AccessLogFormat, AccessLogTarget, LogFormat, LogOptions};
 pub use rollouts::RolloutOptions;
 pub use run::{RunOptions, RuntimeKind, Variable};
+pub use scaling::ScalingOptions;
 pub use server::{AdminCalls, ServerOptions};
 
 use super::read;
@@ -62,6 +64,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub balancing: BalancingOptions,
+    #[command(flatten)]
+    pub scaling: ScalingOptions,
     #[command(flatten)]
     pub health: HealthOptions,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 //! mistakes are found at once: where a value is wrong, its default takes its place.
 
 mod runtime;
+mod scaling;
 
 use std::collections::HashSet;
 use std::error::Error as _;
@@ -136,6 +137,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         server,
         config: _,
         balancing,
+        scaling,
         health,
         rollouts,
         limits,
@@ -161,6 +163,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
     check_heartbeat(&health.heartbeat, mistakes);
     let state = run.state.clone();
     let heartbeat_port = health.heartbeat.port;
+    let scaling = scaling::policy(scaling, run.replicas, mistakes);
     let containers = (docker, container.into());
     let (runtime, replicas) = runtime::settings(
         kind,
@@ -182,6 +185,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
             .map(|name| StickyCookie { name, ttl }),
         ring: ring?,
         balance_factor: balancing.balance_factor,
+        scaling,
         health,
         rollouts,
         limits,

@@ -265,7 +265,9 @@ impl DockerFleet {
         };
         let leaves = |id: &InstanceId| name == Some(&leaving_name(self.prefix(), id));
         match (event.action.as_deref(), id) {
-            (Some("create"), _) if attributes.contains_key(PEER_CHECK) && !self.ending.get() => {
+            (Some("create"), _)
+                if attributes.contains_key(PEER_CHECK) && self.is_asked_by(name) =>
+            {
                 let own = Rc::clone(self);
                 spawn(async move { own.acknowledge(&container).await });
             }

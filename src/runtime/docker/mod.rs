@@ -158,6 +158,8 @@ struct DockerFleet {
     watched_foreign: RefCell<HashSet<ContainerId>>,
     /// This balancer is about to end: see `peer_check`.
     ending: Cell<bool>,
+    /// The name of a check that this balancer makes while it goes on: it is for others to acknowledge.
+    own_check: RefCell<Option<String>>,
     /// Why the engine does not answer.
     last_error: RefCell<Option<String>>,
     /// What is known of a compose service's containers.
@@ -198,6 +200,7 @@ impl DockerRuntime {
             unhealthy: RefCell::default(),
             watched_foreign: RefCell::default(),
             ending: Cell::new(false),
+            own_check: RefCell::default(),
             last_error: RefCell::default(),
             known_service: RefCell::default(),
         };
@@ -275,6 +278,10 @@ impl Runtime for DockerRuntime {
 
     fn has_peers(&self) -> LocalBoxFuture<'static, bool> {
         Rc::clone(&self.inner).has_peers().boxed_local()
+    }
+
+    fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
+        Rc::clone(&self.inner).is_shared().boxed_local()
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {

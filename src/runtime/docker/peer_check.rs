@@ -30,7 +30,26 @@ pub(super) async fn has_peer(
     image: &str,
     facts: &ImageFacts,
 ) -> bool {
-    let announced = announce(engine, fleet, image, facts);
+    let found = has_peer_by(engine, &check_name(fleet), fleet, image, facts).await;
+    if found {
+        info!("docker: another balancer serves fleet {fleet}");
+    }
+    found
+}
+
+fn check_name(fleet: &str) -> String {
+    format!("{fleet}-peer-check-{:08x}", fastrand::u32(..))
+}
+
+/// The same by a check of this name.
+async fn has_peer_by(
+    engine: &Engine,
+    name: &str,
+    fleet: &str,
+    image: &str,
+    facts: &ImageFacts,
+) -> bool {
+    let announced = announce(engine, name, fleet, image, facts);
     // An engine that takes longer is overloaded.
     let Ok(Some(check)) = tokio::time::timeout(PEER_TIMEOUT, announced).await else {
         return false;
@@ -40,7 +59,6 @@ pub(super) async fn has_peer(
         sleep(POLL_INTERVAL).await;
         let found = engine.inspect(&check).await;
         if found.is_err_and(|error| is_missing(&error)) {
-            info!("docker: another balancer serves fleet {fleet}");
             return true;
         }
     }
@@ -48,13 +66,18 @@ pub(super) async fn has_peer(
     false
 }
 
-async fn announce(engine: &Engine, fleet: &str, image: &str, facts: &ImageFacts) -> Option<String> {
-    let name = format!("{fleet}-peer-check-{:08x}", fastrand::u32(..));
+async fn announce(
+    engine: &Engine,
+    name: &str,
+    fleet: &str,
+    image: &str,
+    facts: &ImageFacts,
+) -> Option<String> {
     let mut labels = no_service(facts);
     let question = "does another balancer serve this fleet?";
     let own = [(FLEET, fleet), (PEER_CHECK, question)];
     labels.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    let created = engine.create_label(&name, image, "-", labels).await;
+    let created = engine.create_label(name, image, "-", labels).await;
     let failed = |error| {
         let error = engine.explain(error);
         debug!("docker: cannot check for other balancers: {error}");
@@ -80,6 +103,22 @@ impl DockerFleet {
         let facts = self.image.borrow().clone();
         let DockerSettings { fleet, image, .. } = &self.settings;
         has_peer(&self.engine, fleet, image, &facts).await
+    }
+
+    /// Whether another balancer serves this fleet now.
+    pub(super) async fn is_shared(self: Rc<Self>) -> bool {
+        let facts = self.image.borrow().clone();
+        let DockerSettings { fleet, image, .. } = &self.settings;
+        let name = check_name(fleet);
+        self.own_check.replace(Some(name.clone()));
+        let shared = has_peer_by(&self.engine, &name, fleet, image, &facts).await;
+        self.own_check.replace(None);
+        shared
+    }
+
+    /// Whether a check of this name is for this balancer to acknowledge.
+    pub(super) fn is_asked_by(&self, check: Option<&str>) -> bool {
+        !self.ending.get() && self.own_check.borrow().as_deref() != check
     }
 
     /// Acknowledges a check: this balancer serves the fleet.

@@ -1,0 +1,194 @@
+//! How many replicas a load needs.
+//!
+//! The rule is that of Kubernetes' HorizontalPodAutoscaler (algorithm details in its documentation:
+//! the ratio of measured to wanted load, a tolerance, a stabilization window before fewer replicas),
+//! on the requests in flight at this moment instead of metrics of the last minute: so more replicas
+//! are started at once.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::time::Time;
+
+/// The load may differ from what is wanted by this part before the number of replicas changes:
+/// HPA's default.
+const TOLERANCE: f64 = 0.1;
+
+/// What an operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScalingPolicy {
+    /// The fewest replicas; not 0.
+    pub min: usize,
+    /// The most replicas; not less than `min`.
+    pub max: usize,
+    /// How many requests one replica is to have in flight.
+    pub target_in_flight: NonZeroU32,
+    /// For how long fewer replicas must have been enough before there are fewer.
+    pub down_after: Duration,
+}
+
+/// What is seen of a fleet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FleetLoadSample {
+    /// How many replicas are desired.
+    pub desired: usize,
+    /// Requests in flight and requests that wait for a replica, on average over the last second or two.
+    pub load: f64,
+    /// Nothing may be concluded from the load: a replica is degraded, say, or another balancer gets
+    /// requests, too.
+    pub is_held: bool,
+}
+
+/// Decides how many replicas a fleet has.
+#[derive(Debug, Clone)]
+pub struct Autoscaler {
+    policy: ScalingPolicy,
+    /// How many replicas were enough, and when; newer ones that need more have replaced older ones that
+    /// need less, so that the first one is the most of the window.
+    needed: VecDeque<(Time, usize)>,
+    started: Option<Time>,
+}
+
+impl Autoscaler {
+    /// One that knows of no load yet: it lets `down_after` pass before it stops anything.
+    pub fn new(policy: ScalingPolicy) -> Self {
+        Self {
+            policy,
+            needed: VecDeque::new(),
+            started: None,
+        }
+    }
+
+    /// How many replicas there are to be, if not as many as there are.
+    pub fn decide(&mut self, now: Time, seen: FleetLoadSample) -> Option<usize> {
+        let ScalingPolicy { min, max, .. } = self.policy;
+        let started = *self.started.get_or_insert(now);
+        let needed = self.needed_for(seen).clamp(min, max);
+        if seen.is_held {
+            // What is needed while replicas fail says nothing about what will be.
+            self.needed.clear();
+            self.started = Some(now);
+            return None;
+        }
+        while self.needed.back().is_some_and(|(_, less)| *less <= needed) {
+            self.needed.pop_back();
+        }
+        self.needed.push_back((now, needed));
+        let window = self.policy.down_after;
+        let is_old = |at: Time| now.saturating_sub(at) > window;
+        while self.needed.front().is_some_and(|(at, _)| is_old(*at)) {
+            self.needed.pop_front();
+        }
+        if needed > seen.desired {
+            return Some(needed);
+        }
+        let most = self.needed.front().map_or(needed, |(_, most)| *most);
+        let has_watched = now.saturating_sub(started) >= window;
+        (most < seen.desired && (has_watched || seen.desired > max)).then_some(most)
+    }
+
+    /// `ceil(desired * load of one / wanted load of one)`, or what there is if that is near enough.
+    fn needed_for(&self, seen: FleetLoadSample) -> usize {
+        let needed = seen.load / f64::from(self.policy.target_in_flight.get());
+        let ratio = needed / seen.desired.max(1) as f64;
+        match (ratio - 1.0).abs() <= TOLERANCE {
+            true => seen.desired,
+            // More than a usize holds becomes its most, and what is no number 0.
+            false => needed.ceil() as usize,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const POLICY: ScalingPolicy = ScalingPolicy {
+        min: 2,
+        max: 10,
+        target_in_flight: NonZeroU32::new(10).unwrap(),
+        down_after: Duration::from_secs(300),
+    };
+
+    fn at(seconds: u64) -> Time {
+        Time::from_secs(seconds)
+    }
+
+    fn seen(desired: usize, load: f64) -> FleetLoadSample {
+        FleetLoadSample {
+            desired,
+            load,
+            is_held: false,
+        }
+    }
+
+    #[test]
+    fn more_replicas_are_wanted_at_once_and_within_the_bounds() {
+        for (desired, load, wanted) in [
+            (3, 30.0, None),
+            (3, 33.0, None),
+            (3, 33.1, Some(4)),
+            (3, 61.0, Some(7)),
+            (3, 1e300, Some(10)),
+            (3, f64::NAN, None),
+            (1, 0.0, Some(2)),
+            (10, 1e6, None),
+        ] {
+            let mut scaler = Autoscaler::new(POLICY);
+            assert_eq!(
+                scaler.decide(at(0), seen(desired, load)),
+                wanted,
+                "{desired}, {load}"
+            );
+        }
+    }
+
+    #[test]
+    fn fewer_replicas_are_wanted_when_that_has_been_enough_for_the_window() {
+        let mut scaler = Autoscaler::new(POLICY);
+        for second in 0..300 {
+            let load = if second == 100 { 55.0 } else { 21.0 };
+            assert_eq!(scaler.decide(at(second), seen(8, load)), None, "{second}");
+        }
+        // The most of the window counts, and then what follows it.
+        assert_eq!(scaler.decide(at(300), seen(8, 21.0)), Some(6));
+        assert_eq!(scaler.decide(at(400), seen(6, 21.0)), None);
+        assert_eq!(scaler.decide(at(401), seen(6, 21.0)), Some(3));
+    }
+
+    #[test]
+    fn nothing_is_decided_while_the_load_says_nothing() {
+        let mut scaler = Autoscaler::new(POLICY);
+        let held = |desired, load| FleetLoadSample {
+            is_held: true,
+            ..seen(desired, load)
+        };
+        assert_eq!(scaler.decide(at(0), seen(5, 10.0)), None);
+        assert_eq!(scaler.decide(at(299), held(5, 1_000.0)), None);
+        // The window begins again.
+        assert_eq!(scaler.decide(at(598), seen(5, 10.0)), None);
+        assert_eq!(scaler.decide(at(599), seen(5, 10.0)), Some(2));
+    }
+
+    proptest! {
+        #[test]
+        fn decisions_are_changes_within_the_bounds(
+            loads in prop::collection::vec((0.0..200.0f64, any::<bool>()), 1..400),
+        ) {
+            let mut scaler = Autoscaler::new(POLICY);
+            let mut desired = 3;
+            for (second, (load, is_held)) in loads.into_iter().enumerate() {
+                let sample = FleetLoadSample { desired, load, is_held };
+                if let Some(wanted) = scaler.decide(at(second as u64 * 7), sample) {
+                    prop_assert!((2..=10).contains(&wanted) && wanted != desired && !is_held);
+                    // One that is needed now is not stopped.
+                    prop_assert!(wanted as f64 * 10.0 * (1.0 + TOLERANCE) >= load || wanted == 10);
+                    desired = wanted;
+                }
+            }
+        }
+    }
+}
