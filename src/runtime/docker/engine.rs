@@ -224,6 +224,15 @@ impl Engine {
         self.get_json(&format!("/images/{name}/json")).await
     }
 
+    /// The image that a container was made of: by its name, unless that is another's by now.
+    pub(super) async fn image_of(&self, container: &Value) -> String {
+        let id = container["Image"].as_str().unwrap_or_default();
+        let name = container["Config"]["Image"].as_str().unwrap_or(id);
+        let named = self.image_json(name).await;
+        let is_same = named.is_ok_and(|named| named["Id"] == id);
+        if is_same { name } else { id }.to_owned()
+    }
+
     /// Makes a change with a body of JSON.
     pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, Error> {
         let call = self

@@ -49,7 +49,7 @@ impl DockerSettings {
             self.network = network.unwrap_or_default().to_owned();
         }
         if self.image.is_empty() {
-            self.image = found["Config"]["Image"].as_str().unwrap_or(id).to_owned();
+            self.image = engine.image_of(&found).await;
         }
         self.template.port = self.template.port.or_else(|| template::port_of(&found));
         if found["HostConfig"]["PortBindings"]

@@ -78,12 +78,8 @@ impl DockerFleet {
             return;
         };
         template::keep_volumes(&mut body, &found["Mounts"]);
-        let image_name = body["Image"].as_str().unwrap_or_default();
-        let named = self.engine.image_json(image_name).await;
-        if named.is_ok_and(|named| named["Id"] != found["Image"]) {
-            // The name is another image's by now: what is healed stays what it was.
-            body["Image"] = found["Image"].clone();
-        }
+        // What is healed stays what it was, whatever its name means by now.
+        body["Image"] = json!(self.engine.image_of(found).await);
         let name = found["Name"].as_str().unwrap_or_default();
         let template = ContainerTemplate {
             container: name.trim_start_matches('/').to_owned(),

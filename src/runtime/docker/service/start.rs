@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::super::engine::Engine;
 use super::super::labels::COMPOSE_NUMBER;
 use super::super::own_container::own_networks;
-use super::super::{ComposeService, DockerSettings, template};
+use super::super::{ComposeService, DockerSettings, PullPolicy, template};
 use super::DEFAULT_GRACE;
 use crate::fleet::ContainerTemplate;
 use crate::runtime::RuntimeError;
@@ -79,7 +79,9 @@ impl DockerSettings {
             self.network = network.unwrap_or_default().to_owned();
         }
         self.fleet = format!("{project}-{name}");
-        self.image = found["Config"]["Image"].as_str().unwrap_or(id).to_owned();
+        self.image = engine.image_of(&found).await;
+        // Compose has pulled or built it, and may have done so here alone.
+        self.pull = PullPolicy::Never;
         self.template.port = self.template.port.or_else(|| template::port_of(&found));
         self.like = Some(ContainerTemplate { container, body });
         self.service = Some(service);
