@@ -235,3 +235,20 @@ async fn malformed_tags_are_refused_and_change_nothing() {
     let refused = ask_with(Method::GET, &fleet, &headers, None).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }
+
+#[actix_web::test]
+async fn rollout_is_based_on_a_version_and_makes_another() {
+    let (_balancer, fleet) = start(&["--replicas", "1"]).await;
+    let before = etag(&fleet).await;
+    let url = format!("{fleet}/rollouts");
+    let body = json!({"env": {"VERSION": "2"}});
+    let start = async |tag: &str| {
+        ask_with(Method::POST, &url, &[("If-Match", tag)], Some(body.clone())).await
+    };
+    let refused = start("\"x\"").await;
+    assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(get(&url).await.body["items"], json!([]));
+    let begun = start(&before).await;
+    assert_eq!(begun.status, StatusCode::CREATED, "{:?}", begun.body);
+    assert_ne!(etag(&fleet).await, before);
+}

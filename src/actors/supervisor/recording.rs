@@ -22,7 +22,6 @@ impl Supervisor {
             RecordChange::Ring(reshaped.ring),
             RecordChange::SetWeights(reshaped.weights),
         ];
-        self.version.raise();
         self.write_record(changes, ctx);
     }
 
@@ -51,6 +50,7 @@ impl Supervisor {
     }
 
     pub(super) fn write_record(&mut self, changes: Vec<RecordChange>, ctx: &mut Context<Self>) {
+        self.version.raise();
         self.record.note(changes);
         self.flush(ctx);
     }

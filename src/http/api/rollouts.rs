@@ -4,6 +4,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::conditional;
 use super::error::ApiError;
 use super::extract::{FleetPath, JsonBody, NumberPageQuery};
 use super::handles::AdminHandles;
@@ -57,7 +58,7 @@ pub async fn get(
     path = "/api/v1/fleets/{fleet}/rollouts",
     tag = "rollouts",
     operation_id = "start_rollout",
-    params(params::Fleet, params::Prefer),
+    params(params::Fleet, params::IfMatch, params::Prefer),
     request_body(content = NewRollout, example = json!({"env": {"LOG_LEVEL": "debug"}})),
     responses(
         (status = 201, description = "It has begun", body = Rollout, headers(
@@ -72,7 +73,9 @@ pub async fn start(
     handles: Data<AdminHandles>,
     JsonBody(new): JsonBody<NewRollout>,
 ) -> Result<HttpResponse, ApiError> {
+    let expected = conditional::expected(&request)?;
     prefer::run(&request, ROLLOUTS.to_owned(), async move {
+        handles.accept(expected).await?;
         let rollout = handles.supervisor.start_rollout(new).await??;
         Ok(HttpResponse::Created()
             .insert_header((LOCATION, format!("{ROLLOUTS}/{}", rollout.id)))
