@@ -34,7 +34,9 @@ impl Fleet {
             .into_iter()
             .partition(|instances| desired.is_empty() || instances.place_in(desired).is_some());
         for instances in &wanted {
-            let definition = self.definition_of(&instances.newest.order.id.replica);
+            let newest = &instances.newest;
+            let hash = newest.definition.as_deref();
+            let definition = self.definition_of(&newest.order.id.replica, hash);
             self.replicas.push(instances.replica(&definition));
         }
         for Member { name, weight } in desired {
@@ -43,7 +45,7 @@ impl Fleet {
                 Some(replica) => replica.weight = *weight,
                 None => {
                     self.add_replica(name.clone(), *weight);
-                    let definition = self.definition_of(name);
+                    let definition = self.definition_of(name, None);
                     if let Some(missing) = self.replicas.last_mut() {
                         missing.member = true;
                         missing.definition = definition;
@@ -150,6 +152,7 @@ mod tests {
                 ordinal: generation,
             },
             endpoint: runs.then(|| SocketAddr::from(([127, 0, 0, 1], 9))),
+            definition: None,
         }
     }
 

@@ -50,8 +50,8 @@ pub enum InstanceEvent {
     /// Another balancer was first: its instance, of this generation, has the name that ours was
     /// to have, and listens there, or will. The launch is over.
     LaunchPreempted(u64, SocketAddr),
-    /// It listens at another address, for this reason: it lost the port that it was given.
-    Moved(SocketAddr, String),
+    /// It listens at another address, or has none any more, for this reason.
+    Moved(Option<SocketAddr>, String),
     /// It ended by itself.
     Exited(Exit),
     /// It answers heartbeats well. Reported when that begins, not at each heartbeat.
@@ -245,6 +245,10 @@ pub enum DeferredStep {
     /// Start an instance of this definition; [`InstanceEvent::Launched`] or
     /// [`InstanceEvent::LaunchFailed`] follows.
     Launch(LaunchOrder, Arc<Definition>),
+    /// Start an instance beside the one that plays its replica; the same follows.
+    LaunchBeside(LaunchOrder, Arc<Definition>),
+    /// This instance plays its replica from now on, and the one that did does not any more.
+    TakePlace(InstanceId),
     /// Wait until nothing is in flight on an instance, or for the drain deadline;
     /// [`InstanceEvent::Drained`] follows.
     Drain(InstanceId),

@@ -65,7 +65,7 @@ impl Fleet {
             }
             InstanceEvent::Moved(endpoint, reason) => {
                 let name = self.replicas[index].name.clone();
-                self.relocated(&name, Some(endpoint), &reason, steps);
+                self.relocated(&name, endpoint, &reason, steps);
             }
             InstanceEvent::Ejected => self.ejected(index, steps),
             InstanceEvent::RequestsCounted { requests, failed } => {

@@ -49,6 +49,8 @@ pub struct Existing {
     pub order: LaunchOrder,
     /// Where it listens; none if it does not run any more.
     pub endpoint: Option<SocketAddr>,
+    /// The hash of the definition that it was started by, where that is known.
+    pub definition: Option<String>,
 }
 
 /// How an instance ended.

@@ -358,7 +358,7 @@ impl Fleet {
             }
         }
         for index in 0..self.replicas.len() {
-            let definition = self.definition_of(&self.replicas[index].name);
+            let definition = self.definition_of(&self.replicas[index].name, None);
             self.replicas[index].member = true;
             self.replicas[index].definition = definition;
         }
@@ -373,9 +373,13 @@ impl Fleet {
     }
 
     /// What a replica is started from that is there at the beginning.
-    fn definition_of(&self, name: &ReplicaName) -> Arc<Definition> {
+    /// `hash` is that of the definition that its instance was started by, if there is one.
+    fn definition_of(&self, name: &ReplicaName, hash: Option<&str>) -> Arc<Definition> {
         let rollout = self.rollout.as_ref();
-        let rollout = rollout.filter(|_| self.updated.contains(name));
+        let rollout = rollout.filter(|rollout| match hash {
+            Some(hash) => rollout.definition().hash() == hash,
+            None => self.updated.contains(name),
+        });
         Arc::clone(rollout.map_or(&self.definition, ActiveRollout::definition))
     }
 

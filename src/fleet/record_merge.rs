@@ -237,6 +237,7 @@ mod tests {
                 ordinal,
             },
             endpoint: None,
+            definition: None,
         }
     }
 

@@ -132,6 +132,16 @@ pub trait Runtime: 'static {
     /// of this instance remains.
     fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched>;
 
+    /// The same for an instance that starts beside the one that plays its replica.
+    fn launch_beside(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        self.launch(order, definition)
+    }
+
+    /// An instance that was started beside another one plays the replica from now on.
+    fn take_place(&self, _: InstanceId) -> LocalBoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+
     /// Makes sure that instances of another definition can be started, beside those that run if they
     /// are to be (the program exists, the image is there), or says why they cannot.
     fn prepare_rollout(&self, _: Definition, _beside: bool) -> Task<()> {

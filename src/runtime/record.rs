@@ -89,7 +89,15 @@ impl OpeningRecord {
                 difference: None,
             });
         };
-        let has_peers = !stored.came_from(flags) && (contended || store.has_peers().await);
+        let asks = !stored.came_from(flags) || stored.rollout.is_some();
+        let has_peers = asks && (contended || store.has_peers().await);
+        if let Some(rollout) = stored.rollout.as_ref().filter(|_| has_peers) {
+            return Err(RuntimeError(format!(
+                "rollout {} is under way by another balancer of this fleet: start this one when it \
+                 has ended",
+                rollout.id
+            )));
+        }
         let (merged, difference) = stored.merge(flags, has_peers);
         Ok(Self {
             merged: Some(merged),

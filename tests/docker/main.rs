@@ -13,6 +13,7 @@ mod interventions;
 mod like;
 mod operator_actions;
 mod private_images;
+mod rollouts;
 mod run_options;
 mod runtime;
 mod service;

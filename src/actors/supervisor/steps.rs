@@ -1,7 +1,6 @@
 //! Executes the fleet's steps, in two rounds: see [`Step`].
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -18,12 +17,12 @@ use crate::actors::ActorReply;
 use crate::actors::history::HistoryEvent;
 use crate::api::ReplicaEventKind as Kind;
 use crate::fleet::{
-    ChangeError, DeferredStep, Definition, Event, Failures, ImmediateStep, InstanceEvent,
-    InstanceId, LaunchOrder, OperatorAction, Step,
+    ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceEvent, InstanceId,
+    OperatorAction, Step,
 };
 use crate::human::duration;
 use crate::ring::{Member, ReplicaName};
-use crate::runtime::Task;
+use crate::runtime::{Launched, Task};
 
 /// How long the stop of an instance that refuses connections waits for the report of its own
 /// end: its sockets are closed before its parent or the engine hears of it, and a signal sent
@@ -199,7 +198,17 @@ impl Supervisor {
 
     fn execute_deferred(&mut self, step: DeferredStep, ctx: &mut Context<Self>) {
         match step {
-            DeferredStep::Launch(order, definition) => self.launch(order, &definition, ctx),
+            DeferredStep::Launch(order, definition) => {
+                let launched = self.runtime.launch(order.clone(), &definition);
+                self.launch(order.id, launched, ctx);
+            }
+            DeferredStep::LaunchBeside(order, definition) => {
+                let launched = self.runtime.launch_beside(order.clone(), &definition);
+                self.launch(order.id, launched, ctx);
+            }
+            DeferredStep::TakePlace(id) => {
+                ctx.spawn(self.runtime.take_place(id).into_actor(self));
+            }
             DeferredStep::Drain(id) => {
                 let deadline = self.drain_deadline;
                 let drained = self.ring.drain(id.clone(), deadline);
@@ -287,22 +296,14 @@ impl Supervisor {
         ChangeError::StartFailed(Failures(failures))
     }
 
-    fn launch(
-        &mut self,
-        order: LaunchOrder,
-        definition: &Arc<Definition>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn launch(&mut self, id: InstanceId, launched: Task<Launched>, ctx: &mut Context<Self>) {
         if self.runtime.spawns() {
             // A launch that fails is repeated, and logged once.
-            let again = self.fleet.last_launch_failed(&order.id.replica);
+            let again = self.fleet.last_launch_failed(&id.replica);
             let level = if again { Level::Debug } else { Level::Info };
-            let id = &order.id;
             log!(level, replica:% = id.replica, generation = id.generation; "starting {id}");
         }
-        let id = order.id.clone();
         self.record_event(HistoryEvent::of(&id, Kind::Starting));
-        let launched = self.runtime.launch(order, definition);
         self.report_back(ctx, async move {
             let event = match launched.await {
                 Ok(ours) if ours.id == id => InstanceEvent::Launched(ours.endpoint),

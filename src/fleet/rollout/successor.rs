@@ -86,7 +86,7 @@ impl Fleet {
             id: id.clone(),
             ..replica.order()
         };
-        steps.push(DeferredStep::Launch(order, Arc::clone(&definition)));
+        steps.push(DeferredStep::LaunchBeside(order, Arc::clone(&definition)));
         self.successors.push(Successor {
             id,
             definition,
@@ -219,7 +219,7 @@ impl Fleet {
                 }
             }
             (
-                InstanceEvent::Moved(endpoint, _),
+                InstanceEvent::Moved(Some(endpoint), _),
                 SuccessorPhase::Probing { .. } | SuccessorPhase::Ready { .. },
             ) => {
                 steps.push(ImmediateStep::Unwatch(successor.id.clone()));

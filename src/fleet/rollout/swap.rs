@@ -50,6 +50,7 @@ impl Fleet {
             }
             false => steps.push(ImmediateStep::Admit(successor.id.clone(), endpoint)),
         }
+        steps.push(DeferredStep::TakePlace(successor.id.clone()));
         match phase {
             Phase::Ready { .. } | Phase::Unready { .. } => {
                 steps.push(ImmediateStep::Unwatch(old.clone()));

@@ -102,6 +102,7 @@ impl Chance {
         let runs = self.of_100(50);
         Existing {
             endpoint: runs.then(|| endpoint_of(&id)),
+            definition: None,
             order: LaunchOrder {
                 id,
                 weight: Weight::new(self.rng.u32(1..4)).unwrap(),

@@ -124,7 +124,16 @@ impl World {
     fn execute_deferred(&mut self, step: &DeferredStep, line: &Line) -> Result<(), Broken> {
         match step {
             DeferredStep::Launch(order, definition) => {
-                self.launch(order, version_of(definition), line)
+                self.launch(order, version_of(definition), false, line)
+            }
+            DeferredStep::LaunchBeside(order, definition) => {
+                self.launch(order, version_of(definition), true, line)
+            }
+            DeferredStep::TakePlace(id) => {
+                let plays = self.instances.get(id);
+                let plays = plays.is_some_and(|i| i.admitted || i.set_aside);
+                hold!(plays, "what takes a place serves", "{step:?}");
+                Ok(())
             }
             DeferredStep::Reply(change_id, outcome) => self.answer(*change_id, outcome),
             DeferredStep::Drain(id)
@@ -201,7 +210,13 @@ impl World {
         instance.version.is_empty() || instance.version == self.version
     }
 
-    fn launch(&mut self, order: &LaunchOrder, version: &str, line: &Line) -> Result<(), Broken> {
+    fn launch(
+        &mut self,
+        order: &LaunchOrder,
+        version: &str,
+        successor: bool,
+        line: &Line,
+    ) -> Result<(), Broken> {
         let id = &order.id;
         let to = self.rollout.as_ref().map(|(to, _)| to.as_str());
         let known = version == self.version || Some(version) == to;
@@ -210,14 +225,6 @@ impl World {
             "an instance has one of two versions",
             "{id} {version}"
         );
-        let successor = self.rollout.is_some() && {
-            // That which plays the replica has another version.
-            let plays = |i: &Instance| !i.successor && !i.succeeded && !i.foreign;
-            let others = self.instances_of(&id.replica).filter(|(_, i)| plays(i));
-            others
-                .last()
-                .is_some_and(|(_, other)| other.version != version)
-        };
         hold!(!self.shutting_down, "nothing is started at the end", "{id}");
         for (other, instance) in self.instances_of(&id.replica) {
             let higher = other.generation < id.generation;

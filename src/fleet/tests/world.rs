@@ -188,7 +188,10 @@ impl World {
             Line::Policy { policy, .. } => self.policy = *policy,
             Line::Start(names) => self.desired = names.clone(),
             Line::Adopt(found) => {
-                for Existing { order, endpoint } in found {
+                for Existing {
+                    order, endpoint, ..
+                } in found
+                {
                     let instance = self.instances.entry(order.id.clone()).or_default();
                     // An instance listed twice runs if it is once said to run.
                     instance.exited = endpoint.is_none() && (instance.exited || !instance.launched);

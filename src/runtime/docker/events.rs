@@ -153,7 +153,12 @@ impl DockerFleet {
                     }
                 }
                 ContainerRole::Leaving => self.report_removal(&info.container, info.order.id, tx),
-                ContainerRole::Dead | ContainerRole::Unmanaged => {}
+                ContainerRole::Next => {
+                    if info.running {
+                        self.report_health(info.order.id, !info.unhealthy, tx);
+                    }
+                }
+                ContainerRole::Dead | ContainerRole::Retired | ContainerRole::Unmanaged => {}
             }
         }
         if !missing.is_empty() {
@@ -327,12 +332,8 @@ impl DockerFleet {
             Some(_) => format!("its address in network {network} has changed"),
             None => format!("it is not in network {network} any more"),
         };
-        let relocated = Event::Relocated {
-            replica: info.order.id.replica.clone(),
-            endpoint: info.endpoint,
-            reason,
-        };
-        send(tx, relocated);
+        let moved = InstanceEvent::Moved(info.endpoint, reason);
+        send(tx, Event::Instance(info.order.id.clone(), moved));
     }
 
     /// Reports the health by the image's own HEALTHCHECK, if it has changed.

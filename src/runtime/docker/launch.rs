@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::spawn;
@@ -10,16 +11,16 @@ use bollard::query_parameters::StartContainerOptions;
 use log::warn;
 use tokio::time::sleep;
 
-use super::container::{ContainerInfo, address, port};
+use super::container::{ContainerInfo, ImageFacts, address, port};
 use super::container_table::{ContainerId, read_state};
 use super::description::describe;
 use super::engine::is_conflict;
 use super::inventory::{newest_of_each, outdated};
 use super::labels::{FLEET, REPLICA};
 use super::name_conflict::{Resolution, is_running};
-use super::names::{ContainerRole, container_name};
-use super::{DockerFleet, Security};
-use crate::fleet::death_hint;
+use super::names::{ContainerRole, container_name, next_name};
+use super::{DockerFleet, DockerSettings, PullPolicy, Security};
+use crate::fleet::{Definition, death_hint};
 use crate::ring::ReplicaName;
 use crate::runtime::{Exit, InstanceId, LaunchOrder, Launched, RuntimeError, with_output};
 
@@ -64,6 +65,14 @@ impl Drop for Launch {
     }
 }
 
+/// What a container is made of.
+pub(super) struct Specification {
+    pub(super) settings: DockerSettings,
+    pub(super) image: ImageFacts,
+    /// It starts beside the one that plays its replica.
+    beside: bool,
+}
+
 /// The container that has a replica's name after a launch.
 pub(super) enum Creation {
     /// It has been created, and does not run yet.
@@ -73,18 +82,22 @@ pub(super) enum Creation {
 }
 
 impl DockerFleet {
+    /// Starts a container of a definition: `beside` the one that plays its replica, or as that.
     pub(super) async fn launch(
         self: Rc<Self>,
         order: LaunchOrder,
+        definition: Arc<Definition>,
+        beside: bool,
     ) -> Result<Launched, RuntimeError> {
         let launch = Launch::open(&self, &order.id)?;
         let networks_created = self.networks_created.get();
-        let mut launched = self.try_launch(&launch, &order).await;
+        let container = self.specify(&definition, beside).await?;
+        let mut launched = self.try_launch(&launch, &container, &order).await;
         if launched.is_err() && launch.check_not_cancelled().is_ok() {
             match self.ensure_network().await {
                 // The network had been removed; this launch or another has created it again.
                 Ok(()) if self.networks_created.get() > networks_created => {
-                    launched = self.try_launch(&launch, &order).await;
+                    launched = self.try_launch(&launch, &container, &order).await;
                 }
                 // The network was not the cause: return the first error.
                 Ok(()) => {}
@@ -92,27 +105,52 @@ impl DockerFleet {
             }
         }
         let running = launched?;
-        let replica = &running.id.replica;
-        self.known_service.borrow_mut().launched(replica);
-        // In the background: a removal takes a sixth of the time of a launch.
-        spawn(Rc::clone(&self).remove_predecessors(running.id.clone()));
+        if !beside {
+            let replica = &running.id.replica;
+            self.known_service.borrow_mut().launched(replica);
+            // In the background: a removal takes a sixth of the time of a launch.
+            spawn(Rc::clone(&self).remove_predecessors(running.id.clone()));
+        }
         Ok(running)
+    }
+
+    /// What a container of this definition is made of.
+    async fn specify(
+        &self,
+        definition: &Definition,
+        beside: bool,
+    ) -> Result<Specification, RuntimeError> {
+        let settings = self.settings.following(definition);
+        let image = match settings.image == self.settings.image {
+            true => self.image.borrow().clone(),
+            // It was pulled when the rollout began: it may be a different one by now.
+            false => {
+                let never = PullPolicy::Never;
+                self.engine.ensure_image(&settings.image, never).await?
+            }
+        };
+        Ok(Specification {
+            settings,
+            image,
+            beside,
+        })
     }
 
     async fn try_launch(
         self: &Rc<Self>,
         launch: &Launch,
+        specification: &Specification,
         order: &LaunchOrder,
     ) -> Result<Launched, RuntimeError> {
-        let container = match self.create(order).await? {
+        let container = match self.create(specification, order).await? {
             Creation::Ours(container) => container,
             Creation::Theirs(running) => return Ok(running),
         };
         self.containers.borrow_mut().created(&container, &order.id);
         let started = async {
             launch.check_not_cancelled()?;
-            self.join_networks(&container, order).await?;
-            let endpoint = self.start(&container).await?;
+            self.join_networks(&container, specification, order).await?;
+            let endpoint = self.start(&container, specification).await?;
             launch.check_not_cancelled()?;
             let started = self.containers.borrow_mut().started(&container);
             match started {
@@ -137,12 +175,28 @@ impl DockerFleet {
     }
 
     /// Creates the container. A dead predecessor is renamed.
-    async fn create(self: &Rc<Self>, order: &LaunchOrder) -> Result<Creation, RuntimeError> {
+    async fn create(
+        self: &Rc<Self>,
+        specification: &Specification,
+        order: &LaunchOrder,
+    ) -> Result<Creation, RuntimeError> {
         if let Some(service) = &self.settings.service {
             return self.create_in_service(service, order).await;
         }
-        let name = container_name(&self.settings.fleet, &order.id.replica);
-        let body = describe(&self.settings, order, &self.image.borrow())?;
+        let Specification {
+            settings,
+            image,
+            beside,
+        } = specification;
+        let body = describe(settings, order, image)?;
+        if *beside {
+            // No other container has this name: it has the generation in it.
+            let name = next_name(&settings.fleet, &order.id);
+            let created = self.engine.create(&name, &body).await;
+            let created = created.map_err(|error| self.engine.explain(error))?;
+            return Ok(Creation::Ours(created));
+        }
+        let name = container_name(&settings.fleet, &order.id.replica);
         let mut attempts = 0;
         loop {
             match self.engine.create(&name, &body).await {
@@ -166,10 +220,15 @@ impl DockerFleet {
     }
 
     /// Starts the container and returns its address.
-    async fn start(&self, container: &str) -> Result<SocketAddr, RuntimeError> {
-        let Self {
-            engine, settings, ..
-        } = self;
+    async fn start(
+        &self,
+        container: &str,
+        specification: &Specification,
+    ) -> Result<SocketAddr, RuntimeError> {
+        let Specification {
+            settings, image, ..
+        } = specification;
+        let engine = &self.engine;
         let options = None::<StartContainerOptions>;
         let started = engine.docker.start_container(container, options).await;
         started.map_err(|e| engine.explain(e))?;
@@ -184,7 +243,7 @@ impl DockerFleet {
         let ip = networks.as_ref().and_then(|all| address(all.get(network)?));
         let lacking = || RuntimeError(format!("it has no address in network {network}"));
         let ip = ip.ok_or_else(lacking)?;
-        Ok(SocketAddr::new(ip, port(settings, &self.image.borrow())))
+        Ok(SocketAddr::new(ip, port(settings, image)))
     }
 
     /// The error for a container that ended at once.
@@ -201,7 +260,7 @@ impl DockerFleet {
         let _held = lock.lock().await;
         let (newest, mut others) = self.containers_of(&id.replica).await;
         // A second running one belongs to another balancer, which removes it if need be.
-        others.retain(|info| !info.running);
+        others.retain(|info| !info.running && !info.starting);
         for info in outdated(others, &newest) {
             if info.order.id != id {
                 self.remove_leftover(&info).await;

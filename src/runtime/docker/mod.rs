@@ -35,6 +35,7 @@ mod peer_check;
 mod peers;
 mod record_store;
 mod registry;
+mod rollout;
 pub(crate) mod run_options;
 mod service;
 mod stop;
@@ -235,8 +236,23 @@ impl Runtime for DockerRuntime {
         Rc::clone(&self.inner).prepare().boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder, _: &Arc<Definition>) -> Task<Launched> {
-        Rc::clone(&self.inner).launch(order).boxed_local()
+    fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
+        inner.launch(order, definition, false).boxed_local()
+    }
+
+    fn launch_beside(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
+        inner.launch(order, definition, true).boxed_local()
+    }
+
+    fn take_place(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
+        Rc::clone(&self.inner).take_place(id).boxed_local()
+    }
+
+    fn prepare_rollout(&self, definition: Definition, _: bool) -> Task<()> {
+        let inner = Rc::clone(&self.inner);
+        inner.prepare_rollout(definition).boxed_local()
     }
 
     fn announce_removal(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
@@ -310,6 +326,7 @@ impl DockerFleet {
             spawn(Rc::clone(&self).finish_removal(info));
         }
         self.adopt_from_compose(&containers).await;
+        let containers = self.settle_rollout(containers).await;
         let (found, superseded) = newest_of_each(containers);
         for info in outdated(superseded, &found) {
             self.remove_leftover(&info).await;
@@ -324,6 +341,7 @@ impl DockerFleet {
             .map(|info| Existing {
                 order: info.order,
                 endpoint: info.endpoint,
+                definition: info.definition,
             })
             .collect())
     }

@@ -20,6 +20,16 @@ pub(super) fn leaving_name(fleet: &str, id: &InstanceId) -> String {
     format!("{fleet}-{}-leaving-{}", id.replica, id.generation)
 }
 
+/// The name of a container that starts beside the one that plays its replica.
+pub(super) fn next_name(fleet: &str, id: &InstanceId) -> String {
+    format!("{fleet}-{}-next-{}", id.replica, id.generation)
+}
+
+/// The name to which a container is renamed whose place another one has taken; that is no removal.
+pub(super) fn retired_name(fleet: &str, id: &InstanceId) -> String {
+    format!("{fleet}-{}-retired-{}", id.replica, id.generation)
+}
+
 /// What a container is, by its name. Labels alone do not make a replica: any number of containers
 /// can have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +40,10 @@ pub(super) enum ContainerRole {
     Dead,
     /// Its replica has been removed.
     Leaving,
+    /// It starts beside the one that plays its replica.
+    Next,
+    /// Another one has taken its place.
+    Retired,
     /// Not managed by the fleet, despite its labels.
     Unmanaged,
 }
@@ -42,6 +56,10 @@ pub(super) fn role(fleet: &str, id: &InstanceId, name: &str) -> ContainerRole {
         ContainerRole::Dead
     } else if name == leaving_name(fleet, id) {
         ContainerRole::Leaving
+    } else if name == next_name(fleet, id) {
+        ContainerRole::Next
+    } else if name == retired_name(fleet, id) {
+        ContainerRole::Retired
     } else {
         ContainerRole::Unmanaged
     }
@@ -58,6 +76,8 @@ mod tests {
             ("zoo-S1", ContainerRole::Current),
             ("zoo-S1-dead-7", ContainerRole::Dead),
             ("zoo-S1-leaving-7", ContainerRole::Leaving),
+            ("zoo-S1-next-7", ContainerRole::Next),
+            ("zoo-S1-retired-7", ContainerRole::Retired),
             ("zoo-S1-leaving-6", ContainerRole::Unmanaged),
             ("zoo-S2", ContainerRole::Unmanaged),
             ("", ContainerRole::Unmanaged),

@@ -13,6 +13,7 @@ use super::DockerFleet;
 use super::description::other_networks;
 use super::engine::{is_missing, is_taken};
 use super::labels::FLEET;
+use super::launch::Specification;
 use super::run_options;
 use crate::runtime::{LaunchOrder, RuntimeError};
 
@@ -70,9 +71,13 @@ impl DockerFleet {
     pub(super) async fn join_networks(
         &self,
         container: &str,
+        specification: &Specification,
         order: &LaunchOrder,
     ) -> Result<(), RuntimeError> {
-        let others = other_networks(&self.settings, order, &self.image.borrow())?;
+        let Specification {
+            settings, image, ..
+        } = specification;
+        let others = other_networks(settings, order, image)?;
         for (network, endpoint) in others {
             let request = json!({ "Container": container, "EndpointConfig": endpoint });
             let path = format!("/networks/{network}/connect");

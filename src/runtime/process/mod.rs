@@ -253,7 +253,7 @@ impl Inner {
         info!("{id}: {loss}; started again on port {port}");
         // As above.
         let endpoint = (Ipv4Addr::LOCALHOST, port).into();
-        let moved = InstanceEvent::Moved(endpoint, loss.to_string());
+        let moved = InstanceEvent::Moved(Some(endpoint), loss.to_string());
         let _ = self.exits.send(Event::Instance(id.clone(), moved));
         Ok((child, record))
     }

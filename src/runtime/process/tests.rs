@@ -154,7 +154,7 @@ async fn a_child_that_loses_its_port_is_started_on_another() {
     std::fs::write(&go, "").unwrap();
     runtime.on_probing_started(&order(1).id, first);
     let moved = events.next().await;
-    let Some(RuntimeEvent::Fleet(Event::Instance(id, InstanceEvent::Moved(second, reason)))) =
+    let Some(RuntimeEvent::Fleet(Event::Instance(id, InstanceEvent::Moved(Some(second), reason)))) =
         moved
     else {
         panic!("no other port is told");

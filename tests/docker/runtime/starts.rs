@@ -68,6 +68,7 @@ fn replica_runs_without_privileges() {
 
         fleet.settings.security = Security::Baseline;
         let runtime = fleet.runtime();
+        runtime.prepare().await.unwrap();
         runtime.start(order("S2", 1)).await.unwrap();
         let found = inspect(&fleet.container("S2"));
         assert_eq!(found["Config"]["User"], "");

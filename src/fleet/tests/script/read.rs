@@ -126,7 +126,11 @@ fn parse_found(place: usize, text: &str) -> Option<Existing> {
         weight,
         ordinal,
     };
-    Some(Existing { order, endpoint })
+    Some(Existing {
+        order,
+        endpoint,
+        definition: None,
+    })
 }
 
 fn parse_request(verb: &str, text: &str) -> Option<Line> {
@@ -193,7 +197,9 @@ fn parse_report(text: &str) -> Option<Event> {
         "recovered" => return rest.is_empty().then_some(Event::Recovered),
         "name freed" => return rest.parse().ok().map(Event::NameFreed),
         "discovered" => {
-            let Existing { order, endpoint } = parse_found(0, rest)?;
+            let Existing {
+                order, endpoint, ..
+            } = parse_found(0, rest)?;
             return Some(Event::Discovered(order, endpoint?));
         }
         "relocated" => {

@@ -123,12 +123,16 @@ fn weight_words(weight: Weight) -> String {
 }
 
 fn found_words(found: &[Existing]) -> String {
-    let each = found.iter().map(|Existing { order, endpoint }| {
-        let state = endpoint.map_or("ended", |_| "running");
-        let (id, ordinal) = (id_words(&order.id), order.ordinal);
-        let weight = weight_words(order.weight);
-        format!("{id} {state}{weight} ordinal={ordinal}")
-    });
+    let each = found.iter().map(
+        |Existing {
+             order, endpoint, ..
+         }| {
+            let state = endpoint.map_or("ended", |_| "running");
+            let (id, ordinal) = (id_words(&order.id), order.ordinal);
+            let weight = weight_words(order.weight);
+            format!("{id} {state}{weight} ordinal={ordinal}")
+        },
+    );
     each.collect::<Vec<_>>().join(", ")
 }
 
@@ -139,6 +143,7 @@ fn report_words(event: &Event) -> String {
             let found = Existing {
                 order: order.clone(),
                 endpoint: Some(*endpoint),
+                definition: None,
             };
             format!("discovered {}", found_words(&[found]))
         }
@@ -178,7 +183,7 @@ fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
         InstanceEvent::HealthcheckChanged(true) => format!("healthcheck healthy {id}"),
         InstanceEvent::HealthcheckChanged(false) => format!("healthcheck unhealthy {id}"),
         InstanceEvent::ConnectionRefused => format!("refused {id}"),
-        InstanceEvent::Moved(to, reason) => format!("moved {id} to {to}: {reason}"),
+        InstanceEvent::Moved(to, reason) => format!("moved {id} to {to:?}: {reason}"),
         InstanceEvent::Ejected => format!("ejected {id}"),
         InstanceEvent::RequestsCounted { requests, failed } => {
             format!("counted {id} {requests} {failed}")
@@ -304,7 +309,11 @@ fn rollout_words(change: &RolloutChange) -> String {
 
 fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
     match step {
-        DeferredStep::Launch(order, definition) => {
+        DeferredStep::Launch(order, definition) | DeferredStep::LaunchBeside(order, definition) => {
+            let beside = match step {
+                DeferredStep::LaunchBeside(..) => " beside",
+                _ => "",
+            };
             let weight = weight_words(order.weight);
             let ordinal = match ordinals {
                 false => String::new(),
@@ -314,8 +323,10 @@ fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
                 "v1" => String::new(),
                 version => format!(" of {version}"),
             };
-            format!("launch {}{version}{weight}{ordinal}", id_words(&order.id))
+            let id = id_words(&order.id);
+            format!("launch {id}{beside}{version}{weight}{ordinal}")
         }
+        DeferredStep::TakePlace(id) => format!("take place {}", id_words(id)),
         DeferredStep::Drain(id) => format!("drain {}", id_words(id)),
         DeferredStep::AnnounceRemoval(id) => format!("announce removal {}", id_words(id)),
         DeferredStep::Stop(id, Duration::ZERO) => format!("kill {}", id_words(id)),
