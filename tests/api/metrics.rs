@@ -124,6 +124,8 @@ async fn metrics_have_requests_replicas_ring_and_process() {
         metrics.sum("ringmaster_replica_restarts_total", &dead) == 1.0
             && metrics.sum("ringmaster_replica_up", &[]) == 3.0
             && metrics.sum("ringmaster_replica_state", &["state=\"ready\""]) == 3.0
+            // A death is counted before its instance is evicted.
+            && metrics.sum("ringmaster_replica_generation", &dead) == 2.0
     })
     .await;
     let metrics = scrape(&admin).await;
