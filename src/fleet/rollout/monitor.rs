@@ -167,7 +167,7 @@ impl Fleet {
         };
         let is_new = |one: &InHand| match one {
             InHand::Restarting(name, before) => {
-                *name == replica.name && *before < replica.generation
+                *name == replica.name && *before != replica.generation
             }
             InHand::Monitored(id, _) | InHand::Counted(id) => *id == replica.id(),
         };
@@ -225,7 +225,7 @@ impl Fleet {
         };
         let id = replica.id();
         match (in_hand, &replica.phase) {
-            (InHand::Restarting(_, before), Phase::Ready { .. }) if *before < id.generation => {
+            (InHand::Restarting(_, before), Phase::Ready { .. }) if *before != id.generation => {
                 Verdict::Ready(id)
             }
             (InHand::Restarting(..), _) => Verdict::Wait,
