@@ -245,7 +245,7 @@ impl Drop for TestFleet {
 /// test is failing already.
 pub fn sweep(filter: &str) {
     for container in quietly(&["ps", "-aq", "--filter", filter]).lines() {
-        quietly(&["rm", "-f", container]);
+        quietly(&["rm", "--force", "--volumes", container]);
     }
 }
 
