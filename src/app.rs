@@ -5,10 +5,11 @@ mod access_log;
 mod autoscaler;
 mod exposure;
 mod fleet_record;
+mod listeners;
+mod servers;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,32 +21,26 @@ use log::{info, warn};
 use crate::access_log::AccessLogWriter;
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeRecipients, ProberHandle};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
-use crate::actors::proxy_worker::ProxyWorker;
 use crate::actors::request_queue::QueueLimit;
 use crate::actors::ring_state::{RingHandle, RingState};
 use crate::actors::shared_key_source::SharedKeySource;
 use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorHandle};
-use crate::api::{AdminRight, Timestamp};
 use crate::app::autoscaler::FleetScaler;
 use crate::app::exposure::Exposure;
 use crate::app::fleet_record::OpenedFleet;
+use crate::app::listeners::{listen, listen_for_admin};
+use crate::app::servers::{AccessRules, Shared, admin_tokens, serve, serve_admin};
 use crate::banner;
 use crate::config::Settings;
 use crate::fleet::{Autoscaler, Policy};
 use crate::hooks::Hooks;
-use crate::http::{
-    self, AdminGuard, AdminHandles, AdminTokens, ClientLimit, Departure, HttpSettings, Links,
-    Server, ServerSettings, Sessions, TunnelLimit, Via, Worker,
-};
+use crate::http::{Departure, Server, Sessions};
 use crate::log_report::LogReport;
 use crate::ring::BuildError;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::sys::malloc;
-use crate::upstream::{ConcurrencyLimit, RetryBudget, Stats, UpstreamPools};
-
-/// Connections waiting to be accepted; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+use crate::upstream::{ConcurrencyLimit, Stats};
 
 /// How long the stop waits for the fleet record's removal: its file system, or the engine, may hang.
 const RECORD_END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -347,221 +342,4 @@ async fn failed(clients: &mut Server, admin: Option<&mut Server>) -> io::Error {
         error = clients.failed() => error,
         Some(error) = admin => error,
     }
-}
-
-/// How far beyond a port that is taken a free one is looked for.
-const PORTS_TRIED: u16 = 100;
-
-/// The admin listener, if there is to be one. By default it takes the next free port where its own
-/// is taken: by another balancer, most likely.
-fn listen_for_admin(settings: &Settings) -> Result<Option<TcpListener>, AppError> {
-    let Some(address) = settings.server.admin else {
-        return Ok(None);
-    };
-    let listener = match listen("--admin", address) {
-        Err(AppError::Listen { cause, .. })
-            if settings.default_admin && cause.kind() == io::ErrorKind::AddrInUse =>
-        {
-            let others = ports_after(address).chain([SocketAddr::new(address.ip(), 0)]);
-            let mut others = others.map(|other| listen("--admin", other));
-            let listener = others.find_map(Result::ok);
-            if let Some(Ok(other)) = listener.as_ref().map(TcpListener::local_addr) {
-                info!("{address} is taken: the admin API is at {other}");
-            }
-            return Ok(listener);
-        }
-        listener => listener?,
-    };
-    Ok(Some(listener))
-}
-
-/// The addresses with the next ports.
-fn ports_after(address: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-    let ports = (1..=PORTS_TRIED).filter_map(move |step| address.port().checked_add(step));
-    ports.map(move |port| SocketAddr::new(address.ip(), port))
-}
-
-fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        // The standard library's backlog is 128: a burst of clients must not be refused.
-        rustix::net::listen(&listener, BACKLOG)?;
-        Ok(listener)
-    });
-    bound.map_err(|cause| AppError::Listen {
-        flag,
-        address,
-        advice: listen_advice(flag, address, &cause),
-        cause,
-    })
-}
-
-/// What to do about an address that cannot be listened on.
-fn listen_advice(flag: &str, address: SocketAddr, cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => {
-            let free = ports_after(address).find(|other| TcpListener::bind(other).is_ok());
-            free.map_or_else(String::new, |free| format!("; {flag} {free} is free"))
-        }
-        io::ErrorKind::PermissionDenied => format!(
-            "; ports below 1024 need root or CAP_NET_BIND_SERVICE: {flag} {}:8080 needs neither",
-            address.ip()
-        ),
-        _ => String::new(),
-    }
-}
-
-/// What the threads of the servers share.
-#[derive(Clone)]
-struct Shared {
-    ring: RingHandle,
-    supervisor: SupervisorHandle,
-    prober: ProberHandle,
-    key_source: Arc<SharedKeySource>,
-    capacity: Arc<ConcurrencyLimit>,
-    queue: Arc<QueueLimit>,
-    departure: Arc<Departure>,
-    tally: Arc<Stats>,
-    access_log: Option<AccessLogWriter>,
-}
-
-/// The HTTP server, with a ProxyWorker on each of its threads.
-async fn serve(
-    settings: &Settings,
-    listener: TcpListener,
-    shared: Shared,
-    guard: AdminGuard,
-) -> Result<Server, AppError> {
-    let Shared {
-        ring,
-        supervisor,
-        prober: _,
-        key_source,
-        capacity,
-        queue: room,
-        departure,
-        tally,
-        access_log,
-    } = shared;
-    let (retry_percent, max_in_flight) =
-        (settings.limits.retry_budget, settings.limits.max_in_flight);
-    let connect_timeout = settings.limits.connect_timeout;
-    let http_settings = HttpSettings {
-        admin_guard: guard,
-        sticky_cookie: settings.sticky_cookie.clone(),
-        trusted_proxies: settings.server.trusted_proxy.as_slice().into(),
-        limits: settings.limits,
-        outlier_on: settings.health.outlier_on,
-        server_timing: settings.logs.server_timing,
-        // Settings hold only good names.
-        replica_header: settings
-            .logs
-            .replica_header
-            .as_deref()
-            .and_then(|name| name.parse().ok()),
-        // Settings hold only names that can stand in a header.
-        via: settings
-            .server
-            .via
-            .as_deref()
-            .and_then(|name| Via::new(name).ok()),
-    };
-    let tunnel_limit = TunnelLimit::new(settings.limits.max_tunnels);
-    let server_settings = ServerSettings {
-        client_limit: settings
-            .limits
-            .max_connections_per_client
-            .map(|most| ClientLimit::new(most, settings.server.trusted_proxy.as_slice().into())),
-        stats: Arc::clone(&tally),
-        ..server_settings(settings, settings.server.workers)
-    };
-    let server = http::serve(server_settings, listener, departure, move || {
-        let clients = UpstreamPools::new(connect_timeout);
-        let room = Arc::clone(&room);
-        let ring = ring.registry();
-        let proxy_worker = ProxyWorker::launch(ring, room, &capacity, Rc::clone(&clients));
-        let links = Links {
-            acquire: proxy_worker.recipient(),
-            supervisor: supervisor.clone(),
-        };
-        http::proxy_site(Worker {
-            links,
-            clients,
-            retry_budget: RetryBudget::new(retry_percent, max_in_flight, Instant::now()),
-            tunnel_limit: Arc::clone(&tunnel_limit),
-            key_source: key_source.reader(),
-            settings: Rc::new(http_settings.clone()),
-            access_log: access_log.as_ref().map(AccessLogWriter::worker),
-            counters: tally.counters(),
-        })
-    });
-    server.await.map_err(AppError::Server)
-}
-
-fn server_settings(settings: &Settings, workers: NonZeroUsize) -> ServerSettings {
-    ServerSettings {
-        workers,
-        max_connections: settings.max_connections,
-        client_limit: None,
-        limits: settings.limits,
-        // Those of the admin listener are not counted.
-        stats: Arc::default(),
-    }
-}
-
-/// The variable that holds a token with all rights.
-const TOKEN_VARIABLE: &str = "RINGMASTER_ADMIN_TOKEN";
-
-/// The tokens of the file and of the environment.
-fn admin_tokens(settings: &Settings) -> Result<AdminTokens, AppError> {
-    let mut tokens = AdminTokens::default();
-    if let Some(path) = &settings.server.admin_token_file {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read: {error}"));
-        let read = text.and_then(|text| AdminTokens::parse(&text));
-        tokens = read.map_err(|wrong| AppError::Tokens(path.display().to_string(), wrong))?;
-    }
-    if let Some(token) = std::env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
-        let added = tokens.add(AdminRight::Admin, token.to_str().unwrap_or_default());
-        added.map_err(|wrong| AppError::Tokens(TOKEN_VARIABLE.to_owned(), wrong.to_owned()))?;
-    }
-    Ok(tokens)
-}
-
-/// Who may use the admin listener.
-struct AccessRules {
-    guard: AdminGuard,
-    tokens: AdminTokens,
-    sessions: Arc<Sessions>,
-}
-
-/// The admin listener's server: one thread is plenty.
-async fn serve_admin(
-    settings: &Settings,
-    listener: TcpListener,
-    shared: Shared,
-    access: AccessRules,
-) -> Result<Server, AppError> {
-    let handles = AdminHandles {
-        guard: access.guard,
-        tokens: access.tokens,
-        sessions: access.sessions,
-        supervisor: shared.supervisor,
-        prober: shared.prober,
-        ring: shared.ring,
-        tally: shared.tally,
-        metrics: Arc::default(),
-        drills: Arc::default(),
-        idempotent_calls: Arc::default(),
-        started_at: Timestamp::now(),
-        key_source: shared.key_source,
-        sticky_cookie: (settings.sticky_cookie.as_ref()).map(|cookie| cookie.name.clone()),
-        max_connections: settings.max_connections.get(),
-        max_in_flight: settings.limits.max_in_flight,
-        body_timeout: settings.limits.body_timeout,
-    };
-    let server_settings = server_settings(settings, NonZeroUsize::MIN);
-    // Its clients see the balancer to its end.
-    let server = http::serve(server_settings, listener, Arc::default(), move || {
-        http::admin_site(handles.clone())
-    });
-    server.await.map_err(AppError::Server)
 }

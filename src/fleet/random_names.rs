@@ -49,7 +49,7 @@ pub fn next_of_series(taken: &HashSet<ReplicaName>) -> Option<ReplicaName> {
         .iter()
         .map(|name| name.as_str().trim_end_matches(digits));
     let stem = stems.min()?;
-    // One of so many numbers is free.
+    // There are more numbers than taken names, so one number is free.
     let mut numbered = (1..=taken.len() + 1).filter_map(|n| format!("{stem}{n}").parse().ok());
     numbered.find(|name| !taken.contains(name))
 }

@@ -10,7 +10,7 @@ use crate::api::ReplicaEvent;
 use crate::sys::child::{die_with_parent, remove_own_secrets};
 use crate::sys::orphans::OwnChild;
 
-/// So much of what a command prints on stderr is read, for the log.
+/// How many bytes of a command's stderr are read for the log.
 const MAX_OUTPUT: u64 = 4 * 1024;
 
 /// Runs a command for an event, whose JSON is `body`. It is killed if this is dropped before its end.

@@ -94,7 +94,7 @@ struct Hook {
 impl Hook {
     async fn follow(mut self, supervisor: SupervisorHandle) {
         let mut last = 0;
-        // Again whenever so much has happened that the feed could not keep it: the history may.
+        // A feed that overflows ends; the next one begins with what the history still has.
         while let Ok(mut feed) = supervisor.follow_events(Some(last)).await {
             for event in std::mem::take(&mut feed.past) {
                 self.tell(&event, &mut last).await;

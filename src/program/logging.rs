@@ -29,7 +29,7 @@ pub fn log_to_stderr(format: LogFormat) -> Option<LogWriter> {
             builder.format(|line, record| log_format::write_json(line, SystemTime::now(), record))
         }
     };
-    // Without a thread for it the log is written by whoever has something to say.
+    // If no thread can be started for the log, each thread writes its own lines.
     let writer = LogWriter::to_stderr(format).ok();
     if let Some(writer) = writer.clone() {
         builder.target(Target::Pipe(Box::new(writer)));

@@ -1,4 +1,4 @@
-//! What goes to the terminal, or to whoever reads instead.
+//! Output on stdout and early warnings on stderr.
 
 use std::io::{self, Write};
 

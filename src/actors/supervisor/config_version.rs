@@ -1,9 +1,9 @@
 //! The version of a fleet's configuration, by which two writers cannot overwrite each other.
 //!
 //! It is raised when a change of what an operator can configure is accepted, and again when the change
-//! has taken effect. So whoever has read a version while a change was under way has not read what
-//! that change makes, and is told so. The Supervisor compares and raises it in one step: of two writers
-//! that expect the same version, the second is refused.
+//! has taken effect. So a client that reads a version during a change has read a state without that
+//! change, and its own change is refused. The Supervisor compares and raises the version in one step: of two
+//! writers that expect the same version, it refuses the second.
 
 use std::fmt;
 

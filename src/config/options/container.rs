@@ -79,7 +79,7 @@ pub struct ContainerFlags {
     /// Ask this name server
     #[arg(long, value_name = "IP", value_parser = text(DNS, run_options::dns))]
     pub dns: Vec<IpAddr>,
-    /// Run as this user [default: the image's; nobody instead of root if --replica-security is
+    /// Run as this user [default: the image's; the user nobody in place of root if --replica-security is
     /// restricted]
     #[arg(long, value_name = "USER[:GROUP]", value_parser = text(USER, run_options::user))]
     pub user: Option<String>,

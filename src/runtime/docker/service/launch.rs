@@ -1,4 +1,4 @@
-//! Starts a replica of a service: after whoever owns its containers has had the time to do so.
+//! Starts a replica of a service, after compose has had the time to start it itself.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -77,8 +77,8 @@ impl DockerFleet {
         }
     }
 
-    /// What has a replica's name, once whoever has stopped or destroyed its container had the time
-    /// to replace it.
+    /// The container that has a replica's name, after compose had the time to replace one that was
+    /// stopped or destroyed.
     async fn predecessor(
         &self,
         name: &str,

@@ -19,7 +19,8 @@ use super::container_table::ContainerId;
 use crate::fleet::ContainerTemplate;
 use crate::ring::ReplicaName;
 
-/// How long a container that was stopped through the engine is left to whoever stopped it.
+/// How long compose, or an operator, may take to start a container again that was stopped through the
+/// engine.
 const OWNER_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a container that was destroyed may take to be replaced by another.
@@ -48,7 +49,7 @@ pub(super) struct KnownService {
 }
 
 impl KnownService {
-    /// A container of a replica runs: its absence would be somebody else's doing.
+    /// A container of a replica runs: from now on only another program removes it.
     pub(super) fn launched(&mut self, replica: &ReplicaName) {
         self.vacant.remove(replica);
     }
@@ -96,7 +97,7 @@ impl super::DockerFleet {
         let known = self.known_service.borrow();
         let grace = self.settings.stop_timeout().unwrap_or(DEFAULT_GRACE) + KILL_MARGIN;
         let stopped = known.stops.get(container);
-        // One that goes on after that was told something else.
+        // A container that still runs after its grace was sent another signal than one to stop.
         stopped.is_some_and(|at| at.elapsed() < grace)
     }
 }
