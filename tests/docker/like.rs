@@ -183,14 +183,14 @@ async fn a_fleet_outlives_the_container_that_it_is_like() {
     both_serve(&balancer).await;
     cli(&["rm", "--force", "--volumes", &source.name]);
     // A respawn needs it no more, and a start neither: the fleet record has what it was.
-    cli(&["rm", "--force", &fleet.container("Server1")]);
+    cli(&["rm", "--force", "--volumes", &fleet.container("Server1")]);
     eventually("it is back", || async {
         quietly(&["inspect", &fleet.container("Server1")]).contains("TOKEN=mine")
     })
     .await;
     // SIGKILL: it cannot say good-bye.
     drop(balancer);
-    cli(&["rm", "--force", &fleet.container("Server2")]);
+    cli(&["rm", "--force", "--volumes", &fleet.container("Server2")]);
     let balancer = Ringmaster::start(&args);
     both_serve(&balancer).await;
     let found = inspect(&fleet.container("Server2"));
