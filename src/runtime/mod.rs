@@ -6,6 +6,7 @@
 //! decides nothing.
 
 pub mod docker;
+pub(crate) mod engine_client;
 pub mod process;
 pub mod record;
 pub mod record_file;

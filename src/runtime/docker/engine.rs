@@ -20,9 +20,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::container::{self, ContainerInfo, FleetView, ImageFacts};
-use super::engine_client::EngineClient;
 use super::{PullPolicy, registry};
 use crate::runtime::RuntimeError;
+use crate::runtime::engine_client::EngineClient;
 
 /// The API of Docker 20.10, the oldest that is supported.
 const MIN_VERSION: ClientVersion = ClientVersion {

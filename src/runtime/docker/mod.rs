@@ -18,7 +18,6 @@ mod container;
 mod container_table;
 mod description;
 mod engine;
-mod engine_client;
 mod events;
 mod exit_report;
 mod foreign_container;
