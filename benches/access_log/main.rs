@@ -20,48 +20,29 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use support::{Process, free_ports, median};
+use clap::Parser;
+use support::{Process, RELEASE, exit_code, free_ports, median};
 
 /// Where the access logs are while it runs.
 const FOLDER: &str = "target/access_log";
 
 const CONNECTIONS: usize = 50;
 
-const USAGE: &str = "options: --rounds N (9), --seconds N (3), --at-most RATIO (1.1), \
-                     --ringmaster PATH (target/release/ringmaster)";
-
+#[derive(Parser)]
 struct Options {
+    #[arg(long, default_value_t = 9)]
     rounds: usize,
+    /// Of each measurement.
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// The ratio above which it fails.
+    #[arg(long, default_value_t = 1.1)]
     at_most: f64,
+    #[arg(long, default_value = RELEASE)]
     ringmaster: PathBuf,
-}
-
-impl Options {
-    fn from_args() -> Result<Self, String> {
-        let mut options = Self {
-            rounds: 9,
-            seconds: 3,
-            at_most: 1.1,
-            ringmaster: "target/release/ringmaster".into(),
-        };
-        // `cargo bench` adds --bench.
-        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-        while let Some(name) = args.next() {
-            let value = args
-                .next()
-                .ok_or(format!("{name} lacks a value; {USAGE}"))?;
-            let invalid = format!("{value} is no number; {USAGE}");
-            match name.as_str() {
-                "--rounds" => options.rounds = value.parse().map_err(|_| invalid)?,
-                "--seconds" => options.seconds = value.parse().map_err(|_| invalid)?,
-                "--at-most" => options.at_most = value.parse().map_err(|_| invalid)?,
-                "--ringmaster" => options.ringmaster = value.into(),
-                _ => return Err(format!("{name} is not known; {USAGE}")),
-            }
-        }
-        Ok(options)
-    }
+    /// `cargo bench` adds it.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 /// A balancer with a certain log.
@@ -78,17 +59,11 @@ struct Balancer {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<(), String> {
-    let options = Options::from_args()?;
+    let options = Options::parse();
     let folder = Path::new(FOLDER);
     fs::create_dir_all(folder).map_err(|e| format!("{FOLDER}: {e}"))?;
     let [replica_port, ports @ ..] = free_ports::<4>()?;

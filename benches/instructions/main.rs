@@ -23,7 +23,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use support::{Process, free_ports};
+use clap::Parser;
+use support::{Process, RELEASE, exit_code, free_ports};
 
 const CONNECTIONS: usize = 50;
 const FEW: usize = 2_000;
@@ -32,57 +33,27 @@ const MANY: usize = 12_000;
 /// Where callgrind's counts are left.
 const FOLDER: &str = "target/instructions";
 
-const USAGE: &str =
-    "options: --ringmaster PATH (target/release/ringmaster), --beside PATH, --at-most PERCENT";
-
+#[derive(Parser)]
 struct Options {
+    #[arg(long, default_value = RELEASE)]
     ringmaster: PathBuf,
     /// Another build to compare with.
+    #[arg(long)]
     beside: Option<PathBuf>,
-    /// How much more than the other it may take.
+    /// How much more than the other it may take, in per cent.
+    #[arg(long)]
     at_most: Option<f64>,
-}
-
-impl Options {
-    fn from_args() -> Result<Self, String> {
-        let mut options = Self {
-            ringmaster: "target/release/ringmaster".into(),
-            beside: None,
-            at_most: None,
-        };
-        // `cargo bench` adds --bench.
-        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-        while let Some(name) = args.next() {
-            let value = args
-                .next()
-                .ok_or(format!("{name} lacks a value; {USAGE}"))?;
-            match name.as_str() {
-                "--ringmaster" => options.ringmaster = value.into(),
-                "--beside" => options.beside = Some(value.into()),
-                "--at-most" => {
-                    let percent = value.parse();
-                    options.at_most =
-                        Some(percent.map_err(|_| format!("{value} is no number; {USAGE}"))?);
-                }
-                _ => return Err(format!("{name} is not known; {USAGE}")),
-            }
-        }
-        Ok(options)
-    }
+    /// `cargo bench` adds it.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<(), String> {
-    let options = Options::from_args()?;
+    let options = Options::parse();
     create_dir_all(FOLDER).map_err(|e| format!("{FOLDER}: {e}"))?;
     let [port] = free_ports()?;
     let _replica = Process::start(

@@ -22,26 +22,25 @@ mod pauses;
 mod proxies;
 mod report;
 mod scenario;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "it is shared")]
+mod support;
 mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Parser;
 use options::Options;
 use report::Figures;
+use support::exit_code;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<(), String> {
-    let options = Options::from_args()?;
+    let options = Options::parse();
     if let Some(folder) = &options.redraw {
         return chart::redraw(folder);
     }

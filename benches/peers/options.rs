@@ -2,62 +2,38 @@
 
 use std::path::PathBuf;
 
+use clap::Parser;
+
 /// What to measure, and how long.
+#[derive(Parser)]
 pub struct Options {
     /// Measured rounds, after one that is discarded.
+    #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// How long each measurement takes.
+    #[arg(long, default_value_t = 2)]
     pub seconds: u32,
     /// Names of scenarios; none: all.
+    #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
     /// Names of proxies; none: all.
+    #[arg(long, value_delimiter = ',')]
     pub proxies: Vec<String>,
     /// The balancer to measure.
+    #[arg(long, default_value = "target/peers/ringmaster")]
     pub ringmaster: PathBuf,
     /// Where `results.json` and the chart go.
+    #[arg(long, default_value = "target/peers/report")]
     pub out: PathBuf,
     /// Measure nothing; draw the chart of that folder's `results.json` anew.
+    #[arg(long)]
     pub redraw: Option<PathBuf>,
+    /// `cargo bench` adds it.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
-const USAGE: &str = "options: --rounds N (5), --seconds N (2), --only SCENARIO,... , \
-                     --proxies NAME,... , --ringmaster PATH (target/peers/ringmaster), \
-                     --out FOLDER (target/peers/report), --redraw FOLDER";
-
 impl Options {
-    pub fn from_args() -> Result<Self, String> {
-        let mut options = Self {
-            rounds: 5,
-            seconds: 2,
-            only: Vec::new(),
-            proxies: Vec::new(),
-            ringmaster: "target/peers/ringmaster".into(),
-            out: "target/peers/report".into(),
-            redraw: None,
-        };
-        // `cargo bench` adds --bench.
-        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-        while let Some(name) = args.next() {
-            let mut value = || args.next().ok_or(format!("{name} lacks a value; {USAGE}"));
-            let number = |text: String| {
-                text.parse()
-                    .map_err(|_| format!("{text} is no number; {USAGE}"))
-            };
-            let list = |text: String| text.split(',').map(str::to_owned).collect();
-            match name.as_str() {
-                "--rounds" => options.rounds = number(value()?)? as usize,
-                "--seconds" => options.seconds = number(value()?)?,
-                "--only" => options.only = list(value()?),
-                "--proxies" => options.proxies = list(value()?),
-                "--ringmaster" => options.ringmaster = value()?.into(),
-                "--out" => options.out = value()?.into(),
-                "--redraw" => options.redraw = Some(value()?.into()),
-                _ => return Err(format!("{name} is not known; {USAGE}")),
-            }
-        }
-        Ok(options)
-    }
-
     pub fn wants(&self, scenario: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == scenario)
     }

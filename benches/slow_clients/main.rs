@@ -21,67 +21,38 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use support::{Process, free_ports, median};
-
-const USAGE: &str = "options: --slow N (1500), --rounds N (5), --seconds N (3), \
-                     --at-most RATIO (2), --ringmaster PATH (target/release/ringmaster)";
+use clap::Parser;
+use support::{Process, RELEASE, exit_code, free_ports, median};
 
 /// How long the balancer has to settle after slow clients have gone.
 const SETTLE: Duration = Duration::from_secs(1);
 
+#[derive(Parser)]
 struct Options {
+    /// Slow clients.
+    #[arg(long, default_value_t = 1_500)]
     slow: usize,
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Of each measurement.
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// The ratio above which it fails.
+    #[arg(long, default_value_t = 2.0)]
     at_most: f64,
+    #[arg(long, default_value = RELEASE)]
     ringmaster: PathBuf,
-}
-
-impl Options {
-    fn from_args() -> Result<Self, String> {
-        let mut options = Self {
-            slow: 1_500,
-            rounds: 5,
-            seconds: 3,
-            at_most: 2.0,
-            ringmaster: "target/release/ringmaster".into(),
-        };
-        // `cargo bench` adds --bench.
-        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-        while let Some(name) = args.next() {
-            let value = args
-                .next()
-                .ok_or(format!("{name} lacks a value; {USAGE}"))?;
-            let invalid = |_| format!("{value} is no number; {USAGE}");
-            match name.as_str() {
-                "--slow" => options.slow = value.parse().map_err(invalid)?,
-                "--rounds" => options.rounds = value.parse().map_err(invalid)?,
-                "--seconds" => options.seconds = value.parse().map_err(invalid)?,
-                "--at-most" => {
-                    let ratio = value.parse();
-                    options.at_most =
-                        ratio.map_err(|_| format!("{value} is no number; {USAGE}"))?;
-                }
-                "--ringmaster" => options.ringmaster = value.into(),
-                _ => return Err(format!("{name} is not known; {USAGE}")),
-            }
-        }
-        Ok(options)
-    }
+    /// `cargo bench` adds it.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<(), String> {
-    let options = Options::from_args()?;
+    let options = Options::parse();
     // Both ends of every connection to and from the balancer, but for its own.
     ringmaster::sys::open_files::raise();
     let ports = free_ports::<4>()?;

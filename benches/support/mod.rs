@@ -1,11 +1,25 @@
-//! A program that a bench starts, and ports for it.
+//! A program that a bench starts, ports for it, and a bench's end.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitCode};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// The balancer that is measured by default.
+pub const RELEASE: &str = "target/release/ringmaster";
+
+/// Prints what made a bench fail.
+pub fn exit_code(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// How long a program may take to listen. Under valgrind it takes some seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

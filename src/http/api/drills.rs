@@ -42,7 +42,7 @@ pub async fn list(
     path = "/api/v1/fleets/{fleet}/drills/{id}",
     tag = "drills",
     operation_id = "get_drill",
-    params(params::Fleet, ("id" = u64, Path, description = "Its number", example = 1)),
+    params(params::Fleet, params::Number),
     responses((status = 200, description = "The drill", body = Drill)),
 )]
 pub async fn get(

@@ -38,10 +38,18 @@ parameters! {
 }
 
 parameters! {
+    /// A drill or rollout of a path, by its number.
+    Number in Path {
+        /// Its number
+        id: u64 { example = 1 }
+    }
+}
+
+parameters! {
     /// `Prefer`, of calls that may take long.
     Prefer in Header {
         /// `respond-async` is answered at once, with 202
-        prefer: String { rename = "Prefer", required = false, example = "wait=10" }
+        prefer: String { rename = "Prefer", required = false, example = "respond-async" }
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn list(
     path = "/api/v1/fleets/{fleet}/rollouts/{id}",
     tag = "rollouts",
     operation_id = "get_rollout",
-    params(params::Fleet, ("id" = u64, Path, description = "Its number", example = 1)),
+    params(params::Fleet, params::Number),
     responses((status = 200, description = "The rollout", body = Rollout)),
 )]
 pub async fn get(
@@ -90,7 +90,7 @@ pub async fn start(
     path = "/api/v1/fleets/{fleet}/rollouts/{id}/pause",
     tag = "rollouts",
     operation_id = "pause_rollout",
-    params(params::Fleet, ("id" = u64, Path, description = "Its number", example = 1)),
+    params(params::Fleet, params::Number),
     responses(
         (status = 200, description = "The rollout after it", body = Rollout),
         (status = 409, description = "It has ended", body = Problem, content_type = "application/problem+json"),
@@ -110,7 +110,7 @@ pub async fn pause(
     path = "/api/v1/fleets/{fleet}/rollouts/{id}/resume",
     tag = "rollouts",
     operation_id = "resume_rollout",
-    params(params::Fleet, ("id" = u64, Path, description = "Its number", example = 1)),
+    params(params::Fleet, params::Number),
     responses(
         (status = 200, description = "The rollout after it", body = Rollout),
         (status = 409, description = "It is not paused", body = Problem, content_type = "application/problem+json"),
@@ -131,7 +131,7 @@ pub async fn resume(
     path = "/api/v1/fleets/{fleet}/rollouts/{id}/undo",
     tag = "rollouts",
     operation_id = "undo_rollout",
-    params(params::Fleet, ("id" = u64, Path, description = "Its number", example = 1)),
+    params(params::Fleet, params::Number),
     responses(
         (status = 200, description = "The rollout that brings the earlier definition", body = Rollout),
         (status = 409, description = "It cannot be undone, or is being undone", body = Problem, content_type = "application/problem+json"),
