@@ -65,6 +65,7 @@ fn peak_at_three(run: &Value) -> f64 {
 }
 
 #[test]
+#[ignore = "takes a minute"]
 fn analyze_writes_charts_report_and_consistent_results() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new/analysis");
@@ -174,6 +175,7 @@ fn check_svg(path: &Path) {
 }
 
 #[actix_web::test]
+#[ignore = "takes a minute"]
 async fn analyze_of_a_running_balancer_leaves_it_unchanged() {
     let strategy = ["--strategy", "maglev", "--replicas", "4"];
     let balancer = Ringmaster::ready(&strategy).await;

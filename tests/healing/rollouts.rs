@@ -222,8 +222,19 @@ async fn version_that_dies_after_the_swap_is_rolled_back() {
 #[actix_web::test]
 async fn version_that_answers_errors_pauses_the_rollout_and_is_undone() {
     let folder = tempfile::tempdir().unwrap();
-    let more = ["--rollout-failure", "pause", "--outlier-failures", "0"];
-    let fleet = Fleet::start(&folder, &more).await;
+    // Ten requests have to come while the first instance is watched, however busy the machine is.
+    let fleet = Fleet::start(
+        &folder,
+        &[
+            "--rollout-failure",
+            "pause",
+            "--outlier-failures",
+            "0",
+            "--rollout-monitor",
+            "4s",
+        ],
+    )
+    .await;
     let id = fleet.begin("broken").await;
     let paused = fleet.comes_to(id, "paused").await;
     let reason = paused["reason"].as_str().unwrap();
