@@ -36,6 +36,10 @@ pub fn text(
         RuntimeSettings::Docker(docker) => {
             format!("{replicas} containers of the image {}", docker.image)
         }
+        RuntimeSettings::Swarm(swarm) => format!(
+            "{replicas} Swarm services of the image {}",
+            swarm.containers.image
+        ),
         RuntimeSettings::Static(_) => format!("{replicas} servers that somebody else runs"),
     };
     let path = first_path(settings);
@@ -87,10 +91,10 @@ pub fn login_line(link: &str) -> String {
 fn first_path(settings: &Settings) -> &str {
     let is_demo = match &settings.runtime {
         RuntimeSettings::Process(template) => template.command.is_none(),
-        RuntimeSettings::Docker(docker) => {
-            docker.image == DEMO_IMAGE && docker.template.command.is_none()
-        }
         RuntimeSettings::Static(_) => false,
+        runtime => runtime.containers().is_some_and(|containers| {
+            containers.image == DEMO_IMAGE && containers.template.command.is_none()
+        }),
     };
     if is_demo {
         "/home"

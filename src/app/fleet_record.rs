@@ -15,6 +15,7 @@ use crate::runtime::process::ProcessRuntime;
 use crate::runtime::record::{NoStore, OpeningRecord, RecordKeeper, RecordStore};
 use crate::runtime::record_file::FileStore;
 use crate::runtime::static_servers::StaticRuntime;
+use crate::runtime::swarm::{SwarmRecordStore, SwarmRuntime};
 use crate::runtime::{Runtime, RuntimeError};
 
 /// Balancers that start at once and write the record before one another: more often than that
@@ -160,6 +161,9 @@ async fn store_of(settings: &Settings) -> Result<Box<dyn RecordStore>, RuntimeEr
         // Compose's containers say themselves what is wanted.
         (RuntimeSettings::Docker(docker), _) if docker.service.is_some() => Box::new(NoStore),
         (RuntimeSettings::Docker(docker), _) => Box::new(DockerRecordStore::new(&docker.fleet)?),
+        (RuntimeSettings::Swarm(swarm), _) => {
+            Box::new(SwarmRecordStore::new(&swarm.containers.fleet)?)
+        }
         (RuntimeSettings::Process(_), Some(path)) => Box::new(FileStore::open(path.clone()).await?),
         _ => Box::new(NoStore),
     })
@@ -169,6 +173,9 @@ fn runtime_of(settings: &Settings) -> Result<Rc<dyn Runtime>, RuntimeError> {
     Ok(match settings.runtime.clone() {
         RuntimeSettings::Process(template) => Rc::new(ProcessRuntime::guarded(template)),
         RuntimeSettings::Docker(settings) => Rc::new(DockerRuntime::new(*settings)?),
+        RuntimeSettings::Swarm(swarm) => {
+            Rc::new(SwarmRuntime::new(*swarm, settings.limits.stop_grace)?)
+        }
         RuntimeSettings::Static(upstreams) => {
             let heartbeat = &settings.health.heartbeat;
             let timeout = heartbeat.interval.saturating_add(heartbeat.timeout);

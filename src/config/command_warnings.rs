@@ -11,6 +11,7 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     let template = match &settings.runtime {
         RuntimeSettings::Process(template) => template,
         RuntimeSettings::Docker(docker) => &docker.template,
+        RuntimeSettings::Swarm(swarm) => &swarm.containers.template,
         RuntimeSettings::Static(_) => return Vec::new(),
     };
     template.command.as_deref().map_or_else(Vec::new, doubts)

@@ -162,15 +162,20 @@ impl OptionSpec {
 
     /// The runtimes that use it.
     pub(super) fn runtimes(&self) -> &'static [RuntimeKind] {
-        use RuntimeKind::{Docker, Process, Static};
+        use RuntimeKind::{Docker, Process, Static, Swarm};
         match self.key() {
-            _ if self.section() == "Scaling" => &[Process, Docker],
-            "replicas" | "command" | "replica-port" | "env" | "env-file" => &[Process, Docker],
+            _ if self.section() == "Scaling" => &[Process, Docker, Swarm],
+            "replicas" | "command" | "replica-port" | "env" | "env-file" => {
+                &[Process, Docker, Swarm]
+            }
             "state" => &[Process],
             "upstream" => &[Static],
-            "image" | "like" | "service" => &[Docker],
-            _ if self.is_of_container() || self.section() == "Docker" => &[Docker],
-            _ => &[Process, Docker, Static],
+            "like" | "service" => &[Docker],
+            // A Swarm's service cannot have them.
+            "device" | "gpus" | "security-opt" | "shm-size" => &[Docker],
+            "image" => &[Docker, Swarm],
+            _ if self.is_of_container() || self.section() == "Docker" => &[Docker, Swarm],
+            _ => &[Process, Docker, Swarm, Static],
         }
     }
 

@@ -4,6 +4,7 @@
 use super::{RuntimeSettings, Settings};
 use crate::fleet::{Definition, FleetFlags, FleetRecord, RingSettings};
 use crate::ring::Member;
+use crate::runtime::swarm::SwarmSettings;
 
 /// The port of the default `--listen`.
 const DEFAULT_PORT: u16 = 5000;
@@ -26,7 +27,7 @@ impl Settings {
     #[must_use]
     pub fn named(&self, port: u16, compose_service: Option<(String, String)>) -> Self {
         let mut settings = self.clone();
-        if let RuntimeSettings::Docker(docker) = &mut settings.runtime
+        if let Some(docker) = settings.runtime.containers_mut()
             && self.default_names.fleet
         {
             let service = compose_service.map(|(project, service)| format!("{project}-{service}"));
@@ -46,6 +47,7 @@ impl Settings {
             definition: match &self.runtime {
                 RuntimeSettings::Process(template) => template.clone().into(),
                 RuntimeSettings::Docker(docker) => docker.definition(),
+                RuntimeSettings::Swarm(swarm) => swarm.containers.definition(),
                 RuntimeSettings::Static(_) => Definition::default(),
             },
             ring: RingSettings {
@@ -72,6 +74,10 @@ impl Settings {
                 }
                 RuntimeSettings::Docker(docker) => {
                     RuntimeSettings::Docker(Box::new(docker.following(definition)))
+                }
+                RuntimeSettings::Swarm(swarm) => {
+                    let containers = swarm.containers.following(definition);
+                    RuntimeSettings::Swarm(Box::new(SwarmSettings { containers }))
                 }
                 fixed @ RuntimeSettings::Static(_) => fixed.clone(),
             },

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::layers::{Given, Layer};
 use super::option::{CONFIG, OPTIONS, OptionSpec};
-use super::settings::{RuntimeSettings, Settings};
+use super::settings::Settings;
 
 /// The effective settings as TOML: what was given, and, commented out, the defaults.
 /// Options that the runtime does not use are left out.
@@ -110,10 +110,11 @@ fn derived(key: &str, settings: &Settings) -> Option<String> {
         ("max-connections", _) => Some(settings.max_connections.to_string()),
         ("slots", _) => Some(settings.ring.slots().to_string()),
         ("virtual-servers", _) => settings.ring.virtual_servers().map(|n| n.to_string()),
-        ("fleet", RuntimeSettings::Docker(docker)) => Some(docker.fleet.clone()),
-        ("docker-network", RuntimeSettings::Docker(docker)) => Some(docker.network.clone()),
-        ("replica-port", RuntimeSettings::Docker(docker)) => {
-            docker.template.port.map(|port| port.to_string())
+        ("fleet", runtime) => Some(runtime.containers()?.fleet.clone()),
+        ("docker-network", runtime) => Some(runtime.containers()?.network.clone()),
+        ("replica-port", runtime) => {
+            let port = runtime.containers()?.template.port?;
+            Some(port.to_string())
         }
         _ => None,
     }

@@ -15,6 +15,7 @@ use crate::ring::{BalanceFactor, KeySource, ReplicaName, RingSpec};
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::DockerSettings;
 use crate::runtime::static_servers::Upstream;
+use crate::runtime::swarm::SwarmSettings;
 
 /// The whole configuration, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub enum RuntimeSettings {
     Process(ReplicaTemplate),
     /// Containers.
     Docker(Box<DockerSettings>),
+    /// Services of a Swarm.
+    Swarm(Box<SwarmSettings>),
     /// Servers that run already; at least one.
     Static(Vec<Upstream>),
 }
@@ -91,7 +94,25 @@ impl RuntimeSettings {
         match self {
             Self::Process(_) => RuntimeKind::Process,
             Self::Docker(_) => RuntimeKind::Docker,
+            Self::Swarm(_) => RuntimeKind::Swarm,
             Self::Static(_) => RuntimeKind::Static,
+        }
+    }
+
+    /// What replicas run, where they are containers.
+    pub fn containers(&self) -> Option<&DockerSettings> {
+        match self {
+            Self::Docker(docker) => Some(docker),
+            Self::Swarm(swarm) => Some(&swarm.containers),
+            Self::Process(_) | Self::Static(_) => None,
+        }
+    }
+
+    pub(super) fn containers_mut(&mut self) -> Option<&mut DockerSettings> {
+        match self {
+            Self::Docker(docker) => Some(docker),
+            Self::Swarm(swarm) => Some(&mut swarm.containers),
+            Self::Process(_) | Self::Static(_) => None,
         }
     }
 }

@@ -52,6 +52,9 @@ pub enum InstanceEvent {
     LaunchPreempted(u64, SocketAddr),
     /// It listens at another address, or has none any more, for this reason.
     Moved(Option<SocketAddr>, String),
+    /// It runs, and the owner of the runtime's instances is about to end it: no death, for it can
+    /// finish what it has.
+    Ending,
     /// It ended by itself.
     Exited(Exit),
     /// It answers heartbeats well. Reported when that begins, not at each heartbeat.

@@ -49,6 +49,7 @@ impl Fleet {
             InstanceEvent::LaunchPreempted(by, endpoint) => {
                 self.launch_preempted(index, by, endpoint, steps);
             }
+            InstanceEvent::Ending => self.ending(index, steps),
             InstanceEvent::Exited(exit) => self.exited(index, exit, steps),
             InstanceEvent::BecameHealthy => self.became_healthy(index, steps),
             InstanceEvent::BecameUnresponsive => self.became_unresponsive(index, steps),

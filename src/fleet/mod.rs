@@ -20,6 +20,7 @@ mod container_options;
 mod container_template;
 mod death_hint;
 mod ejections;
+mod ending;
 mod event;
 mod expectation;
 mod generations;

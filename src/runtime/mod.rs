@@ -1,7 +1,7 @@
 //! Where instances run.
 //!
 //! [`Runtime`] separates deciding from doing. Its implementations: `process` (child
-//! processes), `docker` (containers) and `static_servers` (servers that are started elsewhere).
+//! processes), `docker` (containers), `swarm` (services) and `static_servers` (servers that are started elsewhere).
 //! A runtime starts and stops instances on request and reports those that end by themselves. It
 //! decides nothing.
 
@@ -11,6 +11,7 @@ pub mod process;
 pub mod record;
 pub mod record_file;
 pub mod static_servers;
+pub mod swarm;
 
 mod definition;
 
@@ -103,7 +104,7 @@ pub struct RuntimeError(pub String);
 /// All calls are made from the control thread, which lives as long as the process; the
 /// returned futures run there too and may overlap.
 pub trait Runtime: 'static {
-    /// `process`, `docker`, `static`.
+    /// `process`, `docker`, `swarm`, `static`.
     fn kind(&self) -> &'static str;
 
     /// Whether instances run in containers with the limits of `--replica-security restricted`,

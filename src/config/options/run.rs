@@ -21,6 +21,8 @@ pub enum RuntimeKind {
     Process,
     /// Containers.
     Docker,
+    /// Services of a Docker Swarm.
+    Swarm,
     /// Servers that run already.
     Static,
 }
@@ -31,6 +33,7 @@ impl RuntimeKind {
         match self {
             Self::Process => "process",
             Self::Docker => "docker",
+            Self::Swarm => "swarm",
             Self::Static => "static",
         }
     }
@@ -120,7 +123,7 @@ pub struct RunOptions {
     /// Where replicas run [default: what --image or --upstream imply, else process]
     ///
     /// process: child processes of the balancer. docker: containers; the default with --image.
-    /// static: servers that run already; the default with --upstream.
+    /// swarm: services of the Docker Swarm whose manager the engine is, on all of its nodes. static: servers that run already; the default with --upstream.
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<RuntimeKind>,
 }

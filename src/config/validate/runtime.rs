@@ -14,6 +14,7 @@ use crate::ring::ReplicaName;
 use crate::runtime::ReplicaTemplate;
 use crate::runtime::docker::{DockerSettings, Security};
 use crate::runtime::static_servers::Upstream;
+use crate::runtime::swarm::SwarmSettings;
 
 /// The runtime that was asked for, by its name or by what it needs.
 pub(super) fn kind(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> RuntimeKind {
@@ -54,8 +55,12 @@ pub(super) fn kind(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> RuntimeKind
     for option in OPTIONS.iter() {
         let (key, users) = (option.key(), option.runtimes());
         if mistakes.is_given(key) && !users.contains(&kind) {
-            let users: Vec<_> = users.iter().map(|kind| kind.name()).collect();
-            let (users, kind) = (users.join(" or "), kind.name());
+            let names: Vec<_> = users.iter().map(|kind| kind.name()).collect();
+            let users = match names.as_slice() {
+                [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+                names => names.concat(),
+            };
+            let kind = kind.name();
             // What else is wrong with it does not matter.
             mistakes.found.retain(|(about, _)| *about != key);
             let wrong = format!("only for runtime {users}, but the runtime is {kind} ({because})");
@@ -100,6 +105,27 @@ pub(super) fn settings(
                 None => replicas.collect(),
             };
             (RuntimeSettings::Docker(Box::new(settings)), replicas)
+        }
+        RuntimeKind::Swarm => {
+            // Noted as another runtime's, if they were given.
+            let (like, service) = (None, None);
+            let run = RunOptions {
+                like,
+                service,
+                ..run
+            };
+            let containers = docker_settings(run, containers, listen.port(), mistakes);
+            let settings = SwarmSettings { containers };
+            // What belongs to another runtime has been noted.
+            if mistakes.found.is_empty()
+                && let Err(wrong) = settings.check()
+            {
+                mistakes.add("runtime", wrong);
+            }
+            (
+                RuntimeSettings::Swarm(Box::new(settings)),
+                replicas.collect(),
+            )
         }
         RuntimeKind::Static => {
             check_upstreams(&run.upstream, listen, mistakes);
@@ -153,7 +179,7 @@ fn docker_settings(
 ) -> DockerSettings {
     let what = ["image", "like", "service"];
     if !what.into_iter().any(|key| mistakes.is_given(key)) {
-        mistakes.add("image", "missing; runtime docker needs to know what to run");
+        mistakes.add("image", "missing; containers need something to run");
     }
     let fleet = docker.fleet.unwrap_or_else(|| default_fleet(port));
     let (like, service) = (run.like.take(), run.service.take());
@@ -197,9 +223,10 @@ fn refuse_beside_service(mistakes: &mut Mistakes<'_>) {
     const HERE: [&str; 3] = ["service", "docker-network", "replica-port"];
     for option in OPTIONS.iter() {
         let key = option.key();
-        let is_of_docker = option.runtimes() == [RuntimeKind::Docker];
-        let is_of_replicas = option.runtimes() == [RuntimeKind::Process, RuntimeKind::Docker];
-        if mistakes.is_given(key) && (is_of_docker || is_of_replicas) && !HERE.contains(&key) {
+        let users = option.runtimes();
+        let is_of_replicas =
+            users.contains(&RuntimeKind::Docker) && !users.contains(&RuntimeKind::Static);
+        if mistakes.is_given(key) && is_of_replicas && !HERE.contains(&key) {
             mistakes.add(
                 key,
                 "is as the compose file has it for service; leave it out",

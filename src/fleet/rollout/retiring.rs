@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::event::Steps;
+use crate::fleet::event::{DeferredStep, Steps};
 use crate::fleet::{Fleet, InstanceEvent, InstanceId};
 
 /// An instance that played a replica and finishes its requests.
@@ -15,6 +15,15 @@ pub(in crate::fleet) struct Retiring {
 }
 
 impl Fleet {
+    /// Has an instance that plays its replica no more finish its requests, and stops it then.
+    pub(in crate::fleet) fn retire(&mut self, id: InstanceId, drain_waits: u32, steps: &mut Steps) {
+        steps.push(DeferredStep::Drain(id.clone()));
+        self.retiring.push(Retiring {
+            id,
+            drain_waits: drain_waits + 1,
+        });
+    }
+
     /// Takes in a report about an instance that retires.
     pub(super) fn apply_to_retiring(
         &mut self,

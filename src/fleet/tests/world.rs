@@ -275,6 +275,7 @@ impl World {
             InstanceEvent::RemovedElsewhere => instance.removal_announced = true,
             InstanceEvent::RequestsCounted { .. } => instance.counting = false,
             InstanceEvent::StopFailed(_)
+            | InstanceEvent::Ending
             | InstanceEvent::Destroyed
             | InstanceEvent::ConnectionRefused
             | InstanceEvent::Moved(..)
@@ -337,7 +338,9 @@ fn fits(instance: &Instance, event: &InstanceEvent) -> bool {
         | InstanceEvent::BecameUnresponsive
         | InstanceEvent::BecameUnready(_)
         | InstanceEvent::ProbeFailed(_) => instance.ever_watched,
-        InstanceEvent::HealthcheckChanged(_) | InstanceEvent::RemovedElsewhere => instance.launched,
+        InstanceEvent::HealthcheckChanged(_)
+        | InstanceEvent::RemovedElsewhere
+        | InstanceEvent::Ending => instance.launched,
         InstanceEvent::Destroyed => instance.launching || instance.launch_failed,
         InstanceEvent::ConnectionRefused | InstanceEvent::Ejected => instance.ever_admitted,
         InstanceEvent::RequestsCounted { .. } => instance.counting,

@@ -38,7 +38,7 @@ pub(super) fn port(settings: &DockerSettings, image: &ImageFacts) -> u16 {
 }
 
 /// A hint for a container in which nothing listens on `port`.
-pub(super) fn port_hint(port: u16, image: &ImageFacts) -> String {
+pub(crate) fn port_hint(port: u16, image: &ImageFacts) -> String {
     match image.exposed[..] {
         [exposed] if exposed != port => {
             format!("the image exposes {exposed}: --replica-port {exposed}")
@@ -67,12 +67,22 @@ pub(super) fn exposed(ports: &[String]) -> Vec<u16> {
 
 /// The settings of an image that concern its containers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ImageFacts {
+pub(crate) struct ImageFacts {
     /// Its `USER`.
     pub(super) user: String,
     pub(super) labels: HashMap<String, String>,
     /// The TCP ports of its `EXPOSE`, in order.
     pub(super) exposed: Vec<u16>,
+}
+
+impl ImageFacts {
+    /// Those of an image that this engine does not have: its user is its own.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            user: "unknown".to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Labels that keep a container from counting as a service of the compose project that built its

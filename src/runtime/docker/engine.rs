@@ -109,7 +109,7 @@ impl Engine {
     }
 
     /// Inspects an image, after pulling it if `pull` says so.
-    pub(super) async fn ensure_image(
+    pub(crate) async fn ensure_image(
         &self,
         image: &str,
         pull: PullPolicy,

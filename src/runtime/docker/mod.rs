@@ -57,17 +57,20 @@ use tokio::sync::{Mutex, Notify};
 use crate::fleet::{ContainerOptions, ContainerTemplate};
 use crate::ring::ReplicaName;
 pub use compose_service::ComposeService;
+pub(crate) use container::{ImageFacts, port_hint};
+pub(crate) use description::{described, networks_of};
 pub(crate) use engine::{Engine, is_missing};
 pub(crate) use gateway::loopback_gateway;
 pub(crate) use labels::is_of_replica;
-pub(crate) use own_container::compose_service;
+pub(crate) use own_container::{compose_service, inspect_own};
 pub use record_store::DockerRecordStore;
+pub(crate) use run_options::others as other_networks;
 
 use crate::runtime::{
     Definition, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched,
     ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
 };
-use container::{ContainerInfo, ImageFacts};
+use container::ContainerInfo;
 use container_table::{ContainerId, ContainerTable};
 use events::EventTx;
 use inventory::{newest_of_each, outdated};

@@ -6,6 +6,7 @@
 //! they have: a message of the engine's stays what it is.
 
 mod address;
+mod json_stream;
 #[cfg(test)]
 mod tests;
 
@@ -56,13 +57,63 @@ impl EngineClient {
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<Value, Error> {
+        let answer = self.exchange(method, path, body, limit).await?;
+        match answer.trim_ascii() {
+            [] => Ok(Value::Null),
+            json => Ok(serde_json::from_slice(json)?),
+        }
+    }
+
+    /// The body of a query's answer, which is no JSON.
+    pub(crate) async fn read(&self, path: &str, limit: Duration) -> Result<Bytes, Error> {
+        self.exchange(Method::GET, path, None, limit).await
+    }
+
+    /// Has each JSON value of a stream taken in until it ends. Its beginning may take as long as
+    /// `limit`.
+    pub(crate) async fn follow(
+        &self,
+        path: &str,
+        limit: Duration,
+        taken_in: impl FnMut(Value),
+    ) -> Result<(), Error> {
+        let request = self.request(Method::GET, path, None)?;
+        match &self.address {
+            Address::Unix(path) => {
+                let socket = UnixStream::connect(path).await?;
+                json_stream::follow(socket, request, limit, taken_in).await
+            }
+            Address::Tcp(host) => {
+                let socket = TcpStream::connect(host).await?;
+                json_stream::follow(socket, request, limit, taken_in).await
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let body = body.map(serde_json::to_vec).transpose()?;
-        let request = Request::builder()
+        Ok(Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.address.host())
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))?)
+    }
+
+    /// Makes a call and returns the body of its answer.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<Bytes, Error> {
+        let request = self.request(method, path, body)?;
         let called = async {
             match &self.address {
                 Address::Unix(path) => send(UnixStream::connect(path).await?, request).await,
@@ -73,10 +124,7 @@ impl EngineClient {
             .await
             .map_err(|_| Error::RequestTimeoutError)??;
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
-            return match answer.trim_ascii() {
-                [] => Ok(Value::Null),
-                json => Ok(serde_json::from_slice(json)?),
-            };
+            return Ok(answer);
         }
         Err(Error::DockerResponseServerError {
             status_code: status.as_u16(),
@@ -108,6 +156,14 @@ async fn send(
             ended?;
             answered.await
         }
+    }
+}
+
+/// The status of an answer that refuses a call; none if there was no answer.
+pub(crate) fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
     }
 }
 

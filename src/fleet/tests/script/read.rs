@@ -245,6 +245,7 @@ fn parse_report(text: &str) -> Option<Event> {
         "healthcheck unhealthy" => InstanceEvent::HealthcheckChanged(false),
         "refused" => InstanceEvent::ConnectionRefused,
         "ejected" => InstanceEvent::Ejected,
+        "ending" => InstanceEvent::Ending,
         "drained" => InstanceEvent::Drained,
         "stopped" => InstanceEvent::Stopped,
         "removed elsewhere" => InstanceEvent::RemovedElsewhere,

@@ -167,6 +167,7 @@ fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
         InstanceEvent::Launched(_) => format!("launched {id}"),
         InstanceEvent::LaunchFailed(reason) => format!("launch failed {id}: {reason}"),
         InstanceEvent::LaunchPreempted(by, _) => format!("launch preempted {id} by {by}"),
+        InstanceEvent::Ending => format!("ending {id}"),
         InstanceEvent::Exited(exit) => {
             let how = match (exit.out_of_memory, exit.signal, exit.code) {
                 (true, ..) => "oom".to_owned(),

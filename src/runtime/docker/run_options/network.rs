@@ -100,7 +100,7 @@ pub(in super::super) fn aliases(
 }
 
 /// The networks to join beside `network`, each once.
-pub(in super::super) fn others<'a>(options: &'a ContainerOptions, network: &str) -> Vec<&'a str> {
+pub(crate) fn others<'a>(options: &'a ContainerOptions, network: &str) -> Vec<&'a str> {
     let mut names: Vec<_> = options.network.iter().map(|option| &*option.name).collect();
     names.retain(|name| *name != network);
     names.sort_unstable();

@@ -1,0 +1,342 @@
+//! The calls to a manager of a Swarm. Their JSON goes through unchanged: the types of a library lose
+//! what their version of the API does not have, and a spec that is read and written back would come
+//! back as another.
+
+use std::fmt;
+use std::time::Duration;
+
+use hyper::Method;
+use log::debug;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::labels::{FLEET, REPLICA};
+use super::service::{self, ServiceInfo};
+use super::task::{self, TaskInfo};
+use crate::ring::ReplicaName;
+use crate::runtime::RuntimeError;
+use crate::runtime::docker::Engine;
+use crate::runtime::engine_client::{self, EngineClient};
+
+/// The time for any call. A manager answers within milliseconds; without a leader it hangs.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a change is made again because something else has changed the object meanwhile, and the
+/// pause before: the index of a version also moves when the Swarm itself has done something.
+const MAX_ATTEMPTS: u32 = 50;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a manager has refused, or why it has not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SwarmError {
+    /// The status of its answer, if it answered.
+    status: Option<u16>,
+    message: String,
+}
+
+impl SwarmError {
+    /// There is no such object.
+    pub(super) fn is_missing(&self) -> bool {
+        self.status == Some(404)
+    }
+
+    /// The name is taken.
+    pub(super) fn is_taken(&self) -> bool {
+        self.status == Some(409)
+    }
+
+    /// Another change came first: the version that was given is an older one.
+    pub(super) fn is_out_of_sequence(&self) -> bool {
+        self.status == Some(500) && self.message.contains("out of sequence")
+    }
+}
+
+impl fmt::Display for SwarmError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // gRPC's layer says nothing that a reader can use.
+        let message = self.message.trim();
+        let inner = message
+            .split_once(" desc = ")
+            .map_or(message, |(_, inner)| inner);
+        f.write_str(inner)
+    }
+}
+
+impl From<SwarmError> for RuntimeError {
+    fn from(error: SwarmError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A manager.
+pub(super) struct SwarmApi {
+    engine: Engine,
+    client: EngineClient,
+}
+
+/// An object's id, version and spec.
+pub(super) struct Versioned {
+    pub(super) id: String,
+    pub(super) version: u64,
+    pub(super) spec: Value,
+}
+
+/// The kinds of objects whose specs are changed here.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ObjectKind {
+    Service,
+    Config,
+}
+
+impl ObjectKind {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Service => "services",
+            Self::Config => "configs",
+        }
+    }
+}
+
+impl SwarmApi {
+    /// The manager of `DOCKER_HOST`, or of the usual socket.
+    pub(super) fn from_env() -> Result<Self, RuntimeError> {
+        let engine = Engine::from_env()?;
+        let client = EngineClient::new(engine.host());
+        Ok(Self { engine, client })
+    }
+
+    /// The engine, for what is not the Swarm's.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Checks that the engine manages a Swarm.
+    pub(super) async fn check_manager(&self) -> Result<(), RuntimeError> {
+        self.engine.handshake().await?;
+        let info = self.get("/info").await?;
+        let swarm = &info["Swarm"];
+        let host = self.engine.host();
+        let advice = "--runtime swarm needs the engine of a manager";
+        match (
+            swarm["LocalNodeState"].as_str(),
+            swarm["ControlAvailable"].as_bool(),
+        ) {
+            (Some("active"), Some(true)) => Ok(()),
+            (Some("active"), _) => Err(RuntimeError(format!(
+                "the engine at {host} is a worker of its Swarm: {advice}; docker node promote makes \
+                 it one"
+            ))),
+            (Some("locked"), _) => Err(RuntimeError(format!(
+                "the Swarm of the engine at {host} is locked: docker swarm unlock"
+            ))),
+            _ => Err(RuntimeError(format!(
+                "the engine at {host} is in no Swarm: {advice}; docker swarm init makes one"
+            ))),
+        }
+    }
+
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, SwarmError> {
+        let called = self.client.call(method, path, body, CALL_TIMEOUT).await;
+        called.map_err(|error| SwarmError {
+            status: engine_client::status(&error),
+            message: self.engine.explain(error).0,
+        })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value, SwarmError> {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, SwarmError> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// The objects of a list that have all of these labels.
+    pub(super) async fn list(
+        &self,
+        path: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Vec<Value>, SwarmError> {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| match *value {
+                "" => (*key).to_owned(),
+                value => format!("{key}={value}"),
+            })
+            .collect();
+        let path = format!("/{path}?{}", filters(&json!({ "label": labels })));
+        let listed = self.get(&path).await?;
+        Ok(listed.as_array().cloned().unwrap_or_default())
+    }
+
+    /// The tasks of a fleet, by the label of their services; those of services that are gone as long
+    /// as they run. (By a service's id the list is an error once that is gone.)
+    pub(super) async fn tasks(
+        &self,
+        fleet: &str,
+        network: &str,
+    ) -> Result<Vec<TaskInfo>, SwarmError> {
+        let listed = self.list("tasks", &[(FLEET, fleet)]).await?;
+        Ok(listed
+            .iter()
+            .filter_map(|task| task::read(task, network))
+            .collect())
+    }
+
+    /// The services of a fleet's instances; those of one replica, if it is named.
+    pub(super) async fn services(
+        &self,
+        fleet: &str,
+        replica: Option<&ReplicaName>,
+    ) -> Result<Vec<ServiceInfo>, SwarmError> {
+        let mut labels = vec![(FLEET, fleet)];
+        labels.extend(replica.map(|name| (REPLICA, name.as_str())));
+        let listed = self.list("services", &labels).await?;
+        Ok(listed.iter().filter_map(service::read).collect())
+    }
+
+    /// Creates a service, and returns its id.
+    pub(super) async fn create_service(&self, spec: &Value) -> Result<String, SwarmError> {
+        let created = self.post("/services/create", spec).await?;
+        Ok(created["ID"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Removes an object. It is no error if it is gone.
+    pub(super) async fn remove(&self, kind: ObjectKind, name: &str) -> Result<(), SwarmError> {
+        let path = format!("/{}/{name}", kind.path());
+        match self.call(Method::DELETE, &path, None).await {
+            Err(error) if !error.is_missing() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// An object by its name or id.
+    pub(super) async fn find(&self, kind: ObjectKind, name: &str) -> Result<Versioned, SwarmError> {
+        let found = self.get(&format!("/{}/{name}", kind.path())).await?;
+        Ok(Versioned {
+            id: found["ID"].as_str().unwrap_or_default().to_owned(),
+            version: found["Version"]["Index"].as_u64().unwrap_or_default(),
+            spec: found["Spec"].clone(),
+        })
+    }
+
+    /// Replaces an object's spec if it has not been changed since that version.
+    pub(super) async fn update(
+        &self,
+        kind: ObjectKind,
+        object: &Versioned,
+    ) -> Result<(), SwarmError> {
+        let Versioned { id, version, spec } = object;
+        let path = format!("/{}/{id}/update?version={version}", kind.path());
+        self.post(&path, spec).await.map(drop)
+    }
+
+    /// Changes the spec of a service until the change is in, or needs none: `change` says whether it
+    /// has changed anything.
+    pub(super) async fn change_service(
+        &self,
+        name: &str,
+        change: impl Fn(&mut Value) -> bool,
+    ) -> Result<(), SwarmError> {
+        let mut attempts = 0;
+        loop {
+            let mut service = self.find(ObjectKind::Service, name).await?;
+            if !change(&mut service.spec) {
+                return Ok(());
+            }
+            attempts += 1;
+            match self.update(ObjectKind::Service, &service).await {
+                Err(error) if error.is_out_of_sequence() && attempts < MAX_ATTEMPTS => {
+                    debug!("swarm: {name} was changed meanwhile");
+                    sleep(ATTEMPT_PAUSE).await;
+                }
+                updated => return updated,
+            }
+        }
+    }
+
+    /// The output of a task's container, at most this many of its last lines, with the frames around
+    /// it taken off.
+    pub(super) async fn task_output(&self, task: &str, lines: usize) -> Result<String, SwarmError> {
+        let path = format!("/tasks/{task}/logs?stdout=1&stderr=1&tail={lines}");
+        let read = self.client.read(&path, CALL_TIMEOUT).await;
+        let bytes = read.map_err(|error| SwarmError {
+            status: engine_client::status(&error),
+            message: self.engine.explain(error).0,
+        })?;
+        Ok(unframed(&bytes))
+    }
+
+    /// Has each event of services, nodes and config objects taken in until the connection ends.
+    pub(super) async fn follow_events(
+        &self,
+        taken_in: impl FnMut(Value),
+    ) -> Result<(), SwarmError> {
+        let filters = filters(&json!({ "type": ["service", "node", "config"] }));
+        let path = format!("/events?{filters}");
+        let followed = self.client.follow(&path, CALL_TIMEOUT, taken_in).await;
+        followed.map_err(|error| SwarmError {
+            status: engine_client::status(&error),
+            message: self.engine.explain(error).0,
+        })
+    }
+}
+
+fn filters(filters: &Value) -> String {
+    let text = filters.to_string();
+    format!("filters={}", utf8_percent_encode(&text, NON_ALPHANUMERIC))
+}
+
+/// The text of a log: each piece of output has a header of eight bytes, the last four of which are
+/// its length. The log of a terminal has none.
+fn unframed(log: &[u8]) -> String {
+    let mut text = Vec::new();
+    let mut rest = log;
+    while let Some((&[stream, 0, 0, 0, a, b, c, d], body)) = rest.split_first_chunk::<8>()
+        && stream <= 2
+    {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let (piece, more) = body.split_at(length.min(body.len()));
+        text.extend_from_slice(piece);
+        rest = more;
+    }
+    text.extend_from_slice(rest);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let error = |status, message: &str| SwarmError {
+            status: Some(status),
+            message: message.to_owned(),
+        };
+        let late = error(
+            500,
+            "rpc error: code = Unknown desc = update out of sequence",
+        );
+        assert!(late.is_out_of_sequence() && !late.is_taken() && !late.is_missing());
+        assert_eq!(late.to_string(), "update out of sequence");
+        assert!(error(409, "name conflicts with an existing object").is_taken());
+        assert!(error(404, "service x not found").is_missing());
+        assert!(!error(500, "the swarm does not have a leader").is_out_of_sequence());
+    }
+
+    #[test]
+    fn the_frames_of_a_log_are_taken_off() {
+        let log = b"\x01\0\0\0\0\0\0\x03hi\n\x02\0\0\0\0\0\0\x05oops\n";
+        assert_eq!(unframed(log), "hi\noops\n");
+        assert_eq!(unframed(b"of a terminal\n"), "of a terminal\n");
+        assert_eq!(unframed(b"\x01\0\0\0\0\0\0\x09cut"), "cut");
+        assert_eq!(unframed(b""), "");
+    }
+}

@@ -1,0 +1,411 @@
+//! What is known of this fleet's instances, and what a list of tasks says that is new. Pure.
+//!
+//! ```text
+//!   open_launch --> Launching --launched--> Live --not wanted any more--> Ending
+//!                       |                    |                              |
+//!                       | stop               | task ended or gone           |
+//!                       v                    v                              v
+//!                   cancelled              Ended                          Ended
+//!
+//!   from any:  stopping --> Stopping --no task is wanted any more--> forgotten
+//! ```
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::task::{TaskInfo, TaskState};
+use crate::runtime::{Event, Exit, InstanceEvent, InstanceId};
+
+/// How many lists in a row lack the task of an instance before it counts as gone: a manager that has
+/// just come back may not have all of them yet.
+const MAX_ABSENCES: u32 = 2;
+
+/// How an instance is, as far as this balancer knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Life {
+    Launching {
+        /// It was stopped meanwhile.
+        cancelled: bool,
+    },
+    Live,
+    /// Its task runs, and the Swarm is about to end it.
+    Ending,
+    /// That has been reported.
+    Ended,
+    /// It is being stopped from here, so its end is expected.
+    Stopping,
+}
+
+#[derive(Debug)]
+struct KnownInstance {
+    life: Life,
+    /// The task that plays it, the last one that is known.
+    task: Option<String>,
+    node: Option<String>,
+    /// Lists in a row without its task.
+    absences: u32,
+    exit: Option<Exit>,
+    /// Its service stays after its end, for its log.
+    is_kept: bool,
+    /// Its replica is being removed.
+    is_removed: bool,
+}
+
+impl KnownInstance {
+    fn new(life: Life) -> Self {
+        Self {
+            life,
+            task: None,
+            node: None,
+            absences: 0,
+            exit: None,
+            is_kept: false,
+            is_removed: false,
+        }
+    }
+}
+
+/// What a list of tasks says that is new.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Observed {
+    pub(super) events: Vec<Event>,
+    /// Instances that run and are not known here: the services say what they are.
+    pub(super) unknown: Vec<InstanceId>,
+}
+
+/// The instances by their ids.
+#[derive(Debug, Default)]
+pub(super) struct InstanceTable {
+    instances: HashMap<InstanceId, KnownInstance>,
+}
+
+impl InstanceTable {
+    /// Notes that a launch begins; false if one is under way.
+    pub(super) fn open_launch(&mut self, id: &InstanceId) -> bool {
+        if self.is_launching(id) {
+            return false;
+        }
+        let cancelled = false;
+        let launching = KnownInstance::new(Life::Launching { cancelled });
+        self.instances.insert(id.clone(), launching);
+        true
+    }
+
+    /// A launch is over. It was successful if the instance is known to run by now.
+    pub(super) fn close_launch(&mut self, id: &InstanceId) {
+        if self.is_launching(id) {
+            self.instances.remove(id);
+        }
+    }
+
+    pub(super) fn is_launching(&self, id: &InstanceId) -> bool {
+        matches!(self.life(id), Some(Life::Launching { .. }))
+    }
+
+    pub(super) fn is_cancelled(&self, id: &InstanceId) -> bool {
+        matches!(self.life(id), Some(Life::Launching { cancelled: true }))
+    }
+
+    /// An instance runs: it was launched here, or found.
+    pub(super) fn runs(&mut self, task: &TaskInfo) {
+        let instance = self.instances.entry(task.order.id.clone());
+        let instance = instance.or_insert_with(|| KnownInstance::new(Life::Live));
+        instance.life = Life::Live;
+        instance.task = Some(task.id.clone());
+        instance.node.clone_from(&task.node);
+    }
+
+    /// The node on which an instance runs or ran.
+    pub(super) fn node(&self, id: &InstanceId) -> Option<&str> {
+        self.instances.get(id)?.node.as_deref()
+    }
+
+    /// Its last task.
+    pub(super) fn task(&self, id: &InstanceId) -> Option<&str> {
+        self.instances.get(id)?.task.as_deref()
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn exit(&self, id: &InstanceId) -> Option<&Exit> {
+        self.instances.get(id)?.exit.as_ref()
+    }
+
+    pub(super) fn knows(&self, id: &InstanceId) -> bool {
+        self.instances.contains_key(id)
+    }
+
+    pub(super) fn is_live(&self, id: &InstanceId) -> bool {
+        matches!(self.life(id), Some(Life::Live))
+    }
+
+    /// It has died or is given up here: another balancer's it is not.
+    pub(super) fn is_given_up(&self, id: &InstanceId) -> bool {
+        matches!(self.life(id), Some(Life::Stopping | Life::Ended))
+    }
+
+    /// Its end is expected from here on.
+    pub(super) fn stopping(&mut self, id: &InstanceId) {
+        let instance = self.instances.entry(id.clone());
+        let instance = instance.or_insert_with(|| KnownInstance::new(Life::Stopping));
+        match &mut instance.life {
+            Life::Launching { cancelled } => *cancelled = true,
+            life => *life = Life::Stopping,
+        }
+    }
+
+    /// Its service stays after its end.
+    pub(super) fn keep(&mut self, id: &InstanceId) {
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.is_kept = true;
+        }
+    }
+
+    pub(super) fn is_kept(&self, id: &InstanceId) -> bool {
+        self.instances
+            .get(id)
+            .is_some_and(|instance| instance.is_kept)
+    }
+
+    /// Its replica is being removed, from here.
+    pub(super) fn begin_removal(&mut self, id: &InstanceId) {
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.is_removed = true;
+        }
+    }
+
+    /// Another balancer removes its replica; false if that is known, or done from here.
+    pub(super) fn is_removed_elsewhere(&mut self, id: &InstanceId) -> bool {
+        match self.instances.get_mut(id) {
+            Some(instance) if !instance.is_removed && instance.life != Life::Stopping => {
+                instance.is_removed = true;
+                instance.life = Life::Stopping;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes a list of tasks in.
+    pub(super) fn observe(&mut self, tasks: &[TaskInfo]) -> Observed {
+        let mut observed = Observed::default();
+        let mut newest: HashMap<&InstanceId, &TaskInfo> = HashMap::new();
+        for task in tasks {
+            let best = newest.entry(&task.order.id).or_insert(task);
+            // A service has one task that is wanted; others are its history.
+            if task.is_wanted && !best.is_wanted {
+                *best = task;
+            }
+        }
+        for (id, instance) in &mut self.instances {
+            match newest.get(id) {
+                Some(task) => {
+                    instance.absences = 0;
+                    instance.see(task, &mut observed.events);
+                }
+                None => instance.miss(id, &mut observed.events),
+            }
+        }
+        let is_over = |id: &InstanceId, instance: &KnownInstance| {
+            let wanted = newest
+                .get(id)
+                .is_some_and(|task| task.is_wanted && !task.has_ended());
+            instance.life == Life::Stopping && !wanted && !instance.is_kept
+        };
+        self.instances.retain(|id, instance| !is_over(id, instance));
+        let unknown = newest.values().filter(|task| {
+            task.is_live()
+                && task.endpoint.is_some()
+                && !self.instances.contains_key(&task.order.id)
+        });
+        observed.unknown = unknown.map(|task| task.order.id.clone()).collect();
+        observed.unknown.sort();
+        observed.events.sort_by_key(|event| match event {
+            Event::Instance(id, _) => Some(id.clone()),
+            _ => None,
+        });
+        observed
+    }
+
+    /// Forgets the instances of a replica before this one.
+    pub(super) fn forget_older(&mut self, id: &InstanceId) {
+        self.instances.retain(|other, instance| {
+            let is_older = other.replica == id.replica && other.generation < id.generation;
+            !is_older || matches!(instance.life, Life::Live | Life::Launching { .. })
+        });
+    }
+
+    fn life(&self, id: &InstanceId) -> Option<&Life> {
+        Some(&self.instances.get(id)?.life)
+    }
+}
+
+impl KnownInstance {
+    fn see(&mut self, task: &TaskInfo, events: &mut Vec<Event>) {
+        self.task = Some(task.id.clone());
+        if task.node.is_some() {
+            self.node.clone_from(&task.node);
+        }
+        let id = || task.order.id.clone();
+        if let TaskState::Ended(exit) = &task.state {
+            self.exit = Some(exit.clone());
+            if matches!(self.life, Life::Live | Life::Ending) {
+                self.life = Life::Ended;
+                events.push(Event::Instance(id(), InstanceEvent::Exited(exit.clone())));
+            }
+        } else if !task.is_wanted && self.life == Life::Live {
+            self.life = Life::Ending;
+            events.push(Event::Instance(id(), InstanceEvent::Ending));
+        }
+    }
+
+    fn miss(&mut self, id: &InstanceId, events: &mut Vec<Event>) {
+        self.absences += 1;
+        if self.absences >= MAX_ABSENCES && matches!(self.life, Life::Live | Life::Ending) {
+            self.life = Life::Ended;
+            let exited = InstanceEvent::Exited(self.exit.clone().unwrap_or_default());
+            events.push(Event::Instance(id.clone(), exited));
+        }
+    }
+}
+
+/// Where the live instances among tasks are, one node each.
+pub(super) fn placed(tasks: &[TaskInfo]) -> impl Iterator<Item = &str> {
+    let there = tasks
+        .iter()
+        .filter(|task| task.is_wanted && !task.has_ended());
+    there.filter_map(|task| task.node.as_deref())
+}
+
+/// The address of a task that runs.
+pub(super) fn running(tasks: &[TaskInfo], id: &InstanceId) -> Option<(TaskInfo, SocketAddr)> {
+    let live = tasks
+        .iter()
+        .find(|task| task.order.id == *id && task.is_live())?;
+    Some((live.clone(), live.endpoint?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::task::{read, tests::task};
+    use super::*;
+
+    fn id(generation: u64) -> InstanceId {
+        InstanceId::new("S1".parse().unwrap(), generation)
+    }
+
+    fn info(generation: u64, state: &str, desired: &str) -> TaskInfo {
+        let mut task = task("S1", generation, state);
+        task["DesiredState"] = json!(desired);
+        task["Status"]["ContainerStatus"] = json!({"ContainerID": "c", "ExitCode": 137});
+        read(&task, "zoo").unwrap()
+    }
+
+    fn running_one() -> InstanceTable {
+        let mut table = InstanceTable::default();
+        assert!(table.open_launch(&id(1)));
+        assert!(!table.open_launch(&id(1)));
+        table.runs(&info(1, "running", "running"));
+        table.close_launch(&id(1));
+        assert!(table.is_live(&id(1)));
+        table
+    }
+
+    fn event(event: InstanceEvent) -> Vec<Event> {
+        vec![Event::Instance(id(1), event)]
+    }
+
+    #[test]
+    fn a_death_is_reported_once() {
+        let mut table = running_one();
+        assert_eq!(
+            table.observe(&[info(1, "running", "running")]),
+            Observed::default()
+        );
+        let dead = [info(1, "failed", "shutdown")];
+        let exited = InstanceEvent::Exited(Exit::signal(9));
+        assert_eq!(table.observe(&dead).events, event(exited));
+        assert_eq!(table.observe(&dead), Observed::default());
+        assert!(table.is_given_up(&id(1)));
+        assert_eq!(table.exit(&id(1)), Some(&Exit::signal(9)));
+    }
+
+    #[test]
+    fn an_end_that_the_swarm_announces_is_reported_before_it_comes() {
+        let mut table = running_one();
+        let ending = [info(1, "running", "shutdown")];
+        assert_eq!(table.observe(&ending).events, event(InstanceEvent::Ending));
+        assert_eq!(table.observe(&ending).events, []);
+        let exited = event(InstanceEvent::Exited(Exit::signal(9)));
+        assert_eq!(
+            table.observe(&[info(1, "shutdown", "shutdown")]).events,
+            exited
+        );
+    }
+
+    #[test]
+    fn a_task_that_two_lists_lack_is_gone() {
+        let mut table = running_one();
+        assert_eq!(table.observe(&[]).events, []);
+        assert_eq!(table.observe(&[info(1, "running", "running")]).events, []);
+        assert_eq!(table.observe(&[]).events, []);
+        let gone = event(InstanceEvent::Exited(Exit::default()));
+        assert_eq!(table.observe(&[]).events, gone);
+    }
+
+    #[test]
+    fn an_end_from_here_is_no_death() {
+        let mut table = running_one();
+        table.stopping(&id(1));
+        assert!(table.is_given_up(&id(1)));
+        assert_eq!(
+            table.observe(&[info(1, "running", "running")]),
+            Observed::default()
+        );
+        assert!(table.knows(&id(1)));
+        assert_eq!(
+            table.observe(&[info(1, "shutdown", "shutdown")]),
+            Observed::default()
+        );
+        assert!(!table.knows(&id(1)));
+    }
+
+    #[test]
+    fn a_launch_that_is_stopped_is_cancelled() {
+        let mut table = InstanceTable::default();
+        table.open_launch(&id(1));
+        assert!(!table.is_cancelled(&id(1)));
+        table.stopping(&id(1));
+        assert!(table.is_cancelled(&id(1)));
+        table.close_launch(&id(1));
+        assert!(!table.knows(&id(1)));
+    }
+
+    #[test]
+    fn what_runs_and_is_not_known_is_told() {
+        let mut table = running_one();
+        let tasks = [
+            info(1, "running", "running"),
+            info(2, "running", "running"),
+            info(3, "running", "shutdown"),
+            info(4, "starting", "running"),
+        ];
+        assert_eq!(table.observe(&tasks).unknown, [id(2)]);
+    }
+
+    #[test]
+    fn a_removal_by_another_balancer_is_told_once_and_its_end_expected() {
+        let mut table = running_one();
+        assert!(table.is_removed_elsewhere(&id(1)));
+        assert!(!table.is_removed_elsewhere(&id(1)));
+        assert_eq!(
+            table.observe(&[info(1, "running", "remove")]),
+            Observed::default()
+        );
+        assert!(!table.is_removed_elsewhere(&id(2)));
+        let mut own = running_one();
+        own.begin_removal(&id(1));
+        assert!(!own.is_removed_elsewhere(&id(1)));
+    }
+}

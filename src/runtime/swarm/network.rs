@@ -1,0 +1,146 @@
+//! The overlay network that a fleet's replicas share, and the balancer's place in it.
+//!
+//! The addresses of an overlay can be reached from containers in it alone. A balancer in a container
+//! joins the fleet's network by itself; one outside of any cannot reach its replicas.
+
+use std::time::Duration;
+
+use log::{info, warn};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::SwarmFleet;
+use super::labels::FLEET;
+use crate::runtime::RuntimeError;
+use crate::runtime::docker::{inspect_own, other_networks};
+
+/// How long a network stays in use by tasks that end, and the pause before it is tried again.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
+const REMOVE_PAUSE: Duration = Duration::from_millis(200);
+
+impl SwarmFleet {
+    /// Creates the replicas' network if it is missing, checks those beside it, and joins it.
+    pub(super) async fn ensure_network(&self) -> Result<(), RuntimeError> {
+        let network = self.network();
+        let found = match self.find_network(network).await? {
+            Some(found) => found,
+            None => self.create_network().await?,
+        };
+        if found["Scope"] != "swarm" || found["Ingress"] == true {
+            return Err(RuntimeError(format!(
+                "network {network} is no overlay of this Swarm that services can join: \
+                 --docker-network names another one"
+            )));
+        }
+        let owner = found["Labels"][FLEET].as_str();
+        self.owns_network.set(owner == Some(self.name()));
+        let containers = &self.settings.containers;
+        for other in other_networks(&containers.container, &containers.network) {
+            let found = self.find_network(other).await?;
+            if found.is_none_or(|found| found["Scope"] != "swarm") {
+                return Err(RuntimeError(format!(
+                    "--network {other}: the Swarm has no such network; docker network create \
+                     --driver overlay {other} makes it"
+                )));
+            }
+        }
+        self.join_network(&found).await
+    }
+
+    async fn find_network(&self, name: &str) -> Result<Option<Value>, RuntimeError> {
+        match self.api.get(&format!("/networks/{name}")).await {
+            // The engine also takes the beginning of an id for a name.
+            Ok(found) => {
+                Ok(Some(found).filter(|found| found["Name"] == name || found["Id"] == name))
+            }
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Creates it, unless another balancer has by now.
+    async fn create_network(&self) -> Result<Value, RuntimeError> {
+        let network = self.network();
+        let request = json!({
+            "Name": network,
+            "Driver": "overlay",
+            "Attachable": true,
+            "CheckDuplicate": true,
+            "Labels": { FLEET: self.name() },
+        });
+        match self.api.post("/networks/create", &request).await {
+            Ok(_) => info!("swarm: created network {network}"),
+            Err(error) if error.is_taken() => {}
+            Err(error) => {
+                return Err(RuntimeError(format!(
+                    "cannot create network {network}: {error}"
+                )));
+            }
+        }
+        let created = self.find_network(network).await?;
+        created.ok_or_else(|| RuntimeError(format!("network {network} has been removed")))
+    }
+
+    /// Has our own container join it, if it has not.
+    async fn join_network(&self, found: &Value) -> Result<(), RuntimeError> {
+        let network = self.network();
+        let Some(own) = inspect_own().await? else {
+            return Err(RuntimeError(format!(
+                "the balancer runs in no container, and the addresses of network {network} can be \
+                 reached from containers alone: run it in one on this node, with the engine's \
+                 socket mounted"
+            )));
+        };
+        let id = own.id.unwrap_or_default();
+        let joined = own.network_settings.and_then(|settings| settings.networks);
+        if joined.is_some_and(|joined| joined.contains_key(network)) {
+            return Ok(());
+        }
+        let request = json!({ "Container": id });
+        let path = format!(
+            "/networks/{}/connect",
+            found["Id"].as_str().unwrap_or(network)
+        );
+        match self.api.post(&path, &request).await {
+            Err(error) if !error.to_string().contains("already exists") => {
+                return Err(RuntimeError(format!(
+                    "cannot join network {network}: {error}; its option attachable lets \
+                     containers join"
+                )));
+            }
+            _ => {}
+        }
+        info!("swarm: joined network {network}");
+        self.joined.replace(Some(id));
+        Ok(())
+    }
+
+    /// Leaves the network if the balancer has joined it, and removes it if it is the fleet's.
+    pub(super) async fn leave_network(&self) {
+        let network = self.network();
+        if let Some(own) = self.joined.take() {
+            let request = json!({ "Container": own, "Force": true });
+            let path = format!("/networks/{network}/disconnect");
+            if let Err(error) = self.api.post(&path, &request).await {
+                warn!("swarm: cannot leave network {network}: {error}");
+            }
+        }
+        if !self.owns_network.get() {
+            return;
+        }
+        let begun = Instant::now();
+        loop {
+            let path = format!("/networks/{network}");
+            match self.api.call(hyper::Method::DELETE, &path, None).await {
+                // Tasks that end are in it for a while.
+                Err(error) if !error.is_missing() => {
+                    if begun.elapsed() > REMOVE_TIMEOUT {
+                        return warn!("swarm: cannot remove network {network}: {error}");
+                    }
+                }
+                _ => return,
+            }
+            sleep(REMOVE_PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Which balancers serve the fleet: each has a config object that it renews.
+//!
+//! The time of a renewal is that of the managers, who stamp each change. So the clocks of the
+//! balancers need not agree: a balancer renews its own, and compares.
+
+use std::time::{Duration, SystemTime};
+
+use log::debug;
+use serde_json::{Value, json};
+
+use super::api::{ObjectKind, SwarmApi, SwarmError, Versioned};
+use super::labels::{BALANCER, FLEET};
+use super::names::presence_name;
+
+/// How often a balancer renews its object: each is a write to the managers' log.
+pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Without a renewal for this long a balancer counts as dead.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+/// A config object cannot be empty.
+const CONTENT: &str = "eA==";
+
+/// A balancer's object.
+pub(super) struct Presence {
+    fleet: String,
+    name: String,
+}
+
+/// When an object was changed last, by the managers' clock.
+fn updated_at(object: &Value) -> Option<SystemTime> {
+    humantime::parse_rfc3339(object["UpdatedAt"].as_str()?).ok()
+}
+
+/// For how long an object had not been renewed at a time.
+fn age(now: SystemTime, seen: SystemTime) -> Duration {
+    now.duration_since(seen).unwrap_or_default()
+}
+
+/// Whether another balancer has renewed its object within its life before ours was renewed. Pure.
+fn has_other(objects: &[Value], own: &str) -> bool {
+    let is_own = |object: &&Value| object["Spec"]["Name"] == own;
+    let Some(now) = objects.iter().find(is_own).and_then(updated_at) else {
+        return false;
+    };
+    let others = objects.iter().filter(|object| !is_own(object));
+    others
+        .filter_map(updated_at)
+        .any(|seen| age(now, seen) < LIFETIME)
+}
+
+/// The names of the objects that balancers have left which died. Pure.
+fn stale(objects: &[Value], own: &str) -> Vec<String> {
+    let is_own = |object: &&Value| object["Spec"]["Name"] == own;
+    let Some(now) = objects.iter().find(is_own).and_then(updated_at) else {
+        return Vec::new();
+    };
+    let dead = objects.iter().filter(|object| {
+        !is_own(object) && updated_at(object).is_some_and(|seen| age(now, seen) >= LIFETIME)
+    });
+    let names = dead.filter_map(|object| object["Spec"]["Name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+impl Presence {
+    /// That of another balancer of a fleet; it is not there yet.
+    pub(super) fn new(fleet: &str) -> Self {
+        let balancer = format!("{:016x}", fastrand::u64(..));
+        Self {
+            fleet: fleet.to_owned(),
+            name: presence_name(fleet, &balancer),
+        }
+    }
+
+    /// Tells that this balancer serves the fleet, and clears away what dead ones have left.
+    pub(super) async fn appear(&self, api: &SwarmApi) -> Result<(), SwarmError> {
+        self.renew(api).await?;
+        for name in stale(&self.balancers(api).await?, &self.name) {
+            debug!("swarm: removing what a balancer has left that died: {name}");
+            api.remove(ObjectKind::Config, &name).await?;
+        }
+        Ok(())
+    }
+
+    /// Renews the object; creates it again if it is gone.
+    pub(super) async fn renew(&self, api: &SwarmApi) -> Result<(), SwarmError> {
+        let name = &self.name;
+        let labels = |count: u64| json!({ FLEET: self.fleet, BALANCER: count.to_string() });
+        match api.find(ObjectKind::Config, name).await {
+            Ok(found) => {
+                let count = found.spec["Labels"][BALANCER].as_str();
+                let count = count.and_then(|count| count.parse::<u64>().ok());
+                let mut spec = found.spec.clone();
+                spec["Labels"] = labels(count.unwrap_or_default().wrapping_add(1));
+                api.update(ObjectKind::Config, &Versioned { spec, ..found })
+                    .await
+            }
+            Err(error) if error.is_missing() => {
+                let spec = json!({ "Name": name, "Data": CONTENT, "Labels": labels(1) });
+                api.post("/configs/create", &spec).await.map(drop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether another balancer serves the fleet. Without an answer: none is known.
+    pub(super) async fn is_shared(&self, api: &SwarmApi) -> bool {
+        let asked = async {
+            self.renew(api).await?;
+            self.balancers(api).await
+        };
+        let objects = asked.await;
+        objects.is_ok_and(|objects| has_other(&objects, &self.name))
+    }
+
+    /// Ends the presence of this balancer; whether another one serves the fleet. Of two that end at once
+    /// the later one finds none.
+    pub(super) async fn leave(&self, api: &SwarmApi) -> bool {
+        let asked = async {
+            self.renew(api).await?;
+            let before = self.balancers(api).await?;
+            api.remove(ObjectKind::Config, &self.name).await?;
+            let after = self.balancers(api).await?;
+            let is_own = |object: &&Value| object["Spec"]["Name"] == self.name;
+            let all: Vec<_> = before
+                .iter()
+                .filter(is_own)
+                .chain(&after)
+                .cloned()
+                .collect();
+            Ok::<_, SwarmError>(has_other(&all, &self.name))
+        };
+        asked.await.unwrap_or_else(|error| {
+            debug!("swarm: other balancers are not known: {error}");
+            false
+        })
+    }
+
+    async fn balancers(&self, api: &SwarmApi) -> Result<Vec<Value>, SwarmError> {
+        let labels = [(FLEET, self.fleet.as_str()), (BALANCER, "")];
+        api.list("configs", &labels).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str, second: u32) -> Value {
+        json!({
+            "Spec": {"Name": name},
+            "UpdatedAt": format!("2026-11-29T10:00:{second:02}.123456789Z"),
+        })
+    }
+
+    #[test]
+    fn a_balancer_that_renews_its_object_is_there() {
+        for (objects, expected) in [
+            (vec![object("own", 40)], false),
+            (vec![object("own", 40), object("other", 39)], true),
+            (vec![object("own", 40), object("other", 41)], true),
+            (vec![object("own", 40), object("dead", 29)], false),
+            (vec![object("other", 40)], false),
+            (vec![object("own", 40), json!({})], false),
+        ] {
+            assert_eq!(has_other(&objects, "own"), expected, "{objects:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_dead_balancer_left_is_found() {
+        let objects = [object("own", 59), object("dead", 1), object("other", 58)];
+        assert_eq!(stale(&objects, "own"), ["dead"]);
+    }
+}

@@ -1,0 +1,61 @@
+//! Services of a rollout. A service cannot be renamed, and its role can be changed while its task runs:
+//! one that starts beside the one that plays its replica is `next`; when it takes the place, it becomes
+//! `current`, and the other one `retired`, which is no removal.
+
+use std::rc::Rc;
+
+use log::{info, warn};
+
+use super::SwarmFleet;
+use super::api::SwarmError;
+use super::names::service_name;
+use super::service::ServiceRole;
+use super::service_spec::set_role;
+use crate::fleet::Definition;
+use crate::runtime::{InstanceId, RuntimeError};
+
+impl SwarmFleet {
+    /// Makes sure that the image is there, and that no other balancer serves the fleet.
+    pub(super) async fn prepare_rollout(
+        self: Rc<Self>,
+        definition: Definition,
+    ) -> Result<(), RuntimeError> {
+        if self.presence.is_shared(&self.api).await {
+            return Err(RuntimeError(
+                "other balancers serve this fleet, and would not follow: stop them first"
+                    .to_owned(),
+            ));
+        }
+        let settings = self.settings.containers.following(&definition);
+        self.image_facts(&settings.image).await.map(drop)
+    }
+
+    /// Has a service play its replica. What cannot be changed is logged: the fleet knows its instances by
+    /// their generations, and the next start settles the roles.
+    pub(super) async fn take_place(self: Rc<Self>, id: InstanceId) {
+        let changed = async {
+            let services = self.api.services(self.name(), Some(&id.replica)).await?;
+            for old in services {
+                let is_before = old.order.id.generation < id.generation;
+                if is_before && old.role == ServiceRole::Current {
+                    let retire = |spec: &mut _| set_role(spec, ServiceRole::Retired);
+                    self.api.change_service(&old.name, retire).await?;
+                }
+            }
+            let name = service_name(self.name(), &id);
+            let play = |spec: &mut _| set_role(spec, ServiceRole::Current);
+            self.api.change_service(&name, play).await
+        };
+        let changed: Result<(), SwarmError> = changed.await;
+        match changed {
+            Ok(()) => info!(
+                replica:% = id.replica, generation = id.generation;
+                "{id} plays the replica from now on"
+            ),
+            Err(error) => warn!(
+                replica:% = id.replica, generation = id.generation;
+                "swarm: the service of {id} has not taken the place of the one before: {error}"
+            ),
+        }
+    }
+}

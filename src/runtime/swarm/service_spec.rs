@@ -1,0 +1,177 @@
+//! The spec of the service that is an instance. Pure.
+//!
+//! One task, which the Swarm does not restart: there is one healer, the balancer. The image's own
+//! health check is off, because a task that has one stays `starting` until it has passed.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::container_spec::TaskParts;
+use super::labels::{DEFINITION, FLEET, GENERATION, ORDINAL, PORT, REPLICA, ROLE, WEIGHT};
+use super::service::ServiceRole;
+
+/// The labels that a service has of its container's.
+const SHARED_LABELS: [&str; 7] = [
+    FLEET, REPLICA, GENERATION, WEIGHT, ORDINAL, PORT, DEFINITION,
+];
+
+/// What a service is made of.
+#[derive(Debug, Clone)]
+pub(super) struct ServicePlan {
+    /// Its name.
+    pub(super) name: String,
+    pub(super) role: ServiceRole,
+    /// The task's: a container by flags, or what a stack file's service has.
+    pub(super) parts: TaskParts,
+    /// The networks that its task joins, with its names in them: the first is the fleet's.
+    pub(super) networks: Vec<(String, Vec<String>)>,
+    pub(super) stop_grace: Duration,
+}
+
+/// The request that creates it. It does not start on these nodes.
+pub(super) fn spec(plan: &ServicePlan, excluded_nodes: &[String]) -> Value {
+    let ServicePlan { parts, .. } = plan;
+    let mut container = parts.container.clone();
+    container.insert("Healthcheck".to_owned(), json!({ "Test": ["NONE"] }));
+    container.insert("StopGracePeriod".to_owned(), nanoseconds(plan.stop_grace));
+    let mut labels: Map<_, _> = SHARED_LABELS
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), container.get("Labels")?.get(key)?.clone())))
+        .collect();
+    labels.insert(ROLE.to_owned(), plan.role.name().into());
+    let networks = plan.networks.iter();
+    let networks: Vec<_> = networks
+        .map(|(network, aliases)| json!({ "Target": network, "Aliases": aliases }))
+        .collect();
+    let mut task = json!({
+        "ContainerSpec": container,
+        "Resources": { "Limits": parts.limits },
+        "RestartPolicy": { "Condition": "none" },
+        "Networks": networks,
+    });
+    if let Some(driver) = &parts.log_driver {
+        task["LogDriver"] = driver.clone();
+    }
+    if !excluded_nodes.is_empty() {
+        let constraints = excluded_nodes.iter().map(|node| format!("node.id!={node}"));
+        task["Placement"] = json!({ "Constraints": constraints.collect::<Vec<_>>() });
+    }
+    json!({
+        "Name": plan.name,
+        "Labels": labels,
+        "TaskTemplate": task,
+        "Mode": { "Replicated": { "Replicas": 1 } },
+        // Its address is its task's: no virtual one, which kernels without IPVS lack.
+        "EndpointSpec": { "Mode": "dnsrr" },
+    })
+}
+
+fn nanoseconds(time: Duration) -> Value {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX).into()
+}
+
+/// Sets a service's role in its spec; whether that changes it.
+pub(super) fn set_role(spec: &mut Value, role: ServiceRole) -> bool {
+    set_label(spec, ROLE, role.name())
+}
+
+fn set_label(spec: &mut Value, key: &str, value: &str) -> bool {
+    if spec["Labels"][key] == value {
+        return false;
+    }
+    spec["Labels"][key] = value.into();
+    true
+}
+
+/// Ends a service's task and keeps the service; whether that changes it.
+pub(super) fn scale_down(spec: &mut Value) -> bool {
+    let replicas = &mut spec["Mode"]["Replicated"]["Replicas"];
+    if *replicas == 0 {
+        return false;
+    }
+    *replicas = 0.into();
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::swarm::container_spec::translate;
+
+    fn plan() -> ServicePlan {
+        let body = json!({
+            "Image": "shop:1",
+            "Labels": {
+                "io.ringmaster.fleet": "zoo", "io.ringmaster.replica": "S1",
+                "io.ringmaster.generation": "3", "io.ringmaster.port": "80", "team": "a",
+            },
+            "HostConfig": {
+                "Memory": 64,
+                "LogConfig": {"Type": "none"},
+            },
+        });
+        ServicePlan {
+            name: "zoo-S1-3".to_owned(),
+            role: ServiceRole::Current,
+            parts: translate(&body).unwrap(),
+            networks: vec![("zoo".to_owned(), vec!["S1".to_owned()])],
+            stop_grace: Duration::from_secs(10),
+        }
+    }
+
+    #[test]
+    fn a_service_has_one_task_that_the_swarm_does_not_restart() {
+        let spec = spec(&plan(), &[]);
+        assert_eq!(
+            spec,
+            json!({
+                "Name": "zoo-S1-3",
+                "Labels": {
+                    "io.ringmaster.fleet": "zoo", "io.ringmaster.replica": "S1",
+                    "io.ringmaster.generation": "3", "io.ringmaster.port": "80",
+                    "io.ringmaster.role": "current",
+                },
+                "TaskTemplate": {
+                    "ContainerSpec": {
+                        "Image": "shop:1",
+                        "Labels": {
+                            "io.ringmaster.fleet": "zoo", "io.ringmaster.replica": "S1",
+                            "io.ringmaster.generation": "3", "io.ringmaster.port": "80",
+                            "team": "a",
+                        },
+                        "Privileges": {"NoNewPrivileges": true},
+                        "Healthcheck": {"Test": ["NONE"]},
+                        "StopGracePeriod": 10_000_000_000_u64,
+                    },
+                    "Resources": {"Limits": {"MemoryBytes": 64}},
+                    "RestartPolicy": {"Condition": "none"},
+                    "Networks": [{"Target": "zoo", "Aliases": ["S1"]}],
+                    "LogDriver": {"Name": "none", "Options": {}},
+                },
+                "Mode": {"Replicated": {"Replicas": 1}},
+                "EndpointSpec": {"Mode": "dnsrr"},
+            })
+        );
+    }
+
+    #[test]
+    fn full_nodes_are_constraints() {
+        let spec = spec(&plan(), &["n1".to_owned(), "n2".to_owned()]);
+        assert_eq!(
+            spec["TaskTemplate"]["Placement"]["Constraints"],
+            json!(["node.id!=n1", "node.id!=n2"])
+        );
+    }
+
+    #[test]
+    fn changes_are_made_once() {
+        let mut spec = spec(&plan(), &[]);
+        assert!(set_role(&mut spec, ServiceRole::Leaving));
+        assert!(!set_role(&mut spec, ServiceRole::Leaving));
+        assert_eq!(spec["Labels"]["io.ringmaster.role"], "leaving");
+        assert!(scale_down(&mut spec));
+        assert!(!scale_down(&mut spec));
+        assert_eq!(spec["Mode"]["Replicated"]["Replicas"], 0);
+    }
+}

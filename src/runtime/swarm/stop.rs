@@ -1,0 +1,121 @@
+//! Ends instances, and at last what belongs to the fleet.
+//!
+//! A Swarm ends a task about three seconds after it was told to, so that its name server forgets the
+//! address first; then come SIGTERM, the grace, and SIGKILL. A stop for a removal or a restart waits
+//! for that. The stop of an instance that has died or hangs does not: its successor has a name and an
+//! address of its own, and a node that is lost would never end it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use log::{debug, warn};
+use tokio::time::{Instant, sleep};
+
+use super::SwarmFleet;
+use super::api::{ObjectKind, SwarmError};
+use super::names::service_name;
+use super::service::ServiceRole;
+use super::service_spec::{scale_down, set_role};
+use super::task::TaskInfo;
+use crate::runtime::{InstanceId, RuntimeError};
+
+/// What a Swarm may take on top of the grace.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// How often a task that ends is looked for.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+impl SwarmFleet {
+    /// From here on the end of an instance is expected.
+    pub(super) fn begin_stop(&self, id: &InstanceId) {
+        let mut instances = self.instances.borrow_mut();
+        // It hangs, or its node is lost: what starts next starts elsewhere.
+        if instances.is_kept(id)
+            && instances.is_live(id)
+            && let Some(node) = instances.node(id)
+        {
+            let mut suspects = self.suspects.borrow_mut();
+            suspects.insert(node.to_owned(), Instant::now());
+        }
+        instances.stopping(id);
+    }
+
+    /// Tells every balancer of the fleet that the replica is removed, by the role of its service.
+    pub(super) async fn announce_removal(self: Rc<Self>, id: InstanceId) {
+        let name = service_name(self.name(), &id);
+        let leave = |spec: &mut _| set_role(spec, ServiceRole::Leaving);
+        if let Err(error) = self.api.change_service(&name, leave).await
+            && !error.is_missing()
+        {
+            // `stop` removes it anyway.
+            debug!("swarm: cannot announce the removal of {id}: {error}");
+        }
+    }
+
+    pub(super) async fn stop(self: Rc<Self>, id: InstanceId) -> Result<(), RuntimeError> {
+        loop {
+            // Registers before the check, so that no notification is missed.
+            let over = self.launch_over.notified();
+            if !self.instances.borrow().is_launching(&id) {
+                break;
+            }
+            over.await;
+        }
+        let name = service_name(self.name(), &id);
+        let is_kept = self.instances.borrow().is_kept(&id);
+        let ended = match is_kept {
+            true => self.api.change_service(&name, scale_down).await,
+            false => self.api.remove(ObjectKind::Service, &name).await,
+        };
+        match ended {
+            Err(error) if !error.is_missing() => return Err(error.into()),
+            _ => {}
+        }
+        if !is_kept {
+            self.await_end(&id).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the tasks of an instance have ended, as far as that can be known.
+    async fn await_end(&self, id: &InstanceId) {
+        let deadline = Instant::now() + self.stop_grace + STOP_MARGIN;
+        while Instant::now() < deadline {
+            let tasks = self.api.tasks(self.name(), self.network()).await;
+            let runs = |task: &TaskInfo| task.order.id == *id && !task.has_ended();
+            match tasks {
+                Ok(tasks) if !tasks.iter().any(runs) => return,
+                Ok(tasks) if self.is_lost(tasks.iter().find(|task| runs(task))).await => {
+                    return debug!("swarm: {id} ends when its node is back");
+                }
+                _ => {}
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        warn!("swarm: {id} has not ended in time; the Swarm has been told to end it");
+    }
+
+    /// Whether the node of a task is down: nothing ends there until it is back.
+    async fn is_lost(&self, task: Option<&TaskInfo>) -> bool {
+        let Some(node) = task.and_then(|task| task.node.as_deref()) else {
+            return false;
+        };
+        let found = self.api.get(&format!("/nodes/{node}")).await;
+        found.is_ok_and(|node| node["Status"]["State"] == "down")
+    }
+
+    /// Removes dead services that were kept, waits for the tasks that are about to end, and removes the
+    /// network if it is ours.
+    pub(super) async fn close(self: Rc<Self>) {
+        let removed = async {
+            for service in self.api.services(self.name(), None).await? {
+                self.api.remove(ObjectKind::Service, &service.name).await?;
+            }
+            Ok::<_, SwarmError>(())
+        };
+        if let Err(error) = removed.await {
+            warn!("swarm: services of the fleet are left behind: {error}");
+        }
+        self.leave_network().await;
+    }
+}

@@ -1,0 +1,200 @@
+//! The Swarm that the tests of this program share: three nodes, all of them managers. One test at a time
+//! has it, because most do something to its nodes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::docker::cleanup::Cleanup;
+use crate::docker::{import_executable, skip};
+
+/// Where the script is, from the repository.
+const BESIDE: &str = "../shared/machine/swarm-nodes";
+
+/// The namespaces of the nodes have fixed names: one Swarm a machine.
+const LOCK: &str = "/tmp/ringmaster-swarm-nodes.lock";
+
+/// The image of balancers and replicas, in this machine's engine.
+const IMAGE: &str = "ringmaster-test-swarm";
+
+/// How long a command to a node may have to be tried again.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// A Swarm that runs.
+pub struct Swarm {
+    script: PathBuf,
+    folder: PathBuf,
+    /// The image's id: for a name each node would ask a registry first.
+    pub image: String,
+    _lock: File,
+    _cleanup: Mutex<Cleanup>,
+}
+
+/// The Swarm for one test, alone; none if this machine cannot make one.
+pub fn swarm() -> Option<(&'static Swarm, MutexGuard<'static, ()>)> {
+    static SWARM: OnceLock<Option<Swarm>> = OnceLock::new();
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let swarm = SWARM.get_or_init(Swarm::start).as_ref()?;
+    swarm.reset();
+    Some((swarm, alone))
+}
+
+impl Swarm {
+    fn start() -> Option<Self> {
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join(BESIDE);
+        let named = std::env::var_os("RINGMASTER_SWARM_NODES").map(PathBuf::from);
+        let script = named.unwrap_or(beside);
+        let is_root = rustix::process::geteuid().is_root();
+        if !script.exists() || !is_root || !crate::docker::engine_answers() {
+            skip("a Swarm takes the script swarm-nodes, Docker and root");
+            return None;
+        }
+        let lock = File::create(LOCK).unwrap();
+        lock.lock().unwrap();
+        let folder = tempfile::tempdir().unwrap().path().join("nodes");
+        std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        let (program, inside) = (script.display().to_string(), folder.display().to_string());
+        let end = "SWARM_DIR=$FOLDER \"$SCRIPT\" down; rmdir \"${FOLDER%/*}\"";
+        // First of all: it clears away whatever comes after it.
+        let cleanup = Cleanup::start(end, &[("SCRIPT", &program), ("FOLDER", &inside)]);
+        let image = make_image();
+        let swarm = Self {
+            script,
+            folder,
+            image,
+            _lock: lock,
+            _cleanup: Mutex::new(cleanup),
+        };
+        swarm.run(&["up", "3"]);
+        swarm.run(&["load", IMAGE]);
+        Some(swarm)
+    }
+
+    /// Undoes what a test before has left: cut nodes, dead ones, services.
+    fn reset(&self) {
+        for node in ["1", "2", "3"] {
+            self.run(&["mend", node]);
+            if self.try_run(&["docker", node, "version"]).is_none() {
+                self.run(&["start", node]);
+            }
+        }
+        let ready = || {
+            let listed = self.try_docker(1, &["node", "ls"]).unwrap_or_default();
+            listed.matches(" Ready ").count() == 3
+        };
+        wait_until("three nodes are ready", ready);
+        for node in 1..=3 {
+            self.docker(
+                1,
+                &[
+                    "node",
+                    "update",
+                    "--availability",
+                    "active",
+                    &format!("node{node}"),
+                ],
+            );
+            let left = self.docker(node, &["ps", "-aq", "--filter", "label=rmtest"]);
+            for container in left.lines() {
+                self.try_docker(node, &["rm", "-f", container]);
+            }
+        }
+        for service in self.docker(1, &["service", "ls", "-q"]).lines() {
+            self.try_docker(1, &["service", "rm", service]);
+        }
+        for config in self.docker(1, &["config", "ls", "-q"]).lines() {
+            self.try_docker(1, &["config", "rm", config]);
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.script);
+        command.env("SWARM_DIR", &self.folder).env("MANAGERS", "3");
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the script, and returns what it prints. Panics if it fails.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "swarm-nodes {arguments:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The same; none if it fails.
+    pub fn try_run(&self, arguments: &[&str]) -> Option<String> {
+        let output = self.command(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(said)
+    }
+
+    /// The client of a node's engine.
+    pub fn docker(&self, node: u32, arguments: &[&str]) -> String {
+        let node = node.to_string();
+        self.run(&[&["docker", &node], arguments].concat())
+    }
+
+    pub fn try_docker(&self, node: u32, arguments: &[&str]) -> Option<String> {
+        let node = node.to_string();
+        self.try_run(&[&["docker", &node], arguments].concat())
+    }
+
+    /// Standard output and standard error together.
+    pub fn output_of(&self, node: u32, container: &str) -> String {
+        let node = node.to_string();
+        let output = self.command(&["docker", &node, "logs", container]).output();
+        let output = output.unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// A command inside a node that runs beside the test.
+    pub fn begin_inside(&self, node: u32, arguments: &[&str]) -> Command {
+        let node = node.to_string();
+        self.command(&[&["in", &node], arguments].concat())
+    }
+
+    /// Where a node's engine listens.
+    pub fn socket(&self, node: u32) -> String {
+        let socket = self.folder.join(node.to_string()).join("docker.sock");
+        socket.display().to_string()
+    }
+
+    /// An object, as the engine of a node describes it.
+    pub fn inspect(&self, node: u32, kind: &str, name: &str) -> Value {
+        let described = self.docker(node, &[kind, "inspect", name]);
+        let described: Value = serde_json::from_str(&described).unwrap();
+        described[0].clone()
+    }
+}
+
+/// An image of the balancer's own program, which is the demo server as well.
+fn make_image() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let stripped = folder.path().join("ringmaster");
+    let program = Path::new(env!("CARGO_BIN_EXE_ringmaster"));
+    let strip = Command::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(program)
+        .status();
+    if !strip.is_ok_and(|status| status.success()) {
+        std::fs::copy(program, &stripped).unwrap();
+    }
+    import_executable(IMAGE, &stripped, &["/ringmaster"], None);
+    crate::docker::docker(&["image", "inspect", "--format", "{{.Id}}", IMAGE])
+}
+
+/// Waits for a state, never for a duration.
+pub fn wait_until(what: &str, mut state: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !state() {
+        assert!(begun.elapsed() < MAX_WAIT, "never came true: {what}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
