@@ -33,7 +33,7 @@ pub use page::ListPage;
 pub use problem::Problem;
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
 pub use ring::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
-pub use rollouts::{NewRollout, Rollout, RolloutOutcome, RolloutState};
+pub use rollouts::{ComposeDefinition, NewRollout, Rollout, RolloutOutcome, RolloutState};
 pub use session::{AdminRight, AdmittedBy, Caller, Login};
 pub use status::{
     DefinitionDrift, FlagsOrRecord, FleetRecordStatus, ReplicaEvent, ReplicaEventKind,

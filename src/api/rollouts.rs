@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Timestamp;
@@ -23,6 +24,42 @@ pub struct NewRollout {
     /// Other variables: a value sets one, null removes one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Option<String>>,
+    /// Another definition of the compose service whose containers the replicas are; it is the whole
+    /// of it, so nothing else can be said beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compose: Option<ComposeDefinition>,
+}
+
+/// A service as docker compose resolves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComposeDefinition {
+    /// The name of its project.
+    pub project: String,
+    /// Its name in the compose file.
+    pub service: String,
+    /// What `docker compose config --hash SERVICE` says: `docker compose up` takes containers with this
+    /// hash for up to date.
+    pub config_hash: String,
+    /// The service in `docker compose config --format json`.
+    #[schema(value_type = Object)]
+    pub definition: Value,
+    /// What it refers to, as the same command has it: the project's networks,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub networks: Value,
+    /// volumes,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub volumes: Value,
+    /// secrets
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub secrets: Value,
+    /// and configs.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub configs: Value,
 }
 
 /// A rollout: every replica gets another definition, one after the other.

@@ -62,6 +62,7 @@ pub async fn serve(
         sticky_cookie: settings.sticky_cookie.clone(),
         trusted_proxies: settings.server.trusted_proxy.as_slice().into(),
         limits: settings.limits,
+        resends: settings.runtime.resends(),
         outlier_on: settings.health.outlier_on,
         server_timing: settings.logs.server_timing,
         // Settings hold only good names.

@@ -3,13 +3,14 @@
 mod flags;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::args::help;
 use super::{Invocation, UsageError, admin_access, completions, drill};
 use crate::api::{DesiredState, NewReplicas, NewRollout, RingPatch};
-use crate::ctl::{CtlCommand, CtlOptions};
+use crate::ctl::{ComposeFile, CtlCommand, CtlOptions};
 use crate::experiments::AdminAccess;
 use flags::{
     AddFlags, CtlFlags, CtlSubcommand, KeyFlags, RingChangeFlags, RolloutIdFlags, RolloutSubcommand,
@@ -127,7 +128,7 @@ pub(super) fn invocation(
             names: flags.names,
             now: flags.now,
         },
-        CtlSubcommand::Rollout(command) => rollout(command),
+        CtlSubcommand::Rollout(command) => rollout(command)?,
         CtlSubcommand::Weight(flags) => CtlCommand::Weigh {
             name: flags.name,
             weight: flags.weight.get(),
@@ -173,21 +174,24 @@ fn new_replicas(flags: AddFlags) -> NewReplicas {
     }
 }
 
-fn rollout(command: RolloutSubcommand) -> CtlCommand {
+fn rollout(command: RolloutSubcommand) -> Result<CtlCommand, String> {
     let direct = |flags: RolloutIdFlags, command| CtlCommand::DirectRollout {
         id: flags.id,
         command,
     };
-    match command {
+    Ok(match command {
         RolloutSubcommand::Start(flags) => {
+            let compose = compose_file(flags.file, flags.service, flags.config_hash)?;
             let set = flags.env.into_iter().map(|(key, value)| (key, Some(value)));
             let unset = flags.unset_env.into_iter().map(|key| (key, None));
             CtlCommand::StartRollout {
-                new: NewRollout {
+                new: Box::new(NewRollout {
                     image: flags.image,
                     command: flags.command,
                     env: unset.chain(set).collect(),
-                },
+                    compose: None,
+                }),
+                compose,
                 wait: flags.wait,
             }
         }
@@ -195,7 +199,37 @@ fn rollout(command: RolloutSubcommand) -> CtlCommand {
         RolloutSubcommand::Pause(flags) => direct(flags, "pause"),
         RolloutSubcommand::Resume(flags) => direct(flags, "resume"),
         RolloutSubcommand::Undo(flags) => direct(flags, "undo"),
-    }
+    })
+}
+
+/// A project of compose, if one is given; with all that its rollout needs.
+fn compose_file(
+    file: Option<PathBuf>,
+    service: Option<String>,
+    config_hash: Option<String>,
+) -> Result<Option<ComposeFile>, String> {
+    let service_name = service.as_deref().unwrap_or("SERVICE").to_owned();
+    let (what, why) = match (file, service, config_hash) {
+        (None, None, None) => return Ok(None),
+        (Some(file), Some(service), Some(config_hash)) => {
+            return Ok(Some(ComposeFile {
+                file,
+                service,
+                config_hash,
+            }));
+        }
+        (None, ..) => ("no project", "a rollout of a compose service reads one"),
+        (_, None, _) => ("no --service", "a project has several"),
+        (.., None) => (
+            "no --config-hash",
+            "without it docker compose up would recreate all containers",
+        ),
+    };
+    Err(format!(
+        "{what}: {why}: docker compose config --format json | ringmaster ctl rollout start --service \
+         {service_name} --config-hash \"$(docker compose config | docker compose -f - config --hash \
+         {service_name} | cut -d' ' -f2)\" -"
+    ))
 }
 
 /// A question, unless something is to be changed.

@@ -89,6 +89,16 @@ pub enum RuntimeSettings {
 }
 
 impl RuntimeSettings {
+    /// How often a request that may have reached a replica is sent again, if that is safe. Once, so that
+    /// one that kills replicas ends no more than two; but compose ends all containers of a service within
+    /// milliseconds.
+    pub fn resends(&self) -> u32 {
+        match self {
+            Self::Docker(docker) if docker.service.is_some() => 2,
+            _ => 1,
+        }
+    }
+
     /// Which runtime it is.
     pub fn kind(&self) -> RuntimeKind {
         match self {

@@ -84,6 +84,9 @@ pub enum CtlError {
         /// What could not be read.
         cause: String,
     },
+    /// What was given as a compose project is none that can be rolled out: where it is, and what is wrong.
+    #[error("{0}: {1}")]
+    ComposeFile(String, String),
     /// A rollout that was waited for was not done.
     #[error("rollout {0} was not done")]
     NotRolledOut(u64),

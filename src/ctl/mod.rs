@@ -5,6 +5,7 @@
 
 mod careful;
 mod client;
+mod compose_file;
 mod error;
 mod event_stream;
 mod events;
@@ -22,9 +23,9 @@ mod top;
 use std::time::Duration;
 
 pub use error::CtlError;
-pub use options::{CtlCommand, CtlOptions};
+pub use options::{ComposeFile, CtlCommand, CtlOptions};
 
-use crate::api::{ListPage, ReplicaStatus};
+use crate::api::{ListPage, NewRollout, ReplicaStatus};
 use crate::experiments::AdminAccess;
 use client::CtlClient;
 use output::Output;
@@ -51,8 +52,13 @@ pub async fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Restart { names, now } => {
             instances::restart(&client, &output, names, *now).await
         }
-        CtlCommand::StartRollout { new, wait } => {
-            rollouts::start(&client, &output, new, *wait).await
+        CtlCommand::StartRollout { new, compose, wait } => {
+            let compose = compose.as_ref().map(compose_file::read).transpose()?;
+            let new = NewRollout {
+                compose,
+                ..(**new).clone()
+            };
+            rollouts::start(&client, &output, &new, *wait).await
         }
         CtlCommand::Rollouts => rollouts::status(&client, &output).await,
         CtlCommand::DirectRollout { id, command } => {

@@ -1,6 +1,7 @@
 //! What `ringmaster ctl` is asked to do.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api::{DesiredState, NewReplicas, NewRollout, RingPatch};
@@ -22,6 +23,17 @@ pub struct CtlOptions {
     pub timeout: Option<Duration>,
     /// What to do.
     pub command: CtlCommand,
+}
+
+/// A project as docker compose resolves it, and its service that is rolled out.
+#[derive(Debug, PartialEq)]
+pub struct ComposeFile {
+    /// Where it is; `-` is standard input.
+    pub file: PathBuf,
+    /// The service.
+    pub service: String,
+    /// Compose's hash of the service.
+    pub config_hash: String,
 }
 
 /// What to do.
@@ -64,7 +76,9 @@ pub enum CtlCommand {
     /// Give every replica another version.
     StartRollout {
         /// What to change.
-        new: NewRollout,
+        new: Box<NewRollout>,
+        /// What the compose file says of the service whose containers the replicas are.
+        compose: Option<ComposeFile>,
         /// Wait for its end.
         wait: bool,
     },

@@ -19,8 +19,60 @@ impl ContainerTemplate {
     /// The fields that differ in another configuration, without their values, which may be secrets.
     pub(super) fn differences(&self, other: &Self) -> Option<String> {
         let mut paths = Vec::new();
-        add_differences("", &self.body, &other.body, &mut paths);
+        add_differences("", &said(&self.body), &said(&other.body), &mut paths);
+        // Of one that runs the engine says what it has chosen itself, too.
+        let is_both = |body: &Value, path: &str| body.pointer(&pointer(path)).is_some();
+        paths.retain(|path| {
+            !CHOSEN.contains(&path.as_str())
+                || is_both(&self.body, path) && is_both(&other.body, path)
+        });
         (!paths.is_empty()).then(|| format!("configuration: {}", paths.join(", ")))
+    }
+}
+
+/// Fields that the engine fills in if nothing is said of them.
+const CHOSEN: [&str; 11] = [
+    "HostConfig.CgroupnsMode",
+    "HostConfig.ConsoleSize",
+    "HostConfig.IpcMode",
+    "HostConfig.LogConfig",
+    "HostConfig.MaskedPaths",
+    "HostConfig.MemorySwap",
+    "HostConfig.NetworkMode",
+    "HostConfig.ReadonlyPaths",
+    "HostConfig.RestartPolicy",
+    "HostConfig.Runtime",
+    "HostConfig.ShmSize",
+];
+
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
+}
+
+/// The value without fields that say nothing.
+fn said(value: &Value) -> Value {
+    let says = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(true) => true,
+    };
+    match value {
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(name, value)| (name.clone(), said(value)));
+            Value::Object(fields.filter(|(_, value)| says(value)).collect())
+        }
+        Value::Array(items) => {
+            let mut items: Vec<_> = items.iter().map(said).collect();
+            // The engine sorts some lists.
+            items.sort_by_key(Value::to_string);
+            Value::Array(items)
+        }
+        other => other.clone(),
     }
 }
 
@@ -77,5 +129,11 @@ mod tests {
             Some("configuration: Env, HostConfig.Memory, Tty, User")
         );
         assert_eq!(before.differences(&before), None);
+        // What says nothing, or was chosen by the engine, is no difference.
+        let inspected = template(json!({
+            "Env": ["TOKEN=a"], "User": "app", "Domainname": "", "Tty": false,
+            "HostConfig": {"Memory": 1, "Binds": ["a:/a"], "ShmSize": 64, "Dns": [], "Init": null},
+        }));
+        assert_eq!(before.differences(&inspected), None);
     }
 }

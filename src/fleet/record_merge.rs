@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::Existing;
-use super::RolloutChange;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
+use super::{Definition, RolloutChange};
 use crate::api::Timestamp;
 use crate::ring::{KeySource, Member, ReplicaName, Weight};
 
@@ -23,6 +23,8 @@ pub enum RecordChange {
     Ring(RingSettings),
     /// Something else is hashed for a request.
     Key(KeySource),
+    /// Replicas have another definition by the owner of their instances.
+    Definition(Box<Definition>),
     /// A rollout has begun, gone on or ended; when.
     Rollout(RolloutChange, Timestamp),
 }
@@ -146,6 +148,7 @@ impl FleetRecord {
             }
             RecordChange::Ring(ring) => self.ring = *ring,
             RecordChange::Key(key) => self.key = Some(key.clone()),
+            RecordChange::Definition(definition) => self.take_definition((**definition).clone()),
             RecordChange::Rollout(change, at) => self.apply_rollout(change, *at),
         }
     }

@@ -1,6 +1,7 @@
 //! Rollouts in the fleet record: the one that is under way, and the last that have ended.
 
 use super::record::FleetRecord;
+use super::record_definition::Definition;
 use super::rollout_state::{PastRollout, RolloutChange};
 use crate::api::{RolloutOutcome, Timestamp};
 
@@ -54,6 +55,14 @@ impl FleetRecord {
         self.past_rollouts.iter_mut().for_each(|p| p.before = None);
     }
 
+    /// Another definition than that of the flags holds from now on.
+    pub(super) fn take_definition(&mut self, definition: Definition) {
+        let flags_definition = self.definition.hash();
+        self.flags_definition.get_or_insert(flags_definition);
+        self.definition_hash = definition.hash();
+        self.definition = definition;
+    }
+
     fn end_rollout(&mut self, outcome: RolloutOutcome, reason: Option<String>, at: Timestamp) {
         let Some(rollout) = self.rollout.take() else {
             return;
@@ -74,10 +83,8 @@ impl FleetRecord {
         if outcome == RolloutOutcome::Done {
             // Only the last one can be undone.
             self.past_rollouts.iter_mut().for_each(|p| p.before = None);
-            let flags_definition = self.definition.hash();
-            self.flags_definition.get_or_insert(flags_definition);
-            past.before = Some(std::mem::replace(&mut self.definition, rollout.to));
-            self.definition_hash = self.definition.hash();
+            past.before = Some(self.definition.clone());
+            self.take_definition(rollout.to);
         }
         self.past_rollouts.push(past);
         let too_many = self.past_rollouts.len().saturating_sub(MAX_PAST);
@@ -89,7 +96,7 @@ impl FleetRecord {
 mod tests {
     use super::*;
     use crate::fleet::rollout_state::{Course, RecordedRollout, Stage};
-    use crate::fleet::{Definition, FleetFlags, InstanceId, RecordChange, RingSettings};
+    use crate::fleet::{FleetFlags, InstanceId, RecordChange, RingSettings};
     use crate::ring::{KeySource, ReplicaName};
 
     const NOW: Timestamp = Timestamp::EPOCH;

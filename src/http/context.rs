@@ -38,6 +38,8 @@ pub struct HttpSettings {
     pub sticky_cookie: Option<StickyCookie>,
     /// How much at once, and how long anything may take.
     pub limits: Limits,
+    /// How often a request that may have reached a replica is sent again, if that is safe.
+    pub resends: u32,
     /// Which answers of a replica are failures.
     pub outlier_on: OutlierOn,
     /// Whether responses say how long they took.

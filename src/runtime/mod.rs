@@ -22,6 +22,8 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 
+use crate::api::NewRollout;
+use crate::fleet::RolloutError;
 pub use crate::fleet::{
     Definition, Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, ReplicaTemplate,
 };
@@ -43,6 +45,9 @@ impl From<Event> for RuntimeEvent {
 
 /// What a runtime answers once it has done something.
 pub type Task<T> = LocalBoxFuture<'static, Result<T, RuntimeError>>;
+
+/// The definition that a rollout is to bring, or why it cannot be one.
+pub type DefinitionTask = LocalBoxFuture<'static, Result<Definition, RolloutError>>;
 
 /// The result of [`Runtime::launch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +148,27 @@ pub trait Runtime: 'static {
     fn take_place(&self, _: InstanceId) -> LocalBoxFuture<'static, ()> {
         Box::pin(async {})
     }
+
+    /// The definition that instances have by their owner before a rollout, if that is another than the
+    /// known one.
+    fn owned_definition(&self, _known: Definition, _: &NewRollout) -> Task<Option<Definition>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// What a rollout is to make of the present definition.
+    fn define(&self, new: NewRollout, present: Definition) -> DefinitionTask {
+        let kind = self.kind();
+        Box::pin(async move {
+            if new.compose.is_some() {
+                let wrong = "compose: replicas are no containers here";
+                return Err(RolloutError::Invalid(wrong.to_owned()));
+            }
+            present.with_changes(&new, kind)
+        })
+    }
+
+    /// A rollout has begun, or has ended.
+    fn on_rollout(&self, _under_way: bool) {}
 
     /// Makes sure that instances of another definition can be started, beside those that run if they
     /// are to be (the program exists, the image is there), or says why they cannot.

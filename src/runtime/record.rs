@@ -224,6 +224,13 @@ impl RecordKeeper {
         self.current.borrow().clone()
     }
 
+    /// The record with the changes that are still to be written.
+    pub fn wanted(&self) -> FleetRecord {
+        let record = self.record();
+        let changed = record.with(&self.unwritten.borrow());
+        changed.unwrap_or(record)
+    }
+
     /// The record, if every change of this balancer's is in it.
     pub fn written(&self) -> Option<FleetRecord> {
         let all = self.unwritten.borrow().is_empty() && !self.ended.get();

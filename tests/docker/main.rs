@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod compose;
+mod compose_project;
 #[path = "../support/docker/mod.rs"]
 mod docker;
 mod engine_failures;
@@ -17,6 +18,8 @@ mod rollouts;
 mod run_options;
 mod runtime;
 mod service;
+mod service_recreation;
+mod service_rollouts;
 mod shared_fleet;
 #[path = "../support/mod.rs"]
 mod support;

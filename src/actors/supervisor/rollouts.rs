@@ -53,7 +53,7 @@ impl Supervisor {
         to: Definition,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, RolloutAnswer> {
-        let (id, now) = (self.record.record().next_rollout(), self.now());
+        let (id, now) = (self.record.wanted().next_rollout(), self.now());
         match self.fleet.start_rollout(id, to, Timestamp::now(), now) {
             Ok(steps) => {
                 self.execute(steps, ctx);
@@ -76,6 +76,10 @@ impl Supervisor {
         )
     }
 
+    fn refuse(&self, error: RolloutError) -> ResponseActFuture<Self, RolloutAnswer> {
+        Box::pin(ready(Err(error)))
+    }
+
     /// Answers with a rollout once the record has it.
     fn answer_rollout(&self, id: u64) -> ResponseActFuture<Self, RolloutAnswer> {
         let recorded = recorded(Rc::clone(&self.record)).into_actor(self);
@@ -93,7 +97,7 @@ impl Supervisor {
     }
 
     fn rollouts(&self) -> Vec<Rollout> {
-        let record = self.record.record();
+        let record = self.record.wanted();
         let report = self.rollout();
         let is_present = |past: &&PastRollout| report.as_ref().is_none_or(|r| r.id != past.id);
         let past = record.past_rollouts.iter().filter(is_present);
@@ -108,6 +112,11 @@ impl Supervisor {
         ctx: &mut Context<Self>,
     ) -> HistoryEvent {
         let event = self.describe_rollout(&change);
+        match change {
+            RolloutChange::Began(_) => self.runtime.on_rollout(true),
+            RolloutChange::Ended { .. } => self.runtime.on_rollout(false),
+            _ => {}
+        }
         if let RolloutChange::Ended { outcome, .. } = &change {
             *self.rollouts_ended.entry(*outcome).or_default() += 1;
         }
@@ -121,7 +130,7 @@ impl Supervisor {
         match change {
             RolloutChange::Began(rollout) => {
                 let id = rollout.id;
-                let changes = self.record.record().definition.differences(&rollout.to);
+                let changes = self.record.wanted().definition.differences(&rollout.to);
                 let changes = changes.join("; ");
                 info!(rollout = id; "rollout {id} begins: {changes}");
                 fleet(Kind::RolloutStarted).because(format!("rollout {id}: {changes}"))
@@ -239,15 +248,35 @@ impl Handler<StartRollout> for Supervisor {
     type Result = ResponseActFuture<Self, RolloutAnswer>;
 
     fn handle(&mut self, StartRollout(new): StartRollout, _: &mut Context<Self>) -> Self::Result {
-        let present = self.record.record().definition;
-        match present.with_changes(&new, self.runtime.kind()) {
-            Err(error) => Box::pin(ready(Err(error))),
-            // Before an image is pulled for nothing.
-            Ok(to) => match self.fleet.refusal_of_rollout(&to) {
-                Some(error) => Box::pin(ready(Err(error))),
-                None => self.prepare_rollout(to),
-            },
+        if let Some(error) = self.fleet.refusal_of_any_rollout() {
+            return Box::pin(ready(Err(error)));
         }
+        let known = self.record.wanted().definition;
+        let runtime = Rc::clone(&self.runtime);
+        let defined = async move {
+            let owned = runtime.owned_definition(known.clone(), &new).await;
+            let owned = owned.map_err(|error| RolloutError::Impossible(error.to_string()))?;
+            let present = owned.clone().unwrap_or(known);
+            Ok((owned, runtime.define(new, present).await?))
+        };
+        let defined = defined.into_actor(self);
+        Box::pin(defined.then(|defined, supervisor: &mut Self, ctx| {
+            let (owned, to) = match defined {
+                Ok(defined) => defined,
+                Err(error) => return supervisor.refuse(error),
+            };
+            if let Some(definition) = owned {
+                let steps = supervisor
+                    .fleet
+                    .take_definition(definition, supervisor.now());
+                supervisor.execute(steps, ctx);
+            }
+            // Before an image is pulled for nothing.
+            match supervisor.fleet.refusal_of_rollout(&to) {
+                Some(error) => supervisor.refuse(error),
+                None => supervisor.prepare_rollout(to),
+            }
+        }))
     }
 }
 
@@ -266,7 +295,7 @@ impl Handler<DirectRollout> for Supervisor {
             RolloutCommand::Resume => self.fleet.resume_rollout(id, now),
             RolloutCommand::Undo if is_present => self.fleet.undo_rollout(id, now),
             RolloutCommand::Undo => {
-                let record = self.record.record();
+                let record = self.record.wanted();
                 let past = record.past_rollouts.iter().find(|past| past.id == id);
                 return match past.and_then(|past| past.before.clone()) {
                     Some(before) => match self.fleet.refusal_of_rollout(&before) {

@@ -176,6 +176,16 @@ pub struct RolloutFlags {
     /// Wait for the rollout's end: 0 if it was done, 1 if it was rolled back
     #[arg(long)]
     pub wait: bool,
+    /// The service of a compose project whose containers the replicas are
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["image", "command", "env", "unset_env"])]
+    pub service: Option<String>,
+    /// Its hash, as 'docker compose config | docker compose -f - config --hash SERVICE' says it: with it
+    /// 'docker compose up' changes nothing afterwards
+    #[arg(long, value_name = "HASH", requires = "service")]
+    pub config_hash: Option<String>,
+    /// What 'docker compose config --format json' says; - is standard input
+    #[arg(value_name = "FILE", requires = "service")]
+    pub file: Option<PathBuf>,
 }
 
 /// A program and its arguments. (Under its own name clap takes it for a list of values.)

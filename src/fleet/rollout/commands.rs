@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::monitor::InHand;
 use super::{ActiveRollout, RolloutError};
 use crate::api::Timestamp;
-use crate::fleet::event::{Step, Steps};
+use crate::fleet::event::{ImmediateStep, Step, Steps};
 use crate::fleet::lifecycle::Replica;
 use crate::fleet::rollout_state::{Course, RecordedRollout, RolloutChange, Stage};
-use crate::fleet::{Definition, Fleet, Time};
+use crate::fleet::{Definition, Fleet, RecordChange, Time};
 use crate::ring::ReplicaName;
 
 /// A rollout that is under way, for people.
@@ -55,14 +55,35 @@ impl Fleet {
         Ok(steps.list)
     }
 
-    /// Why no rollout of this definition can begin.
-    pub fn refusal_of_rollout(&self, to: &Definition) -> Option<RolloutError> {
+    /// The owner of the instances has given them another definition, before a rollout begins.
+    pub fn take_definition(&mut self, definition: Definition, now: Time) -> Vec<Step> {
+        let mut steps = Steps::at(now);
+        if self.rollout.is_some() || definition == *self.definition {
+            return steps.list;
+        }
+        let change = RecordChange::Definition(Box::new(definition.clone()));
+        steps.push(ImmediateStep::Record(change));
+        self.definition = Arc::new(definition);
+        for replica in &mut self.replicas {
+            replica.definition = Arc::clone(&self.definition);
+        }
+        steps.list
+    }
+
+    /// Why none can begin, whatever it is to bring.
+    pub fn refusal_of_any_rollout(&self) -> Option<RolloutError> {
         match &self.rollout {
             _ if self.shutting_down => Some(RolloutError::ShuttingDown),
             Some(rollout) => Some(RolloutError::UnderWay(rollout.id)),
-            None if *to == *self.definition => Some(RolloutError::Unchanged),
             None => None,
         }
+    }
+
+    /// Why no rollout of this definition can begin.
+    pub fn refusal_of_rollout(&self, to: &Definition) -> Option<RolloutError> {
+        let is_present = *to == *self.definition;
+        self.refusal_of_any_rollout()
+            .or_else(|| is_present.then_some(RolloutError::Unchanged))
     }
 
     /// Begins no further replica until the rollout is resumed.

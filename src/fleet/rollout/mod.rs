@@ -178,6 +178,22 @@ impl Fleet {
         }
     }
 
+    /// A new instance was taken away by others, which says nothing of its definition: after a few more
+    /// attempts an operator is needed.
+    fn successor_taken_away(&mut self, reason: String, steps: &mut Steps) {
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
+        let Stage::Running(course) = rollout.stage else {
+            return;
+        };
+        rollout.retries += 1;
+        rollout.retry_at = Some(steps.now.saturating_add(RETRY_INTERVAL));
+        if rollout.retries > MAX_RETRIES {
+            self.move_rollout(Stage::Paused(course), Some(reason), steps);
+        }
+    }
+
     /// Stops successors whose replica is removed, or whose definition is not wanted any more.
     fn discard_unwanted_successors(&mut self, steps: &mut Steps) {
         let target = self.target();
@@ -285,6 +301,8 @@ impl Fleet {
         let all = replicas.into_iter().all(|r| r.definition == *target);
         let is_busy =
             self.successors.iter().any(Successor::is_wanted) || !rollout.in_hand.is_empty();
+        // An instance that has had its time may still be what other programs take for the replica.
+        let is_busy = is_busy || !self.retiring.is_empty() || !self.stopping_instances.is_empty();
         if !all || is_busy {
             return;
         }

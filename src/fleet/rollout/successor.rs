@@ -155,9 +155,10 @@ impl Fleet {
             (InstanceEvent::RemovedElsewhere, SuccessorPhase::Probing { .. })
             | (InstanceEvent::RemovedElsewhere, SuccessorPhase::Ready { .. }) => {
                 steps.push(ImmediateStep::Unwatch(successor.id.clone()));
-                let name = self.successors.remove(place).id.replica;
-                let reason = format!("another balancer has removed the new instance of {name}");
-                self.successor_failed(reason, steps);
+                let id = self.successors.remove(place).id;
+                let reason = format!("the new instance of {} was taken away", id.replica);
+                self.stop_instance(id, Duration::ZERO, steps);
+                self.successor_taken_away(reason, steps);
             }
             (
                 InstanceEvent::BecameHealthy,

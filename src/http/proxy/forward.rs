@@ -127,7 +127,7 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
         refused: Vec::new(),
         session,
     };
-    let mut attempt = RetryState::new(worker.settings.limits.retry);
+    let mut attempt = RetryState::new(worker.settings.limits.retry, worker.settings.resends);
     loop {
         let grant = acquire(context, wanted.clone()).await?;
         if let Some(trace) = context.trace {

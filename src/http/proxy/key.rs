@@ -88,6 +88,7 @@ pub(super) mod tests {
             sticky_cookie: None,
             trusted_proxies: ["10.9.0.0/16".parse().unwrap()].into(),
             admin_guard: Default::default(),
+            resends: 1,
             limits: Limits::default(),
             outlier_on: Default::default(),
             server_timing: false,

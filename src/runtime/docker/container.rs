@@ -14,8 +14,8 @@ use bollard::models::{
 use serde_json::{Value, json};
 
 use super::labels::{
-    COMPOSE, COMPOSE_NUMBER, DEFINITION, FLEET, GENERATION, ORDINAL, PORT, REPLICA, WEIGHT,
-    read_instance,
+    COMPOSE, COMPOSE_CONFIG_HASH, COMPOSE_NUMBER, DEFINITION, FLEET, GENERATION, ORDINAL, PORT,
+    REPLICA, WEIGHT, read_instance,
 };
 use super::run_options::{self, Placeholders};
 use super::{ComposeService, DockerSettings, Security};
@@ -231,6 +231,8 @@ pub(super) struct ContainerInfo {
     pub(super) endpoint: Option<SocketAddr>,
     /// The hash of the definition that it was started by; none if no balancer started it.
     pub(super) definition: Option<String>,
+    /// Compose's hash of the definition that it has, if it is of a service.
+    pub(super) config_hash: Option<String>,
 }
 
 /// What the containers of a fleet are read by.
@@ -287,6 +289,7 @@ pub(super) fn read(view: FleetView<'_>, summary: ContainerSummary) -> Option<Con
             .is_some_and(|text| text.contains("(unhealthy)")),
         endpoint: (address.filter(|_| running)).map(|address| SocketAddr::new(address, port)),
         definition: labels.get(DEFINITION).cloned(),
+        config_hash: labels.get(COMPOSE_CONFIG_HASH).cloned(),
     })
 }
 

@@ -350,8 +350,14 @@ impl DockerFleet {
     }
 
     fn report(&self, tx: &EventTx, container: &str, exit: Exit) {
-        if let Some(event) = self.containers.borrow_mut().died(container, exit) {
-            send(tx, event);
+        let died = self.containers.borrow_mut().died(container, exit);
+        match died {
+            // That says nothing of its definition.
+            Some(Event::Instance(id, _)) if self.is_taken_away(container) => {
+                send(tx, Event::Instance(id, InstanceEvent::RemovedElsewhere));
+            }
+            Some(event) => send(tx, event),
+            None => {}
         }
     }
 }

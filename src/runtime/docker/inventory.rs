@@ -153,6 +153,7 @@ mod tests {
             unhealthy: false,
             endpoint: None,
             definition: None,
+            config_hash: None,
         }
     }
 

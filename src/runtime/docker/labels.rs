@@ -26,6 +26,12 @@ pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 pub(super) const COMPOSE_ONE_OFF: &str = "com.docker.compose.oneoff";
 /// The number of a container in its service.
 pub(super) const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
+/// The hash of the definition that it was made by: compose recreates what has another.
+pub(super) const COMPOSE_CONFIG_HASH: &str = "com.docker.compose.config-hash";
+/// The id of its image.
+pub(super) const COMPOSE_IMAGE: &str = "com.docker.compose.image";
+/// The services that it depends on.
+pub(super) const COMPOSE_DEPENDS_ON: &str = "com.docker.compose.depends_on";
 /// The container that it has replaced.
 pub(super) const COMPOSE_REPLACED: &str = "com.docker.compose.replace";
 

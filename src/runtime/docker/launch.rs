@@ -66,17 +66,22 @@ impl Drop for Launch {
 }
 
 /// What a container is made of.
+#[derive(Clone)]
 pub(super) struct Specification {
     pub(super) settings: DockerSettings,
     pub(super) image: ImageFacts,
     /// It starts beside the one that plays its replica.
-    beside: bool,
+    pub(super) beside: bool,
+    /// The hash of its definition.
+    pub(super) definition: String,
 }
 
 /// The container that has a replica's name after a launch.
 pub(super) enum Creation {
     /// It has been created, and does not run yet.
     Ours(ContainerId),
+    /// The same, by these settings instead.
+    Like(ContainerId, Box<DockerSettings>),
     /// Another balancer's instance.
     Theirs(Launched),
 }
@@ -106,8 +111,12 @@ impl DockerFleet {
         }
         let running = launched?;
         if !beside {
-            let replica = &running.id.replica;
-            self.known_service.borrow_mut().launched(replica);
+            if running.id == order.id {
+                self.started_in_service(&running.id, &container.definition);
+            } else {
+                let replica = &running.id.replica;
+                self.known_service.borrow_mut().launched(replica);
+            }
             // In the background: a removal takes a sixth of the time of a launch.
             spawn(Rc::clone(&self).remove_predecessors(running.id.clone()));
         }
@@ -133,6 +142,7 @@ impl DockerFleet {
             settings,
             image,
             beside,
+            definition: definition.hash(),
         })
     }
 
@@ -142,8 +152,16 @@ impl DockerFleet {
         specification: &Specification,
         order: &LaunchOrder,
     ) -> Result<Launched, RuntimeError> {
-        let container = match self.create(specification, order).await? {
-            Creation::Ours(container) => container,
+        let adjusted;
+        let (container, specification) = match self.create(specification, order).await? {
+            Creation::Ours(container) => (container, specification),
+            Creation::Like(container, settings) => {
+                adjusted = Specification {
+                    settings: *settings,
+                    ..specification.clone()
+                };
+                (container, &adjusted)
+            }
             Creation::Theirs(running) => return Ok(running),
         };
         self.containers.borrow_mut().created(&container, &order.id);
@@ -181,12 +199,13 @@ impl DockerFleet {
         order: &LaunchOrder,
     ) -> Result<Creation, RuntimeError> {
         if let Some(service) = &self.settings.service {
-            return self.create_in_service(service, order).await;
+            return self.create_in_service(service, specification, order).await;
         }
         let Specification {
             settings,
             image,
             beside,
+            ..
         } = specification;
         let body = describe(settings, order, image)?;
         if *beside {

@@ -54,6 +54,7 @@ use futures::stream::LocalBoxStream;
 use log::{debug, info, warn};
 use tokio::sync::{Mutex, Notify};
 
+use crate::api::NewRollout;
 use crate::fleet::{ContainerOptions, ContainerTemplate};
 use crate::ring::ReplicaName;
 pub use compose_service::ComposeService;
@@ -67,8 +68,8 @@ pub use record_store::DockerRecordStore;
 pub(crate) use run_options::others as other_networks;
 
 use crate::runtime::{
-    Definition, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched,
-    ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
+    Definition, DefinitionTask, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder,
+    Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
 };
 use container::ContainerInfo;
 use container_table::{ContainerId, ContainerTable};
@@ -257,6 +258,19 @@ impl Runtime for DockerRuntime {
         inner.prepare_rollout(definition).boxed_local()
     }
 
+    fn owned_definition(&self, known: Definition, new: &NewRollout) -> Task<Option<Definition>> {
+        let (inner, new) = (Rc::clone(&self.inner), new.clone());
+        async move { inner.owned_definition(known, &new).await }.boxed_local()
+    }
+
+    fn define(&self, new: NewRollout, present: Definition) -> DefinitionTask {
+        Rc::clone(&self.inner).define(new, present).boxed_local()
+    }
+
+    fn on_rollout(&self, under_way: bool) {
+        self.inner.note_rollout(under_way);
+    }
+
     fn announce_removal(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
         self.inner.containers.borrow_mut().begin_removal(&id);
         Rc::clone(&self.inner).announce_removal(id).boxed_local()
@@ -327,8 +341,8 @@ impl DockerFleet {
             // The balancer that removed that replica may have ended.
             spawn(Rc::clone(&self).finish_removal(info));
         }
-        self.adopt_from_compose(&containers).await;
         let containers = self.settle_rollout(containers).await;
+        self.adopt_from_compose(&containers).await;
         let (found, superseded) = newest_of_each(containers);
         for info in outdated(superseded, &found) {
             self.remove_leftover(&info).await;
@@ -365,14 +379,20 @@ impl DockerFleet {
     /// Remembers and logs which running instances were started by another definition. A rollout
     /// would replace them.
     fn find_outdated(&self, found: &[ContainerInfo]) {
-        if self.settings.service.is_some() {
-            // Compose says which of them are.
-            return;
-        }
-        let present = self.settings.definition().hash();
+        let running = found.iter().filter(|info| info.running);
+        let present = match self.settings.service {
+            // The last one that compose has made shows what it would make now.
+            Some(_) => running
+                .max_by_key(|info| info.order.id.generation)
+                .and_then(|info| info.config_hash.clone()),
+            None => Some(self.settings.definition().hash()),
+        };
         let is_other = |info: &&ContainerInfo| {
-            let hash = info.definition.as_ref();
-            info.running && hash.is_some_and(|hash| *hash != present)
+            let hash = match self.settings.service {
+                Some(_) => info.config_hash.as_ref(),
+                None => info.definition.as_ref(),
+            };
+            info.running && hash.is_some() && hash != present.as_ref()
         };
         let outdated: Vec<_> = found.iter().filter(is_other).map(|r| &r.order.id).collect();
         if outdated.is_empty() {

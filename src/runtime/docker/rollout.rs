@@ -9,7 +9,7 @@ use log::{info, warn};
 
 use super::DockerFleet;
 use super::container::ContainerInfo;
-use super::labels::read_instance;
+use super::labels::{FLEET, REPLICA};
 use super::names::{ContainerRole, container_name, retired_name};
 use crate::fleet::Definition;
 use crate::runtime::{InstanceId, RuntimeError};
@@ -20,12 +20,7 @@ impl DockerFleet {
         self: Rc<Self>,
         definition: Definition,
     ) -> Result<(), RuntimeError> {
-        if self.settings.service.is_some() {
-            return Err(RuntimeError(
-                "the replicas of a compose service have no rollouts yet".to_owned(),
-            ));
-        }
-        if Rc::clone(&self).is_shared().await {
+        if self.settings.service.is_none() && Rc::clone(&self).is_shared().await {
             return Err(RuntimeError(
                 "other balancers serve this fleet, and would not follow: stop them first"
                     .to_owned(),
@@ -41,21 +36,26 @@ impl DockerFleet {
     pub(super) async fn take_place(self: Rc<Self>, id: InstanceId) {
         let lock = self.lock(&id.replica);
         let _held = lock.lock().await;
-        let fleet = &self.settings.fleet;
-        let name = container_name(fleet, &id.replica);
+        let name = container_name(self.prefix(), &id.replica);
+        let labels = [
+            (FLEET, self.settings.fleet.as_str()),
+            (REPLICA, id.replica.as_str()),
+        ];
         let renamed = async {
-            let successor = self.list_instance(&id).await?;
-            if let Ok(holder) = self.engine.inspect(&name).await
-                && let Some(container) = holder.id
-                && successor.iter().all(|info| info.container != container)
-            {
-                let labels = holder.config.and_then(|config| config.labels);
-                let old = labels.as_ref().and_then(read_instance);
-                let old = old.unwrap_or_else(|| InstanceId::new(id.replica.clone(), 0));
-                self.rename(&container, &retired_name(fleet, &old)).await?;
+            let listed = self.list(&labels).await?;
+            let (successor, others): (Vec<_>, Vec<_>) =
+                listed.into_iter().partition(|info| info.order.id == id);
+            for info in others {
+                if info.name == name {
+                    let retired = retired_name(self.prefix(), &info.order.id);
+                    self.rename(&info.container, &retired).await?;
+                }
             }
             for info in successor {
                 self.rename(&info.container, &name).await?;
+                if self.settings.service.is_some() {
+                    self.took_place(&info).await;
+                }
             }
             Ok::<_, RuntimeError>(())
         };
@@ -86,7 +86,7 @@ impl DockerFleet {
                 left.push(info);
                 continue;
             }
-            let name = container_name(&self.settings.fleet, replica);
+            let name = container_name(self.prefix(), replica);
             match self.rename(&info.container, &name).await {
                 Ok(()) => {
                     info!("docker: {} gets the name {name}", info.order.id);

@@ -269,6 +269,71 @@ pub(super) fn keep_volumes(body: &mut Value, mounts: &Value) {
     }
 }
 
+/// Attaches the volumes without a name that a container has to one of another definition, where that,
+/// or its image, has a volume without a name at the same place.
+pub(super) fn inherit_volumes(body: &mut Value, mounts: &Value, image_volumes: &Value) {
+    for mount in mounts.as_array().into_iter().flatten() {
+        let (Some("volume"), Some(name), Some(target)) = (
+            mount["Type"].as_str(),
+            mount["Name"].as_str().filter(|name| is_anonymous(name)),
+            mount["Destination"].as_str(),
+        ) else {
+            continue;
+        };
+        let host = &mut body["HostConfig"];
+        let declared = host["Mounts"].as_array_mut().into_iter().flatten();
+        let mut declared = declared.filter(|declared| declared["Target"] == target);
+        if let Some(declared) = declared.next() {
+            if declared["Type"] == "volume" && declared.get("Source").is_none() {
+                declared["Source"] = json!(name);
+            }
+            continue;
+        }
+        let mut binds = strings(&host["Binds"]);
+        let is_bound = binds
+            .iter()
+            .any(|bind| bind.split(':').nth(1) == Some(target));
+        if !is_bound && image_volumes.get(target).is_some() {
+            binds.push(format!("{name}:{target}"));
+            host["Binds"] = json!(binds);
+        }
+    }
+}
+
+/// Forgets which volumes without a name a container has: they are its replica's alone.
+pub(super) fn forget_volumes(body: &mut Value) {
+    let host = &mut body["HostConfig"];
+    for mount in host["Mounts"].as_array_mut().into_iter().flatten() {
+        if mount["Type"] == "volume"
+            && mount["Source"].as_str().is_some_and(is_anonymous)
+            && let Some(mount) = mount.as_object_mut()
+        {
+            mount.remove("Source");
+        }
+    }
+    if let Some(binds) = host["Binds"].as_array_mut() {
+        binds.retain(|bind| {
+            let source = bind.as_str().and_then(|bind| bind.split(':').next());
+            !source.is_some_and(is_anonymous)
+        });
+    }
+}
+
+/// Forgets an alias that is one container's alone.
+pub(super) fn forget_alias(body: &mut Value, alias: &str) {
+    let endpoints = body["NetworkingConfig"]["EndpointsConfig"].as_object_mut();
+    for (_, endpoint) in endpoints.into_iter().flatten() {
+        if let Some(aliases) = endpoint["Aliases"].as_array_mut() {
+            aliases.retain(|known| known != alias);
+        }
+    }
+}
+
+/// Whether the engine has given a volume its name.
+fn is_anonymous(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 fn strings(list: &Value) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
     items

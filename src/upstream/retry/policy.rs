@@ -20,10 +20,12 @@ pub enum RetryDecision {
 }
 
 /// What is known about a request when an attempt has failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryState {
     /// Which requests may be sent a second time at all.
     pub policy: RetryPolicy,
+    /// How often such a request is sent again.
+    pub resends: u32,
     /// Attempts that never reached a replica, this one included.
     pub not_connected: u32,
     /// Attempts for which we had no file left, this one included.
@@ -34,16 +36,19 @@ pub struct RetryState {
 
 impl RetryState {
     /// The first attempt of a request.
-    pub fn new(policy: RetryPolicy) -> Self {
+    pub fn new(policy: RetryPolicy, resends: u32) -> Self {
         Self {
             policy,
-            ..Self::default()
+            resends,
+            not_connected: 0,
+            fd_limit: 0,
+            sent: 0,
         }
     }
 
     /// Whether a request that has been sent may be sent once more, if its body is replayable.
     pub fn may_be_sent_again(&self, method: &Method) -> bool {
-        self.policy == RetryPolicy::Idempotent && self.sent == 0 && is_idempotent(method)
+        self.policy == RetryPolicy::Idempotent && self.sent < self.resends && is_idempotent(method)
     }
 
     /// Whether a request that was not sent may go to another replica.
@@ -213,13 +218,22 @@ mod tests {
                 GiveUp,
             ),
         ] {
-            let mut attempt = RetryState::default();
+            let mut attempt = RetryState::new(RetryPolicy::default(), 1);
             let last = failures
                 .iter()
                 .map(|failure| attempt.on_error(failure, &method, in_hand, || true))
                 .last();
             assert_eq!(last, Some(expected), "{story}");
         }
+    }
+
+    #[test]
+    fn a_request_is_sent_again_as_often_as_is_said() {
+        let broken = AttemptError::Disconnected(String::new());
+        let mut attempt = RetryState::new(RetryPolicy::Idempotent, 2);
+        let decisions = [(); 3].map(|()| attempt.on_error(&broken, &Method::GET, true, || true));
+        use RetryDecision::{GiveUp, NextReplica};
+        assert_eq!(decisions, [NextReplica, NextReplica, GiveUp]);
     }
 
     #[test]
@@ -239,11 +253,11 @@ mod tests {
             (Never, &AttemptError::FdLimit, RetryDecision::GiveUp),
             (Never, &broken, RetryDecision::GiveUp),
         ] {
-            let mut attempt = RetryState::new(policy);
+            let mut attempt = RetryState::new(policy, 1);
             let verdict = attempt.on_error(failure, &Method::GET, true, || true);
             assert_eq!(verdict, expected, "{policy:?} {failure:?}");
             // One that hangs is waited for, where its request cannot go elsewhere.
-            let fresh = RetryState::new(policy);
+            let fresh = RetryState::new(policy, 1);
             assert_eq!(fresh.may_be_sent_again(&Method::GET), policy == Idempotent);
         }
     }
@@ -257,7 +271,7 @@ mod tests {
         };
         let empty = || false;
         let never = || -> bool { panic!("nothing to spend on") };
-        let fresh = RetryState::default;
+        let fresh = || RetryState::new(RetryPolicy::default(), 1);
         let over = fresh().on_error(&broken, &Method::GET, true, empty);
         assert_eq!(over, RetryDecision::OverBudget);
         let post = fresh().on_error(&broken, &Method::POST, true, never);

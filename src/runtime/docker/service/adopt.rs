@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::super::container::ContainerInfo;
 use super::super::container_table::ContainerId;
 use super::super::events::EventTx;
+use super::super::labels::COMPOSE_CONFIG_HASH;
 use super::super::names::ContainerRole;
 use super::super::{DockerFleet, template};
+use super::LastContainer;
 use crate::fleet::ContainerTemplate;
 use crate::ring::ReplicaName;
 
@@ -52,8 +54,10 @@ impl DockerFleet {
                 return debug!("docker: cannot inspect {}: {error}", info.name);
             }
         };
+        self.advise(replica, &found);
         self.remember(replica, &found).await;
-        self.known_service.borrow_mut().adopted(replica);
+        let config = found["Config"]["Labels"][COMPOSE_CONFIG_HASH].as_str();
+        self.known_service.borrow_mut().adopted(replica, config);
         let policy = found["HostConfig"]["RestartPolicy"]["Name"].as_str();
         if policy.is_some_and(|name| !matches!(name, "" | "no"))
             && let Err(error) = self.stop_restarts(&info.container).await
@@ -85,7 +89,11 @@ impl DockerFleet {
             container: name.trim_start_matches('/').to_owned(),
             body,
         };
+        let last = LastContainer {
+            template,
+            mounts: found["Mounts"].clone(),
+        };
         let mut known = self.known_service.borrow_mut();
-        known.templates.insert(replica.clone(), template);
+        known.templates.insert(replica.clone(), last);
     }
 }

@@ -8,11 +8,12 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::super::container::ContainerInfo;
-use super::super::description::describe;
 use super::super::engine::{is_conflict, is_missing};
-use super::super::launch::{ATTEMPT_PAUSE, ATTEMPTS, ATTEMPTS_FOR_STARTING, Creation};
-use super::super::names::container_name;
-use super::super::{ComposeService, DockerFleet, DockerSettings};
+use super::super::launch::{
+    ATTEMPT_PAUSE, ATTEMPTS, ATTEMPTS_FOR_STARTING, Creation, Specification,
+};
+use super::super::names::{ContainerRole, container_name};
+use super::super::{ComposeService, DockerFleet};
 use super::{OWNER_ABSENCE, OWNER_PAUSE};
 use crate::runtime::docker::events::send;
 use crate::runtime::{Event, InstanceEvent, LaunchOrder, Launched, RuntimeError};
@@ -31,10 +32,12 @@ enum Predecessor {
 }
 
 impl DockerFleet {
-    /// Creates the next container of a replica, with the configuration of the last.
+    /// Creates the next container of a replica, with the configuration of the last unless a rollout
+    /// brings another.
     pub(in super::super) async fn create_in_service(
         self: &Rc<Self>,
         service: &ComposeService,
+        specification: &Specification,
         order: &LaunchOrder,
     ) -> Result<Creation, RuntimeError> {
         let replica = &order.id.replica;
@@ -45,36 +48,25 @@ impl DockerFleet {
             )));
         }
         let name = container_name(self.prefix(), replica);
+        if specification.beside {
+            return self.create_beside(&name, specification, order).await;
+        }
         for _ in 0..ATTEMPTS {
             match self.predecessor(&name, order).await? {
                 Predecessor::Runs(launched) => return Ok(Creation::Theirs(launched)),
                 Predecessor::Ended(found) => self.clear_away(&found, order).await?,
                 Predecessor::None => {}
             }
-            let settings = self.settings_of(order);
-            let body = describe(&settings, order, &self.image.borrow().clone())?;
+            let settings = self.settings_of(specification, order).await;
+            let body = self.describe_in_service(&settings, specification, order)?;
             match self.engine.create(&name, &body).await {
-                Ok(created) => return Ok(Creation::Ours(created)),
+                Ok(created) => return Ok(Creation::Like(created, Box::new(settings))),
                 // Compose was quicker, or the name is not free yet.
                 Err(error) if is_conflict(&error) => sleep(ATTEMPT_PAUSE).await,
                 Err(error) => return Err(self.engine.explain(error)),
             }
         }
         Err(RuntimeError(format!("the container name {name} is taken")))
-    }
-
-    /// The settings of a replica's next container: like its last one, if there was one.
-    fn settings_of(&self, order: &LaunchOrder) -> DockerSettings {
-        let known = self.known_service.borrow();
-        let Some(last) = known.templates.get(&order.id.replica) else {
-            return self.settings.clone();
-        };
-        let image = last.body["Image"].as_str().unwrap_or(&self.settings.image);
-        DockerSettings {
-            image: image.to_owned(),
-            like: Some(last.clone()),
-            ..self.settings.clone()
-        }
     }
 
     /// The container that has a replica's name, after compose had the time to replace one that was
@@ -205,6 +197,9 @@ impl DockerFleet {
         info: &ContainerInfo,
         is_removal: bool,
     ) -> Result<(), RuntimeError> {
+        if self.role(info) != ContainerRole::Current {
+            return self.remove_other(info).await;
+        }
         if let Ok(found) = self.engine.inspect_json(&info.container).await {
             self.remember(&info.order.id.replica, &found).await;
         }
