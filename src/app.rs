@@ -183,9 +183,11 @@ impl Balancer {
             ProbeRecipients {
                 health_changes: supervisor.clone().recipient(),
                 failures: supervisor.clone().recipient(),
+                suspects: supervisor.clone().recipient(),
             },
             line.of("heartbeat prober"),
         )
+        .watching_connections(runtime.watches_connections())
         .counted_in(&stats)
         .start();
         ring.subscribe_ejections(supervisor.clone().recipient());

@@ -17,6 +17,7 @@ use futures::StreamExt;
 use log::{debug, info};
 
 use super::ActorReply;
+use super::connection_watch::{ConnectionWatch, Pause};
 use super::heartbeat_history::HeartbeatHistory;
 use super::lifeline::Lifeline;
 use crate::api::{Heartbeat, ReplicaHeartbeat};
@@ -24,7 +25,7 @@ use crate::config::{HeartbeatKind, HeartbeatSettings};
 use crate::fleet::{
     HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome, ProbeSchedule,
 };
-use crate::upstream::{AttemptError, OneShotClient, ReplicaStats, Stats};
+use crate::upstream::{AttemptError, KeptConnection, OneShotClient, ReplicaStats, Stats};
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
 #[derive(Debug, Clone, Message)]
@@ -79,6 +80,15 @@ pub struct ProbeFailed {
     pub refused: Option<u16>,
 }
 
+/// An instance may have ended: a heartbeat was missed, or a connection to it has ended.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct InstanceSuspected {
+    pub id: InstanceId,
+    /// Nothing listens at its address any more.
+    pub refused: bool,
+}
+
 /// The recipients of reports.
 #[derive(Clone)]
 pub struct ProbeRecipients {
@@ -86,6 +96,8 @@ pub struct ProbeRecipients {
     pub health_changes: Recipient<HealthChanged>,
     /// Why an instance is not ready yet.
     pub failures: Recipient<ProbeFailed>,
+    /// Which instances may have ended.
+    pub suspects: Recipient<InstanceSuspected>,
 }
 
 pub struct HeartbeatProber {
@@ -95,6 +107,8 @@ pub struct HeartbeatProber {
     history: Rc<RefCell<HeartbeatHistory>>,
     client: OneShotClient,
     stats: Arc<Stats>,
+    /// The end of a heartbeat's connection is news: see [`ConnectionWatch`].
+    watches_connections: bool,
     _lifeline: Lifeline,
 }
 
@@ -113,8 +127,16 @@ impl HeartbeatProber {
             history: Rc::default(),
             client,
             stats: Arc::default(),
+            watches_connections: false,
             _lifeline: lifeline,
         }
+    }
+
+    /// Keeps the connections of heartbeats, whose end tells of a death at once, if the runtime's own
+    /// reports come later.
+    pub fn watching_connections(mut self, watches: bool) -> Self {
+        self.watches_connections = watches && self.settings.kind == HeartbeatKind::Http;
+        self
     }
 
     /// Has heartbeats counted there.
@@ -131,6 +153,7 @@ impl HeartbeatProber {
         WatchInstance { id, endpoint }: WatchInstance,
         (probes, history): (Probes, Rc<RefCell<HeartbeatHistory>>),
         stats: Arc<ReplicaStats>,
+        mut watch: ConnectionWatch,
     ) {
         let mut tracker = HealthTracker::new(settings.failures, settings.successes);
         let mut schedule = ProbeSchedule::new(settings.interval, settings.timeout);
@@ -141,9 +164,15 @@ impl HeartbeatProber {
         loop {
             let (at, begun) = (SystemTime::now(), tokio::time::Instant::now());
             let timeout = schedule.timeout(&tracker);
-            let asked = tokio::time::timeout(timeout, ask(&client, endpoint, &settings));
-            let failure = asked.await.unwrap_or(Err(ProbeFailure::TimedOut(timeout)));
-            let failure = failure.err();
+            let asked = ask(&client, endpoint, &settings, watch.is_on());
+            let asked = tokio::time::timeout(timeout, asked).await;
+            let failure = match asked.unwrap_or(Err(ProbeFailure::TimedOut(timeout))) {
+                Ok(connection) => {
+                    watch.keep(connection);
+                    None
+                }
+                Err(failure) => Some(failure),
+            };
             let reason = failure.as_ref().map(|failure| describe(&settings, failure));
             match &reason {
                 Some(reason) if tracker.is_up() => {
@@ -161,6 +190,13 @@ impl HeartbeatProber {
             let took = begun.elapsed();
             history.borrow_mut().record(&id, at, took, outcome);
             if outcome == ProbeOutcome::Missed {
+                if tracker.is_up() {
+                    let suspected = InstanceSuspected {
+                        id: id.clone(),
+                        refused: false,
+                    };
+                    recipients.suspects.do_send(suspected);
+                }
                 stats.life().heartbeat_missed();
             } else {
                 schedule.record_latency(begun.elapsed());
@@ -198,7 +234,25 @@ impl HeartbeatProber {
                 recipients.failures.do_send(failed);
             }
             // From start to start: time spent waiting for an answer counts.
-            tokio::time::sleep_until(begun + schedule.pause(&tracker)).await;
+            let next = begun + schedule.pause(&tracker);
+            let pause = watch.pause(next, endpoint).await;
+            if pause != Pause::Over && tracker.is_up() {
+                let suspected = InstanceSuspected {
+                    id: id.clone(),
+                    refused: pause == Pause::Refused,
+                };
+                recipients.suspects.do_send(suspected);
+            }
+            if pause == Pause::Refused {
+                tracker.record_loss();
+            }
+            if pause == Pause::Lost && tracker.record_loss().is_some() {
+                info!(replica:% = id.replica, generation = id.generation; "{id} has ended its connections and takes no other");
+                let (down, reason) = (HealthTransition::Down, bad_answer.clone());
+                recipients
+                    .health_changes
+                    .do_send(HealthChanged(id.clone(), down, reason));
+            }
         }
     }
 }
@@ -226,16 +280,17 @@ fn describe(settings: &HeartbeatSettings, failure: &ProbeFailure) -> String {
 }
 
 /// One heartbeat, on a connection of its own so that it also tells whether the instance
-/// takes new ones.
+/// takes new ones; that is returned if it is to be kept.
 async fn ask(
     client: &OneShotClient,
     endpoint: SocketAddr,
     settings: &HeartbeatSettings,
-) -> Result<(), ProbeFailure> {
+    keeps: bool,
+) -> Result<Option<KeptConnection>, ProbeFailure> {
     let broken = |error: &dyn std::fmt::Display| ProbeFailure::Broken(error.to_string());
     if settings.kind == HeartbeatKind::Tcp {
         let connected = tokio::net::TcpStream::connect(endpoint).await;
-        return connected.map(drop).map_err(|error| match error.kind() {
+        return connected.map(|_| None).map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => ProbeFailure::Refused(endpoint.port()),
             _ => broken(&error),
         });
@@ -247,8 +302,14 @@ async fn ask(
         .build()
         .map_err(|error| broken(&error))?;
     let (method, headers) = (settings.method.clone(), &settings.headers);
-    let asked = client.send_with(method, uri, headers).await;
-    let mut response = asked.map_err(|error| match &error {
+    let asked = match keeps {
+        true => client.send_kept(method, uri, headers).await,
+        false => {
+            let asked = client.send_with(method, uri, headers).await;
+            asked.map(|response| (response, None))
+        }
+    };
+    let (mut response, kept) = asked.map_err(|error| match &error {
         _ if error.is_refused() => ProbeFailure::Refused(endpoint.port()),
         AttemptError::ResponseTimeout
         | AttemptError::NotConnected {
@@ -260,7 +321,7 @@ async fn ask(
     let expectation = settings.expectation();
     expectation.check_status(response.head.status().as_u16())?;
     if expectation.body.is_none() {
-        return Ok(());
+        return Ok(kept);
     }
     let mut body = Vec::new();
     while body.len() < MAX_BODY
@@ -269,7 +330,7 @@ async fn ask(
     {
         body.extend_from_slice(&piece.map_err(|error| broken(&error))?);
     }
-    expectation.check_body(&body)
+    expectation.check_body(&body).map(|()| kept)
 }
 
 /// Sends messages to the prober.
@@ -327,6 +388,7 @@ impl Handler<WatchInstance> for HeartbeatProber {
             watch,
             (Rc::clone(&probes), Rc::clone(&self.history)),
             self.stats.replica(&id.replica),
+            ConnectionWatch::new(self.watches_connections),
         );
         let probing = ctx.spawn(probing.into_actor(self));
         if let Some((earlier, _)) = self.watched.insert(id, (probing, probes)) {

@@ -15,6 +15,7 @@
 //! actor ends the process (see [`lifeline`]); a restarted process adopts what still
 //! runs.
 
+mod connection_watch;
 pub mod death_log;
 pub mod heartbeat_history;
 pub mod heartbeat_prober;

@@ -87,6 +87,9 @@ pub struct ReplicaStatus {
     pub pid: Option<u32>,
     /// The name of its instance's container, if it is one.
     pub container: Option<String>,
+    /// The node that its instance runs on, where there are several.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Requests that it is working on.
     pub in_flight: u32,
     /// Its requests go to others for a while, because it failed several in a row.

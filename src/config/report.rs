@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::layers::{Given, Layer};
 use super::option::{CONFIG, OPTIONS, OptionSpec};
-use super::settings::Settings;
+use super::options::SWARM_HANG_TIMEOUT;
+use super::settings::{RuntimeSettings, Settings};
 
 /// The effective settings as TOML: what was given, and, commented out, the defaults.
 /// Options that the runtime does not use are left out.
@@ -108,6 +109,7 @@ fn derived(key: &str, settings: &Settings) -> Option<String> {
     match (key, &settings.runtime) {
         ("runtime", runtime) => Some(runtime.kind().name().to_owned()),
         ("max-connections", _) => Some(settings.max_connections.to_string()),
+        ("hang-timeout", RuntimeSettings::Swarm(_)) => Some(SWARM_HANG_TIMEOUT.to_owned()),
         ("slots", _) => Some(settings.ring.slots().to_string()),
         ("virtual-servers", _) => settings.ring.virtual_servers().map(|n| n.to_string()),
         ("fleet", runtime) => Some(runtime.containers()?.fleet.clone()),

@@ -131,6 +131,9 @@ fn table(replicas: &[ReplicaStatus]) -> String {
 
 /// Where its instance is.
 fn place(replica: &ReplicaStatus) -> String {
+    if let (Some(node), Some(endpoint)) = (&replica.node, &replica.endpoint) {
+        return format!("{} on {}", plain(endpoint), plain(node));
+    }
     match (&replica.container, replica.pid, &replica.endpoint) {
         (Some(container), ..) => plain(container),
         (None, Some(pid), _) => format!("process {pid}"),

@@ -39,7 +39,8 @@ function row(replica) {
 function update(element, replica, shares, now, isStatic) {
   const set = (selector, text) => { element.querySelector(selector).textContent = text; };
   element.querySelector(".dot").style.background = colourOf(replica.name);
-  set(".where", replica.endpoint || replica.container || "");
+  const node = replica.node ? ` on ${replica.node}` : "";
+  set(".where", (replica.endpoint || replica.container || "") + node);
   const chip = element.querySelector(".chip");
   chip.textContent = stateName(replica);
   chip.className = `chip ${tone(replica)}`;

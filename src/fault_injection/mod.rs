@@ -249,6 +249,7 @@ mod tests {
                 endpoint: None,
                 pid,
                 container: None,
+                node: None,
                 in_flight: 0,
                 ejected: false,
                 slow_start_share: None,

@@ -92,6 +92,21 @@ impl HealthTracker {
         Some(transition)
     }
 
+    /// Its connections have ended, and it takes no other: as good as all the heartbeats that would be
+    /// missed. What has never been up is late, as ever.
+    pub fn record_loss(&mut self) -> Option<HealthTransition> {
+        self.answers = 0;
+        self.failed = self.failed.max(self.failures);
+        self.missed = self.missed.max(self.failures);
+        match self.state {
+            HealthState::Up | HealthState::Unready => {
+                self.state = HealthState::Silent;
+                Some(HealthTransition::Down)
+            }
+            HealthState::Fresh | HealthState::Silent => None,
+        }
+    }
+
     fn next_state(&self, outcome: ProbeOutcome) -> Option<(HealthState, HealthTransition)> {
         let is_silent = self.missed >= self.failures;
         match (self.state, outcome) {
@@ -140,7 +155,7 @@ impl HealthTracker {
 mod tests {
     use super::*;
 
-    /// One letter a beat: `.` answered, `b` answered badly, `x` missed; a transition is noted behind
+    /// One letter a beat: `.` answered, `b` answered badly, `x` missed, `L` lost; a transition is noted behind
     /// its beat.
     fn story(failures: u32, successes: u32, beats: &str) -> String {
         let mut tracker = HealthTracker::new(failures, successes);
@@ -152,7 +167,11 @@ mod tests {
                 'b' => ProbeOutcome::Bad,
                 _ => ProbeOutcome::Missed,
             };
-            match tracker.record(outcome) {
+            let transition = match beat {
+                'L' => tracker.record_loss(),
+                _ => tracker.record(outcome),
+            };
+            match transition {
                 Some(HealthTransition::Up) => out.push('U'),
                 Some(HealthTransition::Unready) => out.push('N'),
                 Some(HealthTransition::Down) => out.push('D'),
@@ -173,6 +192,19 @@ mod tests {
             (0, ".x", ".UxD"),
         ] {
             assert_eq!(story(failures, 1, beats), expected);
+        }
+    }
+
+    #[test]
+    fn a_loss_is_silence_at_once() {
+        for (beats, expected) in [
+            (".L.", ".ULD.U"),
+            (".LLx.", ".ULDLx.U"),
+            ("L.", "L.U"),
+            (".bbbL.", ".UbbbNLD.U"),
+            (".Lb.", ".ULDbN.U"),
+        ] {
+            assert_eq!(story(3, 1, beats), expected);
         }
     }
 

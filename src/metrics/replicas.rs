@@ -7,6 +7,7 @@ use super::Scrape;
 use super::families::{Description, Families};
 use crate::api::ReplicaState;
 use crate::fleet::ReplicaStatus;
+use crate::runtime::InstanceHandle;
 use crate::upstream::Instance;
 
 /// The values of the label `state`.
@@ -114,7 +115,31 @@ pub(super) fn collect(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Resu
             })
         }),
     )?;
+    collect_nodes(scrape, families)?;
     collect_lives(scrape, families)
+}
+
+/// Where they run, if there are several places.
+fn collect_nodes(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Result {
+    let handles = scrape.fleet.instance_handle.iter();
+    let replicas = scrape.fleet.replicas.iter().zip(handles);
+    let on_nodes: Vec<(String, &str)> = replicas
+        .filter_map(|(status, handle)| match handle {
+            Some(InstanceHandle::OnNode(node)) => {
+                Some((status.id.replica.to_string(), node.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    if on_nodes.is_empty() {
+        return Ok(());
+    }
+    families.gauges(
+        Description::plain("replica_node", "1 for the node that its instance runs on."),
+        on_nodes
+            .iter()
+            .map(|(replica, node)| ([("replica", replica.as_str()), ("node", *node)], 1.0)),
+    )
 }
 
 /// What has happened to them.

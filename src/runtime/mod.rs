@@ -90,13 +90,15 @@ pub fn with_output(reason: &str, lines: &[String], hint: Option<&str>) -> String
     message
 }
 
-/// What identifies a running instance on its machine.
+/// What identifies a running instance on its machine, or says which machine that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstanceHandle {
     /// A process, by its id as the balancer sees it.
     Process(u32),
     /// A container, by its name.
     Container(String),
+    /// A task of a Swarm, by the name of the node that it runs on.
+    OnNode(String),
 }
 
 /// The reason why a runtime failed. Continues a sentence such as "cannot start Server1: ".
@@ -204,6 +206,15 @@ pub trait Runtime: 'static {
 
     /// No more heartbeats go to the instance.
     fn on_probing_stopped(&self, _: &InstanceId) {}
+
+    /// Whether a death shows in the end of a connection before this runtime can report it: heartbeats
+    /// keep theirs then.
+    fn watches_connections(&self) -> bool {
+        false
+    }
+
+    /// An instance may have ended: to be looked at now, where that is not reported at once anyway.
+    fn look_at(&self, _: &InstanceId) {}
 
     /// The instance answers heartbeats and is on the ring.
     fn on_admitted(&self, _: &InstanceId) {}

@@ -163,6 +163,25 @@ impl SwarmFleet {
         (1..=3).map(on).collect()
     }
 
+    /// Kills a replica's container once it is of this generation or a later one, and returns that.
+    pub fn kill_once_listed(&self, replica: &str, generation: u64) -> u64 {
+        let mut found = 0;
+        wait_until(&format!("{replica} has generation {generation}"), || {
+            let Some((node, container)) = self.try_place(replica) else {
+                return false;
+            };
+            let labels = self.swarm.inspect(node, "container", &container);
+            let label = &labels["Config"]["Labels"]["io.ringmaster.generation"];
+            found = label
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0);
+            found >= generation
+        });
+        self.kill(replica);
+        found
+    }
+
     /// Kills a replica's container, and says when.
     pub fn kill(&self, replica: &str) -> SystemTime {
         let (node, container) = self.place(replica);
@@ -266,6 +285,11 @@ impl SwarmBalancer {
             found.is_some()
         });
         found.unwrap() - from
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        self.swarm.docker(self.node, &["kill", &self.container]);
     }
 
     /// Ends it in order.

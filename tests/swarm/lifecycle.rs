@@ -16,6 +16,13 @@ fn replicas_start_on_all_nodes_and_everything_goes_with_the_balancer() {
     let balancer = fleet.balancer(1, &["--env", "COLOUR=blue"]);
     balancer.all_are_ready(&THREE);
     assert_eq!(fleet.spread(), [1, 1, 1]);
+    let status = balancer.status();
+    let replicas = status["replicas"].as_array().unwrap().iter();
+    let mut nodes: Vec<_> = replicas
+        .map(|replica| replica["node"].as_str().unwrap().to_owned())
+        .collect();
+    nodes.sort();
+    assert_eq!(nodes, ["node1", "node2", "node3"]);
     let (node, container) = fleet.place("Server2");
     let found = swarm.inspect(node, "container", &container);
     let env = found["Config"]["Env"].as_array().unwrap();

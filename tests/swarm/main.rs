@@ -6,9 +6,12 @@
 
 #[path = "../support/docker/mod.rs"]
 mod docker;
+mod faults;
 mod fixture;
 mod lifecycle;
 mod load;
 mod nodes;
+mod rollouts;
+mod shared;
 #[path = "../support/mod.rs"]
 mod support;

@@ -23,7 +23,7 @@ use log::warn;
 use tokio::sync::oneshot;
 
 use super::death_log::DeathLog;
-use super::heartbeat_prober::{HealthChanged, ProbeFailed, ProberHandle};
+use super::heartbeat_prober::{HealthChanged, InstanceSuspected, ProbeFailed, ProberHandle};
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
@@ -31,7 +31,8 @@ use super::shared_key_source::SharedKeySource;
 use crate::api::{ReplicaEventKind, RolloutOutcome};
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
-    InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, RolloutOrder, Step, Time,
+    InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, RingSettings, RolloutOrder,
+    Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
@@ -79,6 +80,8 @@ pub struct Supervisor {
     pub(super) exit_waiters: HashMap<InstanceId, oneshot::Sender<()>>,
     pub(super) stats: Arc<Stats>,
     key_source: Arc<SharedKeySource>,
+    /// How the ring is built, once that is known.
+    ring_settings: Option<RingSettings>,
     rollout_order: RolloutOrder,
     rollouts_ended: BTreeMap<RolloutOutcome, u64>,
     /// Instances of which the requests are being counted, and what came before.
@@ -122,6 +125,7 @@ impl Supervisor {
             exit_waiters: HashMap::new(),
             stats: Arc::default(),
             key_source: Arc::default(),
+            ring_settings: None,
             rollout_order: policy.rollout.order,
             rollouts_ended: BTreeMap::new(),
             counted_from: HashMap::new(),
@@ -247,6 +251,18 @@ impl Handler<ProbeFailed> for Supervisor {
     }
 }
 
+impl Handler<InstanceSuspected> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, suspected: InstanceSuspected, ctx: &mut Self::Context) {
+        let InstanceSuspected { id, refused } = suspected;
+        self.runtime.look_at(&id);
+        if refused {
+            self.apply_event(Event::Instance(id, InstanceEvent::ConnectionRefused), ctx);
+        }
+    }
+}
+
 impl Handler<ConnectionRefused> for Supervisor {
     type Result = ();
 
@@ -324,10 +340,7 @@ impl Handler<RingReconfigured> for Supervisor {
     type Result = ResponseFuture<Result<(), ChangeError>>;
 
     fn handle(&mut self, reshaped: RingReconfigured, ctx: &mut Self::Context) -> Self::Result {
-        self.fleet.note_ring(reshaped.ring.spec);
-        for (name, weight) in &reshaped.weights {
-            self.fleet.note_weight(name, *weight);
-        }
+        self.note_ring(reshaped.ring, &reshaped.weights);
         self.record_ring(reshaped, ctx);
         Box::pin(recorded(Rc::clone(&self.record)))
     }

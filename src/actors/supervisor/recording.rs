@@ -1,15 +1,17 @@
 //! What the Supervisor writes to the fleet record: members that join and leave, weights, the
 //! ring. A change is answered once the record has it.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
-use log::info;
+use log::{debug, error, info};
 
 use super::{RingReconfigured, Supervisor};
-use crate::fleet::{ChangeError, Event, RecordChange};
-use crate::ring::KeySource;
+use crate::actors::ring_state::ReconfigureRing;
+use crate::fleet::{ChangeError, Event, FleetRecord, RecordChange, RingSettings};
+use crate::ring::{KeySource, ReplicaName, Weight};
 use crate::runtime::record::RecordKeeper;
 
 /// The pause before a record that could not be written is tried again.
@@ -36,8 +38,52 @@ impl Supervisor {
                 if let Some(key) = &record.key {
                     supervisor.take_key(key);
                 }
+                supervisor.follow_ring(&record, ctx);
             }
         }));
+    }
+
+    /// Has the ring built as the record says, and weighed, where another balancer has changed that.
+    fn follow_ring(&mut self, record: &FleetRecord, ctx: &mut Context<Self>) {
+        let present: HashMap<_, _> = (self.fleet.statuses().into_iter())
+            .map(|status| (status.id.replica, status.weight))
+            .collect();
+        let weights: Vec<_> = (record.members().into_iter())
+            .filter(|member| {
+                present
+                    .get(&member.name)
+                    .is_some_and(|w| *w != member.weight)
+            })
+            .map(|member| (member.name, member.weight))
+            .collect();
+        let ring = record.ring;
+        if weights.is_empty() && self.ring_settings.is_none_or(|present| present == ring) {
+            return;
+        }
+        self.version.raise();
+        let reconfigured = self.ring.reconfigure(ReconfigureRing {
+            spec: Some(ring.spec),
+            balance_factor: Some(ring.balance_factor),
+            weights: weights.clone(),
+            dry_run: false,
+        });
+        ctx.spawn(reconfigured.into_actor(self).map(
+            move |reconfigured, supervisor: &mut Self, _| match reconfigured {
+                Ok(Ok(_)) => supervisor.note_ring(ring, &weights),
+                // A replica has left the ring meanwhile: the record has changed again, too.
+                Ok(Err(error)) => debug!("the ring does not follow the fleet record: {error}"),
+                Err(error) => error!("cannot reach the ring: {error}"),
+            },
+        ));
+    }
+
+    /// Notes how the ring is built, and weights.
+    pub(super) fn note_ring(&mut self, ring: RingSettings, weights: &[(ReplicaName, Weight)]) {
+        self.ring_settings = Some(ring);
+        self.fleet.note_ring(ring.spec);
+        for (name, weight) in weights {
+            self.fleet.note_weight(name, *weight);
+        }
     }
 
     /// Has something else hashed for a request, if it is something else.

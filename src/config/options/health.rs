@@ -10,6 +10,9 @@ use super::{HeartbeatSettings, Off, TIME};
 use crate::fleet::{EjectionPolicy, OutlierOn, RestartLimit};
 use crate::ring::PanicThreshold;
 
+/// The default of `--hang-timeout` with `--runtime swarm`: one more heartbeat.
+pub const SWARM_HANG_TIMEOUT: &str = "300ms";
+
 /// When a replica is well, and what becomes of one that is not.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Health")]
@@ -19,7 +22,8 @@ pub struct HealthOptions {
     pub heartbeat: HeartbeatSettings,
     /// How long a hung replica may take to come back before it is replaced
     ///
-    /// It is off the ring meanwhile. 0s: it is replaced at once.
+    /// It is off the ring meanwhile. 0s: it is replaced at once. With --runtime swarm the default is
+    /// 300ms: a replica whose node is lost does not come back, and its successor starts beside it.
     #[arg(long, value_name = TIME, default_value = "10s", value_parser = duration("0s", "1h"))]
     pub hang_timeout: Duration,
     /// How long a replica may answer heartbeats badly before it is replaced

@@ -26,7 +26,7 @@ pub use balancing::BalancingOptions;
 pub use container::{ContainerFlags, SECTION as CONTAINER_SECTION};
 pub use docker::DockerOptions;
 pub use events::{EventOptions, EventTarget};
-pub use health::HealthOptions;
+pub use health::{HealthOptions, SWARM_HANG_TIMEOUT};
 pub use heartbeat::{HeartbeatKind, HeartbeatSettings};
 pub use limits::{Limits, RetryPolicy};
 pub use logs::{AccessLogFormat, AccessLogTarget, LogFormat, LogOptions};

@@ -16,9 +16,11 @@ use clap::error::ErrorKind;
 use super::layers::Layer;
 use super::option::{self, OPTIONS, OptionSpec};
 use super::options::{
-    BalancingOptions, EventTarget, HeartbeatKind, HeartbeatSettings, Limits, Options,
+    BalancingOptions, EventTarget, HealthOptions, HeartbeatKind, HeartbeatSettings, Limits,
+    Options, RuntimeKind, SWARM_HANG_TIMEOUT,
 };
 use super::settings::{DefaultNames, Settings, StickyCookie};
+use super::units;
 use crate::ring::{InvalidSpec, RingSpec};
 use crate::sys::open_files;
 
@@ -161,6 +163,14 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
     }
     let ttl = balancing.sticky_ttl;
     check_heartbeat(&health.heartbeat, mistakes);
+    let health = match kind {
+        RuntimeKind::Swarm if !mistakes.is_given("hang-timeout") => HealthOptions {
+            // Such a text is a good duration.
+            hang_timeout: units::duration(SWARM_HANG_TIMEOUT).unwrap_or(health.hang_timeout),
+            ..health
+        },
+        _ => health,
+    };
     let state = run.state.clone();
     let heartbeat_port = health.heartbeat.port;
     let scaling = scaling::policy(scaling, run.replicas, mistakes);

@@ -118,10 +118,11 @@ pub fn replica_statuses(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaStat
         (&crate::fleet::ReplicaStatus, &Option<InstanceHandle>),
         &bool,
     )| {
-        let (pid, container) = match instance_handle {
-            Some(InstanceHandle::Process(pid)) => (Some(*pid), None),
-            Some(InstanceHandle::Container(name)) => (None, Some(name.clone())),
-            None => (None, None),
+        let (pid, container, node) = match instance_handle {
+            Some(InstanceHandle::Process(pid)) => (Some(*pid), None, None),
+            Some(InstanceHandle::Container(name)) => (None, Some(name.clone()), None),
+            Some(InstanceHandle::OnNode(node)) => (None, None, Some(node.clone())),
+            None => (None, None, None),
         };
         let index = view.table.index_of(&replica.id.replica);
         let ready = index.and_then(|index| view.ready.get(index.get())?.as_ref());
@@ -138,6 +139,7 @@ pub fn replica_statuses(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaStat
                 .map(|instance| instance.endpoint().to_string()),
             pid,
             container,
+            node,
             in_flight: present.as_ref().map_or(0, |instance| instance.in_flight()),
             ejected: ready.is_some_and(|instance| instance.is_ejected()),
             slow_start_share: ready.map(|instance| instance.slow_start_share()),

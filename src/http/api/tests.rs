@@ -79,6 +79,7 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
         ProbeRecipients {
             health_changes: supervisor.clone().recipient(),
             failures: supervisor.clone().recipient(),
+            suspects: supervisor.clone().recipient(),
         },
         line.of("heartbeat prober"),
     )

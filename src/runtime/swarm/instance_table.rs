@@ -13,6 +13,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use tokio::time::Instant;
+
 use super::task::{TaskInfo, TaskState};
 use crate::runtime::{Event, Exit, InstanceEvent, InstanceId};
 
@@ -36,6 +38,13 @@ enum Life {
     Stopping,
 }
 
+/// Who removes a replica.
+#[derive(Debug, Clone, Copy)]
+enum Removal {
+    Here(Instant),
+    Elsewhere,
+}
+
 #[derive(Debug)]
 struct KnownInstance {
     life: Life,
@@ -47,8 +56,8 @@ struct KnownInstance {
     exit: Option<Exit>,
     /// Its service stays after its end, for its log.
     is_kept: bool,
-    /// Its replica is being removed.
-    is_removed: bool,
+    /// Its replica is being removed; from here since then, or elsewhere.
+    removal: Option<Removal>,
 }
 
 impl KnownInstance {
@@ -60,7 +69,7 @@ impl KnownInstance {
             absences: 0,
             exit: None,
             is_kept: false,
-            is_removed: false,
+            removal: None,
         }
     }
 }
@@ -167,17 +176,25 @@ impl InstanceTable {
     }
 
     /// Its replica is being removed, from here.
-    pub(super) fn begin_removal(&mut self, id: &InstanceId) {
+    pub(super) fn begin_removal(&mut self, id: &InstanceId, now: Instant) {
         if let Some(instance) = self.instances.get_mut(id) {
-            instance.is_removed = true;
+            instance.removal.get_or_insert(Removal::Here(now));
+        }
+    }
+
+    /// Since when it is being removed from here.
+    pub(super) fn removal_began(&self, id: &InstanceId) -> Option<Instant> {
+        match self.instances.get(id)?.removal? {
+            Removal::Here(since) => Some(since),
+            Removal::Elsewhere => None,
         }
     }
 
     /// Another balancer removes its replica; false if that is known, or done from here.
     pub(super) fn is_removed_elsewhere(&mut self, id: &InstanceId) -> bool {
         match self.instances.get_mut(id) {
-            Some(instance) if !instance.is_removed && instance.life != Life::Stopping => {
-                instance.is_removed = true;
+            Some(instance) if instance.removal.is_none() && instance.life != Life::Stopping => {
+                instance.removal = Some(Removal::Elsewhere);
                 instance.life = Life::Stopping;
                 true
             }
@@ -405,7 +422,7 @@ mod tests {
         );
         assert!(!table.is_removed_elsewhere(&id(2)));
         let mut own = running_one();
-        own.begin_removal(&id(1));
+        own.begin_removal(&id(1), Instant::now());
         assert!(!own.is_removed_elsewhere(&id(1)));
     }
 }

@@ -15,11 +15,10 @@ use tokio::time::{Instant, sleep};
 use super::SwarmFleet;
 use super::api::ObjectKind;
 use super::container_spec::translate;
-use super::instance_table::{placed, running};
+use super::instance_table::running;
 use super::names::service_name;
 use super::service::{ServiceInfo, ServiceRole};
-use super::service_spec::{ServicePlan, spec};
-use super::spread::{eligible, excluded};
+use super::service_spec::ServicePlan;
 use super::task::{TaskInfo, TaskState};
 use crate::fleet::{Definition, death_hint};
 use crate::ring::ReplicaName;
@@ -27,13 +26,7 @@ use crate::runtime::docker::{described, networks_of};
 use crate::runtime::{Exit, InstanceId, LaunchOrder, Launched, RuntimeError, with_output};
 
 /// How often a task that starts is looked for.
-const POLL_INTERVAL: Duration = Duration::from_millis(40);
-
-/// A task without a node for longer than this has constraints that no node meets.
-const SPREAD_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long a task may have no node without those of the spread.
-const PENDING_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(40);
 
 /// How long a node may take to fetch the image and to start the container.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
@@ -41,12 +34,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often a launch tries to get the name: its holder may be about to go.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// How long a node is avoided on which an instance has ceased to answer: longer than a Swarm takes
-/// to find out that it is lost.
-const SUSPICION: Duration = Duration::from_secs(30);
-
 /// Marks a launch as under way until dropped.
-struct OpenLaunch {
+pub(super) struct OpenLaunch {
     fleet: Rc<SwarmFleet>,
     id: InstanceId,
 }
@@ -62,7 +51,7 @@ impl OpenLaunch {
         })
     }
 
-    fn check_not_cancelled(&self) -> Result<(), RuntimeError> {
+    pub(super) fn check_not_cancelled(&self) -> Result<(), RuntimeError> {
         if self.fleet.instances.borrow().is_cancelled(&self.id) {
             return Err(RuntimeError("stopped while it was starting".to_owned()));
         }
@@ -75,14 +64,6 @@ impl Drop for OpenLaunch {
         self.fleet.instances.borrow_mut().close_launch(&self.id);
         self.fleet.launch_over.notify_waiters();
     }
-}
-
-/// How a task that was created got on.
-enum Placement {
-    /// It has a node, or has ended.
-    Placed,
-    /// It has none: why, in the Swarm's words.
-    Pending(String),
 }
 
 impl SwarmFleet {
@@ -108,16 +89,16 @@ impl SwarmFleet {
             if !beside && let Some(theirs) = self.playing(&order.id.replica).await? {
                 return self.take_over(theirs).await;
             }
-            if !self.create_and_place(&plan, &order, &launch).await? {
+            let Some(service) = self.create_and_place(&plan, &order, &launch).await? else {
                 // Another balancer was quicker, or the name's holder is about to go.
                 self.make_way(&plan.name, &order.id).await?;
                 continue;
-            }
+            };
             if !beside && let Some(theirs) = self.newer(&order.id).await? {
                 self.discard(&plan.name).await;
                 return self.take_over(theirs).await;
             }
-            let started = self.await_running(&plan.name, &order, &launch).await;
+            let started = self.await_running(&service, &order, &launch).await;
             return match started {
                 Ok(launched) => {
                     spawn(Rc::clone(&self).remove_predecessors(launched.id.clone()));
@@ -206,93 +187,10 @@ impl SwarmFleet {
         Err(RuntimeError(late))
     }
 
-    /// Creates the service, spread over the nodes, and waits until its task has one. False if the name
-    /// is taken.
-    async fn create_and_place(
-        &self,
-        plan: &ServicePlan,
-        order: &LaunchOrder,
-        launch: &OpenLaunch,
-    ) -> Result<bool, RuntimeError> {
-        let _alone = self.placing.lock().await;
-        launch.check_not_cancelled()?;
-        let mut nodes = self.excluded_nodes().await;
-        loop {
-            match self.api.create_service(&spec(plan, &nodes)).await {
-                Err(error) if error.is_taken() => return Ok(false),
-                created => created.map(drop)?,
-            }
-            let timeout = match nodes.is_empty() {
-                true => PENDING_TIMEOUT,
-                false => SPREAD_TIMEOUT,
-            };
-            match self.await_node(order, launch, timeout).await {
-                Ok(Placement::Placed) => return Ok(true),
-                Ok(Placement::Pending(_)) if !nodes.is_empty() => {
-                    debug!("swarm: no other node takes {}: it is not spread", order.id);
-                    self.api.remove(ObjectKind::Service, &plan.name).await?;
-                    nodes.clear();
-                }
-                Ok(Placement::Pending(reason)) => {
-                    self.discard(&plan.name).await;
-                    return Err(RuntimeError(reason));
-                }
-                Err(error) => {
-                    self.discard(&plan.name).await;
-                    return Err(error);
-                }
-            }
-        }
-    }
-
-    async fn await_node(
-        &self,
-        order: &LaunchOrder,
-        launch: &OpenLaunch,
-        timeout: Duration,
-    ) -> Result<Placement, RuntimeError> {
-        let begun = Instant::now();
-        loop {
-            launch.check_not_cancelled()?;
-            let tasks = self.api.tasks(self.name(), self.network()).await?;
-            let task = newest(&tasks, &order.id);
-            if task.is_some_and(|task| task.state != TaskState::Pending) {
-                return Ok(Placement::Placed);
-            }
-            if begun.elapsed() > timeout {
-                let reason = task.and_then(|task| task.error.clone());
-                let reason = reason.unwrap_or_else(|| "no node takes it".to_owned());
-                return Ok(Placement::Pending(reason));
-            }
-            sleep(POLL_INTERVAL / 4).await;
-        }
-    }
-
-    /// The nodes that have their share of the fleet, and those in doubt. None if the nodes are not
-    /// known: a replica on the wrong node is better than none.
-    async fn excluded_nodes(&self) -> Vec<String> {
-        let (nodes, tasks) = futures::join!(
-            self.api.get("/nodes"),
-            self.api.tasks(self.name(), self.network())
-        );
-        let (Ok(nodes), Ok(mut tasks)) = (nodes, tasks) else {
-            return Vec::new();
-        };
-        let nodes = eligible(nodes.as_array().map(Vec::as_slice).unwrap_or_default());
-        {
-            let instances = self.instances.borrow();
-            tasks.retain(|task| !instances.is_given_up(&task.order.id));
-        }
-        let mut suspects = self.suspects.borrow_mut();
-        suspects.retain(|_, since| since.elapsed() < SUSPICION);
-        let suspects = suspects.keys().cloned().collect();
-        excluded(&nodes, placed(&tasks), &suspects)
-    }
-
     /// Waits until the task of a service that was created runs.
     async fn await_running(
         &self,
-        name: &str,
+        service: &str,
         order: &LaunchOrder,
         launch: &OpenLaunch,
     ) -> Result<Launched, RuntimeError> {
@@ -300,7 +198,9 @@ impl SwarmFleet {
         let mut seen = false;
         while begun.elapsed() < START_TIMEOUT {
             launch.check_not_cancelled()?;
-            let tasks = self.api.tasks(self.name(), self.network()).await?;
+            let mut tasks = self.api.tasks(self.name(), self.network()).await?;
+            // Tasks of an earlier service of the same name may not have ended yet.
+            tasks.retain(|task| task.service == service);
             let id = &order.id;
             if let Some((task, endpoint)) = running(&tasks, id) {
                 self.instances.borrow_mut().runs(&task);
@@ -309,7 +209,7 @@ impl SwarmFleet {
                     endpoint,
                 });
             }
-            match newest(&tasks, id) {
+            match newest(&tasks, service) {
                 Some(task) if task.has_ended() => return Err(self.ended_at_once(task).await),
                 Some(task) if task.is_live() => {
                     let network = self.network();
@@ -321,8 +221,7 @@ impl SwarmFleet {
                 }
                 Some(_) => seen = true,
                 None if seen => {
-                    let gone = format!("its service {name} has been removed");
-                    return Err(RuntimeError(gone));
+                    return Err(RuntimeError("its service has been removed".to_owned()));
                 }
                 None => {}
             }
@@ -365,7 +264,7 @@ impl SwarmFleet {
     }
 
     /// Removes a service that is not to be.
-    async fn discard(&self, name: &str) {
+    pub(super) async fn discard(&self, name: &str) {
         if let Err(error) = self.api.remove(ObjectKind::Service, name).await {
             warn!("swarm: cannot remove the service {name}: {error}");
         }
@@ -399,8 +298,8 @@ impl SwarmFleet {
     }
 }
 
-/// The task of an instance that is wanted, else any.
-fn newest<'t>(tasks: &'t [TaskInfo], id: &InstanceId) -> Option<&'t TaskInfo> {
-    let own = tasks.iter().filter(|task| task.order.id == *id);
+/// The task of a service that is wanted, else any.
+pub(super) fn newest<'t>(tasks: &'t [TaskInfo], service: &str) -> Option<&'t TaskInfo> {
+    let own = tasks.iter().filter(|task| task.service == service);
     own.max_by_key(|task| (task.is_wanted, !task.has_ended()))
 }

@@ -19,6 +19,7 @@ mod labels;
 mod launch;
 mod names;
 mod network;
+mod placement;
 mod prepare;
 mod presence;
 mod record_store;
@@ -45,8 +46,8 @@ use tokio::time::Instant;
 
 use super::docker::{DockerSettings, ImageFacts, described, port_hint};
 use super::{
-    Definition, Existing, ExitReport, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError,
-    RuntimeEvent, Task,
+    Definition, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched, Runtime,
+    RuntimeError, RuntimeEvent, Task,
 };
 use crate::ring::{ReplicaName, Weight};
 use api::SwarmApi;
@@ -99,6 +100,8 @@ struct SwarmFleet {
     placing: Mutex<()>,
     /// Nodes on which an instance has ceased to answer, and when.
     suspects: RefCell<HashMap<String, Instant>>,
+    /// The names of nodes by their ids.
+    node_names: RefCell<HashMap<String, String>>,
     /// Known once the image has been inspected.
     image: RefCell<ImageFacts>,
     /// The network belongs to this fleet: `close` removes it.
@@ -107,6 +110,8 @@ struct SwarmFleet {
     joined: RefCell<Option<String>>,
     /// Notified to list the tasks at once.
     look: Notify,
+    /// Until then tasks are listed more often.
+    looks_closely_until: Cell<Option<Instant>>,
     /// The services have to be listed, too.
     services_changed: Cell<bool>,
     event_tx: RefCell<Option<ReportTx>>,
@@ -134,10 +139,12 @@ impl SwarmRuntime {
             launch_over: Notify::new(),
             placing: Mutex::default(),
             suspects: RefCell::default(),
+            node_names: RefCell::default(),
             image: RefCell::default(),
             owns_network: Cell::new(false),
             joined: RefCell::default(),
             look: Notify::new(),
+            looks_closely_until: Cell::new(None),
             services_changed: Cell::new(false),
             event_tx: RefCell::default(),
             outdated: RefCell::default(),
@@ -203,7 +210,10 @@ impl Runtime for SwarmRuntime {
     }
 
     fn announce_removal(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
-        self.inner.instances.borrow_mut().begin_removal(&id);
+        self.inner
+            .instances
+            .borrow_mut()
+            .begin_removal(&id, Instant::now());
         Rc::clone(&self.inner).announce_removal(id).boxed_local()
     }
 
@@ -223,6 +233,23 @@ impl Runtime for SwarmRuntime {
 
     fn port_hint(&self, port: u16) -> Option<String> {
         Some(port_hint(port, &self.inner.image.borrow()))
+    }
+
+    fn watches_connections(&self) -> bool {
+        true
+    }
+
+    fn look_at(&self, _: &InstanceId) {
+        self.inner.look_closely();
+    }
+
+    fn instance_handle(&self, id: &InstanceId) -> Option<InstanceHandle> {
+        let instances = self.inner.instances.borrow();
+        let node = instances.node(id).filter(|_| instances.is_live(id))?;
+        let names = self.inner.node_names.borrow();
+        // Until its name is known the id says which it is.
+        let name = names.get(node).map_or(node, String::as_str);
+        Some(InstanceHandle::OnNode(name.to_owned()))
     }
 
     fn last_error(&self) -> Option<String> {

@@ -19,6 +19,8 @@ impl SwarmFleet {
         *self.image.borrow_mut() = facts;
         self.ensure_network().await?;
         self.presence.appear(&self.api).await?;
+        let nodes = self.api.get("/nodes").await?;
+        self.note_node_names(nodes.as_array().map(Vec::as_slice).unwrap_or_default());
         let services = self.api.services(self.name(), None).await?;
         let tasks = self.api.tasks(self.name(), self.network()).await?;
         let services = self.settle_rollout(services).await;
@@ -43,6 +45,18 @@ impl SwarmFleet {
             }
             found => found,
         }
+    }
+
+    /// Notes what nodes are called.
+    pub(super) fn note_node_names(&self, nodes: &[serde_json::Value]) {
+        let names = nodes.iter().filter_map(|node| {
+            let (id, name) = (
+                node["ID"].as_str()?,
+                node["Description"]["Hostname"].as_str()?,
+            );
+            Some((id.to_owned(), name.to_owned()))
+        });
+        self.node_names.borrow_mut().extend(names);
     }
 
     pub(super) fn is_restricted(&self) -> bool {

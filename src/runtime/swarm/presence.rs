@@ -3,10 +3,12 @@
 //! The time of a renewal is that of the managers, who stamp each change. So the clocks of the
 //! balancers need not agree: a balancer renews its own, and compares.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use log::debug;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::api::{ObjectKind, SwarmApi, SwarmError, Versioned};
 use super::labels::{BALANCER, FLEET};
@@ -17,6 +19,10 @@ pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Without a renewal for this long a balancer counts as dead.
 const LIFETIME: Duration = Duration::from_secs(10);
+
+/// How long a balancer that lives may take for its next renewal, and how often that is looked for.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
+const RENEWAL_PAUSE: Duration = Duration::from_millis(250);
 
 /// A config object cannot be empty.
 const CONTENT: &str = "eA==";
@@ -37,16 +43,31 @@ fn age(now: SystemTime, seen: SystemTime) -> Duration {
     now.duration_since(seen).unwrap_or_default()
 }
 
-/// Whether another balancer has renewed its object within its life before ours was renewed. Pure.
-fn has_other(objects: &[Value], own: &str) -> bool {
+/// The objects of other balancers, and when they were renewed last.
+type Others = HashMap<String, SystemTime>;
+
+/// Those that may live: renewed within their life before ours was. Pure.
+fn others(objects: &[Value], own: &str) -> Others {
     let is_own = |object: &&Value| object["Spec"]["Name"] == own;
     let Some(now) = objects.iter().find(is_own).and_then(updated_at) else {
-        return false;
+        return Others::new();
     };
     let others = objects.iter().filter(|object| !is_own(object));
     others
-        .filter_map(updated_at)
-        .any(|seen| age(now, seen) < LIFETIME)
+        .filter_map(|object| {
+            let seen = updated_at(object).filter(|seen| age(now, *seen) < LIFETIME)?;
+            Some((object["Spec"]["Name"].as_str()?.to_owned(), seen))
+        })
+        .collect()
+}
+
+/// Whether one of them has been renewed since. Pure.
+fn is_renewed(others: &Others, objects: &[Value]) -> bool {
+    objects.iter().any(|object| {
+        let name = object["Spec"]["Name"].as_str().unwrap_or_default();
+        let before = others.get(name);
+        before.is_some_and(|before| updated_at(object).is_some_and(|now| now > *before))
+    })
 }
 
 /// The names of the objects that balancers have left which died. Pure.
@@ -103,14 +124,18 @@ impl Presence {
         }
     }
 
-    /// Whether another balancer serves the fleet. Without an answer: none is known.
+    /// Whether another balancer serves the fleet: it renews its object within a while. One that has just
+    /// been killed has left an object that looks the same. Without an answer none is known.
     pub(super) async fn is_shared(&self, api: &SwarmApi) -> bool {
         let asked = async {
             self.renew(api).await?;
-            self.balancers(api).await
+            let others = others(&self.balancers(api).await?, &self.name);
+            self.awaits_renewal(api, &others).await
         };
-        let objects = asked.await;
-        objects.is_ok_and(|objects| has_other(&objects, &self.name))
+        asked.await.unwrap_or_else(|error| {
+            debug!("swarm: other balancers are not known: {error}");
+            false
+        })
     }
 
     /// Ends the presence of this balancer; whether another one serves the fleet. Of two that end at once
@@ -118,22 +143,37 @@ impl Presence {
     pub(super) async fn leave(&self, api: &SwarmApi) -> bool {
         let asked = async {
             self.renew(api).await?;
-            let before = self.balancers(api).await?;
+            let others = others(&self.balancers(api).await?, &self.name);
             api.remove(ObjectKind::Config, &self.name).await?;
-            let after = self.balancers(api).await?;
-            let is_own = |object: &&Value| object["Spec"]["Name"] == self.name;
-            let all: Vec<_> = before
-                .iter()
-                .filter(is_own)
-                .chain(&after)
-                .cloned()
-                .collect();
-            Ok::<_, SwarmError>(has_other(&all, &self.name))
+            let is_shared = self.awaits_renewal(api, &others).await?;
+            if !is_shared {
+                for name in others.keys() {
+                    api.remove(ObjectKind::Config, name).await?;
+                }
+            }
+            Ok::<_, SwarmError>(is_shared)
         };
         asked.await.unwrap_or_else(|error| {
             debug!("swarm: other balancers are not known: {error}");
             false
         })
+    }
+
+    /// Whether one of these renews its object within the time that it has for that.
+    async fn awaits_renewal(&self, api: &SwarmApi, others: &Others) -> Result<bool, SwarmError> {
+        let begun = Instant::now();
+        while !others.is_empty() && begun.elapsed() < RENEWAL_TIMEOUT {
+            sleep(RENEWAL_PAUSE).await;
+            let objects = self.balancers(api).await?;
+            if is_renewed(others, &objects) {
+                return Ok(true);
+            }
+            let is_there = |name: &String| objects.iter().any(|o| o["Spec"]["Name"] == **name);
+            if !others.keys().any(is_there) {
+                return Ok(false);
+            }
+        }
+        Ok(false)
     }
 
     async fn balancers(&self, api: &SwarmApi) -> Result<Vec<Value>, SwarmError> {
@@ -155,16 +195,28 @@ mod tests {
 
     #[test]
     fn a_balancer_that_renews_its_object_is_there() {
+        let seen = |objects: &[Value]| {
+            let mut names: Vec<_> = others(objects, "own").into_keys().collect();
+            names.sort();
+            names.join(" ")
+        };
         for (objects, expected) in [
-            (vec![object("own", 40)], false),
-            (vec![object("own", 40), object("other", 39)], true),
-            (vec![object("own", 40), object("other", 41)], true),
-            (vec![object("own", 40), object("dead", 29)], false),
-            (vec![object("other", 40)], false),
-            (vec![object("own", 40), json!({})], false),
+            (vec![object("own", 40)], ""),
+            (vec![object("own", 40), object("other", 39)], "other"),
+            (vec![object("own", 40), object("other", 41)], "other"),
+            (vec![object("own", 40), object("dead", 29)], ""),
+            (vec![object("other", 40)], ""),
+            (vec![object("own", 40), json!({})], ""),
         ] {
-            assert_eq!(has_other(&objects, "own"), expected, "{objects:?}");
+            assert_eq!(seen(&objects), expected, "{objects:?}");
         }
+        let before = others(&[object("own", 40), object("other", 39)], "own");
+        assert!(!is_renewed(
+            &before,
+            &[object("own", 42), object("other", 39)]
+        ));
+        assert!(!is_renewed(&before, &[object("own", 42)]));
+        assert!(is_renewed(&before, &[object("other", 41)]));
     }
 
     #[test]

@@ -35,16 +35,21 @@ impl SwarmFleet {
     pub(super) async fn take_place(self: Rc<Self>, id: InstanceId) {
         let changed = async {
             let services = self.api.services(self.name(), Some(&id.replica)).await?;
+            let name = service_name(self.name(), &id);
+            let play = |spec: &mut _| set_role(spec, ServiceRole::Current);
+            self.api.change_service(&name, play).await?;
             for old in services {
                 let is_before = old.order.id.generation < id.generation;
                 if is_before && old.role == ServiceRole::Current {
                     let retire = |spec: &mut _| set_role(spec, ServiceRole::Retired);
-                    self.api.change_service(&old.name, retire).await?;
+                    match self.api.change_service(&old.name, retire).await {
+                        // It had nothing in flight, and has been removed.
+                        Err(error) if !error.is_missing() => return Err(error),
+                        _ => {}
+                    }
                 }
             }
-            let name = service_name(self.name(), &id);
-            let play = |spec: &mut _| set_role(spec, ServiceRole::Current);
-            self.api.change_service(&name, play).await
+            Ok(())
         };
         let changed: Result<(), SwarmError> = changed.await;
         match changed {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::{debug, warn};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::SwarmFleet;
 use super::api::{ObjectKind, SwarmError};
@@ -21,6 +21,9 @@ use crate::runtime::{InstanceId, RuntimeError};
 
 /// What a Swarm may take on top of the grace.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// From the announcement of a removal to its execution: other balancers have listed the services by then.
+const ANNOUNCEMENT: Duration = Duration::from_millis(500);
 
 /// How often a task that ends is looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -41,6 +44,9 @@ impl SwarmFleet {
     }
 
     /// Tells every balancer of the fleet that the replica is removed, by the role of its service.
+    ///
+    /// They see it when they list the services: what is removed before that looks like an end from
+    /// outside, after which they would start the replica again. So this takes its time.
     pub(super) async fn announce_removal(self: Rc<Self>, id: InstanceId) {
         let name = service_name(self.name(), &id);
         let leave = |spec: &mut _| set_role(spec, ServiceRole::Leaving);
@@ -62,7 +68,13 @@ impl SwarmFleet {
             over.await;
         }
         let name = service_name(self.name(), &id);
-        let is_kept = self.instances.borrow().is_kept(&id);
+        let (is_kept, announced) = {
+            let instances = self.instances.borrow();
+            (instances.is_kept(&id), instances.removal_began(&id))
+        };
+        if let Some(announced) = announced {
+            sleep_until(announced + ANNOUNCEMENT).await;
+        }
         let ended = match is_kept {
             true => self.api.change_service(&name, scale_down).await,
             false => self.api.remove(ObjectKind::Service, &name).await,

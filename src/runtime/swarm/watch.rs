@@ -27,6 +27,11 @@ use crate::runtime::{Event, InstanceEvent, InstanceId, RuntimeEvent};
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const SLOW_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often where an instance is suspect, and for how long: the end of a task shows in the list 0.2 s after
+/// the kernel has closed its connections.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(25);
+const CLOSE_LOOK: Duration = Duration::from_secs(1);
+
 /// From how many tasks on there are many: a list of them takes 3 ms and has 156 KB.
 const MANY_TASKS: usize = 100;
 
@@ -66,8 +71,13 @@ async fn poll(fleet: &Rc<SwarmFleet>, tx: &ReportTx) {
     let mut services_listed = Instant::now();
     let mut interval = POLL_INTERVAL;
     loop {
+        let looks_closely = fleet.looks_closely_until.get();
+        let pause = match looks_closely.is_some_and(|until| until > Instant::now()) {
+            true => CLOSE_INTERVAL,
+            false => interval,
+        };
         tokio::select! {
-            () = sleep(interval) => {}
+            () = sleep(pause) => {}
             () = fleet.look.notified() => {}
         }
         let tasks = match fleet.api.tasks(fleet.name(), fleet.network()).await {
@@ -135,6 +145,13 @@ async fn renew(fleet: &Rc<SwarmFleet>) {
 }
 
 impl SwarmFleet {
+    /// Lists the tasks at once, and often for a while.
+    pub(super) fn look_closely(&self) {
+        let until = Instant::now() + CLOSE_LOOK;
+        self.looks_closely_until.set(Some(until));
+        self.look.notify_one();
+    }
+
     /// Warns once, not at each attempt.
     fn managers_fail(&self, error: &SwarmError) {
         let mut last_error = self.last_error.borrow_mut();

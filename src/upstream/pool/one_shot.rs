@@ -3,6 +3,7 @@
 //! They go the same way as all others, because plain awc mistakes a 1xx for the final response,
 //! accepts truncated bodies, and treats close-delimited bodies as empty.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use super::awc_bridge::AwcClient;
 use super::connect::connect_to;
 use super::connection_pool::ConnectionPool;
+use super::kept_connection::KeptConnection;
 use super::response::UpstreamResponse;
 use crate::upstream::framed_connection::{RequestHeadBuilder, UpstreamRequest};
 use crate::upstream::retry::AttemptError;
@@ -47,6 +49,30 @@ impl OneShotClient {
         uri: Uri,
         headers: &[(String, String)],
     ) -> Result<Box<UpstreamResponse>, AttemptError> {
+        self.exchange(method, uri, headers, None).await
+    }
+
+    /// The same on a connection that stays open after the response, if the server wants it so.
+    pub async fn send_kept(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: &[(String, String)],
+    ) -> Result<(Box<UpstreamResponse>, Option<KeptConnection>), AttemptError> {
+        let kept = Rc::<Cell<_>>::default();
+        let response = self
+            .exchange(method, uri, headers, Some(Rc::clone(&kept)))
+            .await?;
+        Ok((response, kept.take()))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: &[(String, String)],
+        kept: Option<Rc<Cell<Option<KeptConnection>>>>,
+    ) -> Result<Box<UpstreamResponse>, AttemptError> {
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut head = RequestHeadBuilder::new(method.as_str(), target.as_bytes());
         let host = uri.authority().map_or("", |authority| authority.as_str());
@@ -64,17 +90,24 @@ impl OneShotClient {
         for (name, value) in headers {
             head.header(name, value.as_bytes());
         }
-        head.header("connection", b"close");
+        if kept.is_none() {
+            head.header("connection", b"close");
+        }
         let request = UpstreamRequest::new(&method, head, None);
 
         let (server, limit) = (uri.clone(), self.timeout);
         let pool = ConnectionPool::new(move || {
-            let server = server.clone();
+            let (server, kept) = (server.clone(), kept.clone());
             async move {
                 // An IPv6 address has brackets only in a URI.
                 let host = server.host().unwrap_or_default();
                 let host = host.trim_start_matches('[').trim_end_matches(']');
-                connect_to((host, server.port_u16().unwrap_or(80)), limit).await
+                let stream = connect_to((host, server.port_u16().unwrap_or(80)), limit).await?;
+                if let Some(kept) = kept {
+                    // Without a handle of its own it is not watched.
+                    kept.set(KeptConnection::of(&stream).ok());
+                }
+                Ok(stream)
             }
             .boxed_local()
         });

@@ -1,0 +1,150 @@
+//! The fleet record in the Swarm: over the end of a balancer, and between two on two managers.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::fixture::{SwarmBalancer, SwarmFleet};
+use crate::nodes::{swarm, wait_until};
+
+const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
+
+/// A part of each replica's state.
+fn each(balancer: &SwarmBalancer, key: &str) -> Vec<Value> {
+    let status = balancer.status();
+    let replicas = status["replicas"].as_array().unwrap().iter();
+    replicas.map(|replica| replica[key].clone()).collect()
+}
+
+/// Which replica each of some keys goes to.
+fn mapping(balancer: &SwarmBalancer) -> Vec<String> {
+    let node = balancer.node.to_string();
+    let script = format!(
+        "for key in $(seq 60); do curl -s -m 10 -H X-Key:k$key {}/home; echo; done",
+        balancer.url()
+    );
+    let said = balancer.swarm.run(&["in", &node, "sh", "-c", &script]);
+    let owners = said.lines().filter(|line| !line.is_empty());
+    owners.map(str::to_owned).collect()
+}
+
+fn patch(balancer: &SwarmBalancer, path: &str, body: &Value) -> Value {
+    let url = format!("/api/v1/fleets/default{path}");
+    balancer.call("PATCH", &url, Some(&body.to_string()))
+}
+
+#[test]
+#[ignore = "makes a Swarm of three nodes"]
+fn a_balancer_that_was_killed_is_followed_by_one_that_knows_everything() {
+    let Some((swarm, _alone)) = swarm() else {
+        return;
+    };
+    let fleet = SwarmFleet::new(swarm);
+    let balancer = fleet.balancer(1, &[]);
+    balancer.all_are_ready(&THREE);
+    patch(&balancer, "/replicas/Server2", &json!({"weight": 3}));
+    patch(&balancer, "/replicas/Server1", &json!({"state": "drained"}));
+    let before = (
+        each(&balancer, "weight"),
+        each(&balancer, "generation"),
+        each(&balancer, "state"),
+    );
+    let places = THREE.map(|name| fleet.place(name));
+    balancer.kill();
+    // What dies meanwhile is started again by the next one.
+    fleet.kill("Server3");
+    let next = fleet.balancer(1, &[]);
+    wait_until("all are as before", || each(&next, "state") == before.2);
+    assert_eq!(each(&next, "weight"), before.0);
+    assert_eq!(each(&next, "generation"), [json!(1), json!(1), json!(2)]);
+    assert_eq!(fleet.place("Server1"), places[0]);
+    assert_eq!(fleet.place("Server2"), places[1]);
+    next.stop();
+    assert_eq!(fleet.services(), [""; 0]);
+    assert_eq!(fleet.networks(), [""; 0]);
+}
+
+#[test]
+#[ignore = "makes a Swarm of three nodes"]
+fn two_balancers_on_two_managers_heal_each_death_once_and_route_the_same() {
+    let Some((swarm, _alone)) = swarm() else {
+        return;
+    };
+    let fleet = SwarmFleet::new(swarm);
+    let one = fleet.balancer(1, &[]);
+    one.all_are_ready(&THREE);
+    let other = fleet.balancer(2, &[]);
+    for balancer in [&one, &other] {
+        balancer.all_are_ready(&THREE);
+    }
+    assert_eq!(mapping(&one), mapping(&other));
+
+    let mut deaths = 0;
+    for round in 0..2 {
+        for replica in THREE {
+            let generation = fleet.kill_once_listed(replica, round + 1);
+            assert_eq!(generation, round + 1, "{replica}");
+            deaths += 1;
+            for balancer in [&one, &other] {
+                wait_until(&format!("{replica} is back"), || {
+                    balancer
+                        .log()
+                        .contains(&format!("{replica} (generation {}) is ready at", round + 2))
+                });
+            }
+        }
+    }
+    for balancer in [&one, &other] {
+        balancer.all_are_ready(&THREE);
+        assert_eq!(each(balancer, "generation"), [json!(3), json!(3), json!(3)]);
+    }
+    println!("{deaths} deaths, each healed once");
+    assert_eq!(mapping(&one), mapping(&other));
+
+    // Changes are followed.
+    let added = one.call("POST", "/add", Some(r#"{"n":1,"hostnames":["late"]}"#));
+    assert_eq!(added["status"], "successful", "{added}");
+    other.all_are_ready(&["Server1", "Server2", "Server3", "late"]);
+    patch(&one, "/replicas/late", &json!({"state": "drained"}));
+    let begun = Instant::now();
+    wait_until("it is drained there, too", || {
+        other.states()["late"] == "drained"
+    });
+    println!(
+        "drained on one, followed by the other after {:?}",
+        begun.elapsed()
+    );
+    patch(&other, "/replicas/Server2", &json!({"weight": 3}));
+    let begun = Instant::now();
+    wait_until("the weight is the same there", || {
+        each(&one, "weight") == each(&other, "weight")
+    });
+    println!(
+        "weighed on one, followed by the other after {:?}",
+        begun.elapsed()
+    );
+    wait_until("they route the same", || mapping(&one) == mapping(&other));
+    patch(&other, "", &json!({"key": "header:X-Other"}));
+    wait_until("the key is another here, too", || {
+        one.log().contains("is header:x-other from now on")
+    });
+    let removed = other.call("DELETE", "/rm", Some(r#"{"n":1,"hostnames":["late"]}"#));
+    assert_eq!(removed["status"], "successful", "{removed}");
+    one.all_are_ready(&THREE);
+
+    // The first one that ends leaves the replicas to the other, the last one does not.
+    one.stop();
+    assert_eq!(
+        fleet
+            .services()
+            .iter()
+            .filter(|name| name.contains("-Server"))
+            .count(),
+        6
+    );
+    other.all_are_ready(&THREE);
+    assert_eq!(each(&other, "generation"), [json!(3), json!(3), json!(3)]);
+    other.stop();
+    wait_until("nothing is left", || fleet.services().is_empty());
+    assert_eq!(fleet.configs(), [""; 0]);
+}
