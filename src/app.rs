@@ -7,6 +7,8 @@ mod exposure;
 mod fleet_record;
 mod listeners;
 mod servers;
+mod stack;
+mod stack_follower;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use actix::Actor;
 use futures::future::OptionFuture;
 use log::{info, warn};
+use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLogWriter;
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeRecipients, ProberHandle};
@@ -30,6 +33,7 @@ use crate::app::exposure::Exposure;
 use crate::app::fleet_record::OpenedFleet;
 use crate::app::listeners::{listen, listen_for_admin};
 use crate::app::servers::{AccessRules, Shared, admin_tokens, serve, serve_admin};
+use crate::app::stack_follower::StackFollower;
 use crate::banner;
 use crate::config::Settings;
 use crate::fleet::{Autoscaler, Policy};
@@ -115,6 +119,8 @@ pub struct Balancer {
     tally: Arc<Stats>,
     log_report: Rc<LogReport>,
     access_log: Option<AccessLogWriter>,
+    /// Over when the service has been removed that replicas are made from.
+    stack: Option<JoinHandle<()>>,
     server: Server,
     /// It ends with the process: its clients see the stop, too.
     admin_server: Option<Server>,
@@ -139,6 +145,7 @@ impl Balancer {
             runtime,
             found,
             record,
+            stack,
         } = fleet_record::open(settings, address).await?;
 
         let capacity = ConcurrencyLimit::new(settings.limits.max_in_flight);
@@ -211,6 +218,11 @@ impl Balancer {
             scaler.start(policy);
         }
 
+        let stack = stack.map(|flags| {
+            let (record, runtime) = (Rc::clone(&record), Rc::clone(&runtime));
+            actix::spawn(StackFollower::new(flags, record, supervisor.clone(), runtime).run())
+        });
+
         let shared = Shared {
             ring,
             supervisor: supervisor.clone(),
@@ -260,6 +272,7 @@ impl Balancer {
             tally,
             log_report,
             access_log,
+            stack,
             server,
             admin_server,
             lifeline,
@@ -300,8 +313,10 @@ impl Balancer {
     /// Serves until `stop` is over, then stops in order: no new connections, requests in
     /// flight finished, replicas stopped. Ends with an error if something breaks before.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let stack_removed = OptionFuture::from(self.stack.take());
         tokio::select! {
             () = stop => {}
+            Some(_) = stack_removed => info!("the stack has been removed, and the fleet with it"),
             actor = self.lifeline.first_end() => return Err(AppError::ActorLost(actor)),
             error = failed(&mut self.server, self.admin_server.as_mut()) => {
                 return Err(AppError::Server(error));

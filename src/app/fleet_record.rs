@@ -6,6 +6,7 @@ use std::rc::Rc;
 use log::{info, warn};
 
 use crate::app::AppError;
+use crate::app::stack::{StackFlags, with_stack};
 use crate::config::{RuntimeSettings, Settings};
 use crate::fleet::{Existing, FleetRecord};
 use crate::human::duration;
@@ -30,6 +31,8 @@ pub(super) struct OpenedFleet {
     /// What an earlier balancer left behind.
     pub(super) found: Vec<Existing>,
     pub(super) record: Rc<RecordKeeper>,
+    /// The service of a stack file that replicas are made from.
+    pub(super) stack: Option<StackFlags>,
 }
 
 /// Reads the record, prepares the runtime that it and the flags ask for, and writes the record
@@ -41,9 +44,15 @@ pub(super) async fn open(
     let own_service = compose_service(settings).await;
     let settings = settings.named(address.port(), own_service.clone());
     let settings = of_service(settings, own_service).await?;
+    let (settings, stack) = with_stack(settings).await?;
     let mut store = store_of(&settings).await?;
     let settings = with_template(settings, &*store).await?;
-    let flags = settings.fleet_flags();
+    let mut flags = settings.fleet_flags();
+    if stack.is_some()
+        && let Some(record) = store.load().await?
+    {
+        flags = record.flags_with_stack(flags);
+    }
     for attempt in 0..MAX_ATTEMPTS {
         let opening = OpeningRecord::load(&*store, &flags, attempt > 0).await?;
         let following = match opening.record() {
@@ -61,6 +70,7 @@ pub(super) async fn open(
                     runtime,
                     found,
                     record: Rc::new(record),
+                    stack,
                 });
             }
             // Another balancer was quicker: its record is the one to go by.

@@ -77,7 +77,10 @@ impl Settings {
                 }
                 RuntimeSettings::Swarm(swarm) => {
                     let containers = swarm.containers.following(definition);
-                    RuntimeSettings::Swarm(Box::new(SwarmSettings { containers }))
+                    RuntimeSettings::Swarm(Box::new(SwarmSettings {
+                        containers,
+                        ..**swarm
+                    }))
                 }
                 fixed @ RuntimeSettings::Static(_) => fixed.clone(),
             },

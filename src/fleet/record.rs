@@ -47,6 +47,9 @@ pub struct FleetRecord {
     /// The last rollouts that have ended, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past_rollouts: Vec<PastRollout>,
+    /// What a stack file has last said, where one says what replicas run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<StackSeen>,
 }
 
 /// One desired replica.
@@ -71,6 +74,15 @@ fn one() -> u32 {
 
 fn is_one(weight: &u32) -> bool {
     *weight == 1
+}
+
+/// What a stack file has said when it was last taken up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackSeen {
+    /// The hash of the definition.
+    pub definition: String,
+    /// How many replicas there were to be.
+    pub replicas: usize,
 }
 
 /// How the ring is built, and how its load is bounded.
@@ -187,6 +199,7 @@ impl FleetRecord {
             flags_definition: None,
             rollout: None,
             past_rollouts: Vec::new(),
+            stack: None,
         }
     }
 

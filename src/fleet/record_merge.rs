@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Existing;
-use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
+use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings, StackSeen};
 use super::{Definition, RolloutChange};
 use crate::api::Timestamp;
 use crate::ring::{KeySource, Member, ReplicaName, Weight};
@@ -27,6 +27,8 @@ pub enum RecordChange {
     Definition(Box<Definition>),
     /// A rollout has begun, gone on or ended; when.
     Rollout(RolloutChange, Timestamp),
+    /// What a stack file says has been taken up.
+    Stack(StackSeen),
 }
 
 /// How the flags of a start differ from those that the record came from.
@@ -150,6 +152,7 @@ impl FleetRecord {
             RecordChange::Key(key) => self.key = Some(key.clone()),
             RecordChange::Definition(definition) => self.take_definition((**definition).clone()),
             RecordChange::Rollout(change, at) => self.apply_rollout(change, *at),
+            RecordChange::Stack(seen) => self.stack = Some(seen.clone()),
         }
     }
 

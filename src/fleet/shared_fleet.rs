@@ -8,6 +8,7 @@
 //! balancers that stay start them again.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::event::{DeferredStep, ImmediateStep, Step, Steps};
 use super::instance::{InstanceId, LaunchOrder};
@@ -15,7 +16,7 @@ use super::lifecycle::Phase;
 use super::stopping::StoppingInstance;
 use super::time::Time;
 use super::transitions::StopMode;
-use super::{Fleet, MAX_REPLICAS, Replica};
+use super::{Desired, Fleet, MAX_REPLICAS, Replica};
 use crate::ring::ReplicaName;
 
 impl Fleet {
@@ -139,6 +140,29 @@ impl Fleet {
         steps.leave(vec![gone.name]);
     }
 
+    /// Takes in what a record says that replicas run, where another balancer carries a rollout out: what
+    /// is healed from here has the definition that the replica has there.
+    pub fn follow_definitions(&mut self, recorded: Desired) {
+        if self.rollout.is_some() || self.definition_is_known(&recorded) {
+            return;
+        }
+        let definition = Arc::new(recorded.definition);
+        let newer = recorded.rollout.map(|rollout| Arc::new(rollout.to));
+        for replica in &mut self.replicas {
+            let is_updated = recorded.updated.contains(&replica.name);
+            let newer = newer.as_ref().filter(|_| is_updated);
+            replica.definition = Arc::clone(newer.unwrap_or(&definition));
+        }
+        self.definition = definition;
+    }
+
+    /// Whether all replicas have what a record says already.
+    fn definition_is_known(&self, recorded: &Desired) -> bool {
+        let plain = recorded.rollout.is_none() && recorded.updated.is_empty();
+        let is_plain = |replica: &Replica| *replica.definition == recorded.definition;
+        plain && *self.definition == recorded.definition && self.replicas.iter().all(is_plain)
+    }
+
     /// Leaves every instance to another balancer, but for those of replicas that are on their
     /// way in or out: these are ours alone. Changes that wait are answered with an error.
     pub fn hand_over(&mut self, now: Time) -> Vec<Step> {
@@ -199,5 +223,81 @@ impl Fleet {
         }
         let room = self.check_room(&[order.weight]);
         room.err().map(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::api::Timestamp;
+    use crate::fleet::rollout_state::{Course, Stage};
+    use crate::fleet::{
+        Definition, FailureAction, Policy, RecordedRollout, RestartLimit, RolloutOrder,
+        RolloutPolicy,
+    };
+    use crate::ring::Member;
+
+    fn definition(image: &str) -> Definition {
+        Definition {
+            image: Some(image.to_owned()),
+            ..Definition::default()
+        }
+    }
+
+    fn desired(image: &str) -> Desired {
+        let members = ["a", "b"].map(|name| Member::new(name.parse().unwrap()));
+        Desired {
+            members: members.into(),
+            definition: definition(image),
+            ..Desired::default()
+        }
+    }
+
+    fn images(fleet: &Fleet) -> Vec<&str> {
+        let replicas = fleet.replicas.iter();
+        replicas
+            .map(|replica| replica.definition.image.as_deref().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_another_balancer_rolls_out_is_what_is_healed_with() {
+        let policy = Policy {
+            start_timeout: Duration::from_secs(1),
+            stop_grace: Duration::from_secs(1),
+            hang_timeout: Duration::from_secs(1),
+            unready_timeout: None,
+            restart_limit: RestartLimit::default(),
+            rollout: RolloutPolicy {
+                parallelism: 1,
+                order: RolloutOrder::StartFirst,
+                monitor: Duration::from_secs(1),
+                max_errors: 5,
+                on_failure: FailureAction::Rollback,
+            },
+            spawns: true,
+            continues_names: false,
+        };
+        let (mut fleet, _) = Fleet::new(policy, desired("shop:1"), Vec::new(), Duration::ZERO);
+        let rollout = RecordedRollout {
+            id: 1,
+            to: definition("shop:2"),
+            stage: Stage::Running(Course::Onward),
+            reason: None,
+            started_at: Timestamp::EPOCH,
+        };
+        fleet.follow_definitions(Desired {
+            rollout: Some(rollout),
+            updated: vec!["b".parse().unwrap()],
+            ..desired("shop:1")
+        });
+        assert_eq!(images(&fleet), ["shop:1", "shop:2"]);
+        // Rolled back, and done.
+        fleet.follow_definitions(desired("shop:1"));
+        assert_eq!(images(&fleet), ["shop:1", "shop:1"]);
+        fleet.follow_definitions(desired("shop:2"));
+        assert_eq!(images(&fleet), ["shop:2", "shop:2"]);
     }
 }

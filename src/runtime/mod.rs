@@ -256,6 +256,12 @@ pub trait Runtime: 'static {
         Box::pin(async { false })
     }
 
+    /// Whether this balancer is the one, of those that serve these instances, that does what one alone
+    /// has to do.
+    fn leads(&self) -> LocalBoxFuture<'static, bool> {
+        Box::pin(async { true })
+    }
+
     /// Removes what belongs to the runtime itself (a network it created), after every instance
     /// has been stopped.
     fn close(&self) -> LocalBoxFuture<'_, ()> {

@@ -77,6 +77,25 @@ fn an_image_is_run_as_containers_with_limits() {
 }
 
 #[test]
+fn a_swarm_runs_an_image_or_what_its_stack_says() {
+    let swarm = |args: &[&str]| match flags(&[&["--runtime", "swarm"], args].concat()).runtime {
+        RuntimeSettings::Swarm(swarm) => *swarm,
+        other => panic!("{other:?}"),
+    };
+    let with_image = swarm(&["--image", "shop:1.4"]);
+    assert!(!with_image.from_stack);
+    assert_eq!(with_image.containers.security, Security::Restricted);
+    assert_eq!(with_image.containers.template.memory, Some(512 << 20));
+    let of_stack = swarm(&["--cpus", "0.5", "--env", "A=1"]);
+    assert!(of_stack.from_stack);
+    // What the file says holds but for what is given.
+    assert_eq!(of_stack.containers.security, Security::Baseline);
+    assert_eq!(of_stack.containers.template.memory, None);
+    assert_eq!(of_stack.containers.template.nano_cpus, Some(500_000_000));
+    assert_eq!(of_stack.containers.template.env.len(), 1);
+}
+
+#[test]
 fn upstreams_are_the_replicas() {
     let settings = flags(&["--upstream", "127.0.0.1:9001", "--upstream", "blue=b:9002"]);
     let names: Vec<_> = settings.replicas.iter().map(ReplicaName::as_str).collect();

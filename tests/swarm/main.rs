@@ -13,5 +13,6 @@ mod load;
 mod nodes;
 mod rollouts;
 mod shared;
+mod stack;
 #[path = "../support/mod.rs"]
 mod support;

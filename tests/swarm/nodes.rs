@@ -140,6 +140,15 @@ impl Swarm {
         self.run(&[&["docker", &node], arguments].concat())
     }
 
+    /// The same with variables.
+    pub fn docker_with(&self, node: u32, variables: &[(&str, &str)], arguments: &[&str]) {
+        let node = node.to_string();
+        let mut command = self.command(&[&["docker", &node], arguments].concat());
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "docker {arguments:?}: {said}");
+    }
+
     pub fn try_docker(&self, node: u32, arguments: &[&str]) -> Option<String> {
         let node = node.to_string();
         self.try_run(&[&["docker", &node], arguments].concat())

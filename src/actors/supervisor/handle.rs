@@ -5,11 +5,12 @@ use actix::Addr;
 use super::{
     ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, DirectRollout, EventFeed,
     ExpectedVersions, FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, GetRollouts,
-    ListReplicas, RingReconfigured, RolloutCommand, SetKey, ShutDown, StartRollout, Supervisor,
+    ListReplicas, RingReconfigured, RollOut, RolloutCommand, SetKey, ShutDown, StartRollout,
+    Supervisor,
 };
 use crate::actors::ActorReply;
 use crate::api::{Death, NewRollout, ReplicaEvent, Rollout};
-use crate::fleet::{Change, ChangeError, Changed, InstanceId, RolloutError};
+use crate::fleet::{Change, ChangeError, Changed, Definition, InstanceId, RolloutError};
 use crate::ring::{KeySource, ReplicaName};
 
 /// Sends messages to the Supervisor.
@@ -55,6 +56,11 @@ impl SupervisorHandle {
         new: NewRollout,
     ) -> ActorReply<Result<Rollout, RolloutError>> {
         self.0.send(StartRollout(new)).await
+    }
+
+    /// Begins a rollout of a complete definition; see [`RollOut`].
+    pub async fn roll_out(&self, to: Definition) -> ActorReply<Result<Rollout, RolloutError>> {
+        self.0.send(RollOut(to)).await
     }
 
     /// Pauses, resumes or undoes a rollout; see [`DirectRollout`].

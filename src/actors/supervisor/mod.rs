@@ -50,7 +50,7 @@ pub use messages::{
     GetFleet, ListReplicas, RingReconfigured, SetKey, ShutDown,
 };
 pub use post_mortem::GetDeaths;
-pub use rollouts::{DirectRollout, GetRollouts, RolloutCommand, StartRollout};
+pub use rollouts::{DirectRollout, GetRollouts, RollOut, RolloutCommand, StartRollout};
 
 /// Something has happened; for the actor's own futures.
 #[derive(Debug, Message)]

@@ -35,6 +35,7 @@ impl Supervisor {
             // Other balancers drain replicas and change the key here, too.
             if let Some(record) = supervisor.record.written() {
                 supervisor.apply_event(Event::DrainedInRecord(record.drained()), ctx);
+                supervisor.fleet.follow_definitions(record.desired());
                 if let Some(key) = &record.key {
                     supervisor.take_key(key);
                 }

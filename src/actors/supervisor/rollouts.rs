@@ -22,6 +22,11 @@ use crate::fleet::{
 #[rtype(result = "Result<Rollout, RolloutError>")]
 pub struct StartRollout(pub NewRollout);
 
+/// Gives every replica this definition, which is complete. Answered once it has begun.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Rollout, RolloutError>")]
+pub struct RollOut(pub Definition);
+
 /// Pauses, resumes or undoes a rollout. Answered with the one that goes on: that which undoes a
 /// rollout that has ended is another one.
 #[derive(Debug, Message)]
@@ -277,6 +282,17 @@ impl Handler<StartRollout> for Supervisor {
                 None => supervisor.prepare_rollout(to),
             }
         }))
+    }
+}
+
+impl Handler<RollOut> for Supervisor {
+    type Result = ResponseActFuture<Self, RolloutAnswer>;
+
+    fn handle(&mut self, RollOut(to): RollOut, _: &mut Context<Self>) -> Self::Result {
+        match self.fleet.refusal_of_rollout(&to) {
+            Some(error) => Box::pin(ready(Err(error))),
+            None => self.prepare_rollout(to),
+        }
     }
 }
 

@@ -114,8 +114,15 @@ pub(super) fn settings(
                 service,
                 ..run
             };
-            let containers = docker_settings(run, containers, listen.port(), mistakes);
-            let settings = SwarmSettings { containers };
+            let from_stack = run.image.is_none() && !mistakes.is_given("image");
+            let containers = match from_stack {
+                true => stack_settings(run, containers, listen.port(), mistakes),
+                false => docker_settings(run, containers, listen.port(), mistakes),
+            };
+            let settings = SwarmSettings {
+                containers,
+                from_stack,
+            };
             // What belongs to another runtime has been noted.
             if mistakes.found.is_empty()
                 && let Err(wrong) = settings.check()
@@ -171,9 +178,27 @@ fn variables(run: &RunOptions, mistakes: &mut Mistakes<'_>) -> Vec<Variable> {
     variables
 }
 
+/// What there is to be on top of what a service of a stack says.
+fn stack_settings(
+    run: RunOptions,
+    containers: (DockerOptions, ContainerOptions),
+    port: u16,
+    mistakes: &mut Mistakes<'_>,
+) -> DockerSettings {
+    refuse_copied("is as the stack file has it; leave it out", mistakes);
+    let given = ["memory", "cpus", "pids"].map(|key| mistakes.is_given(key));
+    let mut settings = container_settings(run, containers, port, mistakes);
+    let template = &mut settings.template;
+    template.memory = template.memory.filter(|_| given[0]);
+    template.nano_cpus = template.nano_cpus.filter(|_| given[1]);
+    template.pids = template.pids.filter(|_| given[2]);
+    settings.security = Security::Baseline;
+    settings
+}
+
 fn docker_settings(
-    mut run: RunOptions,
-    (docker, container): (DockerOptions, ContainerOptions),
+    run: RunOptions,
+    containers: (DockerOptions, ContainerOptions),
     port: u16,
     mistakes: &mut Mistakes<'_>,
 ) -> DockerSettings {
@@ -181,12 +206,24 @@ fn docker_settings(
     if !what.into_iter().any(|key| mistakes.is_given(key)) {
         mistakes.add("image", "missing; containers need something to run");
     }
+    container_settings(run, containers, port, mistakes)
+}
+
+fn container_settings(
+    mut run: RunOptions,
+    (docker, container): (DockerOptions, ContainerOptions),
+    port: u16,
+    mistakes: &mut Mistakes<'_>,
+) -> DockerSettings {
     let fleet = docker.fleet.unwrap_or_else(|| default_fleet(port));
     let (like, service) = (run.like.take(), run.service.take());
     if service.is_some() {
         refuse_beside_service(mistakes);
     } else if like.is_some() {
-        refuse_beside_like(mistakes);
+        refuse_copied(
+            "is as the container has it that like names; leave it out",
+            mistakes,
+        );
     }
     let is_copied = like.is_some() || service.is_some();
     // What a container has wins over our defaults.
@@ -235,15 +272,14 @@ fn refuse_beside_service(mistakes: &mut Mistakes<'_>) {
     }
 }
 
-/// Notes options that say what the container says which replicas are like.
-fn refuse_beside_like(mistakes: &mut Mistakes<'_>) {
+/// Notes options that say what is copied from something else.
+fn refuse_copied(wrong: &str, mistakes: &mut Mistakes<'_>) {
     for option in OPTIONS.iter() {
         let key = option.key();
-        if mistakes.is_given(key) && (option.is_of_container() || key == "replica-security") {
-            mistakes.add(
-                key,
-                "is as the container has it that like names; leave it out",
-            );
+        let is_known = mistakes.found.iter().any(|(about, _)| *about == key);
+        let is_copied = option.is_of_container() || key == "replica-security";
+        if mistakes.is_given(key) && is_copied && !is_known {
+            mistakes.add(key, wrong);
         }
     }
 }

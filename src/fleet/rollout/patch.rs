@@ -16,7 +16,7 @@ impl Definition {
     ) -> Result<Self, RolloutError> {
         let mut changed = self.clone();
         if let Some(image) = &new.image {
-            if runtime != "docker" {
+            if !matches!(runtime, "docker" | "swarm") {
                 return Err(invalid("image: replicas are no containers here".to_owned()));
             }
             if image.trim().is_empty() {

@@ -93,7 +93,7 @@ pub(super) fn no_service(image: &ImageFacts) -> HashMap<String, String> {
 }
 
 /// Labels that say whose a container is, and what it was started by.
-pub(super) fn own_labels(
+pub(crate) fn own_labels(
     settings: &DockerSettings,
     order: &LaunchOrder,
     image: &ImageFacts,

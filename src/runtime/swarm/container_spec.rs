@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TaskParts {
     pub(super) container: Map<String, Value>,
-    pub(super) limits: Map<String, Value>,
-    pub(super) log_driver: Option<Value>,
+    /// What is beside the container: its limits, its log driver, its place.
+    pub(super) task: Map<String, Value>,
 }
 
 /// Fields of the container that a service has, too, by its names for them.
@@ -96,15 +96,14 @@ pub(super) fn translate(body: &Value) -> Result<TaskParts, String> {
     ];
     copy(host, &of_host, &mut limits);
     let log = &host["LogConfig"];
-    let log_driver = log.is_object().then(|| {
+    let mut task = Map::new();
+    task.insert("Resources".to_owned(), json!({ "Limits": limits }));
+    if log.is_object() {
         let options = log["Config"].as_object().cloned().unwrap_or_default();
-        json!({ "Name": log["Type"], "Options": options })
-    });
-    Ok(TaskParts {
-        container,
-        limits,
-        log_driver,
-    })
+        let driver = json!({ "Name": log["Type"], "Options": options });
+        task.insert("LogDriver".to_owned(), driver);
+    }
+    Ok(TaskParts { container, task })
 }
 
 /// Finds what a service cannot have.
@@ -275,11 +274,12 @@ mod tests {
             })
         );
         assert_eq!(
-            Value::Object(parts.limits),
-            json!({"MemoryBytes": 64, "NanoCPUs": 5, "Pids": 7})
+            Value::Object(parts.task),
+            json!({
+                "Resources": {"Limits": {"MemoryBytes": 64, "NanoCPUs": 5, "Pids": 7}},
+                "LogDriver": {"Name": "json-file", "Options": {"max-size": "1m"}},
+            })
         );
-        let driver = json!({"Name": "json-file", "Options": {"max-size": "1m"}});
-        assert_eq!(parts.log_driver, Some(driver));
     }
 
     #[test]

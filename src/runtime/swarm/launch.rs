@@ -20,6 +20,7 @@ use super::names::service_name;
 use super::service::{ServiceInfo, ServiceRole};
 use super::service_spec::ServicePlan;
 use super::task::{TaskInfo, TaskState};
+use super::template;
 use crate::fleet::{Definition, death_hint};
 use crate::ring::ReplicaName;
 use crate::runtime::docker::{described, networks_of};
@@ -126,13 +127,27 @@ impl SwarmFleet {
             true => self.image.borrow().clone(),
             false => self.image_facts(&settings.image).await?,
         };
-        let body = described(&settings, order, &image)?;
+        let (parts, networks, stop_grace) = match &settings.like {
+            Some(like) => (
+                template::parts(like, &settings, order, &image),
+                template::networks(like, &settings, order),
+                template::stop_grace(like).unwrap_or(self.stop_grace),
+            ),
+            None => {
+                let body = described(&settings, order, &image)?;
+                (
+                    translate(&body).map_err(RuntimeError)?,
+                    networks_of(&settings, order, &image)?,
+                    self.stop_grace,
+                )
+            }
+        };
         Ok(ServicePlan {
             name: service_name(self.name(), &order.id),
             role,
-            parts: translate(&body).map_err(RuntimeError)?,
-            networks: networks_of(&settings, order, &image)?,
-            stop_grace: self.stop_grace,
+            parts,
+            networks,
+            stop_grace,
         })
     }
 

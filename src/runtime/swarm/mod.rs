@@ -27,8 +27,10 @@ mod rollout;
 mod service;
 mod service_spec;
 mod spread;
+mod stack;
 mod stop;
 mod task;
+mod template;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -54,6 +56,8 @@ use api::SwarmApi;
 use instance_table::InstanceTable;
 use presence::Presence;
 pub use record_store::SwarmRecordStore;
+pub use stack::StackService;
+pub use template::StackTemplate;
 use watch::ReportTx;
 
 /// The settings of the Swarm runtime.
@@ -61,6 +65,8 @@ use watch::ReportTx;
 pub struct SwarmSettings {
     /// What replicas run, as containers have it; the network is an overlay.
     pub containers: DockerSettings,
+    /// A service of the stack that the balancer belongs to says it: see [`StackService`].
+    pub from_stack: bool,
 }
 
 impl SwarmSettings {
@@ -70,6 +76,9 @@ impl SwarmSettings {
     ///
     /// The flag, and what is wrong with it.
     pub fn check(&self) -> Result<(), String> {
+        if self.from_stack {
+            return Ok(());
+        }
         // A name that has all that can be filled in.
         let order = LaunchOrder {
             id: InstanceId::new(ReplicaName::from_address("Server1"), 1),
@@ -98,6 +107,8 @@ struct SwarmFleet {
     launch_over: Notify,
     /// Held from a task's creation until it has a node, so that the next one is spread.
     placing: Mutex<()>,
+    /// Held while an instance takes the place of another one, which is ended after that.
+    taking_place: Mutex<()>,
     /// Nodes on which an instance has ceased to answer, and when.
     suspects: RefCell<HashMap<String, Instant>>,
     /// The names of nodes by their ids.
@@ -130,7 +141,7 @@ impl SwarmRuntime {
     /// Services of the Swarm of `DOCKER_HOST`, or of the usual socket, whose tasks have `stop_grace`
     /// from SIGTERM to SIGKILL. Makes no call yet: [`Runtime::prepare`] does.
     pub fn new(settings: SwarmSettings, stop_grace: Duration) -> Result<Self, RuntimeError> {
-        let presence = Presence::new(&settings.containers.fleet);
+        let presence = Presence::of_this_process(&settings.containers.fleet);
         let inner = SwarmFleet {
             api: SwarmApi::from_env()?,
             settings,
@@ -138,6 +149,7 @@ impl SwarmRuntime {
             instances: RefCell::default(),
             launch_over: Notify::new(),
             placing: Mutex::default(),
+            taking_place: Mutex::default(),
             suspects: RefCell::default(),
             node_names: RefCell::default(),
             image: RefCell::default(),
@@ -263,12 +275,17 @@ impl Runtime for SwarmRuntime {
     fn has_peers(&self) -> LocalBoxFuture<'static, bool> {
         let inner = Rc::clone(&self.inner);
         inner.is_leaving.set(true);
-        async move { inner.presence.leave(&inner.api).await }.boxed_local()
+        inner.hands_over().boxed_local()
     }
 
     fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
         let inner = Rc::clone(&self.inner);
         async move { inner.presence.is_shared(&inner.api).await }.boxed_local()
+    }
+
+    fn leads(&self) -> LocalBoxFuture<'static, bool> {
+        let inner = Rc::clone(&self.inner);
+        async move { inner.presence.is_first(&inner.api).await }.boxed_local()
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {

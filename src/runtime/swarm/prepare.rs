@@ -36,7 +36,11 @@ impl SwarmFleet {
     /// What the image says of its containers. With `--pull never` the nodes may have what this one
     /// has not: then its user and port are not known here, and stay the image's.
     pub(super) async fn image_facts(&self, image: &str) -> Result<ImageFacts, RuntimeError> {
-        let pull = self.settings.containers.pull;
+        // What a stack runs is for the nodes to fetch, with credentials that are not known here.
+        let pull = match self.settings.from_stack {
+            true => PullPolicy::Never,
+            false => self.settings.containers.pull,
+        };
         let found = self.api.engine().ensure_image(image, pull).await;
         match found {
             Err(error) if pull == PullPolicy::Never => {

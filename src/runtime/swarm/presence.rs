@@ -4,6 +4,7 @@
 //! balancers need not agree: a balancer renews its own, and compares.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use log::debug;
@@ -70,6 +71,15 @@ fn is_renewed(others: &Others, objects: &[Value]) -> bool {
     })
 }
 
+/// Whether no other balancer that has renewed its object in time has a name before this. Pure.
+fn is_first(objects: &[Value], own: &str) -> bool {
+    let comes_before = |object: &&Value| object["Spec"]["Name"].as_str() < Some(own);
+    let own_and_before = objects
+        .iter()
+        .filter(|object| object["Spec"]["Name"] == own || comes_before(object));
+    others(&own_and_before.cloned().collect::<Vec<_>>(), own).is_empty()
+}
+
 /// The names of the objects that balancers have left which died. Pure.
 fn stale(objects: &[Value], own: &str) -> Vec<String> {
     let is_own = |object: &&Value| object["Spec"]["Name"] == own;
@@ -86,10 +96,19 @@ fn stale(objects: &[Value], own: &str) -> Vec<String> {
 impl Presence {
     /// That of another balancer of a fleet; it is not there yet.
     pub(super) fn new(fleet: &str) -> Self {
-        let balancer = format!("{:016x}", fastrand::u64(..));
+        Self::of(fleet, fastrand::u64(..))
+    }
+
+    /// That of this process, which has one however often it has to begin.
+    pub(super) fn of_this_process(fleet: &str) -> Self {
+        static NUMBER: OnceLock<u64> = OnceLock::new();
+        Self::of(fleet, *NUMBER.get_or_init(|| fastrand::u64(..)))
+    }
+
+    fn of(fleet: &str, number: u64) -> Self {
         Self {
             fleet: fleet.to_owned(),
-            name: presence_name(fleet, &balancer),
+            name: presence_name(fleet, &format!("{number:016x}")),
         }
     }
 
@@ -136,6 +155,17 @@ impl Presence {
             debug!("swarm: other balancers are not known: {error}");
             false
         })
+    }
+
+    /// Whether this balancer comes first, in the order of names, of those that serve the fleet. Without an
+    /// answer: no.
+    pub(super) async fn is_first(&self, api: &SwarmApi) -> bool {
+        let asked = async {
+            self.renew(api).await?;
+            self.balancers(api).await
+        };
+        let objects = asked.await;
+        objects.is_ok_and(|objects| is_first(&objects, &self.name))
     }
 
     /// Ends the presence of this balancer; whether another one serves the fleet. Of two that end at once
@@ -217,6 +247,18 @@ mod tests {
         ));
         assert!(!is_renewed(&before, &[object("own", 42)]));
         assert!(is_renewed(&before, &[object("other", 41)]));
+    }
+
+    #[test]
+    fn one_of_several_balancers_comes_first() {
+        for (objects, expected) in [
+            (vec![object("m", 40)], true),
+            (vec![object("m", 40), object("z", 40)], true),
+            (vec![object("m", 40), object("a", 39)], false),
+            (vec![object("m", 40), object("a", 20)], true),
+        ] {
+            assert_eq!(is_first(&objects, "m"), expected, "{objects:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ impl SwarmFleet {
         self: Rc<Self>,
         definition: Definition,
     ) -> Result<(), RuntimeError> {
-        if self.presence.is_shared(&self.api).await {
+        // Those of a stack follow the record: see `Fleet::follow_definitions`.
+        if !self.settings.from_stack && self.presence.is_shared(&self.api).await {
             return Err(RuntimeError(
                 "other balancers serve this fleet, and would not follow: stop them first"
                     .to_owned(),
@@ -34,10 +35,12 @@ impl SwarmFleet {
     /// their generations, and the next start settles the roles.
     pub(super) async fn take_place(self: Rc<Self>, id: InstanceId) {
         let changed = async {
-            let services = self.api.services(self.name(), Some(&id.replica)).await?;
+            // First: another balancer that sees the old one end looks for what plays the replica.
+            let _alone = self.taking_place.lock().await;
             let name = service_name(self.name(), &id);
             let play = |spec: &mut _| set_role(spec, ServiceRole::Current);
             self.api.change_service(&name, play).await?;
+            let services = self.api.services(self.name(), Some(&id.replica)).await?;
             for old in services {
                 let is_before = old.order.id.generation < id.generation;
                 if is_before && old.role == ServiceRole::Current {

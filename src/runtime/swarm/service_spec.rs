@@ -44,18 +44,16 @@ pub(super) fn spec(plan: &ServicePlan, excluded_nodes: &[String]) -> Value {
     let networks: Vec<_> = networks
         .map(|(network, aliases)| json!({ "Target": network, "Aliases": aliases }))
         .collect();
-    let mut task = json!({
-        "ContainerSpec": container,
-        "Resources": { "Limits": parts.limits },
-        "RestartPolicy": { "Condition": "none" },
-        "Networks": networks,
-    });
-    if let Some(driver) = &parts.log_driver {
-        task["LogDriver"] = driver.clone();
-    }
+    let mut task = Value::Object(parts.task.clone());
+    task["ContainerSpec"] = container.into();
+    task["RestartPolicy"] = json!({ "Condition": "none" });
+    task["Networks"] = networks.into();
     if !excluded_nodes.is_empty() {
-        let constraints = excluded_nodes.iter().map(|node| format!("node.id!={node}"));
-        task["Placement"] = json!({ "Constraints": constraints.collect::<Vec<_>>() });
+        let own = task["Placement"]["Constraints"].as_array().cloned();
+        let excluded = excluded_nodes.iter();
+        let excluded = excluded.map(|node| Value::from(format!("node.id!={node}")));
+        let constraints: Vec<_> = own.into_iter().flatten().chain(excluded).collect();
+        task["Placement"]["Constraints"] = constraints.into();
     }
     json!({
         "Name": plan.name,

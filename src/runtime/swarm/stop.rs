@@ -16,6 +16,7 @@ use super::api::{ObjectKind, SwarmError};
 use super::names::service_name;
 use super::service::ServiceRole;
 use super::service_spec::{scale_down, set_role};
+use super::stack::is_removed;
 use super::task::TaskInfo;
 use crate::runtime::{InstanceId, RuntimeError};
 
@@ -67,6 +68,7 @@ impl SwarmFleet {
             }
             over.await;
         }
+        drop(self.taking_place.lock().await);
         let name = service_name(self.name(), &id);
         let (is_kept, announced) = {
             let instances = self.instances.borrow();
@@ -114,6 +116,23 @@ impl SwarmFleet {
         };
         let found = self.api.get(&format!("/nodes/{node}")).await;
         found.is_ok_and(|node| node["Status"]["State"] == "down")
+    }
+
+    /// Whether this balancer, which is about to end, leaves its instances as they run: to another one,
+    /// or, where a stack says what there is to be, to the next one until the stack has been removed.
+    pub(super) async fn hands_over(self: Rc<Self>) -> bool {
+        let has_peers = self.presence.leave(&self.api).await;
+        let template = self.settings.containers.like.as_ref();
+        let Some(template) = template.filter(|_| self.settings.from_stack) else {
+            return has_peers;
+        };
+        match is_removed(&self.api, &template.container).await {
+            Ok(removed) => !removed,
+            Err(error) => {
+                warn!("swarm: not known whether the stack has been removed: {error}");
+                true
+            }
+        }
     }
 
     /// Removes dead services that were kept, waits for the tasks that are about to end, and removes the

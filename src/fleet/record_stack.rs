@@ -1,0 +1,70 @@
+//! What a stack file has last said of a fleet, in its record: it is taken up once. A version that a
+//! rollout has brought back, or that an operator has changed since, is not tried again until the file
+//! changes.
+
+use super::record::{FleetFlags, FleetRecord};
+use crate::ring::ReplicaName;
+
+impl FleetRecord {
+    /// The flags of a start that finds this record, where a stack file says what replicas run: that and
+    /// their number stay as they are until what the file says is taken up, by a rollout.
+    pub fn flags_with_stack(&self, flags: FleetFlags) -> FleetFlags {
+        let count = self.flags().replicas;
+        let name = |number| ReplicaName::from_address(&format!("Server{number}"));
+        FleetFlags {
+            definition: self.definition.clone(),
+            replicas: (1..=count).map(name).collect(),
+            ..flags
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::{Definition, RecordChange, RingSettings, StackSeen};
+    use crate::ring::KeySource;
+
+    fn flags(image: &str, replicas: usize) -> FleetFlags {
+        let name = |number| format!("Server{number}").parse().unwrap();
+        FleetFlags {
+            replicas: (1..=replicas).map(name).collect(),
+            definition: Definition {
+                image: Some(image.to_owned()),
+                ..Definition::default()
+            },
+            ring: RingSettings::default(),
+            key: KeySource::default(),
+        }
+    }
+
+    #[test]
+    fn a_start_leaves_what_the_file_says_now_to_a_rollout() {
+        let record = FleetRecord::rebuild(&flags("shop:1", 2), &[]);
+        let changed = record.flags_with_stack(flags("shop:2", 5));
+        assert_eq!(record.merge(&changed, false), (record.clone(), None));
+        // Other flags hold.
+        let mut other = flags("shop:2", 5);
+        other.key = KeySource::Path;
+        let (merged, _) = record.merge(&record.flags_with_stack(other), false);
+        assert_eq!(merged.key, Some(KeySource::Path));
+        assert_eq!(merged.definition, record.definition);
+    }
+
+    #[test]
+    fn what_has_been_taken_up_is_in_the_record() {
+        let record = FleetRecord::rebuild(&flags("shop:1", 2), &[]);
+        assert_eq!(record.stack, None);
+        let seen = StackSeen {
+            definition: "0123".to_owned(),
+            replicas: 2,
+        };
+        let change = [RecordChange::Stack(seen.clone())];
+        let record = record.with(&change).unwrap();
+        assert_eq!(
+            FleetRecord::parse(&record.to_json()).unwrap().stack,
+            Some(seen)
+        );
+        assert_eq!(record.with(&change), None);
+    }
+}
