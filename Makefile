@@ -8,7 +8,7 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-autoscale bench-ring bench-instructions bench-slow-clients bench-access-log check fmt
+.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-swarm bench-autoscale bench-ring bench-instructions bench-slow-clients bench-access-log check fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ mutants: ## changes ring, fleet, h1 and retry in 320 fixed places: unit tests no
 
 chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3')
 	cargo test --release --test chaos -- --timed --out target/chaos $(ARGS)
+
+bench-swarm: ## Ringmaster beside a Swarm's own healing, on three nodes of this machine
+	RINGMASTER_FIGURES=all cargo test --test swarm figures -- --ignored --nocapture
 
 bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, memory
 	benches/peers/get

@@ -7,6 +7,7 @@
 #[path = "../support/docker/mod.rs"]
 mod docker;
 mod faults;
+mod figures;
 mod fixture;
 mod lifecycle;
 mod load;

@@ -168,6 +168,13 @@ impl Presence {
         objects.is_ok_and(|objects| is_first(&objects, &self.name))
     }
 
+    /// Ends the presence of this balancer. What is left of it without an answer is cleared away by others.
+    pub(super) async fn end(&self, api: &SwarmApi) {
+        if let Err(error) = api.remove(ObjectKind::Config, &self.name).await {
+            debug!("swarm: the presence {} is left behind: {error}", self.name);
+        }
+    }
+
     /// Ends the presence of this balancer; whether another one serves the fleet. Of two that end at once
     /// the later one finds none.
     pub(super) async fn leave(&self, api: &SwarmApi) -> bool {

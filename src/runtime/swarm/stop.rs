@@ -121,11 +121,11 @@ impl SwarmFleet {
     /// Whether this balancer, which is about to end, leaves its instances as they run: to another one,
     /// or, where a stack says what there is to be, to the next one until the stack has been removed.
     pub(super) async fn hands_over(self: Rc<Self>) -> bool {
-        let has_peers = self.presence.leave(&self.api).await;
         let template = self.settings.containers.like.as_ref();
         let Some(template) = template.filter(|_| self.settings.from_stack) else {
-            return has_peers;
+            return self.presence.leave(&self.api).await;
         };
+        self.presence.end(&self.api).await;
         match is_removed(&self.api, &template.container).await {
             Ok(removed) => !removed,
             Err(error) => {

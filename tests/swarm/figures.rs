@@ -1,0 +1,279 @@
+//! `make bench-swarm`: times and failed requests of Ringmaster on a Swarm of three managers, beside the
+//! Swarm's own healing, in one run. Prints a table; judges only that no request fails that can be repeated.
+
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::fixture::{SwarmBalancer, SwarmFleet};
+use crate::load::{LoadReport, SwarmLoad};
+use crate::nodes::{Swarm, swarm, wait_until};
+
+const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
+const SIX: [&str; 6] = [
+    "Server1", "Server2", "Server3", "Server4", "Server5", "Server6",
+];
+
+/// The service that the Swarm itself heals.
+const OWN: &str = "own";
+
+/// Set by `make bench-swarm`: nodes are cut off, too, which takes minutes.
+const ALL: &str = "RINGMASTER_FIGURES";
+
+/// How long the Swarm may take.
+const OWN_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// The table's rows.
+#[derive(Default)]
+struct Table(Vec<String>);
+
+impl Table {
+    fn row(&mut self, what: &str, ringmaster: &str, swarm: &str) {
+        self.0.push(format!("| {what} | {ringmaster} | {swarm} |"));
+    }
+
+    fn print(&self) {
+        println!("| what | Ringmaster | the Swarm itself |\n| --- | --- | --- |");
+        println!("{}", self.0.join("\n"));
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+fn requests(report: &LoadReport) -> String {
+    let (failed, all) = (report.failures.len(), report.good + report.failures.len());
+    format!(
+        "{failed} of {all} requests failed, slowest {:.0} ms",
+        report.slowest_ms
+    )
+}
+
+/// The tasks of the Swarm's own service that are to run and do, as the manager of a node has them.
+fn running(swarm: &Swarm, manager: u32) -> Vec<Value> {
+    let filters = format!("%7B%22service%22%3A%5B%22{OWN}%22%5D%7D");
+    let url = format!("http://engine/tasks?filters={filters}");
+    let socket = swarm.socket(manager);
+    let arguments = ["-s", "-m", "5", "--unix-socket", &socket, &url];
+    let asked = Command::new("curl").args(arguments).output().unwrap();
+    let tasks: Vec<Value> = serde_json::from_slice(&asked.stdout).unwrap_or_default();
+    let runs =
+        |task: &Value| task["DesiredState"] == "running" && task["Status"]["State"] == "running";
+    tasks.into_iter().filter(runs).collect()
+}
+
+/// Waits until three tasks run that are good ones, and says how long that took.
+fn until_three(swarm: &Swarm, manager: u32, is_good: impl Fn(&Value) -> bool) -> Duration {
+    // Of a node that is cut off it takes longer than tests wait elsewhere.
+    let begun = Instant::now();
+    while running(swarm, manager)
+        .iter()
+        .filter(|task| is_good(task))
+        .count()
+        != 3
+    {
+        assert!(
+            begun.elapsed() < OWN_TIMEOUT,
+            "the Swarm does not heal its own"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begun.elapsed()
+}
+
+/// A service of three tasks that the Swarm heals.
+fn start_own(swarm: &Swarm) {
+    let command = ["sh", "-c", "exec /ringmaster replica --listen 0.0.0.0:7070"];
+    let create = [
+        "service",
+        "create",
+        "--quiet",
+        "--detach",
+        "--no-resolve-image",
+        "--name",
+        OWN,
+        "--replicas",
+        "3",
+        "--restart-condition",
+        "any",
+        "--restart-delay",
+        "0s",
+        "--endpoint-mode",
+        "dnsrr",
+        &swarm.image,
+    ];
+    swarm.docker(1, &[&create[..], &command].concat());
+    until_three(swarm, 1, |_| true);
+}
+
+fn node_of(swarm: &Swarm, task: &Value) -> u32 {
+    let id = task["NodeID"].as_str().unwrap();
+    let nodes = 1..=3;
+    let mut found =
+        nodes.filter(|node| swarm.inspect(1, "node", &format!("node{node}"))["ID"] == id);
+    found.next().unwrap()
+}
+
+fn kill_own(swarm: &Swarm) -> Duration {
+    let target = running(swarm, 1).swap_remove(0);
+    let node = node_of(swarm, &target);
+    let container = target["Status"]["ContainerStatus"]["ContainerID"]
+        .as_str()
+        .unwrap();
+    swarm.docker(node, &["kill", container]);
+    until_three(swarm, 1, |task| task["ID"] != target["ID"])
+}
+
+/// Ready again, all of those that were on a node.
+fn ready_after(balancer: &SwarmBalancer, names: &[&str], from: SystemTime) -> Duration {
+    let times = names
+        .iter()
+        .map(|name| balancer.time_until("ready", name, from));
+    Duration::from_secs_f64(times.fold(0.0, f64::max) / 1e3)
+}
+
+fn on_node(fleet: &SwarmFleet, node: u32) -> Vec<&'static str> {
+    let is_there = |name: &&&str| fleet.try_place(name).is_some_and(|(on, _)| on == node);
+    THREE.iter().filter(is_there).copied().collect()
+}
+
+#[test]
+#[ignore = "makes a Swarm of three nodes"]
+fn figures_beside_the_swarms_own_healing() {
+    let Some((swarm, _alone)) = swarm() else {
+        return;
+    };
+    let mut table = Table::default();
+    let fleet = SwarmFleet::new(swarm);
+    // On a node that is not cut off.
+    let balancer = fleet.balancer(2, &[]);
+    balancer.all_are_ready(&THREE);
+    start_own(swarm);
+
+    // A task is killed.
+    let load = SwarmLoad::start(&balancer);
+    let (mut off, mut back) = (Vec::new(), Vec::new());
+    for replica in THREE {
+        let killed = fleet.kill(replica);
+        off.push(balancer.time_until("evicted", replica, killed));
+        back.push(balancer.time_until("ready", replica, killed));
+        balancer.all_are_ready(&THREE);
+    }
+    let report = load.stop();
+    let own: Vec<_> = (0..3)
+        .map(|_| kill_own(swarm).as_secs_f64() * 1e3)
+        .collect();
+    let list = |times: &[f64]| {
+        times
+            .iter()
+            .map(|ms| format!("{ms:.0}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let text = format!(
+        "off the ring after {} ms, back after {} ms; {}",
+        list(&off),
+        list(&back),
+        requests(&report)
+    );
+    table.row(
+        "task killed (3)",
+        &text,
+        &format!("runs again after {} ms", list(&own)),
+    );
+    assert_eq!(report.failures, [""; 0]);
+
+    // A node is drained.
+    let there = on_node(&fleet, 3);
+    let load = SwarmLoad::start(&balancer);
+    let drained = SystemTime::now();
+    swarm.docker(1, &["node", "update", "--availability", "drain", "node3"]);
+    let node3 = swarm.inspect(1, "node", "node3")["ID"].clone();
+    let own = until_three(swarm, 1, |task| task["NodeID"] != node3);
+    let back = ready_after(&balancer, &there, drained);
+    load.go_on_for(100);
+    let report = load.stop();
+    let text = format!("back after {}; {}", seconds(back), requests(&report));
+    table.row(
+        "node drained",
+        &text,
+        &format!("run elsewhere after {}", seconds(own)),
+    );
+    assert_eq!(report.failures, [""; 0]);
+    swarm.docker(1, &["node", "update", "--availability", "active", "node3"]);
+
+    // Rollout of six.
+    let rolled = SwarmFleet::new(swarm);
+    let six = rolled.balancer(2, &["--replicas", "6", "--rollout-monitor", "0s"]);
+    six.all_are_ready(&SIX);
+    let load = SwarmLoad::start(&six);
+    let begun = SystemTime::now();
+    let body = json!({"env": {"COLOUR": "green"}}).to_string();
+    six.call("POST", "/api/v1/fleets/default/rollouts", Some(&body));
+    let replaced = SIX
+        .iter()
+        .map(|name| six.time_until("replaced", name, begun));
+    let took = replaced.fold(0.0, f64::max) / 1e3;
+    load.go_on_for(100);
+    let report = load.stop();
+    let text = format!("{:.2} s a replica; {}", took / 6.0, requests(&report));
+    table.row("rollout of six", &text, "not measured here");
+    assert_eq!(report.failures, [""; 0]);
+    six.stop();
+
+    if std::env::var_os(ALL).is_some() {
+        let row = cut_off(&fleet, &balancer, 3);
+        table.row("node cut off", &row.0, &row.1);
+        let row = cut_off(&fleet, &balancer, 1);
+        table.row("leader's node cut off", &row.0, &row.1);
+    }
+    table.print();
+    balancer.stop();
+}
+
+/// Cuts a node off until its replicas and the tasks of the Swarm's own service answer elsewhere.
+fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, String) {
+    let swarm = fleet.swarm;
+    // Tasks are where there is room: some are put there by taking the room elsewhere.
+    let names = THREE.map(|name| (name, fleet.place(name)));
+    if names.iter().all(|(_, (on, _))| *on != node) {
+        let other = format!("node{}", 4 - node);
+        swarm.docker(2, &["node", "update", "--availability", "drain", &other]);
+        wait_until("a replica is on the node", || {
+            !on_node(fleet, node).is_empty()
+        });
+        swarm.docker(2, &["node", "update", "--availability", "active", &other]);
+        balancer.all_are_ready(&THREE);
+    }
+    let there = on_node(fleet, node);
+    let id = swarm.inspect(2, "node", &format!("node{node}"))["ID"].clone();
+    let own_there = running(swarm, 2)
+        .iter()
+        .filter(|task| task["NodeID"] == id)
+        .count();
+    let load = SwarmLoad::start(balancer);
+    let cut = SystemTime::now();
+    swarm.run(&["cut", &node.to_string()]);
+    let own = until_three(swarm, 2, |task| task["NodeID"] != id);
+    let back = ready_after(balancer, &there, cut);
+    load.go_on_for(100);
+    let report = load.stop();
+    swarm.run(&["mend", &node.to_string()]);
+    wait_until("three nodes are ready", || {
+        let listed = swarm.try_docker(2, &["node", "ls"]).unwrap_or_default();
+        listed.matches(" Ready ").count() == 3
+    });
+    balancer.all_are_ready(&THREE);
+    let ours = format!(
+        "{} back elsewhere after {}; {}",
+        there.len(),
+        seconds(back),
+        requests(&report)
+    );
+    (
+        ours,
+        format!("{own_there} run elsewhere after {}", seconds(own)),
+    )
+}
