@@ -184,6 +184,7 @@ impl Balancer {
         )
         .counted_in(&stats)
         .sets_key_of(&key_source)
+        .pausing_at_most(settings.limits.max_pause)
         .start();
         let prober = HeartbeatProber::new(
             settings.health.heartbeat.clone(),
@@ -214,6 +215,7 @@ impl Balancer {
                 queue: Arc::clone(&queue),
                 supervisor: supervisor.clone(),
                 runtime: Rc::clone(&runtime),
+                held_until: None,
             };
             scaler.start(policy);
         }
@@ -323,6 +325,8 @@ impl Balancer {
             }
         }
         info!("stopping: finishing the requests in flight");
+        // What is held goes on; usually nothing is.
+        let _ = self.supervisor.resume(None).await;
         let activity = || (self.tally.snapshot().requests, self.server.open());
         let departing = self.departure.begin(&self.listener, activity);
         let (hand_over, ()) = tokio::join!(self.runtime.has_peers(), departing);

@@ -16,6 +16,7 @@
 //! runs.
 
 mod connection_watch;
+pub mod admission;
 pub mod death_log;
 pub mod heartbeat_history;
 pub mod heartbeat_prober;

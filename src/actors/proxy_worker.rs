@@ -3,12 +3,17 @@
 //! There is one on every HTTP worker thread, so that a handler's question never leaves
 //! its thread: that costs 0.2 us, where crossing threads costs 81.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
+};
 
+use super::admission::{Admission, RELEASE_STEPS, RELEASE_TIME};
 use super::request_queue::{QueueEntry, QueueLimit, RequestQueue, Unavailable};
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
@@ -61,9 +66,19 @@ struct CapacityFreed;
 /// Nearly always the first can use it.
 const MAX_MISSES: usize = 8;
 
+/// Requests that were held are let go, step by step: all at once would meet a database that has only
+/// just come back.
+struct Release {
+    /// How many in each step.
+    per_step: usize,
+    steps_left: u32,
+    timer: SpawnHandle,
+}
+
 pub struct ProxyWorker {
     view: Option<Arc<RingView>>,
     waiting: RequestQueue<AcquireSlot>,
+    release: Option<Release>,
     clients: Rc<UpstreamPools>,
     ring: Recipient<RegisterWorker>,
 }
@@ -85,6 +100,7 @@ impl ProxyWorker {
                     limit,
                     capacity.waker(move || address.do_send(CapacityFreed)),
                 ),
+                release: None,
                 clients,
                 ring,
             }
@@ -92,10 +108,19 @@ impl ProxyWorker {
     }
 
     fn grant(&self, wanted: &AcquireSlot) -> Option<InFlightPermit> {
-        grant(self.view.as_deref()?, wanted)
+        let view = self.view.as_deref()?;
+        view.admission.is_open().then(|| grant(view, wanted))?
+    }
+
+    fn admission(&self) -> Admission {
+        let view = self.view.as_deref();
+        view.map_or_else(Admission::default, |view| view.admission)
     }
 
     fn unavailable(&self, wanted: &AcquireSlot) -> Unavailable {
+        if !self.admission().is_open() {
+            return Unavailable::Held;
+        }
         let ready = self
             .view
             .iter()
@@ -108,9 +133,53 @@ impl ProxyWorker {
     }
 
     fn dispatch_waiting(&mut self, max_misses: usize) {
-        if let Some(view) = self.view.as_deref() {
+        if let Some(view) = self.view.as_deref()
+            && view.admission.is_open()
+            && self.release.is_none()
+        {
             self.waiting
                 .dispatch(max_misses, |wanted| grant(view, wanted));
+        }
+    }
+
+    /// Begins to let held requests go.
+    fn begin_release(&mut self, ctx: &mut Context<Self>) {
+        self.waiting.note_held(Instant::now() + RELEASE_TIME);
+        if self.waiting.is_empty() {
+            return;
+        }
+        let steps = usize::try_from(RELEASE_STEPS).unwrap_or(usize::MAX);
+        let timer = ctx.run_interval(RELEASE_TIME / RELEASE_STEPS, |worker, ctx| {
+            worker.step_release(ctx);
+        });
+        self.release = Some(Release {
+            per_step: self.waiting.len().div_ceil(steps),
+            steps_left: RELEASE_STEPS,
+            timer,
+        });
+    }
+
+    fn step_release(&mut self, ctx: &mut Context<Self>) {
+        let (Some(release), Some(view)) = (&mut self.release, self.view.as_deref()) else {
+            return;
+        };
+        let left = Cell::new(release.per_step);
+        self.waiting.dispatch(MAX_MISSES, |wanted| {
+            let fewer = left.get().checked_sub(1)?;
+            let granted = grant(view, wanted)?;
+            left.set(fewer);
+            Some(granted)
+        });
+        release.steps_left -= 1;
+        if release.steps_left == 0 {
+            self.end_release(ctx);
+            self.dispatch_waiting(usize::MAX);
+        }
+    }
+
+    fn end_release(&mut self, ctx: &mut Context<Self>) {
+        if let Some(release) = self.release.take() {
+            ctx.cancel_future(release.timer);
         }
     }
 }
@@ -180,14 +249,23 @@ impl Actor for ProxyWorker {
 impl Handler<PublishRing> for ProxyWorker {
     type Result = ();
 
-    fn handle(&mut self, PublishRing(view): PublishRing, _: &mut Self::Context) {
+    fn handle(&mut self, PublishRing(view): PublishRing, ctx: &mut Self::Context) {
         if self.view.as_ref().is_some_and(|v| v.epoch > view.epoch) {
             return;
         }
         let present = view.ready.iter().chain(&view.unready).flatten();
         let present: HashSet<u64> = present.map(|instance| instance.uid()).collect();
         self.clients.retain(&present);
+        let was_open = self.admission().is_open();
         self.view = Some(view);
+        match self.admission() {
+            Admission::Held(until) => {
+                self.end_release(ctx);
+                self.waiting.note_held(until);
+            }
+            Admission::Open if !was_open => self.begin_release(ctx),
+            Admission::Open => {}
+        }
         self.dispatch_waiting(usize::MAX);
     }
 }
@@ -247,6 +325,7 @@ mod tests {
         let worker = ProxyWorker {
             view: Some(Arc::new(view)),
             waiting: RequestQueue::new(QueueLimit::new(1), waker),
+            release: None,
             clients: UpstreamPools::new(std::time::Duration::from_secs(1)),
             ring: NoRing.start().recipient(),
         };
@@ -305,6 +384,24 @@ mod tests {
             assert_eq!(serial, expected, "{story}");
         }
     }
+
+    #[actix_web::test]
+    async fn paused_fleet_grants_nothing_until_it_is_open_again() {
+        let (mut worker, _) = worker(Key(1));
+        let set = |worker: &mut ProxyWorker, admission| {
+            let view = worker.view.as_ref().unwrap().with_admission(admission);
+            worker.view = Some(Arc::new(view));
+        };
+        set(&mut worker, Admission::Held(Instant::now()));
+        assert!(worker.grant(&any_of(Key(1))).is_none());
+        assert_eq!(worker.unavailable(&any_of(Key(1))), Unavailable::Held);
+        // What changes on the ring meanwhile does not end it.
+        let next = worker.view.as_ref().unwrap().with_ready(0, None);
+        assert!(!next.admission.is_open());
+        set(&mut worker, Admission::Open);
+        assert!(worker.grant(&any_of(Key(1))).is_some());
+    }
+
     #[actix_web::test]
     async fn ejected_instance_is_passed_over_unless_no_other_is_left() {
         let key = Key(123_456);

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -13,6 +14,9 @@ use crate::upstream::{CapacityWaker, InFlightPermit};
 pub struct QueueLimit {
     waiting: AtomicUsize,
     max_waiting: usize,
+    created: Instant,
+    /// Until when requests are or were held, in milliseconds from `created`.
+    held_until: AtomicU64,
 }
 
 impl QueueLimit {
@@ -26,7 +30,16 @@ impl QueueLimit {
         Arc::new(Self {
             waiting: AtomicUsize::new(0),
             max_waiting,
+            created: Instant::now(),
+            held_until: AtomicU64::new(0),
         })
+    }
+
+    /// Notes until when requests are held: the time that each may wait begins then.
+    pub fn note_held(&self, until: Instant) {
+        let millis = until.saturating_duration_since(self.created).as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.held_until.store(millis, Ordering::Relaxed);
     }
 }
 
@@ -37,6 +50,8 @@ pub enum Unavailable {
     NoneReady,
     /// Every such replica has as many requests in flight as it may.
     AllBusy,
+    /// The fleet is paused.
+    Held,
 }
 
 /// An entry of the queue, as its request holds it. Dropping it leaves the queue.
@@ -44,13 +59,19 @@ pub enum Unavailable {
 pub struct QueueEntry {
     grant: oneshot::Receiver<InFlightPermit>,
     unavailable: Unavailable,
-    _permit: QueuePermit,
+    permit: QueuePermit,
 }
 
 impl QueueEntry {
     /// The grant, once a replica is available; none if the balancer ends before.
     pub async fn grant(&mut self) -> Option<InFlightPermit> {
         (&mut self.grant).await.ok()
+    }
+
+    /// Until when requests are held; in the past, and arbitrary, if none has been lately.
+    pub fn held_until(&self) -> Instant {
+        let limit = &self.permit.limit;
+        limit.created + Duration::from_millis(limit.held_until.load(Ordering::Relaxed))
     }
 
     /// Why the request waits.
@@ -120,8 +141,23 @@ impl<R> RequestQueue<R> {
         Some(QueueEntry {
             grant,
             unavailable,
-            _permit: permit,
+            permit,
         })
+    }
+
+    /// How many entries it has, those included whose requests have left.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Notes until when requests are held.
+    pub fn note_held(&self, until: Instant) {
+        self.limit.note_held(until);
     }
 
     /// The queue was woken.

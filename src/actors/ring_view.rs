@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::admission::Admission;
 use crate::ring::{BalanceFactor, MemberIndex, PanicThreshold, ReplicaName, SlotTable};
 use crate::upstream::Instance;
 
@@ -22,6 +23,8 @@ pub struct RingView {
     pub unready: Members,
     /// The instance of each drained member, likewise: it gets no requests.
     pub drained: Members,
+    /// Whether requests are let through to them.
+    pub admission: Admission,
     /// The instance of each member that is ready or unready; empty while none is unready.
     ready_or_unready: Members,
     panic_threshold: PanicThreshold,
@@ -47,6 +50,7 @@ impl RingView {
             ready: none.clone(),
             unready: none.clone(),
             drained: none,
+            admission: Admission::default(),
             ready_or_unready: Box::default(),
             panic_threshold,
             panic: AtomicBool::new(false),
@@ -78,6 +82,7 @@ impl RingView {
             ready,
             unready,
             drained,
+            admission: self.admission,
             ready_or_unready,
             panic_threshold: self.panic_threshold,
             panic: AtomicBool::new(false),
@@ -125,6 +130,20 @@ impl RingView {
         let unready = members().map(|m| self.unready_of(&m.name)).collect();
         let drained = members().map(|m| self.drained_of(&m.name)).collect();
         self.next(Arc::new(table), ready, unready, drained)
+    }
+
+    /// The next epoch: the same members, with requests let through or not.
+    pub(super) fn with_admission(&self, admission: Admission) -> Self {
+        let [ready, unready, drained] = [&self.ready, &self.unready, &self.drained];
+        let table = Arc::clone(&self.table);
+        let next = self.next(table, ready.clone(), unready.clone(), drained.clone());
+        Self { admission, ..next }
+    }
+
+    /// Every instance of a member, whether it gets requests or not.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        let members = [&self.ready, &self.unready, &self.drained].into_iter();
+        members.flat_map(|members| members.iter().flatten())
     }
 
     /// The next epoch: the same table, with another ready instance of a member, or with none.

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::ring::number_or_none;
 use super::{
-    FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, Rollout, RuntimeStatus, Timestamp,
-    schema,
+    FleetPause, FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, Rollout,
+    RuntimeStatus, Timestamp, schema,
 };
 
 /// The name of the one fleet that there is.
@@ -73,6 +73,9 @@ pub struct FleetStatus {
     /// The rollout that is under way.
     #[serde(default)]
     pub rollout: Option<Rollout>,
+    /// The pause that is: requests are held.
+    #[serde(default)]
+    pub pause: Option<FleetPause>,
     /// Requests since the balancer's start.
     pub counters: RequestCounts,
     /// Every replica.

@@ -10,6 +10,7 @@ mod explanation;
 mod fleets;
 mod heartbeats;
 mod page;
+mod pause;
 mod problem;
 mod replicas;
 mod ring;
@@ -30,6 +31,7 @@ pub use fleets::{
 };
 pub use heartbeats::{HeartbeatOutcome, ReplicaHeartbeat};
 pub use page::ListPage;
+pub use pause::{FleetPause, NewPause};
 pub use problem::Problem;
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
 pub use ring::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};

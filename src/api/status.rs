@@ -214,6 +214,10 @@ pub enum ReplicaEventKind {
     RolloutDone,
     /// Every replica has its earlier definition.
     RolloutRolledBack,
+    /// Requests are held from now on.
+    Paused,
+    /// Requests go to replicas again.
+    Resumed,
     /// It died so often (`--restart-limit`) that it is started once a minute from now on.
     Degraded,
     /// It has been healthy for a minute, and is no longer degraded.

@@ -21,6 +21,9 @@ const SAMPLES: u32 = 10;
 /// How long nothing is tried after a change that failed, or because another balancer serves the fleet.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// How long after a pause the load is that of the requests that were held.
+const AFTER_PAUSE: Duration = Duration::from_secs(5);
+
 /// What the load of a fleet is read from, and who changes it.
 pub struct FleetScaler {
     /// The load says how many there are to be.
@@ -33,6 +36,8 @@ pub struct FleetScaler {
     pub supervisor: SupervisorHandle,
     /// Knows of other balancers.
     pub runtime: Rc<dyn Runtime>,
+    /// Until then nothing is concluded from the load.
+    pub held_until: Option<Instant>,
 }
 
 impl FleetScaler {
@@ -51,12 +56,19 @@ impl FleetScaler {
             let (load, fewest_ready) = self.measure().await?;
             let desired = self.supervisor.list().await.ok()?;
             let fleet = self.supervisor.fleet().await.ok()?;
+            if fleet.pause.is_some() {
+                self.held_until = Some(Instant::now() + AFTER_PAUSE);
+            }
+            let is_paused = self.held_until.is_some_and(|until| Instant::now() < until);
             let is_degraded = fleet.replicas.iter().any(|replica| replica.degraded);
             let seen = FleetLoadSample {
                 desired: desired.len(),
                 load,
                 // While most replicas are down, requests wait for them, not for more.
-                is_held: fewest_ready * 2 < desired.len() || is_degraded || fleet.rollout.is_some(),
+                is_held: fewest_ready * 2 < desired.len()
+                    || is_degraded
+                    || is_paused
+                    || fleet.rollout.is_some(),
             };
             let Some(wanted) = self.rule.decide(started.elapsed(), seen) else {
                 continue;

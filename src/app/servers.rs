@@ -160,6 +160,7 @@ pub async fn serve_admin(
         supervisor: shared.supervisor,
         prober: shared.prober,
         ring: shared.ring,
+        queue: shared.queue,
         tally: shared.tally,
         metrics: Arc::default(),
         drills: Arc::default(),

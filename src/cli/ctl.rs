@@ -43,6 +43,8 @@ Examples:
   Bring out another version without a gap, and go back
     ringmaster ctl rollout start --image shop:1.5 --wait
     ringmaster ctl rollout undo
+  Fail a database over without a failed request
+    ringmaster ctl pause && ./failover; ringmaster ctl resume
   Why does this user's request go there
     ringmaster ctl explain alice
   What happens, as it happens; for people, and for a program
@@ -128,6 +130,8 @@ pub(super) fn invocation(
             names: flags.names,
             now: flags.now,
         },
+        CtlSubcommand::Pause(flags) => CtlCommand::Pause { lasts: flags.lasts },
+        CtlSubcommand::Resume => CtlCommand::Resume,
         CtlSubcommand::Rollout(command) => rollout(command)?,
         CtlSubcommand::Weight(flags) => CtlCommand::Weigh {
             name: flags.name,

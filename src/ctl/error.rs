@@ -90,6 +90,15 @@ pub enum CtlError {
     /// A rollout that was waited for was not done.
     #[error("rollout {0} was not done")]
     NotRolledOut(u64),
+    /// The fleet is paused, and requests have not ended.
+    #[error(
+        "{0} requests are still in flight after --drain-timeout; the fleet is paused all the same: 'ringmaster \
+         ctl resume' ends that"
+    )]
+    NotDrained(u32),
+    /// The pause ended before the fleet had drained.
+    #[error("the pause has ended before every request in flight had: requests go on")]
+    PauseOver,
     /// The person who was asked said no.
     #[error("nothing is changed")]
     Declined,

@@ -13,6 +13,7 @@ mod instances;
 mod key;
 mod options;
 mod output;
+mod pause;
 mod replicas;
 mod ring;
 mod rollouts;
@@ -52,6 +53,8 @@ pub async fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Restart { names, now } => {
             instances::restart(&client, &output, names, *now).await
         }
+        CtlCommand::Pause { lasts } => pause::pause(&client, &output, *lasts).await,
+        CtlCommand::Resume => pause::resume(&client, &output).await,
         CtlCommand::StartRollout { new, compose, wait } => {
             let compose = compose.as_ref().map(compose_file::read).transpose()?;
             let new = NewRollout {

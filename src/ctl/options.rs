@@ -73,6 +73,13 @@ pub enum CtlCommand {
         /// Do not wait for requests in flight.
         now: bool,
     },
+    /// Hold requests.
+    Pause {
+        /// For how long at the most.
+        lasts: Option<Duration>,
+    },
+    /// Let them go again.
+    Resume,
     /// Give every replica another version.
     StartRollout {
         /// What to change.

@@ -6,6 +6,7 @@ import { byId } from "./element.js";
 import { followEvents, loadDeaths, stopEvents } from "./history.js";
 import { loadHeartbeats, trimHeartbeats } from "./heartbeats.js";
 import { showLoad } from "./load.js";
+import { showPause } from "./pause.js";
 import { showReplicas } from "./replicas.js";
 import { showRollout } from "./rollout.js";
 import { drawRing, explainKey } from "./ring.js";
@@ -29,7 +30,10 @@ function verdict(fleet) {
   const ejected = fleet.replicas.filter((replica) => replica.ejected).length;
   const drained = fleet.replicas.filter((replica) => replica.drained).length;
   const place = byId("verdict");
-  if (ready === 0) {
+  if (fleet.pause) {
+    place.textContent = "Paused: requests wait";
+    place.className = "warn";
+  } else if (ready === 0) {
     place.textContent = "Nobody is served: no replica is ready";
     place.className = "bad";
   } else if (ready < desired || ejected > 0 || fleet.runtime.last_error) {
@@ -67,9 +71,10 @@ async function refresh() {
     shares = await drawRing();
     epoch = fleet.epoch;
   }
+  const now = Date.parse(status.now);
+  showPause(fleet.pause, now);
   showRollout(fleet.rollout);
   showLoad(status, fleet, text);
-  const now = Date.parse(status.now);
   trimHeartbeats(fleet.replicas, now);
   showReplicas(fleet, shares, now);
 }

@@ -112,6 +112,15 @@ pub enum ChangeError {
     /// The configuration has not the version that the change expects, but this one.
     #[error("the fleet's configuration has been changed meanwhile: its ETag is \"{0}\" now")]
     Outdated(String),
+    /// Another balancer serves the fleet; why that is in the way.
+    #[error("another balancer serves the fleet, and {0}")]
+    SharedFleet(&'static str),
+    /// The pause is to be longer than pauses may be.
+    #[error("for is {asked}: a pause may last for {most} (--max-pause)")]
+    PauseTooLong { asked: String, most: String },
+    /// The fleet is not paused.
+    #[error("the fleet is not paused, or not any more")]
+    NotPaused,
     /// The balancer is stopping.
     #[error("the balancer is stopping")]
     ShuttingDown,

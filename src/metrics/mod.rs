@@ -7,6 +7,7 @@
 
 mod balancer;
 mod families;
+mod operations;
 mod process;
 mod replicas;
 mod requests;
@@ -92,6 +93,7 @@ impl MetricsExporter {
             requests::collect(&scrape, families)?;
             replicas::collect(&scrape, families)?;
             rollouts::collect(&scrape, families)?;
+            operations::collect(&scrape, families)?;
             ring::collect(&scrape, &figures, families)
         }));
         let mut out = String::new();

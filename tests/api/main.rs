@@ -14,6 +14,7 @@ mod idempotency;
 mod key_source;
 mod metrics;
 mod operator_actions;
+mod pause;
 mod replicas;
 mod sessions;
 #[path = "../support/mod.rs"]

@@ -212,6 +212,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
                     | "slow-start"
                     | "outlier-ejection"
                     | "rollout-monitor"
+                    | "max-pause"
             ) =>
         {
             (["7s", "8s", "9s"], &[])

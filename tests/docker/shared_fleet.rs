@@ -39,6 +39,12 @@ fn two_balancers_share_a_fleet_and_start_each_replica_once() {
             (&begun["Server2"], &begun["Server3"])
         );
 
+        // Only this one would hold its requests.
+        let pause = format!("{}/pause", one.status_url().await);
+        let refused = ask(Method::POST, &pause, Some(json!({}))).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{:?}", refused.body);
+        assert_eq!(refused.body["type"], "/api/problems/shared-fleet");
+
         // One is added through the one, and removed through the other.
         let heavy = json!({"n": 1, "hostnames": ["heavy"], "weights": {"heavy": 3}});
         let four = one.add(heavy).await.names();

@@ -7,12 +7,13 @@ use std::time::Duration;
 use actix::{Addr, Recipient};
 
 use super::messages::{
-    AdmitReplica, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted, GetRing,
-    InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, ReconfigureRing, RegisterWorker,
-    SubscribeEjections,
+    AdmitReplica, CountInFlight, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted,
+    GetRing, InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, ReconfigureRing,
+    RegisterWorker, SetAdmission, SubscribeEjections,
 };
 use super::{ReconfigureError, Reconfigured, RingState};
 use crate::actors::ActorReply;
+use crate::actors::admission::Admission;
 use crate::actors::ring_view::RingView;
 use crate::fleet::InstanceId;
 use crate::ring::{BuildError, Member, ReplicaName};
@@ -89,6 +90,19 @@ impl RingHandle {
     /// Aborts what an instance that has ended still holds; see [`InstanceEnded`].
     pub fn abort_requests(&self, id: InstanceId) {
         self.0.do_send(InstanceEnded(id));
+    }
+
+    /// Lets requests through, or not; see [`SetAdmission`].
+    pub fn set_admission(
+        &self,
+        admission: Admission,
+    ) -> impl Future<Output = ActorReply<()>> + use<> {
+        self.0.send(SetAdmission(admission))
+    }
+
+    /// How many requests are in flight; see [`CountInFlight`].
+    pub fn count_in_flight(&self) -> impl Future<Output = ActorReply<u32>> + use<> {
+        self.0.send(CountInFlight)
     }
 
     /// Registers the one recipient of ejections and their ends.

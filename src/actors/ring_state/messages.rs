@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
+use crate::actors::admission::Admission;
 use crate::actors::ring_view::RingView;
 use crate::fleet::{InstanceId, RingSettings};
 use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, Weight};
@@ -80,6 +81,18 @@ pub struct PublishRing(pub Arc<RingView>);
 #[derive(Debug, Message)]
 #[rtype(result = "Arc<RingView>")]
 pub struct GetRing;
+
+/// Lets requests through to the replicas from now on, or not. Answered when every worker knows: no
+/// request that comes later goes to a replica.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetAdmission(pub Admission);
+
+/// How many requests are in flight, on the ring and off it? WebSockets, which last for as long as they
+/// like, do not count.
+#[derive(Debug, Message)]
+#[rtype(result = "u32")]
+pub struct CountInFlight;
 
 /// Changes how the ring is built and how its load is bounded, or asks what that would do.
 #[derive(Debug, Clone, Message)]

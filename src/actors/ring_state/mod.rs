@@ -44,9 +44,10 @@ use rebuild_queue::{Built, Edit, EditOutcome, Rebuild, RebuildQueue};
 
 pub use handle::RingHandle;
 pub use messages::{
-    AdmitReplica, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted, GetRing,
-    InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, PublishRing, ReconfigureError,
-    ReconfigureRing, Reconfigured, RegisterWorker, SubscribeEjections,
+    AdmitReplica, CountInFlight, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted,
+    GetRing, InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, PublishRing,
+    ReconfigureError, ReconfigureRing, Reconfigured, RegisterWorker, SetAdmission,
+    SubscribeEjections,
 };
 pub use outlier::SUPPRESSED_EJECTIONS;
 
@@ -459,6 +460,30 @@ impl Handler<GetRing> for RingState {
 
     fn handle(&mut self, _: GetRing, _: &mut Self::Context) -> Self::Result {
         MessageResult(Arc::clone(&self.view))
+    }
+}
+
+impl Handler<SetAdmission> for RingState {
+    type Result = ResponseFuture<()>;
+
+    fn handle(
+        &mut self,
+        SetAdmission(admission): SetAdmission,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let next = self.view.with_admission(admission);
+        self.publish(next)
+    }
+}
+
+impl Handler<CountInFlight> for RingState {
+    type Result = u32;
+
+    fn handle(&mut self, _: CountInFlight, _: &mut Self::Context) -> Self::Result {
+        let instances = self.view.instances().chain(&self.evicted);
+        instances
+            .map(|instance| instance.requests_in_flight())
+            .sum()
     }
 }
 

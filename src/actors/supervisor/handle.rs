@@ -1,5 +1,7 @@
 //! The Supervisor as others see it: a method for each message.
 
+use std::time::Duration;
+
 use actix::Addr;
 
 use super::{
@@ -7,6 +9,8 @@ use super::{
     ExpectedVersions, FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, GetRollouts,
     ListReplicas, RingReconfigured, RollOut, RolloutCommand, SetKey, ShutDown, StartRollout,
     Supervisor,
+    ListReplicas, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey, ShutDown,
+    StartRollout, Supervisor,
 };
 use crate::actors::ActorReply;
 use crate::api::{Death, NewRollout, ReplicaEvent, Rollout};
@@ -70,6 +74,23 @@ impl SupervisorHandle {
         command: RolloutCommand,
     ) -> ActorReply<Result<Rollout, RolloutError>> {
         self.0.send(DirectRollout(id, command)).await
+    }
+
+    /// Holds requests; see [`PauseFleet`].
+    pub async fn pause(
+        &self,
+        lasts: Option<Duration>,
+        expected: Option<ExpectedVersions>,
+    ) -> ActorReply<Result<(), ChangeError>> {
+        self.0.send(PauseFleet { lasts, expected }).await
+    }
+
+    /// Lets requests go again; see [`ResumeFleet`].
+    pub async fn resume(
+        &self,
+        expected: Option<ExpectedVersions>,
+    ) -> ActorReply<Result<(), ChangeError>> {
+        self.0.send(ResumeFleet(expected)).await
     }
 
     /// The last rollouts.

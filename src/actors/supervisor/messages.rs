@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actix::Message;
 
 use super::config_version::{ConfigVersion, ExpectedVersions};
+use super::pause::PauseReport;
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
 use crate::api::{ReplicaEvent, Rollout, RolloutOutcome};
@@ -80,6 +81,8 @@ pub struct FleetReport {
     pub rollout: Option<Rollout>,
     /// How many rollouts have ended since the balancer's start, and how.
     pub rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    /// The pause that is.
+    pub pause: Option<PauseReport>,
     /// What runs the replicas.
     pub runtime: &'static str,
     /// What keeps it from doing so, if anything does.

@@ -5,6 +5,7 @@
 mod config_version;
 mod handle;
 mod messages;
+mod pause;
 mod post_mortem;
 mod recording;
 mod rollouts;
@@ -39,6 +40,7 @@ use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
 use crate::upstream::Stats;
 use config_version::is_answered;
+use pause::ActivePause;
 use recording::recorded;
 use rollouts::RequestsBefore;
 
@@ -49,6 +51,7 @@ pub use messages::{
     Begin, ChangeReplicas, CompareVersion, ConnectionRefused, FleetReport, FollowEvents, GetEvents,
     GetFleet, ListReplicas, RingReconfigured, SetKey, ShutDown,
 };
+pub use pause::{PauseFleet, ResumeFleet};
 pub use post_mortem::GetDeaths;
 pub use rollouts::{DirectRollout, GetRollouts, RollOut, RolloutCommand, StartRollout};
 
@@ -84,6 +87,8 @@ pub struct Supervisor {
     ring_settings: Option<RingSettings>,
     rollout_order: RolloutOrder,
     rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    max_pause: Duration,
+    pause: Option<ActivePause>,
     /// Instances of which the requests are being counted, and what came before.
     counted_from: HashMap<InstanceId, RequestsBefore>,
     _lifeline: Lifeline,
@@ -128,6 +133,8 @@ impl Supervisor {
             ring_settings: None,
             rollout_order: policy.rollout.order,
             rollouts_ended: BTreeMap::new(),
+            max_pause: Duration::MAX,
+            pause: None,
             counted_from: HashMap::new(),
             _lifeline: lifeline,
         }
@@ -313,6 +320,7 @@ impl Handler<GetFleet> for Supervisor {
             record: self.record.report(),
             rollout: self.rollout(),
             rollouts_ended: self.rollouts_ended.clone(),
+            pause: self.pause.as_ref().map(ActivePause::report),
             replicas,
             runtime: self.runtime.kind(),
             runtime_error: self.runtime.last_error(),

@@ -65,6 +65,10 @@ pub enum CtlSubcommand {
     Undrain(NamesFlags),
     /// Replace the processes or containers of replicas, one replica after the other
     Restart(RestartFlags),
+    /// Hold requests; those in flight end, and are waited for
+    Pause(PauseFlags),
+    /// Let requests that are held go
+    Resume,
     /// Bring out another version, without a gap
     #[command(subcommand)]
     Rollout(RolloutSubcommand),
@@ -134,6 +138,13 @@ pub struct RestartFlags {
     /// Do not wait for the requests that they have
     #[arg(long)]
     pub now: bool,
+}
+
+#[derive(Args)]
+pub struct PauseFlags {
+    /// After how long the pause ends by itself [default: what --max-pause of the balancer says]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration_rule("100ms", "10m"))]
+    pub lasts: Option<Duration>,
 }
 
 #[derive(Subcommand)]

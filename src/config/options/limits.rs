@@ -96,6 +96,12 @@ pub struct Limits {
         value_parser = whole::<usize>(0, 1_000_000)
     )]
     pub max_waiting: usize,
+    /// How long 'ringmaster ctl pause' may hold requests
+    ///
+    /// The pause ends by itself then. As many requests are held as --max-waiting says; the time that
+    /// each may wait, --wait-timeout, begins with its end.
+    #[arg(long, value_name = TIME, default_value = "30s", value_parser = duration("1s", "10m"))]
+    pub max_pause: Duration,
     /// How long a client may take for the header of a request
     ///
     /// After that it gets 408, and its connection ends. The time counts from the connection's

@@ -15,7 +15,8 @@ use super::extract::{path_config, query_config};
 use super::handles::AdminHandles;
 use super::{
     client_calls, dashboard, docs_page, drills, fleet_patch, fleet_replicas, fleets, health,
-    history, keys, metrics, middleware, openapi, problem_page, restart, ring, rollouts, session,
+    history, keys, metrics, middleware, openapi, pause, problem_page, restart, ring, rollouts,
+    session,
 };
 use crate::http::server::Site;
 
@@ -79,6 +80,8 @@ fn guarded(app: &mut ServiceConfig) {
                 .route(read().to(fleets::get))
                 .route(web::patch().to(fleet_patch::patch)),
         )
+        .service(resource(&fleet("/pause"), "POST").route(web::post().to(pause::pause)))
+        .service(resource(&fleet("/resume"), "POST").route(web::post().to(pause::resume)))
         .service(reads(&fleet("/deaths")).route(read().to(history::deaths)))
         .service(reads(&fleet("/heartbeats")).route(read().to(history::heartbeats)))
         .service(reads(&fleet("/keys/{key:.*}")).route(read().to(keys::explain)))

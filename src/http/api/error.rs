@@ -180,12 +180,15 @@ fn change_kind(error: &ChangeError) -> ProblemKind {
         | ChangeError::InvalidWeight { .. }
         | ChangeError::WeightWithoutHostname(_)
         | ChangeError::NoRoom(_)
+        | ChangeError::PauseTooLong { .. }
         | ChangeError::NamedTwice(_) => K::InvalidChange,
         ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => K::NameTaken,
         ChangeError::Outdated(_) => K::PreconditionFailed,
         ChangeError::RolledOut(_) => K::RolloutUnderWay,
         ChangeError::FixedFleet => K::StaticFleet,
         ChangeError::LastActive(_) => K::LastActive,
+        ChangeError::SharedFleet(_) => K::SharedFleet,
+        ChangeError::NotPaused => K::NotPaused,
         ChangeError::Busy(_) => K::Busy,
         ChangeError::StartFailed(_) => K::StartFailed,
         ChangeError::StopFailed(_) => K::StopFailed,

@@ -17,7 +17,7 @@ use crate::fleet::{Change, MAX_REPLICAS};
 use crate::ring::{BalanceFactor, KeySource};
 
 /// Where the fleet is.
-const FLEET: &str = "/api/v1/fleets/default";
+pub const FLEET: &str = "/api/v1/fleets/default";
 
 /// Changes a fleet; answered once the replicas that are added serve and those that are removed are
 /// stopped.

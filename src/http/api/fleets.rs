@@ -14,8 +14,8 @@ use super::ring::ring_status;
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::FleetReport;
 use crate::api::{
-    DEFAULT_FLEET, DefinitionDrift, FlagsOrRecord, FleetRecordStatus, FleetStatus, ListPage,
-    ReplicaStatus, RuntimeStatus, Status, Timestamp,
+    DEFAULT_FLEET, DefinitionDrift, FlagsOrRecord, FleetPause, FleetRecordStatus, FleetStatus,
+    ListPage, ReplicaStatus, RuntimeStatus, Status, Timestamp,
 };
 use crate::runtime::InstanceHandle;
 
@@ -72,6 +72,15 @@ pub async fn get(
 
 pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiError> {
     let (fleet, view) = handles.look().await?;
+    let pause = match fleet.pause {
+        Some(pause) => Some(FleetPause {
+            started_at: pause.started_at,
+            ends_at: pause.ends_at,
+            in_flight: handles.ring.count_in_flight().await?,
+            waiting: handles.queue.waiting(),
+        }),
+        None => None,
+    };
     Ok(FleetStatus {
         name: DEFAULT_FLEET.to_owned(),
         desired_replicas: view.table.members().len(),
@@ -87,6 +96,7 @@ pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiErro
         },
         record: record_status(&fleet),
         rollout: fleet.rollout.clone(),
+        pause,
         counters: handles.tally.snapshot(),
         replicas: replica_statuses(&fleet, &view),
     })

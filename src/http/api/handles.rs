@@ -11,6 +11,7 @@ use super::idempotency::IdempotentCalls;
 use super::sessions::Sessions;
 use super::tokens::AdminTokens;
 use crate::actors::heartbeat_prober::ProberHandle;
+use crate::actors::request_queue::QueueLimit;
 use crate::actors::ring_state::RingHandle;
 use crate::actors::ring_view::RingView;
 use crate::actors::shared_key_source::SharedKeySource;
@@ -34,6 +35,8 @@ pub struct AdminHandles {
     pub prober: ProberHandle,
     /// The ring.
     pub ring: RingHandle,
+    /// The requests that wait.
+    pub queue: Arc<QueueLimit>,
     /// What the worker threads count.
     pub tally: Arc<Stats>,
     /// Shows that, and more, as metrics.

@@ -27,6 +27,7 @@ mod metrics;
 mod middleware;
 mod openapi;
 mod params;
+mod pause;
 mod prefer;
 mod problem_kind;
 mod problem_page;

@@ -111,6 +111,12 @@ problem_kinds! {
         "The balancer was started with --upstream: it forwards to these servers and starts none.";
     LastActive = CONFLICT, "last-active", "No other replica would serve requests",
         "All other replicas are drained. Activate one of them, or add one, and then drain this one.";
+    SharedFleet = CONFLICT, "shared-fleet", "Another balancer serves the fleet",
+        "The call has its effect on one balancer alone, so it is refused while another one sends \
+         requests to the same replicas. The detail says why. Nothing has changed.";
+    NotPaused = CONFLICT, "not-paused", "The fleet is not paused",
+        "A pause ends when it is resumed, or after --max-pause or what the call said. It has ended, or \
+         there was none.";
     Busy = SERVICE_UNAVAILABLE, "busy", "Too many changes are waiting",
         "Changes are made one after the other, and too many are waiting already. Try again later.";
     StartFailed = INTERNAL_SERVER_ERROR, "start-failed", "A replica could not be started",

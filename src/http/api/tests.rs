@@ -23,6 +23,7 @@ use super::problem_kind::ProblemKind;
 use super::tokens::AdminTokens;
 use crate::actors::heartbeat_prober::{HeartbeatProber, ProbeRecipients, ProberHandle};
 use crate::actors::lifeline::{Lifeline, LifelineWatch};
+use crate::actors::request_queue::QueueLimit;
 use crate::actors::ring_state::{RingHandle, RingState};
 use crate::actors::supervisor::{Supervisor, SupervisorHandle};
 use crate::api::{AdminRight, Timestamp};
@@ -93,6 +94,7 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
         prober: ProberHandle::new(prober),
         supervisor: SupervisorHandle::new(supervisor),
         ring,
+        queue: QueueLimit::new(1),
         tally: stats,
         metrics: Arc::default(),
         drills: Arc::default(),

@@ -37,33 +37,38 @@ pub async fn acquire(
         Ok(Acquired::Wait(mut place)) => {
             worker.counters.wait();
             let unavailable = match place.unavailable() {
-                Unavailable::NoneReady => ProxyError::NoReplica,
+                Unavailable::NoneReady | Unavailable::Held => ProxyError::NoReplica,
                 Unavailable::AllBusy => ProxyError::AllBusy,
             };
-            let wait_deadline = tokio::time::Instant::now() + worker.settings.limits.wait_timeout;
-            let (until, late) = match context
-                .deadline
-                .filter(|deadline| *deadline < wait_deadline)
-            {
-                Some(deadline) => (deadline, ProxyError::TookTooLong),
-                None => (wait_deadline, unavailable),
-            };
+            let wait_timeout = worker.settings.limits.wait_timeout;
+            let joined = Instant::now();
             // In a box: it makes no request larger that need not wait.
             let granted = async {
-                tokio::select! {
-                    biased;
-                    grant = tokio::time::timeout_at(until, place.grant()) => match grant {
+                loop {
+                    // While the fleet is paused the time does not pass.
+                    let from = joined.max(place.held_until());
+                    let wait_deadline = (from + wait_timeout).into();
+                    let sooner = context.deadline.filter(|d| *d < wait_deadline);
+                    let until = sooner.unwrap_or(wait_deadline);
+                    let granted = tokio::select! {
+                        biased;
+                        granted = tokio::time::timeout_at(until, place.grant()) => granted,
+                        () = half_closed(&context.client.connection) => {
+                            let (method, path) = (context.request.method(), context.request.path());
+                            debug!("{method} {path}: client closed while it waited for a replica");
+                            return Err(ProxyError::ClientClosed);
+                        }
+                    };
+                    match granted {
                         Ok(Some(grant)) => {
                             context.attempt_started.set(Instant::now());
-                            Ok(grant)
+                            return Ok(grant);
                         }
-                        Ok(None) => Err(ProxyError::NoReplica),
-                        Err(_) => Err(late),
-                    },
-                    () = half_closed(&context.client.connection) => {
-                        let (method, path) = (context.request.method(), context.request.path());
-                        debug!("{method} {path}: client closed while it waited for a replica");
-                        Err(ProxyError::ClientClosed)
+                        Ok(None) => return Err(ProxyError::NoReplica),
+                        Err(_) if sooner.is_some() => return Err(ProxyError::TookTooLong),
+                        // Paused meanwhile.
+                        Err(_) if place.held_until() > from => {}
+                        Err(_) => return Err(unavailable),
                     }
                 }
             };

@@ -163,7 +163,7 @@ struct DockerFleet {
     /// This balancer is about to end: see `peer_check`.
     ending: Cell<bool>,
     /// The name of a check that this balancer makes while it goes on: it is for others to acknowledge.
-    own_check: RefCell<Option<String>>,
+    own_checks: RefCell<Vec<String>>,
     /// Why the engine does not answer.
     last_error: RefCell<Option<String>>,
     /// What is known of a compose service's containers.
@@ -204,7 +204,7 @@ impl DockerRuntime {
             unhealthy: RefCell::default(),
             watched_foreign: RefCell::default(),
             ending: Cell::new(false),
-            own_check: RefCell::default(),
+            own_checks: RefCell::default(),
             last_error: RefCell::default(),
             known_service: RefCell::default(),
         };

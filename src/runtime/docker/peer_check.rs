@@ -110,15 +110,16 @@ impl DockerFleet {
         let facts = self.image.borrow().clone();
         let DockerSettings { fleet, image, .. } = &self.settings;
         let name = check_name(fleet);
-        self.own_check.replace(Some(name.clone()));
+        self.own_checks.borrow_mut().push(name.clone());
         let shared = has_peer_by(&self.engine, &name, fleet, image, &facts).await;
-        self.own_check.replace(None);
+        self.own_checks.borrow_mut().retain(|own| *own != name);
         shared
     }
 
     /// Whether a check of this name is for this balancer to acknowledge.
     pub(super) fn is_asked_by(&self, check: Option<&str>) -> bool {
-        !self.ending.get() && self.own_check.borrow().as_deref() != check
+        let is_own = |check: &str| self.own_checks.borrow().iter().any(|own| own == check);
+        !self.ending.get() && !check.is_some_and(is_own)
     }
 
     /// Acknowledges a check: this balancer serves the fleet.

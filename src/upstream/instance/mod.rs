@@ -129,6 +129,11 @@ impl Instance {
         in_flight(self.load.load(Ordering::SeqCst))
     }
 
+    /// How many requests it has in flight, without those that have become tunnels.
+    pub fn requests_in_flight(&self) -> u32 {
+        limited(self.load.load(Ordering::SeqCst))
+    }
+
     /// Whether it has as many requests in flight as it may. Tunnels do not count: they may
     /// last for hours.
     pub fn is_full(&self) -> bool {

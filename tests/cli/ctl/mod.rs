@@ -4,6 +4,7 @@ mod careful;
 mod changes;
 mod completions;
 mod connection;
+mod pause;
 mod reports;
 mod rollouts;
 mod top;
