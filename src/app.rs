@@ -6,6 +6,7 @@ mod autoscaler;
 mod exposure;
 mod fleet_record;
 mod listeners;
+mod maintenance;
 mod servers;
 mod stack;
 mod stack_follower;
@@ -85,6 +86,9 @@ pub enum AppError {
     /// The secret that signs events cannot be read: its file, and what is wrong.
     #[error("{0} (--on-event-secret-file): {1}")]
     EventSecret(String, String),
+    /// The page of maintenances cannot be used: its file, and what is wrong.
+    #[error("{0} (--maintenance-page): {1}")]
+    MaintenancePage(String, String),
     /// Clients beyond this machine could use the admin API.
     #[error(
         "--admin {address} is open beyond this machine, and which clients are on it is unknown: \
@@ -137,6 +141,7 @@ impl Balancer {
         let access_log = access_log::open(&settings.logs)?;
         let hooks = Hooks::prepare(&settings.events)
             .map_err(|(path, wrong)| AppError::EventSecret(path, wrong))?;
+        let maintenance_page = maintenance::read_page(&settings.server)?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Server);
         let address = local(&listener)?;
         let admin = admin_listener.as_ref().map(local).transpose()?;
@@ -185,6 +190,7 @@ impl Balancer {
         .counted_in(&stats)
         .sets_key_of(&key_source)
         .pausing_at_most(settings.limits.max_pause)
+        .showing(maintenance_page)
         .start();
         let prober = HeartbeatProber::new(
             settings.health.heartbeat.clone(),

@@ -17,6 +17,7 @@ use super::admission::{Admission, RELEASE_STEPS, RELEASE_TIME};
 use super::request_queue::{QueueEntry, QueueLimit, RequestQueue, Unavailable};
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
+use crate::fleet::Maintenance;
 use crate::ring::{Key, MemberIndex, ReplicaName};
 use crate::upstream::{ConcurrencyLimit, IDLE_CONNECTION, InFlightPermit, Instance, UpstreamPools};
 
@@ -55,6 +56,8 @@ pub enum Acquired {
     Wait(QueueEntry),
     /// The same, and as many requests wait as may.
     Full,
+    /// There is a maintenance.
+    Refused(Arc<Maintenance>),
 }
 
 /// A replica that was full has capacity for a request that waits.
@@ -112,9 +115,9 @@ impl ProxyWorker {
         view.admission.is_open().then(|| grant(view, wanted))?
     }
 
-    fn admission(&self) -> Admission {
+    fn admission(&self) -> &Admission {
         let view = self.view.as_deref();
-        view.map_or_else(Admission::default, |view| view.admission)
+        view.map_or(&Admission::Open, |view| &view.admission)
     }
 
     fn unavailable(&self, wanted: &AcquireSlot) -> Unavailable {
@@ -258,10 +261,14 @@ impl Handler<PublishRing> for ProxyWorker {
         self.clients.retain(&present);
         let was_open = self.admission().is_open();
         self.view = Some(view);
-        match self.admission() {
+        match *self.admission() {
             Admission::Held(until) => {
                 self.end_release(ctx);
                 self.waiting.note_held(until);
+            }
+            Admission::Refused(_) => {
+                self.end_release(ctx);
+                self.waiting.clear();
             }
             Admission::Open if !was_open => self.begin_release(ctx),
             Admission::Open => {}
@@ -287,6 +294,9 @@ impl Handler<AcquireSlot> for ProxyWorker {
         self.dispatch_waiting(MAX_MISSES);
         if let Some(grant) = self.grant(&wanted) {
             return MessageResult(Acquired::Granted(grant));
+        }
+        if let Admission::Refused(maintenance) = self.admission() {
+            return MessageResult(Acquired::Refused(Arc::clone(maintenance)));
         }
         let unavailable = self.unavailable(&wanted);
         let Some(place) = self.waiting.join(wanted, unavailable) else {

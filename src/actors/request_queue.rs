@@ -63,7 +63,8 @@ pub struct QueueEntry {
 }
 
 impl QueueEntry {
-    /// The grant, once a replica is available; none if the balancer ends before.
+    /// The grant, once a replica is available; none if the balancer ends before, or a maintenance
+    /// begins.
     pub async fn grant(&mut self) -> Option<InFlightPermit> {
         (&mut self.grant).await.ok()
     }
@@ -158,6 +159,11 @@ impl<R> RequestQueue<R> {
     /// Notes until when requests are held.
     pub fn note_held(&self, until: Instant) {
         self.limit.note_held(until);
+    }
+
+    /// Sends away all that wait: none is given a grant.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
     }
 
     /// The queue was woken.

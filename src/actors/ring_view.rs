@@ -82,7 +82,7 @@ impl RingView {
             ready,
             unready,
             drained,
-            admission: self.admission,
+            admission: self.admission.clone(),
             ready_or_unready,
             panic_threshold: self.panic_threshold,
             panic: AtomicBool::new(false),

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::ring::number_or_none;
 use super::{
-    FleetPause, FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, Rollout,
+    FleetMaintenance, FleetPause, FleetRecordStatus, ReplicaStatus, RequestCounts, RingStatus, Rollout,
     RuntimeStatus, Timestamp, schema,
 };
 
@@ -73,6 +73,9 @@ pub struct FleetStatus {
     /// The rollout that is under way.
     #[serde(default)]
     pub rollout: Option<Rollout>,
+    /// The maintenance that is: requests are answered with 503.
+    #[serde(default)]
+    pub maintenance: Option<FleetMaintenance>,
     /// The pause that is: requests are held.
     #[serde(default)]
     pub pause: Option<FleetPause>,

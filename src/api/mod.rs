@@ -9,6 +9,7 @@ mod drills;
 mod explanation;
 mod fleets;
 mod heartbeats;
+mod maintenance;
 mod page;
 mod pause;
 mod problem;
@@ -30,6 +31,7 @@ pub use fleets::{
     ReplicaPatch, Status, VersionInfo,
 };
 pub use heartbeats::{HeartbeatOutcome, ReplicaHeartbeat};
+pub use maintenance::{FleetMaintenance, NewMaintenance};
 pub use page::ListPage;
 pub use pause::{FleetPause, NewPause};
 pub use problem::Problem;

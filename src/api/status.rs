@@ -214,6 +214,10 @@ pub enum ReplicaEventKind {
     RolloutDone,
     /// Every replica has its earlier definition.
     RolloutRolledBack,
+    /// Every request is answered with 503 from now on.
+    MaintenanceOn,
+    /// Requests go to replicas again.
+    MaintenanceOff,
     /// Requests are held from now on.
     Paused,
     /// Requests go to replicas again.

@@ -13,7 +13,7 @@ use crate::api::{DesiredState, NewReplicas, NewRollout, RingPatch};
 use crate::ctl::{ComposeFile, CtlCommand, CtlOptions};
 use crate::experiments::AdminAccess;
 use flags::{
-    AddFlags, CtlFlags, CtlSubcommand, KeyFlags, RingChangeFlags, RolloutIdFlags, RolloutSubcommand,
+    AddFlags, CtlFlags, CtlSubcommand, KeyFlags, MaintenanceSubcommand, RingChangeFlags, RolloutIdFlags, RolloutSubcommand,
 };
 
 /// The subcommand's name.
@@ -130,6 +130,13 @@ pub(super) fn invocation(
             names: flags.names,
             now: flags.now,
         },
+        CtlSubcommand::Maintenance(MaintenanceSubcommand::On(flags)) => {
+            CtlCommand::BeginMaintenance {
+                page: flags.page,
+                retry_after: flags.retry_after,
+            }
+        }
+        CtlSubcommand::Maintenance(MaintenanceSubcommand::Off) => CtlCommand::EndMaintenance,
         CtlSubcommand::Pause(flags) => CtlCommand::Pause { lasts: flags.lasts },
         CtlSubcommand::Resume => CtlCommand::Resume,
         CtlSubcommand::Rollout(command) => rollout(command)?,

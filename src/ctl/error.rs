@@ -90,6 +90,14 @@ pub enum CtlError {
     /// A rollout that was waited for was not done.
     #[error("rollout {0} was not done")]
     NotRolledOut(u64),
+    /// A file of this machine.
+    #[error("cannot read {path}: {cause}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why not.
+        cause: io::Error,
+    },
     /// The fleet is paused, and requests have not ended.
     #[error(
         "{0} requests are still in flight after --drain-timeout; the fleet is paused all the same: 'ringmaster \

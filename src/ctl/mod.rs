@@ -11,6 +11,7 @@ mod event_stream;
 mod events;
 mod instances;
 mod key;
+mod maintenance;
 mod options;
 mod output;
 mod pause;
@@ -53,6 +54,10 @@ pub async fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Restart { names, now } => {
             instances::restart(&client, &output, names, *now).await
         }
+        CtlCommand::BeginMaintenance { page, retry_after } => {
+            maintenance::begin(&client, &output, page.as_deref(), *retry_after).await
+        }
+        CtlCommand::EndMaintenance => maintenance::end(&client, &output).await,
         CtlCommand::Pause { lasts } => pause::pause(&client, &output, *lasts).await,
         CtlCommand::Resume => pause::resume(&client, &output).await,
         CtlCommand::StartRollout { new, compose, wait } => {

@@ -73,6 +73,15 @@ pub enum CtlCommand {
         /// Do not wait for requests in flight.
         now: bool,
     },
+    /// Have every request answered with 503.
+    BeginMaintenance {
+        /// The file of the page.
+        page: Option<PathBuf>,
+        /// When clients are to come again.
+        retry_after: Option<Duration>,
+    },
+    /// Have requests go to the replicas again.
+    EndMaintenance,
     /// Hold requests.
     Pause {
         /// For how long at the most.

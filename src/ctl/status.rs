@@ -3,7 +3,7 @@
 use super::client::{ApiReply, CtlClient};
 use super::error::CtlError;
 use super::output::{Output, plain, span, with_coloured_states};
-use super::pause;
+use super::{maintenance, pause};
 use crate::api::{FleetStatus, ListPage, ReplicaState, ReplicaStatus, Status};
 use crate::ring_cli::text::{Grid, count, paragraphs, replicas as in_words, sort_key};
 
@@ -88,6 +88,9 @@ fn fleet_text(fleet: &FleetStatus) -> String {
             ),
         ),
     ];
+    if fleet.maintenance.is_some() {
+        rows.push(("Maintenance", maintenance::text(fleet)));
+    }
     if fleet.pause.is_some() {
         rows.push(("Pause", pause::text(fleet)));
     }

@@ -44,6 +44,7 @@ export const restart = (replica, now) => call("POST", `${FLEET}/replicas/${name(
 export const drill = (replica, fault, duration) =>
   call("POST", `${FLEET}/drills`, fault === "kill" ? { replica, fault } : { replica, fault, for: duration });
 export const directRollout = (id, command) => call("POST", `${FLEET}/rollouts/${id}/${command}`);
+export const endMaintenance = () => call("DELETE", `${FLEET}/maintenance`);
 export const resume = () => call("POST", `${FLEET}/resume`, {});
 export const reweigh = (weights) => call("PATCH", `${FLEET}/ring?dry_run=true`, { weights });
 

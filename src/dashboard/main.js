@@ -6,6 +6,7 @@ import { byId } from "./element.js";
 import { followEvents, loadDeaths, stopEvents } from "./history.js";
 import { loadHeartbeats, trimHeartbeats } from "./heartbeats.js";
 import { showLoad } from "./load.js";
+import { showMaintenance } from "./maintenance.js";
 import { showPause } from "./pause.js";
 import { showReplicas } from "./replicas.js";
 import { showRollout } from "./rollout.js";
@@ -30,7 +31,10 @@ function verdict(fleet) {
   const ejected = fleet.replicas.filter((replica) => replica.ejected).length;
   const drained = fleet.replicas.filter((replica) => replica.drained).length;
   const place = byId("verdict");
-  if (fleet.pause) {
+  if (fleet.maintenance) {
+    place.textContent = "Maintenance: every request is answered with 503";
+    place.className = "warn";
+  } else if (fleet.pause) {
     place.textContent = "Paused: requests wait";
     place.className = "warn";
   } else if (ready === 0) {
@@ -72,6 +76,7 @@ async function refresh() {
     epoch = fleet.epoch;
   }
   const now = Date.parse(status.now);
+  showMaintenance(fleet.maintenance);
   showPause(fleet.pause, now);
   showRollout(fleet.rollout);
   showLoad(status, fleet, text);

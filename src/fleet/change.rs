@@ -118,6 +118,9 @@ pub enum ChangeError {
     /// The pause is to be longer than pauses may be.
     #[error("for is {asked}: a pause may last for {most} (--max-pause)")]
     PauseTooLong { asked: String, most: String },
+    /// A page that is larger than pages may be.
+    #[error("the page has {0} bytes: up to {max} are allowed", max = super::MAX_PAGE)]
+    PageTooLarge(usize),
     /// The fleet is not paused.
     #[error("the fleet is not paused, or not any more")]
     NotPaused,

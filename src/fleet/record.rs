@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::maintenance::{MAX_PAGE, Maintenance};
 use super::record_definition::{Definition, hash};
 use super::rollout_state::{PastRollout, RecordedRollout};
 use super::{Desired, MAX_REPLICAS};
@@ -34,6 +35,9 @@ pub struct FleetRecord {
     /// What is hashed for a request; none, in a record of an earlier release: what the flags say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeySource>,
+    /// Every request is answered with this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
     /// The part of the flags that the record came from.
     flags: FlagsKept,
     /// Hash of all flags that it came from.
@@ -194,6 +198,7 @@ impl FleetRecord {
             definition_hash: flags.definition.hash(),
             ring: flags.ring,
             key: Some(flags.key.clone()),
+            maintenance: None,
             flags: flags.kept(),
             flags_hash: flags.hash(),
             flags_definition: None,
@@ -223,6 +228,10 @@ impl FleetRecord {
     fn check(&self) -> Result<(), String> {
         if self.replicas.len() > MAX_REPLICAS {
             return Err(format!("more than {MAX_REPLICAS} replicas"));
+        }
+        let maintenance = self.maintenance.as_ref();
+        if maintenance.is_some_and(|maintenance| maintenance.page.len() > MAX_PAGE) {
+            return Err(format!("a maintenance page of more than {MAX_PAGE} bytes"));
         }
         let mut names = HashSet::new();
         for replica in &self.replicas {

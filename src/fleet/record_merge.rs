@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use super::Existing;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings, StackSeen};
+use super::Maintenance;
+use super::RolloutChange;
+use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 use super::{Definition, RolloutChange};
 use crate::api::Timestamp;
 use crate::ring::{KeySource, Member, ReplicaName, Weight};
@@ -25,6 +28,8 @@ pub enum RecordChange {
     Key(KeySource),
     /// Replicas have another definition by the owner of their instances.
     Definition(Box<Definition>),
+    /// Every request is answered with a page from now on, or none is any more.
+    Maintenance(Option<Maintenance>),
     /// A rollout has begun, gone on or ended; when.
     Rollout(RolloutChange, Timestamp),
     /// What a stack file says has been taken up.
@@ -151,6 +156,7 @@ impl FleetRecord {
             RecordChange::Ring(ring) => self.ring = *ring,
             RecordChange::Key(key) => self.key = Some(key.clone()),
             RecordChange::Definition(definition) => self.take_definition((**definition).clone()),
+            RecordChange::Maintenance(maintenance) => self.maintenance.clone_from(maintenance),
             RecordChange::Rollout(change, at) => self.apply_rollout(change, *at),
             RecordChange::Stack(seen) => self.stack = Some(seen.clone()),
         }
@@ -224,6 +230,14 @@ mod tests {
         }
     }
 
+    fn maintenance() -> Maintenance {
+        Maintenance {
+            since: Timestamp::EPOCH,
+            page: "<h1>\"Back\" soon</h1>\n".to_owned(),
+            retry_after_seconds: 60,
+        }
+    }
+
     fn other_ring() -> RingSettings {
         RingSettings {
             spec: RingSpec::new(Strategy::Maglev, None, None).unwrap(),
@@ -283,6 +297,7 @@ mod tests {
                 RecordChange::SetWeights(vec![(name("Server2"), weight(5))]),
                 RecordChange::SetDrained(name("Server3"), true),
                 RecordChange::Ring(other_ring()),
+                RecordChange::Maintenance(Some(maintenance())),
             ])
             .unwrap();
         assert_eq!(changed.version, 2);
@@ -293,6 +308,10 @@ mod tests {
         assert_eq!(kept.members()[2].weight, weight(3));
         assert_eq!(kept.ring, other_ring());
         assert_eq!(kept.drained(), [name("Server3")]);
+        assert_eq!(kept.maintenance, Some(maintenance()));
+        assert_eq!(FleetRecord::parse(&kept.to_json()), Ok(kept.clone()));
+        let over = kept.with(&[RecordChange::Maintenance(None)]).unwrap();
+        assert_eq!(over.maintenance, None);
         // Another balancer adds it as well, or a heavier one.
         let again = RecordChange::Add(vec![member("Server3", 2)]);
         assert_eq!(kept.with(&[again]).unwrap().drained(), kept.drained());
@@ -356,6 +375,7 @@ mod tests {
             RecordChange::SetWeights(vec![(name("Server2"), weight(1))]),
             RecordChange::SetDrained(name("unknown"), true),
             RecordChange::SetDrained(name("Server2"), false),
+            RecordChange::Maintenance(None),
             RecordChange::Ring(record.ring),
         ] {
             let changed = record.with(std::slice::from_ref(&change));

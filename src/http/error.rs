@@ -2,13 +2,15 @@
 //! refuses is in [`api::error`](crate::http::api).)
 
 use std::fmt;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 
 use crate::api::Envelope;
+use crate::fleet::Maintenance;
 use crate::upstream::AttemptError;
 use crate::upstream::stats::{FailureReason, Refusal};
 
@@ -25,6 +27,8 @@ pub enum ProxyError {
     TookTooLong,
     /// The client closed its side while its request waited for a replica.
     ClientClosed,
+    /// The fleet is under maintenance.
+    Maintenance(Arc<Maintenance>),
     /// As many tunnels are open as may be.
     TooManyTunnels,
     /// The client has as many connections open as it may.
@@ -60,6 +64,7 @@ impl ProxyError {
             Self::Overloaded => FailureReason::QueueFull,
             Self::TookTooLong => FailureReason::QueueTimeout,
             Self::ClientClosed => FailureReason::ClientClosed,
+            Self::Maintenance(_) => FailureReason::Maintenance,
             Self::TooManyTunnels => FailureReason::TooManyTunnels,
             Self::Upstream(error) => error.reason(),
             _ => FailureReason::InvalidRequest,
@@ -112,6 +117,7 @@ impl fmt::Display for ProxyError {
                 "the client had closed its side, and the replica did not respond soon after"
             }
             Self::ClientClosed => "the client had closed its side, and no replica was free",
+            Self::Maintenance(_) => "down for maintenance",
             Self::TooManyTunnels => "as many tunnels are open as may be",
             Self::TooManyConnections => "this client has as many connections open as it may",
             Self::Upstream(AttemptError::BodyTooLarge) => {
@@ -140,6 +146,7 @@ impl ResponseError for ProxyError {
             | Self::AllBusy
             | Self::Overloaded
             | Self::ClientClosed
+            | Self::Maintenance(_)
             | Self::TooManyTunnels
             | Self::Upstream(AttemptError::NotConnected { .. } | AttemptError::FdLimit) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -174,11 +181,18 @@ impl ResponseError for ProxyError {
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
+        // The rest of a body that was not read must not be taken for the next request.
+        response.force_close();
+        if let Self::Maintenance(maintenance) = self {
+            return response
+                .insert_header((RETRY_AFTER, maintenance.retry_after_seconds))
+                .insert_header((CACHE_CONTROL, "no-store"))
+                .content_type("text/html; charset=utf-8")
+                .body(maintenance.page.clone());
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, "1"));
         }
-        // The rest of a body that was not read must not be taken for the next request.
-        response.force_close();
         response.json(self.envelope())
     }
 }

@@ -12,6 +12,7 @@ mod guard;
 mod heartbeats;
 mod idempotency;
 mod key_source;
+mod maintenance;
 mod metrics;
 mod operator_actions;
 mod pause;

@@ -161,6 +161,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         "service" => (["a", "p/b", "c"], &[]),
         "admin-calls" => (["off", "local", "on"], &[]),
         "admin-host" => (["a", "b", "c"], &[]),
+        "maintenance-page" => (["a", "b", "c"], &[]),
         "admin-token-file" => (["a", "b", "c"], &[]),
         "admin-insecure" => (["true", "false", "true"], &[]),
         "trusted-proxy" => (["10.0.0.0/8", "10.1.2.3", "fd00::/8"], &[]),

@@ -10,6 +10,7 @@ use super::{
     ListReplicas, RingReconfigured, RollOut, RolloutCommand, SetKey, ShutDown, StartRollout,
     Supervisor,
     ListReplicas, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey, ShutDown,
+    ListReplicas, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey, SetMaintenance, ShutDown,
     StartRollout, Supervisor,
 };
 use crate::actors::ActorReply;
@@ -91,6 +92,14 @@ impl SupervisorHandle {
         expected: Option<ExpectedVersions>,
     ) -> ActorReply<Result<(), ChangeError>> {
         self.0.send(ResumeFleet(expected)).await
+    }
+
+    /// Has every request answered with a page, or none any more; see [`SetMaintenance`].
+    pub async fn set_maintenance(
+        &self,
+        set: SetMaintenance,
+    ) -> ActorReply<Result<(), ChangeError>> {
+        self.0.send(set).await
     }
 
     /// The last rollouts.

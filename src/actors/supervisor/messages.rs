@@ -1,6 +1,7 @@
 //! What the Supervisor may be asked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix::Message;
 
@@ -9,7 +10,7 @@ use super::pause::PauseReport;
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
 use crate::api::{ReplicaEvent, Rollout, RolloutOutcome};
-use crate::fleet::{Change, ChangeError, Changed, InstanceId, ReplicaStatus, RingSettings};
+use crate::fleet::{Change, ChangeError, Changed, InstanceId, Maintenance, ReplicaStatus, RingSettings};
 use crate::ring::{KeySource, ReplicaName, Weight};
 use crate::runtime::InstanceHandle;
 use crate::runtime::record::RecordReport;
@@ -81,6 +82,8 @@ pub struct FleetReport {
     pub rollout: Option<Rollout>,
     /// How many rollouts have ended since the balancer's start, and how.
     pub rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    /// The maintenance that is.
+    pub maintenance: Option<Arc<Maintenance>>,
     /// The pause that is.
     pub pause: Option<PauseReport>,
     /// What runs the replicas.

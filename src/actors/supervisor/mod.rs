@@ -4,6 +4,7 @@
 
 mod config_version;
 mod handle;
+mod maintenance;
 mod messages;
 mod pause;
 mod post_mortem;
@@ -34,6 +35,8 @@ use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
     InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, RingSettings, RolloutOrder,
     Step, Time,
+    Change, ChangeError, ChangeId, Changed, DEFAULT_PAGE, Event, Existing, Fleet, HealthTransition,
+    InstanceEvent, InstanceId, Maintenance, Policy, RecordChange, ReplicaStatus, RolloutOrder, Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
@@ -47,6 +50,7 @@ use rollouts::RequestsBefore;
 pub use super::history::EventFeed;
 pub use config_version::{ConfigVersion, ExpectedVersions};
 pub use handle::SupervisorHandle;
+pub use maintenance::{NewMaintenancePage, SetMaintenance};
 pub use messages::{
     Begin, ChangeReplicas, CompareVersion, ConnectionRefused, FleetReport, FollowEvents, GetEvents,
     GetFleet, ListReplicas, RingReconfigured, SetKey, ShutDown,
@@ -87,6 +91,8 @@ pub struct Supervisor {
     ring_settings: Option<RingSettings>,
     rollout_order: RolloutOrder,
     rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    maintenance: Option<Arc<Maintenance>>,
+    maintenance_page: Arc<str>,
     max_pause: Duration,
     pause: Option<ActivePause>,
     /// Instances of which the requests are being counted, and what came before.
@@ -133,6 +139,8 @@ impl Supervisor {
             ring_settings: None,
             rollout_order: policy.rollout.order,
             rollouts_ended: BTreeMap::new(),
+            maintenance: None,
+            maintenance_page: DEFAULT_PAGE.into(),
             max_pause: Duration::MAX,
             pause: None,
             counted_from: HashMap::new(),
@@ -204,6 +212,9 @@ impl Handler<Begin> for Supervisor {
 
     fn handle(&mut self, Begin(prober): Begin, ctx: &mut Self::Context) {
         self.prober = Some(prober);
+        let maintenance = self.record.record().maintenance;
+        let followed = self.follow_maintenance(maintenance.as_ref());
+        ctx.spawn(followed);
         let opening = std::mem::take(&mut self.opening);
         self.execute(opening, ctx);
     }
@@ -321,6 +332,7 @@ impl Handler<GetFleet> for Supervisor {
             rollout: self.rollout(),
             rollouts_ended: self.rollouts_ended.clone(),
             pause: self.pause.as_ref().map(ActivePause::report),
+            maintenance: self.maintenance.clone(),
             replicas,
             runtime: self.runtime.kind(),
             runtime_error: self.runtime.last_error(),

@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::{ExpectedVersions, Supervisor};
-use crate::actors::admission::Admission;
 use crate::actors::history::HistoryEvent;
 use crate::actors::ring_state::RingHandle;
 use crate::api::{ReplicaEventKind as Kind, Timestamp};
@@ -59,6 +58,10 @@ pub(super) struct ActivePause {
 }
 
 impl ActivePause {
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
     pub(super) fn report(&self) -> PauseReport {
         PauseReport {
             started_at: self.started_at,
@@ -117,7 +120,7 @@ impl Supervisor {
             timer,
             ended: Rc::clone(&ended),
         });
-        let held = self.ring.set_admission(Admission::Held(until));
+        let held = self.ring.set_admission(self.admission());
         let drained = drained(self.ring.clone(), self.drain_deadline.min(left));
         let paused = async move {
             held.await.map_err(|_| ChangeError::ShuttingDown)?;
@@ -143,7 +146,7 @@ impl Supervisor {
         pause.ended.notify_waiters();
         self.record_event(HistoryEvent::of_fleet(Kind::Resumed).because(reason));
         self.version.raise();
-        let opened = self.ring.set_admission(Admission::Open);
+        let opened = self.ring.set_admission(self.admission());
         let opened = opened.map(|opened| {
             if let Err(error) = opened {
                 error!("cannot reach the ring: {error}");

@@ -36,6 +36,8 @@ impl Supervisor {
             if let Some(record) = supervisor.record.written() {
                 supervisor.apply_event(Event::DrainedInRecord(record.drained()), ctx);
                 supervisor.fleet.follow_definitions(record.desired());
+                let followed = supervisor.follow_maintenance(record.maintenance.as_ref());
+                ctx.spawn(followed);
                 if let Some(key) = &record.key {
                     supervisor.take_key(key);
                 }

@@ -69,6 +69,9 @@ pub enum CtlSubcommand {
     Pause(PauseFlags),
     /// Let requests that are held go
     Resume,
+    /// Answer every request with 503 and a page, or let them through again
+    #[command(subcommand)]
+    Maintenance(MaintenanceSubcommand),
     /// Bring out another version, without a gap
     #[command(subcommand)]
     Rollout(RolloutSubcommand),
@@ -145,6 +148,24 @@ pub struct PauseFlags {
     /// After how long the pause ends by itself [default: what --max-pause of the balancer says]
     #[arg(long = "for", value_name = "TIME", value_parser = duration_rule("100ms", "10m"))]
     pub lasts: Option<Duration>,
+}
+
+#[derive(Subcommand)]
+pub enum MaintenanceSubcommand {
+    /// Answer every request with 503 and a page, also after a restart of the balancer
+    On(MaintenanceFlags),
+    /// Let requests through to the replicas again
+    Off,
+}
+
+#[derive(Args)]
+pub struct MaintenanceFlags {
+    /// The page, HTML up to 64 KiB [default: what --maintenance-page of the balancer says]
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
+    /// After how long clients are to come again [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = duration_rule("1s", "1day"))]
+    pub retry_after: Option<Duration>,
 }
 
 #[derive(Subcommand)]

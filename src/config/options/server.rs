@@ -54,6 +54,12 @@ pub struct ServerOptions {
         value_parser = text("IP:PORT, such as 127.0.0.1:5001", address::listen).or("off")
     )]
     pub admin: Off<SocketAddr>,
+    /// The page that 'ringmaster ctl maintenance on' shows
+    ///
+    /// HTML, up to 64 KiB, read at the start; a call may bring another one. Without it there is a
+    /// plain sentence.
+    #[arg(long, value_name = "FILE", value_parser = text("a file's path", read::file))]
+    pub maintenance_page: Option<PathBuf>,
     /// Take admin calls by the tokens in this file, and no others
     ///
     /// A line each: read TOKEN or admin TOKEN; blank lines and those that begin with # are skipped.

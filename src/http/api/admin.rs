@@ -15,7 +15,7 @@ use super::extract::{path_config, query_config};
 use super::handles::AdminHandles;
 use super::{
     client_calls, dashboard, docs_page, drills, fleet_patch, fleet_replicas, fleets, health,
-    history, keys, metrics, middleware, openapi, pause, problem_page, restart, ring, rollouts,
+    history, keys, maintenance, metrics, middleware, openapi, pause, problem_page, restart, ring, rollouts,
     session,
 };
 use crate::http::server::Site;
@@ -79,6 +79,11 @@ fn guarded(app: &mut ServiceConfig) {
             resource(FLEET, "GET, HEAD, PATCH")
                 .route(read().to(fleets::get))
                 .route(web::patch().to(fleet_patch::patch)),
+        )
+        .service(
+            resource(&fleet("/maintenance"), "PUT, DELETE")
+                .route(web::put().to(maintenance::begin))
+                .route(web::delete().to(maintenance::end)),
         )
         .service(resource(&fleet("/pause"), "POST").route(web::post().to(pause::pause)))
         .service(resource(&fleet("/resume"), "POST").route(web::post().to(pause::resume)))

@@ -32,6 +32,10 @@ const FILES: &[(&str, &str)] = &[
     ("icon.svg", include_str!("../../dashboard/icon.svg")),
     ("load.js", include_str!("../../dashboard/load.js")),
     ("main.js", include_str!("../../dashboard/main.js")),
+    (
+        "maintenance.js",
+        include_str!("../../dashboard/maintenance.js"),
+    ),
     ("pause.js", include_str!("../../dashboard/pause.js")),
     ("replicas.js", include_str!("../../dashboard/replicas.js")),
     ("rollout.js", include_str!("../../dashboard/rollout.js")),

@@ -181,6 +181,7 @@ fn change_kind(error: &ChangeError) -> ProblemKind {
         | ChangeError::WeightWithoutHostname(_)
         | ChangeError::NoRoom(_)
         | ChangeError::PauseTooLong { .. }
+        | ChangeError::PageTooLarge(_)
         | ChangeError::NamedTwice(_) => K::InvalidChange,
         ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => K::NameTaken,
         ChangeError::Outdated(_) => K::PreconditionFailed,

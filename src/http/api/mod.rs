@@ -23,6 +23,7 @@ mod history;
 mod idempotency;
 mod json;
 mod keys;
+mod maintenance;
 mod metrics;
 mod middleware;
 mod openapi;

@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 use super::error::PROBLEM_JSON;
 use super::problem_kind::ProblemKind;
 use super::{
-    drills, fleet_patch, fleet_replicas, fleets, health, history, keys, metrics, pause,
+    drills, fleet_patch, fleet_replicas, fleets, health, history, keys, maintenance, metrics, pause,
     problem_page, restart, ring, rollouts, session,
 };
 use crate::api::Problem;
@@ -36,6 +36,8 @@ use crate::api::Problem;
         fleets::list,
         fleets::get,
         fleet_patch::patch,
+        maintenance::begin,
+        maintenance::end,
         pause::pause,
         pause::resume,
         fleet_replicas::list,

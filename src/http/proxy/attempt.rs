@@ -25,12 +25,12 @@ use crate::upstream::{
 /// A replica for the request: at once, or as soon as one is ready.
 pub async fn acquire(
     context: &RequestContext<'_>,
-    wanted: AcquireSlot,
+    wanted: &AcquireSlot,
 ) -> Result<InFlightPermit, ProxyError> {
     let worker = context.worker;
     let acquiring = context.client.connection.acquire();
     acquiring.set_asking(true);
-    let acquired = worker.links.acquire.send(wanted).await;
+    let acquired = worker.links.acquire.send(wanted.clone()).await;
     acquiring.set_asking(false);
     match acquired {
         Ok(Acquired::Granted(grant)) => Ok(grant),
@@ -64,7 +64,15 @@ pub async fn acquire(
                             context.attempt_started.set(Instant::now());
                             return Ok(grant);
                         }
-                        Ok(None) => return Err(ProxyError::NoReplica),
+                        // A maintenance has begun, unless the balancer ends.
+                        Ok(None) => {
+                            let asked = worker.links.acquire.send(wanted.clone()).await;
+                            return match asked {
+                                Ok(Acquired::Granted(grant)) => Ok(grant),
+                                Ok(Acquired::Refused(page)) => Err(ProxyError::Maintenance(page)),
+                                _ => Err(ProxyError::NoReplica),
+                            };
+                        }
                         Err(_) if sooner.is_some() => return Err(ProxyError::TookTooLong),
                         // Paused meanwhile.
                         Err(_) if place.held_until() > from => {}
@@ -75,6 +83,7 @@ pub async fn acquire(
             Box::pin(granted).await
         }
         Ok(Acquired::Full) => Err(ProxyError::Overloaded),
+        Ok(Acquired::Refused(maintenance)) => Err(ProxyError::Maintenance(maintenance)),
         Err(_) => Err(ProxyError::NoReplica),
     }
 }

@@ -129,7 +129,7 @@ async fn attempt_until_answered(context: &RequestContext<'_>) -> Result<HttpResp
     };
     let mut attempt = RetryState::new(worker.settings.limits.retry, worker.settings.resends);
     loop {
-        let grant = acquire(context, wanted.clone()).await?;
+        let grant = acquire(context, &wanted).await?;
         if let Some(trace) = context.trace {
             trace.begin_attempt(&grant);
         }

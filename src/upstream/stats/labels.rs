@@ -75,6 +75,7 @@ labels! {
         QueueFull "queue_full",
         QueueTimeout "queue_request_timeout",
         TooManyTunnels "too_many_tunnels",
+        Maintenance "maintenance",
         InvalidRequest "invalid_request",
     }
 }

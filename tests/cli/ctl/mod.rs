@@ -4,6 +4,7 @@ mod careful;
 mod changes;
 mod completions;
 mod connection;
+mod maintenance;
 mod pause;
 mod reports;
 mod rollouts;
