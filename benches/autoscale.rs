@@ -46,6 +46,7 @@ impl Rule for Ours {
         let seen = FleetLoadSample {
             desired,
             load,
+            idle_for: Duration::ZERO,
             is_held: false,
         };
         let wanted = self.0.decide(Duration::from_secs(second), seen);
@@ -213,6 +214,7 @@ fn main() {
         max: MAX,
         target_in_flight: NonZeroU32::new(TARGET).expect("it is not zero"),
         down_after: Duration::from_secs(DOWN_AFTER_S),
+        idle_to_zero: Duration::MAX,
     };
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);

@@ -37,7 +37,7 @@ use crate::app::servers::{AccessRules, Shared, admin_tokens, serve, serve_admin}
 use crate::app::stack_follower::StackFollower;
 use crate::banner;
 use crate::config::Settings;
-use crate::fleet::{Autoscaler, Policy};
+use crate::fleet::Policy;
 use crate::hooks::Hooks;
 use crate::http::{Departure, Server, Sessions};
 use crate::log_report::LogReport;
@@ -216,14 +216,14 @@ impl Balancer {
         let queue = QueueLimit::new(settings.limits.max_waiting);
         if let Some(policy) = settings.scaling {
             let scaler = FleetScaler {
-                rule: Autoscaler::new(policy),
+                policy,
                 ring: ring.clone(),
                 queue: Arc::clone(&queue),
+                stats: Arc::clone(&stats),
                 supervisor: supervisor.clone(),
                 runtime: Rc::clone(&runtime),
-                held_until: None,
             };
-            scaler.start(policy);
+            scaler.start();
         }
 
         let stack = stack.map(|flags| {

@@ -16,6 +16,7 @@ mod problem;
 mod replicas;
 mod ring;
 mod rollouts;
+mod scaling;
 mod schema;
 mod session;
 mod status;
@@ -38,6 +39,8 @@ pub use problem::Problem;
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
 pub use ring::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
 pub use rollouts::{ComposeDefinition, NewRollout, Rollout, RolloutOutcome, RolloutState};
+pub use rollouts::{NewRollout, Rollout, RolloutOutcome, RolloutState};
+pub use scaling::{FleetScaling, ScalingDecision};
 pub use session::{AdminRight, AdmittedBy, Caller, Login};
 pub use status::{
     DefinitionDrift, FlagsOrRecord, FleetRecordStatus, ReplicaEvent, ReplicaEventKind,

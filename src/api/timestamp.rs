@@ -23,6 +23,11 @@ impl Timestamp {
         Self(SystemTime::now())
     }
 
+    /// Seconds since 1970.
+    pub fn unix_seconds(self) -> f64 {
+        self.millis_since(Self(SystemTime::UNIX_EPOCH)) / 1e3
+    }
+
     /// Milliseconds since `earlier`; negative if this came before it.
     pub fn millis_since(self, earlier: Self) -> f64 {
         match self.0.duration_since(earlier.0) {

@@ -21,7 +21,9 @@ fn read(path: &Path) -> Result<String, String> {
     let page = std::fs::read_to_string(path).map_err(|error| format!("cannot read: {error}"))?;
     match page.len() {
         0 => Err("it is empty".to_owned()),
-        size if size > MAX_PAGE => Err(format!("it has {size} bytes: up to {MAX_PAGE} are allowed")),
+        size if size > MAX_PAGE => {
+            Err(format!("it has {size} bytes: up to {MAX_PAGE} are allowed"))
+        }
         _ => Ok(page),
     }
 }
@@ -37,7 +39,10 @@ mod tests {
         assert!(read(&path).unwrap_err().starts_with("cannot read: "));
         for (text, wrong) in [
             (String::new(), "it is empty"),
-            ("x".repeat(MAX_PAGE + 1), "it has 65537 bytes: up to 65536 are allowed"),
+            (
+                "x".repeat(MAX_PAGE + 1),
+                "it has 65537 bytes: up to 65536 are allowed",
+            ),
         ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(read(&path), Err(wrong.to_owned()));

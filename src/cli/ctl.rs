@@ -13,7 +13,8 @@ use crate::api::{DesiredState, NewReplicas, NewRollout, RingPatch};
 use crate::ctl::{ComposeFile, CtlCommand, CtlOptions};
 use crate::experiments::AdminAccess;
 use flags::{
-    AddFlags, CtlFlags, CtlSubcommand, KeyFlags, MaintenanceSubcommand, RingChangeFlags, RolloutIdFlags, RolloutSubcommand,
+    AddFlags, CtlFlags, CtlSubcommand, KeyFlags, MaintenanceSubcommand, RingChangeFlags,
+    RolloutIdFlags, RolloutSubcommand,
 };
 
 /// The subcommand's name.

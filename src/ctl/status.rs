@@ -4,7 +4,7 @@ use super::client::{ApiReply, CtlClient};
 use super::error::CtlError;
 use super::output::{Output, plain, span, with_coloured_states};
 use super::{maintenance, pause};
-use crate::api::{FleetStatus, ListPage, ReplicaState, ReplicaStatus, Status};
+use crate::api::{FleetScaling, FleetStatus, ListPage, ReplicaState, ReplicaStatus, Status};
 use crate::ring_cli::text::{Grid, count, paragraphs, replicas as in_words, sort_key};
 
 /// The header that states stand below.
@@ -88,6 +88,9 @@ fn fleet_text(fleet: &FleetStatus) -> String {
             ),
         ),
     ];
+    if let Some(scaling) = &fleet.scaling {
+        rows.push(("Scaling", scaling_text(scaling)));
+    }
     if fleet.maintenance.is_some() {
         rows.push(("Maintenance", maintenance::text(fleet)));
     }
@@ -104,6 +107,24 @@ fn fleet_text(fleet: &FleetStatus) -> String {
     let errors = [&fleet.runtime.last_error, &fleet.record.last_error];
     rows.extend((errors.into_iter().flatten()).map(|error| ("Error", plain(error))));
     format!("{}\n{}", paragraphs(rows), table(&fleet.replicas))
+}
+
+fn scaling_text(scaling: &FleetScaling) -> String {
+    let mut text = format!(
+        "{} to {} replicas for {} requests in flight in each; {:.1} now",
+        scaling.min_replicas, scaling.max_replicas, scaling.target_in_flight, scaling.load
+    );
+    if let Some(held) = &scaling.held {
+        text.push_str(&format!("; nothing changes: {}", plain(held)));
+    }
+    if let Some(last) = &scaling.last_decision {
+        let (from, to) = (last.from, last.to);
+        text.push_str(&format!(
+            "; last from {from} to {to}: {}",
+            plain(&last.reason)
+        ));
+    }
+    text
 }
 
 /// A row for each replica.

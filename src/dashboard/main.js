@@ -37,6 +37,9 @@ function verdict(fleet) {
   } else if (fleet.pause) {
     place.textContent = "Paused: requests wait";
     place.className = "warn";
+  } else if (desired === 0 && fleet.scaling) {
+    place.textContent = "Scaled to zero: the next request starts a replica";
+    place.className = "warn";
   } else if (ready === 0) {
     place.textContent = "Nobody is served: no replica is ready";
     place.className = "bad";

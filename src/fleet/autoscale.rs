@@ -18,7 +18,7 @@ const TOLERANCE: f64 = 0.1;
 /// What an operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScalingPolicy {
-    /// The fewest replicas; not 0.
+    /// The fewest replicas. With 0, one is left until the fleet has been idle for `idle_to_zero`.
     pub min: usize,
     /// The most replicas; not less than `min`.
     pub max: usize,
@@ -26,6 +26,8 @@ pub struct ScalingPolicy {
     pub target_in_flight: NonZeroU32,
     /// For how long fewer replicas must have been enough before there are fewer.
     pub down_after: Duration,
+    /// After how long without a request a fleet whose `min` is 0 has no replica.
+    pub idle_to_zero: Duration,
 }
 
 /// What is seen of a fleet.
@@ -35,6 +37,8 @@ pub struct FleetLoadSample {
     pub desired: usize,
     /// Requests in flight and requests that wait for a replica, on average over the last second or two.
     pub load: f64,
+    /// How long ago the last request came.
+    pub idle_for: Duration,
     /// Nothing may be concluded from the load: a replica is degraded, say, or another balancer gets
     /// requests, too.
     pub is_held: bool,
@@ -64,7 +68,11 @@ impl Autoscaler {
     pub fn decide(&mut self, now: Time, seen: FleetLoadSample) -> Option<usize> {
         let ScalingPolicy { min, max, .. } = self.policy;
         let started = *self.started.get_or_insert(now);
-        let needed = self.needed_for(seen).clamp(min, max);
+        let is_idle = seen.load == 0.0 && min == 0;
+        let needed = match is_idle && seen.desired == 0 {
+            true => 0,
+            false => self.needed_for(seen).clamp(min.max(1), max),
+        };
         if seen.is_held {
             // What is needed while replicas fail says nothing about what will be.
             self.needed.clear();
@@ -82,6 +90,10 @@ impl Autoscaler {
         }
         if needed > seen.desired {
             return Some(needed);
+        }
+        if is_idle && seen.desired > 0 && seen.idle_for >= self.policy.idle_to_zero {
+            self.needed.clear();
+            return Some(0);
         }
         let most = self.needed.front().map_or(needed, |(_, most)| *most);
         let has_watched = now.saturating_sub(started) >= window;
@@ -111,6 +123,7 @@ mod tests {
         max: 10,
         target_in_flight: NonZeroU32::new(10).unwrap(),
         down_after: Duration::from_secs(300),
+        idle_to_zero: Duration::from_secs(60),
     };
 
     fn at(seconds: u64) -> Time {
@@ -121,6 +134,7 @@ mod tests {
         FleetLoadSample {
             desired,
             load,
+            idle_for: Duration::ZERO,
             is_held: false,
         }
     }
@@ -173,6 +187,38 @@ mod tests {
         assert_eq!(scaler.decide(at(599), seen(5, 10.0)), Some(2));
     }
 
+    #[test]
+    fn idle_fleet_has_no_replica_and_its_next_request_the_first_one() {
+        let policy = ScalingPolicy { min: 0, ..POLICY };
+        let idle = |desired, seconds| FleetLoadSample {
+            idle_for: Duration::from_secs(seconds),
+            ..seen(desired, 0.0)
+        };
+        let mut scaler = Autoscaler::new(policy);
+        assert_eq!(scaler.decide(at(0), idle(3, 0)), None);
+        assert_eq!(scaler.decide(at(59), idle(3, 59)), None);
+        assert_eq!(scaler.decide(at(60), idle(3, 60)), Some(0));
+        assert_eq!(scaler.decide(at(61), idle(0, 61)), None);
+        assert_eq!(scaler.decide(at(1_000), idle(0, 1_000)), None);
+        // One that waits, and many.
+        assert_eq!(scaler.decide(at(1_001), seen(0, 1.0)), Some(1));
+        assert_eq!(scaler.decide(at(1_001), seen(0, 25.0)), Some(3));
+        // One replica is left of a fleet that has been used within the time, however little.
+        let mut scaler = Autoscaler::new(policy);
+        for second in 0..=300 {
+            let wanted = scaler.decide(at(second), idle(2, second % 59));
+            assert_eq!(wanted, (second == 300).then_some(1), "{second}");
+        }
+        // A long request, or an open WebSocket, is use.
+        let long = FleetLoadSample {
+            load: 1.0,
+            ..idle(1, 9_999)
+        };
+        assert_eq!(Autoscaler::new(policy).decide(at(0), long), None);
+        // A fleet that may not be empty is not.
+        assert_eq!(Autoscaler::new(POLICY).decide(at(0), idle(2, 9_999)), None);
+    }
+
     proptest! {
         #[test]
         fn decisions_are_changes_within_the_bounds(
@@ -181,7 +227,8 @@ mod tests {
             let mut scaler = Autoscaler::new(POLICY);
             let mut desired = 3;
             for (second, (load, is_held)) in loads.into_iter().enumerate() {
-                let sample = FleetLoadSample { desired, load, is_held };
+                let idle_for = Duration::ZERO;
+                let sample = FleetLoadSample { desired, load, idle_for, is_held };
                 if let Some(wanted) = scaler.decide(at(second as u64 * 7), sample) {
                     prop_assert!((2..=10).contains(&wanted) && wanted != desired && !is_held);
                     // One that is needed now is not stopped.

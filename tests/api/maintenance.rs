@@ -31,7 +31,11 @@ async fn page(balancer: &Ringmaster) -> (StatusCode, [String; 3], String) {
     };
     let headers = ["retry-after", "content-type", "cache-control"].map(header);
     let text = response.body().await.unwrap();
-    (response.status(), headers, String::from_utf8(text.to_vec()).unwrap())
+    (
+        response.status(),
+        headers,
+        String::from_utf8(text.to_vec()).unwrap(),
+    )
 }
 
 #[actix_web::test]
@@ -45,11 +49,18 @@ async fn every_request_gets_the_page_while_the_fleet_is_looked_after() {
         get(&fleet).await.body["pause"]["waiting"] == 1
     })
     .await;
-    let begun = begin(&fleet, json!({"page": "<h1>Noon</h1>", "retry_after_seconds": 7})).await;
+    let begun = begin(
+        &fleet,
+        json!({"page": "<h1>Noon</h1>", "retry_after_seconds": 7}),
+    )
+    .await;
     assert_eq!(begun.status, StatusCode::OK, "{:?}", begun.body);
     assert_eq!(begun.body["maintenance"]["page_bytes"], 13);
     let held = held.await.unwrap();
-    assert_eq!((held.status.as_u16(), held.header("retry-after")), (503, "7"));
+    assert_eq!(
+        (held.status.as_u16(), held.header("retry-after")),
+        (503, "7")
+    );
     // The pause's end does not end it.
     let resume = ask(Method::POST, &format!("{fleet}/resume"), None).await;
     assert_eq!(resume.status, StatusCode::OK);
@@ -89,13 +100,18 @@ async fn maintenance_outlives_the_balancer_and_shows_the_page_of_the_flags() {
     let (balancer, fleet) = start(&args).await;
     assert_eq!(begin(&fleet, json!({})).await.status, StatusCode::OK);
     let shown = page(&balancer).await;
-    assert_eq!((shown.1[0].as_str(), shown.2.as_str()), ("60", "<h1>Soon</h1>"));
+    assert_eq!(
+        (shown.1[0].as_str(), shown.2.as_str()),
+        ("60", "<h1>Soon</h1>")
+    );
     let (status, log) = balancer.terminate().await;
     assert!(status.success(), "{log}");
 
     let (balancer, fleet) = start(&args).await;
     assert_eq!(page(&balancer).await, shown);
-    balancer.has_logged("maintenance: every request is answered with 503", 1).await;
+    balancer
+        .has_logged("maintenance: every request is answered with 503", 1)
+        .await;
     end(&fleet).await;
     assert_eq!(page(&balancer).await.0, StatusCode::OK);
 }
@@ -106,7 +122,11 @@ async fn page_that_cannot_be_shown_is_refused() {
     let large = "x".repeat(64 * 1024 + 1);
     for (body, status, part) in [
         (json!({"page": large}), 422, "up to 65536 are allowed"),
-        (json!({"retry_after_seconds": 0}), 400, "1 to 86400 are allowed"),
+        (
+            json!({"retry_after_seconds": 0}),
+            400,
+            "1 to 86400 are allowed",
+        ),
         (json!({"text": "x"}), 400, "text"),
     ] {
         let refused = begin(&fleet, body).await;

@@ -267,7 +267,11 @@ async fn openmetrics_is_sent_to_those_that_accept_it() {
 
 #[actix_web::test]
 async fn dashboard_alerts_and_documentation_name_existing_metrics() {
-    let (_balancer, admin) = start().await;
+    // Some are there only with their options.
+    let scaling = ["--target-in-flight", "1000", "--max-replicas", "3"];
+    let args = [&["--admin", "127.0.0.1:0"], &scaling[..]].concat();
+    let balancer = Ringmaster::ready(&args).await;
+    let admin = balancer.admin_url().await;
     let metrics = scrape(&admin).await;
     let names = metrics.names();
     let dashboard = std::fs::read_to_string(file("docker/monitoring/grafana/ringmaster.json"));

@@ -177,6 +177,14 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
             ["7s", "8s", "9s"],
             &["--target-in-flight=1", "--max-replicas=9"],
         ),
+        "idle-timeout-to-zero" => (
+            ["7s", "8s", "9s"],
+            &[
+                "--target-in-flight=1",
+                "--max-replicas=9",
+                "--min-replicas=0",
+            ],
+        ),
         "on-event" => (["http://a/", "b 'c d'", "e"], &[]),
         "on-event-secret-file" => (["a", "b", "c"], &["--on-event=http://a/"]),
         "volume" => (["a1:/a", "b1:/b", "c1:/c:ro,z"], DOCKER),

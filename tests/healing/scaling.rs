@@ -49,6 +49,55 @@ async fn replicas_follow_the_load_without_a_failed_request() {
 }
 
 #[actix_web::test]
+async fn idle_fleet_has_no_replica_and_its_next_request_waits_for_the_first() {
+    let zero = [
+        "--replicas",
+        "2",
+        "--target-in-flight",
+        "4",
+        "--max-replicas",
+        "3",
+        "--min-replicas",
+        "0",
+        "--idle-timeout-to-zero",
+        "1s",
+        "--wait-timeout",
+        "20s",
+        "--admin",
+        "127.0.0.1:0",
+    ];
+    let balancer = Ringmaster::ready(&zero).await;
+    for round in 0..2 {
+        eventually("none is left", || async {
+            balancer.replicas().await.is_empty()
+        })
+        .await;
+        eventually("none runs", || async { balancer.children().is_empty() }).await;
+        let fleet = get(&balancer.status_url().await).await.body;
+        let last = &fleet["scaling"]["last_decision"];
+        assert_eq!(last["to"], 0, "{fleet}");
+        let reason = last["reason"].as_str().unwrap();
+        assert!(reason.starts_with("no request for "), "{reason}");
+        assert_eq!(fleet["desired_replicas"], 0);
+        // One, then many at once.
+        let url = balancer.url("/home");
+        let answers = join_all((0..=round * 30).map(|_| get(&url))).await;
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        let replicas = balancer.replicas().await;
+        assert_eq!(replicas[0], "Server1", "{replicas:?}");
+    }
+    let log = balancer.log();
+    assert!(
+        log.contains("scaling: from 2 to 0 replicas, after no request for"),
+        "{log}"
+    );
+    assert!(
+        log.contains("scaling: from 0 to 1 replicas, for 1 requests in flight"),
+        "{log}"
+    );
+}
+
+#[actix_web::test]
 async fn more_replicas_do_not_take_the_place_of_those_that_are_down() {
     let health = [
         "--heartbeat-interval",

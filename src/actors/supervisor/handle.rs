@@ -16,6 +16,12 @@ use super::{
 use crate::actors::ActorReply;
 use crate::api::{Death, NewRollout, ReplicaEvent, Rollout};
 use crate::fleet::{Change, ChangeError, Changed, Definition, InstanceId, RolloutError};
+    ListReplicas, NoteScaling, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey,
+    SetMaintenance, ShutDown, StartRollout, Supervisor,
+};
+use crate::actors::ActorReply;
+use crate::api::{Death, FleetScaling, NewRollout, ReplicaEvent, Rollout};
+use crate::fleet::{Change, ChangeError, Changed, InstanceId, RolloutError};
 use crate::ring::{KeySource, ReplicaName};
 
 /// Sends messages to the Supervisor.
@@ -100,6 +106,11 @@ impl SupervisorHandle {
         set: SetMaintenance,
     ) -> ActorReply<Result<(), ChangeError>> {
         self.0.send(set).await
+    }
+
+    /// Has this shown of scaling by the load.
+    pub fn note_scaling(&self, scaling: FleetScaling) {
+        self.0.do_send(NoteScaling(scaling));
     }
 
     /// The last rollouts.

@@ -58,14 +58,18 @@ impl Supervisor {
         let is_other = present != wanted;
         match (present, wanted) {
             (None, Some(_)) => {
-                warn!("maintenance: every request is answered with 503; 'ringmaster ctl maintenance off' ends that");
+                warn!(
+                    "maintenance: every request is answered with 503; 'ringmaster ctl maintenance off' ends that"
+                );
                 self.record_event(HistoryEvent::of_fleet(Kind::MaintenanceOn));
             }
             (Some(_), None) => {
                 info!("the maintenance is over: requests go to the replicas");
                 self.record_event(HistoryEvent::of_fleet(Kind::MaintenanceOff));
             }
-            (Some(_), Some(_)) if is_other => info!("maintenance: another page is shown from now on"),
+            (Some(_), Some(_)) if is_other => {
+                info!("maintenance: another page is shown from now on")
+            }
             _ => {}
         }
         if !is_other {
@@ -93,10 +97,16 @@ impl Handler<SetMaintenance> for Supervisor {
         let since = self.maintenance.as_ref().map(|present| present.since);
         let wanted = set.maintenance.map(|new| Maintenance {
             since: since.unwrap_or_else(Timestamp::now),
-            page: new.page.unwrap_or_else(|| self.maintenance_page.to_string()),
+            page: new
+                .page
+                .unwrap_or_else(|| self.maintenance_page.to_string()),
             retry_after_seconds: new.retry_after_seconds,
         });
-        if let Some(size) = wanted.as_ref().map(|wanted| wanted.page.len()).filter(|size| *size > MAX_PAGE) {
+        if let Some(size) = wanted
+            .as_ref()
+            .map(|wanted| wanted.page.len())
+            .filter(|size| *size > MAX_PAGE)
+        {
             return Box::pin(actix::fut::ready(Err(ChangeError::PageTooLarge(size))));
         }
         self.write_record(vec![RecordChange::Maintenance(wanted.clone())], ctx);

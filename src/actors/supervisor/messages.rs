@@ -9,8 +9,10 @@ use super::config_version::{ConfigVersion, ExpectedVersions};
 use super::pause::PauseReport;
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
-use crate::api::{ReplicaEvent, Rollout, RolloutOutcome};
-use crate::fleet::{Change, ChangeError, Changed, InstanceId, Maintenance, ReplicaStatus, RingSettings};
+use crate::api::{FleetScaling, ReplicaEvent, Rollout, RolloutOutcome};
+use crate::fleet::{
+    Change, ChangeError, Changed, InstanceId, Maintenance, ReplicaStatus, RingSettings,
+};
 use crate::ring::{KeySource, ReplicaName, Weight};
 use crate::runtime::InstanceHandle;
 use crate::runtime::record::RecordReport;
@@ -82,6 +84,8 @@ pub struct FleetReport {
     pub rollout: Option<Rollout>,
     /// How many rollouts have ended since the balancer's start, and how.
     pub rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    /// What scaling by the load does.
+    pub scaling: Option<FleetScaling>,
     /// The maintenance that is.
     pub maintenance: Option<Arc<Maintenance>>,
     /// The pause that is.
@@ -91,6 +95,11 @@ pub struct FleetReport {
     /// What keeps it from doing so, if anything does.
     pub runtime_error: Option<String>,
 }
+
+/// What scaling by the load sees and does, to be shown.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct NoteScaling(pub FleetScaling);
 
 /// The ring has been changed: what the fleet has to know of it. Answered once it is in the
 /// fleet record.

@@ -30,13 +30,14 @@ use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use super::shared_key_source::SharedKeySource;
-use crate::api::{ReplicaEventKind, RolloutOutcome};
+use crate::api::{FleetScaling, ReplicaEventKind, RolloutOutcome};
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
     InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, RingSettings, RolloutOrder,
     Step, Time,
     Change, ChangeError, ChangeId, Changed, DEFAULT_PAGE, Event, Existing, Fleet, HealthTransition,
-    InstanceEvent, InstanceId, Maintenance, Policy, RecordChange, ReplicaStatus, RolloutOrder, Step, Time,
+    InstanceEvent, InstanceId, Maintenance, Policy, RecordChange, ReplicaStatus, RolloutOrder,
+    Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
@@ -53,7 +54,7 @@ pub use handle::SupervisorHandle;
 pub use maintenance::{NewMaintenancePage, SetMaintenance};
 pub use messages::{
     Begin, ChangeReplicas, CompareVersion, ConnectionRefused, FleetReport, FollowEvents, GetEvents,
-    GetFleet, ListReplicas, RingReconfigured, SetKey, ShutDown,
+    GetFleet, ListReplicas, NoteScaling, RingReconfigured, SetKey, ShutDown,
 };
 pub use pause::{PauseFleet, ResumeFleet};
 pub use post_mortem::GetDeaths;
@@ -91,6 +92,7 @@ pub struct Supervisor {
     ring_settings: Option<RingSettings>,
     rollout_order: RolloutOrder,
     rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    scaling: Option<FleetScaling>,
     maintenance: Option<Arc<Maintenance>>,
     maintenance_page: Arc<str>,
     max_pause: Duration,
@@ -139,6 +141,7 @@ impl Supervisor {
             ring_settings: None,
             rollout_order: policy.rollout.order,
             rollouts_ended: BTreeMap::new(),
+            scaling: None,
             maintenance: None,
             maintenance_page: DEFAULT_PAGE.into(),
             max_pause: Duration::MAX,
@@ -332,11 +335,20 @@ impl Handler<GetFleet> for Supervisor {
             rollout: self.rollout(),
             rollouts_ended: self.rollouts_ended.clone(),
             pause: self.pause.as_ref().map(ActivePause::report),
+            scaling: self.scaling.clone(),
             maintenance: self.maintenance.clone(),
             replicas,
             runtime: self.runtime.kind(),
             runtime_error: self.runtime.last_error(),
         })
+    }
+}
+
+impl Handler<NoteScaling> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, NoteScaling(scaling): NoteScaling, _: &mut Self::Context) {
+        self.scaling = Some(scaling);
     }
 }
 

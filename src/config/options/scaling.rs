@@ -23,9 +23,16 @@ pub struct ScalingOptions {
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1024))]
     pub max_replicas: Option<u32>,
     /// The fewest replicas that --target-in-flight leaves [default: what --replicas says]
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1, 1024))]
+    ///
+    /// With 0 the last one is stopped, too, after --idle-timeout-to-zero.
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(0, 1024))]
     pub min_replicas: Option<u32>,
     /// For how long fewer replicas must have been enough before some are removed
     #[arg(long, value_name = TIME, default_value = "5m", value_parser = duration("1s", "1day"))]
     pub scale_down_after: Duration,
+    /// After how long without a request --min-replicas 0 leaves no replica
+    ///
+    /// The next request waits until the first replica is ready, for up to --wait-timeout.
+    #[arg(long, value_name = TIME, default_value = "5m", value_parser = duration("1s", "7days"))]
+    pub idle_timeout_to_zero: Duration,
 }

@@ -11,7 +11,13 @@ pub(super) fn policy(
     mistakes: &mut Mistakes<'_>,
 ) -> Option<ScalingPolicy> {
     let Some(target) = options.target_in_flight else {
-        for key in ["max-replicas", "min-replicas", "scale-down-after"] {
+        let others = [
+            "max-replicas",
+            "min-replicas",
+            "scale-down-after",
+            "idle-timeout-to-zero",
+        ];
+        for key in others {
             if mistakes.is_given(key) {
                 mistakes.add(key, "needs --target-in-flight");
             }
@@ -30,10 +36,14 @@ pub(super) fn policy(
         };
         mistakes.add("max-replicas", wrong);
     }
+    if min > 0 && mistakes.is_given("idle-timeout-to-zero") {
+        mistakes.add("idle-timeout-to-zero", "needs --min-replicas 0");
+    }
     Some(ScalingPolicy {
         min: min as usize,
         max: max as usize,
         target_in_flight: target,
         down_after: options.scale_down_after,
+        idle_to_zero: options.idle_timeout_to_zero,
     })
 }

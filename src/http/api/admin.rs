@@ -15,8 +15,8 @@ use super::extract::{path_config, query_config};
 use super::handles::AdminHandles;
 use super::{
     client_calls, dashboard, docs_page, drills, fleet_patch, fleet_replicas, fleets, health,
-    history, keys, maintenance, metrics, middleware, openapi, pause, problem_page, restart, ring, rollouts,
-    session,
+    history, keys, maintenance, metrics, middleware, openapi, pause, problem_page, restart, ring,
+    rollouts, session,
 };
 use crate::http::server::Site;
 

@@ -14,8 +14,8 @@ use super::ring::ring_status;
 use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::FleetReport;
 use crate::api::{
-    DEFAULT_FLEET, DefinitionDrift, FlagsOrRecord, FleetMaintenance, FleetPause, FleetRecordStatus, FleetStatus,
-    ListPage, ReplicaStatus, RuntimeStatus, Status, Timestamp,
+    DEFAULT_FLEET, DefinitionDrift, FlagsOrRecord, FleetMaintenance, FleetPause, FleetRecordStatus,
+    FleetStatus, ListPage, ReplicaStatus, RuntimeStatus, Status, Timestamp,
 };
 use crate::runtime::InstanceHandle;
 
@@ -97,11 +97,15 @@ pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiErro
         record: record_status(&fleet),
         rollout: fleet.rollout.clone(),
         pause,
-        maintenance: fleet.maintenance.as_deref().map(|present| FleetMaintenance {
-            since: present.since,
-            page_bytes: present.page.len(),
-            retry_after_seconds: present.retry_after_seconds,
-        }),
+        scaling: fleet.scaling.clone(),
+        maintenance: fleet
+            .maintenance
+            .as_deref()
+            .map(|present| FleetMaintenance {
+                since: present.since,
+                page_bytes: present.page.len(),
+                retry_after_seconds: present.retry_after_seconds,
+            }),
         counters: handles.tally.snapshot(),
         replicas: replica_statuses(&fleet, &view),
     })

@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use super::error::PROBLEM_JSON;
 use super::problem_kind::ProblemKind;
 use super::{
-    drills, fleet_patch, fleet_replicas, fleets, health, history, keys, maintenance, metrics, pause,
-    problem_page, restart, ring, rollouts, session,
+    drills, fleet_patch, fleet_replicas, fleets, health, history, keys, maintenance, metrics,
+    pause, problem_page, restart, ring, rollouts, session,
 };
 use crate::api::Problem;
 

@@ -13,7 +13,10 @@ async fn maintenance_begins_with_a_page_and_ends() {
     std::fs::write(&page, "<h1>Soon</h1>").unwrap();
     let on = ["maintenance", "on", "--page", &page, "--retry-after", "2m"];
     let said = text(&balancer, &on).await;
-    assert!(said.contains("a page of 13 bytes, and Retry-After: 120"), "{said}");
+    assert!(
+        said.contains("a page of 13 bytes, and Retry-After: 120"),
+        "{said}"
+    );
     assert_eq!(get(&balancer.url("/home")).await.status, 503);
     let status = text(&balancer, &["status"]).await;
     assert!(status.contains("Maintenance"), "{status}");
