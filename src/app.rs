@@ -5,6 +5,7 @@ mod access_log;
 mod autoscaler;
 mod exposure;
 mod fleet_record;
+mod image_watch;
 mod listeners;
 mod maintenance;
 mod servers;
@@ -32,6 +33,7 @@ use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorH
 use crate::app::autoscaler::FleetScaler;
 use crate::app::exposure::Exposure;
 use crate::app::fleet_record::OpenedFleet;
+use crate::app::image_watch::ImageWatcher;
 use crate::app::listeners::{listen, listen_for_admin};
 use crate::app::servers::{AccessRules, Shared, admin_tokens, serve, serve_admin};
 use crate::app::stack_follower::StackFollower;
@@ -230,6 +232,14 @@ impl Balancer {
             let (record, runtime) = (Rc::clone(&record), Rc::clone(&runtime));
             actix::spawn(StackFollower::new(flags, record, supervisor.clone(), runtime).run())
         });
+        if let Some(every) = settings.image_watch {
+            let watcher = ImageWatcher {
+                every,
+                supervisor: supervisor.clone(),
+                runtime: Rc::clone(&runtime),
+            };
+            watcher.start();
+        }
 
         let shared = Shared {
             ring,

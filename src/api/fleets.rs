@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::ring::number_or_none;
 use super::{
-    FleetMaintenance, FleetPause, FleetRecordStatus, FleetScaling, ReplicaStatus, RequestCounts,
-    RingStatus, Rollout, RuntimeStatus, Timestamp, schema,
+    FleetMaintenance, FleetPause, FleetRecordStatus, FleetScaling, ImageWatch, ReplicaStatus,
+    RequestCounts, RingStatus, Rollout, RuntimeStatus, Timestamp, schema,
 };
 
 /// The name of the one fleet that there is.
@@ -73,6 +73,9 @@ pub struct FleetStatus {
     /// The rollout that is under way.
     #[serde(default)]
     pub rollout: Option<Rollout>,
+    /// What `--image-watch` sees; null without it.
+    #[serde(default)]
+    pub image_watch: Option<ImageWatch>,
     /// What `--target-in-flight` does; null without it.
     #[serde(default)]
     pub scaling: Option<FleetScaling>,

@@ -9,6 +9,7 @@ mod drills;
 mod explanation;
 mod fleets;
 mod heartbeats;
+mod image_watch;
 mod maintenance;
 mod page;
 mod pause;
@@ -32,6 +33,7 @@ pub use fleets::{
     ReplicaPatch, Status, VersionInfo,
 };
 pub use heartbeats::{HeartbeatOutcome, ReplicaHeartbeat};
+pub use image_watch::ImageWatch;
 pub use maintenance::{FleetMaintenance, NewMaintenance};
 pub use page::ListPage;
 pub use pause::{FleetPause, NewPause};

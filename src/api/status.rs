@@ -214,6 +214,8 @@ pub enum ReplicaEventKind {
     RolloutDone,
     /// Every replica has its earlier definition.
     RolloutRolledBack,
+    /// The image's tag is another one at its registry (`--image-watch`): a rollout has begun.
+    ImageMoved,
     /// Every request is answered with 503 from now on.
     MaintenanceOn,
     /// Requests go to replicas again.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub rollouts: RolloutOptions,
     /// How many replicas there are to be by the load, if that is to decide.
     pub scaling: Option<ScalingPolicy>,
+    /// How often the image's tag is looked for at its registry (`docker`).
+    pub image_watch: Option<Duration>,
     /// How much at once, and how long anything may take.
     pub limits: Limits,
     /// What is logged, and how.

@@ -4,7 +4,9 @@ use super::client::{ApiReply, CtlClient};
 use super::error::CtlError;
 use super::output::{Output, plain, span, with_coloured_states};
 use super::{maintenance, pause};
-use crate::api::{FleetScaling, FleetStatus, ListPage, ReplicaState, ReplicaStatus, Status};
+use crate::api::{
+    FleetScaling, FleetStatus, ImageWatch, ListPage, ReplicaState, ReplicaStatus, Status,
+};
 use crate::ring_cli::text::{Grid, count, paragraphs, replicas as in_words, sort_key};
 
 /// The header that states stand below.
@@ -88,6 +90,9 @@ fn fleet_text(fleet: &FleetStatus) -> String {
             ),
         ),
     ];
+    if let Some(watch) = &fleet.image_watch {
+        rows.push(("Image", image_text(watch)));
+    }
     if let Some(scaling) = &fleet.scaling {
         rows.push(("Scaling", scaling_text(scaling)));
     }
@@ -107,6 +112,18 @@ fn fleet_text(fleet: &FleetStatus) -> String {
     let errors = [&fleet.runtime.last_error, &fleet.record.last_error];
     rows.extend((errors.into_iter().flatten()).map(|error| ("Error", plain(error))));
     format!("{}\n{}", paragraphs(rows), table(&fleet.replicas))
+}
+
+fn image_text(watch: &ImageWatch) -> String {
+    let digest = watch.digest.as_deref().unwrap_or("unknown");
+    let mut text = format!(
+        "{} is {} at its registry",
+        plain(&watch.image),
+        plain(digest)
+    );
+    let rest = [&watch.last_move, &watch.last_error].into_iter().flatten();
+    rest.for_each(|more| text.push_str(&format!("; {}", plain(more))));
+    text
 }
 
 fn scaling_text(scaling: &FleetScaling) -> String {

@@ -35,6 +35,9 @@ pub struct FleetRecord {
     /// What is hashed for a request; none, in a record of an earlier release: what the flags say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeySource>,
+    /// The image's tag with the digest that `--image-watch` has seen last at its registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_digest: Option<String>,
     /// Every request is answered with this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
@@ -198,6 +201,7 @@ impl FleetRecord {
             definition_hash: flags.definition.hash(),
             ring: flags.ring,
             key: Some(flags.key.clone()),
+            watched_digest: None,
             maintenance: None,
             flags: flags.kept(),
             flags_hash: flags.hash(),

@@ -28,6 +28,8 @@ pub enum RecordChange {
     Key(KeySource),
     /// Replicas have another definition by the owner of their instances.
     Definition(Box<Definition>),
+    /// `--image-watch` has seen this digest.
+    WatchedDigest(String),
     /// Every request is answered with a page from now on, or none is any more.
     Maintenance(Option<Maintenance>),
     /// A rollout has begun, gone on or ended; when.
@@ -156,6 +158,7 @@ impl FleetRecord {
             RecordChange::Ring(ring) => self.ring = *ring,
             RecordChange::Key(key) => self.key = Some(key.clone()),
             RecordChange::Definition(definition) => self.take_definition((**definition).clone()),
+            RecordChange::WatchedDigest(digest) => self.watched_digest = Some(digest.clone()),
             RecordChange::Maintenance(maintenance) => self.maintenance.clone_from(maintenance),
             RecordChange::Rollout(change, at) => self.apply_rollout(change, *at),
             RecordChange::Stack(seen) => self.stack = Some(seen.clone()),

@@ -25,7 +25,8 @@ use futures::stream::LocalBoxStream;
 use crate::api::NewRollout;
 use crate::fleet::RolloutError;
 pub use crate::fleet::{
-    Definition, Event, Existing, Exit, InstanceEvent, InstanceId, LaunchOrder, ReplicaTemplate,
+    Definition, Event, Existing, Exit, ImageDigests, InstanceEvent, InstanceId, LaunchOrder,
+    ReplicaTemplate,
 };
 
 /// An event that a runtime reports by itself.
@@ -177,6 +178,12 @@ pub trait Runtime: 'static {
     fn prepare_rollout(&self, _: Definition, _beside: bool) -> Task<()> {
         let kind = self.kind();
         let error = format!("the runtime {kind} has no rollouts");
+        Box::pin(async { Err(RuntimeError(error)) })
+    }
+
+    /// The digests of an image's tag, at its registry and here.
+    fn image_digests(&self, _tag: String) -> Task<ImageDigests> {
+        let error = format!("the runtime {} has no images", self.kind());
         Box::pin(async { Err(RuntimeError(error)) })
     }
 

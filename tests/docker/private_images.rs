@@ -2,9 +2,11 @@
 
 use std::process::{Child, Command, Stdio};
 
+use awc::http::Method;
+
 use crate::docker::{TestFleet, docker as cli, quietly};
 use crate::fleet_fixture::{on_engine, on_the_ring};
-use crate::support::{Ringmaster, eventually};
+use crate::support::{Ringmaster, ask, eventually, get, signal};
 
 /// Debian's registry on loopback, with one user (`me`, `secret`); it ends when dropped.
 struct Registry {
@@ -170,6 +172,99 @@ fn private_image_is_pulled_with_credentials_and_not_by_a_respawn() {
         let balancer = start(&login, "never", &path);
         on_the_ring(&balancer, "Server1", 1).await;
     });
+}
+
+#[test]
+fn tag_that_moves_at_its_registry_is_rolled_out_once() {
+    on_engine(|| async {
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
+        let mut fleet = TestFleet::new();
+        let tag = Tag(format!("{}/watched:1", registry.address));
+        let login = registry.logged_in();
+        let push = |from: &str| {
+            cli(&["tag", from, &tag.0]);
+            cli(&["--config", &login, "push", &tag.0]);
+            let digests = cli(&["inspect", "--format", "{{join .RepoDigests \" \"}}", &tag.0]);
+            let own = format!("{}/watched@", registry.address);
+            let mut digests = digests.split_whitespace();
+            let digest = digests.find_map(|text| text.strip_prefix(&own));
+            digest.unwrap().to_owned()
+        };
+        let first = push(&fleet.settings.image);
+        // Another image of the same program.
+        let next = Tag(format!("{}/next:1", registry.address));
+        let made = cli(&["create", "--label", "version=2", &fleet.settings.image]);
+        cli(&[
+            "commit",
+            "--change",
+            "LABEL version=2",
+            made.trim(),
+            &next.0,
+        ]);
+        cli(&["rm", "--volumes", made.trim()]);
+        fleet.settings.image = tag.0.clone();
+        let start = || {
+            let name = fleet.settings.fleet.as_str();
+            let args = ["--image", &tag.0, "--fleet", name, "--image-watch", "1s"];
+            let more = ["--replicas", "2", "--heartbeat-interval", "200ms"];
+            let rest = ["--rollout-monitor", "100ms", "--admin", "127.0.0.1:0"];
+            let env = [("DOCKER_CONFIG", login.as_str())];
+            Ringmaster::start_with(&[&args[..], &more, &rest].concat(), &env)
+        };
+        let balancer = start();
+        on_the_ring(&balancer, "Server2", 1).await;
+        watched(&balancer, &first).await;
+        assert_eq!(balancer.count_in_log("rollout 1 begins"), 0);
+
+        let second = push(&next.0);
+        assert_ne!(first, second);
+        let _pinned =
+            [&first, &second].map(|digest| Tag(format!("{}/watched@{digest}", registry.address)));
+        balancer.has_logged("rollout 1 is done", 1).await;
+        let moved = format!("{} is {second} at its registry: rollout 1", tag.0);
+        balancer.has_logged(&moved, 1).await;
+        let image = cli(&[
+            "inspect",
+            "--format",
+            "{{.Config.Image}}",
+            &fleet.container("Server1"),
+        ]);
+        assert_eq!(image.trim(), format!("{}@{second}", tag.0));
+        let events = balancer.events().await;
+        assert!(events.iter().any(|event| event["event"] == "image_moved"));
+
+        // A balancer that is killed goes on with it, by the same flags.
+        signal(balancer.pid(), "KILL");
+        drop(balancer);
+        let balancer = start();
+        watched(&balancer, &second).await;
+        let fleet_status = balancer.status_url().await;
+        let undo = format!("{fleet_status}/rollouts/1/undo");
+        let undone = ask(Method::POST, &undo, None).await;
+        assert_eq!(undone.status, 200, "{:?}", undone.body);
+        balancer.has_logged("rollout 2 is done", 1).await;
+        // What an operator has undone is not brought again.
+        let asked = || async { get(&fleet_status).await.body["image_watch"]["checked_at"].clone() };
+        let before = asked().await;
+        eventually("the registry is asked again", || async {
+            asked().await != before
+        })
+        .await;
+        let before = asked().await;
+        eventually("and again", || async { asked().await != before }).await;
+        assert_eq!(balancer.count_in_log("rollout 3 begins"), 0);
+    });
+}
+
+/// Waits until a balancer has seen this digest at the registry.
+async fn watched(balancer: &Ringmaster, digest: &str) {
+    let url = balancer.status_url().await;
+    eventually("the registry is asked", || async {
+        get(&url).await.body["image_watch"]["digest"] == digest
+    })
+    .await;
 }
 
 fn make_executable(program: &std::path::Path) {

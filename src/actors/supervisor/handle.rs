@@ -18,9 +18,12 @@ use crate::api::{Death, NewRollout, ReplicaEvent, Rollout};
 use crate::fleet::{Change, ChangeError, Changed, Definition, InstanceId, RolloutError};
     ListReplicas, NoteScaling, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey,
     SetMaintenance, ShutDown, StartRollout, Supervisor,
+    GetWatchedImage, ListReplicas, NoteDigest, NoteImageWatch, NoteScaling, PauseFleet,
+    ResumeFleet, RingReconfigured, RolloutCommand, SetKey, SetMaintenance, ShutDown, StartRollout,
+    Supervisor, WatchedImage,
 };
 use crate::actors::ActorReply;
-use crate::api::{Death, FleetScaling, NewRollout, ReplicaEvent, Rollout};
+use crate::api::{Death, FleetScaling, ImageWatch, NewRollout, ReplicaEvent, Rollout};
 use crate::fleet::{Change, ChangeError, Changed, InstanceId, RolloutError};
 use crate::ring::{KeySource, ReplicaName};
 
@@ -106,6 +109,21 @@ impl SupervisorHandle {
         set: SetMaintenance,
     ) -> ActorReply<Result<(), ChangeError>> {
         self.0.send(set).await
+    }
+
+    /// What `--image-watch` has to know.
+    pub async fn watched_image(&self) -> ActorReply<WatchedImage> {
+        self.0.send(GetWatchedImage).await
+    }
+
+    /// The registry has this digest; see [`NoteDigest`].
+    pub fn note_digest(&self, note: NoteDigest) {
+        self.0.do_send(note);
+    }
+
+    /// Has this shown of the watch of an image.
+    pub fn note_image_watch(&self, watch: ImageWatch) {
+        self.0.do_send(NoteImageWatch(watch));
     }
 
     /// Has this shown of scaling by the load.

@@ -9,7 +9,7 @@ use super::config_version::{ConfigVersion, ExpectedVersions};
 use super::pause::PauseReport;
 use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
-use crate::api::{FleetScaling, ReplicaEvent, Rollout, RolloutOutcome};
+use crate::api::{FleetScaling, ImageWatch, ReplicaEvent, Rollout, RolloutOutcome};
 use crate::fleet::{
     Change, ChangeError, Changed, InstanceId, Maintenance, ReplicaStatus, RingSettings,
 };
@@ -84,6 +84,8 @@ pub struct FleetReport {
     pub rollout: Option<Rollout>,
     /// How many rollouts have ended since the balancer's start, and how.
     pub rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    /// What `--image-watch` sees.
+    pub image_watch: Option<ImageWatch>,
     /// What scaling by the load does.
     pub scaling: Option<FleetScaling>,
     /// The maintenance that is.

@@ -4,6 +4,7 @@
 
 mod config_version;
 mod handle;
+mod image_watch;
 mod maintenance;
 mod messages;
 mod pause;
@@ -30,7 +31,7 @@ use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use super::shared_key_source::SharedKeySource;
-use crate::api::{FleetScaling, ReplicaEventKind, RolloutOutcome};
+use crate::api::{FleetScaling, ImageWatch, ReplicaEventKind, RolloutOutcome};
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
     InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, RingSettings, RolloutOrder,
@@ -51,6 +52,7 @@ use rollouts::RequestsBefore;
 pub use super::history::EventFeed;
 pub use config_version::{ConfigVersion, ExpectedVersions};
 pub use handle::SupervisorHandle;
+pub use image_watch::{GetWatchedImage, NoteDigest, NoteImageWatch, WatchedImage};
 pub use maintenance::{NewMaintenancePage, SetMaintenance};
 pub use messages::{
     Begin, ChangeReplicas, CompareVersion, ConnectionRefused, FleetReport, FollowEvents, GetEvents,
@@ -92,6 +94,7 @@ pub struct Supervisor {
     ring_settings: Option<RingSettings>,
     rollout_order: RolloutOrder,
     rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    image_watch: Option<ImageWatch>,
     scaling: Option<FleetScaling>,
     maintenance: Option<Arc<Maintenance>>,
     maintenance_page: Arc<str>,
@@ -141,6 +144,7 @@ impl Supervisor {
             ring_settings: None,
             rollout_order: policy.rollout.order,
             rollouts_ended: BTreeMap::new(),
+            image_watch: None,
             scaling: None,
             maintenance: None,
             maintenance_page: DEFAULT_PAGE.into(),
@@ -335,6 +339,7 @@ impl Handler<GetFleet> for Supervisor {
             rollout: self.rollout(),
             rollouts_ended: self.rollouts_ended.clone(),
             pause: self.pause.as_ref().map(ActivePause::report),
+            image_watch: self.image_watch.clone(),
             scaling: self.scaling.clone(),
             maintenance: self.maintenance.clone(),
             replicas,

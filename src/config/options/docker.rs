@@ -1,10 +1,12 @@
 //! What holds for containers alone.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use super::super::rule::{choice, text, whole};
+use super::super::rule::{choice, duration, text, whole};
 use super::super::{read, units};
-use super::Limit;
+use super::{Limit, Off, TIME};
 use crate::runtime::docker::{PullPolicy, Security};
 
 const BYTES: &str = "6m or more, with k, m or g for KiB, MiB or GiB";
@@ -59,6 +61,12 @@ pub struct DockerOptions {
     /// port 5000, and ringmaster-PORT on any other.
     #[arg(long, value_name = "NAME", value_parser = text(NAME, read::engine_name))]
     pub fleet: Option<String>,
+    /// How often the registry is asked whether the image's tag is another one by now
+    ///
+    /// If it is, a rollout brings it, pinned by its digest; one that has been rolled back or undone is
+    /// not tried again until the tag moves once more. off: never.
+    #[arg(long, value_name = TIME, default_value = "off", value_parser = duration("1s", "7days").or("off"))]
+    pub image_watch: Off<Duration>,
     /// The network that replicas join [default: the fleet's name]
     ///
     /// It is made if it does not exist.

@@ -21,6 +21,7 @@ use super::options::{
 };
 use super::settings::{DefaultNames, Settings, StickyCookie};
 use super::units;
+use crate::fleet::watched_tag;
 use crate::ring::{InvalidSpec, RingSpec};
 use crate::sys::open_files;
 
@@ -174,6 +175,14 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
     let state = run.state.clone();
     let heartbeat_port = health.heartbeat.port;
     let scaling = scaling::policy(scaling, run.replicas, mistakes);
+    let image_watch = docker.image_watch;
+    let has_no_tag = |image: &String| watched_tag(image).is_none();
+    if image_watch.is_some() && run.image.as_ref().is_some_and(has_no_tag) {
+        mistakes.add(
+            "image-watch",
+            "needs an image with a tag; a digest never moves",
+        );
+    }
     let containers = (docker, container.into());
     let (runtime, replicas) = runtime::settings(
         kind,
@@ -198,6 +207,7 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
         scaling,
         health,
         rollouts,
+        image_watch,
         limits,
         logs,
         events,

@@ -98,6 +98,7 @@ pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiErro
         rollout: fleet.rollout.clone(),
         pause,
         scaling: fleet.scaling.clone(),
+        image_watch: fleet.image_watch.clone(),
         maintenance: fleet
             .maintenance
             .as_deref()

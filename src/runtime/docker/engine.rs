@@ -410,7 +410,7 @@ fn lower_first(text: &str) -> String {
 }
 
 /// Splits an image's name into repository and tag. The engine pulls *all* tags if it gets none.
-fn split_tag(image: &str) -> (&str, &str) {
+pub(super) fn split_tag(image: &str) -> (&str, &str) {
     if let Some((repository, digest)) = image.split_once('@') {
         return (repository, digest);
     }

@@ -22,6 +22,7 @@ mod events;
 mod exit_report;
 mod foreign_container;
 mod gateway;
+mod image_watch;
 mod inventory;
 mod labels;
 mod launch;
@@ -69,6 +70,7 @@ pub(crate) use run_options::others as other_networks;
 
 use crate::runtime::{
     Definition, DefinitionTask, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder,
+    Definition, Existing, ExitReport, ImageDigests, InstanceHandle, InstanceId, LaunchOrder,
     Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
 };
 use container::ContainerInfo;
@@ -310,6 +312,11 @@ impl Runtime for DockerRuntime {
 
     fn has_peers(&self) -> LocalBoxFuture<'static, bool> {
         Rc::clone(&self.inner).has_peers().boxed_local()
+    }
+
+    fn image_digests(&self, tag: String) -> Task<ImageDigests> {
+        let fleet = Rc::clone(&self.inner);
+        async move { fleet.engine.image_digests(&tag).await }.boxed_local()
     }
 
     fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
