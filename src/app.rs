@@ -39,7 +39,7 @@ use crate::app::servers::{AccessRules, Shared, admin_tokens, serve, serve_admin}
 use crate::app::stack_follower::StackFollower;
 use crate::banner;
 use crate::config::Settings;
-use crate::fleet::Policy;
+use crate::fleet::{Policy, SparePool};
 use crate::hooks::Hooks;
 use crate::http::{Departure, Server, Sessions};
 use crate::log_report::LogReport;
@@ -193,6 +193,11 @@ impl Balancer {
         .sets_key_of(&key_source)
         .pausing_at_most(settings.limits.max_pause)
         .showing(maintenance_page)
+        .keeping(SparePool::new(
+            settings.health.spares as usize,
+            settings.health.start_timeout,
+            settings.limits.stop_grace,
+        ))
         .start();
         let prober = HeartbeatProber::new(
             settings.health.heartbeat.clone(),

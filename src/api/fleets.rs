@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::ring::number_or_none;
 use super::{
-    FleetMaintenance, FleetPause, FleetRecordStatus, FleetScaling, ImageWatch, ReplicaStatus,
-    RequestCounts, RingStatus, Rollout, RuntimeStatus, Timestamp, schema,
+    FleetMaintenance, FleetPause, FleetRecordStatus, FleetScaling, FleetSpares, ImageWatch,
+    ReplicaStatus, RequestCounts, RingStatus, Rollout, RuntimeStatus, Timestamp, schema,
 };
 
 /// The name of the one fleet that there is.
@@ -76,6 +76,9 @@ pub struct FleetStatus {
     /// What `--image-watch` sees; null without it.
     #[serde(default)]
     pub image_watch: Option<ImageWatch>,
+    /// Instances that play no replica; null without `--spares`.
+    #[serde(default)]
+    pub spares: Option<FleetSpares>,
     /// What `--target-in-flight` does; null without it.
     #[serde(default)]
     pub scaling: Option<FleetScaling>,

@@ -45,7 +45,7 @@ pub use rollouts::{NewRollout, Rollout, RolloutOutcome, RolloutState};
 pub use scaling::{FleetScaling, ScalingDecision};
 pub use session::{AdminRight, AdmittedBy, Caller, Login};
 pub use status::{
-    DefinitionDrift, FlagsOrRecord, FleetRecordStatus, ReplicaEvent, ReplicaEventKind,
+    DefinitionDrift, FlagsOrRecord, FleetRecordStatus, FleetSpares, ReplicaEvent, ReplicaEventKind,
     ReplicaState, ReplicaStatus, RequestCounts, RuntimeStatus,
 };
 pub use timestamp::Timestamp;

@@ -16,6 +16,17 @@ pub struct RuntimeStatus {
     pub last_error: Option<String>,
 }
 
+/// Instances that run and play no replica (`--spares`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FleetSpares {
+    /// How many there are to be.
+    pub wanted: usize,
+    /// How many could play a replica at once.
+    pub ready: usize,
+    /// How many are being started, or do not answer heartbeats well.
+    pub starting: usize,
+}
+
 /// The fleet record.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FleetRecordStatus {

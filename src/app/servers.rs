@@ -65,6 +65,7 @@ pub async fn serve(
         resends: settings.runtime.resends(),
         outlier_on: settings.health.outlier_on,
         server_timing: settings.logs.server_timing,
+        tells_replica: settings.health.spares > 0,
         // Settings hold only good names.
         replica_header: settings
             .logs

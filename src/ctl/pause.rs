@@ -18,7 +18,7 @@ pub async fn pause(
     lasts: Option<Duration>,
 ) -> Result<(), CtlError> {
     let new = NewPause {
-        lasts: lasts.map(|lasts| humantime::format_duration(lasts).to_string()),
+        lasts: lasts.map(|lasts| format!("{}ms", lasts.as_millis())),
     };
     let path = client.fleet_path("/pause");
     let none = CallCondition::None;

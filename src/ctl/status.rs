@@ -93,6 +93,13 @@ fn fleet_text(fleet: &FleetStatus) -> String {
     if let Some(watch) = &fleet.image_watch {
         rows.push(("Image", image_text(watch)));
     }
+    if let Some(spares) = &fleet.spares {
+        let text = format!(
+            "{} of {} ready, {} starting",
+            spares.ready, spares.wanted, spares.starting
+        );
+        rows.push(("Spares", text));
+    }
     if let Some(scaling) = &fleet.scaling {
         rows.push(("Scaling", scaling_text(scaling)));
     }

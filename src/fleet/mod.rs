@@ -46,6 +46,7 @@ mod rollout;
 mod rollout_state;
 mod shared_fleet;
 mod slow_start;
+mod spares;
 mod start_warning;
 mod stopping;
 #[cfg(test)]
@@ -86,6 +87,8 @@ pub use record_merge::{Difference, RecordChange};
 pub(crate) use rollout::{FailureAction, RolloutError, RolloutOrder, RolloutPolicy, RolloutReport};
 pub use rollout_state::{PastRollout, RecordedRollout, RolloutChange, Stage};
 pub(crate) use slow_start::{serves as serves_slot, share as share_served};
+pub use spares::SpareReport;
+pub(crate) use spares::{SparePool, SpareStep};
 pub(crate) use time::Time;
 pub(crate) use unready::UNREADY_FOR;
 pub(crate) use unresponsive::UNRESPONSIVE;
@@ -246,6 +249,11 @@ impl Fleet {
         if let Some(replica) = self.replicas.iter_mut().find(|r| r.name == *name) {
             replica.weight = weight;
         }
+    }
+
+    /// What replicas are started from that no rollout has come to.
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
     }
 
     /// When [`Event::Tick`] is due, if nothing else happens before.

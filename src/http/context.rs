@@ -44,6 +44,8 @@ pub struct HttpSettings {
     pub outlier_on: OutlierOn,
     /// Whether responses say how long they took.
     pub server_timing: bool,
+    /// Whether requests name the replica that they go to: with spares a server's own name is not it.
+    pub tells_replica: bool,
     /// The header in which responses name their replica.
     pub replica_header: Option<HeaderName>,
     /// What requests and responses are given as Via; none: they are given none.

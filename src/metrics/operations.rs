@@ -7,6 +7,14 @@ use super::families::{Description, Families};
 use crate::api::FleetScaling;
 
 pub(super) fn collect(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Result {
+    let spares = scrape.fleet.spares;
+    if spares.wanted > 0 {
+        let states = [("ready", spares.ready), ("starting", spares.starting)];
+        families.gauges(
+            Description::plain("spares", "Instances that play no replica."),
+            states.map(|(state, count)| ([("state", state)], count as f64)),
+        )?;
+    }
     if let Some(scaling) = &scrape.fleet.scaling {
         collect_scaling(scaling, scrape.fleet.replicas.len(), families)?;
     }

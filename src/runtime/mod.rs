@@ -147,6 +147,11 @@ pub trait Runtime: 'static {
         self.launch(order, definition)
     }
 
+    /// A spare is the instance `id` from now on; false where there are no spares, or if it is gone.
+    fn take_spare(&self, _spare: &InstanceId, _id: &InstanceId) -> bool {
+        false
+    }
+
     /// An instance that was started beside another one plays the replica from now on.
     fn take_place(&self, _: InstanceId) -> LocalBoxFuture<'static, ()> {
         Box::pin(async {})

@@ -269,7 +269,7 @@ async fn openmetrics_is_sent_to_those_that_accept_it() {
 async fn dashboard_alerts_and_documentation_name_existing_metrics() {
     // Some are there only with their options.
     let scaling = ["--target-in-flight", "1000", "--max-replicas", "3"];
-    let args = [&["--admin", "127.0.0.1:0"], &scaling[..]].concat();
+    let args = [&["--admin", "127.0.0.1:0", "--spares", "1"], &scaling[..]].concat();
     let balancer = Ringmaster::ready(&args).await;
     let admin = balancer.admin_url().await;
     let metrics = scrape(&admin).await;

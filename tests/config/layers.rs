@@ -108,6 +108,7 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         | "outlier-failures"
         | "panic-threshold"
         | "restart-limit"
+        | "spares"
         | "rollout-parallelism"
         | "rollout-max-errors"
         | "retry-budget"

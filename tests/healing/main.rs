@@ -10,6 +10,7 @@ mod respawn;
 mod rollouts;
 mod scaling;
 mod slow_start;
+mod spares;
 mod state_file;
 #[path = "../support/mod.rs"]
 mod support;

@@ -11,7 +11,7 @@ use crate::actors::heartbeat_prober::ProberHandle;
 use crate::actors::history::EventFeed;
 use crate::api::{FleetScaling, ImageWatch, ReplicaEvent, Rollout, RolloutOutcome};
 use crate::fleet::{
-    Change, ChangeError, Changed, InstanceId, Maintenance, ReplicaStatus, RingSettings,
+    Change, ChangeError, Changed, InstanceId, Maintenance, ReplicaStatus, RingSettings, SpareReport,
 };
 use crate::ring::{KeySource, ReplicaName, Weight};
 use crate::runtime::InstanceHandle;
@@ -86,6 +86,8 @@ pub struct FleetReport {
     pub rollouts_ended: BTreeMap<RolloutOutcome, u64>,
     /// What `--image-watch` sees.
     pub image_watch: Option<ImageWatch>,
+    /// What there is of spares.
+    pub spares: SpareReport,
     /// What scaling by the load does.
     pub scaling: Option<FleetScaling>,
     /// The maintenance that is.

@@ -11,9 +11,10 @@ mod pause;
 mod post_mortem;
 mod recording;
 mod rollouts;
+mod spares;
 mod steps;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ use crate::fleet::{
     Step, Time,
     Change, ChangeError, ChangeId, Changed, DEFAULT_PAGE, Event, Existing, Fleet, HealthTransition,
     InstanceEvent, InstanceId, Maintenance, Policy, RecordChange, ReplicaStatus, RolloutOrder,
-    Step, Time,
+    SparePool, Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
@@ -94,6 +95,10 @@ pub struct Supervisor {
     ring_settings: Option<RingSettings>,
     rollout_order: RolloutOrder,
     rollouts_ended: BTreeMap<RolloutOutcome, u64>,
+    spares: SparePool,
+    /// Spares that have been taken lately, and what they are now.
+    taken_spares: VecDeque<(InstanceId, InstanceId)>,
+    is_ending: bool,
     image_watch: Option<ImageWatch>,
     scaling: Option<FleetScaling>,
     maintenance: Option<Arc<Maintenance>>,
@@ -145,6 +150,9 @@ impl Supervisor {
             rollout_order: policy.rollout.order,
             rollouts_ended: BTreeMap::new(),
             image_watch: None,
+            spares: SparePool::new(0, Duration::ZERO, Duration::ZERO),
+            taken_spares: VecDeque::new(),
+            is_ending: false,
             scaling: None,
             maintenance: None,
             maintenance_page: DEFAULT_PAGE.into(),
@@ -177,6 +185,9 @@ impl Supervisor {
     }
 
     fn apply_event(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let Some(event) = self.apply_to_spare(event, ctx) else {
+            return self.fill_spares(ctx);
+        };
         let steps = self.fleet.apply(event, self.now());
         self.execute(steps, ctx);
     }
@@ -196,10 +207,12 @@ impl Supervisor {
         if let Some(alarm) = self.alarm.take() {
             ctx.cancel_future(alarm);
         }
-        if let Some(at) = self.fleet.wakes_at() {
+        let wakes = self.fleet.wakes_at().into_iter();
+        if let Some(at) = wakes.chain(self.spares.wakes_at()).min() {
             let pause = at.saturating_sub(self.now());
             self.alarm = Some(ctx.run_later(pause, |supervisor, ctx| {
                 supervisor.alarm = None;
+                supervisor.tick_spares(ctx);
                 supervisor.apply_event(Event::Tick, ctx);
             }));
         }
@@ -340,6 +353,7 @@ impl Handler<GetFleet> for Supervisor {
             rollouts_ended: self.rollouts_ended.clone(),
             pause: self.pause.as_ref().map(ActivePause::report),
             image_watch: self.image_watch.clone(),
+            spares: self.spares.report(),
             scaling: self.scaling.clone(),
             maintenance: self.maintenance.clone(),
             replicas,
@@ -438,12 +452,14 @@ impl Handler<ShutDown> for Supervisor {
     fn handle(&mut self, end: ShutDown, ctx: &mut Self::Context) -> Self::Result {
         let (gone_in, gone) = oneshot::channel();
         self.gone.push(gone_in);
+        let spares = self.end_spares();
         let steps = match end.hand_over {
             true => self.fleet.hand_over(self.now()),
             false => self.fleet.shut_down(self.now()),
         };
         self.execute(steps, ctx);
         Box::pin(async move {
+            spares.await;
             // An error means that the actor is gone, and so are its instances.
             let _ = gone.await;
         })

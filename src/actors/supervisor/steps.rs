@@ -79,6 +79,7 @@ impl Supervisor {
             );
             ctx.spawn(second_round);
         }
+        self.fill_spares(ctx);
         self.set_alarm(ctx);
         if self.fleet.is_shut_down() {
             for gone in self.gone.drain(..) {
@@ -199,8 +200,10 @@ impl Supervisor {
     fn execute_deferred(&mut self, step: DeferredStep, ctx: &mut Context<Self>) {
         match step {
             DeferredStep::Launch(order, definition) => {
-                let launched = self.runtime.launch(order.clone(), &definition);
-                self.launch(order.id, launched, ctx);
+                if !self.take_spare(&order, &definition, ctx) {
+                    let launched = self.runtime.launch(order.clone(), &definition);
+                    self.launch(order.id, launched, ctx);
+                }
             }
             DeferredStep::LaunchBeside(order, definition) => {
                 let launched = self.runtime.launch_beside(order.clone(), &definition);

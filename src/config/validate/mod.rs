@@ -18,6 +18,8 @@ use super::option::{self, OPTIONS, OptionSpec};
 use super::options::{
     BalancingOptions, EventTarget, HealthOptions, HeartbeatKind, HeartbeatSettings, Limits,
     Options, RuntimeKind, SWARM_HANG_TIMEOUT,
+    BalancingOptions, EventTarget, HeartbeatKind, HeartbeatSettings, Limits, Options, RunOptions,
+    RuntimeKind,
 };
 use super::settings::{DefaultNames, Settings, StickyCookie};
 use super::units;
@@ -183,6 +185,9 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
             "needs an image with a tag; a digest never moves",
         );
     }
+    if health.spares > 0 {
+        check_spares(kind, &run, mistakes);
+    }
     let containers = (docker, container.into());
     let (runtime, replicas) = runtime::settings(
         kind,
@@ -219,6 +224,21 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
             network: !mistakes.is_given("docker-network"),
         },
     })
+}
+
+/// Notes what spares do not go with.
+fn check_spares(kind: RuntimeKind, run: &RunOptions, mistakes: &mut Mistakes<'_>) {
+    let mut words = run.command.iter().flatten();
+    let wrong = if kind != RuntimeKind::Process {
+        "is for replicas that are child processes; containers and servers of others have no spares yet"
+    } else if run.replica_port.is_some() {
+        "needs a port for each instance: leave out --replica-port"
+    } else if words.any(|word| word.contains("{name}")) {
+        "{name} in --command would be the spare's; take the header Ringmaster-Replica"
+    } else {
+        return;
+    };
+    mistakes.add("spares", wrong);
 }
 
 fn check_heartbeat(heartbeat: &HeartbeatSettings, mistakes: &mut Mistakes<'_>) {

@@ -15,7 +15,7 @@ use crate::actors::ring_view::RingView;
 use crate::actors::supervisor::FleetReport;
 use crate::api::{
     DEFAULT_FLEET, DefinitionDrift, FlagsOrRecord, FleetMaintenance, FleetPause, FleetRecordStatus,
-    FleetStatus, ListPage, ReplicaStatus, RuntimeStatus, Status, Timestamp,
+    FleetSpares, FleetStatus, ListPage, ReplicaStatus, RuntimeStatus, Status, Timestamp,
 };
 use crate::runtime::InstanceHandle;
 
@@ -97,6 +97,11 @@ pub async fn fleet_status(handles: &AdminHandles) -> Result<FleetStatus, ApiErro
         record: record_status(&fleet),
         rollout: fleet.rollout.clone(),
         pause,
+        spares: (fleet.spares.wanted > 0).then_some(FleetSpares {
+            wanted: fleet.spares.wanted,
+            ready: fleet.spares.ready,
+            starting: fleet.spares.starting,
+        }),
         scaling: fleet.scaling.clone(),
         image_watch: fleet.image_watch.clone(),
         maintenance: fleet

@@ -68,11 +68,50 @@ pub async fn resume(
     Ok(changed_response(version, &fleet_status(&handles).await?))
 }
 
+/// What the schema of `for` says, and nothing else.
 fn read_duration(text: &str) -> Result<Duration, ApiError> {
-    let invalid = |wrong| ApiError::InvalidBody(format!("for: {wrong}"));
-    let lasts = humantime::parse_duration(text).map_err(|error| invalid(error.to_string()))?;
-    match lasts.is_zero() {
-        true => Err(invalid("1ms or more is allowed".to_owned())),
-        false => Ok(lasts),
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        _ => None,
+    };
+    let is_number = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    let number = digits.parse::<u64>().ok();
+    let number = number.filter(|_| is_number && digits.len() <= 6);
+    let lasts = number.zip(factor);
+    let lasts = lasts.map(|(number, factor)| Duration::from_millis(number * factor));
+    lasts.ok_or_else(|| {
+        let wrong = "for: a number from 1 with ms, s or m is allowed, such as 20s";
+        ApiError::InvalidBody(wrong.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        for (text, millis) in [
+            ("1ms", Some(1)),
+            ("20s", Some(20_000)),
+            ("999999m", Some(59_999_940_000)),
+            ("0s", None),
+            ("020s", None),
+            ("1234567ms", None),
+            ("+1s", None),
+            ("1h", None),
+            ("1s 5ms", None),
+            ("1.5s", None),
+            ("20", None),
+            ("s", None),
+            ("", None),
+            ("٣s", None),
+        ] {
+            let read = read_duration(text).ok();
+            assert_eq!(read, millis.map(Duration::from_millis), "{text}");
+        }
     }
 }

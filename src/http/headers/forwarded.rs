@@ -22,6 +22,9 @@ use crate::h1::header_name;
 use crate::http::raw_request::RawRequest;
 use crate::upstream::RequestHeadBuilder;
 
+/// The replica that a request goes to, for spares, whose names are not its own. A client has no say in it.
+pub const REPLICA: &str = "ringmaster-replica";
+
 const FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// Names like ours that an application may take for them: CGI and WSGI make the same variable of
@@ -166,7 +169,7 @@ enum Role {
     Id,
     /// Trailer: it names the fields that follow the body, and goes on with them.
     Trailer,
-    /// It is dropped: an application would mistake it for a header of a proxy.
+    /// It is dropped: an application would mistake it for a header of a proxy, or of ours.
     Refused,
 }
 
@@ -185,6 +188,7 @@ impl Role {
             (b'p', 5) if is(b"proxy") => Self::Refused,
             (b't', 7) if is(b"trailer") => Self::Trailer,
             (b'f', 9) if is(b"forwarded") => Self::Way,
+            (b'r', 18) if is(REPLICA.as_bytes()) => Self::Refused,
             (b'x', 12) if is(REQUEST_ID.as_bytes()) => Self::Id,
             (b'x', 9) if is(b"x-real-ip") => Self::Way,
             (b'x', 15) if is(FORWARDED_FOR.as_bytes()) => Self::For,

@@ -133,6 +133,10 @@ fn request_for(context: &RequestContext<'_>, instance: &Instance) -> UpstreamReq
         instance.authority(),
         &mut head,
     );
+    if settings.tells_replica {
+        let name = instance.id().replica.as_str();
+        head.header(forwarded::REPLICA, name.as_bytes());
+    }
     if context.tunnel.is_some() {
         upgrade::ask_on(&client.raw.headers, &mut head);
     } else if context.body.is_none()

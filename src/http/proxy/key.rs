@@ -91,6 +91,7 @@ pub(super) mod tests {
             resends: 1,
             limits: Limits::default(),
             outlier_on: Default::default(),
+            tells_replica: false,
             server_timing: false,
             replica_header: None,
             via: None,

@@ -59,7 +59,12 @@ struct Known {
     port: u16,
     orders: mpsc::UnboundedSender<StopOrder>,
     health: Rc<Health>,
+    /// As its own task knows it.
+    id: SharedId,
 }
+
+/// An instance's id, which is another one when a spare is taken.
+type SharedId = Rc<RefCell<InstanceId>>;
 
 /// How far a child has come.
 #[derive(Default)]
@@ -152,15 +157,17 @@ impl Inner {
         let (child, record) = self.spawn_child(id, port, template)?;
         let (orders, stop_orders) = mpsc::unbounded_channel();
         let health = Rc::<Health>::default();
+        let shared = Rc::new(RefCell::new(id.clone()));
         let known = Known {
             pid: child.pid(),
             port,
             orders,
             health: Rc::clone(&health),
+            id: Rc::clone(&shared),
         };
         self.running.borrow_mut().insert(id.clone(), known);
         let definition = Arc::clone(definition);
-        let life = Rc::clone(self).live(id.clone(), definition, child, record, stop_orders, health);
+        let life = Rc::clone(self).live(shared, definition, child, record, stop_orders, health);
         actix::spawn(life);
         Ok((Ipv4Addr::LOCALHOST, port).into())
     }
@@ -191,7 +198,7 @@ impl Inner {
     /// An instance's life: that of one child, or of several if ports are lost.
     async fn live(
         self: Rc<Self>,
-        id: InstanceId,
+        shared: SharedId,
         definition: Arc<Definition>,
         mut child: Child,
         mut record: Rc<ChildRecord>,
@@ -207,6 +214,7 @@ impl Inner {
             if !may_move || health.admitted.get() {
                 break Some(exit);
             }
+            let id = shared.borrow().clone();
             let port = self.running.borrow().get(&id).map_or(0, |known| known.port);
             let words = record.exit_report().await;
             let Some(loss) = PortLoss::of(port, &words.lines) else {
@@ -222,6 +230,8 @@ impl Inner {
                 }
             }
             losses += 1;
+            // It may have been taken meanwhile.
+            let id = shared.borrow().clone();
             match self.start_elsewhere(&id, &loss, &definition.template) {
                 Ok(started) => (child, record) = started,
                 Err(error) => {
@@ -230,6 +240,7 @@ impl Inner {
                 }
             }
         };
+        let id = shared.borrow().clone();
         self.running.borrow_mut().remove(&id);
         if let Some(exit) = exit {
             // The receiver is gone only when the balancer is ending.
@@ -297,6 +308,17 @@ impl Runtime for ProcessRuntime {
         let started = self.inner.start(&order.id, definition);
         let id = order.id;
         async { started.map(|endpoint| Launched { id, endpoint }) }.boxed_local()
+    }
+
+    fn take_spare(&self, spare: &InstanceId, id: &InstanceId) -> bool {
+        let mut running = self.inner.running.borrow_mut();
+        let Some(known) = running.remove(spare) else {
+            return false;
+        };
+        known.id.borrow_mut().clone_from(id);
+        running.insert(id.clone(), known);
+        self.inner.records.rename(spare, id);
+        true
     }
 
     fn stop(&self, id: InstanceId, grace: Duration) -> Task<()> {

@@ -96,6 +96,14 @@ impl ChildRecords {
         record
     }
 
+    /// The child is another instance from now on.
+    pub fn rename(&self, from: &InstanceId, to: &InstanceId) {
+        let mut all = self.0.borrow_mut();
+        if let Some((id, _)) = all.iter_mut().rev().find(|(id, _)| id == from) {
+            id.clone_from(to);
+        }
+    }
+
     /// What is known of a child's end.
     pub fn exit_report(&self, id: &InstanceId) -> impl Future<Output = ExitReport> + 'static {
         let all = self.0.borrow();
