@@ -8,7 +8,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{Reply, Ringmaster, ask, ask_with, eventually, get, signal};
+use crate::support::{Load, Reply, Ringmaster, ask, ask_with, eventually, get, signal};
 
 async fn start(more: &[&str]) -> (Ringmaster, String) {
     let admin = ["--admin", "127.0.0.1:0"];
@@ -102,6 +102,21 @@ async fn requests_wait_until_the_fleet_is_resumed() {
     assert_eq!(metric(&balancer, "ringmaster_paused{").await, "0");
     assert_eq!(happened(&balancer, "paused").await, 1);
     assert_eq!(happened(&balancer, "resumed").await, 1);
+}
+
+#[actix_web::test]
+async fn no_client_sees_more_of_a_pause_than_the_wait() {
+    let (balancer, fleet) = start(&[]).await;
+    let load = Load::start(&balancer.url("/slow?ms=20"), 16);
+    load.go_on_for(100).await;
+    for _ in 0..3 {
+        let paused = pause(&fleet, json!({})).await;
+        assert_eq!(paused.body["pause"]["in_flight"], 0, "{:?}", paused.body);
+        waiting(&fleet, 16).await;
+        resume(&fleet).await;
+        load.go_on_for(200).await;
+    }
+    assert_eq!(load.stop().await.failures, Vec::<String>::new());
 }
 
 #[actix_web::test]

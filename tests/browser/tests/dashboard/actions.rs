@@ -168,3 +168,31 @@ async fn call_that_is_refused_is_told_in_the_dialog() {
         .await;
     browser.close(&["409"]).await;
 }
+
+#[tokio::test]
+async fn pause_and_maintenance_are_shown_and_ended() {
+    let (_balancer, url) = balancer(&["--replicas", "1"]);
+    let Some(browser) = browser().await else {
+        return;
+    };
+    browser.open(&url).await;
+    for (path, method, shown) in [
+        ("pause", "POST", "Paused for"),
+        ("maintenance", "PUT", "Maintenance since"),
+    ] {
+        let call = format!(
+            "return fetch('/api/v1/fleets/default/{path}', {{method: '{method}', \
+             headers: {{'content-type': 'application/json'}}, body: '{{}}'}}) \
+             .then((answer) => answer.status)"
+        );
+        assert_eq!(browser.script(&call).await, 200);
+        browser
+            .until(&format!("#{path}"), |text| text.contains(shown))
+            .await;
+        browser.click(&format!("#{path} button")).await;
+        browser
+            .until("#verdict", |text| text.starts_with("All is well"))
+            .await;
+    }
+    browser.close(&[]).await;
+}
