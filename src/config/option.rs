@@ -170,7 +170,7 @@ impl OptionSpec {
             }
             "state" => &[Process],
             "upstream" => &[Static],
-            "like" | "service" => &[Docker],
+            "like" | "service" | "image-watch" => &[Docker],
             // A Swarm's service cannot have them.
             "device" | "gpus" | "security-opt" | "shm-size" => &[Docker],
             "image" => &[Docker, Swarm],
