@@ -25,6 +25,19 @@ fn two_balancers_share_a_fleet_and_start_each_replica_once() {
         assert_eq!(begun.len(), 3, "{begun:?}");
         assert_eq!(witness.count("start"), 3);
 
+        // A maintenance is every balancer's.
+        let maintenance = format!("{}/maintenance", one.status_url().await);
+        for (method, status) in [(Method::PUT, 503), (Method::DELETE, 200)] {
+            let answer = ask(method, &maintenance, Some(json!({}))).await;
+            assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
+            for balancer in [&one, &other] {
+                eventually("it follows", || async {
+                    get(&balancer.url("/home")).await.status == status
+                })
+                .await;
+            }
+        }
+
         let loads = [&one, &other].map(|balancer| Load::start(&balancer.url("/home"), 4));
         for load in &loads {
             load.go_on_for(100).await;
@@ -44,19 +57,6 @@ fn two_balancers_share_a_fleet_and_start_each_replica_once() {
         let refused = ask(Method::POST, &pause, Some(json!({}))).await;
         assert_eq!(refused.status, StatusCode::CONFLICT, "{:?}", refused.body);
         assert_eq!(refused.body["type"], "/api/problems/shared-fleet");
-
-        // A maintenance is every balancer's.
-        let maintenance = format!("{}/maintenance", one.status_url().await);
-        for (method, status) in [(Method::PUT, 503), (Method::DELETE, 200)] {
-            let answer = ask(method, &maintenance, Some(json!({}))).await;
-            assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
-            for balancer in [&one, &other] {
-                eventually("it follows", || async {
-                    get(&balancer.url("/home")).await.status == status
-                })
-                .await;
-            }
-        }
 
         // One is added through the one, and removed through the other.
         let heavy = json!({"n": 1, "hostnames": ["heavy"], "weights": {"heavy": 3}});
