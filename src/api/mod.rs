@@ -41,7 +41,6 @@ pub use problem::Problem;
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
 pub use ring::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
 pub use rollouts::{ComposeDefinition, NewRollout, Rollout, RolloutOutcome, RolloutState};
-pub use rollouts::{NewRollout, Rollout, RolloutOutcome, RolloutState};
 pub use scaling::{FleetScaling, ScalingDecision};
 pub use session::{AdminRight, AdmittedBy, Caller, Login};
 pub use status::{

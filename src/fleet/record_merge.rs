@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use super::Existing;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings, StackSeen};
 use super::Maintenance;
-use super::RolloutChange;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
 use super::{Definition, RolloutChange};
 use crate::api::Timestamp;

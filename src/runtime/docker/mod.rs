@@ -69,9 +69,8 @@ pub use record_store::DockerRecordStore;
 pub(crate) use run_options::others as other_networks;
 
 use crate::runtime::{
-    Definition, DefinitionTask, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder,
-    Definition, Existing, ExitReport, ImageDigests, InstanceHandle, InstanceId, LaunchOrder,
-    Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
+    Definition, DefinitionTask, Existing, ExitReport, ImageDigests, InstanceHandle, InstanceId,
+    LaunchOrder, Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
 };
 use container::ContainerInfo;
 use container_table::{ContainerId, ContainerTable};
