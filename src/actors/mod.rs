@@ -15,8 +15,8 @@
 //! actor ends the process (see [`lifeline`]); a restarted process adopts what still
 //! runs.
 
-mod connection_watch;
 pub mod admission;
+mod connection_watch;
 pub mod death_log;
 pub mod heartbeat_history;
 pub mod heartbeat_prober;

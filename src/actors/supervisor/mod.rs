@@ -34,12 +34,9 @@ use super::ring_state::{EjectionChanged, RingHandle};
 use super::shared_key_source::SharedKeySource;
 use crate::api::{FleetScaling, ImageWatch, ReplicaEventKind, RolloutOutcome};
 use crate::fleet::{
-    Change, ChangeError, ChangeId, Changed, Event, Existing, Fleet, HealthTransition,
-    InstanceEvent, InstanceId, Policy, RecordChange, ReplicaStatus, RingSettings, RolloutOrder,
-    Step, Time,
     Change, ChangeError, ChangeId, Changed, DEFAULT_PAGE, Event, Existing, Fleet, HealthTransition,
-    InstanceEvent, InstanceId, Maintenance, Policy, RecordChange, ReplicaStatus, RolloutOrder,
-    SparePool, Step, Time,
+    InstanceEvent, InstanceId, Maintenance, Policy, RecordChange, ReplicaStatus, RingSettings,
+    RolloutOrder, SparePool, Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;

@@ -17,9 +17,7 @@ use super::layers::Layer;
 use super::option::{self, OPTIONS, OptionSpec};
 use super::options::{
     BalancingOptions, EventTarget, HealthOptions, HeartbeatKind, HeartbeatSettings, Limits,
-    Options, RuntimeKind, SWARM_HANG_TIMEOUT,
-    BalancingOptions, EventTarget, HeartbeatKind, HeartbeatSettings, Limits, Options, RunOptions,
-    RuntimeKind,
+    Options, RunOptions, RuntimeKind, SWARM_HANG_TIMEOUT,
 };
 use super::settings::{DefaultNames, Settings, StickyCookie};
 use super::units;
