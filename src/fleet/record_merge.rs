@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use super::Existing;
-use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings, StackSeen};
 use super::Maintenance;
-use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings};
+use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings, StackSeen};
 use super::{Definition, RolloutChange};
 use crate::api::Timestamp;
 use crate::ring::{KeySource, Member, ReplicaName, Weight};

@@ -7,24 +7,13 @@ use actix::Addr;
 use super::{
     ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, DirectRollout, EventFeed,
     ExpectedVersions, FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, GetRollouts,
-    ListReplicas, RingReconfigured, RollOut, RolloutCommand, SetKey, ShutDown, StartRollout,
-    Supervisor,
-    ListReplicas, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey, ShutDown,
-    ListReplicas, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey, SetMaintenance, ShutDown,
-    StartRollout, Supervisor,
-};
-use crate::actors::ActorReply;
-use crate::api::{Death, NewRollout, ReplicaEvent, Rollout};
-use crate::fleet::{Change, ChangeError, Changed, Definition, InstanceId, RolloutError};
-    ListReplicas, NoteScaling, PauseFleet, ResumeFleet, RingReconfigured, RolloutCommand, SetKey,
-    SetMaintenance, ShutDown, StartRollout, Supervisor,
     GetWatchedImage, ListReplicas, NoteDigest, NoteImageWatch, NoteScaling, PauseFleet,
-    ResumeFleet, RingReconfigured, RolloutCommand, SetKey, SetMaintenance, ShutDown, StartRollout,
-    Supervisor, WatchedImage,
+    ResumeFleet, RingReconfigured, RollOut, RolloutCommand, SetKey, SetMaintenance, ShutDown,
+    StartRollout, Supervisor, WatchedImage,
 };
 use crate::actors::ActorReply;
 use crate::api::{Death, FleetScaling, ImageWatch, NewRollout, ReplicaEvent, Rollout};
-use crate::fleet::{Change, ChangeError, Changed, InstanceId, RolloutError};
+use crate::fleet::{Change, ChangeError, Changed, Definition, InstanceId, RolloutError};
 use crate::ring::{KeySource, ReplicaName};
 
 /// Sends messages to the Supervisor.
