@@ -182,7 +182,27 @@ impl SwarmApi {
         fleet: &str,
         network: &str,
     ) -> Result<Vec<TaskInfo>, SwarmError> {
-        let listed = self.list("tasks", &[(FLEET, fleet)]).await?;
+        self.labelled_tasks(&[(FLEET, fleet)], network).await
+    }
+
+    /// Those of one replica. A launch asks for them many times a second: a list of a large fleet's
+    /// tasks would take the manager more time than all else.
+    pub(super) async fn tasks_of(
+        &self,
+        fleet: &str,
+        replica: &ReplicaName,
+        network: &str,
+    ) -> Result<Vec<TaskInfo>, SwarmError> {
+        let labels = [(FLEET, fleet), (REPLICA, replica.as_str())];
+        self.labelled_tasks(&labels, network).await
+    }
+
+    async fn labelled_tasks(
+        &self,
+        labels: &[(&str, &str)],
+        network: &str,
+    ) -> Result<Vec<TaskInfo>, SwarmError> {
+        let listed = self.list("tasks", labels).await?;
         Ok(listed
             .iter()
             .filter_map(|task| task::read(task, network))

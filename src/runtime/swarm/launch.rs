@@ -155,7 +155,7 @@ impl SwarmFleet {
     /// died or that is given up here.
     async fn playing(&self, replica: &ReplicaName) -> Result<Option<ServiceInfo>, RuntimeError> {
         let services = self.api.services(self.name(), Some(replica)).await?;
-        let tasks = self.api.tasks(self.name(), self.network()).await?;
+        let tasks = self.tasks_of(replica).await?;
         let instances = self.instances.borrow();
         let plays = |service: &ServiceInfo| {
             let id = &service.order.id;
@@ -184,7 +184,7 @@ impl SwarmFleet {
         debug!("swarm: {id} has been started by another balancer");
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
-            let tasks = self.api.tasks(self.name(), self.network()).await?;
+            let tasks = self.tasks_of(&id.replica).await?;
             if let Some((task, endpoint)) = running(&tasks, &id) {
                 self.instances.borrow_mut().runs(&task);
                 return Ok(Launched { id, endpoint });
@@ -213,7 +213,7 @@ impl SwarmFleet {
         let mut seen = false;
         while begun.elapsed() < START_TIMEOUT {
             launch.check_not_cancelled()?;
-            let mut tasks = self.api.tasks(self.name(), self.network()).await?;
+            let mut tasks = self.tasks_of(&order.id.replica).await?;
             // Tasks of an earlier service of the same name may not have ended yet.
             tasks.retain(|task| task.service == service);
             let id = &order.id;
@@ -270,7 +270,7 @@ impl SwarmFleet {
             // It is gone, or not of this fleet.
             return Ok(());
         };
-        let tasks = self.api.tasks(self.name(), self.network()).await?;
+        let tasks = self.tasks_of(&id.replica).await?;
         let mut own = tasks.iter().filter(|task| task.service == holder.id);
         if holder.is_ended || own.any(|task| task.has_ended() || !task.is_wanted) {
             self.api.remove(ObjectKind::Service, name).await?;
@@ -290,7 +290,7 @@ impl SwarmFleet {
     pub(super) async fn remove_predecessors(self: Rc<Self>, id: InstanceId) {
         let (services, tasks) = futures::join!(
             self.api.services(self.name(), Some(&id.replica)),
-            self.api.tasks(self.name(), self.network())
+            self.tasks_of(&id.replica)
         );
         let (Ok(services), Ok(tasks)) = (services, tasks) else {
             // They stay until the next death.

@@ -52,11 +52,12 @@ use super::{
     RuntimeError, RuntimeEvent, Task,
 };
 use crate::ring::{ReplicaName, Weight};
-use api::SwarmApi;
+use api::{SwarmApi, SwarmError};
 use instance_table::InstanceTable;
 use presence::Presence;
 pub use record_store::SwarmRecordStore;
 pub use stack::StackService;
+use task::TaskInfo;
 pub use template::StackTemplate;
 use watch::ReportTx;
 
@@ -186,6 +187,12 @@ impl SwarmFleet {
 
     fn network(&self) -> &str {
         &self.settings.containers.network
+    }
+
+    async fn tasks_of(&self, replica: &ReplicaName) -> Result<Vec<TaskInfo>, SwarmError> {
+        self.api
+            .tasks_of(self.name(), replica, self.network())
+            .await
     }
 }
 

@@ -12,6 +12,7 @@ use super::launch::{OpenLaunch, POLL_INTERVAL, newest};
 use super::service_spec::{ServicePlan, spec};
 use super::spread::{eligible, excluded};
 use super::task::TaskState;
+use crate::ring::ReplicaName;
 use crate::runtime::{LaunchOrder, RuntimeError};
 
 /// A task without a node for longer than this has constraints that no node meets.
@@ -53,7 +54,10 @@ impl SwarmFleet {
                 true => PENDING_TIMEOUT,
                 false => SPREAD_TIMEOUT,
             };
-            match self.await_node(&service, launch, timeout).await {
+            match self
+                .await_node(&service, &order.id.replica, launch, timeout)
+                .await
+            {
                 Ok(Placement::Placed) => return Ok(Some(service)),
                 Ok(Placement::Pending(_)) if !nodes.is_empty() => {
                     debug!("swarm: no other node takes {}: it is not spread", order.id);
@@ -75,13 +79,14 @@ impl SwarmFleet {
     async fn await_node(
         &self,
         service: &str,
+        replica: &ReplicaName,
         launch: &OpenLaunch,
         timeout: Duration,
     ) -> Result<Placement, RuntimeError> {
         let begun = Instant::now();
         loop {
             launch.check_not_cancelled()?;
-            let tasks = self.api.tasks(self.name(), self.network()).await?;
+            let tasks = self.tasks_of(replica).await?;
             let task = newest(&tasks, service);
             if task.is_some_and(|task| task.state != TaskState::Pending) {
                 return Ok(Placement::Placed);

@@ -95,7 +95,7 @@ impl SwarmFleet {
     async fn await_end(&self, id: &InstanceId) {
         let deadline = Instant::now() + self.stop_grace + STOP_MARGIN;
         while Instant::now() < deadline {
-            let tasks = self.api.tasks(self.name(), self.network()).await;
+            let tasks = self.tasks_of(&id.replica).await;
             let runs = |task: &TaskInfo| task.order.id == *id && !task.has_ended();
             match tasks {
                 Ok(tasks) if !tasks.iter().any(runs) => return,
