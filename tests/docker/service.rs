@@ -69,7 +69,7 @@ async fn compose_takes_replacements_for_its_own() {
     let balancer = project.balancer();
     all_are_ready(&balancer, &["web-1", "web-2"]).await;
     assert_eq!(id(&one), healed);
-    project.compose(&["down"]);
+    project.compose(&["down", "--volumes"]);
     assert_eq!(project.listed(), []);
 }
 
@@ -145,7 +145,7 @@ fn what_cannot_be_taken_over_is_said() {
         said.contains("its container is called rmtest-the-web"),
         "{said}"
     );
-    project.compose(&["down"]);
+    project.compose(&["down", "--volumes"]);
 
     // Compose v1 has other names.
     let text = text.replace("    container_name: rmtest-the-web\n", "");
