@@ -85,8 +85,18 @@ pub struct ProbeFailed {
 #[rtype(result = "()")]
 pub struct InstanceSuspected {
     pub id: InstanceId,
-    /// Nothing listens at its address any more.
-    pub refused: bool,
+    pub sign: SuspectSign,
+}
+
+/// What makes an instance suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuspectSign {
+    /// A heartbeat was missed, or a connection has ended and the instance has taken another.
+    Unclear,
+    /// Its machine has ended the connection, and the instance takes no other.
+    ConnectionLost,
+    /// The same, and nothing listens at its address any more.
+    Refused,
 }
 
 /// The recipients of reports.
@@ -193,7 +203,7 @@ impl HeartbeatProber {
                 if tracker.is_up() {
                     let suspected = InstanceSuspected {
                         id: id.clone(),
-                        refused: false,
+                        sign: SuspectSign::Unclear,
                     };
                     recipients.suspects.do_send(suspected);
                 }
@@ -239,7 +249,11 @@ impl HeartbeatProber {
             if pause != Pause::Over && tracker.is_up() {
                 let suspected = InstanceSuspected {
                     id: id.clone(),
-                    refused: pause == Pause::Refused,
+                    sign: match pause {
+                        Pause::Refused => SuspectSign::Refused,
+                        Pause::Lost => SuspectSign::ConnectionLost,
+                        Pause::Closed | Pause::Over => SuspectSign::Unclear,
+                    },
                 };
                 recipients.suspects.do_send(suspected);
             }

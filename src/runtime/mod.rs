@@ -226,7 +226,8 @@ pub trait Runtime: 'static {
     }
 
     /// An instance may have ended: to be looked at now, where that is not reported at once anyway.
-    fn look_at(&self, _: &InstanceId) {}
+    /// `machine_answers`: the machine that it runs on has just said so.
+    fn look_at(&self, _: &InstanceId, _machine_answers: bool) {}
 
     /// The instance answers heartbeats and is on the ring.
     fn on_admitted(&self, _: &InstanceId) {}

@@ -27,7 +27,9 @@ use log::warn;
 use tokio::sync::oneshot;
 
 use super::death_log::DeathLog;
-use super::heartbeat_prober::{HealthChanged, InstanceSuspected, ProbeFailed, ProberHandle};
+use super::heartbeat_prober::{
+    HealthChanged, InstanceSuspected, ProbeFailed, ProberHandle, SuspectSign,
+};
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
@@ -290,9 +292,9 @@ impl Handler<InstanceSuspected> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, suspected: InstanceSuspected, ctx: &mut Self::Context) {
-        let InstanceSuspected { id, refused } = suspected;
-        self.runtime.look_at(&id);
-        if refused {
+        let InstanceSuspected { id, sign } = suspected;
+        self.runtime.look_at(&id, sign != SuspectSign::Unclear);
+        if sign == SuspectSign::Refused {
             self.apply_event(Event::Instance(id, InstanceEvent::ConnectionRefused), ctx);
         }
     }

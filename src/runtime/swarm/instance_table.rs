@@ -51,6 +51,8 @@ struct KnownInstance {
     /// The task that plays it, the last one that is known.
     task: Option<String>,
     node: Option<String>,
+    /// Its node has ended its connections: it is the instance that has died, not the node.
+    node_answers: bool,
     /// Lists in a row without its task.
     absences: u32,
     exit: Option<Exit>,
@@ -66,6 +68,7 @@ impl KnownInstance {
             life,
             task: None,
             node: None,
+            node_answers: false,
             absences: 0,
             exit: None,
             is_kept: false,
@@ -122,6 +125,20 @@ impl InstanceTable {
         instance.life = Life::Live;
         instance.task = Some(task.id.clone());
         instance.node.clone_from(&task.node);
+    }
+
+    /// The node of an instance has ended its connections.
+    pub(super) fn note_node_answers(&mut self, id: &InstanceId) {
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.node_answers = true;
+        }
+    }
+
+    /// The node of an instance that does not answer, if the node does not either, as far as is known.
+    pub(super) fn suspect_node(&self, id: &InstanceId) -> Option<&str> {
+        let instance = self.instances.get(id)?;
+        let is_silent = instance.is_kept && instance.life == Life::Live && !instance.node_answers;
+        is_silent.then_some(instance.node.as_deref()?)
     }
 
     /// The node on which an instance runs or ran.
@@ -386,6 +403,19 @@ mod tests {
             Observed::default()
         );
         assert!(!table.knows(&id(1)));
+    }
+
+    #[test]
+    fn the_node_that_has_ended_the_connections_of_an_instance_is_not_suspect() {
+        let mut table = running_one();
+        let node = table.node(&id(1)).map(str::to_owned);
+        assert!(node.is_some());
+        // It is stopped on request.
+        assert_eq!(table.suspect_node(&id(1)), None);
+        table.keep(&id(1));
+        assert_eq!(table.suspect_node(&id(1)), node.as_deref());
+        table.note_node_answers(&id(1));
+        assert_eq!(table.suspect_node(&id(1)), None);
     }
 
     #[test]

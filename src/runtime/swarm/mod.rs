@@ -258,7 +258,10 @@ impl Runtime for SwarmRuntime {
         true
     }
 
-    fn look_at(&self, _: &InstanceId) {
+    fn look_at(&self, id: &InstanceId, machine_answers: bool) {
+        if machine_answers {
+            self.inner.instances.borrow_mut().note_node_answers(id);
+        }
         self.inner.look_closely();
     }
 

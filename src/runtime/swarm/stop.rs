@@ -34,10 +34,7 @@ impl SwarmFleet {
     pub(super) fn begin_stop(&self, id: &InstanceId) {
         let mut instances = self.instances.borrow_mut();
         // It hangs, or its node is lost: what starts next starts elsewhere.
-        if instances.is_kept(id)
-            && instances.is_live(id)
-            && let Some(node) = instances.node(id)
-        {
+        if let Some(node) = instances.suspect_node(id) {
             let mut suspects = self.suspects.borrow_mut();
             suspects.insert(node.to_owned(), Instant::now());
         }
