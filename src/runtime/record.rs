@@ -5,17 +5,22 @@
 //! newest record, and again if another balancer has written meanwhile.
 
 use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use log::{info, warn};
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use crate::fleet::{Difference, Existing, FleetFlags, FleetRecord, RecordChange};
 use crate::runtime::RuntimeError;
 
 /// How often a change is made again because another balancer has written meanwhile.
 const MAX_ATTEMPTS: u32 = 50;
+
+/// How long the end of a rollout may take to be in the record.
+const ROLLOUT_END: Duration = Duration::from_secs(3);
 
 /// The result of an attempt to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,22 +87,30 @@ impl OpeningRecord {
         flags: &FleetFlags,
         contended: bool,
     ) -> Result<Self, RuntimeError> {
-        let Some(stored) = store.load().await? else {
-            return Ok(Self {
-                merged: None,
-                stored: None,
-                difference: None,
-            });
+        let begun = Instant::now();
+        let (stored, has_peers) = loop {
+            let Some(stored) = store.load().await? else {
+                return Ok(Self {
+                    merged: None,
+                    stored: None,
+                    difference: None,
+                });
+            };
+            let asks = !stored.came_from(flags) || stored.rollout.is_some();
+            let has_peers = asks && (contended || store.has_peers().await);
+            match stored.rollout.as_ref().filter(|_| has_peers) {
+                None => break (stored, has_peers),
+                // One that has just ended is in the record until its end is written.
+                Some(_) if begun.elapsed() < ROLLOUT_END => sleep(ROLLOUT_END / 10).await,
+                Some(rollout) => {
+                    return Err(RuntimeError(format!(
+                        "rollout {} is under way by another balancer of this fleet: start this one \
+                         when it has ended",
+                        rollout.id
+                    )));
+                }
+            }
         };
-        let asks = !stored.came_from(flags) || stored.rollout.is_some();
-        let has_peers = asks && (contended || store.has_peers().await);
-        if let Some(rollout) = stored.rollout.as_ref().filter(|_| has_peers) {
-            return Err(RuntimeError(format!(
-                "rollout {} is under way by another balancer of this fleet: start this one when it \
-                 has ended",
-                rollout.id
-            )));
-        }
         let (merged, difference) = stored.merge(flags, has_peers);
         Ok(Self {
             merged: Some(merged),
