@@ -3,23 +3,22 @@
 //! There is one on every HTTP worker thread, so that a handler's question never leaves
 //! its thread: that costs 0.2 us, where crossing threads costs 81.
 
-use std::cell::Cell;
+mod release;
+
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
-use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
-};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
 
-use super::admission::{Admission, RELEASE_STEPS, RELEASE_TIME};
+use super::admission::Admission;
 use super::request_queue::{QueueEntry, QueueLimit, RequestQueue, Unavailable};
 use super::ring_state::{PublishRing, RegisterWorker};
 use super::ring_view::RingView;
 use crate::fleet::Maintenance;
 use crate::ring::{Key, MemberIndex, ReplicaName};
 use crate::upstream::{ConcurrencyLimit, IDLE_CONNECTION, InFlightPermit, Instance, UpstreamPools};
+use release::Release;
 
 /// Which replica is to serve this request?
 #[derive(Debug, Clone, Message)]
@@ -68,15 +67,6 @@ struct CapacityFreed;
 /// How many waiting requests are tried when a replica that was full has capacity for one.
 /// Nearly always the first can use it.
 const MAX_MISSES: usize = 8;
-
-/// Requests that were held are let go, step by step: all at once would meet a database that has only
-/// just come back.
-struct Release {
-    /// How many in each step.
-    per_step: usize,
-    steps_left: u32,
-    timer: SpawnHandle,
-}
 
 pub struct ProxyWorker {
     view: Option<Arc<RingView>>,
@@ -142,47 +132,6 @@ impl ProxyWorker {
         {
             self.waiting
                 .dispatch(max_misses, |wanted| grant(view, wanted));
-        }
-    }
-
-    /// Begins to let held requests go.
-    fn begin_release(&mut self, ctx: &mut Context<Self>) {
-        self.waiting.note_held(Instant::now() + RELEASE_TIME);
-        if self.waiting.is_empty() {
-            return;
-        }
-        let steps = usize::try_from(RELEASE_STEPS).unwrap_or(usize::MAX);
-        let timer = ctx.run_interval(RELEASE_TIME / RELEASE_STEPS, |worker, ctx| {
-            worker.step_release(ctx);
-        });
-        self.release = Some(Release {
-            per_step: self.waiting.len().div_ceil(steps),
-            steps_left: RELEASE_STEPS,
-            timer,
-        });
-    }
-
-    fn step_release(&mut self, ctx: &mut Context<Self>) {
-        let (Some(release), Some(view)) = (&mut self.release, self.view.as_deref()) else {
-            return;
-        };
-        let left = Cell::new(release.per_step);
-        self.waiting.dispatch(MAX_MISSES, |wanted| {
-            let fewer = left.get().checked_sub(1)?;
-            let granted = grant(view, wanted)?;
-            left.set(fewer);
-            Some(granted)
-        });
-        release.steps_left -= 1;
-        if release.steps_left == 0 {
-            self.end_release(ctx);
-            self.dispatch_waiting(usize::MAX);
-        }
-    }
-
-    fn end_release(&mut self, ctx: &mut Context<Self>) {
-        if let Some(release) = self.release.take() {
-            ctx.cancel_future(release.timer);
         }
     }
 }
@@ -311,6 +260,7 @@ impl Handler<AcquireSlot> for ProxyWorker {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
+    use std::time::Instant;
 
     use super::*;
     use crate::actors::ring_view::tests::three_ready;

@@ -10,7 +10,7 @@ use super::Timestamp;
 /// What runs the replicas.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RuntimeStatus {
-    /// `process`, `docker` or `static`.
+    /// `process`, `docker`, `swarm` or `static`.
     pub kind: String,
     /// What keeps it from starting and stopping replicas, and from reporting their deaths.
     pub last_error: Option<String>,

@@ -158,7 +158,7 @@ impl FleetScaler {
             });
             self.show(scaling, seen.load, None);
         };
-        // Without a replica there is no share of a load: whoever has a request starts the first one.
+        // Without a replica there is no load to share: a balancer that gets a request starts one.
         if from > 0 && self.runtime.is_shared().await {
             let reason = "another balancer serves the fleet, and this one sees only its own share of the load";
             warn!("scaling: not to {wanted} replicas, because {reason}");

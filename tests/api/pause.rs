@@ -1,4 +1,4 @@
-//! `pause` and `resume`: requests are held and lost by nobody.
+//! `pause` and `resume`: the balancer holds requests and loses none.
 
 use std::time::Instant;
 

@@ -37,7 +37,7 @@ impl Project {
         self.folder.path().join("compose.yaml")
     }
 
-    /// Writes the compose file: so many replicas, with this variable.
+    /// Writes the compose file, with this number of replicas and this variable.
     pub fn write(&self, replicas: u32, colour: &str) {
         let text = format!(
             "services:\n  web:\n    image: {}\n    environment: {{PORT: '7070', SERVER_ID: web, \

@@ -15,8 +15,8 @@ use crate::docker::{import_executable, skip};
 /// Where the script is, from the repository.
 const BESIDE: &str = "../shared/machine/swarm-nodes";
 
-/// The namespaces of the nodes have fixed names: one Swarm a machine.
-const LOCK: &str = "/tmp/ringmaster-swarm-nodes.lock";
+/// The namespaces of the nodes have fixed names: one Swarm a machine. In the directory for temporary files.
+const LOCK: &str = "ringmaster-swarm-nodes.lock";
 
 /// The image of balancers and replicas, in this machine's engine.
 const IMAGE: &str = "ringmaster-test-swarm";
@@ -54,7 +54,7 @@ impl Swarm {
             skip("a Swarm takes the script swarm-nodes, Docker and root");
             return None;
         }
-        let lock = File::create(LOCK).unwrap();
+        let lock = File::create(std::env::temp_dir().join(LOCK)).unwrap();
         lock.lock().unwrap();
         let folder = tempfile::tempdir().unwrap().path().join("nodes");
         std::fs::create_dir_all(folder.parent().unwrap()).unwrap();

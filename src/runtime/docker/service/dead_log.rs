@@ -55,7 +55,7 @@ impl DockerFleet {
     }
 }
 
-/// Removes the oldest logs of a fleet until so many are left.
+/// Removes the oldest logs of a fleet until this number is left.
 fn remove_oldest(folder: &Path, fleet: &str, left: usize) -> io::Result<()> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(folder)? {
