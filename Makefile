@@ -8,7 +8,7 @@ fleet = $$($(COMPOSE) config | sed -n 's/^ *RINGMASTER_FLEET: *//p' | tr -d '"')
 replicas = docker ps --all --quiet --filter label=io.ringmaster.fleet=$(fleet)
 
 .DEFAULT_GOAL := help
-.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-swarm bench-autoscale bench-ring bench-instructions bench-slow-clients bench-access-log check fmt
+.PHONY: mutants help run analysis analysis-compose build up stop restart logs down test test-full chaos bench bench-swarm bench-large-swarm bench-autoscale bench-rollout bench-ring bench-instructions bench-slow-clients bench-access-log check fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ run: ## balancer and replicas as processes of this machine; no Docker
 	cargo run --release
 
 analysis: ## the four experiments with a balancer of its own; writes analysis/
-	cargo run --release --features analyze -- analyze $(ARGS)
+	cargo run --profile dist --features analyze -- analyze $(ARGS)
 
 # At the container's own address: the engine's proxy for published ports does not survive so
 # many connections.
@@ -25,9 +25,9 @@ inspect = $$(docker inspect --format '$(1)' $$($(COMPOSE) ps --quiet ringmaster)
 address = $(call inspect,{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}})
 
 analysis-compose: ## the same with the compose stack; writes docs/analysis/
-	cargo build --release --features analyze
+	cargo build --profile dist --features analyze
 	RINGMASTER_ADMIN=0.0.0.0:5001 $(MAKE) up
-	set -- $(address); target/release/ringmaster analyze \
+	set -- $(address); target/dist/ringmaster analyze \
 	  --url http://$$1:5000 --admin-url http://$$1:5001 \
 	  --pid $(call inspect,{{.State.Pid}}) --out docs/analysis $(ARGS)
 	$(MAKE) down
@@ -82,33 +82,44 @@ test-full: ## the longest: compose, engines that fail, faults on containers, Chr
 	cargo test --manifest-path tests/browser/Cargo.toml --target-dir target/browser
 
 # cargo bench builds a ringmaster of its own, without LTO: into a folder of its own, lest it replace
-# target/release/ringmaster.
+# target/dist/ringmaster.
 
 mutants: ## changes ring, fleet, h1 and retry in 320 fixed places: unit tests notice 95 % or it fails
 	tests/mutants.sh
 
-chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3')
+chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3 --runtime swarm')
+ifneq (,$(findstring --runtime swarm,$(ARGS)))
+	RINGMASTER_CHAOS='$(ARGS)' cargo test --test swarm chaos -- --ignored --nocapture
+else
 	cargo test --release --test chaos -- --timed --out target/chaos $(ARGS)
+endif
 
 bench-swarm: ## Ringmaster beside a Swarm's own healing, on three nodes of this machine
 	RINGMASTER_FIGURES=all cargo test --test swarm figures -- --ignored --nocapture
 
+bench-large-swarm: ## what a fleet of 1,000 replicas on 50 nodes costs a Swarm's managers, simulated
+	cargo test --lib large_swarm -- --nocapture
+
 bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, memory
 	benches/peers/get
-	cargo build --release
-	mkdir -p target/peers && cp target/release/ringmaster target/peers/ringmaster
+	cargo build --profile dist
+	mkdir -p target/peers && cp target/dist/ringmaster target/peers/ringmaster
 	cargo bench --target-dir target/bench --bench peers -- $(ARGS)
 
+bench-rollout: ## rollout, undo and rollback under load, beside docker compose and a script; fails if a request does
+	cargo build --profile dist
+	cargo bench --target-dir target/bench --bench rollout -- $(ARGS)
+
 bench-instructions: ## instructions a request, by valgrind (ARGS='--beside OTHER --at-most 1')
-	cargo build --release
+	cargo build --profile dist
 	cargo bench --target-dir target/bench --bench instructions -- $(ARGS)
 
 bench-slow-clients: ## the latency of healthy clients beside 1,500 slow ones; fails if p99 doubles
-	cargo build --release
+	cargo build --profile dist
 	cargo bench --target-dir target/bench --bench slow_clients -- $(ARGS)
 
 bench-access-log: ## CPU per request with the access log beside without; fails above 1.10
-	cargo build --release
+	cargo build --profile dist
 	cargo bench --target-dir target/bench --bench access_log -- $(ARGS)
 
 bench-autoscale: ## --target-in-flight beside Kubernetes' HPA, on simulated load

@@ -48,6 +48,7 @@ impl Rule for Ours {
             load,
             idle_for: Duration::ZERO,
             is_held: false,
+            is_least: false,
         };
         let wanted = self.0.decide(Duration::from_secs(second), seen);
         wanted.unwrap_or(desired)

@@ -4,6 +4,7 @@
 mod access_log;
 mod autoscaler;
 mod exposure;
+mod flags_rollout;
 mod fleet_record;
 mod image_watch;
 mod listeners;
@@ -32,6 +33,7 @@ use crate::actors::shared_key_source::SharedKeySource;
 use crate::actors::supervisor::{Begin, RingReconfigured, Supervisor, SupervisorHandle};
 use crate::app::autoscaler::FleetScaler;
 use crate::app::exposure::Exposure;
+use crate::app::flags_rollout::FlagsRollout;
 use crate::app::fleet_record::OpenedFleet;
 use crate::app::image_watch::ImageWatcher;
 use crate::app::listeners::{listen, listen_for_admin};
@@ -45,7 +47,7 @@ use crate::http::{Departure, Server, Sessions};
 use crate::log_report::LogReport;
 use crate::ring::BuildError;
 use crate::runtime::record::RecordKeeper;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{Runtime, RuntimeError, balancer_name};
 use crate::sys::malloc;
 use crate::upstream::{ConcurrencyLimit, Stats};
 
@@ -178,6 +180,8 @@ impl Balancer {
             rollout: settings.rollouts.policy(),
             spawns: runtime.spawns(),
             continues_names: runtime.continues_names(),
+            names_have_generations: runtime.names_have_generations(),
+            balancer: balancer_name(),
         };
         let key_source = SharedKeySource::new(settings.key.clone());
         let supervisor = Supervisor::new(
@@ -201,11 +205,7 @@ impl Balancer {
         .start();
         let prober = HeartbeatProber::new(
             settings.health.heartbeat.clone(),
-            ProbeRecipients {
-                health_changes: supervisor.clone().recipient(),
-                failures: supervisor.clone().recipient(),
-                suspects: supervisor.clone().recipient(),
-            },
+            ProbeRecipients::all_of(&supervisor),
             line.of("heartbeat prober"),
         )
         .watching_connections(runtime.watches_connections())
@@ -237,14 +237,21 @@ impl Balancer {
             let (record, runtime) = (Rc::clone(&record), Rc::clone(&runtime));
             actix::spawn(StackFollower::new(flags, record, supervisor.clone(), runtime).run())
         });
-        if let Some(every) = settings.image_watch {
-            let watcher = ImageWatcher {
-                every,
-                supervisor: supervisor.clone(),
-                runtime: Rc::clone(&runtime),
-            };
-            watcher.start();
-        }
+        let watcher = settings.image_watch.map(|every| ImageWatcher {
+            every,
+            supervisor: supervisor.clone(),
+            runtime: Rc::clone(&runtime),
+        });
+        let by_flags = FlagsRollout::pending(&record, &supervisor);
+        actix::spawn(async move {
+            // One rollout at a time: what the flags say comes first.
+            if let Some(rollout) = by_flags {
+                rollout.run().await;
+            }
+            if let Some(watcher) = watcher {
+                watcher.start();
+            }
+        });
 
         let shared = Shared {
             ring,

@@ -43,12 +43,7 @@ pub enum Invocation {
         warnings: Vec<String>,
     },
     /// Be one demo replica.
-    Replica {
-        /// Where to listen.
-        listen: SocketAddr,
-        /// The name it was given, such as `Server1`, or `1`.
-        id: String,
-    },
+    Replica(ringmaster_server::Options),
     /// Ask a running balancer how it is.
     Healthcheck {
         /// What to ask; `http://HOST:PORT/PATH`.
@@ -262,6 +257,9 @@ struct ReplicaFlags {
     /// What it calls itself [default: SERVER_ID, else 1]
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
+    /// End each connection after one response
+    #[arg(long)]
+    no_keep_alive: bool,
 }
 
 fn replica(flags: ReplicaFlags, env: &[(OsString, OsString)]) -> Result<Invocation, UsageError> {
@@ -278,7 +276,11 @@ fn replica(flags: ReplicaFlags, env: &[(OsString, OsString)]) -> Result<Invocati
     };
     let id = flags.id.as_deref().or_else(|| variable(env, "SERVER_ID"));
     let id = id.unwrap_or("1").to_owned();
-    Ok(Invocation::Replica { listen, id })
+    Ok(Invocation::Replica(ringmaster_server::Options {
+        listen,
+        id,
+        keep_alive: !flags.no_keep_alive,
+    }))
 }
 
 /// Ask a running balancer how it is, and exit with 0 (well) or 1

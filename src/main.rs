@@ -40,10 +40,9 @@ fn main() -> ExitCode {
         }
         Invocation::Guard => return end(ringmaster::runtime::process::guard()),
         Invocation::Healthcheck { url } => return end(healthcheck::run(&url)),
-        Invocation::Replica { listen, id } => {
+        Invocation::Replica(options) => {
             log = log_to_stderr(LogFormat::Human);
             open_files::raise();
-            let options = ringmaster_server::Options { listen, id };
             let served = ringmaster_server::serve(options);
             return end_logged(served, &log);
         }

@@ -1,7 +1,7 @@
 //! How many instructions a small request takes in user space, by callgrind.
 //!
 //! ```text
-//! make bench-instructions                                     # target/release/ringmaster
+//! make bench-instructions                                     # target/dist/ringmaster
 //! make bench-instructions ARGS='--beside OTHER --at-most 1'   # fails if it takes 1 % more
 //! ```
 //!

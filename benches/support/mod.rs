@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The balancer that is measured by default.
-pub const RELEASE: &str = "target/release/ringmaster";
+pub const RELEASE: &str = "target/dist/ringmaster";
 
 /// Prints what made a bench fail.
 pub fn exit_code(result: Result<(), String>) -> ExitCode {

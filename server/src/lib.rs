@@ -17,6 +17,7 @@
 //! ringmaster_server::serve(ringmaster_server::Options {
 //!     listen: "127.0.0.1:5001".parse().unwrap(),
 //!     id: "Server1".to_owned(),
+//!     keep_alive: true,
 //! })
 //! .unwrap();
 //! ```
@@ -27,6 +28,7 @@ mod shutdown;
 use std::io;
 use std::net::SocketAddr;
 
+use actix_web::http::KeepAlive;
 use actix_web::{App, HttpServer, rt};
 
 pub use routes::{configure, display_id};
@@ -41,6 +43,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The replica's name, as in `SERVER_ID`; `Server3` calls itself `3`.
     pub id: String,
+    /// Whether a connection serves more than one request. Servers without that are common.
+    pub keep_alive: bool,
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes the requests in flight. Must not be
@@ -58,9 +62,14 @@ pub async fn run(options: Options) -> io::Result<()> {
 
     let id = display_id(&options.id);
     let counted = connections.clone();
+    let keep_alive = match options.keep_alive {
+        true => KeepAlive::default(),
+        false => KeepAlive::Disabled,
+    };
     let server = HttpServer::new(move || App::new().configure(|app| configure(app, &id)))
         // One thread is enough for a demo, and starts fastest.
         .workers(1)
+        .keep_alive(keep_alive)
         .backlog(BACKLOG)
         .on_connect(move |_, data| {
             data.insert(counted.guard());

@@ -61,6 +61,7 @@ fn start(port: u16) -> io::Result<()> {
     serve(Options {
         listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
         id: env::var("SERVER_ID").unwrap_or_else(|_| host_name()),
+        keep_alive: true,
     })
 }
 

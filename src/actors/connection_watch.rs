@@ -6,6 +6,7 @@
 //! the address of a container that has died swallows it. A server that closes connections again and again
 //! is not watched any more.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::upstream::KeptConnection;
 
 /// How long a new connection may take within the network of a fleet.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(30);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(30);
 
 /// After this many ends in a row that meant nothing the instance is not watched any more.
 const MAX_CLOSINGS: u32 = 3;
@@ -65,19 +66,25 @@ impl ConnectionWatch {
 
     /// Waits until then, or until the connection ends.
     pub(super) async fn pause(&mut self, until: Instant, endpoint: SocketAddr) -> Pause {
-        let Some(mut kept) = self.kept.take() else {
-            sleep_until(until).await;
-            return Pause::Over;
+        // It stays where it is: the pause may be broken off.
+        let kept = &mut self.kept;
+        let is_kept = kept.is_some();
+        let ended = async {
+            match kept {
+                Some(kept) => kept.ended().await,
+                None => pending().await,
+            }
         };
         tokio::select! {
             () = sleep_until(until) => {
-                self.closings = 0;
-                // The next heartbeat replaces it: its end may come meanwhile.
-                self.kept = Some(kept);
+                if is_kept {
+                    self.closings = 0;
+                }
                 return Pause::Over;
             }
-            () = kept.ended() => {}
+            () = ended => {}
         }
+        self.kept = None;
         let tried = timeout(CONNECT_TIMEOUT, TcpStream::connect(endpoint)).await;
         let pause = meaning(&tried);
         if pause == Pause::Closed {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::ring_state::Evicted;
 use crate::api::{Death, Heartbeat, InterruptedRequest};
-use crate::fleet::{Exit, InstanceId, REFUSES_CONNECTIONS, death_hint};
+use crate::fleet::{DeathCause, Exit, InstanceId, death_hint};
 use crate::ring::ReplicaName;
 use crate::runtime::{ExitReport, with_output};
 use crate::upstream::InterruptedRequests;
@@ -20,6 +20,7 @@ const MAX_DEATHS: usize = 100;
 struct DeathRecord {
     death: Death,
     id: InstanceId,
+    first_sign: DeathCause,
     /// The requests that broke off, as they become known.
     interrupted: Arc<InterruptedRequests>,
     /// Whether the log has it.
@@ -83,13 +84,8 @@ impl DeathLog {
     }
 
     /// An instance has died, or is about to be killed.
-    pub fn record(
-        &mut self,
-        id: &InstanceId,
-        detected_by: &str,
-        exit: Option<Exit>,
-        at: SystemTime,
-    ) {
+    pub fn record(&mut self, id: &InstanceId, first_sign: DeathCause, at: SystemTime) {
+        let detected_by = first_sign.to_string();
         if self.records.len() == MAX_DEATHS {
             self.records.pop_front();
         }
@@ -101,8 +97,8 @@ impl DeathLog {
                 replica: id.replica.to_string(),
                 generation: id.generation,
                 at: at.into(),
-                detected_by: detected_by.to_owned(),
-                cause: detected_by.to_owned(),
+                detected_by: detected_by.clone(),
+                cause: detected_by,
                 exit_code: None,
                 signal: None,
                 out_of_memory: false,
@@ -113,11 +109,12 @@ impl DeathLog {
                 hint: None,
             },
             id: id.clone(),
+            first_sign: first_sign.clone(),
             interrupted: held.unwrap_or_default().interrupted,
             reported: false,
         });
-        if let Some(exit) = exit {
-            self.set_exit(id, &exit);
+        if let Some(exit) = first_sign.exit() {
+            self.set_exit(id, exit);
         }
     }
 
@@ -169,11 +166,15 @@ impl DeathLog {
     pub fn awaits_exit(&self, id: &InstanceId) -> bool {
         let mut records = self.records.iter().rev();
         let record = records.find(|record| record.id == *id);
-        record.is_some_and(|DeathRecord { death, .. }| {
-            death.detected_by == REFUSES_CONNECTIONS
-                && death.exit_code.is_none()
-                && death.signal.is_none()
-        })
+        record.is_some_and(
+            |DeathRecord {
+                 death, first_sign, ..
+             }| {
+                *first_sign == DeathCause::RefusesConnections
+                    && death.exit_code.is_none()
+                    && death.signal.is_none()
+            },
+        )
     }
 
     /// What an instance left behind.
@@ -261,7 +262,11 @@ mod tests {
     #[test]
     fn refused_connection_detects_a_death_and_the_report_names_the_cause() {
         let mut death_log = DeathLog::default();
-        death_log.record(&id(1), "refuses connections", None, SystemTime::UNIX_EPOCH);
+        death_log.record(
+            &id(1),
+            DeathCause::RefusesConnections,
+            SystemTime::UNIX_EPOCH,
+        );
         death_log.set_requests(&id(1), held(3));
         death_log.set_exit_report(
             &id(1),
@@ -303,7 +308,11 @@ mod tests {
         death_log.set_requests(&id(2), held(8));
         death_log.forget_in_flight(&id(2));
         for generation in [1, 2] {
-            death_log.record(&id(generation), "hung", None, SystemTime::UNIX_EPOCH);
+            death_log.record(
+                &id(generation),
+                DeathCause::Unresponsive,
+                SystemTime::UNIX_EPOCH,
+            );
         }
         let counts: Vec<_> = death_log.deaths().iter().map(|d| d.in_flight).collect();
         assert_eq!(counts, [Some(7), None]);
@@ -315,7 +324,7 @@ mod tests {
         let mut death_log = DeathLog::new(true);
         let ended = Exit::code(0);
         let reported = ended.to_string();
-        death_log.record(&id(1), &reported, Some(ended), SystemTime::UNIX_EPOCH);
+        death_log.record(&id(1), DeathCause::Ended(ended), SystemTime::UNIX_EPOCH);
         assert!(!death_log.awaits_exit(&id(1)));
         let lines = ["one", "two", "three", "", "bye"]
             .map(str::to_owned)
@@ -344,7 +353,8 @@ mod tests {
     fn only_so_many_are_remembered() {
         let mut death_log = DeathLog::default();
         for generation in 0..250 {
-            death_log.record(&id(generation), "x", Some(killed()), SystemTime::UNIX_EPOCH);
+            let cause = DeathCause::Ended(killed());
+            death_log.record(&id(generation), cause, SystemTime::UNIX_EPOCH);
         }
         let deaths = death_log.deaths();
         assert_eq!(deaths.len(), MAX_DEATHS);

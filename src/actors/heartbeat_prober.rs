@@ -1,6 +1,11 @@
 //! HeartbeatProber: asks every instance whether it is well, and reports the health_changes.
 
-use std::cell::RefCell;
+mod handle;
+mod reports;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -9,23 +14,31 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, SpawnHandle,
-    WrapFuture,
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle, WrapFuture,
 };
 use awc::http::Uri;
 use futures::StreamExt;
 use log::{debug, info};
+use tokio::sync::Notify;
 
-use super::ActorReply;
 use super::connection_watch::{ConnectionWatch, Pause};
 use super::heartbeat_history::HeartbeatHistory;
 use super::lifeline::Lifeline;
+use super::machine_check::MachineCheck;
 use crate::api::{Heartbeat, ReplicaHeartbeat};
 use crate::config::{HeartbeatKind, HeartbeatSettings};
 use crate::fleet::{
     HealthTracker, HealthTransition, InstanceId, ProbeFailure, ProbeOutcome, ProbeSchedule,
 };
-use crate::upstream::{AttemptError, KeptConnection, OneShotClient, ReplicaStats, Stats};
+use crate::upstream::{
+    AttemptError, ConnectionSlot, KeptConnection, OneShotClient, ReplicaStats, Stats,
+};
+
+pub use handle::ProberHandle;
+pub use reports::{
+    DoubtEnded, DrainSilent, HealthChanged, InstanceSuspected, ProbeFailed, ProbeRecipients,
+    SuspectSign,
+};
 
 /// Begin to send heartbeats to an instance, with nothing known about it.
 #[derive(Debug, Clone, Message)]
@@ -33,12 +46,30 @@ use crate::upstream::{AttemptError, KeptConnection, OneShotClient, ReplicaStats,
 pub struct WatchInstance {
     pub id: InstanceId,
     pub endpoint: SocketAddr,
+    /// Where its machine can be asked whether it is there, if it can.
+    pub machine: Option<SocketAddr>,
 }
 
 /// Stop sending heartbeats to an instance.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct UnwatchInstance(pub InstanceId);
+
+/// An instance gets no more requests and finishes those that it has: of its heartbeats only silence is news
+/// from now on, until it is unwatched. That it refuses them is its end in order.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct FollowDrain(pub InstanceId);
+
+/// The drain of an instance is over: stops sending it heartbeats, if that is all that they are for.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct UnfollowDrain(pub InstanceId);
+
+/// Ask an instance now if nothing is known against it, not when its next heartbeat is due.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct AskNow(pub InstanceId);
 
 /// How have the last heartbeats of an instance come out? The oldest first; none of one
 /// that is not watched.
@@ -64,56 +95,26 @@ const MAX_PROBES: usize = 10;
 /// The last heartbeats of one instance.
 type Probes = Rc<RefCell<VecDeque<Heartbeat>>>;
 
-/// An instance is ready, unready or unresponsive; what its last bad answer was, for one that is
-/// unready. Sent when that changes, not at each heartbeat.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct HealthChanged(pub InstanceId, pub HealthTransition, pub String);
-
-/// A heartbeat of an instance that has not been ready yet has failed, and not as the one before.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ProbeFailed {
-    pub id: InstanceId,
-    pub reason: String,
-    /// The port on which nothing listens, if it is that.
-    pub refused: Option<u16>,
+/// An instance that is watched.
+struct Watched {
+    probing: SpawnHandle,
+    controls: ProbeControls,
 }
 
-/// An instance may have ended: a heartbeat was missed, or a connection to it has ended.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct InstanceSuspected {
-    pub id: InstanceId,
-    pub sign: SuspectSign,
-}
-
-/// What makes an instance suspect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SuspectSign {
-    /// A heartbeat was missed, or a connection has ended and the instance has taken another.
-    Unclear,
-    /// Its machine has ended the connection, and the instance takes no other.
-    ConnectionLost,
-    /// The same, and nothing listens at its address any more.
-    Refused,
-}
-
-/// The recipients of reports.
-#[derive(Clone)]
-pub struct ProbeRecipients {
-    /// Of what has changed.
-    pub health_changes: Recipient<HealthChanged>,
-    /// Why an instance is not ready yet.
-    pub failures: Recipient<ProbeFailed>,
-    /// Which instances may have ended.
-    pub suspects: Recipient<InstanceSuspected>,
+/// What the probing of an instance shares with the prober.
+#[derive(Clone, Default)]
+struct ProbeControls {
+    probes: Probes,
+    /// Ends its pause.
+    ask_now: Rc<Notify>,
+    /// The instance finishes its requests: see [`FollowDrain`].
+    is_draining: Rc<Cell<bool>>,
 }
 
 pub struct HeartbeatProber {
     settings: HeartbeatSettings,
     recipients: ProbeRecipients,
-    watched: HashMap<InstanceId, (SpawnHandle, Probes)>,
+    watched: HashMap<InstanceId, Watched>,
     history: Rc<RefCell<HeartbeatHistory>>,
     client: OneShotClient,
     stats: Arc<Stats>,
@@ -160,8 +161,12 @@ impl HeartbeatProber {
         client: OneShotClient,
         settings: HeartbeatSettings,
         recipients: ProbeRecipients,
-        WatchInstance { id, endpoint }: WatchInstance,
-        (probes, history): (Probes, Rc<RefCell<HeartbeatHistory>>),
+        WatchInstance {
+            id,
+            endpoint,
+            machine,
+        }: WatchInstance,
+        (controls, history): (ProbeControls, Rc<RefCell<HeartbeatHistory>>),
         stats: Arc<ReplicaStats>,
         mut watch: ConnectionWatch,
     ) {
@@ -171,12 +176,25 @@ impl HeartbeatProber {
         // What was told last: of one that has not been up, and of one that is unready.
         let mut told = String::new();
         let mut bad_answer = String::new();
+        let (mut is_suspect, mut machine) = (false, MachineCheck::new(machine));
+        let ProbeControls {
+            probes,
+            ask_now,
+            is_draining,
+        } = controls;
         loop {
             let (at, begun) = (SystemTime::now(), tokio::time::Instant::now());
             let timeout = schedule.timeout(&tracker);
-            let asked = ask(&client, endpoint, &settings, watch.is_on());
-            let asked = tokio::time::timeout(timeout, asked).await;
-            let failure = match asked.unwrap_or(Err(ProbeFailure::TimedOut(timeout))) {
+            let slot = ConnectionSlot::default();
+            let asked = tokio::select! {
+                biased;
+                asked = ask(&client, endpoint, &settings, &slot, watch.is_on()) => asked,
+                () = tokio::time::sleep(timeout) => Err(ProbeFailure::TimedOut(timeout)),
+                () = machine.is_silent(&slot), if tracker.is_up() => {
+                    Err(ProbeFailure::MachineSilent)
+                }
+            };
+            let failure = match asked {
                 Ok(connection) => {
                     watch.keep(connection);
                     None
@@ -199,11 +217,19 @@ impl HeartbeatProber {
                 .map_or(ProbeOutcome::Good, ProbeFailure::outcome);
             let took = begun.elapsed();
             history.borrow_mut().record(&id, at, took, outcome);
+            if is_draining.get()
+                && failure
+                    .as_ref()
+                    .is_some_and(|failure| !failure.is_silence())
+            {
+                return;
+            }
             if outcome == ProbeOutcome::Missed {
-                if tracker.is_up() {
+                if tracker.is_up() && !is_draining.get() {
+                    is_suspect = true;
                     let suspected = InstanceSuspected {
                         id: id.clone(),
-                        sign: SuspectSign::Unclear,
+                        sign: SuspectSign::Missed,
                     };
                     recipients.suspects.do_send(suspected);
                 }
@@ -223,7 +249,15 @@ impl HeartbeatProber {
                 let changed = tracker.is_unready() && bad_answer != before;
                 changed.then_some(HealthTransition::Unready)
             });
-            if let Some(transition) = transition {
+            if is_suspect && !tracker.in_doubt() {
+                is_suspect = false;
+                recipients.cleared.do_send(DoubtEnded(id.clone()));
+            }
+            if is_draining.get() {
+                if transition == Some(HealthTransition::Down) {
+                    return recipients.silent_drains.do_send(DrainSilent(id));
+                }
+            } else if let Some(transition) = transition {
                 let changed = HealthChanged(id.clone(), transition, bad_answer.clone());
                 recipients.health_changes.do_send(changed);
             }
@@ -243,9 +277,18 @@ impl HeartbeatProber {
                 };
                 recipients.failures.do_send(failed);
             }
+            if outcome != ProbeOutcome::Missed {
+                machine.learn().await;
+            }
             // From start to start: time spent waiting for an answer counts.
             let next = begun + schedule.pause(&tracker);
-            let pause = watch.pause(next, endpoint).await;
+            let pause = tokio::select! {
+                pause = watch.pause(next, endpoint) => pause,
+                () = ask_now.notified(), if !tracker.in_doubt() => Pause::Over,
+            };
+            if is_draining.get() && pause != Pause::Over {
+                return;
+            }
             if pause != Pause::Over && tracker.is_up() {
                 let suspected = InstanceSuspected {
                     id: id.clone(),
@@ -299,6 +342,7 @@ async fn ask(
     client: &OneShotClient,
     endpoint: SocketAddr,
     settings: &HeartbeatSettings,
+    slot: &ConnectionSlot,
     keeps: bool,
 ) -> Result<Option<KeptConnection>, ProbeFailure> {
     let broken = |error: &dyn std::fmt::Display| ProbeFailure::Broken(error.to_string());
@@ -317,13 +361,11 @@ async fn ask(
         .map_err(|error| broken(&error))?;
     let (method, headers) = (settings.method.clone(), &settings.headers);
     let asked = match keeps {
-        true => client.send_kept(method, uri, headers).await,
-        false => {
-            let asked = client.send_with(method, uri, headers).await;
-            asked.map(|response| (response, None))
-        }
+        true => client.send_kept(method, uri, headers, slot).await,
+        false => client.send_with(method, uri, headers).await,
     };
-    let (mut response, kept) = asked.map_err(|error| match &error {
+    let kept = || slot.take();
+    let mut response = asked.map_err(|error| match &error {
         _ if error.is_refused() => ProbeFailure::Refused(endpoint.port()),
         AttemptError::ResponseTimeout
         | AttemptError::NotConnected {
@@ -335,7 +377,7 @@ async fn ask(
     let expectation = settings.expectation();
     expectation.check_status(response.head.status().as_u16())?;
     if expectation.body.is_none() {
-        return Ok(kept);
+        return Ok(kept());
     }
     let mut body = Vec::new();
     while body.len() < MAX_BODY
@@ -344,41 +386,7 @@ async fn ask(
     {
         body.extend_from_slice(&piece.map_err(|error| broken(&error))?);
     }
-    expectation.check_body(&body).map(|()| kept)
-}
-
-/// Sends messages to the prober.
-#[derive(Clone)]
-pub struct ProberHandle(Addr<HeartbeatProber>);
-
-impl ProberHandle {
-    pub fn new(prober: Addr<HeartbeatProber>) -> Self {
-        Self(prober)
-    }
-
-    /// Begins to send heartbeats; see [`WatchInstance`].
-    pub fn watch(&self, id: InstanceId, endpoint: SocketAddr) {
-        self.0.do_send(WatchInstance { id, endpoint });
-    }
-
-    /// Stops sending heartbeats.
-    pub fn unwatch(&self, id: InstanceId) {
-        self.0.do_send(UnwatchInstance(id));
-    }
-
-    /// The heartbeats of the last minutes; see [`GetHeartbeats`].
-    pub async fn heartbeats(&self, after: u64, limit: usize) -> ActorReply<Vec<ReplicaHeartbeat>> {
-        self.0.send(GetHeartbeats { after, limit }).await
-    }
-
-    /// How the last heartbeats came out; see [`GetProbes`]. Asked for when this is called, not
-    /// when the future is polled: the instance may be unwatched next.
-    pub fn probes(
-        &self,
-        id: InstanceId,
-    ) -> impl Future<Output = ActorReply<Vec<Heartbeat>>> + use<> {
-        self.0.send(GetProbes(id))
-    }
+    expectation.check_body(&body).map(|()| kept())
 }
 
 impl Actor for HeartbeatProber {
@@ -394,19 +402,19 @@ impl Handler<WatchInstance> for HeartbeatProber {
 
     fn handle(&mut self, watch: WatchInstance, ctx: &mut Self::Context) {
         let id = watch.id.clone();
-        let probes = Probes::default();
+        let controls = ProbeControls::default();
         let probing = Self::probe(
             self.client,
             self.settings.clone(),
             self.recipients.clone(),
             watch,
-            (Rc::clone(&probes), Rc::clone(&self.history)),
+            (controls.clone(), Rc::clone(&self.history)),
             self.stats.replica(&id.replica),
             ConnectionWatch::new(self.watches_connections),
         );
         let probing = ctx.spawn(probing.into_actor(self));
-        if let Some((earlier, _)) = self.watched.insert(id, (probing, probes)) {
-            ctx.cancel_future(earlier);
+        if let Some(earlier) = self.watched.insert(id, Watched { probing, controls }) {
+            ctx.cancel_future(earlier.probing);
         }
     }
 }
@@ -415,8 +423,43 @@ impl Handler<UnwatchInstance> for HeartbeatProber {
     type Result = ();
 
     fn handle(&mut self, UnwatchInstance(id): UnwatchInstance, ctx: &mut Self::Context) {
-        if let Some((probing, _)) = self.watched.remove(&id) {
-            ctx.cancel_future(probing);
+        if let Some(watched) = self.watched.remove(&id) {
+            ctx.cancel_future(watched.probing);
+        }
+    }
+}
+
+impl Handler<FollowDrain> for HeartbeatProber {
+    type Result = ();
+
+    fn handle(&mut self, FollowDrain(id): FollowDrain, _: &mut Self::Context) {
+        if let Some(watched) = self.watched.get(&id) {
+            watched.controls.is_draining.set(true);
+        }
+    }
+}
+
+impl Handler<UnfollowDrain> for HeartbeatProber {
+    type Result = ();
+
+    fn handle(&mut self, UnfollowDrain(id): UnfollowDrain, ctx: &mut Self::Context) {
+        let watched = self.watched.get(&id);
+        // One that an operator has drained is watched for its health.
+        if watched.is_some_and(|watched| watched.controls.is_draining.get())
+            && let Some(watched) = self.watched.remove(&id)
+        {
+            ctx.cancel_future(watched.probing);
+        }
+    }
+}
+
+impl Handler<AskNow> for HeartbeatProber {
+    type Result = ();
+
+    fn handle(&mut self, AskNow(id): AskNow, _: &mut Self::Context) {
+        if let Some(watched) = self.watched.get(&id) {
+            // If it is being asked, its next heartbeat comes at once.
+            watched.controls.ask_now.notify_one();
         }
     }
 }
@@ -425,7 +468,8 @@ impl Handler<GetProbes> for HeartbeatProber {
     type Result = MessageResult<GetProbes>;
 
     fn handle(&mut self, GetProbes(id): GetProbes, _: &mut Self::Context) -> Self::Result {
-        let probes = self.watched.get(&id).map(|(_, probes)| probes.borrow());
+        let watched = self.watched.get(&id);
+        let probes = watched.map(|watched| watched.controls.probes.borrow());
         MessageResult(probes.into_iter().flat_map(|b| b.clone()).collect())
     }
 }

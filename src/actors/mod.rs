@@ -22,6 +22,7 @@ pub mod heartbeat_history;
 pub mod heartbeat_prober;
 pub mod history;
 pub mod lifeline;
+mod machine_check;
 pub mod proxy_worker;
 pub mod request_queue;
 pub mod ring_state;

@@ -3,6 +3,7 @@
 //! There is one on every HTTP worker thread, so that a handler's question never leaves
 //! its thread: that costs 0.2 us, where crossing threads costs 81.
 
+mod canary;
 mod release;
 
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ use super::ring_view::RingView;
 use crate::fleet::Maintenance;
 use crate::ring::{Key, MemberIndex, ReplicaName};
 use crate::upstream::{ConcurrencyLimit, IDLE_CONNECTION, InFlightPermit, Instance, UpstreamPools};
+use canary::{grant_with_canary, session_key};
 use release::Release;
 
 /// Which replica is to serve this request?
@@ -136,9 +138,30 @@ impl ProxyWorker {
     }
 }
 
+/// An instance of the ring; of the canary's, if the key is one of its.
+fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
+    let mut granted = match view.canary_of(wanted.key) {
+        None => grant_on(view, wanted, Choice::Any),
+        Some(canary) => grant_with_canary(canary, view, wanted),
+    }?;
+    if wanted.session == Session::New {
+        granted.session_key = session_key(view, &granted.instance().id().replica);
+    }
+    Some(granted)
+}
+
+/// How far down the choice of an instance goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// Only one that has nothing against it: another ring is there for the key.
+    Willing,
+    /// The least bad one.
+    Any,
+}
+
 /// The first ready instance in the key's own order that the request has not failed on; the first
 /// ready or unready one while too few are ready.
-fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
+fn grant_on(view: &RingView, wanted: &AcquireSlot, choice: Choice) -> Option<InFlightPermit> {
     let slot = view.table.slot_of(wanted.key);
     let owner = view.table.owner(slot)?;
     let candidates = view.candidates();
@@ -150,7 +173,10 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
     let untried = |index: MemberIndex| {
         alive(index).filter(|instance| !wanted.tried.contains(&instance.id().replica))
     };
-    let usable = |index: MemberIndex| untried(index).filter(|i| !i.is_ejected());
+    // A request that has failed may have one more chance: not with a replica of the same lost node.
+    let has_failed = !wanted.tried.is_empty() || !wanted.refused.is_empty();
+    let is_usable = |i: &Instance| !i.is_ejected() && (!has_failed || !i.is_in_doubt());
+    let usable = |index: MemberIndex| untried(index).filter(|i| is_usable(i));
     let is_bound = wanted.session != Session::Known;
     let with_room = |index: MemberIndex| {
         usable(index).filter(|instance| !is_bound || view.has_room(index, instance))
@@ -165,6 +191,9 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
         willing(owner).or_else(|| {
             let order = || view.table.failover(wanted.key);
             let next = order().skip(1).find_map(willing);
+            if choice == Choice::Willing {
+                return next;
+            }
             // If all are fresh, the first of them is as good as any.
             let next = next.or_else(|| order().find_map(with_room));
             // Bounds of replicas that a request has failed on do not help it: the first
@@ -178,12 +207,7 @@ fn grant(view: &RingView, wanted: &AcquireSlot) -> Option<InFlightPermit> {
     loop {
         let instance = choose()?;
         // Another thread may have taken the last place: then the next one is chosen.
-        if let Some(mut grant) = InFlightPermit::try_acquire(instance, slot, bounded) {
-            if wanted.session == Session::New {
-                let served_by = view.table.index_of(&instance.id().replica);
-                grant.session_key = served_by
-                    .and_then(|owner| view.table.session_key_of(owner, || fastrand::u64(..)));
-            }
+        if let Some(grant) = InFlightPermit::try_acquire(instance, slot, bounded) {
             return Some(grant);
         }
     }
@@ -205,8 +229,9 @@ impl Handler<PublishRing> for ProxyWorker {
         if self.view.as_ref().is_some_and(|v| v.epoch > view.epoch) {
             return;
         }
-        let present = view.ready.iter().chain(&view.unready).flatten();
-        let present: HashSet<u64> = present.map(|instance| instance.uid()).collect();
+        let canary = view.canary.iter().flat_map(|canary| &canary.view.ready);
+        let present = view.ready.iter().chain(&view.unready).chain(canary);
+        let present: HashSet<u64> = present.flatten().map(|instance| instance.uid()).collect();
         self.clients.retain(&present);
         let was_open = self.admission().is_open();
         self.view = Some(view);
@@ -258,222 +283,4 @@ impl Handler<AcquireSlot> for ProxyWorker {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-    use std::time::Instant;
-
-    use super::*;
-    use crate::actors::ring_view::tests::three_ready;
-    use crate::ring::{BalanceFactor, PanicThreshold};
-
-    /// A worker over three ready replicas, and these in the order of `key`.
-    fn worker(key: Key) -> (ProxyWorker, Vec<Arc<Instance>>) {
-        worker_with(key, None, 2)
-    }
-
-    fn worker_with(
-        key: Key,
-        factor: Option<BalanceFactor>,
-        max_in_flight: u32,
-    ) -> (ProxyWorker, Vec<Arc<Instance>>) {
-        let limit = ConcurrencyLimit::new(NonZeroU32::new(max_in_flight));
-        let view = three_ready(factor, PanicThreshold::new(50).unwrap(), limit);
-        let order = view.table.failover(key);
-        let order = order.map(|index| view.ready[index.get()].clone().unwrap());
-        let order = order.collect();
-        let waker = ConcurrencyLimit::new(None).waker(|| ());
-        let worker = ProxyWorker {
-            view: Some(Arc::new(view)),
-            waiting: RequestQueue::new(QueueLimit::new(1), waker),
-            release: None,
-            clients: UpstreamPools::new(std::time::Duration::from_secs(1)),
-            ring: NoRing.start().recipient(),
-        };
-        (worker, order)
-    }
-
-    fn any_of(key: Key) -> AcquireSlot {
-        AcquireSlot {
-            key,
-            tried: Vec::new(),
-            refused: Vec::new(),
-            session: Session::None,
-        }
-    }
-
-    struct NoRing;
-
-    impl Actor for NoRing {
-        type Context = Context<Self>;
-    }
-
-    impl Handler<RegisterWorker> for NoRing {
-        type Result = ();
-        fn handle(&mut self, _: RegisterWorker, _: &mut Self::Context) {}
-    }
-
-    #[actix_web::test]
-    async fn slow_replica_is_tried_again_last_and_one_that_refused_is_not() {
-        let key = Key(123_456);
-        let (worker, order) = worker(key);
-        let serials: Vec<u64> = order.iter().map(|instance| instance.uid()).collect();
-        let [first, second, third] = serials[..] else {
-            panic!("{serials:?}")
-        };
-        for (tried, refused, expected) in [
-            (vec![], vec![], Some(first)),
-            (vec![first], vec![], Some(second)),
-            (vec![first, second], vec![], Some(third)),
-            (vec![first, second, third], vec![], Some(first)),
-            (vec![second, third], vec![first], Some(second)),
-            (vec![], vec![first, second, third], None),
-        ] {
-            let story = format!("tried {tried:?}, refused {refused:?}");
-            let named = |serial: &u64| order.iter().find(|i| i.uid() == *serial);
-            let tried = tried.iter().filter_map(named);
-            let tried = tried
-                .map(|instance| instance.id().replica.clone())
-                .collect();
-            let wanted = AcquireSlot {
-                tried,
-                refused,
-                ..any_of(key)
-            };
-            let granted = worker.grant(&wanted);
-            let serial = granted.map(|grant| grant.instance().uid());
-            assert_eq!(serial, expected, "{story}");
-        }
-    }
-
-    #[actix_web::test]
-    async fn paused_fleet_grants_nothing_until_it_is_open_again() {
-        let (mut worker, _) = worker(Key(1));
-        let set = |worker: &mut ProxyWorker, admission| {
-            let view = worker.view.as_ref().unwrap().with_admission(admission);
-            worker.view = Some(Arc::new(view));
-        };
-        set(&mut worker, Admission::Held(Instant::now()));
-        assert!(worker.grant(&any_of(Key(1))).is_none());
-        assert_eq!(worker.unavailable(&any_of(Key(1))), Unavailable::Held);
-        // What changes on the ring meanwhile does not end it.
-        let next = worker.view.as_ref().unwrap().with_ready(0, None);
-        assert!(!next.admission.is_open());
-        set(&mut worker, Admission::Open);
-        assert!(worker.grant(&any_of(Key(1))).is_some());
-    }
-
-    #[actix_web::test]
-    async fn ejected_instance_is_passed_over_unless_no_other_is_left() {
-        let key = Key(123_456);
-        let (worker, order) = worker(key);
-        let granted = |refused: &[usize]| {
-            let mut wanted = any_of(key);
-            wanted.refused = refused.iter().map(|place| order[*place].uid()).collect();
-            let granted = worker.grant(&wanted)?.instance().uid();
-            order.iter().position(|i| i.uid() == granted)
-        };
-        order[0].eject();
-        assert_eq!(granted(&[]), Some(1));
-        assert_eq!(granted(&[1]), Some(2));
-        assert_eq!(granted(&[1, 2]), Some(0));
-        order[0].readmit();
-        assert_eq!(granted(&[]), Some(0));
-    }
-
-    #[actix_web::test]
-    async fn while_too_few_are_ready_the_unready_serve_their_keys_too() {
-        let key = Key(123_456);
-        let (mut worker, order) = worker(key);
-        let granted = |worker: &ProxyWorker| {
-            let granted = worker.grant(&any_of(key))?.instance().uid();
-            order.iter().position(|i| i.uid() == granted)
-        };
-        let set = |worker: &mut ProxyWorker, place: usize, ready: bool| {
-            let view = worker.view.as_ref().unwrap();
-            let index = view.table.index_of(&order[place].id().replica).unwrap();
-            let instance = Arc::clone(&order[place]);
-            worker.view = Some(Arc::new(match ready {
-                true => view.with_ready(index.get(), Some(instance)),
-                false => view.with_unready(index.get(), instance),
-            }));
-        };
-        // Two of three are ready: they serve.
-        set(&mut worker, 0, false);
-        assert_eq!(granted(&worker), Some(1));
-        // One of three: the first in order, which is unready.
-        set(&mut worker, 1, false);
-        assert_eq!(granted(&worker), Some(0));
-        set(&mut worker, 1, true);
-        assert_eq!(granted(&worker), Some(1));
-        // An ejected instance is not ready: one of two is left, which is not below one half.
-        order[1].eject();
-        worker.view.as_ref().unwrap().recompute_weight();
-        assert_eq!(granted(&worker), Some(2));
-        order[2].eject();
-        worker.view.as_ref().unwrap().recompute_weight();
-        assert_eq!(granted(&worker), Some(0));
-        order[1].readmit();
-        order[2].readmit();
-        worker.view.as_ref().unwrap().recompute_weight();
-        assert_eq!(granted(&worker), Some(1));
-        // All are unready.
-        set(&mut worker, 1, false);
-        set(&mut worker, 2, false);
-        assert_eq!(granted(&worker), Some(0));
-    }
-
-    #[actix_web::test]
-    async fn full_instance_is_passed_over_and_none_is_chosen_when_all_are() {
-        let key = Key(123_456);
-        let (worker, order) = worker(key);
-        let tried = vec![order[0].id().replica.clone()];
-        let wanted = AcquireSlot {
-            tried,
-            ..any_of(key)
-        };
-        let granted = || worker.grant(&wanted);
-        let place = |grant: &InFlightPermit| {
-            let serial = grant.instance().uid();
-            order.iter().position(|instance| instance.uid() == serial)
-        };
-        // Two each, and the one that was tried comes last.
-        let mut grants = Vec::new();
-        for expected in [1, 1, 2, 2, 0, 0] {
-            let grant = granted().unwrap();
-            assert_eq!(place(&grant), Some(expected));
-            grants.push(grant);
-        }
-        assert!(granted().is_none());
-        assert_eq!(worker.unavailable(&wanted), Unavailable::AllBusy);
-        drop(grants.remove(2));
-        assert_eq!(granted().as_ref().and_then(place), Some(2));
-    }
-
-    #[actix_web::test]
-    async fn session_stays_beyond_its_replica_s_share_of_the_load_and_begins_with_a_key_of_it() {
-        let key = Key(123_456);
-        let factor = BalanceFactor::new(1.1).unwrap();
-        let (worker, order) = worker_with(key, Some(factor), 100);
-        let wanted = |session| AcquireSlot {
-            session,
-            ..any_of(key)
-        };
-        let view = worker.view.clone().unwrap();
-        let begun = worker.grant(&wanted(Session::New)).unwrap();
-        let made = begun.session_key.unwrap();
-        let owner = view.table.owner(view.table.slot_of(made.key())).unwrap();
-        assert_eq!(view.table.member(owner).name, begun.instance().id().replica);
-        let without = worker.grant(&wanted(Session::None)).unwrap();
-        assert_eq!(without.session_key, None);
-        drop(without);
-        // The owner's share of a load that is its alone is soon used up.
-        let held_by_owner = |session| {
-            let granted = (0..30).map(|_| worker.grant(&wanted(session)).unwrap());
-            let granted: Vec<InFlightPermit> = granted.collect();
-            let serials = granted.iter().map(|grant| grant.instance().uid());
-            serials.filter(|serial| *serial == order[0].uid()).count()
-        };
-        assert!(held_by_owner(Session::None) < 30);
-        assert_eq!(held_by_owner(Session::Known), 30);
-    }
-}
+mod tests;

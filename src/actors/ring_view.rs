@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::admission::Admission;
-use crate::ring::{BalanceFactor, MemberIndex, PanicThreshold, ReplicaName, SlotTable};
+use crate::ring::{
+    BalanceFactor, CanaryShare, Key, MemberIndex, PanicThreshold, ReplicaName, SlotTable,
+};
 use crate::upstream::Instance;
 
 /// An instance for each member, or none.
@@ -25,6 +27,8 @@ pub struct RingView {
     pub drained: Members,
     /// Whether requests are let through to them.
     pub admission: Admission,
+    /// The ring of a rollout's canary, beside this one.
+    pub canary: Option<Arc<CanaryRing>>,
     /// The instance of each member that is ready or unready; empty while none is unready.
     ready_or_unready: Members,
     panic_threshold: PanicThreshold,
@@ -35,6 +39,15 @@ pub struct RingView {
     /// The weights of the ready members that are not ejected, added up: they share the load.
     /// It is hardly ever written, so reading it costs no more than reading its neighbours.
     sharing_weight: AtomicU64,
+}
+
+/// A ring for a part of the keys, whose other replicas are on the ring that it belongs to.
+#[derive(Debug)]
+pub struct CanaryRing {
+    /// The keys that it serves first.
+    pub share: CanaryShare,
+    /// Its members and their instances. Its epoch and admission mean nothing.
+    pub view: RingView,
 }
 
 impl RingView {
@@ -51,6 +64,7 @@ impl RingView {
             unready: none.clone(),
             drained: none,
             admission: Admission::default(),
+            canary: None,
             ready_or_unready: Box::default(),
             panic_threshold,
             panic: AtomicBool::new(false),
@@ -83,6 +97,7 @@ impl RingView {
             unready,
             drained,
             admission: self.admission.clone(),
+            canary: self.canary.clone(),
             ready_or_unready,
             panic_threshold: self.panic_threshold,
             panic: AtomicBool::new(false),
@@ -112,6 +127,39 @@ impl RingView {
         self.panic.store(panic, Ordering::Relaxed);
         let weight = ready_weight + if panic { unready_weight } else { 0 };
         self.sharing_weight.store(weight, Ordering::Relaxed);
+        if let Some(canary) = &self.canary {
+            canary.view.recompute_weight();
+        }
+    }
+
+    /// The ring of the canary, if the key is one of its.
+    #[inline]
+    pub fn canary_of(&self, key: Key) -> Option<&Self> {
+        let canary = self.canary.as_deref()?;
+        canary.share.takes(key).then_some(&canary.view)
+    }
+
+    /// The next epoch: with another canary, whose members are not ready yet, or without one.
+    pub(super) fn with_canary(&self, canary: Option<(CanaryShare, SlotTable)>) -> Self {
+        let ring = |(share, table)| CanaryRing {
+            share,
+            view: Self::first(table, self.balance_factor, self.panic_threshold),
+        };
+        self.with_canary_ring(canary.map(ring))
+    }
+
+    fn with_canary_ring(&self, canary: Option<CanaryRing>) -> Self {
+        Self {
+            canary: canary.map(Arc::new),
+            ..self.same()
+        }
+    }
+
+    /// The next epoch, with nothing changed yet.
+    fn same(&self) -> Self {
+        let [ready, unready, drained] = [&self.ready, &self.unready, &self.drained];
+        let table = Arc::clone(&self.table);
+        self.next(table, ready.clone(), unready.clone(), drained.clone())
     }
 
     /// The instances that may be given requests: the ready members, or the unready as well while too few are
@@ -134,21 +182,49 @@ impl RingView {
 
     /// The next epoch: the same members, with requests let through or not.
     pub(super) fn with_admission(&self, admission: Admission) -> Self {
-        let [ready, unready, drained] = [&self.ready, &self.unready, &self.drained];
-        let table = Arc::clone(&self.table);
-        let next = self.next(table, ready.clone(), unready.clone(), drained.clone());
-        Self { admission, ..next }
+        Self {
+            admission,
+            ..self.same()
+        }
     }
 
-    /// Every instance of a member, whether it gets requests or not.
+    /// Every instance of a member, whether it gets requests or not; the canary's, too.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
         let members = [&self.ready, &self.unready, &self.drained].into_iter();
+        let canary = self.canary.iter().map(|canary| &canary.view.ready);
+        let members = members.chain(canary);
         members.flat_map(|members| members.iter().flatten())
     }
 
     /// The next epoch: the same table, with another ready instance of a member, or with none.
     pub(super) fn with_ready(&self, index: usize, instance: Option<Arc<Instance>>) -> Self {
         self.with_member(index, instance, None, None)
+    }
+
+    /// The same for a member of this ring or of the canary's, if it is one.
+    pub(super) fn with_ready_of(
+        &self,
+        name: &ReplicaName,
+        instance: Option<Arc<Instance>>,
+    ) -> Option<Self> {
+        if let Some(index) = self.table.index_of(name) {
+            return Some(self.with_ready(index.get(), instance));
+        }
+        let canary = self.canary.as_deref()?;
+        let view = canary.view.with_ready_of(name, instance)?;
+        let share = canary.share;
+        Some(self.with_canary_ring(Some(CanaryRing { share, view })))
+    }
+
+    /// Whether a replica is a member of this ring or of the canary's.
+    pub(super) fn has_member(&self, name: &ReplicaName) -> bool {
+        self.table.index_of(name).is_some() || self.is_canary(name)
+    }
+
+    /// Whether it is a member of the canary's ring.
+    pub(super) fn is_canary(&self, name: &ReplicaName) -> bool {
+        let canary = self.canary.as_ref();
+        canary.is_some_and(|canary| canary.view.has_member(name))
     }
 
     /// How many members are ready.
@@ -186,9 +262,11 @@ impl RingView {
         )
     }
 
-    /// The ready instance of a replica.
+    /// The ready instance of a replica, the canary's included.
     pub(super) fn instance_of(&self, name: &ReplicaName) -> Option<Arc<Instance>> {
-        let index = self.table.index_of(name)?;
+        let Some(index) = self.table.index_of(name) else {
+            return self.canary.as_ref()?.view.instance_of(name);
+        };
         self.ready.get(index.get()).cloned().flatten()
     }
 
@@ -258,6 +336,30 @@ pub(super) mod tests {
                 Arc::default(),
             );
             view = view.with_ready(index.get(), Some(instance));
+        }
+        view
+    }
+
+    /// The same with a canary of two instances, which are ready.
+    pub(in crate::actors) fn with_two_canaries(
+        view: &RingView,
+        share: &str,
+        limit: &Arc<ConcurrencyLimit>,
+    ) -> RingView {
+        let members = ["canary-1", "canary-2"].map(|name| member(name, 1));
+        let table = SlotTable::build(&RingSpec::default(), &members).unwrap();
+        let mut view = view.with_canary(Some((share.parse().unwrap(), table)));
+        for member in members {
+            let instance = Instance::new(
+                InstanceId::new(member.name.clone(), 1),
+                ([127, 0, 0, 1], 9).into(),
+                Arc::clone(limit),
+                Arc::default(),
+                Arc::default(),
+                Duration::ZERO,
+                Arc::default(),
+            );
+            view = view.with_ready_of(&member.name, Some(instance)).unwrap();
         }
         view
     }

@@ -9,9 +9,12 @@ use super::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDrill {
-    /// The replica; a random one that is ready, if it is absent.
+    /// The replica; a random one that is ready, if it is absent. Not with `drain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
+    /// The node, with `drain` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// What is done to it.
     pub fault: DrillFault,
     /// How long a pause or a delay lasts, `1ms` to `60s`; `2s` if it is absent.
@@ -30,6 +33,8 @@ pub enum DrillFault {
     Pause,
     /// It is paused half of the time for a while, 50 ms at a time.
     Delay,
+    /// A node of a Swarm takes no tasks until what ran there is ready elsewhere: tasks of other services too.
+    Drain,
 }
 
 /// A drill, and what came of it.
@@ -37,11 +42,14 @@ pub enum DrillFault {
 pub struct Drill {
     /// Counts the drills since the balancer's start.
     pub id: u64,
-    /// The replica.
-    pub replica: String,
+    /// The replica; null if a node is drained.
+    pub replica: Option<String>,
+    /// The node that is drained.
+    #[serde(default)]
+    pub node: Option<String>,
     /// What was done to it.
     pub fault: DrillFault,
-    /// How long that lasted; null for a kill.
+    /// How long that lasted; null for a kill and a drain.
     pub lasts_ms: Option<u64>,
     /// Whether it is over.
     pub state: DrillState,
@@ -51,14 +59,31 @@ pub struct Drill {
     pub evicted_after_ms: Option<f64>,
     /// Why it was evicted.
     pub reason: Option<String>,
-    /// From `started_at` until it was ready again; null if it was not evicted, or is not back.
+    /// From `started_at` until it was ready again; null if it was not evicted, or is not back. Of a node
+    /// that is drained, until the last of its replicas was.
     pub ready_after_ms: Option<f64>,
-    /// The instance before.
-    pub generation_before: u64,
+    /// The instance before; null if a node is drained.
+    pub generation_before: Option<u64>,
     /// The instance that is ready after it; null as long as none is.
     pub generation_after: Option<u64>,
+    /// The replicas that ran on the node that is drained.
+    #[serde(default)]
+    pub moved: Vec<MovedReplica>,
     /// Why it could not be carried out.
     pub error: Option<String>,
+}
+
+/// A replica that ran on a node that is drained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MovedReplica {
+    /// Its name.
+    pub replica: String,
+    /// From the drain until its instance got no more requests; null if that has not been seen.
+    pub left_after_ms: Option<f64>,
+    /// From the drain until another instance of it was ready.
+    pub ready_after_ms: Option<f64>,
+    /// The instance that is ready elsewhere; null as long as none is.
+    pub generation_after: Option<u64>,
 }
 
 /// Whether a drill is over.

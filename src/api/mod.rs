@@ -14,6 +14,7 @@ mod maintenance;
 mod page;
 mod pause;
 mod problem;
+mod rebalance;
 mod replicas;
 mod ring;
 mod rollouts;
@@ -24,7 +25,7 @@ mod status;
 mod timestamp;
 
 pub use deaths::{Death, Heartbeat, InterruptedRequest, RequestOutcome};
-pub use drills::{Drill, DrillFault, DrillState, NewDrill};
+pub use drills::{Drill, DrillFault, DrillState, MovedReplica, NewDrill};
 pub use explanation::{
     Explained, KeyCandidate, KeyExplanation, KeyHash, PreferenceRow, RingSummary, ScoreRow, Why,
 };
@@ -38,9 +39,13 @@ pub use maintenance::{FleetMaintenance, NewMaintenance};
 pub use page::ListPage;
 pub use pause::{FleetPause, NewPause};
 pub use problem::Problem;
+pub use rebalance::{FleetSpread, NodeShare, Rebalance, ReplicaMove};
 pub use replicas::{AddReplicas, CallStatus, Envelope, RemoveReplicas, ReplicaList};
 pub use ring::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
-pub use rollouts::{ComposeDefinition, NewRollout, Rollout, RolloutOutcome, RolloutState};
+pub use rollouts::{
+    CanaryInstance, ComposeDefinition, NewRollout, Rollout, RolloutCanary, RolloutOutcome,
+    RolloutState, ServedRequests,
+};
 pub use scaling::{FleetScaling, ScalingDecision};
 pub use session::{AdminRight, AdmittedBy, Caller, Login};
 pub use status::{

@@ -28,6 +28,11 @@ pub struct NewRollout {
     /// of it, so nothing else can be said beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compose: Option<ComposeDefinition>,
+    /// Which part of the keys goes to a canary until the rollout is promoted: from `0.1%` to `50%`. Without
+    /// it replicas are replaced at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "10%")]
+    pub canary: Option<String>,
 }
 
 /// A service as docker compose resolves it.
@@ -63,7 +68,7 @@ pub struct ComposeDefinition {
 }
 
 /// A rollout: every replica gets another definition, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Rollout {
     /// Counts the fleet's rollouts.
     pub id: u64,
@@ -83,6 +88,53 @@ pub struct Rollout {
     pub replicas: usize,
     /// The replicas that are being replaced, or whose new instance is being watched.
     pub in_hand: Vec<String>,
+    /// The balancer that carries it out; null once it has ended.
+    #[serde(default)]
+    pub balancer: Option<String>,
+    /// Its canary; null without one, and once it is gone.
+    #[serde(default)]
+    pub canary: Option<RolloutCanary>,
+}
+
+/// The canary of a rollout: extra instances of the new definition that serve a part of the keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutCanary {
+    /// Which part of the keys.
+    #[schema(example = "10%")]
+    pub share: String,
+    /// Its instances.
+    pub instances: Vec<CanaryInstance>,
+    /// What they have answered since keys go to them.
+    pub served: ServedRequests,
+    /// What the replicas have answered meanwhile.
+    pub served_by_replicas: ServedRequests,
+}
+
+/// An instance of a canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CanaryInstance {
+    /// Its name.
+    pub name: String,
+    /// Whether it answers heartbeats well. While it does not, replicas serve its keys.
+    pub ready: bool,
+    /// What was wrong with it last, while it is not ready.
+    pub last_error: Option<String>,
+}
+
+/// What some instances have answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ServedRequests {
+    /// Requests, answered or not.
+    pub requests: u64,
+    /// Those of them that were answered with a status from 500 on, or not at all; also attempts after which
+    /// another instance has answered.
+    pub failed: u64,
+    /// The part of them that failed, 0 to 1.
+    pub error_rate: f64,
+    /// The median time to the head of a response, in milliseconds; null without one.
+    pub latency_p50_ms: Option<f64>,
+    /// The time that 99 of 100 were not longer than.
+    pub latency_p99_ms: Option<f64>,
 }
 
 /// Where a rollout is, or how it ended.
@@ -91,6 +143,8 @@ pub struct Rollout {
 pub enum RolloutState {
     /// One instance of the new definition has yet to answer a heartbeat.
     Trial,
+    /// A part of the keys goes to extra instances, until the rollout is promoted or undone.
+    Canary,
     /// Replicas are being replaced.
     Rolling,
     /// It waits to be resumed or undone.
@@ -138,6 +192,7 @@ impl fmt::Display for RolloutState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Trial => "trial",
+            Self::Canary => "canary",
             Self::Rolling => "rolling",
             Self::Paused => "paused",
             Self::RollingBack => "rolling back",

@@ -37,7 +37,7 @@ pub struct FleetRecordStatus {
     /// A hash of what replicas are started as.
     pub definition: String,
     /// How the flags differ from those that the record came from, as long as that matters: null
-    /// once every instance follows the flags.
+    /// once every instance follows the flags, or their rollout has begun.
     pub drift: Option<DefinitionDrift>,
     /// Why the last change could not be written, while that is so.
     pub last_error: Option<String>,
@@ -58,7 +58,8 @@ pub struct DefinitionDrift {
 pub enum FlagsOrRecord {
     /// This balancer's flags.
     Flags,
-    /// The fleet record, because other balancers serve the fleet.
+    /// The fleet record, because other balancers serve the fleet, or the rollout of what the flags say
+    /// cannot begin yet.
     Record,
 }
 

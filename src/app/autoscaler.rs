@@ -11,7 +11,10 @@ use crate::actors::request_queue::QueueLimit;
 use crate::actors::ring_state::RingHandle;
 use crate::actors::supervisor::SupervisorHandle;
 use crate::api::{FleetScaling, ScalingDecision, Timestamp};
-use crate::fleet::{Autoscaler, Change, FleetLoadSample, ScalingPolicy, newest, next_names};
+use crate::fleet::{
+    Autoscaler, BalancerLoad, Change, FleetLoadSample, ScalingPolicy, ScalingRole, newest,
+    next_names,
+};
 use crate::human::{duration, thousands};
 use crate::ring::ReplicaName;
 use crate::runtime::Runtime;
@@ -61,6 +64,17 @@ struct Scaling {
     last_decision: Option<ScalingDecision>,
 }
 
+/// The load of all balancers of a fleet.
+struct SharedLoad {
+    load: BalancerLoad,
+    /// There may be more.
+    is_least: bool,
+    /// Why it is not for this one to act.
+    held: Option<&'static str>,
+    /// The runtime tells of other balancers.
+    knows_others: bool,
+}
+
 impl FleetScaler {
     /// Scales the fleet until the actors end.
     pub fn start(self) {
@@ -100,6 +114,11 @@ impl FleetScaler {
         }
         let desired = self.supervisor.list().await.ok()?;
         let fleet = self.supervisor.fleet().await.ok()?;
+        let own = BalancerLoad {
+            load,
+            idle_for: now - scaling.last_request,
+        };
+        let shared = self.share(own, desired.len()).await;
         if fleet.pause.is_some() {
             scaling.held_until = now + AFTER_PAUSE;
         }
@@ -113,20 +132,60 @@ impl FleetScaler {
             // Requests wait for those that are down, not for more.
             Some("most replicas are not ready")
         } else {
-            None
+            shared.held
         };
         let seen = FleetLoadSample {
             desired: desired.len(),
-            load,
-            idle_for: now - scaling.last_request,
+            load: shared.load.load,
+            idle_for: shared.load.idle_for,
             is_held: held.is_some(),
+            is_least: shared.is_least,
         };
         let wanted = scaling.rule.decide(scaling.started.elapsed(), seen);
-        self.show(scaling, load, held);
+        let unknown = "another balancer does not say its load: no replica is removed";
+        self.show(
+            scaling,
+            seen.load,
+            held.or(seen.is_least.then_some(unknown)),
+        );
         match wanted {
-            Some(wanted) => self.change(scaling, &desired, wanted, seen).await,
+            Some(wanted) => {
+                let knows_others = shared.knows_others;
+                self.change(scaling, &desired, wanted, seen, knows_others)
+                    .await
+            }
             None => Some(()),
         }
+    }
+
+    /// The load of all balancers, and whether this one is to go by it.
+    async fn share(&self, own: BalancerLoad, desired: usize) -> SharedLoad {
+        let role = match self.runtime.share_load(own) {
+            Some(role) => Some(role.await),
+            None => None,
+        };
+        let mut shared = SharedLoad {
+            load: own,
+            is_least: false,
+            held: None,
+            knows_others: role.is_some(),
+        };
+        // Without a replica there is no load to share: a balancer that gets a request starts one.
+        match role.filter(|_| desired > 0) {
+            None => {}
+            Some(ScalingRole::Leads {
+                others,
+                is_complete,
+            }) => {
+                shared.load = others.map_or(own, |others| own.plus(others));
+                shared.is_least = !is_complete;
+            }
+            Some(ScalingRole::Follows) => shared.held = Some("another balancer scales the fleet"),
+            Some(ScalingRole::Unknown) => {
+                shared.held = Some("which other balancers serve the fleet is not known");
+            }
+        }
+        shared
     }
 
     fn show(&self, scaling: &Scaling, load: f64, held: Option<&str>) {
@@ -147,6 +206,7 @@ impl FleetScaler {
         desired: &[ReplicaName],
         wanted: usize,
         seen: FleetLoadSample,
+        knows_others: bool,
     ) -> Option<()> {
         let from = desired.len();
         let mut note = |reason: String| {
@@ -159,7 +219,7 @@ impl FleetScaler {
             self.show(scaling, seen.load, None);
         };
         // Without a replica there is no load to share: a balancer that gets a request starts one.
-        if from > 0 && self.runtime.is_shared().await {
+        if from > 0 && !knows_others && self.runtime.is_shared().await {
             let reason = "another balancer serves the fleet, and this one sees only its own share of the load";
             warn!("scaling: not to {wanted} replicas, because {reason}");
             note(format!("not done: {reason}"));

@@ -54,13 +54,19 @@ pub(super) async fn open(
         flags = record.flags_with_stack(flags);
     }
     for attempt in 0..MAX_ATTEMPTS {
-        let opening = OpeningRecord::load(&*store, &flags, attempt > 0).await?;
-        let following = match opening.record() {
-            Some(record) => settings.following(record),
-            None => settings.clone(),
-        };
+        // One write may be the last of a balancer that has just been killed: others are asked for again.
+        let mut opening = OpeningRecord::load(&*store, &flags, attempt > 1).await?;
+        if let (true, RuntimeSettings::Swarm(swarm)) = (opening.has_new_image(), &settings.runtime)
+            && let Some(image) = swarm.pinned_image().await?
+        {
+            opening.pin(image);
+        }
+        let following = settings.following(&opening.outcome(&flags, &[]));
         let runtime = runtime_of(&following)?;
-        let found = runtime.prepare().await?;
+        let found = match opening.follows() {
+            true => runtime.prepare_to_follow().await?,
+            false => runtime.prepare().await?,
+        };
         // Before it is written: flags that cannot hold must not change anything.
         check_room(&opening.outcome(&flags, &found))?;
         match opening.settle(store, &flags, &found).await? {

@@ -100,7 +100,8 @@ impl StackFollower {
         let name = &found.service;
         let is_rolled = before.is_some_and(|before| before.definition == said.definition);
         if !is_rolled && record.definition != flags.definition {
-            match self.supervisor.roll_out(flags.definition.clone()).await {
+            let definition = flags.definition.clone();
+            match self.supervisor.roll_out(definition, None).await {
                 Ok(Ok(rollout)) => {
                     info!(
                         "stack: service {name} has changed: rollout {} begins",

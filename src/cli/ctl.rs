@@ -44,6 +44,10 @@ Examples:
   Bring out another version without a gap, and go back
     ringmaster ctl rollout start --image shop:1.5 --wait
     ringmaster ctl rollout undo
+  Give it a tenth of the keys first, compare, and go on
+    ringmaster ctl rollout start --image shop:1.6 --canary 10% --wait
+    ringmaster ctl rollout status
+    ringmaster ctl rollout promote
   Fail a database over without a failed request
     ringmaster ctl pause && ./failover; ringmaster ctl resume
   Why does this user's request go there
@@ -66,8 +70,15 @@ pub(super) fn command() -> Command {
         // Without a subcommand there is a mistake to name.
         .arg_required_else_help(false)
         .mut_subcommand(drill::NAME, drill::described)
-        .mut_subcommands(|command| command.arg(help().help("Print this")))
+        .mut_subcommands(with_help)
         .arg(help())
+}
+
+/// The flags for help, for a subcommand and those below it.
+fn with_help(command: Command) -> Command {
+    command
+        .mut_subcommands(with_help)
+        .arg(help().help("Print this"))
 }
 
 /// What the flags come down to.
@@ -130,6 +141,9 @@ pub(super) fn invocation(
         CtlSubcommand::Restart(flags) => CtlCommand::Restart {
             names: flags.names,
             now: flags.now,
+        },
+        CtlSubcommand::Rebalance(flags) => CtlCommand::Rebalance {
+            dry_run: flags.dry_run,
         },
         CtlSubcommand::Maintenance(MaintenanceSubcommand::On(flags)) => {
             CtlCommand::BeginMaintenance {
@@ -202,6 +216,7 @@ fn rollout(command: RolloutSubcommand) -> Result<CtlCommand, String> {
                     command: flags.command,
                     env: unset.chain(set).collect(),
                     compose: None,
+                    canary: flags.canary.map(String::from),
                 }),
                 compose,
                 wait: flags.wait,
@@ -210,6 +225,7 @@ fn rollout(command: RolloutSubcommand) -> Result<CtlCommand, String> {
         RolloutSubcommand::Status => CtlCommand::Rollouts,
         RolloutSubcommand::Pause(flags) => direct(flags, "pause"),
         RolloutSubcommand::Resume(flags) => direct(flags, "resume"),
+        RolloutSubcommand::Promote(flags) => direct(flags, "promote"),
         RolloutSubcommand::Undo(flags) => direct(flags, "undo"),
     })
 }

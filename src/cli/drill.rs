@@ -10,7 +10,7 @@ use super::admin_access::{self, TokenFlags};
 use super::args::{base_url, help};
 use super::{Invocation, UsageError};
 use crate::config::{duration_rule, request_path, whole_rule};
-use crate::drill::{Fault, Options};
+use crate::drill::{DrillTarget, Fault, Options};
 use crate::experiments::AdminAccess;
 
 /// The subcommand's name.
@@ -26,7 +26,9 @@ what failed, and which keys of the others moved.
 
 Replicas must be child processes of the balancer on this machine, or containers of the engine of \
 DOCKER_HOST (else of the usual socket). --kill, --pause or --delay says what is done: to one \
-replica, or with \"all\" to each in turn, when the one before is back.";
+replica, or with \"all\" to each in turn, when the one before is back. --node drains a node of a \
+Swarm, from wherever this runs: its tasks of every service are moved, and it takes tasks again when \
+the fleet's replicas are ready elsewhere, or after a minute.";
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -36,7 +38,9 @@ Examples:
   Kill every replica once, one after the other
     ringmaster ctl drill --kill all
   Hang one for longer than a heartbeat, shorter than --hang-timeout
-    ringmaster ctl drill --pause Server2 --for 4s";
+    ringmaster ctl drill --pause Server2 --for 4s
+  Drain a node of a Swarm
+    ringmaster ctl drill --node node3";
 
 /// The fault, and the load meanwhile.
 #[derive(Args)]
@@ -50,6 +54,9 @@ pub(super) struct DrillFlags {
     /// Slow it down: stop it and let it go on in turn, 50 ms each
     #[arg(long, value_name = "NAME")]
     delay: Option<String>,
+    /// Drain a node of the Swarm, until what ran there is ready elsewhere
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
     /// How long --pause and --delay last: 100ms to 1m
     #[arg(
         long = "for", value_name = "TIME", default_value = "4s",
@@ -101,7 +108,7 @@ pub(super) fn alias() -> Command {
 
 /// What both names have in common.
 pub(super) fn described(command: Command) -> Command {
-    let faults = ArgGroup::new("fault").args(["kill", "pause", "delay"]);
+    let faults = ArgGroup::new("fault").args(["kill", "pause", "delay", "node"]);
     command
         .about("Harm replicas under load, and see how the balancer heals")
         .long_about(LONG_ABOUT)
@@ -120,17 +127,18 @@ pub(super) fn alias_invocation(
 
 /// What the flags come down to.
 pub(super) fn invocation(flags: DrillFlags, admin: AdminAccess, json: bool) -> Invocation {
-    // clap has seen to it that one of the three is given.
-    let (fault, name) = match (flags.kill, flags.pause, flags.delay) {
-        (None, Some(name), _) => (Fault::Pause(flags.time), name),
-        (None, None, Some(name)) => (Fault::Delay(flags.time), name),
-        (name, ..) => (Fault::Kill, name.unwrap_or_default()),
+    let of = |fault, name: String| DrillTarget::Replica(fault, (name != ALL).then_some(name));
+    // clap has seen to it that one of the four is given.
+    let target = match (flags.node, flags.kill, flags.pause, flags.delay) {
+        (Some(node), ..) => DrillTarget::Node(node),
+        (None, None, Some(name), _) => of(Fault::Pause(flags.time), name),
+        (None, None, None, Some(name)) => of(Fault::Delay(flags.time), name),
+        (None, name, ..) => of(Fault::Kill, name.unwrap_or_default()),
     };
     Invocation::Drill(Box::new(Options {
         url: flags.url,
         admin,
-        fault,
-        replica: (name != ALL).then_some(name),
+        target,
         path: flags.path,
         rate: flags.rate,
         json,

@@ -170,7 +170,8 @@ impl OptionSpec {
             }
             "state" => &[Process],
             "upstream" => &[Static],
-            "like" | "service" | "image-watch" => &[Docker],
+            "like" | "service" => &[Docker],
+            "placement-pref" => &[Swarm],
             // A Swarm's service cannot have them.
             "device" | "gpus" | "security-opt" | "shm-size" => &[Docker],
             "image" => &[Docker, Swarm],

@@ -110,6 +110,23 @@ pub(super) fn network(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads a preference of placement, as Docker writes it, and returns the label.
+pub(super) fn spread(text: &str) -> Result<String, String> {
+    let descriptor = text
+        .strip_prefix("spread=")
+        .ok_or("does not start with spread=")?;
+    let prefixes = ["node.labels.", "engine.labels."].into_iter();
+    let label = prefixes
+        .filter_map(|prefix| descriptor.strip_prefix(prefix))
+        .next();
+    match label {
+        Some(label) if !label.is_empty() && !label.contains(char::is_whitespace) => {
+            Ok(descriptor.to_owned())
+        }
+        _ => Err("no label of nodes".to_owned()),
+    }
+}
+
 /// Splits a command line into words, as a shell would.
 pub(crate) fn words(text: &str) -> Result<Vec<String>, String> {
     if text.contains('\0') {

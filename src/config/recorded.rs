@@ -79,7 +79,7 @@ impl Settings {
                     let containers = swarm.containers.following(definition);
                     RuntimeSettings::Swarm(Box::new(SwarmSettings {
                         containers,
-                        ..**swarm
+                        ..(**swarm).clone()
                     }))
                 }
                 fixed @ RuntimeSettings::Static(_) => fixed.clone(),

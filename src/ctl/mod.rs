@@ -15,6 +15,7 @@ mod maintenance;
 mod options;
 mod output;
 mod pause;
+mod rebalance;
 mod replicas;
 mod ring;
 mod rollouts;
@@ -54,6 +55,7 @@ pub async fn run(options: &CtlOptions) -> Result<(), CtlError> {
         CtlCommand::Restart { names, now } => {
             instances::restart(&client, &output, names, *now).await
         }
+        CtlCommand::Rebalance { dry_run } => rebalance::rebalance(&client, &output, *dry_run).await,
         CtlCommand::BeginMaintenance { page, retry_after } => {
             maintenance::begin(&client, &output, page.as_deref(), *retry_after).await
         }

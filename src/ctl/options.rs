@@ -73,6 +73,11 @@ pub enum CtlCommand {
         /// Do not wait for requests in flight.
         now: bool,
     },
+    /// Move replicas from nodes that have more than their share.
+    Rebalance {
+        /// Only say which.
+        dry_run: bool,
+    },
     /// Have every request answered with 503.
     BeginMaintenance {
         /// The file of the page.
@@ -100,7 +105,7 @@ pub enum CtlCommand {
     },
     /// List the last rollouts.
     Rollouts,
-    /// Pause, resume or undo a rollout.
+    /// Pause, resume, promote or undo a rollout.
     DirectRollout {
         /// Which; the last one if it is absent.
         id: Option<u64>,

@@ -5,6 +5,7 @@
 //! measurement of the recovery are [`crate::experiments`], faults [`crate::fault_injection`].
 
 mod keys;
+mod node;
 mod report;
 
 use std::cell::RefCell;
@@ -46,16 +47,23 @@ pub struct Options {
     pub url: String,
     /// Its admin API.
     pub admin: AdminAccess,
-    /// The fault.
-    pub fault: Fault,
-    /// The replica; none: all of them, one after the other.
-    pub replica: Option<String>,
+    /// The fault, and what it is injected into.
+    pub target: DrillTarget,
     /// The path that the load requests.
     pub path: String,
     /// Requests a second.
     pub rate: u32,
     /// JSON instead of a table.
     pub json: bool,
+}
+
+/// What is done to what.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DrillTarget {
+    /// The fault, and the replica; none: all of them, one after the other.
+    Replica(Fault, Option<String>),
+    /// A node of a Swarm is drained.
+    Node(String),
 }
 
 /// Why there was no drill.
@@ -81,7 +89,7 @@ pub async fn run(options: &Options) -> Result<Outcome, DrillError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ExperimentError::Signals)?;
     let held = Held::default();
     let outcome = tokio::select! {
-        outcome = drill(options, &held) => outcome,
+        outcome = carry_out(options, &held) => outcome,
         _ = terminate.recv() => Err(ExperimentError::Interrupted("SIGTERM").into()),
         _ = interrupt.recv() => Err(ExperimentError::Interrupted("SIGINT").into()),
     };
@@ -99,31 +107,37 @@ pub async fn run(options: &Options) -> Result<Outcome, DrillError> {
 /// The target to be released in the end.
 type Held = RefCell<Option<Rc<FaultTarget>>>;
 
-async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
+async fn carry_out(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
+    match &options.target {
+        DrillTarget::Replica(fault, name) => drill(options, *fault, name.as_deref(), held).await,
+        DrillTarget::Node(node) => node::drill(options, node).await,
+    }
+}
+
+async fn drill(
+    options: &Options,
+    fault: Fault,
+    wanted: Option<&str>,
+    held: &Held,
+) -> Result<Outcome, DrillError> {
     let client = client::http_client(ANSWER_TIMEOUT);
     let admin = AdminApi::new(client.clone(), options.admin.clone());
     let status = admin.fleet().await?;
-    let names = names(&status, options.replica.as_deref())?;
+    let names = names(&status, wanted)?;
     for name in &names {
         // No fault is injected in a drill that could not be finished.
         find(&status, name).await?;
     }
     let url = format!("{}{}", options.url, options.path);
-    let title = format!("Drill: {} under load", options.fault);
+    let title = format!("Drill: {fault} under load");
     let progress = Progress::begin(title, names.len());
 
-    let clients = options.rate.min(MAX_CLIENTS) as usize;
-    let rng = RefCell::new(Rng::with_seed(SEED));
-    let asked_for = url.clone();
-    let load = LoadGenerator::start(clients, Some(options.rate), ANSWER_TIMEOUT, move |_, _| {
-        LoadRequest::get(&asked_for, load::random_id(&mut rng.borrow_mut()))
-    });
-    tokio::time::sleep(QUIET).await;
+    let load = begin_load(options, &url).await;
     let mut drilled = Vec::new();
     let mut asked = Vec::new();
     for name in &names {
         progress.say(name);
-        let one = one(options, held, &admin, &load, &client, &url, name).await;
+        let one = one(fault, held, &admin, &load, &client, &url, name).await;
         let (one, samples) = one?;
         asked.extend(samples);
         let back = one.error.is_none();
@@ -137,12 +151,24 @@ async fn drill(options: &Options, held: &Held) -> Result<Outcome, DrillError> {
     }
     let answers = load.stop().await;
     progress.done("done");
-    Ok(Outcome::of(options, drilled, &answers, &asked))
+    Ok(Outcome::of(options, fault, drilled, &answers, &asked))
+}
+
+/// The load, once it has run for a while.
+async fn begin_load(options: &Options, url: &str) -> LoadGenerator {
+    let clients = options.rate.min(MAX_CLIENTS) as usize;
+    let rng = RefCell::new(Rng::with_seed(SEED));
+    let url = url.to_owned();
+    let load = LoadGenerator::start(clients, Some(options.rate), ANSWER_TIMEOUT, move |_, _| {
+        LoadRequest::get(&url, load::random_id(&mut rng.borrow_mut()))
+    });
+    tokio::time::sleep(QUIET).await;
+    load
 }
 
 /// Injects the fault into one replica and waits until it has recovered.
 async fn one(
-    options: &Options,
+    fault: Fault,
     held: &Held,
     admin: &AdminApi,
     load: &LoadGenerator,
@@ -157,12 +183,12 @@ async fn one(
     held.replace(Some(Rc::clone(&target)));
     let watch = RecoveryWatch::begin(Some(admin), load).await?;
     let mut recovery = Recovery::begin(name);
-    let injected = target.inject(options.fault).await;
+    let injected = target.inject(fault).await;
     injected.map_err(ExperimentError::from)?;
     recovery.effective = Instant::now();
     let (over, back) = futures::join!(
-        target.sustain(options.fault),
-        watch.until_back(&mut recovery, options.fault.duration())
+        target.sustain(fault),
+        watch.until_back(&mut recovery, fault.duration())
     );
     over.map_err(ExperimentError::from)?;
     let error = match back {

@@ -5,8 +5,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Options;
 use super::keys::Sample;
+use super::{Fault, Options};
 use crate::experiments::load::{self, Completion, Names};
 use crate::experiments::recovery::{Recovery, silence};
 use crate::ring_cli::text::Grid;
@@ -53,13 +53,14 @@ pub struct Outcome {
 impl Outcome {
     pub(super) fn of(
         options: &Options,
+        fault: Fault,
         drilled: Vec<Drilled>,
         answers: &[Completion],
         samples: &[Sample],
     ) -> Self {
         let replicas: Vec<String> = drilled.iter().map(|d| d.recovery.replica.clone()).collect();
         let known = Names::new(&replicas);
-        let fault = options.fault.to_string();
+        let fault = fault.to_string();
         let lines = drilled.into_iter();
         let lines: Vec<Line> = lines
             .map(|one| line(one, &fault, answers, &known))
@@ -174,7 +175,7 @@ fn table(lines: &[Line], total: &str, failures: &[String]) -> String {
 }
 
 /// `38.2 ms`, `2.45 s`.
-fn time(ms: Option<f64>) -> String {
+pub(super) fn time(ms: Option<f64>) -> String {
     match ms {
         Some(ms) if ms < 1_000.0 => format!("{ms:.1} ms"),
         Some(ms) => format!("{:.2} s", ms / 1e3),

@@ -11,13 +11,16 @@ use serde::de::DeserializeOwned;
 use super::admin_access::AdminAccess;
 use super::error::ExperimentError;
 use crate::api::{
-    AddReplicas, Envelope, FleetStatus, ListPage, RemoveReplicas, ReplicaEvent, ReplicaList,
-    RingChange, RingPatch, RingStatus, Status, Timestamp,
+    AddReplicas, Drill, Envelope, FleetStatus, ListPage, NewDrill, RemoveReplicas, ReplicaEvent,
+    ReplicaList, RingChange, RingPatch, RingStatus, Status, Timestamp,
 };
 
 /// Shorter than a balancer's keep-alive timeout: a request on a connection that it closes at
 /// that moment would count as its failure.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A node may be drained for a minute, and it may take another until it is not.
+const DRILL_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// An HTTP client without a limit on connections; `timeout` is for a whole response.
 pub fn http_client(timeout: Duration) -> Client {
@@ -121,6 +124,14 @@ impl AdminApi {
     pub async fn events(&self) -> Result<Vec<ReplicaEvent>, ExperimentError> {
         let page: ListPage<ReplicaEvent> = self.get("/events?limit=1000").await?;
         Ok(page.items)
+    }
+
+    /// Has it carry out a drill; answered when that is over.
+    pub async fn drill(&self, new: &NewDrill) -> Result<Drill, ExperimentError> {
+        let path = format!("/fleets/{}/drills", self.access.fleet);
+        let (what, request) = self.request(Method::POST, &path);
+        let request = request.timeout(DRILL_TIMEOUT);
+        read(&what, request.send_json(new).await).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ExperimentError> {

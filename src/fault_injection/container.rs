@@ -43,7 +43,7 @@ impl Container {
             Err(error) => return Err(engine.explain(error).0),
         };
         let labels = found.config.and_then(|config| config.labels);
-        if !is_of_replica(&labels.unwrap_or_default(), replica) {
+        if !is_of_replica(name, &labels.unwrap_or_default(), replica) {
             return Err(format!(
                 "container {name} of the Docker engine at {} is not a balancer's {replica}",
                 engine.host()

@@ -108,7 +108,14 @@ impl FaultTarget {
         let handle = match (&replica.container, replica.pid) {
             (Some(container), _) => {
                 let found = Container::find(container, name, engine).await;
-                found.map(|found| Handle::Container(Box::new(found)))
+                let found = found.map(|found| Handle::Container(Box::new(found)));
+                found.map_err(|cause| match &replica.node {
+                    Some(node) => format!(
+                        "it runs on node {node}, whose engine alone can harm it ({cause}); from here \
+                         a node can be drained: ctl drill --node {node}"
+                    ),
+                    None => cause,
+                })
             }
             (None, Some(pid)) => ProcessGroup::find(pid, name).map(Handle::Process),
             (None, None) => Err(format!(

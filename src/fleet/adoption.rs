@@ -10,11 +10,11 @@ use super::{Definition, Fleet, Replica};
 use crate::ring::{Member, ReplicaName};
 
 /// The instances that were found of one replica.
-struct ReplicaInstances {
+pub(super) struct ReplicaInstances {
     /// The instance that plays the replica, or whose successor will.
-    newest: Existing,
+    pub(super) newest: Existing,
     /// The rest.
-    others: Vec<Existing>,
+    pub(super) others: Vec<Existing>,
 }
 
 impl Fleet {
@@ -75,7 +75,10 @@ impl Fleet {
         }
         for ReplicaInstances { newest, others } in unwanted {
             match newest.endpoint {
-                Some(endpoint) => self.discovered(newest.order, endpoint, steps),
+                Some(endpoint) => {
+                    let hash = newest.definition.as_deref();
+                    self.discovered(newest.order, endpoint, hash, steps);
+                }
                 None => self.stop_instance(newest.order.id, Duration::ZERO, steps),
             }
             for Existing { order, .. } in others {
@@ -98,7 +101,9 @@ impl ReplicaInstances {
         replica
             .leftover_generations
             .push(newest.order.id.generation);
-        if newest.endpoint.is_none() {
+        if newest.endpoint.is_some() {
+            replica.found_with.clone_from(&newest.definition);
+        } else {
             // All of it has ended, and the start of the next clears it away.
             let older = self.others.iter().map(|found| found.order.id.generation);
             replica.leftover_generations.extend(older);
@@ -108,7 +113,7 @@ impl ReplicaInstances {
 }
 
 /// One instances a name, in the order of joining.
-fn divide(mut found: Vec<Existing>) -> Vec<ReplicaInstances> {
+pub(super) fn divide(mut found: Vec<Existing>) -> Vec<ReplicaInstances> {
     // Of several instances of one replica the newest that runs is the one to keep, and
     // what it was started as is what counts: an older one may date from before the name
     // was removed and added again.
@@ -139,8 +144,13 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::api::Timestamp;
+    use crate::fleet::rollout_state::Course;
     use crate::fleet::tests::POLICY;
-    use crate::fleet::{DeferredStep, Desired, InstanceId, LaunchOrder, Step};
+    use crate::fleet::{
+        DeferredStep, Desired, Event, InstanceEvent, InstanceId, LaunchOrder, RecordedRollout,
+        Stage, Step,
+    };
     use crate::ring::Weight;
     use crate::ring::testing::member;
 
@@ -189,5 +199,75 @@ mod tests {
                 "stop old (generation 7)",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_rollout_has_brought_is_not_outdated_once_the_next_balancer_has_finished_it() {
+        let [before, to] = ["shop:1", "shop:2"].map(|image| Definition {
+            image: Some(image.to_owned()),
+            ..Definition::default()
+        });
+        let found_with = |name, generation, hash: String| Existing {
+            definition: Some(hash),
+            ..found(name, generation, true)
+        };
+        let there = vec![
+            found_with("S1", 2, to.hash()),
+            found_with("S2", 1, before.hash()),
+            found_with("S3", 1, "another".to_owned()),
+        ];
+        let desired = Desired {
+            definition: before,
+            rollout: Some(RecordedRollout {
+                id: 1,
+                to,
+                stage: Stage::Running(Course::Onward),
+                reason: None,
+                given_up_for: None,
+                started_at: Timestamp::EPOCH,
+                canary: None,
+                executor: Some(POLICY.balancer.to_owned()),
+                stops_first: false,
+            }),
+            updated: vec!["S1".parse().unwrap()],
+            ..Desired::of(&["S1", "S2", "S3"].map(|name| member(name, 1)))
+        };
+        let (mut fleet, steps) = Fleet::new(POLICY, desired, there, Duration::ZERO);
+        let outdated = |fleet: &Fleet| {
+            let statuses = fleet.statuses().into_iter();
+            statuses.map(|status| status.outdated).collect::<Vec<_>>()
+        };
+        assert_eq!(outdated(&fleet), [false, false, true]);
+        // Whatever is to be done succeeds.
+        let mut steps = std::collections::VecDeque::from(steps);
+        let mut now = Duration::ZERO;
+        while fleet.rollout_report().is_some() {
+            let address = SocketAddr::from(([127, 0, 0, 1], 9));
+            let happened = steps.pop_front().map(|step| match step {
+                Step::Deferred(DeferredStep::LaunchBeside(order, _)) => {
+                    Some((order.id, InstanceEvent::Launched(address)))
+                }
+                Step::Deferred(DeferredStep::Drain(id)) => Some((id, InstanceEvent::Drained)),
+                Step::Deferred(DeferredStep::Stop(id, _)) => Some((id, InstanceEvent::Stopped)),
+                Step::Immediate(ImmediateStep::Watch(id, _)) => {
+                    Some((id, InstanceEvent::BecameHealthy))
+                }
+                Step::Immediate(ImmediateStep::ReportRequests(id)) => {
+                    let (requests, failed) = (0, 0);
+                    Some((id, InstanceEvent::RequestsCounted { requests, failed }))
+                }
+                _ => None,
+            });
+            let event = match happened {
+                Some(Some((id, event))) => Event::Instance(id, event),
+                Some(None) => continue,
+                None => {
+                    now = fleet.wakes_at().expect("something is left to be done");
+                    Event::Tick
+                }
+            };
+            steps.extend(fleet.apply(event, now));
+        }
+        assert_eq!(outdated(&fleet), [false; 3]);
     }
 }

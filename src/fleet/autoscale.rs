@@ -39,9 +39,10 @@ pub struct FleetLoadSample {
     pub load: f64,
     /// How long ago the last request came.
     pub idle_for: Duration,
-    /// Nothing may be concluded from the load: a replica is degraded, say, or another balancer gets
-    /// requests, too.
+    /// Nothing may be concluded from the load: a replica is degraded, say.
     pub is_held: bool,
+    /// The load may be more than this: another balancer gets requests, too, and has not said how many.
+    pub is_least: bool,
 }
 
 /// Decides how many replicas a fleet has.
@@ -78,6 +79,12 @@ impl Autoscaler {
             self.needed.clear();
             self.started = Some(now);
             return None;
+        }
+        if seen.is_least {
+            // Fewer replicas may not be enough, and more are.
+            self.needed.clear();
+            self.started = Some(now);
+            return (needed > seen.desired).then_some(needed);
         }
         while self.needed.back().is_some_and(|(_, less)| *less <= needed) {
             self.needed.pop_back();
@@ -136,6 +143,7 @@ mod tests {
             load,
             idle_for: Duration::ZERO,
             is_held: false,
+            is_least: false,
         }
     }
 
@@ -188,6 +196,32 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_may_be_more_adds_replicas_and_removes_none() {
+        let mut scaler = Autoscaler::new(POLICY);
+        let least = |desired, load| FleetLoadSample {
+            is_least: true,
+            ..seen(desired, load)
+        };
+        assert_eq!(scaler.decide(at(0), seen(5, 20.0)), None);
+        assert_eq!(scaler.decide(at(299), least(5, 0.0)), None);
+        assert_eq!(scaler.decide(at(301), least(5, 61.0)), Some(7));
+        // Not above the most, though.
+        assert_eq!(scaler.decide(at(302), least(12, 10.0)), None);
+        // The window begins again when all of it is known.
+        assert_eq!(scaler.decide(at(310), seen(7, 20.0)), None);
+        assert_eq!(scaler.decide(at(601), seen(7, 20.0)), None);
+        assert_eq!(scaler.decide(at(602), seen(7, 20.0)), Some(2));
+        // Other balancers may have had requests.
+        let policy = ScalingPolicy { min: 0, ..POLICY };
+        let mut scaler = Autoscaler::new(policy);
+        let idle = FleetLoadSample {
+            idle_for: Duration::from_secs(9_999),
+            ..least(3, 0.0)
+        };
+        assert_eq!(scaler.decide(at(0), idle), None);
+    }
+
+    #[test]
     fn idle_fleet_has_no_replica_and_its_next_request_the_first_one() {
         let policy = ScalingPolicy { min: 0, ..POLICY };
         let idle = |desired, seconds| FleetLoadSample {
@@ -228,9 +262,11 @@ mod tests {
             let mut desired = 3;
             for (second, (load, is_held)) in loads.into_iter().enumerate() {
                 let idle_for = Duration::ZERO;
-                let sample = FleetLoadSample { desired, load, idle_for, is_held };
+                let is_least = second % 5 == 4;
+                let sample = FleetLoadSample { desired, load, idle_for, is_held, is_least };
                 if let Some(wanted) = scaler.decide(at(second as u64 * 7), sample) {
                     prop_assert!((2..=10).contains(&wanted) && wanted != desired && !is_held);
+                    prop_assert!(wanted > desired || !is_least);
                     // One that is needed now is not stopped.
                     prop_assert!(wanted as f64 * 10.0 * (1.0 + TOLERANCE) >= load || wanted == 10);
                     desired = wanted;

@@ -38,9 +38,7 @@ impl fmt::Display for RestartLimit {
         }
         match (self.window.as_secs(), self.window.subsec_nanos()) {
             (60, 0) => f.write_str(" within a minute"),
-            (seconds, 0) if seconds > 0 && seconds % 60 == 0 => {
-                write!(f, " within {} minutes", seconds / 60)
-            }
+            (seconds, 0) if seconds % 60 == 0 => write!(f, " within {} minutes", seconds / 60),
             _ => write!(f, " within {}", duration(self.window)),
         }
     }
@@ -223,11 +221,13 @@ mod tests {
             });
             assert_eq!(first.unwrap_or(0), degraded_at, "{limit:?}");
         }
-        assert_eq!(LIMIT.to_string(), "5 times or more within 5 minutes");
-        let once = RestartLimit {
-            deaths: 1,
-            window: Duration::from_secs(90),
-        };
-        assert_eq!(once.to_string(), "once within 90 s");
+        for (deaths, window, text) in [
+            (5, second * 300, "5 times or more within 5 minutes"),
+            (2, second * 60, "2 times or more within a minute"),
+            (1, second * 90, "once within 90 s"),
+            (1, second * 60 + second / 2, "once within 60.5 s"),
+        ] {
+            assert_eq!(RestartLimit { deaths, window }.to_string(), text);
+        }
     }
 }

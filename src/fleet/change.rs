@@ -40,6 +40,8 @@ pub enum Change {
         /// Without draining it first.
         now: bool,
     },
+    /// Replace a replica's instance by the next generation, which starts beside it: it may run elsewhere.
+    Replace { replica: ReplicaName },
 }
 
 /// What a change has done to the membership.
@@ -103,6 +105,18 @@ pub enum ChangeError {
         "the rollout is just replacing {0}: wait until it has gone on, or pause or undo it first"
     )]
     RolledOut(ReplicaName),
+    /// No replica is moved while a rollout replaces all of them.
+    #[error("rollout {0} is under way: wait for its end, or undo it first")]
+    RolloutUnderWay(u64),
+    /// The runtime, which has no nodes.
+    #[error("the runtime {0} has no nodes: those of a Swarm are meant")]
+    NoNodes(&'static str),
+    /// Where replicas run is not known.
+    #[error("cannot find out where replicas run: {0}")]
+    SpreadUnknown(String),
+    /// A node that is to be drained for a drill, and cannot.
+    #[error("{0}")]
+    NodeNotDrained(String),
     /// The runtime cannot start or stop anything.
     #[error("with the runtime static, replicas cannot be added, removed or restarted")]
     FixedFleet,
@@ -342,6 +356,20 @@ mod tests {
         ] {
             assert_eq!(result.unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn weights_belong_to_names_of_the_request_and_are_within_bounds() {
+        let read = |name: &str, weight| {
+            let weights = BTreeMap::from([(name.to_owned(), weight)]);
+            let read = read_weights(&weights, &names(&["a", "b"]));
+            read.map(|read| read[name].get()).map_err(|e| e.to_string())
+        };
+        assert_eq!(read("b", 1_000), Ok(1_000));
+        let wrong = "weights names c, which hostnames does not".to_owned();
+        assert_eq!(read("c", 1), Err(wrong));
+        let wrong = "the weight of a is 0: 1 to 1000 are allowed".to_owned();
+        assert_eq!(read("a", 0), Err(wrong));
     }
 
     #[test]

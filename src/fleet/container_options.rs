@@ -316,3 +316,153 @@ impl Display for Gpus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn pair(key: &str, value: &str) -> (String, String) {
+        (key.to_owned(), value.to_owned())
+    }
+
+    /// A container that says everything once.
+    fn all() -> ContainerOptions {
+        ContainerOptions {
+            volume: texts(&["data:/data", "/etc/shop:/etc:ro"]),
+            mount: vec![MountOption {
+                r#type: MountKind::Bind,
+                source: Some("/src".to_owned()),
+                target: "/to".to_owned(),
+                readonly: true,
+                bind_propagation: Some("rslave".to_owned()),
+                volume_nocopy: true,
+                volume_driver: Some("nfs".to_owned()),
+                volume_opt: vec![pair("password", "s3cret")],
+                volume_label: vec![pair("team", "a")],
+                tmpfs_size: Some(64),
+                tmpfs_mode: Some(0o1777),
+            }],
+            tmpfs: vec![pair("/run", ""), pair("/tmp", "size=1m")],
+            label: vec![pair("token", "s3cret")],
+            network: vec![
+                NetworkOption {
+                    name: "front".to_owned(),
+                    alias: Vec::new(),
+                },
+                NetworkOption {
+                    name: "back".to_owned(),
+                    alias: texts(&["db", "cache"]),
+                },
+            ],
+            add_host: texts(&["db:10.0.0.9"]),
+            dns: vec![IpAddr::from([9, 9, 9, 9])],
+            user: Some("app".to_owned()),
+            group_add: texts(&["audio"]),
+            cap_add: texts(&["NET_ADMIN"]),
+            ulimit: vec![Ulimit {
+                name: "nofile".to_owned(),
+                soft: 1_024,
+                hard: -1,
+            }],
+            shm_size: Some(64),
+            device: vec![DeviceOption {
+                host: "/dev/a".to_owned(),
+                container: "/dev/b".to_owned(),
+                permissions: "rw".to_owned(),
+            }],
+            gpus: Some(Gpus {
+                count: Some(2),
+                device: Vec::new(),
+                capabilities: texts(&["utility", "video"]),
+                driver: Some("nvidia".to_owned()),
+            }),
+            entrypoint: Some(texts(&["serve", "--fast"])),
+            workdir: Some("/app".to_owned()),
+            init: Some(true),
+            log_driver: Some("local".to_owned()),
+            log_opt: vec![pair("max-size", "1m")],
+            stop_signal: Some("SIGINT".to_owned()),
+            read_only: Some(false),
+            security_opt: texts(&["no-new-privileges"]),
+        }
+    }
+
+    #[test]
+    fn parts_are_told_as_docker_takes_them_without_values_that_may_be_secrets() {
+        let said = |options: &ContainerOptions| {
+            let parts = options.parts().into_iter();
+            let said = parts.filter_map(|(flag, text)| Some(format!("{flag} {}", text?)));
+            said.collect::<Vec<_>>()
+        };
+        let mount = "mount type=bind,source=/src,target=/to,readonly,bind-propagation=rslave,\
+            volume-nocopy,volume-driver=nfs,volume-opt=password=...,volume-label=team=a,\
+            tmpfs-size=64,tmpfs-mode=1777";
+        assert_eq!(
+            said(&all()),
+            [
+                "volume data:/data /etc/shop:/etc:ro",
+                mount,
+                "tmpfs /run /tmp:size=1m",
+                "network front name=back,alias=db,alias=cache",
+                "add-host db:10.0.0.9",
+                "dns 9.9.9.9",
+                "user app",
+                "group-add audio",
+                "cap-add NET_ADMIN",
+                "ulimit nofile=1024:-1",
+                "shm-size 64",
+                "device /dev/a:/dev/b:rw",
+                "gpus 2,driver=nvidia,\"capabilities=utility,video\"",
+                "entrypoint `serve --fast`",
+                "workdir /app",
+                "init true",
+                "log-driver local",
+                "stop-signal SIGINT",
+                "read-only false",
+                "security-opt no-new-privileges",
+            ]
+        );
+        let [(label, labels), (log_opt, options)] =
+            all().pairs().map(|(name, of)| (name, of.len()));
+        assert_eq!(
+            [(label, labels), (log_opt, options)],
+            [("label", 1), ("log-opt", 1)]
+        );
+        assert!(said(&ContainerOptions::default()).is_empty());
+        assert!(ContainerOptions::default().is_empty() && !all().is_empty());
+        let json = serde_json::to_string(&all()).unwrap();
+        assert_eq!(
+            serde_json::from_str::<ContainerOptions>(&json).unwrap(),
+            all()
+        );
+    }
+
+    #[test]
+    fn gpus_and_mounts_are_told_by_what_they_say() {
+        let gpus = |count, device: &[&str]| Gpus {
+            count,
+            device: texts(device),
+            capabilities: Vec::new(),
+            driver: None,
+        };
+        assert_eq!(gpus(Some(-1), &[]).to_string(), "all");
+        assert_eq!(gpus(Some(3), &[]).to_string(), "3");
+        assert_eq!(gpus(None, &["0", "1"]).to_string(), "\"device=0,1\"");
+        for (r#type, text) in [
+            (MountKind::Volume, "type=volume,target=/to"),
+            (MountKind::Tmpfs, "type=tmpfs,target=/to"),
+        ] {
+            let target = "/to".to_owned();
+            let mount = MountOption {
+                r#type,
+                target,
+                ..MountOption::default()
+            };
+            assert_eq!(mount.to_string(), text);
+        }
+    }
+}

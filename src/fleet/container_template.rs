@@ -135,5 +135,18 @@ mod tests {
             "HostConfig": {"Memory": 1, "Binds": ["a:/a"], "ShmSize": 64, "Dns": [], "Init": null},
         }));
         assert_eq!(before.differences(&inspected), None);
+        // Names of networks and of limits are not told, and what was chosen counts if both say it.
+        let [one, other] = [64, 128].map(|size| {
+            template(json!({
+                "HostConfig": {"ShmSize": size, "Sysctls": {"net.core.somaxconn": size.to_string()}},
+            }))
+        });
+        assert_eq!(
+            one.differences(&other).as_deref(),
+            Some("configuration: HostConfig.ShmSize, HostConfig.Sysctls")
+        );
+        // An order that the engine has chosen is none.
+        let [one, other] = [["a", "b"], ["b", "a"]].map(|list| template(json!({"Env": list})));
+        assert_eq!(one.differences(&other), None);
     }
 }

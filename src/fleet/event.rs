@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{ChangeError, ChangeId, Changed};
+use super::death_cause::DeathCause;
 use super::instance::{Exit, InstanceId, LaunchOrder};
 use super::record_definition::Definition;
 use super::record_merge::RecordChange;
 use super::rollout_state::RolloutChange;
 use super::time::Time;
-use crate::ring::{Member, ReplicaName};
+use crate::ring::{CanaryShare, Member, ReplicaName};
 
 /// Something that happened. Reports may be late, doubled or out of order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +19,13 @@ pub enum Event {
     /// A report about an instance.
     Instance(InstanceId, InstanceEvent),
     /// An instance that was not asked for here plays a replica, and listens there, or will: another
-    /// balancer has started it.
-    Discovered(LaunchOrder, SocketAddr),
+    /// balancer has started it, by the definition with this hash, if that is known.
+    Discovered(LaunchOrder, SocketAddr, Option<String>),
+    /// Another balancer has had an instance take the place of the one that played a replica, in a
+    /// rollout: it answers heartbeats there.
+    Succeeded(LaunchOrder, SocketAddr, Option<String>),
+    /// Another balancer has started an instance beside the one that plays a replica.
+    SuccessorStarted(InstanceId),
     /// The address of a replica's instance has changed.
     Relocated {
         /// The replica.
@@ -48,8 +54,9 @@ pub enum InstanceEvent {
     /// The runtime could not start it; nothing of it is left.
     LaunchFailed(String),
     /// Another balancer was first: its instance, of this generation, has the name that ours was
-    /// to have, and listens there, or will. The launch is over.
-    LaunchPreempted(u64, SocketAddr),
+    /// to have, and listens there, or will; it was started by the definition with this hash, if that is
+    /// known. The launch is over.
+    LaunchPreempted(u64, SocketAddr, Option<String>),
     /// It listens at another address, or has none any more, for this reason.
     Moved(Option<SocketAddr>, String),
     /// It runs, and the owner of the runtime's instances is about to end it: no death, for it can
@@ -65,6 +72,9 @@ pub enum InstanceEvent {
     BecameUnready(String),
     /// It has not been ready yet, and a heartbeat has failed, not as the one before it.
     ProbeFailed(String),
+    /// It is a spare that plays its replica only until an instance of the owner's kind can: see
+    /// `DeferredStep::Relieve`.
+    StandsIn,
     /// The verdict of its image's own HEALTHCHECK has changed; whether it is healthy now.
     HealthcheckChanged(bool),
     /// A request's connection to it was refused.
@@ -162,6 +172,11 @@ pub enum ImmediateStep {
     Join(Vec<Member>),
     /// Take members off the ring for good.
     Leave(Vec<ReplicaName>),
+    /// Give these extra instances a ring of their own, for this share of the keys; they are not ready
+    /// before they are admitted.
+    OpenCanary(CanaryShare, Vec<ReplicaName>),
+    /// Give those keys back to the members of the ring.
+    CloseCanary,
     /// The member is ready: its keys are its own again.
     Admit(InstanceId, SocketAddr),
     /// The member is not ready: others serve its keys. It keeps its slots.
@@ -190,9 +205,7 @@ pub enum ImmediateStep {
         /// The instance.
         id: InstanceId,
         /// The first sign of it.
-        cause: String,
-        /// How it ended, if it has and that is known.
-        exit: Option<Exit>,
+        cause: DeathCause,
     },
     /// A successor of a rollout has died before it played its replica, which has not died: keep what is
     /// known of it. Comes once an instance.
@@ -200,9 +213,7 @@ pub enum ImmediateStep {
         /// The instance.
         id: InstanceId,
         /// The first sign of its death.
-        cause: String,
-        /// How it ended, if it has and that is known.
-        exit: Option<Exit>,
+        cause: DeathCause,
     },
     /// Keep how an instance ended, for the record of its death and for a stop that waits for it.
     RecordExit(InstanceId, Exit),
@@ -250,6 +261,10 @@ pub enum DeferredStep {
     Launch(LaunchOrder, Arc<Definition>),
     /// Start an instance beside the one that plays its replica; the same follows.
     LaunchBeside(LaunchOrder, Arc<Definition>),
+    /// Start an instance of the owner's kind beside the stand-in that plays its replica; the same follows.
+    Relieve(LaunchOrder, Arc<Definition>),
+    /// Start an instance that plays no replica; the same follows.
+    LaunchExtra(LaunchOrder, Arc<Definition>),
     /// This instance plays its replica from now on, and the one that did does not any more.
     TakePlace(InstanceId),
     /// Wait until nothing is in flight on an instance, or for the drain deadline;

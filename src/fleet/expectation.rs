@@ -125,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn status_that_is_not_expected_fails_the_heartbeat() {
+        let expectation = Expectation {
+            statuses: "200-299".parse().unwrap(),
+            body: None,
+        };
+        assert_eq!(expectation.check_status(204), Ok(()));
+        let wrong = Err(ProbeFailure::Status(503));
+        assert_eq!(expectation.check_status(503), wrong);
+    }
+
+    #[test]
     fn a_body_has_to_contain_what_is_expected() {
         let expectation = |body: Option<&str>| Expectation {
             statuses: "200".parse().unwrap(),
@@ -136,5 +147,6 @@ mod tests {
         let expected = ProbeFailure::Body("no \"UP\" in its body".to_owned());
         assert_eq!(wrong, Err(expected));
         assert!(expectation(Some("UP")).check_body(b"").is_err());
+        assert_eq!(expectation(Some("")).check_body(b""), Ok(()));
     }
 }

@@ -10,8 +10,7 @@ use super::event::{ImmediateStep, InstanceEvent, OperatorAction, Steps};
 use super::instance::{Exit, InstanceId};
 use super::lifecycle::Phase;
 use super::unready::UNHEALTHY;
-use super::unresponsive::UNRESPONSIVE;
-use super::{Fleet, REFUSES_CONNECTIONS};
+use super::{DeathCause, Fleet};
 use crate::human::duration;
 
 impl Fleet {
@@ -32,7 +31,7 @@ impl Fleet {
                 let record = ImmediateStep::RecordExit(id.clone(), exit.clone());
                 self.record_end(record, id, steps);
             }
-            InstanceEvent::LaunchPreempted(by, _) => self.generations.saw(&id.replica, by),
+            InstanceEvent::LaunchPreempted(by, ..) => self.generations.saw(&id.replica, by),
             _ => {}
         }
         match self.current(id) {
@@ -46,8 +45,8 @@ impl Fleet {
         match event {
             InstanceEvent::Launched(endpoint) => self.launched(index, endpoint, steps),
             InstanceEvent::LaunchFailed(reason) => self.launch_failed(index, reason, steps),
-            InstanceEvent::LaunchPreempted(by, endpoint) => {
-                self.launch_preempted(index, by, endpoint, steps);
+            InstanceEvent::LaunchPreempted(by, endpoint, hash) => {
+                self.launch_preempted(index, by, endpoint, hash.as_deref(), steps);
             }
             InstanceEvent::Ending => self.ending(index, steps),
             InstanceEvent::Exited(exit) => self.exited(index, exit, steps),
@@ -58,11 +57,12 @@ impl Fleet {
                 self.make_unready(index, reason, steps);
             }
             InstanceEvent::ProbeFailed(reason) => self.probe_failed(index, reason, steps),
+            InstanceEvent::StandsIn => self.stands_in(index),
             InstanceEvent::HealthcheckChanged(healthy) => {
                 self.healthcheck_changed(index, healthy, steps);
             }
             InstanceEvent::ConnectionRefused => {
-                self.unresponsive(index, REFUSES_CONNECTIONS, steps);
+                self.unresponsive(index, DeathCause::RefusesConnections, steps);
             }
             InstanceEvent::Moved(endpoint, reason) => {
                 let name = self.replicas[index].name.clone();
@@ -102,7 +102,7 @@ impl Fleet {
             self.forget_replica(index, self.policy.stop_grace, steps);
         } else if let Some(exit) = exited {
             let cause = exit.to_string();
-            self.record_death(index, &cause, Some(exit), steps);
+            self.record_death(index, DeathCause::Ended(exit), steps);
             self.failed_to_start(index, cause, steps);
         } else {
             self.probe(index, endpoint, steps);
@@ -141,7 +141,7 @@ impl Fleet {
             }
             _ => {}
         }
-        self.record_death(index, &reason, Some(exit), steps);
+        self.record_death(index, DeathCause::Ended(exit), steps);
         let replica = &self.replicas[index];
         // No request can be finished any more.
         match replica.phase {
@@ -197,24 +197,24 @@ impl Fleet {
     }
 
     /// The instance runs and does not serve.
-    pub(super) fn unresponsive(&mut self, index: usize, reason: &str, steps: &mut Steps) {
+    pub(super) fn unresponsive(&mut self, index: usize, cause: DeathCause, steps: &mut Steps) {
         let replica = &self.replicas[index];
         let healthy_for = replica.phase.healthy_for(steps.now);
         let endpoint = match replica.phase {
-            Phase::Hung { .. } => return self.replace_hung(index, reason, steps),
+            Phase::Hung { .. } => return self.replace_hung(index, cause, steps),
             Phase::Ready { endpoint, .. } | Phase::Unready { endpoint, .. } => endpoint,
             _ => return,
         };
-        let (id, member) = (replica.id(), replica.member);
+        let (id, member, reason) = (replica.id(), replica.member, cause.to_string());
         if member {
-            steps.push(ImmediateStep::Evict(id.clone(), reason.to_owned()));
+            steps.push(ImmediateStep::Evict(id.clone(), reason.clone()));
         }
         if !member || self.policy.spawns {
-            self.record_death(index, reason, None, steps);
+            self.record_death(index, cause, steps);
         }
         steps.push(ImmediateStep::Unwatch(id));
         if !member {
-            self.failed_to_start(index, reason.to_owned(), steps);
+            self.failed_to_start(index, reason, steps);
         } else if self.policy.spawns {
             self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         } else {
@@ -239,7 +239,7 @@ impl Fleet {
                     self.start_timed_out(index, steps);
                 }
                 Phase::Probing { .. } => self.warn_of_slow_start(index, steps),
-                Phase::Hung { .. } => self.replace_hung(index, UNRESPONSIVE, steps),
+                Phase::Hung { .. } => self.replace_hung(index, DeathCause::Unresponsive, steps),
                 Phase::Ready { .. } => self.reset_backoff(index, steps),
                 _ => {}
             }
@@ -268,15 +268,15 @@ impl Fleet {
             message.push_str(": ");
             message.push_str(reason);
         }
-        self.give_up_start(index, message, steps);
+        self.give_up_start(index, DeathCause::NotReadyInTime(message), steps);
     }
 
     /// An instance that runs will not get ready: a member is started again, a newcomer's change
     /// fails.
-    pub(super) fn give_up_start(&mut self, index: usize, message: String, steps: &mut Steps) {
+    pub(super) fn give_up_start(&mut self, index: usize, cause: DeathCause, steps: &mut Steps) {
         let replica = &self.replicas[index];
-        let (id, member) = (replica.id(), replica.member);
-        self.record_death(index, &message, None, steps);
+        let (id, member, message) = (replica.id(), replica.member, cause.to_string());
+        self.record_death(index, cause, steps);
         steps.push(ImmediateStep::Unwatch(id));
         if member {
             self.note_error(index, message.clone(), message.clone(), steps);

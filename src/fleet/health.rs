@@ -236,4 +236,33 @@ mod tests {
             assert_eq!(story(3, 2, beats), expected);
         }
     }
+
+    #[test]
+    fn instance_is_in_doubt_until_its_last_answers_were_good() {
+        // Whether it is up and whether it is in doubt, behind each heartbeat.
+        for (beats, expected) in [
+            ("", (false, true)),
+            (".", (false, true)),
+            ("..", (true, false)),
+            ("..x", (true, true)),
+            ("..b", (true, true)),
+            ("..x.", (true, false)),
+            ("..xxx", (false, true)),
+            ("..xxx.", (false, true)),
+            ("..xxx..", (true, false)),
+            ("..bbb", (false, true)),
+        ] {
+            let mut tracker = HealthTracker::new(3, 2);
+            for beat in beats.chars() {
+                tracker.record(match beat {
+                    '.' => ProbeOutcome::Good,
+                    'b' => ProbeOutcome::Bad,
+                    _ => ProbeOutcome::Missed,
+                });
+            }
+            assert_eq!((tracker.is_up(), tracker.in_doubt()), expected, "{beats}");
+            assert_eq!(tracker.is_unready(), beats.ends_with("bbb"), "{beats}");
+            assert_eq!(tracker.was_up(), beats.starts_with(".."), "{beats}");
+        }
+    }
 }

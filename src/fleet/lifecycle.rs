@@ -37,6 +37,7 @@ use std::time::Duration;
 use super::backoff::{BACKOFF_RESET_AFTER, Backoff};
 use super::instance::{Exit, InstanceId, LaunchOrder};
 use super::record_definition::Definition;
+use super::stand_in::StandIn;
 use super::time::Time;
 use crate::api::ReplicaState;
 use crate::ring::{Member, ReplicaName, Weight};
@@ -127,6 +128,9 @@ pub struct ReplicaStatus {
     pub degraded: bool,
     /// Whether an operator has drained it.
     pub drained: bool,
+    /// Whether an earlier balancer has started its instance by a definition that is neither the fleet's
+    /// nor that of the rollout under way.
+    pub outdated: bool,
     /// Why it could not be started when that was tried last, or is not ready.
     pub last_error: Option<String>,
 }
@@ -175,6 +179,10 @@ pub struct Replica {
     pub replaces_unready: bool,
     /// The runtime could not start it when it was asked last.
     pub last_launch_failed: bool,
+    /// The hash of the definition that its instance was found with, if it was found.
+    pub found_with: Option<String>,
+    /// The last stand-in that has played it.
+    pub(super) stand_in: Option<StandIn>,
 }
 
 impl Replica {
@@ -201,6 +209,8 @@ impl Replica {
             unhealthy: false,
             replaces_unready: false,
             last_launch_failed: false,
+            found_with: None,
+            stand_in: None,
         }
     }
 
@@ -225,6 +235,7 @@ impl Replica {
         self.probe_failure = None;
         self.answers_well = false;
         self.unhealthy = false;
+        self.found_with = None;
     }
 
     /// The order that starts that instance.
@@ -257,6 +268,12 @@ impl Replica {
             Phase::Stopping { .. } | Phase::DrainingForRestart => ReplicaState::Restarting,
             Phase::BackingOff { .. } => ReplicaState::BackingOff,
         }
+    }
+
+    /// The stand-in that plays it, if one does.
+    pub(super) fn stand_in(&self) -> Option<&StandIn> {
+        let stand_in = self.stand_in.as_ref();
+        stand_in.filter(|stand_in| stand_in.generation == self.generation)
     }
 
     /// Whether it is wanted: on the ring's member list, and not on its way out.

@@ -40,6 +40,8 @@ enum Kind {
     Removing,
     /// The one replica is being restarted.
     Restarting,
+    /// The one replica gets another instance, which starts beside the one before.
+    Replacing,
     /// It has been done at once.
     Done,
 }
@@ -107,6 +109,22 @@ impl Fleet {
         }
     }
 
+    /// The instance that was to replace another one will not: nothing has changed for the replica.
+    pub(super) fn note_replacement_failure(&mut self, name: &ReplicaName, reason: String) {
+        if let Some(active) = &mut self.active
+            && active.kind == Kind::Replacing
+        {
+            active.failures.0.push((name.clone(), reason));
+        }
+    }
+
+    /// The replica that a change on request is giving another instance.
+    pub(super) fn replaced_on_request(&self) -> Option<&ReplicaName> {
+        let active = self.active.as_ref();
+        let active = active.filter(|active| active.kind == Kind::Replacing);
+        active.and_then(|active| active.names.first())
+    }
+
     /// Whether the change under way is about this replica.
     pub(super) fn is_being_changed(&self, name: &ReplicaName) -> bool {
         let active = self.active.as_ref();
@@ -122,7 +140,7 @@ impl Fleet {
                 Kind::Adding | Kind::RollingBack => format!("cannot be stopped again: {reason}"),
                 Kind::Removing => reason.to_owned(),
                 // Its successor has been started all the same.
-                Kind::Restarting | Kind::Done => return,
+                Kind::Restarting | Kind::Replacing | Kind::Done => return,
             };
             active.failures.0.push((name.clone(), reason));
         }
@@ -136,7 +154,8 @@ impl Fleet {
                 hostnames,
                 weights,
             } => {
-                let present: HashSet<_> = self.replicas.iter().map(|r| r.name.clone()).collect();
+                let present = self.replicas.iter().map(|r| &r.name);
+                let present: HashSet<_> = present.chain(self.canary_names()).cloned().collect();
                 let series = self.policy.continues_names;
                 let fresh = |taken: &HashSet<ReplicaName>| {
                     let next = random_names::next_of_series(taken).filter(|_| series);
@@ -174,6 +193,10 @@ impl Fleet {
                 }
                 self.begin_restart(&replica, now, steps)?;
                 (Kind::Restarting, vec![replica])
+            }
+            Change::Replace { replica } => {
+                self.begin_replacement(&replica, steps)?;
+                (Kind::Replacing, vec![replica])
             }
         };
         Ok(Active {
@@ -218,6 +241,7 @@ impl Fleet {
                 let is_over = |name| self.is_ready(name) || self.index_of(name).is_none();
                 !active.failures.0.is_empty() || active.names.iter().all(is_over)
             }
+            Kind::Replacing => !active.names.iter().any(|name| self.has_successor(name)),
             Kind::Done => true,
         };
         if !done {
@@ -232,8 +256,10 @@ impl Fleet {
         };
         let outcome = match active.kind {
             Kind::RollingBack => Err(ChangeError::StartFailed(active.failures)),
-            Kind::Restarting if failed => Err(ChangeError::StartFailed(active.failures)),
-            Kind::Restarting | Kind::Done => match removed() {
+            Kind::Restarting | Kind::Replacing if failed => {
+                Err(ChangeError::StartFailed(active.failures))
+            }
+            Kind::Restarting | Kind::Replacing | Kind::Done => match removed() {
                 // Another balancer has.
                 Some(name) => Err(ChangeError::Unknown(name.clone())),
                 None => Ok(Changed {

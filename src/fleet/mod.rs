@@ -18,6 +18,7 @@ mod backoff;
 mod change;
 mod container_options;
 mod container_template;
+mod death_cause;
 mod death_hint;
 mod ejections;
 mod ending;
@@ -38,6 +39,7 @@ mod probe_schedule;
 mod random_names;
 mod record;
 mod record_definition;
+mod record_flags;
 mod record_merge;
 mod record_rollouts;
 mod record_stack;
@@ -45,8 +47,10 @@ mod relocation;
 mod rollout;
 mod rollout_state;
 mod shared_fleet;
+mod shared_load;
 mod slow_start;
 mod spares;
+mod stand_in;
 mod start_warning;
 mod stopping;
 #[cfg(test)]
@@ -67,6 +71,7 @@ pub use container_options::{
     ContainerOptions, DeviceOption, Gpus, MountKind, MountOption, NetworkOption, Ulimit,
 };
 pub use container_template::ContainerTemplate;
+pub(crate) use death_cause::DeathCause;
 pub(crate) use death_hint::death_hint;
 pub(crate) use ejections::{Ejection, EjectionDecision, EjectionPolicy, Ejections, OutlierOn};
 use event::Steps;
@@ -83,26 +88,27 @@ pub(crate) use probe_failure::ProbeFailure;
 pub(crate) use probe_schedule::ProbeSchedule;
 pub use record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings, StackSeen};
 pub use record_definition::{Definition, ReplicaTemplate};
-pub use record_merge::{Difference, RecordChange};
-pub(crate) use rollout::{FailureAction, RolloutError, RolloutOrder, RolloutPolicy, RolloutReport};
+pub use record_flags::{AtStart, Difference, FlagsEffect, PendingRollout};
+pub use record_merge::RecordChange;
+pub(crate) use rollout::{
+    CanaryReport, ExecutorWatch, FailureAction, RolloutError, RolloutOrder, RolloutPolicy,
+    RolloutReport,
+};
 pub use rollout_state::{PastRollout, RecordedRollout, RolloutChange, Stage};
+pub(crate) use shared_load::{BALANCER_LIFETIME, BalancerReport, scaling_role};
+pub use shared_load::{BalancerLoad, ScalingRole};
 pub(crate) use slow_start::{serves as serves_slot, share as share_served};
-pub use spares::SpareReport;
-pub(crate) use spares::{SparePool, SpareStep};
+pub use spares::{LeftSpares, SpareReport};
+pub(crate) use spares::{ReadySpare, SparePool, SpareStep, spare_number};
 pub(crate) use time::Time;
-pub(crate) use unready::UNREADY_FOR;
-pub(crate) use unresponsive::UNRESPONSIVE;
 
 use crate::ring::{Member, ReplicaName, RingSpec, Weight};
 use generations::Generations;
 use lifecycle::Replica;
 use membership::{Active, Request};
-use rollout::{ActiveRollout, Retiring, Successor};
+use rollout::{ActiveRollout, FollowedRollout, Retiring, Successor};
 use stopping::StoppingInstance;
 use transitions::StopMode;
-
-/// The first sign of a death that a request finds.
-pub(crate) const REFUSES_CONNECTIONS: &str = "refuses connections";
 
 /// What does not change while the balancer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +130,11 @@ pub(crate) struct Policy {
     /// Whether newcomers without a name continue the series of names (`web-3`), instead of having
     /// random ones.
     pub continues_names: bool,
+    /// Whether instances have their generation in their names, so that two balancers cannot start the same
+    /// one.
+    pub names_have_generations: bool,
+    /// What this balancer is called among those of its fleet.
+    pub balancer: &'static str,
 }
 
 /// What a fleet should be when it begins.
@@ -132,7 +143,7 @@ pub(crate) struct Desired {
     pub members: Vec<Member>,
     /// What they are started from.
     pub definition: Definition,
-    /// A rollout that an earlier balancer has begun.
+    /// A rollout that an earlier or another balancer has begun.
     pub rollout: Option<RecordedRollout>,
     /// The replicas that it had come to.
     pub updated: Vec<ReplicaName>,
@@ -165,6 +176,8 @@ pub(crate) struct Fleet {
     /// What replicas are started from that no rollout has come to.
     definition: Arc<Definition>,
     rollout: Option<ActiveRollout>,
+    /// The one that another balancer carries out; then there is none here.
+    followed: Option<FollowedRollout>,
     /// Instances that are to play a replica, beside the one that does.
     successors: Vec<Successor>,
     /// Instances that played a replica and finish their requests.
@@ -191,6 +204,10 @@ impl Fleet {
             rollout,
             updated,
         } = desired;
+        let (ours, followed) = match rollout {
+            Some(theirs) if !theirs.is_carried_out_by(policy.balancer) => (None, Some(theirs)),
+            ours => (ours, None),
+        };
         let mut fleet = Self {
             policy,
             ring: RingSpec::default(),
@@ -201,7 +218,11 @@ impl Fleet {
             active: None,
             waiting: VecDeque::new(),
             definition: Arc::new(definition),
-            rollout: rollout.as_ref().map(ActiveRollout::resumed),
+            rollout: ours.as_ref().map(|recorded| {
+                let names: Vec<_> = members.iter().map(|m| m.name.clone()).collect();
+                ActiveRollout::resumed(recorded, &names)
+            }),
+            followed: followed.map(FollowedRollout::new),
             successors: Vec::new(),
             retiring: Vec::new(),
             updated,
@@ -226,6 +247,11 @@ impl Fleet {
 
     /// Every replica there is, those on their way in or out included.
     pub fn statuses(&self) -> Vec<ReplicaStatus> {
+        let wanted = self
+            .newer_definition()
+            .into_iter()
+            .chain([&self.definition]);
+        let wanted: Vec<_> = wanted.map(|definition| definition.hash()).collect();
         let status = |r: &Replica| ReplicaStatus {
             id: r.id(),
             weight: r.weight,
@@ -233,6 +259,7 @@ impl Fleet {
             consecutive_deaths: r.backoff.consecutive_deaths(),
             degraded: r.backoff.is_degraded(),
             drained: r.drained,
+            outdated: (r.found_with.as_ref()).is_some_and(|hash| !wanted.contains(hash)),
             last_error: r.last_error.clone(),
         };
         self.replicas.iter().map(status).collect()
@@ -268,6 +295,11 @@ impl Fleet {
             .iter()
             .filter_map(StoppingInstance::wakes_at);
         let rollout = self.rollout_wakes_at();
+        let reliefs = self
+            .replicas
+            .iter()
+            .filter_map(|r| r.stand_in()?.retry_at());
+        let rollout = rollout.into_iter().chain(reliefs);
         replicas.chain(stopping_instances).chain(rollout).min()
     }
 
@@ -339,7 +371,13 @@ impl Fleet {
         let mut steps = Steps::at(now);
         match event {
             Event::Instance(id, event) => self.apply_to_instance(&id, event, &mut steps),
-            Event::Discovered(order, endpoint) => self.discovered(order, endpoint, &mut steps),
+            Event::Discovered(order, endpoint, hash) => {
+                self.discovered(order, endpoint, hash.as_deref(), &mut steps);
+            }
+            Event::Succeeded(order, endpoint, hash) => {
+                self.succeeded_elsewhere(&order, endpoint, hash.as_deref(), &mut steps);
+            }
+            Event::SuccessorStarted(id) => self.generations.saw(&id.replica, id.generation),
             Event::Relocated {
                 replica,
                 endpoint,
@@ -389,12 +427,17 @@ impl Fleet {
     /// What a replica is started from that is there at the beginning.
     /// `hash` is that of the definition that its instance was started by, if there is one.
     fn definition_of(&self, name: &ReplicaName, hash: Option<&str>) -> Arc<Definition> {
-        let rollout = self.rollout.as_ref();
-        let rollout = rollout.filter(|rollout| match hash {
-            Some(hash) => rollout.definition().hash() == hash,
+        let newer = self.newer_definition().filter(|newer| match hash {
+            Some(hash) => newer.hash() == hash,
             None => self.updated.contains(name),
         });
-        Arc::clone(rollout.map_or(&self.definition, ActiveRollout::definition))
+        Arc::clone(newer.unwrap_or(&self.definition))
+    }
+
+    /// The definition that the rollout under way brings: this balancer's rollout or another's.
+    fn newer_definition(&self) -> Option<&Arc<Definition>> {
+        let ours = self.rollout.as_ref().map(ActiveRollout::definition);
+        ours.or_else(|| self.followed.as_ref().map(FollowedRollout::definition))
     }
 
     fn drained(&self) -> Vec<ReplicaName> {

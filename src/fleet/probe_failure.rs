@@ -16,6 +16,8 @@ pub enum ProbeFailure {
     Body(String),
     /// It did not answer in time.
     TimedOut(Duration),
+    /// It takes no connection, and its machine, asked beside the fleet's network, does not answer either.
+    MachineSilent,
     /// The connection broke, or the answer is not HTTP.
     Broken(String),
 }
@@ -25,8 +27,15 @@ impl ProbeFailure {
     pub fn outcome(&self) -> ProbeOutcome {
         match self {
             Self::Status(_) | Self::Body(_) => ProbeOutcome::Bad,
-            Self::Refused(_) | Self::TimedOut(_) | Self::Broken(_) => ProbeOutcome::Missed,
+            Self::Refused(_) | Self::TimedOut(_) | Self::MachineSilent | Self::Broken(_) => {
+                ProbeOutcome::Missed
+            }
         }
+    }
+
+    /// Whether the instance has said nothing at all, not even that it takes no connections.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::MachineSilent)
     }
 
     /// The failure in words. `asked` is the heartbeat, as in `GET /heartbeat`; `sets_host` says
@@ -51,6 +60,7 @@ impl ProbeFailure {
             Self::TimedOut(timeout) => {
                 format!("{asked} has no answer within {}", duration(*timeout))
             }
+            Self::MachineSilent => format!("{asked} has no answer, nor does its machine"),
             Self::Broken(error) => format!("{asked} fails: {error}"),
         }
     }
@@ -95,6 +105,11 @@ mod tests {
                 false,
                 "GET /heartbeat has no answer within 1 s",
             ),
+            (
+                ProbeFailure::MachineSilent,
+                false,
+                "GET /heartbeat has no answer, nor does its machine",
+            ),
             (broken(), false, "GET /heartbeat fails: reset"),
         ] {
             assert_eq!(failure.describe("GET /heartbeat", sets_host), expected);
@@ -108,6 +123,7 @@ mod tests {
             (ProbeFailure::Body("nothing".to_owned()), ProbeOutcome::Bad),
             (ProbeFailure::Refused(1), ProbeOutcome::Missed),
             (ProbeFailure::TimedOut(Duration::ZERO), ProbeOutcome::Missed),
+            (ProbeFailure::MachineSilent, ProbeOutcome::Missed),
             (
                 ProbeFailure::Broken("reset".to_owned()),
                 ProbeOutcome::Missed,

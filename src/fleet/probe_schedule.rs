@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::health::HealthTracker;
 
-/// The first pause between questions to a fresh instance; it doubles up to [`FAST_INTERVAL`].
+/// The first pause between questions to a fresh instance. It grows by a quarter up to [`FAST_INTERVAL`], so that
+/// an instance that is ready waits a quarter as long as it has taken to be, and no longer.
 const FIRST_INTERVAL: Duration = Duration::from_millis(10);
 /// From one question to the next while it matters: before an instance's first good
 /// answer, after a miss, and while it hangs. (Not while it is unready: that may last.)
@@ -55,7 +56,7 @@ impl ProbeSchedule {
     pub fn pause(&mut self, tracker: &HealthTracker) -> Duration {
         let pause = if !tracker.was_up() {
             let pause = self.first;
-            self.first = (pause * 2).min(FAST_INTERVAL);
+            self.first = (pause * 5 / 4).min(FAST_INTERVAL);
             pause
         } else if tracker.in_doubt() && !tracker.is_unready() {
             FAST_INTERVAL
@@ -127,11 +128,12 @@ mod tests {
         let mut tracker = HealthTracker::new(3, 1);
         let mut schedule = ProbeSchedule::new(SECOND, SECOND);
         let mut pauses = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..17 {
             tracker.record(ProbeOutcome::Missed);
             pauses.push(schedule.pause(&tracker).as_millis());
         }
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250]);
+        assert_eq!(pauses[..5], [10, 12, 15, 19, 24]);
+        assert_eq!(pauses[14..], [227, 250, 250]);
         tracker.record(ProbeOutcome::Good);
         assert_eq!(schedule.pause(&tracker), SECOND);
         assert_eq!(schedule.timeout(&tracker), SECOND);

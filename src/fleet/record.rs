@@ -42,10 +42,11 @@ pub struct FleetRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
     /// The part of the flags that the record came from.
-    flags: FlagsKept,
-    /// Hash of all flags that it came from.
-    flags_hash: String,
-    /// Hash of the definition that those flags say, where a rollout has brought another one.
+    pub(super) flags: FlagsKept,
+    /// Hash of all flags that it came from; empty while their definition has yet to be rolled out.
+    pub(super) flags_hash: String,
+    /// Hash of the definition that the last flags say that have been taken up, where another one holds: a
+    /// rollout has brought it, or what they say was rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) flags_definition: Option<String>,
     /// The rollout that is under way.
@@ -276,10 +277,6 @@ impl FleetRecord {
             .collect()
     }
 
-    pub(super) fn flags(&self) -> &FlagsKept {
-        &self.flags
-    }
-
     /// Whether the record came from flags that say the same.
     pub fn came_from(&self, flags: &FleetFlags) -> bool {
         self.flags_hash == flags.hash()
@@ -297,32 +294,12 @@ impl FleetRecord {
                 .collect(),
         }
     }
-
-    /// Whether these flags say the same of the definition as those that the record came from, and a
-    /// rollout has brought another one since.
-    pub(super) fn is_rolled_from(&self, flags: &FleetFlags) -> bool {
-        self.flags_definition.as_ref() == Some(&flags.definition.hash())
-    }
-
-    /// Notes that the record follows these flags now. A definition that a rollout has brought stays
-    /// as long as the flags' own is the same.
-    pub(super) fn follow(&mut self, flags: &FleetFlags) {
-        if !self.is_rolled_from(flags) {
-            self.flags_definition = None;
-            if self.definition != flags.definition {
-                self.supersede_rollouts();
-                self.definition = flags.definition.clone();
-                self.definition_hash = flags.definition.hash();
-            }
-        }
-        self.flags = flags.kept();
-        self.flags_hash = flags.hash();
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Timestamp;
 
     fn flags() -> FleetFlags {
         FleetFlags {
@@ -387,10 +364,33 @@ mod tests {
         assert!(FleetRecord::parse("").is_err());
     }
 
+    fn record_of(replicas: usize) -> FleetRecord {
+        let names = (1..=replicas).map(|n| format!("Server{n}").parse().unwrap());
+        let members: Vec<_> = names.map(Member::new).collect();
+        FleetRecord::first(&flags(), &members)
+    }
+
     #[test]
     fn a_thousand_replicas_take_little_room() {
-        let names = (1..=1024).map(|n| format!("Server{n}").parse().unwrap());
-        let members: Vec<_> = names.map(Member::new).collect();
-        assert!(FleetRecord::first(&flags(), &members).to_json().len() < 32 * 1024);
+        assert!(record_of(1024).to_json().len() < 32 * 1024);
+    }
+
+    #[test]
+    fn record_of_more_than_there_may_be_is_refused() {
+        let parsed = |record: &FleetRecord| FleetRecord::parse(&record.to_json()).map(|_| ());
+        assert_eq!(parsed(&record_of(1_024)), Ok(()));
+        let wrong = "more than 1024 replicas".to_owned();
+        assert_eq!(parsed(&record_of(1_026)), Err(wrong));
+        let page_of = |bytes| FleetRecord {
+            maintenance: Some(Maintenance {
+                since: Timestamp::EPOCH,
+                page: "x".repeat(bytes),
+                retry_after_seconds: 1,
+            }),
+            ..record()
+        };
+        assert_eq!(parsed(&page_of(65_536)), Ok(()));
+        let wrong = "a maintenance page of more than 65536 bytes".to_owned();
+        assert_eq!(parsed(&page_of(65_537)), Err(wrong));
     }
 }

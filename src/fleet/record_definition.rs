@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::container_options::{ContainerOptions, Pairs};
 use super::container_template::ContainerTemplate;
+use super::image_watch::watched_tag;
 
 /// What every replica of a fleet is started as. A runtime uses the parts that it knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -72,6 +73,20 @@ impl Definition {
     /// parts.
     pub fn hash(&self) -> String {
         hash(self)
+    }
+
+    /// This definition, with the digest that `other` has for the same tag.
+    pub(super) fn with_digest_of(&self, other: &Self) -> Self {
+        let images = self.image.as_deref().zip(other.image.as_deref());
+        let same = images.filter(|(image, pinned)| {
+            let tag = watched_tag(image).filter(|_| !image.contains('@'));
+            tag.is_some() && pinned.contains('@') && tag == watched_tag(pinned)
+        });
+        let pinned = same.map(|(_, pinned)| pinned.to_owned());
+        Self {
+            image: pinned.or_else(|| self.image.clone()),
+            ..self.clone()
+        }
     }
 
     /// Each part that differs in `other`, in words for people. Of variables, labels and the like
@@ -195,6 +210,40 @@ mod tests {
         let mut other = shop();
         other.template.env.swap(0, 1);
         assert_ne!(other.hash(), shop().hash());
+    }
+
+    #[test]
+    fn bytes_are_told_in_the_largest_unit_that_divides_them() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1_000, "1000"),
+            (1 << 10, "1k"),
+            (1_536 << 10, "1536k"),
+            (128 << 20, "128m"),
+            (3 << 30, "3g"),
+        ] {
+            assert_eq!(bytes_text(bytes), text);
+        }
+    }
+
+    #[test]
+    fn digest_of_a_tag_is_kept() {
+        let of = |image: &str| Definition {
+            image: Some(image.to_owned()),
+            ..shop()
+        };
+        for (image, other, kept) in [
+            ("shop:1", "shop:1@sha256:ab", "shop:1@sha256:ab"),
+            ("shop", "shop:latest@sha256:ab", "shop:latest@sha256:ab"),
+            ("shop:2", "shop:1@sha256:ab", "shop:2"),
+            ("shop:1", "shop:1", "shop:1"),
+            ("shop:1@sha256:cd", "shop:1@sha256:ab", "shop:1@sha256:cd"),
+            ("sha256:ab", "shop@sha256:ab", "sha256:ab"),
+        ] {
+            assert_eq!(of(image).with_digest_of(&of(other)), of(kept), "{image}");
+        }
+        let none = Definition::default();
+        assert_eq!(none.with_digest_of(&shop()), none);
     }
 
     #[test]

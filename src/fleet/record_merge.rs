@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Existing;
 use super::Maintenance;
 use super::record::{FleetFlags, FleetRecord, RecordedReplica, RingSettings, StackSeen};
+use super::record_flags::{AtStart, Difference, FlagsEffect};
 use super::{Definition, RolloutChange};
 use crate::api::Timestamp;
 use crate::ring::{KeySource, Member, ReplicaName, Weight};
@@ -30,19 +31,19 @@ pub enum RecordChange {
     WatchedDigest(String),
     /// Every request is answered with a page from now on, or none is any more.
     Maintenance(Option<Maintenance>),
-    /// A rollout has begun, gone on or ended; when.
-    Rollout(RolloutChange, Timestamp),
+    /// A rollout has begun, gone on or ended.
+    Rollout {
+        /// What has become of it.
+        change: RolloutChange,
+        /// The balancer that says so.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
     /// What a stack file says has been taken up.
     Stack(StackSeen),
-}
-
-/// How the flags of a start differ from those that the record came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Each difference in words.
-    pub words: Vec<String>,
-    /// Other balancers serve the fleet, so the record holds and these flags have no effect.
-    pub overruled: bool,
+    /// What the flags say of the definition has been taken up.
+    Flags(Box<FleetFlags>),
 }
 
 impl FleetRecord {
@@ -73,18 +74,14 @@ impl FleetRecord {
     /// * The same flags: the record holds.
     /// * Other flags, and other balancers serve the fleet: the record holds, too.
     /// * Other flags otherwise: replicas that are missing are added, none is removed; the
-    ///   definition is that of the flags, for instances that are started from now on; and the
-    ///   ring and the key are those of the flags if these have changed in what they say of them. (To replace
-    ///   the instances of an earlier definition is another matter: their label tells them.)
-    pub fn merge(&self, flags: &FleetFlags, has_peers: bool) -> (Self, Option<Difference>) {
+    ///   ring and the key are those of the flags if these have changed in what they say of them; and the
+    ///   definition is that of the flags, by a rollout if instances of the earlier one run.
+    pub fn merge(&self, flags: &FleetFlags, at_start: AtStart) -> (Self, Option<Difference>) {
         if self.came_from(flags) {
             return (self.clone(), None);
         }
-        let (before, after) = (self.flags(), flags.kept());
-        let mut words = match self.is_rolled_from(flags) {
-            true => Vec::new(),
-            false => self.definition.differences(&flags.definition),
-        };
+        let (before, after) = (&self.flags, flags.kept());
+        let mut words = self.definition_differences(flags);
         let (was, is) = (before.replicas, after.replicas);
         if was != is {
             words.push(format!("replicas {was} -> {is}"));
@@ -94,7 +91,8 @@ impl FleetRecord {
             words.push(format!("key {} -> {}", before.key, after.key));
         }
         let mut merged = self.clone();
-        if !has_peers {
+        let mut effect = FlagsEffect::Overruled;
+        if at_start != AtStart::Shared {
             if before.ring != after.ring {
                 merged.ring = after.ring;
             }
@@ -104,14 +102,12 @@ impl FleetRecord {
             if was != is {
                 merged.fill_up(flags);
             }
-            merged.follow(flags);
+            effect = merged.follow(flags, at_start);
             merged.version += 1;
         }
-        let difference = Difference {
-            words,
-            overruled: has_peers,
-        };
-        (merged, Some(difference))
+        // Flags that have come to say what a rollout has brought are none that differ.
+        let differs = !words.is_empty();
+        (merged, differs.then_some(Difference { words, effect }))
     }
 
     /// The record after some changes, one version on; none if they change nothing.
@@ -158,8 +154,9 @@ impl FleetRecord {
             RecordChange::Definition(definition) => self.take_definition((**definition).clone()),
             RecordChange::WatchedDigest(digest) => self.watched_digest = Some(digest.clone()),
             RecordChange::Maintenance(maintenance) => self.maintenance.clone_from(maintenance),
-            RecordChange::Rollout(change, at) => self.apply_rollout(change, *at),
+            RecordChange::Rollout { change, by, at } => self.apply_rollout(change, by, *at),
             RecordChange::Stack(seen) => self.stack = Some(seen.clone()),
+            RecordChange::Flags(flags) => self.take_up(flags),
         }
     }
 
@@ -267,7 +264,7 @@ mod tests {
         let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
         assert_eq!(names(&record), ["Server1", "Server2", "Server3"]);
         assert_eq!(record.version, 1);
-        let merged = record.merge(&flags(3, "shop:1"), false);
+        let merged = record.merge(&flags(3, "shop:1"), AtStart::Running);
         assert_eq!(merged, (record.clone(), None));
     }
 
@@ -302,7 +299,7 @@ mod tests {
             ])
             .unwrap();
         assert_eq!(changed.version, 2);
-        let (kept, difference) = changed.merge(&flags(3, "shop:1"), false);
+        let (kept, difference) = changed.merge(&flags(3, "shop:1"), AtStart::Running);
         assert_eq!(difference, None);
         assert_eq!(names(&kept), ["Server2", "Server3", "heavy"]);
         assert_eq!(kept.members()[0].weight, weight(5));
@@ -328,41 +325,68 @@ mod tests {
             ])
             .unwrap();
 
-        let (merged, difference) = record.merge(&flags(3, "shop:2"), false);
+        let (merged, difference) = record.merge(&flags(3, "shop:2"), AtStart::Ended);
         let difference = difference.unwrap();
         assert_eq!(difference.words, ["image shop:1 -> shop:2"]);
-        assert!(!difference.overruled);
+        assert_eq!(difference.effect, FlagsEffect::AtOnce);
         assert_eq!(merged.definition.image.as_deref(), Some("shop:2"));
         assert_eq!(merged.definition_hash, flags(0, "shop:2").definition.hash());
         assert_eq!(names(&merged), ["Server1", "Server3"]);
         assert_eq!(merged.ring, other_ring());
         assert_eq!(merged.version, record.version + 1);
         // The next start with them finds them in the record.
-        assert_eq!(merged.merge(&flags(3, "shop:2"), false).1, None);
+        assert_eq!(merged.merge(&flags(3, "shop:2"), AtStart::Running).1, None);
 
-        let (merged, difference) = record.merge(&flags(4, "shop:1"), false);
+        let (merged, difference) = record.merge(&flags(4, "shop:1"), AtStart::Running);
         assert_eq!(difference.unwrap().words, ["replicas 3 -> 4"]);
         assert_eq!(names(&merged), ["Server1", "Server3", "Server2", "Server4"]);
         // None is removed.
-        let fewer = record.merge(&flags(1, "shop:1"), false).0;
+        let fewer = record.merge(&flags(1, "shop:1"), AtStart::Running).0;
         assert_eq!(names(&fewer), names(&record));
 
         let mut other = flags(3, "shop:1");
         other.ring.balance_factor = Some(BalanceFactor::new(2.0).unwrap());
-        let (merged, difference) = record.merge(&other, false);
+        let (merged, difference) = record.merge(&other, AtStart::Running);
         assert_eq!(difference.unwrap().words, ["balance-factor none -> 2"]);
         assert_eq!(merged.ring, other.ring);
     }
 
     #[test]
+    fn flags_of_the_same_image_keep_its_digest() {
+        let first = flags(3, "shop:1");
+        let pinned = flags(3, "shop:1@sha256:ab").definition;
+        let mut record = FleetRecord::rebuild(&first, &[]);
+        record.take_definition(pinned.clone());
+        assert_eq!(record.merge(&first, AtStart::Ended), (record.clone(), None));
+        // More replicas, and then a variable.
+        let (merged, _) = record.merge(&flags(4, "shop:1"), AtStart::Ended);
+        assert_eq!(merged.definition, pinned);
+        let mut green = flags(3, "shop:1");
+        green.definition.template.env = vec![("COLOUR".to_owned(), "green".to_owned())];
+        let (merged, difference) = record.merge(&green, AtStart::Ended);
+        let words = ["env: COLOUR is new"];
+        assert_eq!(difference.unwrap().words, words);
+        assert_eq!(merged.definition.image, pinned.image);
+        assert_eq!(merged.definition_hash, merged.definition.hash());
+        let mut more = green.clone();
+        more.replicas.push(name("Server4"));
+        let (again, difference) = merged.merge(&more, AtStart::Ended);
+        assert_eq!(difference.unwrap().words, ["replicas 3 -> 4"]);
+        assert_eq!(again.definition, merged.definition);
+        // Another tag.
+        let (other, _) = record.merge(&flags(3, "shop:2"), AtStart::Ended);
+        assert_eq!(other.definition.image.as_deref(), Some("shop:2"));
+    }
+
+    #[test]
     fn balancer_that_joins_others_takes_the_record_as_it_is() {
         let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
-        let (merged, difference) = record.merge(&flags(5, "shop:2"), true);
+        let (merged, difference) = record.merge(&flags(5, "shop:2"), AtStart::Shared);
         assert_eq!(merged, record);
         let difference = difference.unwrap();
         let words = ["image shop:1 -> shop:2", "replicas 3 -> 5"];
         assert_eq!(difference.words, words);
-        assert!(difference.overruled);
+        assert_eq!(difference.effect, FlagsEffect::Overruled);
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use super::record::FleetRecord;
 use super::record_definition::Definition;
-use super::rollout_state::{PastRollout, RolloutChange};
+use super::rollout_state::{Course, GivenUpFor, PastRollout, RolloutChange, Stage};
 use crate::api::{RolloutOutcome, Timestamp};
 
 /// How many rollouts that have ended are kept.
 const MAX_PAST: usize = 10;
+
+/// Why a rollout does not reach its end, for people.
+const FLAGS_HAVE_CHANGED: &str = "the flags have changed the definition";
 
 impl FleetRecord {
     /// The number of the fleet's next rollout.
@@ -16,13 +19,36 @@ impl FleetRecord {
         ids.max().unwrap_or(0) + 1
     }
 
-    /// Takes in what has become of a rollout. What is said of another one than that under way changes
-    /// nothing.
-    pub(super) fn apply_rollout(&mut self, change: &RolloutChange, at: Timestamp) {
-        let present = self.rollout.as_ref().map(|rollout| rollout.id);
+    /// The record for this balancer, which is alone and carries out what is under way.
+    pub(crate) fn carried_out_by(mut self, balancer: &str, stored: u64) -> Self {
+        if let Some(rollout) = &mut self.rollout
+            && !rollout.is_carried_out_by(balancer)
+        {
+            rollout.executor = Some(balancer.to_owned());
+            self.version = self.version.max(stored + 1);
+        }
+        self
+    }
+
+    /// Takes in what has become of a rollout. What is said of another one than that under way, or by
+    /// another balancer than the one that carries it out, changes nothing.
+    pub(super) fn apply_rollout(&mut self, change: &RolloutChange, by: &str, at: Timestamp) {
+        let present = self.rollout.as_ref();
+        let present = present.filter(|rollout| match change {
+            RolloutChange::HandedOver { from, .. } => rollout.executor == *from,
+            _ => rollout.is_carried_out_by(by),
+        });
+        let present = present.map(|rollout| rollout.id);
         match change {
-            RolloutChange::Began(rollout) if present.is_none() => {
+            RolloutChange::Began(rollout)
+                if self.rollout.is_none() && rollout.id == self.next_rollout() =>
+            {
                 self.rollout = Some((**rollout).clone());
+            }
+            RolloutChange::HandedOver { id, to, .. } if present == Some(*id) => {
+                if let Some(rollout) = &mut self.rollout {
+                    rollout.executor.clone_from(to);
+                }
             }
             RolloutChange::Moved { id, stage, reason } if present == Some(*id) => {
                 if let Some(rollout) = &mut self.rollout {
@@ -48,15 +74,34 @@ impl FleetRecord {
         }
     }
 
-    /// Other flags bring a definition: the rollout under way ends, and none can be undone.
+    /// Other flags bring a definition at once: the rollout under way ends, and none can be undone.
     pub(super) fn supersede_rollouts(&mut self) {
-        let reason = "the flags have changed the definition".to_owned();
-        self.end_rollout(RolloutOutcome::Superseded, Some(reason), Timestamp::now());
+        let reason = Some(FLAGS_HAVE_CHANGED.to_owned());
+        self.end_rollout(RolloutOutcome::Superseded, reason, Timestamp::now());
         self.past_rollouts.iter_mut().for_each(|p| p.before = None);
     }
 
+    /// Other flags want something else than what the rollout under way brings: replicas get their earlier
+    /// definition back, so that there are two at a time and no more.
+    pub(super) fn turn_rollout_back(&mut self) {
+        if let Some(rollout) = &mut self.rollout {
+            if rollout.stage.course() != Course::Back {
+                rollout.reason = Some(FLAGS_HAVE_CHANGED.to_owned());
+                rollout.given_up_for = Some(GivenUpFor::Flags);
+            }
+            rollout.stage = Stage::Running(Course::Back);
+        }
+    }
+
+    /// The rollout that goes back because flags want something else.
+    pub fn rollout_given_up(&self) -> Option<u64> {
+        let rollout = self.rollout.as_ref();
+        let given_up = rollout.filter(|r| r.given_up_for == Some(GivenUpFor::Flags));
+        given_up.map(|rollout| rollout.id)
+    }
+
     /// Another definition than that of the flags holds from now on.
-    pub(super) fn take_definition(&mut self, definition: Definition) {
+    pub(crate) fn take_definition(&mut self, definition: Definition) {
         let flags_definition = self.definition.hash();
         self.flags_definition.get_or_insert(flags_definition);
         self.definition_hash = definition.hash();
@@ -95,8 +140,8 @@ impl FleetRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::rollout_state::{Course, RecordedRollout, Stage};
-    use crate::fleet::{FleetFlags, InstanceId, RecordChange, RingSettings};
+    use crate::fleet::rollout_state::RecordedRollout;
+    use crate::fleet::{AtStart, FleetFlags, InstanceId, RecordChange, RingSettings};
     use crate::ring::{KeySource, ReplicaName};
 
     const NOW: Timestamp = Timestamp::EPOCH;
@@ -125,7 +170,11 @@ mod tests {
             to: definition(image),
             stage: Stage::Running(Course::Trial),
             reason: None,
+            given_up_for: None,
             started_at: NOW,
+            canary: Some("10%".parse().unwrap()),
+            executor: Some("one".to_owned()),
+            stops_first: false,
         }))
     }
 
@@ -137,11 +186,16 @@ mod tests {
         }
     }
 
+    fn said(change: RolloutChange, by: &str) -> RecordChange {
+        RecordChange::Rollout {
+            change,
+            by: by.to_owned(),
+            at: NOW,
+        }
+    }
+
     fn with(record: FleetRecord, changes: &[RolloutChange]) -> FleetRecord {
-        let changes: Vec<_> = changes
-            .iter()
-            .map(|c| RecordChange::Rollout(c.clone(), NOW))
-            .collect();
+        let changes: Vec<_> = changes.iter().map(|c| said(c.clone(), "one")).collect();
         let record = record.with(&changes).expect("it changes something");
         assert_eq!(FleetRecord::parse(&record.to_json()), Ok(record.clone()));
         record
@@ -161,7 +215,7 @@ mod tests {
         assert_eq!(record.desired().definition, definition("shop:1"));
         assert_eq!(record.next_rollout(), 2);
         // What another balancer begins meanwhile is none.
-        let other = RecordChange::Rollout(began(9, "shop:9"), NOW);
+        let other = said(began(2, "shop:9"), "other");
         assert_eq!(record.with(&[other]), None);
 
         let record = with(record, &[ended(1, RolloutOutcome::Done)]);
@@ -174,20 +228,73 @@ mod tests {
     }
 
     #[test]
+    fn one_balancer_at_a_time_carries_a_rollout_out() {
+        let record = FleetRecord::rebuild(&flags("shop:1", 3), &[]);
+        let record = with(record, &[began(1, "shop:2")]);
+        let handed = |from: Option<&str>, to: Option<&str>| RolloutChange::HandedOver {
+            id: 1,
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+        };
+        // One that waits for another dead one comes too late.
+        let late = said(handed(Some("gone"), Some("other")), "other");
+        assert_eq!(record.with(&[late]), None);
+        let record = with(record, &[handed(Some("one"), Some("other"))]);
+        assert!(record.rollout.as_ref().unwrap().is_carried_out_by("other"));
+        // The first one was not dead after all: what it says counts no more.
+        let done = ended(1, RolloutOutcome::Done);
+        assert_eq!(record.with(&[said(done.clone(), "one")]), None);
+        let replaced = RolloutChange::Replaced {
+            id: 1,
+            instance: InstanceId::new("Server1".parse().unwrap(), 2),
+            updated: true,
+        };
+        let moved = |id| RolloutChange::Moved {
+            id,
+            stage: Stage::Running(Course::Onward),
+            reason: None,
+        };
+        for late in [replaced, moved(1), handed(Some("one"), None)] {
+            assert_eq!(record.with(&[said(late.clone(), "one")]), None, "{late:?}");
+        }
+        // Nor does what is said of another rollout.
+        assert_eq!(record.with(&[said(moved(2), "other")]), None);
+        // One that ends leaves it to the others.
+        let record = with(record, &[handed(Some("other"), None)]);
+        assert_eq!(record.with(&[said(done.clone(), "other")]), None);
+        let record = with(record, &[handed(None, Some("third"))]);
+        let record = record.with(&[said(done, "third")]).unwrap();
+        assert_eq!((record.rollout, record.past_rollouts.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_balancer_that_is_alone_goes_on_with_what_it_finds() {
+        let record = FleetRecord::rebuild(&flags("shop:1", 3), &[]);
+        let version = record.version;
+        assert_eq!(record.clone().carried_out_by("other", version), record);
+        let record = with(record, &[began(1, "shop:2")]);
+        let version = record.version;
+        assert_eq!(record.clone().carried_out_by("one", version), record);
+        let taken = record.carried_out_by("other", version);
+        assert_eq!(taken.version, version + 1);
+        assert!(taken.rollout.unwrap().is_carried_out_by("other"));
+    }
+
+    #[test]
     fn start_with_the_same_flags_does_not_undo_a_rollout() {
         let record = FleetRecord::rebuild(&flags("shop:1", 3), &[]);
         let done = ended(1, RolloutOutcome::Done);
         let record = with(record, &[began(1, "shop:2"), done]);
-        let (kept, difference) = record.merge(&flags("shop:1", 3), false);
+        let (kept, difference) = record.merge(&flags("shop:1", 3), AtStart::Running);
         assert_eq!((&kept, difference), (&record, None));
         // Another number of replicas is no other definition.
-        let (more, difference) = record.merge(&flags("shop:1", 4), false);
+        let (more, difference) = record.merge(&flags("shop:1", 4), AtStart::Running);
         assert_eq!(difference.unwrap().words, ["replicas 3 -> 4"]);
         assert_eq!(more.definition, definition("shop:2"));
-        assert_eq!(more.merge(&flags("shop:1", 4), false).1, None);
-        // A changed definition is one, also in the middle of a rollout.
+        assert_eq!(more.merge(&flags("shop:1", 4), AtStart::Running).1, None);
+        // A changed definition is one, also in the middle of a rollout: where nothing runs, at once.
         let record = with(more, &[began(2, "shop:3")]);
-        let (other, difference) = record.merge(&flags("shop:4", 4), false);
+        let (other, difference) = record.merge(&flags("shop:4", 4), AtStart::Ended);
         assert_eq!(difference.unwrap().words, ["image shop:2 -> shop:4"]);
         assert_eq!(other.definition, definition("shop:4"));
         assert_eq!(other.rollout, None);

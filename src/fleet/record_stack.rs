@@ -9,7 +9,7 @@ impl FleetRecord {
     /// The flags of a start that finds this record, where a stack file says what replicas run: that and
     /// their number stay as they are until what the file says is taken up, by a rollout.
     pub fn flags_with_stack(&self, flags: FleetFlags) -> FleetFlags {
-        let count = self.flags().replicas;
+        let count = self.flags.replicas;
         let name = |number| ReplicaName::from_address(&format!("Server{number}"));
         FleetFlags {
             definition: self.definition.clone(),
@@ -22,7 +22,12 @@ impl FleetRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{Definition, RecordChange, RingSettings, StackSeen};
+    use crate::api::{RolloutOutcome, Timestamp};
+    use crate::fleet::rollout_state::Course;
+    use crate::fleet::{
+        AtStart, Definition, RecordChange, RecordedRollout, RingSettings, RolloutChange, StackSeen,
+        Stage,
+    };
     use crate::ring::KeySource;
 
     fn flags(image: &str, replicas: usize) -> FleetFlags {
@@ -42,12 +47,49 @@ mod tests {
     fn a_start_leaves_what_the_file_says_now_to_a_rollout() {
         let record = FleetRecord::rebuild(&flags("shop:1", 2), &[]);
         let changed = record.flags_with_stack(flags("shop:2", 5));
-        assert_eq!(record.merge(&changed, false), (record.clone(), None));
+        assert_eq!(
+            record.merge(&changed, AtStart::Running),
+            (record.clone(), None)
+        );
         // Other flags hold.
         let mut other = flags("shop:2", 5);
         other.key = KeySource::Path;
-        let (merged, _) = record.merge(&record.flags_with_stack(other), false);
+        let (merged, _) = record.merge(&record.flags_with_stack(other), AtStart::Running);
         assert_eq!(merged.key, Some(KeySource::Path));
+        assert_eq!(merged.definition, record.definition);
+    }
+
+    #[test]
+    fn a_start_leaves_a_rollout_of_what_the_file_says_alone() {
+        let began = |id, image: &str| {
+            RolloutChange::Began(Box::new(RecordedRollout {
+                id,
+                to: flags(image, 2).definition,
+                stage: Stage::Running(Course::Onward),
+                reason: None,
+                given_up_for: None,
+                started_at: Timestamp::EPOCH,
+                canary: None,
+                executor: Some("one".to_owned()),
+                stops_first: false,
+            }))
+        };
+        let done = RolloutChange::Ended {
+            id: 1,
+            outcome: RolloutOutcome::Done,
+            reason: None,
+        };
+        let changes = [began(1, "shop:2"), done, began(2, "shop:3")];
+        let changes = changes.map(|change| RecordChange::Rollout {
+            change,
+            by: "one".to_owned(),
+            at: Timestamp::EPOCH,
+        });
+        let record = FleetRecord::rebuild(&flags("shop:1", 2), &[]);
+        let record = record.with(&changes).unwrap();
+        let changed = record.flags_with_stack(flags("shop:3", 2));
+        let (merged, difference) = record.merge(&changed, AtStart::Running);
+        assert_eq!((&merged.rollout, difference), (&record.rollout, None));
         assert_eq!(merged.definition, record.definition);
     }
 

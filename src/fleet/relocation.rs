@@ -3,9 +3,9 @@
 
 use std::net::SocketAddr;
 
-use super::Fleet;
 use super::event::{ImmediateStep, Steps};
 use super::lifecycle::Phase;
+use super::{DeathCause, Fleet};
 use crate::ring::ReplicaName;
 
 impl Fleet {
@@ -33,10 +33,10 @@ impl Fleet {
             (Phase::Ready { .. } | Phase::Unready { .. } | Phase::Hung { .. }, _)
                 if replica.member && self.policy.spawns =>
             {
-                self.unresponsive(index, reason, steps);
+                self.unresponsive(index, DeathCause::Moved(reason.to_owned()), steps);
             }
             (Phase::Probing { .. }, None) if self.policy.spawns => {
-                self.give_up_start(index, reason.to_owned(), steps);
+                self.give_up_start(index, DeathCause::Moved(reason.to_owned()), steps);
             }
             (Phase::Ready { .. } | Phase::Unready { .. }, endpoint) if replica.member => {
                 let healthy_for = replica.phase.healthy_for(steps.now);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::instance::InstanceId;
 use super::record_definition::Definition;
 use crate::api::{RolloutOutcome, RolloutState, Timestamp};
+use crate::ring::CanaryShare;
 
 /// Which way a rollout goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,8 @@ use crate::api::{RolloutOutcome, RolloutState, Timestamp};
 pub enum Course {
     /// One replica alone: nothing is known of the new definition yet.
     Trial,
+    /// A part of the keys goes to extra instances of it, until the rollout is promoted or undone.
+    Canary,
     /// An instance of it has answered heartbeats: the others follow.
     Onward,
     /// Every replica gets its earlier definition back.
@@ -40,6 +43,7 @@ impl Stage {
     pub fn state(self) -> RolloutState {
         match self {
             Self::Running(Course::Trial) => RolloutState::Trial,
+            Self::Running(Course::Canary) => RolloutState::Canary,
             Self::Running(Course::Onward) => RolloutState::Rolling,
             Self::Running(Course::Back) => RolloutState::RollingBack,
             Self::Paused(_) => RolloutState::Paused,
@@ -59,8 +63,35 @@ pub struct RecordedRollout {
     /// Why it is paused or goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What wants something else than it brings, if that is why it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up_for: Option<GivenUpFor>,
     /// When it began.
     pub started_at: Timestamp,
+    /// Which part of the keys goes to a canary before replicas are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryShare>,
+    /// The balancer that carries it out; none: the next one that sees this does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
+    /// Old instances are stopped first, which other balancers cannot follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stops_first: bool,
+}
+
+/// What a rollout is given up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GivenUpFor {
+    /// The flags of a start.
+    Flags,
+}
+
+impl RecordedRollout {
+    /// Whether this balancer carries it out.
+    pub fn is_carried_out_by(&self, balancer: &str) -> bool {
+        self.executor.as_deref() == Some(balancer)
+    }
 }
 
 /// A rollout that has ended, in the fleet record.
@@ -109,6 +140,15 @@ pub enum RolloutChange {
         instance: InstanceId,
         /// Whether it has the definition of the rollout.
         updated: bool,
+    },
+    /// Another balancer carries it out from now on; none: it waits for one.
+    HandedOver {
+        /// Its number.
+        id: u64,
+        /// Who has carried it out.
+        from: Option<String>,
+        /// Who does.
+        to: Option<String>,
     },
     /// It has ended.
     Ended {

@@ -8,7 +8,6 @@
 //! balancers that stay start them again.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::event::{DeferredStep, ImmediateStep, Step, Steps};
 use super::instance::{InstanceId, LaunchOrder};
@@ -16,7 +15,7 @@ use super::lifecycle::Phase;
 use super::stopping::StoppingInstance;
 use super::time::Time;
 use super::transitions::StopMode;
-use super::{Desired, Fleet, MAX_REPLICAS, Replica};
+use super::{Fleet, MAX_REPLICAS, Replica};
 use crate::ring::ReplicaName;
 
 impl Fleet {
@@ -26,12 +25,13 @@ impl Fleet {
         index: usize,
         by: u64,
         endpoint: SocketAddr,
+        hash: Option<&str>,
         steps: &mut Steps,
     ) {
         if !matches!(self.replicas[index].phase, Phase::Launching { .. }) {
             return;
         }
-        self.take_over_generation(index, by);
+        self.take_over_generation(index, by, hash);
         if self.replicas[index].leaving {
             self.forget_replica(index, self.policy.stop_grace, steps);
         } else {
@@ -44,6 +44,7 @@ impl Fleet {
         &mut self,
         order: LaunchOrder,
         endpoint: SocketAddr,
+        hash: Option<&str>,
         steps: &mut Steps,
     ) {
         let name = &order.id.replica;
@@ -56,8 +57,10 @@ impl Fleet {
             Some(index) => {
                 // In any other phase there is one, or what we start finds this one.
                 if let Phase::BackingOff { .. } = self.replicas[index].phase {
-                    self.take_over_generation(index, order.id.generation);
+                    self.take_over_generation(index, order.id.generation, hash);
                     self.probe(index, endpoint, steps);
+                } else {
+                    self.relief_is_there(index);
                 }
             }
             None => match self.refusal_of_foreign(&order) {
@@ -67,7 +70,8 @@ impl Fleet {
                 }
                 None => {
                     self.next_ordinal = self.next_ordinal.max(order.ordinal.saturating_add(1));
-                    let foreign = Replica::adopted(&order, &self.definition);
+                    let definition = self.definition_of(name, hash);
+                    let foreign = Replica::adopted(&order, &definition);
                     self.replicas.push(Replica {
                         member: false,
                         ..foreign
@@ -140,37 +144,18 @@ impl Fleet {
         steps.leave(vec![gone.name]);
     }
 
-    /// Takes in what a record says that replicas run, where another balancer carries a rollout out: what
-    /// is healed from here has the definition that the replica has there.
-    pub fn follow_definitions(&mut self, recorded: Desired) {
-        if self.rollout.is_some() || self.definition_is_known(&recorded) {
-            return;
-        }
-        let definition = Arc::new(recorded.definition);
-        let newer = recorded.rollout.map(|rollout| Arc::new(rollout.to));
-        for replica in &mut self.replicas {
-            let is_updated = recorded.updated.contains(&replica.name);
-            let newer = newer.as_ref().filter(|_| is_updated);
-            replica.definition = Arc::clone(newer.unwrap_or(&definition));
-        }
-        self.definition = definition;
-    }
-
-    /// Whether all replicas have what a record says already.
-    fn definition_is_known(&self, recorded: &Desired) -> bool {
-        let plain = recorded.rollout.is_none() && recorded.updated.is_empty();
-        let is_plain = |replica: &Replica| *replica.definition == recorded.definition;
-        plain && *self.definition == recorded.definition && self.replicas.iter().all(is_plain)
-    }
-
-    /// Leaves every instance to another balancer, but for those of replicas that are on their
-    /// way in or out: these are ours alone. Changes that wait are answered with an error.
+    /// Leaves every instance to another balancer, but for stand-ins and those of replicas that are on
+    /// their way in or out: these are ours alone. Changes that wait are answered with an error.
     pub fn hand_over(&mut self, now: Time) -> Vec<Step> {
         let mut steps = Steps::at(now);
-        let ours = |r: &&Replica| r.leaving || (!r.member && self.is_being_changed(&r.name));
+        let ours = |r: &&Replica| {
+            let is_joining = !r.member && self.is_being_changed(&r.name);
+            r.leaving || is_joining || r.stand_in().is_some()
+        };
         let ours = self.replicas.iter().filter(ours);
         let ours: Vec<_> = ours.map(|replica| replica.name.clone()).collect();
         self.shutting_down = true;
+        self.leave_reliefs(&mut steps);
         self.stop_others(&mut steps);
         self.refuse_all(&mut steps);
         self.remove_all(&ours, StopMode::AtOnce, &mut steps);
@@ -208,7 +193,8 @@ impl Fleet {
         }
     }
 
-    fn take_over_generation(&mut self, index: usize, generation: u64) {
+    fn take_over_generation(&mut self, index: usize, generation: u64, hash: Option<&str>) {
+        self.note_definition(index, hash);
         let replica = &mut self.replicas[index];
         replica.generation = generation;
         replica.last_launch_failed = false;
@@ -223,81 +209,5 @@ impl Fleet {
         }
         let room = self.check_room(&[order.weight]);
         room.err().map(|error| error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::api::Timestamp;
-    use crate::fleet::rollout_state::{Course, Stage};
-    use crate::fleet::{
-        Definition, FailureAction, Policy, RecordedRollout, RestartLimit, RolloutOrder,
-        RolloutPolicy,
-    };
-    use crate::ring::Member;
-
-    fn definition(image: &str) -> Definition {
-        Definition {
-            image: Some(image.to_owned()),
-            ..Definition::default()
-        }
-    }
-
-    fn desired(image: &str) -> Desired {
-        let members = ["a", "b"].map(|name| Member::new(name.parse().unwrap()));
-        Desired {
-            members: members.into(),
-            definition: definition(image),
-            ..Desired::default()
-        }
-    }
-
-    fn images(fleet: &Fleet) -> Vec<&str> {
-        let replicas = fleet.replicas.iter();
-        replicas
-            .map(|replica| replica.definition.image.as_deref().unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn what_another_balancer_rolls_out_is_what_is_healed_with() {
-        let policy = Policy {
-            start_timeout: Duration::from_secs(1),
-            stop_grace: Duration::from_secs(1),
-            hang_timeout: Duration::from_secs(1),
-            unready_timeout: None,
-            restart_limit: RestartLimit::default(),
-            rollout: RolloutPolicy {
-                parallelism: 1,
-                order: RolloutOrder::StartFirst,
-                monitor: Duration::from_secs(1),
-                max_errors: 5,
-                on_failure: FailureAction::Rollback,
-            },
-            spawns: true,
-            continues_names: false,
-        };
-        let (mut fleet, _) = Fleet::new(policy, desired("shop:1"), Vec::new(), Duration::ZERO);
-        let rollout = RecordedRollout {
-            id: 1,
-            to: definition("shop:2"),
-            stage: Stage::Running(Course::Onward),
-            reason: None,
-            started_at: Timestamp::EPOCH,
-        };
-        fleet.follow_definitions(Desired {
-            rollout: Some(rollout),
-            updated: vec!["b".parse().unwrap()],
-            ..desired("shop:1")
-        });
-        assert_eq!(images(&fleet), ["shop:1", "shop:2"]);
-        // Rolled back, and done.
-        fleet.follow_definitions(desired("shop:1"));
-        assert_eq!(images(&fleet), ["shop:1", "shop:1"]);
-        fleet.follow_definitions(desired("shop:2"));
-        assert_eq!(images(&fleet), ["shop:2", "shop:2"]);
     }
 }

@@ -7,13 +7,16 @@
 //!       v                     v                                | answers badly: Probing
 //!     another is started, after a pause that doubles
 //! ```
+//!
+//! Those that an earlier balancer has left running are adopted first. They may be taken as they are: none that
+//! is started could be ready before.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::InstanceEvent;
-use super::instance::{InstanceId, LaunchOrder};
+use super::instance::{Existing, InstanceId, LaunchOrder};
 use super::record_definition::Definition;
 use super::time::Time;
 use crate::human::duration;
@@ -23,8 +26,20 @@ use crate::ring::{ReplicaName, Weight};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
+/// The pause before the next attempt after this many failures in a row, not counting the last.
+pub(super) fn pause_after(failures: u32) -> Duration {
+    let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(factor).min(MAX_PAUSE)
+}
+
 /// What spares are called, before their number.
 const PREFIX: &str = "spare-";
+
+/// The number of a spare of this name.
+pub(crate) fn spare_number(name: &ReplicaName) -> Option<u64> {
+    let number: u32 = name.as_str().strip_prefix(PREFIX)?.parse().ok()?;
+    Some(number.into())
+}
 
 /// What is to be done about spares.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +72,11 @@ struct Spare {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SparePhase {
     Launching,
+    /// It was found running, and has not been asked yet.
+    Adopted {
+        endpoint: SocketAddr,
+        deadline: Time,
+    },
     Probing {
         endpoint: SocketAddr,
         deadline: Time,
@@ -66,10 +86,37 @@ enum SparePhase {
     },
 }
 
+/// Spares that an earlier balancer has left.
+#[derive(Debug, Default)]
+pub struct LeftSpares {
+    /// Those that run, and are this balancer's from now on.
+    pub running: Vec<Existing>,
+    /// The highest number that any spare has had whose instance still runs.
+    pub last_number: u64,
+}
+
+/// A spare that has left the pool to play a replica.
+#[derive(Debug)]
+pub(crate) struct ReadySpare {
+    pub id: InstanceId,
+    pub endpoint: SocketAddr,
+    /// Whether its last heartbeat was good; else it has yet to answer one.
+    pub is_healthy: bool,
+    definition: Arc<Definition>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PoolPhase {
+    /// What an earlier balancer has left is not known yet: none is started.
+    Adopting,
+    Filling,
+}
+
 /// The spares of a fleet.
 #[derive(Debug)]
 pub(crate) struct SparePool {
     wanted: usize,
+    phase: PoolPhase,
     start_timeout: Duration,
     stop_grace: Duration,
     spares: Vec<Spare>,
@@ -84,6 +131,7 @@ impl SparePool {
     pub fn new(wanted: usize, start_timeout: Duration, stop_grace: Duration) -> Self {
         Self {
             wanted,
+            phase: PoolPhase::Adopting,
             start_timeout,
             stop_grace,
             spares: Vec::new(),
@@ -121,19 +169,78 @@ impl SparePool {
     /// When [`SparePool::tick`] is due.
     pub fn wakes_at(&self) -> Option<Time> {
         let deadlines = self.spares.iter().filter_map(|spare| match spare.phase {
-            SparePhase::Probing { deadline, .. } => Some(deadline),
+            SparePhase::Adopted { deadline, .. } | SparePhase::Probing { deadline, .. } => {
+                Some(deadline)
+            }
             _ => None,
         });
         deadlines.chain(self.retry_at).min()
     }
 
-    /// Starts those that are missing, and stops those of another definition.
+    /// Keeps as many as are wanted of those that an earlier balancer has left, and stops the rest.
+    pub fn adopt(
+        &mut self,
+        left: LeftSpares,
+        definition: &Arc<Definition>,
+        now: Time,
+    ) -> Vec<SpareStep> {
+        self.phase = PoolPhase::Filling;
+        self.started = left.last_number;
+        let hash = definition.hash();
+        let mut steps = Vec::new();
+        for existing in left.running {
+            let id = existing.order.id;
+            let is_same = existing.definition.as_ref() == Some(&hash);
+            match existing.endpoint {
+                Some(endpoint) if is_same && self.spares.len() < self.wanted => {
+                    let deadline = now.saturating_add(self.start_timeout);
+                    self.spares.push(Spare {
+                        id: id.clone(),
+                        definition: Arc::clone(definition),
+                        phase: SparePhase::Adopted { endpoint, deadline },
+                    });
+                    steps.push(SpareStep::Watch(id, endpoint));
+                }
+                _ => steps.push(SpareStep::Stop(id, self.stop_grace)),
+            }
+        }
+        steps
+    }
+
+    /// Takes a spare back that has not played a replica after all.
+    pub fn give_back(&mut self, spare: ReadySpare, now: Time) -> SpareStep {
+        let ReadySpare {
+            id,
+            endpoint,
+            definition,
+            ..
+        } = spare;
+        let deadline = now.saturating_add(self.start_timeout);
+        self.spares.push(Spare {
+            id: id.clone(),
+            definition,
+            phase: SparePhase::Probing { endpoint, deadline },
+        });
+        SpareStep::Watch(id, endpoint)
+    }
+
+    /// Whether what an earlier balancer has left is not known yet.
+    pub fn is_adopting(&self) -> bool {
+        self.is_used() && self.phase == PoolPhase::Adopting
+    }
+
+    /// Starts those that are missing, and stops those of another definition. The generation of each is its
+    /// number, counted from `first_generation`.
     pub fn fill(
         &mut self,
         definition: &Arc<Definition>,
         is_taken: impl Fn(&ReplicaName) -> bool,
+        first_generation: u64,
         now: Time,
     ) -> Vec<SpareStep> {
+        if self.phase == PoolPhase::Adopting {
+            return Vec::new();
+        }
         let mut steps = self.stop_if(|spare| spare.definition != *definition);
         if self.retry_at.is_some_and(|at| now < at) {
             return steps;
@@ -146,7 +253,7 @@ impl SparePool {
             let Some(name) = name.ok().filter(|name| !is_taken(name)) else {
                 continue;
             };
-            let id = InstanceId::new(name, 1);
+            let id = InstanceId::new(name, first_generation.saturating_add(self.started));
             let order = LaunchOrder {
                 id: id.clone(),
                 weight: Weight::default(),
@@ -162,17 +269,28 @@ impl SparePool {
         steps
     }
 
-    /// A spare that is ready and has this definition; it is no spare any more.
-    pub fn take(&mut self, definition: &Arc<Definition>) -> Option<(InstanceId, SocketAddr)> {
-        let fits = |spare: &Spare| {
-            spare.definition == *definition && matches!(spare.phase, SparePhase::Ready { .. })
-        };
-        let place = self.spares.iter().position(fits)?;
-        let spare = self.spares.remove(place);
-        match spare.phase {
-            SparePhase::Ready { endpoint } => Some((spare.id, endpoint)),
-            _ => None,
-        }
+    /// A spare that is ready or adopted, has this definition and fits; it is no spare any more.
+    pub fn take(
+        &mut self,
+        definition: &Arc<Definition>,
+        fits: impl Fn(&InstanceId) -> bool,
+    ) -> Option<ReadySpare> {
+        let mut spares = self.spares.iter().enumerate();
+        let (place, endpoint, is_healthy) = spares.find_map(|(place, spare)| {
+            let fits = spare.definition == *definition && fits(&spare.id);
+            match spare.phase {
+                SparePhase::Ready { endpoint } if fits => Some((place, endpoint, true)),
+                SparePhase::Adopted { endpoint, .. } if fits => Some((place, endpoint, false)),
+                _ => None,
+            }
+        })?;
+        let Spare { id, definition, .. } = self.spares.remove(place);
+        Some(ReadySpare {
+            id,
+            endpoint,
+            is_healthy,
+            definition,
+        })
     }
 
     /// Stops all: no replica is wanted, or the balancer ends.
@@ -214,7 +332,18 @@ impl SparePool {
                 self.failed(place, &format!("cannot start: {reason}"), now)
             }
             (InstanceEvent::Exited(exit), _) => self.failed(place, &exit.to_string(), now),
-            (InstanceEvent::BecameHealthy, SparePhase::Probing { endpoint, .. }) => {
+            // Of a definition that is its owner's no more.
+            (InstanceEvent::Destroyed, _) => {
+                self.spares.remove(place);
+                vec![
+                    SpareStep::Unwatch(id.clone()),
+                    SpareStep::Stop(id.clone(), self.stop_grace),
+                ]
+            }
+            (
+                InstanceEvent::BecameHealthy,
+                SparePhase::Probing { endpoint, .. } | SparePhase::Adopted { endpoint, .. },
+            ) => {
                 spare.phase = SparePhase::Ready { endpoint };
                 self.failures = 0;
                 Vec::new()
@@ -235,7 +364,9 @@ impl SparePool {
         // What may be started by now need not be woken for: it may have to wait for replicas.
         self.retry_at = self.retry_at.filter(|at| *at > now);
         let is_late = |spare: &Spare| match spare.phase {
-            SparePhase::Probing { deadline, .. } => deadline <= now,
+            SparePhase::Adopted { deadline, .. } | SparePhase::Probing { deadline, .. } => {
+                deadline <= now
+            }
             _ => false,
         };
         let mut steps = Vec::new();
@@ -249,8 +380,7 @@ impl SparePool {
 
     fn failed(&mut self, place: usize, why: &str, now: Time) -> Vec<SpareStep> {
         let id = self.spares.remove(place).id;
-        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let pause = FIRST_PAUSE.saturating_mul(factor).min(MAX_PAUSE);
+        let pause = pause_after(self.failures);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(now.saturating_add(pause));
         let again = duration(pause);
@@ -266,164 +396,4 @@ impl SparePool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fleet::tests::POLICY;
-    use crate::fleet::{DeferredStep, Desired, Event, Exit, Fleet, ImmediateStep, Policy, Step};
-    use crate::ring::testing::member;
-
-    const START: Duration = Duration::from_secs(20);
-
-    fn at(seconds: u64) -> Time {
-        Time::from_secs(seconds)
-    }
-
-    fn endpoint() -> SocketAddr {
-        ([127, 0, 0, 1], 9).into()
-    }
-
-    fn pool(wanted: usize) -> (SparePool, Arc<Definition>) {
-        let pool = SparePool::new(wanted, Duration::from_secs(60), Duration::from_secs(5));
-        (pool, Arc::default())
-    }
-
-    fn id(number: u64) -> InstanceId {
-        InstanceId::new(format!("spare-{number}").parse().unwrap(), 1)
-    }
-
-    fn launched(steps: &[SpareStep]) -> Vec<InstanceId> {
-        let ids = steps.iter().filter_map(|step| match step {
-            SpareStep::Launch(order, _) => Some(order.id.clone()),
-            _ => None,
-        });
-        ids.collect()
-    }
-
-    #[test]
-    fn spare_that_is_taken_is_followed_by_another() {
-        let (mut pool, definition) = pool(2);
-        let taken: ReplicaName = "spare-2".parse().unwrap();
-        let fill = |pool: &mut SparePool, now| pool.fill(&definition, |name| *name == taken, now);
-        assert_eq!(launched(&fill(&mut pool, at(0))), [id(1), id(3)]);
-        assert_eq!(pool.take(&definition), None);
-        pool.apply(&id(3), &InstanceEvent::Launched(endpoint()), at(1));
-        assert_eq!(pool.take(&definition), None);
-        pool.apply(&id(3), &InstanceEvent::BecameHealthy, at(20));
-        assert_eq!((pool.report().ready, pool.report().starting), (1, 1));
-        assert_eq!(pool.take(&definition), Some((id(3), endpoint())));
-        assert!(!pool.has(&id(3)));
-        assert_eq!(launched(&fill(&mut pool, at(21))), [id(4)]);
-        // One of another definition goes, and none is taken for another.
-        let other = Arc::new(Definition {
-            image: Some("x".to_owned()),
-            ..Definition::default()
-        });
-        pool.apply(&id(1), &InstanceEvent::Launched(endpoint()), at(22));
-        pool.apply(&id(1), &InstanceEvent::BecameHealthy, at(23));
-        assert_eq!(pool.take(&other), None);
-        let steps = pool.fill(&other, |_| false, at(24));
-        let stopped = |step: &&SpareStep| matches!(step, SpareStep::Stop(..));
-        assert_eq!(steps.iter().filter(stopped).count(), 2);
-        assert_eq!(launched(&steps), [id(5), id(6)]);
-    }
-
-    #[test]
-    fn spare_that_fails_is_replaced_ever_more_rarely() {
-        let (mut pool, definition) = pool(1);
-        let mut now = at(0);
-        for (number, pause) in (1..=8).zip([1, 2, 4, 8, 16, 32, 60, 60]) {
-            assert_eq!(
-                launched(&pool.fill(&definition, |_| false, now)),
-                [id(number)]
-            );
-            let steps = pool.apply(&id(number), &InstanceEvent::Exited(Exit::code(1)), now);
-            assert_eq!(steps[2], SpareStep::Stop(id(number), Duration::ZERO));
-            let again = now + Duration::from_secs(pause);
-            assert_eq!(pool.wakes_at(), Some(again));
-            let early = again - Duration::from_millis(1);
-            assert_eq!(pool.fill(&definition, |_| false, early), []);
-            now = again;
-        }
-        // One that is late, and one that hangs after it was ready.
-        pool.fill(&definition, |_| false, now);
-        pool.apply(&id(9), &InstanceEvent::Launched(endpoint()), now);
-        pool.apply(&id(9), &InstanceEvent::BecameHealthy, now);
-        pool.apply(&id(9), &InstanceEvent::BecameUnresponsive, now);
-        assert_eq!(pool.take(&definition), None);
-        let late = now + Duration::from_secs(60);
-        assert_eq!(pool.wakes_at(), Some(late));
-        assert_eq!(pool.tick(late - Duration::from_millis(1)), []);
-        assert_eq!(pool.tick(late).len(), 3);
-        assert!(!pool.has(&id(9)));
-    }
-
-    /// What will be reported, and when.
-    type Coming = Vec<(Time, Event)>;
-
-    /// An instance is started: it runs at once, and answers heartbeats later.
-    fn start(id: &InstanceId, now: Time, takes: Duration, coming: &mut Coming) {
-        let launched = InstanceEvent::Launched(endpoint());
-        coming.push((now, Event::Instance(id.clone(), launched)));
-        let healthy = InstanceEvent::BecameHealthy;
-        coming.push((now + takes, Event::Instance(id.clone(), healthy)));
-    }
-
-    /// The seconds that a replica is off the ring after a death, with servers that take 20 s to start.
-    fn outage(spares: usize) -> u64 {
-        const DEATH: u64 = 200;
-        let policy = Policy {
-            start_timeout: Duration::from_secs(60),
-            ..POLICY
-        };
-        let desired = Desired::of(&[member("Server1", 1)]);
-        let (mut fleet, mut steps) = Fleet::new(policy, desired, Vec::new(), at(0));
-        let (mut pool, _) = pool(spares);
-        let mut coming = Coming::new();
-        for second in 0..300 {
-            let now = at(second);
-            if second == DEATH {
-                let id = InstanceId::new("Server1".parse().unwrap(), 1);
-                let exited = InstanceEvent::Exited(Exit::code(1));
-                coming.push((now, Event::Instance(id, exited)));
-            }
-            loop {
-                for step in std::mem::take(&mut steps) {
-                    match step {
-                        Step::Deferred(DeferredStep::Launch(order, definition)) => {
-                            let is_warm = pool.take(&definition).is_some();
-                            let takes = if is_warm { Duration::ZERO } else { START };
-                            start(&order.id, now, takes, &mut coming);
-                        }
-                        Step::Immediate(ImmediateStep::Admit(..)) if second >= DEATH => {
-                            return second - DEATH;
-                        }
-                        _ => {}
-                    }
-                }
-                for id in launched(&pool.fill(fleet.definition(), |_| false, now)) {
-                    start(&id, now, START, &mut coming);
-                }
-                let Some(next) = coming.iter().position(|(due, _)| *due <= now) else {
-                    break;
-                };
-                let (_, event) = coming.remove(next);
-                match event {
-                    Event::Instance(id, what) if pool.has(&id) => {
-                        assert_eq!(
-                            pool.apply(&id, &what, now).is_empty(),
-                            what == InstanceEvent::BecameHealthy
-                        );
-                    }
-                    event => steps = fleet.apply(event, now),
-                }
-            }
-        }
-        panic!("it did not come back");
-    }
-
-    #[test]
-    fn capacity_is_back_at_once_where_a_start_takes_twenty_seconds() {
-        assert_eq!(outage(0), 20);
-        assert_eq!(outage(1), 0);
-    }
-}
+mod tests;

@@ -86,6 +86,11 @@ impl Fleet {
         }
     }
 
+    /// Whether the start of a successor waits for the stop of this instance.
+    pub(crate) fn has_waiting_successor(&self, id: &InstanceId) -> bool {
+        self.stopping_for_restart(id).is_some()
+    }
+
     fn stopping_for_restart(&self, id: &InstanceId) -> Option<(usize, Duration)> {
         let index = self.current(id)?;
         match self.replicas[index].phase {

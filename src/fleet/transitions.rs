@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Fleet;
 use super::event::{DeferredStep, ImmediateStep, Steps};
-use super::instance::{Exit, InstanceId};
+use super::instance::InstanceId;
 use super::lifecycle::Phase;
 use super::start_warning::WARN_AFTER;
 use super::stopping::StoppingInstance;
 use super::unready::UNHEALTHY;
+use super::{DeathCause, Fleet};
 use crate::ring::ReplicaName;
 
 /// How a replica that serves requests is stopped.
@@ -32,25 +32,19 @@ impl Fleet {
     }
 
     /// Records the death of the instance that plays a replica.
-    pub(super) fn record_death(
-        &mut self,
-        index: usize,
-        cause: &str,
-        exit: Option<Exit>,
-        steps: &mut Steps,
-    ) {
-        steps.push(ImmediateStep::RecordDeath {
-            id: self.replicas[index].id(),
-            cause: cause.to_owned(),
-            exit,
-        });
-        self.note_death_in_hand(index, cause, steps);
+    pub(super) fn record_death(&mut self, index: usize, cause: DeathCause, steps: &mut Steps) {
+        let reason = cause.to_string();
+        let id = self.replicas[index].id();
+        steps.push(ImmediateStep::RecordDeath { id, cause });
+        self.note_death_in_hand(index, &reason, steps);
     }
 
     /// Asks for an instance of a generation that has never been.
     pub(super) fn launch(&mut self, index: usize, steps: &mut Steps) {
+        let name = self.replicas[index].name.clone();
+        let generation = self.next_generation(&name);
         let replica = &mut self.replicas[index];
-        replica.generation = self.generations.next(&replica.name);
+        replica.generation = generation;
         replica.phase = Phase::Launching { exited: None };
         replica.starts_at_once = false;
         replica.forget_instance();
@@ -91,6 +85,9 @@ impl Fleet {
 
     /// Back under the same name, at once or after a pause.
     pub(super) fn restart(&mut self, index: usize, healthy_for: Duration, steps: &mut Steps) {
+        if self.relief_plays(index, steps) {
+            return;
+        }
         let limit = self.policy.restart_limit;
         let replica = &mut self.replicas[index];
         if replica.starts_at_once {

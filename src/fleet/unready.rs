@@ -7,11 +7,8 @@
 
 use super::event::{ImmediateStep, Steps};
 use super::lifecycle::Phase;
-use super::{Fleet, Replica};
+use super::{DeathCause, Fleet, Replica};
 use crate::human::duration;
-
-/// How the cause of death begins of one that was unready for too long.
-pub const UNREADY_FOR: &str = "unready for";
 
 /// Why a replica with good heartbeats is unready.
 pub(super) const UNHEALTHY: &str = "the image's HEALTHCHECK says unhealthy";
@@ -104,13 +101,13 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.replaces_unready = true;
         let (id, healthy_for) = (replica.id(), replica.phase.healthy_for(steps.now));
-        let mut cause = format!("{UNREADY_FOR} {}", duration(timeout));
+        let mut cause = format!("unready for {}", duration(timeout));
         if let Some(reason) = &replica.last_error {
             cause.push_str(": ");
             cause.push_str(reason);
         }
         steps.push(ImmediateStep::Evict(id.clone(), cause.clone()));
-        self.record_death(index, &cause, None, steps);
+        self.record_death(index, DeathCause::Unready(cause), steps);
         steps.push(ImmediateStep::Unwatch(id));
         // It is alive, and may finish what it holds.
         let grace = self.policy.stop_grace;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::event::{ImmediateStep, Steps};
 use super::lifecycle::Phase;
-use super::{Fleet, Policy};
+use super::{DeathCause, Fleet, Policy};
 
 /// Why a hung replica is taken off the ring.
 pub const UNRESPONSIVE: &str = "no answer to heartbeats";
@@ -35,16 +35,16 @@ impl Fleet {
             }
             // Said already.
             Phase::Hung { .. } => {}
-            _ => self.unresponsive(index, UNRESPONSIVE, steps),
+            _ => self.unresponsive(index, DeathCause::Unresponsive, steps),
         }
     }
 
     /// A hung instance has not recovered in time, or has refused a connection.
-    pub(super) fn replace_hung(&mut self, index: usize, cause: &str, steps: &mut Steps) {
+    pub(super) fn replace_hung(&mut self, index: usize, cause: DeathCause, steps: &mut Steps) {
         let replica = &self.replicas[index];
         if let Phase::Hung { healthy_for, .. } = replica.phase {
             let id = replica.id();
-            self.record_death(index, cause, None, steps);
+            self.record_death(index, cause, steps);
             steps.push(ImmediateStep::Unwatch(id));
             self.stop_for_restart(index, healthy_for, Duration::ZERO, steps);
         }

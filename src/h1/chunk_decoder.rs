@@ -286,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn small_chunk_that_lies_here_whole_is_one_step() {
+        for size in 1..=15 {
+            let body = format!("{size:x}\r\n{}\r\n0\r\n\r\n", "a".repeat(size));
+            let step = ChunkDecoder::new(Rules::Request).next(body.as_bytes(), 0);
+            let (data, end) = (3..3 + size, size + 5);
+            assert_eq!(step, Ok(ChunkStep { data, end }));
+        }
+    }
+
+    /// With the line's end, in which every byte of an extension counts.
+    #[test]
+    fn line_of_eight_kibibytes_is_the_longest() {
+        for (bytes, end) in [(8_192, Ok(None)), (8_193, MALFORMED)] {
+            let line = format!("1;{}\r\n", "a".repeat(bytes - 4));
+            assert_eq!(end_of(&line, Rules::Request), end, "{bytes}");
+        }
+    }
+
+    #[test]
     fn lines_are_bounded() {
         let long = "a".repeat(usize::from(MAX_LINE_BYTES));
         let trailers = "a: b\r\n".repeat(usize::from(MAX_LINE_BYTES) / 6 + 1);

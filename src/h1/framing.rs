@@ -198,6 +198,12 @@ mod tests {
             ("content-length:\t0 ", Ok(Known(0)), Ok(Known(0))),
             ("X-Content-Length: 3", Ok(Known(0)), Ok(UntilClose)),
             ("Transfer-Encoding: Chunked", Ok(Chunked), Ok(Chunked)),
+            // As long as the names of the framing headers.
+            (
+                "Accept-Charset: 3\nIf-Modified-Since: chunked",
+                Ok(Known(0)),
+                Ok(UntilClose),
+            ),
             (
                 "Content-Length: 3\nContent-Length: 3",
                 Err(ContentLength),
@@ -248,6 +254,7 @@ mod tests {
         for (headers, http11, http10) in [
             ("", true, false),
             ("Connection: keep-alive", true, true),
+            ("Set-Cookie: close", true, false),
             ("Connection: x, Close", false, false),
             ("Connection: close\nConnection: keep-alive", false, false),
         ] {

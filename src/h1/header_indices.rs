@@ -53,7 +53,9 @@ mod tests {
         let indices = HeaderIndices::within(head, &head[0..4], &head[6..11]);
         assert_eq!((indices.name, indices.value), (0..4, 6..11));
         assert_eq!(HeaderIndices::place(head, &[]), 0..0);
-        assert_eq!(HeaderIndices::place(head, &head[19..19]), 19..19);
+        for place in [0..0, 19..19, 21..21] {
+            assert_eq!(HeaderIndices::place(head, &head[place.clone()]), place);
+        }
     }
 
     #[test]

@@ -97,3 +97,61 @@ impl HeaderLines {
         self.head.get(place.clone()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static HEAD: &str = "Date:  today\r\nx-a: 1\r\nX-A: 2 \r\nConnection: close, X-A\r\n\r\n";
+
+    fn lines() -> HeaderLines {
+        let head = Bytes::from_static(HEAD.as_bytes());
+        let headers = HEAD.split("\r\n").filter_map(|line| line.split_once(':'));
+        let within = |(name, value): (&str, &str)| {
+            // They lie in the text that the bytes share.
+            HeaderIndices::within(&head, name.as_bytes(), value.trim().as_bytes())
+        };
+        let indices = headers.map(within).collect();
+        HeaderLines::new(head, indices)
+    }
+
+    #[test]
+    fn line_goes_through_as_it_is_if_nothing_but_a_colon_and_a_space_is_in_it() {
+        let lines = lines();
+        let plain: Vec<_> = lines
+            .iter()
+            .map(|header| {
+                let line = header.line.map(|line| lines.part(&line));
+                [Some(header.name), Some(lines.part(header.value)), line]
+                    .map(|part| part.map(|part| str::from_utf8(part).unwrap()))
+            })
+            .collect();
+        let line = "Connection: close, X-A\r\n";
+        assert_eq!(
+            plain,
+            [
+                [Some("Date"), Some("today"), None],
+                [Some("x-a"), Some("1"), Some("x-a: 1\r\n")],
+                [Some("X-A"), Some("2"), None],
+                [Some("Connection"), Some("close, X-A"), Some(line)],
+            ]
+        );
+    }
+
+    #[test]
+    fn headers_are_found_by_name_whatever_its_case() {
+        let mut lines = lines();
+        assert_eq!(lines.get("x-a"), Some(&b"1"[..]));
+        assert_eq!(lines.get("x-b"), None);
+        assert!(lines.get_all("x-a").eq([b"1", b"2"]));
+        let mut map = HeaderMap::new();
+        lines.copy_to(&mut map);
+        assert_eq!(map.len(), 4);
+        assert!(map.get_all("x-a").eq(["1", "2"]));
+        assert!(lines.is_named_by_connection(b"x-a"));
+        assert!(!lines.is_named_by_connection(b"close"));
+        assert!(!lines.is_named_by_connection(b"date"));
+        assert_eq!(lines.take_indices().len(), 4);
+        assert_eq!(lines.get("x-a"), None);
+    }
+}

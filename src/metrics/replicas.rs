@@ -125,7 +125,7 @@ fn collect_nodes(scrape: &Scrape, families: &mut Families<'_>) -> fmt::Result {
     let replicas = scrape.fleet.replicas.iter().zip(handles);
     let on_nodes: Vec<(String, &str)> = replicas
         .filter_map(|(status, handle)| match handle {
-            Some(InstanceHandle::OnNode(node)) => {
+            Some(InstanceHandle::OnNode { node, .. }) => {
                 Some((status.id.replica.to_string(), node.as_str()))
             }
             _ => None,

@@ -46,7 +46,10 @@ impl SlotTable {
 
 #[cfg(test)]
 mod tests {
+    use xxhash_rust::xxh3::xxh3_64;
+
     use super::*;
+    use crate::api::Explained;
     use crate::ring::testing::member;
     use crate::ring::{Key, MemberIndex};
 
@@ -81,6 +84,65 @@ mod tests {
                 assert!(order.into_iter().eq(table.indices()), "{strategy}");
             }
         }
+    }
+
+    /// Balancers of different releases share a fleet, so an owner that differs is a key at the wrong
+    /// replica. (`tests/golden` has whole tables, and says more about a difference.)
+    #[test]
+    fn owners_and_explanations_are_the_same_in_every_release() {
+        let members = [
+            member("S1", 1),
+            member("S2", 2),
+            member("S10", 1),
+            member("api", 7),
+            member("eu-1.web", 1),
+        ];
+        let fingerprints = |strategy| {
+            let slots = if strategy == Strategy::Maglev {
+                5_003
+            } else {
+                5_000
+            };
+            let spec = RingSpec::new(strategy, Some(slots), None).unwrap();
+            let table = SlotTable::build(&spec, &members).unwrap();
+            let owners = table.slots().map(|slot| table.owner(slot).unwrap().get());
+            let owners: Vec<u8> = owners.map(|owner| owner as u8).collect();
+            let keys = (0..100).chain([1 << 31, u64::MAX]);
+            let keys = keys.map(|key| Explained::new(&table, key.to_string().as_bytes()));
+            let keys = serde_json::to_vec(&keys.collect::<Vec<_>>()).unwrap();
+            (strategy, xxh3_64(&owners), xxh3_64(&keys))
+        };
+        assert_eq!(
+            Strategy::ALL.map(fingerprints),
+            [
+                (
+                    Strategy::Classic,
+                    0x10a7_1a52_1eb8_3518,
+                    0xd78e_240d_05e7_0a94
+                ),
+                (
+                    Strategy::Quadratic,
+                    0xb959_3c28_066d_828f,
+                    0xe04e_e45f_42c0_638d
+                ),
+                (
+                    Strategy::Modulo,
+                    0x10a7_1a52_1eb8_3518,
+                    0x8031_2fbf_b583_28fc
+                ),
+                (Strategy::Ring, 0x744b_f835_1af2_7435, 0x2288_86fd_109a_d4fd),
+                (
+                    Strategy::Maglev,
+                    0x71d9_1b78_2679_c2fd,
+                    0x6fd9_a552_22e6_a7f5
+                ),
+                (
+                    Strategy::Rendezvous,
+                    0xf5ad_dee5_5cee_cb67,
+                    0x0452_efc4_ad4f_7b34
+                ),
+            ]
+        );
     }
 
     #[test]

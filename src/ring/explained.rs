@@ -133,3 +133,99 @@ impl Why {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::ring::testing::{table, weighted};
+
+    fn explained(strategy: Strategy, slots: u32, key: &str) -> Value {
+        let table = table(strategy, Some(slots), &weighted(&[1, 3]));
+        serde_json::to_value(Explained::new(&table, key.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn formula_is_named_with_its_numbers() {
+        for (strategy, hash, place) in [
+            (
+                Strategy::Classic,
+                ("H(i) = i + 2i + 1", "22"),
+                "Phi(i, j) = i + j + 2j + 25",
+            ),
+            (
+                Strategy::Quadratic,
+                ("H(i) = i^2 + 2i + 17", "80"),
+                "Phi(i, j) = i^2 + j^2 + 2j + 25",
+            ),
+            (
+                Strategy::Modulo,
+                ("H(i) = i", "7"),
+                "Phi(i, j) = i + j + 2j + 25",
+            ),
+        ] {
+            let found = explained(strategy, 512, "7");
+            let (formula, h) = hash;
+            let hash = json!({"by": "formula", "formula": formula, "i": 7, "h": h});
+            assert_eq!(
+                (&found["hash"], &found["why"]["formula"]),
+                (&hash, &json!(place))
+            );
+            assert_eq!(
+                (&found["number"], &found["hashed"]),
+                (&json!("7"), &json!(false))
+            );
+        }
+        // The remainder of a number of more than 31 bits, which gives the same slot.
+        for (key, i) in [(1u64 << 31, 0u64), ((1 << 31) - 1, (1 << 31) - 1)] {
+            let found = explained(Strategy::Modulo, 512, &key.to_string());
+            assert_eq!(found["hash"]["i"], json!(i), "{key}");
+        }
+    }
+
+    #[test]
+    fn explanation_has_the_ring_the_order_and_the_numbers_that_decide() {
+        for (strategy, slots) in [
+            (Strategy::Ring, 512),
+            (Strategy::Maglev, 251),
+            (Strategy::Rendezvous, 512),
+        ] {
+            let found = explained(strategy, slots, "alice");
+            let ring = &found["ring"];
+            assert_eq!(
+                (&ring["replicas"], &ring["total_weight"]),
+                (&json!(2), &json!(4))
+            );
+            assert_eq!(found["hashed"], json!(true));
+            assert_eq!(found["hash"]["by"], json!("mix"));
+            assert_eq!(found["failover"][0], found["owner"]);
+            let why = &found["why"];
+            match strategy {
+                Strategy::Ring => {
+                    // 640 points on 512 slots.
+                    let distance = why["distance"].as_f64().unwrap();
+                    assert!((0.0..10.0).contains(&distance), "{distance}");
+                }
+                Strategy::Maglev => {
+                    assert_eq!(why["preferences"].as_array().unwrap().len(), 2);
+                }
+                _ => {
+                    let scores = why["scores"].as_array().unwrap();
+                    let owns = scores.iter().filter_map(|score| score["owns"].as_u64());
+                    assert_eq!(owns.sum::<u64>(), u64::from(slots));
+                    let lowest_wins = scores[0]["replica"] == found["owner"];
+                    assert_eq!(why["bumped"], json!(!lowest_wins));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn number_with_zeros_in_front_is_a_number_and_text_is_hashed() {
+        for (key, hashed) in [("007", false), ("", true), ("7a", true), ("９", true)] {
+            let found = explained(Strategy::Rendezvous, 64, key);
+            assert_eq!(found["hashed"], json!(hashed), "{key:?}");
+        }
+    }
+}

@@ -40,6 +40,8 @@ mod tests {
         assert_eq!(Key::from_bytes(b"123456"), Key(123_456));
         assert_eq!(Key::from_bytes(b"000007"), Key(7));
         assert_eq!(Key::from_bytes(b"alice"), Key(xxh3_64(b"alice")));
+        let most = b"999999999999999999";
+        assert_eq!(Key::from_bytes(most), Key(999_999_999_999_999_999));
         let long = b"9999999999999999999";
         assert_eq!(Key::from_bytes(long), Key(xxh3_64(long)));
         assert_eq!(Key::from_bytes(b""), Key(xxh3_64(b"")));

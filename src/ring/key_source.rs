@@ -99,3 +99,43 @@ fn is_in_query(name: &str) -> bool {
     name.bytes()
         .all(|b| b.is_ascii_graphic() && !b"&=#".contains(&b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_source_reads_back_as_it_was_written_and_others_are_refused() {
+        for text in [
+            "id",
+            "path",
+            "client-ip",
+            "header:x-user",
+            "cookie:SID",
+            "query:user%20id",
+        ] {
+            let source: KeySource = text.parse().unwrap();
+            assert_eq!(source.to_string(), text);
+            let json = serde_json::to_string(&source).unwrap();
+            assert_eq!(json, format!("{text:?}"));
+            assert_eq!(serde_json::from_str::<KeySource>(&json).unwrap(), source);
+        }
+        assert_eq!(
+            "header:X-User".parse(),
+            Ok(KeySource::Header("x-user".to_owned()))
+        );
+        for (text, wrong) in [
+            ("", "not a kind of key"),
+            ("moon", "not a kind of key"),
+            ("path:x", "path takes no name"),
+            ("header", "a name is missing: write header:NAME"),
+            ("cookie:", "a name is missing: write cookie:NAME"),
+            ("header:a b", "\"a b\" cannot be the name of a header"),
+            ("cookie:a=b", "\"a=b\" cannot be the name of a cookie"),
+            ("query:a&b", "\"a&b\" cannot be the name of a query"),
+            ("query:a b", "\"a b\" cannot be the name of a query"),
+        ] {
+            assert_eq!(text.parse::<KeySource>(), Err(wrong.to_owned()), "{text}");
+        }
+    }
+}

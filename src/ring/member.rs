@@ -182,6 +182,8 @@ mod tests {
         let name = |text: &str| text.parse::<ReplicaName>().unwrap();
         assert!(name("Server1").is_same_in_dns(&name("sERVER1")));
         assert!(!name("Server1").is_same_in_dns(&name("Server2")));
+        let padded = format!("{:4}|{:?}", name("S1"), name("S1"));
+        assert_eq!(padded, "S1  |\"S1\"");
     }
 
     #[test]

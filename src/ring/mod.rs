@@ -26,11 +26,12 @@
 //!
 //! The files, from the bottom up: `slot`, `key`, `key_source`, `member`, `spec` and `hash`; the strategies
 //! (`classic`, `ketama`, `maglev`, `rendezvous` with `permutation` and `bounded_assignment`);
-//! `table`; what works on a table: `build`, `failover`, `explain`, `stats`, `session_key`.
+//! `table`; `canary`; what works on a table: `build`, `failover`, `explain`, `stats`, `session_key`.
 
 mod bounded;
 mod bounded_assignment;
 mod build;
+mod canary;
 mod classic;
 mod explain;
 mod explained;
@@ -54,6 +55,7 @@ mod table;
 pub(crate) mod testing;
 
 pub use bounded::{BalanceFactor, InvalidBalanceFactor};
+pub use canary::{CanaryShare, InvalidCanaryShare};
 pub use explain::{Explanation, Hashing, MemberScore, Preference, Reason, VirtualServer};
 pub use failover::Failover;
 pub use key::Key;

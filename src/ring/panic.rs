@@ -15,12 +15,10 @@ impl PanicThreshold {
         (percent <= 100).then_some(Self(percent))
     }
 
-    /// Whether requests go to unready members, too: at least one is unready, and
-    /// `ready / (ready + unready)` is below the threshold.
+    /// Whether requests go to unready members, too: `ready / (ready + unready)` is below the
+    /// threshold. Never if none is unready, since the threshold is at most all.
     pub fn is_panic(self, ready: usize, unready: usize) -> bool {
-        unready > 0
-            && ready.saturating_mul(100)
-                < ready.saturating_add(unready).saturating_mul(self.0.into())
+        ready.saturating_mul(100) < ready.saturating_add(unready).saturating_mul(self.0.into())
     }
 }
 

@@ -226,14 +226,31 @@ mod tests {
             let spec = RingSpec::new(strategy, None, None).unwrap();
             let same = RingSpec::new(strategy, Some(slots), virtual_servers);
             assert_eq!(Ok(spec), same);
-            assert_eq!(strategy.name().parse(), Ok(strategy));
+            assert_eq!(strategy.to_string().parse(), Ok(strategy));
         }
+        let of = |strategy| defaults(strategy);
+        assert_eq!(of(Strategy::Classic), (512, Some(9)));
+        assert_eq!(of(Strategy::Ring), (65_536, Some(160)));
+        assert_eq!(of(Strategy::Maglev), (65_537, None));
+        assert_eq!(of(Strategy::Rendezvous), (262_144, None));
         let default = RingSpec::new(Strategy::Rendezvous, None, None).unwrap();
         assert_eq!(RingSpec::default(), default);
     }
 
     #[test]
     fn refusals_say_what_is_allowed() {
+        for (strategy, slots, virtual_servers) in [
+            (Strategy::Rendezvous, 1, None),
+            (Strategy::Rendezvous, 1 << 20, None),
+            (Strategy::Ring, 512, Some(1)),
+            (Strategy::Ring, 512, Some(10_000)),
+        ] {
+            let spec = RingSpec::new(strategy, Some(slots), virtual_servers).unwrap();
+            assert_eq!(
+                (spec.slots(), spec.virtual_servers()),
+                (slots, virtual_servers)
+            );
+        }
         let refusal = |strategy, slots, virtual_servers| {
             let refused = RingSpec::new(strategy, slots, virtual_servers);
             refused.unwrap_err().to_string()
@@ -243,8 +260,8 @@ mod tests {
             "0 slots: allowed are 1 to 1048576"
         );
         assert_eq!(
-            refusal(Strategy::Rendezvous, Some(u32::MAX), None),
-            "4294967295 slots: allowed are 1 to 1048576"
+            refusal(Strategy::Rendezvous, Some(1_048_577), None),
+            "1048577 slots: allowed are 1 to 1048576"
         );
         assert_eq!(
             refusal(Strategy::Maglev, Some(65_536), None),
@@ -253,6 +270,10 @@ mod tests {
         assert_eq!(
             refusal(Strategy::Ring, None, Some(0)),
             "0 virtual servers: allowed are 1 to 10000"
+        );
+        assert_eq!(
+            refusal(Strategy::Ring, None, Some(10_001)),
+            "10001 virtual servers: allowed are 1 to 10000"
         );
         assert_eq!(
             refusal(Strategy::Rendezvous, None, Some(9)),

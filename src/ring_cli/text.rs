@@ -107,6 +107,12 @@ impl Grid {
         Self(table)
     }
 
+    /// The same for a terminal of this width.
+    pub(crate) fn within(mut self, width: u16) -> Self {
+        self.0.set_width(width);
+        self
+    }
+
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0.add_row(cells.into_iter().map(Cell::new));
     }

@@ -1,6 +1,7 @@
 //! Converts the settings of a runtime to the definition in a fleet record, and back.
 
 use crate::fleet::Definition;
+use crate::runtime::RuntimeError;
 use crate::runtime::docker::{DockerSettings, Security};
 
 impl DockerSettings {
@@ -32,6 +33,20 @@ impl DockerSettings {
             like: definition.like.clone(),
             ..self.clone()
         }
+    }
+}
+
+impl DockerSettings {
+    /// Checks that a rollout can lead from those settings to these.
+    pub(crate) fn check_network(&self, before: &Self) -> Result<(), RuntimeError> {
+        let (network, present) = (&self.network, &before.network);
+        if network == present {
+            return Ok(());
+        }
+        Err(RuntimeError(format!(
+            "replicas are in network {present} and cannot be rolled out to network {network}: stop the \
+             balancer, which ends the fleet, and start it again"
+        )))
     }
 }
 
@@ -86,6 +101,12 @@ mod tests {
         let definition = recorded.definition();
         assert_eq!(flags.following(&definition), recorded);
         assert_eq!(flags.following(&flags.definition()), flags);
+        assert_eq!(flags.check_network(&flags), Ok(()));
+        let refused = flags.check_network(&recorded).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("replicas are in network zoo-net"),
+            "{refused}"
+        );
         let words = definition.differences(&flags.definition());
         assert_eq!(words.len(), 11, "{words:?}");
     }

@@ -13,6 +13,7 @@ pub mod record_file;
 pub mod static_servers;
 pub mod swarm;
 
+mod balancer_name;
 mod definition;
 
 use std::net::SocketAddr;
@@ -22,12 +23,13 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
 
-use crate::api::NewRollout;
+use crate::api::{FleetSpread, NewRollout};
 use crate::fleet::RolloutError;
 pub use crate::fleet::{
-    Definition, Event, Existing, Exit, ImageDigests, InstanceEvent, InstanceId, LaunchOrder,
-    ReplicaTemplate,
+    BalancerLoad, Definition, Event, Existing, Exit, ImageDigests, InstanceEvent, InstanceId,
+    LaunchOrder, LeftSpares, ReplicaTemplate, ScalingRole,
 };
+pub use balancer_name::balancer_name;
 
 /// An event that a runtime reports by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,34 @@ pub struct Launched {
     pub id: InstanceId,
     /// The address at which it listens, or will.
     pub endpoint: SocketAddr,
+    /// The hash of the definition that another balancer has started it by, if that is known.
+    pub definition: Option<String>,
+}
+
+impl Launched {
+    /// The instance that was ordered.
+    pub fn ordered(id: InstanceId, endpoint: SocketAddr) -> Self {
+        Self {
+            id,
+            endpoint,
+            definition: None,
+        }
+    }
+}
+
+/// What has become of a spare that was to play a replica.
+#[derive(Debug)]
+pub enum TakenSpare {
+    /// It plays the replica, as this instance.
+    Plays(InstanceId),
+    /// The same, until an instance of the owner's kind can: see [`Runtime::relieve`].
+    StandsIn(InstanceId),
+    /// It has ended, or is another balancer's by now.
+    Gone,
+    /// It is still a spare, and this is how the launch of the replica's instance went without it.
+    Stays(Result<Launched, RuntimeError>),
+    /// It is still a spare: an instance is to be launched.
+    Refused,
 }
 
 /// How many of the last lines of an instance's output are kept.
@@ -98,8 +128,13 @@ pub enum InstanceHandle {
     Process(u32),
     /// A container, by its name.
     Container(String),
-    /// A task of a Swarm, by the name of the node that it runs on.
-    OnNode(String),
+    /// A task of a Swarm: the name of the node that it runs on, and its container there.
+    OnNode {
+        /// The node's name.
+        node: String,
+        /// The beginning of the container's id, once it is known.
+        container: Option<String>,
+    },
 }
 
 /// The reason why a runtime failed. Continues a sentence such as "cannot start Server1: ".
@@ -121,6 +156,11 @@ pub trait Runtime: 'static {
         false
     }
 
+    /// Whether instances have their generation in their names, which is the lock between balancers.
+    fn names_have_generations(&self) -> bool {
+        false
+    }
+
     /// Whether its owner's names are a series that newcomers have to continue.
     fn continues_names(&self) -> bool {
         false
@@ -136,6 +176,12 @@ pub trait Runtime: 'static {
     /// an earlier balancer.
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>>;
 
+    /// The same where another balancer carries a rollout out: what that has started beside others is left
+    /// to it.
+    fn prepare_to_follow(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
+        self.prepare()
+    }
+
     /// Starts an instance of a definition and returns the address at which it will listen; heartbeats find out
     /// when it does. Removes what is left of an older generation that has ended. If another
     /// balancer has started the replica meanwhile, returns that instance. After an error nothing
@@ -147,9 +193,52 @@ pub trait Runtime: 'static {
         self.launch(order, definition)
     }
 
-    /// A spare is the instance `id` from now on; false where there are no spares, or if it is gone.
-    fn take_spare(&self, _spare: &InstanceId, _id: &InstanceId) -> bool {
-        false
+    /// The same for an instance of the owner's kind, beside the stand-in that plays its replica.
+    fn relieve(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        self.launch(order, definition)
+    }
+
+    /// The same for an instance that plays no replica.
+    fn launch_extra(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        self.launch(order, definition)
+    }
+
+    /// Why it cannot start instances that play no replica, if it cannot.
+    fn refusal_of_extra(&self) -> Option<String> {
+        let kind = self.kind();
+        Some(format!(
+            "the runtime {kind} has no canaries: start the rollout without one"
+        ))
+    }
+
+    /// The same for a spare, which plays no replica yet.
+    fn launch_spare(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        self.launch(order, definition)
+    }
+
+    /// What the generations of spares are counted from. Where a spare keeps its generation, that has to be
+    /// above those of all replicas.
+    fn first_spare_generation(&self) -> u64 {
+        0
+    }
+
+    /// Whether this spare could be the replica's next instance.
+    fn is_fit_spare(&self, _spare: &InstanceId, _order: &LaunchOrder) -> bool {
+        true
+    }
+
+    /// Has a spare play the replica whose instance was to be started.
+    fn take_spare(
+        &self,
+        _spare: InstanceId,
+        _order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, TakenSpare> {
+        Box::pin(async { TakenSpare::Gone })
+    }
+
+    /// Takes over the spares of balancers that have ended.
+    fn adopt_spares(&self) -> LocalBoxFuture<'static, LeftSpares> {
+        Box::pin(async { LeftSpares::default() })
     }
 
     /// An instance that was started beside another one plays the replica from now on.
@@ -166,13 +255,12 @@ pub trait Runtime: 'static {
     /// What a rollout is to make of the present definition.
     fn define(&self, new: NewRollout, present: Definition) -> DefinitionTask {
         let kind = self.kind();
-        Box::pin(async move {
-            if new.compose.is_some() {
-                let wrong = "compose: replicas are no containers here";
-                return Err(RolloutError::Invalid(wrong.to_owned()));
-            }
-            present.with_changes(&new, kind)
-        })
+        Box::pin(async move { present.with_changes(&new, kind) })
+    }
+
+    /// Brings what a balancer has left unfinished of a rollout to one instance a replica, and lists those.
+    fn settle_rollout(&self) -> Task<Vec<Existing>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// A rollout has begun, or has ended.
@@ -208,9 +296,14 @@ pub trait Runtime: 'static {
     fn stop(&self, id: InstanceId, grace: Duration) -> Task<()>;
 
     /// What is known of an instance's end. To be called before its successor is started; for an
-    /// instance that is to be stopped both before and after that.
+    /// instance that is to be stopped both before and after that, unless its remains are kept.
     fn exit_report(&self, _: InstanceId) -> LocalBoxFuture<'static, ExitReport> {
         Box::pin(async { ExitReport::default() })
+    }
+
+    /// Whether what a dead instance leaves behind can be read while its successor starts.
+    fn keeps_remains(&self) -> bool {
+        false
     }
 
     /// Heartbeats to the instance at this address begin; none has been answered yet.
@@ -229,6 +322,16 @@ pub trait Runtime: 'static {
     /// `machine_answers`: the machine that it runs on has just said so.
     fn look_at(&self, _: &InstanceId, _machine_answers: bool) {}
 
+    /// Where the machine of an instance can be asked whether it is there, beside the network of instances.
+    fn machine_of(&self, _: &InstanceId) -> Option<SocketAddr> {
+        None
+    }
+
+    /// The other instances on the machine of this one, where instances are on several.
+    fn others_on_machine(&self, _: &InstanceId) -> Vec<InstanceId> {
+        Vec::new()
+    }
+
     /// The instance answers heartbeats and is on the ring.
     fn on_admitted(&self, _: &InstanceId) {}
 
@@ -236,6 +339,23 @@ pub trait Runtime: 'static {
     /// does not run or is started elsewhere.
     fn instance_handle(&self, _: &InstanceId) -> Option<InstanceHandle> {
         None
+    }
+
+    /// How replicas of a definition are spread over nodes, and which are above the share of theirs. None where
+    /// there are no nodes.
+    fn spread(&self, _: &Arc<Definition>) -> Option<Task<FleetSpread>> {
+        None
+    }
+
+    /// Has a node take no instances, which moves all that run there elsewhere, until
+    /// [`Runtime::restore_node`] or the balancer's end. None where there are no nodes.
+    fn drain_node(&self, _: String) -> Option<Task<()>> {
+        None
+    }
+
+    /// The node that was drained takes instances again.
+    fn restore_node(&self) -> Task<()> {
+        Box::pin(async { Ok(()) })
     }
 
     /// The error that keeps the runtime from working, if any. Running instances may be unaffected.
@@ -253,9 +373,9 @@ pub trait Runtime: 'static {
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent>;
 
     /// Whether a running instance was started by an earlier definition: a rollout would replace
-    /// it.
-    fn is_outdated(&self, _: &InstanceId) -> bool {
-        false
+    /// it. `by_definition`: by the hash of its definition it was.
+    fn is_outdated(&self, _: &InstanceId, by_definition: bool) -> bool {
+        by_definition
     }
 
     /// Whether another balancer serves these instances and will continue to. Called by a balancer
@@ -273,6 +393,17 @@ pub trait Runtime: 'static {
     /// has to do.
     fn leads(&self) -> LocalBoxFuture<'static, bool> {
         Box::pin(async { true })
+    }
+
+    /// Says to the other balancers which load this one has, and what they have said: who scales the fleet.
+    /// None where balancers cannot say that to each other.
+    fn share_load(&self, _: BalancerLoad) -> Option<LocalBoxFuture<'static, ScalingRole>> {
+        None
+    }
+
+    /// Whether the balancer of this name serves these instances now.
+    fn is_present(&self, _balancer: String) -> Task<bool> {
+        Box::pin(async { Ok(false) })
     }
 
     /// Removes what belongs to the runtime itself (a network it created), after every instance

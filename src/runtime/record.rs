@@ -5,22 +5,20 @@
 //! newest record, and again if another balancer has written meanwhile.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use log::{info, warn};
 use tokio::sync::Mutex;
-use tokio::time::sleep;
 
-use crate::fleet::{Difference, Existing, FleetFlags, FleetRecord, RecordChange};
-use crate::runtime::RuntimeError;
+use crate::fleet::{
+    AtStart, Definition, Difference, Existing, FlagsEffect, FleetFlags, FleetRecord,
+    PendingRollout, RecordChange,
+};
+use crate::runtime::{RuntimeError, balancer_name};
 
 /// How often a change is made again because another balancer has written meanwhile.
 const MAX_ATTEMPTS: u32 = 50;
-
-/// How long the end of a rollout may take to be in the record.
-const ROLLOUT_END: Duration = Duration::from_secs(3);
 
 /// The result of an attempt to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +46,11 @@ pub trait RecordStore: 'static {
     /// Whether another balancer serves the fleet.
     fn has_peers(&self) -> LocalBoxFuture<'_, bool> {
         async { false }.boxed_local()
+    }
+
+    /// Whether instances of the fleet run that may have outlived a balancer.
+    fn has_instances(&self) -> LocalBoxFuture<'_, Result<bool, RuntimeError>> {
+        async { Ok(false) }.boxed_local()
     }
 
     /// The place of that version, for people. `None` if it is not kept.
@@ -78,6 +81,12 @@ pub struct OpeningRecord {
     /// The version that is in the store.
     stored: Option<u64>,
     difference: Option<Difference>,
+    /// The image is one that the flags bring, not the record.
+    has_new_image: bool,
+    /// That image with its digest.
+    pinned: Option<String>,
+    /// A rollout is under way, and other balancers serve the fleet.
+    follows: bool,
 }
 
 impl OpeningRecord {
@@ -87,47 +96,85 @@ impl OpeningRecord {
         flags: &FleetFlags,
         contended: bool,
     ) -> Result<Self, RuntimeError> {
-        let begun = Instant::now();
-        let (stored, has_peers) = loop {
-            let Some(stored) = store.load().await? else {
-                return Ok(Self {
-                    merged: None,
-                    stored: None,
-                    difference: None,
-                });
-            };
-            let asks = !stored.came_from(flags) || stored.rollout.is_some();
-            let has_peers = asks && (contended || store.has_peers().await);
-            match stored.rollout.as_ref().filter(|_| has_peers) {
-                None => break (stored, has_peers),
-                // One that has just ended is in the record until its end is written.
-                Some(_) if begun.elapsed() < ROLLOUT_END => sleep(ROLLOUT_END / 10).await,
-                Some(rollout) => {
-                    return Err(RuntimeError(format!(
-                        "rollout {} is under way by another balancer of this fleet: start this one \
-                         when it has ended",
-                        rollout.id
-                    )));
-                }
-            }
+        let Some(stored) = store.load().await? else {
+            return Ok(Self {
+                merged: None,
+                stored: None,
+                difference: None,
+                has_new_image: true,
+                pinned: None,
+                follows: false,
+            });
         };
-        let (merged, difference) = stored.merge(flags, has_peers);
+        let differs = !stored.came_from(flags);
+        let asks = differs || stored.rollout.is_some();
+        let has_peers = asks && (contended || store.has_peers().await);
+        let at_start = if has_peers {
+            AtStart::Shared
+        } else if differs && store.has_instances().await? {
+            AtStart::Running
+        } else {
+            AtStart::Ended
+        };
+        let (mut merged, difference) = stored.merge(flags, at_start);
+        let follows = has_peers && merged.rollout.is_some();
+        if let Some(rollout) = merged.rollout.as_ref().filter(|r| follows && r.stops_first) {
+            return Err(RuntimeError(format!(
+                "rollout {} is under way by another balancer of this fleet, and stops instances before it \
+                 starts others, which this one would take for deaths: start it when that has ended",
+                rollout.id
+            )));
+        }
+        if !has_peers {
+            merged = merged.carried_out_by(balancer_name(), stored.version);
+        }
+        let coming = match difference.as_ref().map(|difference| &difference.effect) {
+            Some(FlagsEffect::Rollout(pending)) => &pending.to,
+            _ => &merged.definition,
+        };
         Ok(Self {
+            has_new_image: coming.image != stored.definition.image,
             merged: Some(merged),
             stored: Some(stored.version),
             difference,
+            pinned: None,
+            follows,
         })
     }
 
-    /// The record that the fleet is started by, if there is one.
-    pub fn record(&self) -> Option<&FleetRecord> {
-        self.merged.as_ref()
+    /// Whether another balancer carries a rollout out.
+    pub fn follows(&self) -> bool {
+        self.follows
+    }
+
+    /// Whether the image is one that the flags bring, not the record.
+    pub fn has_new_image(&self) -> bool {
+        self.has_new_image
+    }
+
+    /// That image is this one: its tag with a digest.
+    pub fn pin(&mut self, image: String) {
+        match self
+            .difference
+            .as_mut()
+            .map(|difference| &mut difference.effect)
+        {
+            Some(FlagsEffect::Rollout(pending)) => pending.to.image = Some(image),
+            _ => self.pinned = Some(image),
+        }
     }
 
     /// The record that [`OpeningRecord::settle`] is about to write, or to leave as it is.
     pub fn outcome(&self, flags: &FleetFlags, found: &[Existing]) -> FleetRecord {
         let merged = self.merged.clone();
-        merged.unwrap_or_else(|| FleetRecord::rebuild(flags, found))
+        let mut record = merged.unwrap_or_else(|| FleetRecord::rebuild(flags, found));
+        if self.pinned.is_some() {
+            record.take_definition(Definition {
+                image: self.pinned.clone(),
+                ..record.definition.clone()
+            });
+        }
+        record
     }
 
     /// Writes the record if it has changed. Returns the store if another balancer has written
@@ -170,7 +217,8 @@ pub struct RecordReport {
     pub version: u64,
     /// The hash of the definition that replicas are started by.
     pub definition: String,
-    /// The differences between the flags of this start and those that the record came from.
+    /// The differences between the flags of this start and those that the record came from, until their
+    /// rollout begins.
     pub difference: Option<Difference>,
     /// The error of the last write, until one succeeds.
     pub last_error: Option<String>,
@@ -211,20 +259,28 @@ impl RecordKeeper {
         let current = self.current.borrow();
         let place = self.store.place(current.version);
         let Some(place) = place else { return };
-        match &self.difference {
-            Some(difference) if difference.overruled => warn!(
-                "definition differs: {}; other balancers serve this fleet, so its record {place} \
-                 holds, and these flags change nothing",
-                difference.words.join("; ")
-            ),
-            Some(difference) => warn!(
-                "the flags have changed since fleet record {} was written: {}; what is started from \
-                 now on follows the flags, what is missing is started, and nothing that runs is \
-                 replaced or removed",
-                place,
-                difference.words.join("; ")
-            ),
-            None => {}
+        if let Some(Difference { words, effect }) = &self.difference {
+            let words = words.join("; ");
+            let changed =
+                format!("the flags have changed since fleet record {place} was written: {words}");
+            match (effect, current.rollout_given_up()) {
+                (FlagsEffect::Overruled, _) => warn!(
+                    "definition differs: {words}; other balancers serve this fleet, so its record {place} \
+                     holds, and these flags change nothing"
+                ),
+                (FlagsEffect::Rollout(_), None) => {
+                    info!("{changed}; what runs serves on until a rollout has replaced it");
+                }
+                (FlagsEffect::Rollout(_), Some(id)) => warn!(
+                    "{changed}; rollout {id} is rolled back, and what runs serves on until another one \
+                     has replaced it"
+                ),
+                (FlagsEffect::AtOnce, Some(id)) => warn!("{changed}; rollout {id} is rolled back"),
+                (FlagsEffect::AtOnce, None) => warn!(
+                    "{changed}; what is started from now on follows the flags, what is missing is \
+                     started, and nothing that runs is replaced or removed"
+                ),
+            }
         }
         let (recorded, asked) = (current.replicas.len(), flags.replicas.len());
         if recorded != asked {
@@ -235,6 +291,14 @@ impl RecordKeeper {
     /// The record as last read or written.
     pub fn record(&self) -> FleetRecord {
         self.current.borrow().clone()
+    }
+
+    /// The rollout that the flags of this start ask for, if they do.
+    pub fn pending_rollout(&self) -> Option<&PendingRollout> {
+        match &self.difference.as_ref()?.effect {
+            FlagsEffect::Rollout(pending) => Some(pending),
+            FlagsEffect::Overruled | FlagsEffect::AtOnce => None,
+        }
     }
 
     /// The record with the changes that are still to be written.
@@ -253,11 +317,13 @@ impl RecordKeeper {
     /// The state of the record.
     pub fn report(&self) -> RecordReport {
         let current = self.current.borrow();
+        let pending = self.pending_rollout();
+        let has_begun = pending.is_some_and(|pending| current.has_taken_up(&pending.flags));
         RecordReport {
             place: self.store.place(current.version),
             version: current.version,
             definition: current.definition_hash.clone(),
-            difference: self.difference.clone(),
+            difference: self.difference.clone().filter(|_| !has_begun),
             last_error: self.last_error.borrow().clone(),
         }
     }
@@ -287,6 +353,17 @@ impl RecordKeeper {
             self.unwritten.borrow_mut().drain(..changes.len());
         }
         written
+    }
+
+    /// Makes changes now, or not at all. Returns the record after that: it has them unless another balancer
+    /// was first with others.
+    pub async fn claim(&self, changes: &[RecordChange]) -> Result<FleetRecord, RuntimeError> {
+        let _alone = self.writing.lock().await;
+        if self.ended.get() {
+            return Err(RuntimeError("the fleet has ended".to_owned()));
+        }
+        self.write(changes).await?;
+        Ok(self.record())
     }
 
     async fn write(&self, changes: &[RecordChange]) -> Result<(), RuntimeError> {

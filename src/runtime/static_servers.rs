@@ -84,7 +84,7 @@ impl Runtime for StaticRuntime {
                 RuntimeError(format!("cannot resolve {address}: the name has no address"))
             })?;
             let id = order.id;
-            Ok(Launched { id, endpoint })
+            Ok(Launched::ordered(id, endpoint))
         }
         .boxed_local()
     }

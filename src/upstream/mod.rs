@@ -30,8 +30,8 @@ pub use instance::{
     InterruptedRequests,
 };
 pub use pool::{
-    IDLE_CONNECTION, KeptConnection, OneShotClient, RawResponseHead, UpstreamBody, UpstreamPools,
-    UpstreamResponse,
+    ConnectionSlot, IDLE_CONNECTION, KeptConnection, OneShotClient, RawResponseHead, UpstreamBody,
+    UpstreamPools, UpstreamResponse,
 };
 pub use replay_body::ReplayBody;
 pub use retry::{AttemptError, Exclude, RetryBudget, RetryDecision, RetryState};

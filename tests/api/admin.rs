@@ -50,6 +50,7 @@ async fn status_shows_ring_counts_replicas_and_events() {
         assert_eq!(replica["pid"], pid, "{replica}");
         assert_eq!(replica["container"], Value::Null);
     }
+    balancer.event_of("Server2", 2, "ready").await;
     let events = balancer.events().await;
     let story: Vec<String> = events
         .iter()

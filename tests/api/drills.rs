@@ -120,6 +120,33 @@ async fn second_drill_at_once_is_refused_and_the_first_goes_on_without_its_calle
 }
 
 #[actix_web::test]
+async fn nodes_are_those_of_a_swarm() {
+    let (_balancer, fleet) = start(&["--replicas", "1"]).await;
+    let why = "the runtime process has no nodes";
+    let refused = drill(&fleet, json!({"fault": "drain", "node": "node1"})).await;
+    assert_refused(&refused, StatusCode::CONFLICT, "no-nodes", why);
+    for path in ["rebalance", "rebalance?dry_run=true"] {
+        let refused = ask(Method::POST, &format!("{fleet}/{path}"), Some(json!({}))).await;
+        assert_refused(&refused, StatusCode::CONFLICT, "no-nodes", why);
+    }
+    for (body, part) in [
+        (json!({"fault": "drain"}), "which node?"),
+        (
+            json!({"fault": "kill", "node": "node1"}),
+            "it can only be drained",
+        ),
+        (
+            json!({"fault": "drain", "node": "node1", "for": "1s"}),
+            "a node alone",
+        ),
+    ] {
+        let refused = drill(&fleet, body).await;
+        let invalid = StatusCode::UNPROCESSABLE_ENTITY;
+        assert_refused(&refused, invalid, "invalid-change", part);
+    }
+}
+
+#[actix_web::test]
 async fn drill_that_cannot_be_is_refused_and_harms_nothing() {
     let (balancer, fleet) = start(&["--replicas", "1"]).await;
     let child = balancer.child("Server1");

@@ -324,6 +324,19 @@ async fn restart_waits_for_requests_in_flight_unless_it_is_to_be_now() {
 }
 
 #[actix_web::test]
+async fn request_on_a_replica_that_hangs_while_it_is_drained_goes_elsewhere() {
+    let (balancer, fleet) = start(&["--drain-timeout", "1h", "--stop-grace", "0s"]).await;
+    let slow = slow_request(&fleet, balancer.url("/slow?ms=2000")).await;
+    let busy = busy_replica(&fleet).await;
+    signal(balancer.child(&busy), "STOP");
+    let restarted = restart(&fleet, &busy, "").await;
+    assert_eq!(restarted.status, StatusCode::OK, "{:?}", restarted.body);
+    assert_eq!(slow.await.unwrap().status, StatusCode::OK);
+    let told = "does not answer while it is to finish its requests";
+    balancer.has_logged(told, 1).await;
+}
+
+#[actix_web::test]
 async fn restart_of_a_drained_replica_leaves_it_drained() {
     let (_balancer, fleet) = start(&[]).await;
     drain(&fleet, "Server3").await;

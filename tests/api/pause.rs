@@ -128,9 +128,8 @@ async fn pause_ends_by_itself() {
         .has_logged("the pause ends by itself: it has", 1)
         .await;
     assert_eq!(get(&fleet).await.body["pause"], Value::Null);
-    let events = balancer.events().await;
-    let resumed = events.iter().find(|event| event["event"] == "resumed");
-    let reason = resumed.unwrap()["reason"].as_str().unwrap();
+    let resumed = balancer.event(|event| event["event"] == "resumed").await;
+    let reason = resumed["reason"].as_str().unwrap();
     assert!(reason.ends_with("as long as it may"), "{reason}");
     let late = resume(&fleet).await;
     assert_eq!(late.status, StatusCode::CONFLICT);

@@ -115,6 +115,14 @@ fn three_values(key: &str) -> ([&'static str; 3], &'static [&'static str]) {
         | "min-body-rate"
         | "max-waiting" => (["7", "8", "9"], &[]),
         "image-watch" => (["7s", "off", "9s"], DOCKER),
+        "placement-pref" => (
+            [
+                "spread=node.labels.a",
+                "spread=node.labels.b",
+                "spread=engine.labels.c",
+            ],
+            &["--runtime", "swarm", "--image", "x"],
+        ),
         "pids" => (["7", "8", "9"], DOCKER),
         "cpus" => (["0.5", "1", "1.5"], DOCKER),
         "memory" => (["64m", "65m", "66m"], DOCKER),

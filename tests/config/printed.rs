@@ -62,7 +62,10 @@ fn the_other_subcommands() {
             file: None,
         };
         match parse(said) {
-            Ok(Invocation::Replica { listen, id }) => format!("replica {listen} {id}"),
+            Ok(Invocation::Replica(one)) => {
+                let closes = if one.keep_alive { "" } else { ", closes" };
+                format!("replica {} {}{closes}", one.listen, one.id)
+            }
             Ok(Invocation::Healthcheck { url }) => format!("healthcheck {url}"),
             other => panic!("{other:?}"),
         }
@@ -78,6 +81,11 @@ fn the_other_subcommands() {
             &["replica", "--listen", "0.0.0.0:80", "--id", "x"],
             &[("PORT", "6000"), ("SERVER_ID", "Server3")],
             "replica 0.0.0.0:80 x",
+        ),
+        (
+            &["replica", "--no-keep-alive"],
+            &[],
+            "replica 127.0.0.1:5001 1, closes",
         ),
         (
             &["healthcheck"],

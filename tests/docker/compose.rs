@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::docker::{docker as cli, engine_answers, inspect, quietly, request, skip, sweep};
 
-/// What an image may weigh.
-const MAX_IMAGE_SIZE: u64 = 25_000_000;
+/// What an image may weigh: the program is 25 MB with the symbols that backtraces name functions by.
+const MAX_IMAGE_SIZE: u64 = 30_000_000;
 
 /// The compose stack under names and a port of its own.
 struct Stack {
@@ -149,7 +149,13 @@ fn make_logs_ends_quietly_on_sigint() {
         .unwrap()
         .read_to_string(&mut said)
         .unwrap();
-    assert!(!said.contains("***"), "{said}");
+    // GNU make 4.3 itself: the signal may reach it while it waits for the recipe's end.
+    let is_makes = |line: &str| {
+        line.contains("wait: No child processes") || line.contains("Waiting for unfinished jobs")
+    };
+    let errors = said.lines().filter(|line| line.contains("***"));
+    let ours: Vec<_> = errors.filter(|line| !is_makes(line)).collect();
+    assert_eq!(ours, [""; 0], "{said}");
 }
 
 /// `cargo bench` makes a program without LTO, which must not lie where the released one does.
@@ -172,6 +178,8 @@ fn compose_up_serves_and_down_leaves_nothing() {
     if !engine_answers() {
         return;
     }
+    // A build of the images takes the whole machine.
+    let _whole = futures::executor::block_on(crate::ENGINE.acquire_many(2)).unwrap();
     for compose in [&["docker", "compose"][..], &["docker-compose"]] {
         let found = Command::new(compose[0])
             .args([&compose[1..], &["version"]].concat())

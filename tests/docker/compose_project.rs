@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use crate::docker::{docker as cli, engine_answers, inspect, quietly, skip, sweep, test_image};
 use crate::support::{Ringmaster, eventually, get};
@@ -12,10 +13,13 @@ use crate::support::{Ringmaster, eventually, get};
 pub struct Project {
     pub name: String,
     folder: tempfile::TempDir,
+    /// Its place on the engine.
+    _permit: SemaphorePermit<'static>,
 }
 
 impl Project {
-    /// With a service `web`; `None` where there is no compose v2.
+    /// With a service `web`, once the engine has room; `None` where there is no compose v2. A test has one at a
+    /// time, for two could wait for each other.
     pub fn new(case: &str) -> Option<Self> {
         if !engine_answers() {
             return None;
@@ -28,6 +32,7 @@ impl Project {
         let project = Self {
             name: format!("rmtest-{}-{case}", std::process::id()),
             folder: tempfile::tempdir().unwrap(),
+            _permit: futures::executor::block_on(crate::ENGINE.acquire()).unwrap(),
         };
         project.write(2, "a");
         Some(project)
@@ -104,6 +109,7 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         sweep(&format!("label=com.docker.compose.project={}", self.name));
+        sweep(&format!("label=io.ringmaster.fleet={}-web", self.name));
         quietly(&["network", "rm", &format!("{}_default", self.name)]);
         quietly(&[
             "volume",

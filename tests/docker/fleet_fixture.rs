@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -107,11 +108,17 @@ pub fn has_variable(fleet: &TestFleet, replica: &str, variable: &str) -> bool {
     env.contains(&json!(variable))
 }
 
-/// The record that is on the engine.
+/// The record that is on the engine. Of two, one version is being replaced by the next: waits for that.
 pub fn record(fleet: &TestFleet) -> Value {
-    let names = fleet.records();
-    assert_eq!(names.len(), 1, "{names:?}");
-    let found = crate::docker::inspect(&names[0]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let name = loop {
+        match &fleet.records()[..] {
+            [name] => break name.clone(),
+            names => assert!(Instant::now() < deadline, "{names:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let found = crate::docker::inspect(&name);
     assert_eq!(found["State"]["Status"], "created");
     let text = &found["Config"]["Labels"]["io.ringmaster.record.json"];
     serde_json::from_str(text.as_str().unwrap()).unwrap()
@@ -166,6 +173,23 @@ pub async fn mapping(balancer: &Ringmaster) -> Vec<String> {
         owners.push(body["message"].as_str().unwrap().to_owned());
     }
     owners
+}
+
+/// Waits until both send each key to the same replica: a log tells of a replica before every worker
+/// thread has it.
+pub async fn route_alike(one: &Ringmaster, other: &Ringmaster) {
+    eventually("both send each key to the same replica", || async {
+        mapping(one).await == mapping(other).await
+    })
+    .await;
+}
+
+/// Waits until a balancer sends each key where it went before, for the same reason.
+pub async fn routes_as(balancer: &Ringmaster, before: &[String]) {
+    eventually("each key goes where it went", || async {
+        mapping(balancer).await == before
+    })
+    .await;
 }
 
 /// Runs a test that shares the engine with one other.

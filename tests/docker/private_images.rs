@@ -4,76 +4,48 @@ use std::process::{Child, Command, Stdio};
 
 use awc::http::Method;
 
+use crate::docker::registry::{PASSWORD, RegistryFiles};
 use crate::docker::{TestFleet, docker as cli, quietly};
 use crate::fleet_fixture::{on_engine, on_the_ring};
 use crate::support::{Ringmaster, ask, eventually, get, signal};
 
-/// Debian's registry on loopback, with one user (`me`, `secret`); it ends when dropped.
+/// Debian's registry on loopback, with one user; it ends when dropped.
 struct Registry {
     process: Child,
-    address: String,
-    folder: tempfile::TempDir,
+    files: RegistryFiles,
 }
 
 impl Registry {
     /// None without the programs, which under CI is a failure.
     async fn start() -> Option<Self> {
-        for program in ["docker-registry", "htpasswd"] {
-            let found = Command::new("which").arg(program).output();
-            if !found.is_ok_and(|output| output.status.success()) {
-                crate::docker::skip(&format!("there is no {program}"));
-                return None;
-            }
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let users = Command::new("htpasswd")
-            .args(["-Bbn", "me", "secret"])
-            .output();
-        std::fs::write(folder.path().join("users"), users.unwrap().stdout).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("127.0.0.1:{}", port.local_addr().unwrap().port());
         drop(port);
-        let place = folder.path().display();
-        let settings = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {place}/data}}}}\n\
-             http: {{addr: \"{address}\"}}\n\
-             auth: {{htpasswd: {{realm: test, path: {place}/users}}}}\n"
-        );
-        let file = folder.path().join("registry.yml");
-        std::fs::write(&file, settings).unwrap();
+        let files = RegistryFiles::new(address)?;
         let process = Command::new("docker-registry")
             .arg("serve")
-            .arg(&file)
+            .arg(files.settings())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let registry = Self {
-            process,
-            address,
-            folder,
-        };
+        let registry = Self { process, files };
         eventually("the registry listens", || async {
-            std::net::TcpStream::connect(&registry.address).is_ok()
+            std::net::TcpStream::connect(&registry.files.address).is_ok()
         })
         .await;
         Some(registry)
     }
 
-    /// A folder for `DOCKER_CONFIG` with this configuration.
-    fn config(&self, name: &str, text: &str) -> String {
-        let folder = self.folder.path().join(name);
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("config.json"), text).unwrap();
-        folder.display().to_string()
+    fn address(&self) -> &str {
+        &self.files.address
     }
 
     /// A folder for `DOCKER_CONFIG` in which `docker login` has put the credentials.
     fn logged_in(&self) -> String {
-        let config = self.config("login", "{}");
-        let login = ["--config", &config, "login", "-u", "me", "-p", "secret"];
-        cli(&[&login[..], &[self.address.as_str()]].concat());
-        config
+        self.files.logged_in(|arguments| {
+            cli(arguments);
+        })
     }
 }
 
@@ -101,17 +73,15 @@ fn private_image_is_pulled_with_credentials_and_not_by_a_respawn() {
             return;
         };
         let mut fleet = TestFleet::new();
-        let tag = Tag(format!("{}/replica:1", registry.address));
+        let tag = Tag(format!("{}/replica:1", registry.address()));
         cli(&["tag", &fleet.settings.image, &tag.0]);
         let login = registry.logged_in();
         cli(&["--config", &login, "push", &tag.0]);
         cli(&["rmi", &tag.0]);
         fleet.settings.image = tag.0.clone();
 
-        let empty = registry.config("empty", "{}");
-        let auth = r#"{"auth": "bWU6d3Jvbmc="}"#;
-        let wrong = format!(r#"{{"auths": {{"{}": {auth}}}}}"#, registry.address);
-        let wrong = registry.config("wrong", &wrong);
+        let empty = registry.files.config("empty", "{}");
+        let wrong = registry.files.wrong();
         let refusal = |config: &str, pull: &str| {
             let output = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
                 .args(["--listen", "127.0.0.1:0", "--image", &tag.0, "--pull", pull])
@@ -146,15 +116,19 @@ fn private_image_is_pulled_with_credentials_and_not_by_a_respawn() {
 
         // A credential helper, whose answer is the one that counts.
         let helper = "#!/bin/sh\n[ \"$1 $(cat)\" = \"get $REGISTRY\" ] || exit 1\n\
-             echo '{\"ServerURL\":\"x\",\"Username\":\"me\",\"Secret\":\"secret\"}'\n"
-            .replace("$REGISTRY", &registry.address);
-        let helpers = registry.folder.path().join("bin");
+             echo '{\"ServerURL\":\"x\",\"Username\":\"me\",\"Secret\":\"$PASSWORD\"}'\n"
+            .replace("$REGISTRY", registry.address())
+            .replace("$PASSWORD", PASSWORD);
+        let helpers = registry.files.folder.path().join("bin");
         std::fs::create_dir(&helpers).unwrap();
         let program = helpers.join("docker-credential-rmtest");
         std::fs::write(&program, helper).unwrap();
         make_executable(&program);
-        let config = format!(r#"{{"credHelpers": {{"{}": "rmtest"}}}}"#, registry.address);
-        let config = registry.config("helper", &config);
+        let config = format!(
+            r#"{{"credHelpers": {{"{}": "rmtest"}}}}"#,
+            registry.address()
+        );
+        let config = registry.files.config("helper", &config);
         let path = format!("{}:{path}", helpers.display());
         let balancer = start(&config, "always", &path);
         on_the_ring(&balancer, "Server1", 1).await;
@@ -181,20 +155,20 @@ fn tag_that_moves_at_its_registry_is_rolled_out_once() {
             return;
         };
         let mut fleet = TestFleet::new();
-        let tag = Tag(format!("{}/watched:1", registry.address));
+        let tag = Tag(format!("{}/watched:1", registry.address()));
         let login = registry.logged_in();
         let push = |from: &str| {
             cli(&["tag", from, &tag.0]);
             cli(&["--config", &login, "push", &tag.0]);
             let digests = cli(&["inspect", "--format", "{{join .RepoDigests \" \"}}", &tag.0]);
-            let own = format!("{}/watched@", registry.address);
+            let own = format!("{}/watched@", registry.address());
             let mut digests = digests.split_whitespace();
             let digest = digests.find_map(|text| text.strip_prefix(&own));
             digest.unwrap().to_owned()
         };
         let first = push(&fleet.settings.image);
         // Another image of the same program.
-        let next = Tag(format!("{}/next:1", registry.address));
+        let next = Tag(format!("{}/next:1", registry.address()));
         let made = cli(&["create", "--label", "version=2", &fleet.settings.image]);
         cli(&[
             "commit",
@@ -221,7 +195,7 @@ fn tag_that_moves_at_its_registry_is_rolled_out_once() {
         let second = push(&next.0);
         assert_ne!(first, second);
         let _pinned =
-            [&first, &second].map(|digest| Tag(format!("{}/watched@{digest}", registry.address)));
+            [&first, &second].map(|digest| Tag(format!("{}/watched@{digest}", registry.address())));
         balancer.has_logged("rollout 1 is done", 1).await;
         let moved = format!("{} is {second} at its registry: rollout 1", tag.0);
         balancer.has_logged(&moved, 1).await;
@@ -232,8 +206,8 @@ fn tag_that_moves_at_its_registry_is_rolled_out_once() {
             &fleet.container("Server1"),
         ]);
         assert_eq!(image.trim(), format!("{}@{second}", tag.0));
-        let events = balancer.events().await;
-        assert!(events.iter().any(|event| event["event"] == "image_moved"));
+        let is_it = |event: &serde_json::Value| event["event"] == "image_moved";
+        balancer.event(is_it).await;
 
         // A balancer that is killed goes on with it, by the same flags.
         signal(balancer.pid(), "KILL");

@@ -7,13 +7,13 @@ use crate::docker::{TestFleet, docker as cli, inspect, quietly};
 use crate::fleet_fixture::{all_are_ready, on_engine, start_with};
 use crate::support::{Load, Reply, Ringmaster, ask, eventually, get, signal};
 
-const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
+pub const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
 
 /// An image made from the test's with this change; removed when this is dropped.
-struct Derived(String);
+pub struct Derived(pub String);
 
 impl Derived {
-    fn new(fleet: &TestFleet, change: &str) -> Self {
+    pub fn new(fleet: &TestFleet, change: &str) -> Self {
         let name = format!("{}-image", fleet.settings.fleet);
         let label = format!("io.ringmaster.fleet={}", fleet.settings.fleet);
         let container = cli(&["create", "--label", &label, &fleet.settings.image]);
@@ -29,21 +29,21 @@ impl Drop for Derived {
     }
 }
 
-async fn rollouts(balancer: &Ringmaster) -> String {
+pub async fn rollouts(balancer: &Ringmaster) -> String {
     format!("{}/rollouts", balancer.status_url().await)
 }
 
-async fn roll_out(balancer: &Ringmaster, new: Value) -> Reply {
+pub async fn roll_out(balancer: &Ringmaster, new: Value) -> Reply {
     ask(Method::POST, &rollouts(balancer).await, Some(new)).await
 }
 
-async fn begin(balancer: &Ringmaster, new: Value) -> u64 {
+pub async fn begin(balancer: &Ringmaster, new: Value) -> u64 {
     let begun = roll_out(balancer, new).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{:?}", begun.body);
     begun.body["id"].as_u64().unwrap()
 }
 
-async fn comes_to(balancer: &Ringmaster, id: u64, state: &str) -> Value {
+pub async fn comes_to(balancer: &Ringmaster, id: u64, state: &str) -> Value {
     let url = format!("{}/{id}", rollouts(balancer).await);
     eventually(&format!("rollout {id} is {state}"), || async {
         get(&url).await.body["state"] == state
@@ -53,7 +53,7 @@ async fn comes_to(balancer: &Ringmaster, id: u64, state: &str) -> Value {
 }
 
 /// Waits until the fleet has these containers alone, and those of the last deaths, which are kept.
-async fn only_plain_names_are_left(fleet: &TestFleet) {
+pub async fn only_plain_names_are_left(fleet: &TestFleet) {
     eventually("old containers are gone", || async {
         let mut names = fleet.containers();
         names.retain(|name| !name.contains("-dead-"));
@@ -142,11 +142,16 @@ fn rollout_of_containers_goes_on_when_the_balancer_is_back() {
             assert!(env.contains("COLOUR=blue"), "{name}: {env}");
         }
         all_are_ready(&balancer, &THREE).await;
+        // The one that had been replaced before the kill is no exception.
+        let status = get(&balancer.status_url().await).await.body;
+        for replica in status["replicas"].as_array().unwrap() {
+            assert_eq!(replica["outdated"], false, "{status}");
+        }
 
-        // Balancers that share the fleet would not follow.
-        let other = start_with(&fleet, &[]);
+        // Balancers that share the fleet would start what is stopped first.
+        let other = start_with(&fleet, &["--rollout-order", "stop-first"]);
         all_are_ready(&other, &THREE).await;
-        let refused = roll_out(&balancer, json!({"env": {"COLOUR": "red"}})).await;
+        let refused = roll_out(&other, json!({"env": {"COLOUR": "red"}})).await;
         assert_eq!(refused.body["type"], "/api/problems/cannot-roll-out");
         let detail = refused.body["detail"].as_str().unwrap();
         assert!(detail.contains("other balancers"), "{detail}");

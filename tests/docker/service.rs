@@ -6,10 +6,11 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::compose_project::{Project, all_are_ready, id, successor, volume};
-use crate::docker::{docker as cli, import_executable, inspect, quietly, skip, sweep, test_image};
+use crate::docker::{docker as cli, inspect, quietly, skip};
 use crate::support::{Load, eventually};
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn compose_takes_replacements_for_its_own() {
     let Some(project) = Project::new("own") else {
         return;
@@ -74,6 +75,7 @@ async fn compose_takes_replacements_for_its_own() {
 }
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn the_fleet_follows_what_compose_scales_and_recreates() {
     let Some(project) = Project::new("follow") else {
         return;
@@ -121,6 +123,7 @@ async fn the_fleet_follows_what_compose_scales_and_recreates() {
 }
 
 #[test]
+#[ignore = "needs docker compose: make test-full"]
 fn what_cannot_be_taken_over_is_said() {
     let Some(project) = Project::new("not") else {
         return;
@@ -165,58 +168,4 @@ fn what_cannot_be_taken_over_is_said() {
         }
         _ => skip("there is no docker-compose 1.29"),
     }
-}
-
-/// The commands of a README: lines that begin with `$`.
-fn commands(readme: &str) -> impl Iterator<Item = &str> {
-    readme
-        .lines()
-        .filter_map(|line| line.strip_prefix("    $ "))
-}
-
-#[test]
-fn the_commands_of_the_example_work() {
-    if Project::new("probe").is_none() {
-        return;
-    }
-    let image = format!("ringmaster-test-balancer-{}", std::process::id());
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_ringmaster"));
-    import_executable(&image, program, &["/ringmaster"], None);
-    let name = format!("rmtest-{}-example", std::process::id());
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/compose-service");
-    // Free again at the end of the line.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr();
-    let port = port.unwrap().port().to_string();
-    let readme = std::fs::read_to_string(format!("{folder}/README.md")).unwrap();
-    let mut failed = None;
-    for command in commands(&readme) {
-        let output = Command::new("sh")
-            .args(["-c", command])
-            .current_dir(folder)
-            .env("COMPOSE_PROJECT_NAME", &name)
-            .env("PORT", &port)
-            .env("WEB_IMAGE", test_image())
-            .env("RINGMASTER_IMAGE", &image)
-            .output()
-            .unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        if command.contains("/home") {
-            assert!(said.contains("Hello from Server"), "{command}: {said}");
-        }
-        if !output.status.success() {
-            let logs = quietly(&["logs", &format!("{name}-ringmaster-1")]);
-            failed = Some(format!("{command}: {said}\n{logs}"));
-            break;
-        }
-    }
-    let label = format!("label=com.docker.compose.project={name}");
-    let left = quietly(&["ps", "--all", "--quiet", "--filter", &label]);
-    sweep(&label);
-    quietly(&["network", "rm", &format!("{name}_default")]);
-    quietly(&["rmi", &image]);
-    assert_eq!(failed, None);
-    assert_eq!(left, "", "down leaves nothing");
 }

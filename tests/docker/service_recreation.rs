@@ -60,6 +60,7 @@ impl Tally {
 }
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn requests_outlast_a_recreation_by_compose() {
     let Some(project) = Project::new("gap") else {
         return;

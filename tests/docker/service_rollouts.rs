@@ -11,7 +11,7 @@ use crate::support::{Load, Ringmaster, eventually, get, signal};
 
 /// Rolls out what the compose file says, by the documented command; waits for the end. Returns what was
 /// printed, and whether it was done.
-async fn roll_out(project: &Project, balancer: &Ringmaster) -> (String, bool) {
+pub async fn roll_out(project: &Project, balancer: &Ringmaster) -> (String, bool) {
     let resolved = project.compose(&["config", "--format", "json"]);
     let hash = hash_of(project);
     let hash = hash.trim().rsplit(' ').next().unwrap().to_owned();
@@ -71,6 +71,7 @@ fn has_variable(container: &str, variable: &str) -> bool {
 const TWO: [&str; 2] = ["web-1", "web-2"];
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn up_changes_nothing_after_a_rollout_of_the_file() {
     let Some(project) = Project::new("rollout") else {
         return;
@@ -99,6 +100,10 @@ async fn up_changes_nothing_after_a_rollout_of_the_file() {
     let running = [&one, &two].map(|name| (name.clone(), "running".to_owned()));
     assert_eq!(project.listed(), running);
     assert!(project.compose(&["logs"]).contains("web-2"));
+    // A canary would pass for a replica of the service.
+    let canary = ["--env", "COLOUR=c", "--canary", "10%"];
+    let (said, done) = start(&balancer, &canary, String::new()).await;
+    assert!(!done && said.contains("none with --service"), "{said}");
     // Nothing is to be rolled out again.
     let (said, done) = roll_out(&project, &balancer).await;
     assert!(!done && said.contains("changes nothing"), "{said}");
@@ -128,6 +133,7 @@ async fn up_changes_nothing_after_a_rollout_of_the_file() {
 }
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn a_broken_version_is_rolled_back_to_what_compose_had() {
     let Some(project) = Project::new("broken") else {
         return;
@@ -213,6 +219,7 @@ async fn rollout_is(balancer: &Ringmaster, id: u64, state: &str) {
 }
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn up_during_a_rollout_ends_no_replica_that_is_done() {
     let Some(project) = Project::new("amid") else {
         return;
@@ -336,6 +343,7 @@ fn sort(list: &mut Value) {
 }
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn a_container_of_a_rollout_is_what_compose_would_have_made() {
     let Some(project) = Project::new("same") else {
         return;
@@ -367,6 +375,7 @@ async fn a_container_of_a_rollout_is_what_compose_would_have_made() {
 }
 
 #[actix_web::test]
+#[ignore = "needs docker compose: make test-full"]
 async fn a_balancer_that_dies_in_a_rollout_leaves_one_container_a_replica() {
     let Some(project) = Project::new("killed") else {
         return;

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::docker::{TestFleet, docker as cli};
 use crate::fleet_fixture::{
-    THREE, Witness, all_are_ready, back_on_the_ring, containers, has_variable, mapping, on_engine,
-    on_the_ring, record, start, start_two, start_with, status,
+    THREE, Witness, all_are_ready, back_on_the_ring, containers, has_variable, on_engine,
+    on_the_ring, record, route_alike, start, start_two, start_with, status,
 };
 use crate::support::{Load, Ringmaster, ask, eventually, get, signal};
 
@@ -20,7 +20,7 @@ fn two_balancers_share_a_fleet_and_start_each_replica_once() {
             on_the_ring(&one, name, 1).await;
             on_the_ring(&other, name, 1).await;
         }
-        assert_eq!(mapping(&one).await, mapping(&other).await);
+        route_alike(&one, &other).await;
         let begun = containers(&fleet);
         assert_eq!(begun.len(), 3, "{begun:?}");
         assert_eq!(witness.count("start"), 3);
@@ -63,14 +63,14 @@ fn two_balancers_share_a_fleet_and_start_each_replica_once() {
         let four = one.add(heavy).await.names();
         on_the_ring(&other, "heavy", 1).await;
         assert_eq!(other.replicas().await, four);
-        assert_eq!(mapping(&one).await, mapping(&other).await);
+        route_alike(&one, &other).await;
         let three = other.rm(json!({"n": 1, "hostnames": ["heavy"]})).await;
         let three = three.names();
         eventually("the other knows", || async {
             one.replicas().await == three
         })
         .await;
-        assert_eq!(mapping(&one).await, mapping(&other).await);
+        route_alike(&one, &other).await;
 
         for load in loads {
             load.go_on_for(100).await;
@@ -141,7 +141,7 @@ fn joining_with_other_flags_adopts_the_record() {
         let fleet_status = status(&other).await["record"].clone();
         assert_eq!(fleet_status["drift"]["in_effect"], "record");
         assert_eq!((containers(&fleet), record(&fleet)), before);
-        assert_eq!(mapping(&one).await, mapping(&other).await);
+        route_alike(&one, &other).await;
 
         // It heals by the record, too.
         signal(one.pid(), "KILL");

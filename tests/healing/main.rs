@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod canary;
 mod health_checks;
 mod hooks;
 mod hostile_health_checks;

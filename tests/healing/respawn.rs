@@ -248,6 +248,7 @@ async fn crash_loop_degrades_the_replica_and_moves_its_keys() {
     assert_eq!(of("Server1")["degraded"], true, "{status}");
     assert_eq!(of("Server1")["state"], "backing_off", "{status}");
     assert_eq!(of("Server2")["degraded"], false, "{status}");
+    balancer.event(|event| event["event"] == "degraded").await;
     let events = balancer.events().await;
     let of_kind = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
     assert_eq!(of_kind("degraded"), 1, "{events:?}");

@@ -46,18 +46,10 @@ async fn spare_takes_the_place_of_a_dead_replica_at_once() {
     balancer
         .has_logged("Server1 (generation 2): spare-1 takes its place", 1)
         .await;
-    let events = balancer.events().await;
-    let of = |kind: &str, generation: u64| {
-        let mut events = events.iter();
-        let found = events.find(|event| {
-            event["replica"] == "Server1"
-                && event["event"] == kind
-                && event["generation"] == generation
-        });
-        seconds(found.unwrap())
-    };
+    let ready = seconds(&balancer.event_of("Server1", 2, "ready").await);
+    let evicted = seconds(&balancer.event_of("Server1", 1, "evicted").await);
     // Nothing that was started after the death could be ready by then.
-    let outage = (of("ready", 2) - of("evicted", 1)).rem_euclid(86_400.0);
+    let outage = (ready - evicted).rem_euclid(86_400.0);
     assert!(outage < START / 2.0, "{outage}");
     load.go_on_for(50).await;
     assert_eq!(load.stop().await.failures, Vec::<String>::new());

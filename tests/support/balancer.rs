@@ -137,6 +137,28 @@ impl Ringmaster {
         items(&get(&url).await.body)
     }
 
+    /// The first event for which this holds; waits for it, because the log tells of things before the history.
+    pub async fn event(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            if let Some(event) = self.events().await.into_iter().find(&is_it) {
+                return event;
+            }
+            assert!(begun.elapsed() < MAX_WAIT, "there is no such event");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The same of an instance.
+    pub async fn event_of(&self, replica: &str, generation: u64, kind: &str) -> Value {
+        let is_it = |event: &Value| {
+            event["replica"] == replica
+                && event["event"] == kind
+                && event["generation"] == generation
+        };
+        self.event(is_it).await
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }

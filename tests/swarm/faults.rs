@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::fixture::{SwarmBalancer, SwarmFleet};
 use crate::load::{LoadReport, SwarmLoad};
 use crate::nodes::{swarm, wait_until};
+use crate::timeline::Timeline;
 
 const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
 
@@ -15,10 +16,11 @@ fn replica_on(fleet: &SwarmFleet, node: u32) -> &'static str {
     THREE.into_iter().find(is_there).unwrap()
 }
 
-fn tell(what: &str, replica: &str, balancer: &SwarmBalancer, from: SystemTime) {
+fn tell(what: &str, fleet: &SwarmFleet, replica: &str, balancer: &SwarmBalancer, from: SystemTime) {
     let off = balancer.time_until("evicted", replica, from);
     let back = balancer.time_until("ready", replica, from);
     println!("{what}: {replica} off the ring after {off:.0} ms, back after {back:.0} ms");
+    println!("  {}", Timeline::of(fleet, balancer, replica, from));
 }
 
 fn tell_load(what: &str, report: &LoadReport) {
@@ -44,9 +46,14 @@ fn the_end_of_a_connection_tells_of_a_death() {
     for node in [2, 3] {
         let replica = replica_on(&fleet, node);
         let killed = fleet.kill(replica);
-        tell("killed at rest", replica, &balancer, killed);
+        tell("killed at rest", &fleet, replica, &balancer, killed);
         balancer.all_are_ready(&THREE);
     }
+    // Read while the successors start.
+    wait_until("both deaths are explained", || {
+        let log = balancer.log();
+        log.matches("died: killed by signal 9").count() == 2
+    });
     let log = balancer.log();
     let told = ["evicted: refuses connections", "takes no other"];
     assert!(told.iter().any(|text| log.contains(text)), "{log}");
@@ -66,8 +73,9 @@ fn a_task_that_hangs_is_replaced_on_another_node() {
     let (node, container) = fleet.place("Server2");
     let paused = SystemTime::now();
     swarm.docker(node, &["pause", &container]);
-    tell("hung", "Server2", &balancer, paused);
-    swarm.docker(node, &["unpause", &container]);
+    tell("hung", &fleet, "Server2", &balancer, paused);
+    // It may have been killed by now.
+    swarm.try_docker(node, &["unpause", &container]);
     wait_until("the hung one has ended", || {
         swarm.try_docker(node, &["ps", "-q", "--filter", &format!("id={container}")])
             == Some(String::new())
@@ -94,7 +102,7 @@ fn the_replicas_of_a_node_that_is_cut_off_answer_on_others() {
     let load = SwarmLoad::start(&balancer);
     let cut = SystemTime::now();
     swarm.run(&["cut", "3"]);
-    tell("node cut", replica, &balancer, cut);
+    tell("node cut", &fleet, replica, &balancer, cut);
     balancer.all_are_ready(&THREE);
     let (node, _) = fleet.place(replica);
     assert_ne!(node, 3);
@@ -123,7 +131,7 @@ fn the_replicas_of_a_node_that_dies_answer_on_others() {
     let load = SwarmLoad::start(&balancer);
     let died = SystemTime::now();
     swarm.run(&["die", "3"]);
-    tell("node died", replica, &balancer, died);
+    tell("node died", &fleet, replica, &balancer, died);
     balancer.all_are_ready(&THREE);
     let report = load.stop();
     tell_load("node died", &report);
@@ -186,7 +194,7 @@ fn requests_go_on_while_the_leader_is_lost() {
             || balancer.log().contains("ends of tasks may go unnoticed")
     });
     load.go_on_for(300);
-    tell("leader cut", replica, &balancer, cut);
+    tell("leader cut", &fleet, replica, &balancer, cut);
     balancer.all_are_ready(&THREE);
     assert!(balancer.log().contains("the manager answers again"));
     let report = load.stop();
@@ -195,6 +203,45 @@ fn requests_go_on_while_the_leader_is_lost() {
     swarm.run(&["mend", &leader.to_string()]);
     wait_until("the stale task has ended", || {
         fleet.spread()[leader as usize - 1] == 0
+    });
+    balancer.stop();
+}
+
+#[test]
+#[ignore = "makes a Swarm of three nodes"]
+fn what_lives_serves_on_while_the_quorum_is_lost() {
+    let Some((swarm, _alone)) = swarm() else {
+        return;
+    };
+    let fleet = SwarmFleet::new(swarm);
+    let balancer = fleet.balancer(1, &[]);
+    balancer.all_are_ready(&THREE);
+    let lost = [replica_on(&fleet, 2), replica_on(&fleet, 3)];
+    let load = SwarmLoad::start(&balancer);
+    let cut = SystemTime::now();
+    for node in ["2", "3"] {
+        swarm.run(&["cut", node]);
+    }
+    for replica in lost {
+        let off = balancer.time_until("evicted", replica, cut);
+        println!("quorum lost: {replica} off the ring after {off:.0} ms");
+    }
+    wait_until("the balancer says that no manager answers", || {
+        balancer.log().contains("ends of tasks may go unnoticed")
+    });
+    // One of three replicas has all of the keys now.
+    load.go_on_for(300);
+    for node in ["2", "3"] {
+        swarm.run(&["mend", node]);
+    }
+    balancer.all_are_ready(&THREE);
+    load.go_on_for(100);
+    let report = load.stop();
+    tell_load("quorum lost and back", &report);
+    assert_eq!(report.failures, [""; 0]);
+    assert!(balancer.log().contains("the manager answers again"));
+    wait_until("stale tasks have ended", || {
+        fleet.spread().iter().sum::<usize>() == THREE.len()
     });
     balancer.stop();
 }

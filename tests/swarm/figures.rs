@@ -1,14 +1,16 @@
 //! `make bench-swarm`: times and failed requests of Ringmaster on a Swarm of three managers, beside the
-//! Swarm's own healing, in one run. Prints a table; judges only that no request fails that can be repeated.
+//! Swarm's own healing behind a proxy that polls, in one run. Prints a table; judges only that no request
+//! of Ringmaster's fails that can be repeated.
 
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::fixture::{SwarmBalancer, SwarmFleet};
+use crate::fixture::{REPLICA, SwarmBalancer, SwarmFleet};
 use crate::load::{LoadReport, SwarmLoad};
 use crate::nodes::{Swarm, swarm, wait_until};
+use crate::polling;
 
 const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
 const SIX: [&str; 6] = [
@@ -17,6 +19,7 @@ const SIX: [&str; 6] = [
 
 /// The service that the Swarm itself heals.
 const OWN: &str = "own";
+const OWN_NETWORK: &str = "own-net";
 
 /// Set by `make bench-swarm`: nodes are cut off, too, which takes minutes.
 const ALL: &str = "RINGMASTER_FIGURES";
@@ -29,12 +32,15 @@ const OWN_TIMEOUT: Duration = Duration::from_secs(180);
 struct Table(Vec<String>);
 
 impl Table {
-    fn row(&mut self, what: &str, ringmaster: &str, swarm: &str) {
-        self.0.push(format!("| {what} | {ringmaster} | {swarm} |"));
+    fn row(&mut self, what: &str, ringmaster: &str, swarm: &str, polling: &str) {
+        let row = format!("| {what} | {ringmaster} | {swarm} | {polling} |");
+        println!("{row}");
+        self.0.push(row);
     }
 
     fn print(&self) {
-        println!("| what | Ringmaster | the Swarm itself |\n| --- | --- | --- |");
+        println!("| what | Ringmaster | the Swarm itself | a proxy that polls every 15 s |");
+        println!("| --- | --- | --- | --- |");
         println!("{}", self.0.join("\n"));
     }
 }
@@ -102,10 +108,26 @@ fn start_own(swarm: &Swarm) {
         "0s",
         "--endpoint-mode",
         "dnsrr",
+        "--update-order",
+        "start-first",
+        "--stop-grace-period",
+        "10s",
+        "--network",
+        OWN_NETWORK,
         &swarm.image,
     ];
+    // As the replicas have one.
+    let overlay = ["network", "create", "--driver", "overlay", "--attachable"];
+    swarm.docker(1, &[&overlay[..], &[OWN_NETWORK]].concat());
     swarm.docker(1, &[&create[..], &command].concat());
     until_three(swarm, 1, |_| true);
+}
+
+/// What the clients of a proxy that polls got meanwhile.
+fn polled(swarm: &Swarm, happens: impl FnOnce()) -> String {
+    let proxy = polling::start(swarm, 2, OWN, OWN_NETWORK);
+    happens();
+    requests(&proxy.stop())
 }
 
 fn node_of(swarm: &Swarm, task: &Value) -> u32 {
@@ -124,6 +146,39 @@ fn kill_own(swarm: &Swarm) -> Duration {
         .unwrap();
     swarm.docker(node, &["kill", container]);
     until_three(swarm, 1, |task| task["ID"] != target["ID"])
+}
+
+/// Has the Swarm replace its tasks one after the other, and says how long that took.
+fn update_own(swarm: &Swarm) -> Duration {
+    let old: Vec<Value> = running(swarm, 1);
+    let begun = Instant::now();
+    let update = ["service", "update", "--quiet", "--detach", "--force", OWN];
+    swarm.docker(1, &update);
+    until_three(swarm, 1, |task| {
+        old.iter().all(|old| old["ID"] != task["ID"])
+    });
+    begun.elapsed()
+}
+
+fn list(times: &[f64]) -> String {
+    let times: Vec<_> = times.iter().map(|ms| format!("{ms:.0}")).collect();
+    times.join(", ")
+}
+
+/// Kills each replica in turn, under load: when they were off the ring and back, and the requests.
+fn kill_each(fleet: &SwarmFleet, balancer: &SwarmBalancer) -> String {
+    let load = SwarmLoad::start(balancer);
+    let (mut off, mut back) = (Vec::new(), Vec::new());
+    for replica in THREE {
+        let killed = fleet.kill(replica);
+        off.push(balancer.time_until("evicted", replica, killed));
+        back.push(balancer.time_until("ready", replica, killed));
+        balancer.all_are_ready(&THREE);
+    }
+    let report = load.stop();
+    assert_eq!(report.failures, [""; 0]);
+    let (off, back, requests) = (list(&off), list(&back), requests(&report));
+    format!("off the ring after {off} ms, back after {back} ms; {requests}")
 }
 
 /// Ready again, all of those that were on a node.
@@ -153,40 +208,29 @@ fn figures_beside_the_swarms_own_healing() {
     start_own(swarm);
 
     // A task is killed.
-    let load = SwarmLoad::start(&balancer);
-    let (mut off, mut back) = (Vec::new(), Vec::new());
-    for replica in THREE {
-        let killed = fleet.kill(replica);
-        off.push(balancer.time_until("evicted", replica, killed));
-        back.push(balancer.time_until("ready", replica, killed));
-        balancer.all_are_ready(&THREE);
-    }
-    let report = load.stop();
-    let own: Vec<_> = (0..3)
-        .map(|_| kill_own(swarm).as_secs_f64() * 1e3)
-        .collect();
-    let list = |times: &[f64]| {
-        times
-            .iter()
-            .map(|ms| format!("{ms:.0}"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let text = format!(
-        "off the ring after {} ms, back after {} ms; {}",
-        list(&off),
-        list(&back),
-        requests(&report)
-    );
-    table.row(
-        "task killed (3)",
-        &text,
-        &format!("runs again after {} ms", list(&own)),
-    );
-    assert_eq!(report.failures, [""; 0]);
+    let killed = kill_each(&fleet, &balancer);
+    let mut own = Vec::new();
+    let polling = polled(swarm, || {
+        own = (0..3)
+            .map(|_| kill_own(swarm).as_secs_f64() * 1e3)
+            .collect();
+    });
+    let own = format!("runs again after {} ms", list(&own));
+    table.row("task killed (3)", &killed, &own, &polling);
+
+    // Of servers that end each connection, none is left to tell of a death.
+    let closing = SwarmFleet::new(swarm);
+    let command = format!("{REPLICA} --no-keep-alive");
+    let other = closing.balancer(2, &["--command", &command]);
+    other.all_are_ready(&THREE);
+    let killed = kill_each(&closing, &other);
+    other.stop();
+    let what = "task killed that ends each connection (3)";
+    table.row(what, &killed, "as above", "as above");
 
     // A node is drained.
     let there = on_node(&fleet, 3);
+    let proxy = polling::start(swarm, 2, OWN, OWN_NETWORK);
     let load = SwarmLoad::start(&balancer);
     let drained = SystemTime::now();
     swarm.docker(1, &["node", "update", "--availability", "drain", "node3"]);
@@ -200,6 +244,7 @@ fn figures_beside_the_swarms_own_healing() {
         "node drained",
         &text,
         &format!("run elsewhere after {}", seconds(own)),
+        &requests(&proxy.stop()),
     );
     assert_eq!(report.failures, [""; 0]);
     swarm.docker(1, &["node", "update", "--availability", "active", "node3"]);
@@ -219,22 +264,25 @@ fn figures_beside_the_swarms_own_healing() {
     load.go_on_for(100);
     let report = load.stop();
     let text = format!("{:.2} s a replica; {}", took / 6.0, requests(&report));
-    table.row("rollout of six", &text, "not measured here");
     assert_eq!(report.failures, [""; 0]);
     six.stop();
+    let mut own = Duration::ZERO;
+    let polling = polled(swarm, || own = update_own(swarm));
+    let own = format!("{} a task, of three, start-first", seconds(own / 3));
+    table.row("rollout of six", &text, &own, &polling);
 
     if std::env::var_os(ALL).is_some() {
         let row = cut_off(&fleet, &balancer, 3);
-        table.row("node cut off", &row.0, &row.1);
+        table.row("node cut off", &row.0, &row.1, &row.2);
         let row = cut_off(&fleet, &balancer, 1);
-        table.row("leader's node cut off", &row.0, &row.1);
+        table.row("leader's node cut off", &row.0, &row.1, &row.2);
     }
     table.print();
     balancer.stop();
 }
 
 /// Cuts a node off until its replicas and the tasks of the Swarm's own service answer elsewhere.
-fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, String) {
+fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, String, String) {
     let swarm = fleet.swarm;
     // Tasks are where there is room: some are put there by taking the room elsewhere.
     let names = THREE.map(|name| (name, fleet.place(name)));
@@ -253,6 +301,7 @@ fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, 
         .iter()
         .filter(|task| task["NodeID"] == id)
         .count();
+    let proxy = polling::start(swarm, 2, OWN, OWN_NETWORK);
     let load = SwarmLoad::start(balancer);
     let cut = SystemTime::now();
     swarm.run(&["cut", &node.to_string()]);
@@ -260,6 +309,7 @@ fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, 
     let back = ready_after(balancer, &there, cut);
     load.go_on_for(100);
     let report = load.stop();
+    let polling = requests(&proxy.stop());
     swarm.run(&["mend", &node.to_string()]);
     wait_until("three nodes are ready", || {
         let listed = swarm.try_docker(2, &["node", "ls"]).unwrap_or_default();
@@ -275,5 +325,6 @@ fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, 
     (
         ours,
         format!("{own_there} run elsewhere after {}", seconds(own)),
+        polling,
     )
 }

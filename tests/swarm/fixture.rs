@@ -1,12 +1,14 @@
 //! A balancer in a container on a node of the Swarm, and what tests ask of it.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::nodes::{Swarm, wait_until};
+use crate::nodes::{Swarm, wait_longer_until, wait_until};
 
 /// What replicas run.
 pub const REPLICA: &str = "/ringmaster replica --listen 0.0.0.0:{port}";
@@ -35,7 +37,12 @@ impl SwarmFleet {
 
     /// Starts a balancer on a node, and waits until it listens.
     pub fn balancer(&self, node: u32, more: &[&str]) -> SwarmBalancer {
-        let balancer = self.begin(node, more);
+        self.balancer_in(node, &[], more)
+    }
+
+    /// The same in a container with these options of `docker run`.
+    pub fn balancer_in(&self, node: u32, container: &[&str], more: &[&str]) -> SwarmBalancer {
+        let balancer = self.begin(node, container, more);
         wait_until("the balancer listens", || {
             let log = balancer.log();
             assert!(balancer.runs(), "the balancer has ended:\n{log}");
@@ -45,7 +52,7 @@ impl SwarmFleet {
     }
 
     /// The same without waiting.
-    pub fn begin(&self, node: u32, more: &[&str]) -> SwarmBalancer {
+    pub fn begin(&self, node: u32, container_options: &[&str], more: &[&str]) -> SwarmBalancer {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let (swarm, container) = (self.swarm, format!("balancer{count}"));
@@ -55,10 +62,6 @@ impl SwarmFleet {
             "swarm",
             "--fleet",
             &self.name,
-            "--image",
-            &swarm.image,
-            "--pull",
-            "never",
             "--listen",
             "0.0.0.0:5000",
             "--admin",
@@ -78,19 +81,23 @@ impl SwarmFleet {
             "rmtest",
             "--name",
             &container,
+            // The log of a balancer whose test fails is printed.
+            "-e",
+            "RUST_LOG=info,ringmaster::runtime::swarm=debug,ringmaster::http::proxy=debug",
             "-v",
             &socket,
-            &swarm.image,
-            "sh",
-            "-c",
-            become_it,
-            "-",
         ];
+        let program = [swarm.image.as_str(), "sh", "-c", become_it, "-"];
         let command: &[&str] = match more.contains(&"--command") {
             true => &[],
             false => &["--command", REPLICA],
         };
-        swarm.docker(node, &[&run[..], &usual, command, more].concat());
+        let image: &[&str] = match more.contains(&"--image") {
+            true => &[],
+            false => &["--image", &swarm.image, "--pull", "never"],
+        };
+        let arguments = [&program[..], &usual, image, command, more].concat();
+        swarm.docker(node, &[&run[..], container_options, &arguments].concat());
         let found = swarm.inspect(node, "container", &container);
         let networks = &found["NetworkSettings"]["Networks"];
         let address = networks["bridge"]["IPAddress"].as_str().unwrap().to_owned();
@@ -167,10 +174,12 @@ impl SwarmFleet {
     pub fn kill_once_listed(&self, replica: &str, generation: u64) -> u64 {
         let mut found = 0;
         wait_until(&format!("{replica} has generation {generation}"), || {
-            let Some((node, container)) = self.try_place(replica) else {
+            let labels = self.try_place(replica).and_then(|(node, container)| {
+                self.swarm.try_inspect(node, "container", &container)
+            });
+            let Some(labels) = labels else {
                 return false;
             };
-            let labels = self.swarm.inspect(node, "container", &container);
             let label = &labels["Config"]["Labels"]["io.ringmaster.generation"];
             found = label
                 .as_str()
@@ -182,11 +191,17 @@ impl SwarmFleet {
         found
     }
 
-    /// Kills a replica's container, and says when.
+    /// Kills a replica's container, and says when: asked of the engine itself, for its client takes some 50 ms
+    /// to start.
     pub fn kill(&self, replica: &str) -> SystemTime {
         let (node, container) = self.place(replica);
+        let mut socket = UnixStream::connect(self.swarm.socket(node)).unwrap();
+        let kill = format!("POST /containers/{container}/kill HTTP/1.0\r\nHost: engine\r\n\r\n");
         let now = SystemTime::now();
-        self.swarm.docker(node, &["kill", &container]);
+        socket.write_all(kill.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(" 204 "), "{answer}");
         now
     }
 }
@@ -201,6 +216,17 @@ impl Drop for SwarmFleet {
 impl SwarmBalancer {
     pub fn log(&self) -> String {
         self.swarm.output_of(self.node, &self.container)
+    }
+
+    /// Its lines with the times at which its engine got them.
+    pub fn dated_log(&self) -> Vec<(SystemTime, String)> {
+        let log = self.swarm.dated_output_of(self.node, &self.container);
+        let dated = log.lines().filter_map(|line| {
+            let (at, line) = line.split_once(' ')?;
+            let at = humantime::parse_rfc3339(at).ok()?;
+            Some((at, line.to_owned()))
+        });
+        dated.collect()
     }
 
     pub fn runs(&self) -> bool {
@@ -269,7 +295,8 @@ impl SwarmBalancer {
             .collect()
     }
 
-    /// How long after a moment the first event of a kind came, in ms, once it has come.
+    /// How long after a moment the first event of a kind came, in ms, once it has come. When a node has come back
+    /// its overlay may be broken until the engines exchange what they know, which they do every 30 s.
     pub fn time_until(&self, kind: &str, replica: &str, from: SystemTime) -> f64 {
         let from = from
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -277,7 +304,8 @@ impl SwarmBalancer {
             .as_secs_f64()
             * 1e3;
         let mut found = None;
-        wait_until(&format!("{replica} is {kind}"), || {
+        let what = format!("{replica} is {kind}");
+        wait_longer_until(Duration::from_secs(120), &what, || {
             found = self
                 .times_of(kind, replica)
                 .into_iter()

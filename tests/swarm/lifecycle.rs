@@ -146,7 +146,7 @@ fn a_worker_is_refused_at_the_start() {
     };
     let fleet = SwarmFleet::new(swarm);
     swarm.docker(1, &["node", "demote", "node3"]);
-    let balancer = fleet.begin(3, &[]);
+    let balancer = fleet.begin(3, &[], &[]);
     wait_until("it has ended", || !balancer.runs());
     let log = balancer.log();
     swarm.docker(1, &["node", "promote", "node3"]);

@@ -2,10 +2,10 @@
 //! input ends, and prints what came of it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,12 @@ const MARK: &str = "RINGMASTER_TEST_LOAD_URL";
 
 /// How many clients send requests at once.
 const CLIENTS: usize = 8;
+
+/// Between a client's requests: most of the machine is left to what is measured.
+pub const PAUSE: Duration = Duration::from_millis(20);
+
+/// A response that takes longer is told of by itself.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Requests that are being sent.
 pub struct SwarmLoad {
@@ -34,6 +40,8 @@ pub struct LoadReport {
     pub good: usize,
     pub failures: Vec<String>,
     pub slowest_ms: f64,
+    /// Each that took longer than a second: when it was sent, and what it was.
+    pub slow: Vec<(SystemTime, String)>,
 }
 
 impl SwarmLoad {
@@ -48,7 +56,11 @@ impl SwarmLoad {
             "load::load_entrypoint",
             "--nocapture",
         ];
-        let mut command = balancer.swarm.begin_inside(balancer.node, &arguments);
+        Self::begin(balancer.swarm.begin_inside(balancer.node, &arguments))
+    }
+
+    /// Starts a child that runs [`send_requests`].
+    pub fn begin(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -98,12 +110,20 @@ impl SwarmLoad {
             .take()
             .expect("the load reports");
         let failures = report["failures"].as_array().unwrap().iter();
+        let slow = report["slow"].as_array().unwrap().iter();
         LoadReport {
             good: report["good"].as_u64().unwrap() as usize,
             failures: failures
                 .map(|text| text.as_str().unwrap().to_owned())
                 .collect(),
             slowest_ms: report["slowest_ms"].as_f64().unwrap(),
+            slow: slow
+                .map(|slow| {
+                    let at = Duration::from_millis(slow["at"].as_u64().unwrap());
+                    let what = slow["what"].as_str().unwrap().to_owned();
+                    (SystemTime::UNIX_EPOCH + at, what)
+                })
+                .collect(),
         }
     }
 }
@@ -122,31 +142,71 @@ fn load_entrypoint() {
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        await_end_of_input();
         told.store(true, Ordering::SeqCst);
     });
+    let asked = Arc::clone(&stop);
+    send_requests(&stop, |number, good| {
+        one_client(url.clone(), number, Arc::clone(&asked), good)
+    });
+}
+
+/// The parent does not want any more.
+pub fn await_end_of_input() {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+/// What one client has got, besides good responses.
+#[derive(Default)]
+pub struct ClientReport {
+    failures: Vec<String>,
+    slowest_ms: f64,
+    slow: Vec<Value>,
+}
+
+impl ClientReport {
+    pub fn fail(&mut self, failure: String) {
+        self.failures.push(failure);
+    }
+
+    /// Notes how long a request has taken that was sent then.
+    pub fn took(&mut self, sent: Instant, what: impl FnOnce() -> String) {
+        let took = sent.elapsed();
+        self.slowest_ms = self.slowest_ms.max(took.as_secs_f64() * 1e3);
+        if took > SLOW {
+            let at = (SystemTime::now() - took).duration_since(SystemTime::UNIX_EPOCH);
+            let at = u64::try_from(at.unwrap().as_millis()).unwrap();
+            let what = format!("{} took {:.2} s", what(), took.as_secs_f64());
+            self.slow.push(json!({"at": at, "what": what}));
+        }
+    }
+}
+
+/// In the child: has clients send requests until they stop, and prints what came of it. Each counts its good responses,
+/// and reports the others.
+pub fn send_requests<F>(stop: &AtomicBool, client: impl Fn(usize, Arc<AtomicUsize>) -> F)
+where
+    F: Future<Output = ClientReport> + 'static,
+{
     let report = actix::System::new().block_on(async {
         let good = Arc::<AtomicUsize>::default();
-        let clients = (0..CLIENTS).map(|number| {
-            actix::spawn(one_client(
-                url.clone(),
-                number,
-                Arc::clone(&stop),
-                Arc::clone(&good),
-            ))
-        });
+        let clients = (0..CLIENTS).map(|number| actix::spawn(client(number, Arc::clone(&good))));
         let clients: Vec<_> = clients.collect();
         while !stop.load(Ordering::SeqCst) {
             println!("GOOD {}", good.load(Ordering::SeqCst));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let (mut failures, mut slowest) = (Vec::new(), 0.0_f64);
+        let mut all = ClientReport::default();
         for client in clients {
-            let (failed, slow) = client.await.unwrap();
-            failures.extend(failed);
-            slowest = slowest.max(slow);
+            let report = client.await.unwrap();
+            all.failures.extend(report.failures);
+            all.slow.extend(report.slow);
+            all.slowest_ms = all.slowest_ms.max(report.slowest_ms);
         }
-        json!({"good": good.load(Ordering::SeqCst), "failures": failures, "slowest_ms": slowest})
+        json!({
+            "good": good.load(Ordering::SeqCst), "failures": all.failures, "slowest_ms": all.slowest_ms,
+            "slow": all.slow,
+        })
     });
     println!("LOAD {report}");
 }
@@ -157,9 +217,9 @@ async fn one_client(
     number: usize,
     stop: Arc<AtomicBool>,
     good: Arc<AtomicUsize>,
-) -> (Vec<String>, f64) {
+) -> ClientReport {
     let client = client();
-    let (mut failures, mut slowest) = (Vec::new(), 0.0_f64);
+    let mut report = ClientReport::default();
     let begun = Instant::now();
     for count in 0_u64.. {
         if stop.load(Ordering::SeqCst) {
@@ -167,36 +227,34 @@ async fn one_client(
         }
         let sent = Instant::now();
         let key = ("X-Key", format!("{number}-{count}"));
-        let asked = match count % 4 {
+        let (asked, what) = match count % 4 {
             0 => {
-                client
-                    .put(format!("{url}/echo"))
-                    .insert_header(key)
-                    .send_body("hello")
-                    .await
+                let put = client.put(format!("{url}/echo")).insert_header(key);
+                (put.send_body("hello").await, "PUT")
             }
             _ => {
-                client
-                    .get(format!("{url}/home"))
-                    .insert_header(key)
-                    .send()
-                    .await
+                let get = client.get(format!("{url}/home")).insert_header(key);
+                (get.send().await, "GET")
             }
         };
         let at = begun.elapsed().as_secs_f64();
+        let mut answer = String::new();
         match asked {
             Ok(mut response) => {
                 let status = response.status();
                 match response.body().await {
-                    Ok(_) if status.is_success() => drop(good.fetch_add(1, Ordering::SeqCst)),
-                    Ok(body) => failures.push(format!("at {at:.1} s: {status} {body:?}")),
-                    Err(error) => failures.push(format!("at {at:.1} s: {status}, then {error}")),
+                    Ok(body) if status.is_success() => {
+                        good.fetch_add(1, Ordering::SeqCst);
+                        answer = String::from_utf8_lossy(&body).into_owned();
+                    }
+                    Ok(body) => report.fail(format!("at {at:.1} s: {status} {body:?}")),
+                    Err(error) => report.fail(format!("at {at:.1} s: {status}, then {error}")),
                 }
             }
-            Err(error) => failures.push(format!("at {at:.1} s: {error}")),
+            Err(error) => report.fail(format!("at {at:.1} s: {error}")),
         }
-        slowest = slowest.max(sent.elapsed().as_secs_f64() * 1e3);
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        report.took(sent, || format!("{what} {number}-{count} {answer}"));
+        tokio::time::sleep(PAUSE).await;
     }
-    (failures, slowest)
+    report
 }

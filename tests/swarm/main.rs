@@ -4,16 +4,24 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod canary;
+mod chaos;
 #[path = "../support/docker/mod.rs"]
 mod docker;
+mod drills;
 mod faults;
 mod figures;
 mod fixture;
+mod images;
 mod lifecycle;
 mod load;
 mod nodes;
+mod polling;
+mod rebalance;
 mod rollouts;
+mod scaling;
 mod shared;
 mod stack;
 #[path = "../support/mod.rs"]
 mod support;
+mod timeline;

@@ -112,7 +112,8 @@ impl Swarm {
         }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The script, to be run beside the test.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.script);
         command.env("SWARM_DIR", &self.folder).env("MANAGERS", "3");
         command.args(arguments).stdin(Stdio::null());
@@ -156,9 +157,18 @@ impl Swarm {
 
     /// Standard output and standard error together.
     pub fn output_of(&self, node: u32, container: &str) -> String {
+        self.logs(node, &[container])
+    }
+
+    /// The same, each line with its time before it.
+    pub fn dated_output_of(&self, node: u32, container: &str) -> String {
+        self.logs(node, &["--timestamps", container])
+    }
+
+    fn logs(&self, node: u32, arguments: &[&str]) -> String {
         let node = node.to_string();
-        let output = self.command(&["docker", &node, "logs", container]).output();
-        let output = output.unwrap();
+        let command = [&["docker", &node, "logs"], arguments].concat();
+        let output = self.command(&command).output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
@@ -174,11 +184,17 @@ impl Swarm {
         socket.display().to_string()
     }
 
-    /// An object, as the engine of a node describes it.
+    /// An object, as the engine of a node describes it. Panics if there is none.
     pub fn inspect(&self, node: u32, kind: &str, name: &str) -> Value {
-        let described = self.docker(node, &[kind, "inspect", name]);
+        self.try_inspect(node, kind, name)
+            .unwrap_or_else(|| panic!("node {node} has no {kind} {name}"))
+    }
+
+    /// The same of one that may be gone since it was listed.
+    pub fn try_inspect(&self, node: u32, kind: &str, name: &str) -> Option<Value> {
+        let described = self.try_docker(node, &[kind, "inspect", name])?;
         let described: Value = serde_json::from_str(&described).unwrap();
-        described[0].clone()
+        Some(described[0].clone())
     }
 }
 
@@ -200,10 +216,15 @@ fn make_image() -> String {
 }
 
 /// Waits for a state, never for a duration.
-pub fn wait_until(what: &str, mut state: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, state: impl FnMut() -> bool) {
+    wait_longer_until(MAX_WAIT, what, state);
+}
+
+/// The same for a state that may take its time.
+pub fn wait_longer_until(max_wait: Duration, what: &str, mut state: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !state() {
-        assert!(begun.elapsed() < MAX_WAIT, "never came true: {what}");
+        assert!(begun.elapsed() < max_wait, "never came true: {what}");
         std::thread::sleep(Duration::from_millis(30));
     }
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::fixture::{SwarmBalancer, SwarmFleet};
+use crate::load::SwarmLoad;
 use crate::nodes::{swarm, wait_until};
+use crate::rollouts::{ROLLOUTS, all_have, begin, comes_to};
 
 const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
 
@@ -17,7 +19,7 @@ fn each(balancer: &SwarmBalancer, key: &str) -> Vec<Value> {
 }
 
 /// Which replica each of some keys goes to.
-fn mapping(balancer: &SwarmBalancer) -> Vec<String> {
+pub fn mapping(balancer: &SwarmBalancer) -> Vec<String> {
     let node = balancer.node.to_string();
     let script = format!(
         "for key in $(seq 60); do curl -s -m 10 -H X-Key:k$key {}/home; echo; done",
@@ -26,6 +28,19 @@ fn mapping(balancer: &SwarmBalancer) -> Vec<String> {
     let said = balancer.swarm.run(&["in", &node, "sh", "-c", &script]);
     let owners = said.lines().filter(|line| !line.is_empty());
     owners.map(str::to_owned).collect()
+}
+
+/// Waits until a balancer sends each key where it went before: its status tells of a replica before
+/// every worker thread has it.
+pub fn routes_as(balancer: &SwarmBalancer, before: &[String]) {
+    wait_until("each key goes where it went", || {
+        mapping(balancer) == before
+    });
+}
+
+/// The same of two balancers.
+pub fn route_alike(one: &SwarmBalancer, other: &SwarmBalancer) {
+    wait_until("they route the same", || mapping(one) == mapping(other));
 }
 
 fn patch(balancer: &SwarmBalancer, path: &str, body: &Value) -> Value {
@@ -77,7 +92,7 @@ fn two_balancers_on_two_managers_heal_each_death_once_and_route_the_same() {
     for balancer in [&one, &other] {
         balancer.all_are_ready(&THREE);
     }
-    assert_eq!(mapping(&one), mapping(&other));
+    route_alike(&one, &other);
 
     let mut deaths = 0;
     for round in 0..2 {
@@ -99,7 +114,7 @@ fn two_balancers_on_two_managers_heal_each_death_once_and_route_the_same() {
         assert_eq!(each(balancer, "generation"), [json!(3), json!(3), json!(3)]);
     }
     println!("{deaths} deaths, each healed once");
-    assert_eq!(mapping(&one), mapping(&other));
+    route_alike(&one, &other);
 
     // Changes are followed.
     let added = one.call("POST", "/add", Some(r#"{"n":1,"hostnames":["late"]}"#));
@@ -123,7 +138,7 @@ fn two_balancers_on_two_managers_heal_each_death_once_and_route_the_same() {
         "weighed on one, followed by the other after {:?}",
         begun.elapsed()
     );
-    wait_until("they route the same", || mapping(&one) == mapping(&other));
+    route_alike(&one, &other);
     patch(&other, "", &json!({"key": "header:X-Other"}));
     wait_until("the key is another here, too", || {
         one.log().contains("is header:x-other from now on")
@@ -147,4 +162,75 @@ fn two_balancers_on_two_managers_heal_each_death_once_and_route_the_same() {
     other.stop();
     wait_until("nothing is left", || fleet.services().is_empty());
     assert_eq!(fleet.configs(), [""; 0]);
+}
+
+#[test]
+#[ignore = "makes a Swarm of three nodes"]
+fn a_rollout_is_followed_and_taken_over_when_its_balancer_is_killed() {
+    let Some((swarm, _alone)) = swarm() else {
+        return;
+    };
+    let fleet = SwarmFleet::new(swarm);
+    let flags = ["--rollout-monitor", "2s"];
+    let one = fleet.balancer(1, &flags);
+    one.all_are_ready(&THREE);
+    let others = [2, 3].map(|node| fleet.balancer(node, &flags));
+    for balancer in &others {
+        balancer.all_are_ready(&THREE);
+    }
+    let [two, three] = &others;
+    let before = mapping(two);
+    routes_as(three, &before);
+    let load = SwarmLoad::start(two);
+
+    // Whoever is asked carries it out; the others show it, and leave it to that one.
+    let id = begin(&one, &json!({"env": {"COLOUR": "green"}}));
+    let path = format!("{ROLLOUTS}/{id}");
+    let executor = one.get(&path)["balancer"].clone();
+    assert!(executor.is_string(), "{executor}");
+    for balancer in &others {
+        wait_until("it follows", || balancer.get(&path)["balancer"] == executor);
+        let refused = balancer.call("POST", &format!("{path}/undo"), None);
+        let detail = refused["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(executor.as_str().unwrap()), "{refused}");
+    }
+    wait_until("the first one is replaced", || {
+        others.iter().all(|balancer| {
+            let ready = balancer.times_of("ready", "Server1");
+            balancer.get(&path)["done"] == 1 && ready.len() == 2
+        })
+    });
+    for balancer in &others {
+        let followed =
+            balancer.times_of("ready", "Server1")[1] - one.times_of("ready", "Server1")[1];
+        println!("the swap is followed after {followed:.0} ms");
+        assert_eq!(balancer.times_of("evicted", "Server1"), [0.0; 0]);
+    }
+    one.kill();
+    let killed = Instant::now();
+    let taken_over = |balancer: &SwarmBalancer| balancer.log().contains("taken over from balancer");
+    wait_until("it is taken over", || others.iter().any(taken_over));
+    println!(
+        "taken over {:.1} s after the kill",
+        killed.elapsed().as_secs_f64()
+    );
+    for balancer in &others {
+        comes_to(balancer, id, "done");
+        balancer.all_are_ready(&THREE);
+        routes_as(balancer, &before);
+    }
+    assert_eq!(others.iter().filter(|b| taken_over(b)).count(), 1);
+    wait_until("all have the new definition", || {
+        all_have(&fleet, &THREE, "COLOUR=green", true)
+    });
+    load.go_on_for(100);
+    let report = load.stop();
+    println!(
+        "0 of {} requests failed, slowest {:.0} ms",
+        report.good, report.slowest_ms
+    );
+    assert_eq!(report.failures, [""; 0]);
+    two.stop();
+    three.stop();
+    wait_until("nothing is left", || fleet.services().is_empty());
 }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fixture::{SwarmBalancer, SwarmFleet};
+use crate::images::{ADDRESS, Registry, all_run, second_version};
 use crate::load::SwarmLoad;
 use crate::nodes::{Swarm, swarm, wait_until};
 
@@ -13,17 +14,17 @@ const STACK: &str = "shop";
 const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
 
 /// What replicas run.
-const COMMAND: &str = "/ringmaster replica --listen 0.0.0.0:7070";
+pub const COMMAND: &str = "/ringmaster replica --listen 0.0.0.0:7070";
 
 /// A stack that is deployed, and how it is deployed again.
-struct Stack {
+pub struct Stack {
     swarm: &'static Swarm,
-    fleet: SwarmFleet,
+    pub fleet: SwarmFleet,
     folder: tempfile::TempDir,
 }
 
 impl Stack {
-    fn new(swarm: &'static Swarm) -> Self {
+    pub fn new(swarm: &'static Swarm) -> Self {
         let stack = Self {
             swarm,
             fleet: SwarmFleet {
@@ -46,7 +47,26 @@ impl Stack {
 
     /// Deploys the example with these variables. `command`: what replicas run. `managers`: on which nodes
     /// a balancer is.
-    fn deploy(&self, variables: &[(&str, &str)], command: &str, managers: &str) {
+    pub fn deploy(&self, variables: &[(&str, &str)], command: &str, managers: &str) {
+        let never = ["stack", "deploy", "--resolve-image", "never"];
+        self.deploy_by(
+            &never,
+            &json!({"version": "3.9"}),
+            variables,
+            command,
+            managers,
+        );
+    }
+
+    /// The same by this command, with another file on top.
+    fn deploy_by(
+        &self,
+        deploy: &[&str],
+        on_top: &Value,
+        variables: &[(&str, &str)],
+        command: &str,
+        managers: &str,
+    ) {
         let socket = PathBuf::from(self.swarm.socket(1));
         let nodes = socket.parent().unwrap().parent().unwrap().to_owned();
         let socket = format!("{}/{{{{.Node.Hostname}}}}/docker.sock", nodes.display());
@@ -73,6 +93,9 @@ impl Stack {
         std::fs::write(&file, more.to_string()).unwrap();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/swarm-stack/stack.yaml");
         let (example, file) = (example.display().to_string(), file.display().to_string());
+        let top = self.folder.path().join("top.yaml");
+        std::fs::write(&top, on_top.to_string()).unwrap();
+        let top = top.display().to_string();
         let image = &self.swarm.image;
         let usual = [
             ("PORT", "5000"),
@@ -81,23 +104,14 @@ impl Stack {
             ("WEB_REPLICAS", "3"),
             ("DOCKER_SOCKET", &socket),
         ];
-        let arguments = [
-            "stack",
-            "deploy",
-            "--resolve-image",
-            "never",
-            "-c",
-            &example,
-            "-c",
-            &file,
-            STACK,
-        ];
+        let files = ["-c", &example, "-c", &file, "-c", &top, STACK];
+        let variables = [&usual[..], variables].concat();
         self.swarm
-            .docker_with(1, &[&usual[..], variables].concat(), &arguments);
+            .docker_with(1, &variables, &[deploy, &files].concat());
     }
 
     /// The balancer on a node, once it listens there.
-    fn balancer(&self, node: u32) -> SwarmBalancer {
+    pub fn balancer(&self, node: u32) -> SwarmBalancer {
         let filter = format!("label=com.docker.swarm.service.name={STACK}_ringmaster");
         let mut container = String::new();
         wait_until("the balancer runs", || {
@@ -117,13 +131,13 @@ impl Stack {
         }
     }
 
-    fn rm(&self) {
+    pub fn rm(&self) {
         // It says that networks and configs are in use, and fails.
         self.swarm.try_docker(1, &["stack", "rm", STACK]);
     }
 
     /// Removes all there is, however often it takes.
-    fn remove(&self) {
+    pub fn remove(&self) {
         wait_until("nothing is left of the stack", || {
             self.swarm.try_docker(1, &["stack", "rm", STACK]);
             self.fleet.services().is_empty() && self.left().is_empty()
@@ -134,7 +148,7 @@ impl Stack {
     fn left(&self) -> Vec<String> {
         let label = format!("label=com.docker.stack.namespace={STACK}");
         let mut left = Vec::new();
-        for kind in ["service", "network", "config"] {
+        for kind in ["service", "network", "config", "secret"] {
             let listed = self
                 .swarm
                 .docker(1, &[kind, "ls", "-q", "--filter", &label]);
@@ -180,7 +194,7 @@ fn count(balancer: &SwarmBalancer, kind: &str) -> usize {
     events.filter(|event| event["event"] == kind).count()
 }
 
-const ONE: &str = "node.hostname==node1";
+pub const ONE: &str = "node.hostname==node1";
 
 #[test]
 #[ignore = "makes a Swarm of three nodes"]
@@ -328,4 +342,48 @@ fn of_three_balancers_one_acts_and_all_end_with_the_stack() {
         stack.left().is_empty()
     });
     assert_eq!(stack.fleet.networks(), [""; 0]);
+}
+
+#[test]
+#[ignore = "makes a Swarm of three nodes"]
+fn an_image_behind_a_password_is_that_of_the_template_on_every_node() {
+    let Some((swarm, _alone)) = swarm() else {
+        return;
+    };
+    let Some(registry) = Registry::start(swarm) else {
+        return;
+    };
+    let stack = Stack::new(swarm);
+    let tag = format!("{ADDRESS}/stack:1");
+    let first = registry.push(&swarm.image, &tag);
+    let deploy = [
+        "--config",
+        &registry.login,
+        "stack",
+        "deploy",
+        "--with-registry-auth",
+    ];
+    let secret = json!({
+        "version": "3.9",
+        "services": {"ringmaster": {
+            "environment": {"DOCKER_CONFIG": "/run/secrets"},
+            "secrets": [{"source": "registry", "target": "config.json"}],
+        }},
+        "secrets": {"registry": {"file": format!("{}/config.json", registry.login)}},
+    });
+    let deploy = || stack.deploy_by(&deploy, &secret, &[("WEB_IMAGE", &tag)], COMMAND, ONE);
+    deploy();
+    let balancer = stack.balancer(1);
+    balancer.all_are_ready(&THREE);
+    assert_eq!(stack.fleet.spread(), [1, 1, 1]);
+    all_run(&stack.fleet, 3, &format!("{tag}@{first}"));
+
+    // A tag that has moved is what the next deploy brings.
+    let second = registry.push(&second_version(swarm), &tag);
+    let killed = stack.fleet.kill("Server2");
+    balancer.time_until("ready", "Server2", killed);
+    all_run(&stack.fleet, 3, &format!("{tag}@{first}"));
+    deploy();
+    all_run(&stack.fleet, 3, &format!("{tag}@{second}"));
+    stack.remove();
 }

@@ -7,16 +7,17 @@ use std::time::Duration;
 use actix::{Addr, Recipient};
 
 use super::messages::{
-    AdmitReplica, CountInFlight, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted,
-    GetRing, InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, ReconfigureRing,
-    RegisterWorker, SetAdmission, SubscribeEjections,
+    AdmitReplica, CloseCanary, CountInFlight, DrainInstance, EjectionChanged, EndDrain,
+    EvictReplica, Evicted, GetRing, InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready,
+    NoteDoubt, OpenCanary, ReconfigureRing, RegisterWorker, ReleaseRequests, SetAdmission,
+    SubscribeEjections,
 };
 use super::{ReconfigureError, Reconfigured, RingState};
 use crate::actors::ActorReply;
 use crate::actors::admission::Admission;
 use crate::actors::ring_view::RingView;
 use crate::fleet::InstanceId;
-use crate::ring::{BuildError, Member, ReplicaName};
+use crate::ring::{BuildError, CanaryShare, Member, ReplicaName};
 
 /// Sends messages to RingState. Each is sent when its method is called, not when the future is
 /// polled: so the order of calls is the order in which the ring changes.
@@ -39,6 +40,20 @@ impl RingHandle {
     /// Takes members off the ring for good; see [`LeaveRing`].
     pub fn leave(&self, names: Vec<ReplicaName>) -> impl Future<Output = ActorReply<()>> + use<> {
         self.0.send(LeaveRing(names))
+    }
+
+    /// Gives a canary its ring; see [`OpenCanary`].
+    pub fn open_canary(
+        &self,
+        share: CanaryShare,
+        names: Vec<ReplicaName>,
+    ) -> impl Future<Output = ActorReply<Result<(), BuildError>>> + use<> {
+        self.0.send(OpenCanary(share, names))
+    }
+
+    /// Takes the canary's ring away; see [`CloseCanary`].
+    pub fn close_canary(&self) -> impl Future<Output = ActorReply<()>> + use<> {
+        self.0.send(CloseCanary)
     }
 
     /// Makes a member ready; see [`AdmitReplica`].
@@ -90,6 +105,16 @@ impl RingHandle {
     /// Aborts what an instance that has ended still holds; see [`InstanceEnded`].
     pub fn abort_requests(&self, id: InstanceId) {
         self.0.do_send(InstanceEnded(id));
+    }
+
+    /// Has what is sent a second time pass an instance over, or not any more; see [`NoteDoubt`].
+    pub fn note_doubt(&self, id: InstanceId, in_doubt: bool) {
+        self.0.do_send(NoteDoubt { id, in_doubt });
+    }
+
+    /// Has requests leave an instance that does not finish them; see [`ReleaseRequests`].
+    pub fn release_requests(&self, id: InstanceId) {
+        self.0.do_send(ReleaseRequests(id));
     }
 
     /// Lets requests through, or not; see [`SetAdmission`].

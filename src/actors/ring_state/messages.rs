@@ -9,7 +9,7 @@ use actix::{Message, Recipient};
 use crate::actors::admission::Admission;
 use crate::actors::ring_view::RingView;
 use crate::fleet::{InstanceId, RingSettings};
-use crate::ring::{BalanceFactor, BuildError, Member, ReplicaName, RingSpec, Weight};
+use crate::ring::{BalanceFactor, BuildError, CanaryShare, Member, ReplicaName, RingSpec, Weight};
 use crate::upstream::InterruptedRequests;
 
 /// Adds members to the ring, not ready yet. Answered when every worker has the new ring.
@@ -21,6 +21,17 @@ pub struct JoinRing(pub Vec<Member>);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct LeaveRing(pub Vec<ReplicaName>);
+
+/// Gives a canary's members a ring of their own, for this share of the keys; none is ready yet.
+/// Answered when every worker has it.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), BuildError>")]
+pub struct OpenCanary(pub CanaryShare, pub Vec<ReplicaName>);
+
+/// The canary's keys belong to the ring's members again. Answered when every worker knows.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CloseCanary;
 
 /// A member is ready at this address. Answered when every worker has the new ring.
 #[derive(Debug, Message)]
@@ -67,6 +78,19 @@ pub struct DrainInstance(pub InstanceId, pub Duration);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct InstanceEnded(pub InstanceId);
+
+/// Heartbeats of an instance are missing, or answered again: what is sent a second time passes it over.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct NoteDoubt {
+    pub id: InstanceId,
+    pub in_doubt: bool,
+}
+
+/// An instance that finishes its requests has ceased to answer: those that may go elsewhere do.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ReleaseRequests(pub InstanceId);
 
 /// Registers a worker thread for every epoch, beginning with the present one.
 #[derive(Message)]

@@ -6,11 +6,13 @@
 //! So the data path reads without a lock, and when an eviction is answered, no new request
 //! reaches the replica.
 //!
-//! The actor is here, and its messages are in `messages`. What it is made of knows no actor: the
+//! The actor is here, its messages are in `messages`, and what each does is in `handlers`. What it is made of knows no actor: the
 //! changes of the table (`rebuild_queue`, `reconfigure`), admissions that wait for one
 //! (`pending_admissions`), ejections (`outlier`).
 
 mod handle;
+mod handlers;
+mod left_instances;
 mod messages;
 mod outlier;
 mod pending_admissions;
@@ -24,9 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::fut::{ActorFutureExt, wrap_future};
-use actix::{
-    Actor, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseFuture, StreamHandler,
-};
+use actix::{Actor, AsyncContext, Context, Recipient, ResponseFuture};
 use futures::future::join_all;
 use log::{info, warn};
 use tokio::sync::oneshot;
@@ -38,16 +38,17 @@ use crate::fleet::{EjectionPolicy, InstanceId, RingSettings};
 use crate::human::duration;
 use crate::ring::{BalanceFactor, BuildError, PanicThreshold, ReplicaName, RingSpec, SlotTable};
 use crate::upstream::{ConcurrencyLimit, FleetLoad, Instance, Stats};
-use outlier::{Outliers, TooManyFailures};
+use left_instances::LeftInstances;
+use outlier::Outliers;
 use pending_admissions::PendingAdmissions;
 use rebuild_queue::{Built, Edit, EditOutcome, Rebuild, RebuildQueue};
 
 pub use handle::RingHandle;
 pub use messages::{
-    AdmitReplica, CountInFlight, DrainInstance, EjectionChanged, EndDrain, EvictReplica, Evicted,
-    GetRing, InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready, PublishRing,
-    ReconfigureError, ReconfigureRing, Reconfigured, RegisterWorker, SetAdmission,
-    SubscribeEjections,
+    AdmitReplica, CloseCanary, CountInFlight, DrainInstance, EjectionChanged, EndDrain,
+    EvictReplica, Evicted, GetRing, InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready,
+    NoteDoubt, OpenCanary, PublishRing, ReconfigureError, ReconfigureRing, Reconfigured,
+    RegisterWorker, ReleaseRequests, SetAdmission, SubscribeEjections,
 };
 pub use outlier::SUPPRESSED_EJECTIONS;
 
@@ -61,12 +62,13 @@ pub struct RingState {
     spec: RingSpec,
     view: Arc<RingView>,
     workers: Vec<Recipient<PublishRing>>,
-    /// Instances that are off the ring and may still have requests in flight.
-    evicted: Vec<Arc<Instance>>,
+    left: LeftInstances,
     /// Since when no member is ready, if one was before.
     empty_since: Option<Instant>,
     capacity: Arc<ConcurrencyLimit>,
     load: Arc<FleetLoad>,
+    /// That of the canary, whose instances share no load with the others.
+    canary_load: Arc<FleetLoad>,
     slow_start: Duration,
     stats: Arc<Stats>,
     outliers: Outliers,
@@ -93,10 +95,11 @@ impl RingState {
             spec,
             view: Arc::new(RingView::first(table, balance_factor, panic_threshold)),
             workers: Vec::new(),
-            evicted: Vec::new(),
+            left: LeftInstances::default(),
             empty_since: None,
             capacity,
             load: Arc::default(),
+            canary_load: Arc::default(),
             slow_start,
             stats: Arc::default(),
             outliers: Outliers::new(ejection),
@@ -127,62 +130,85 @@ impl RingState {
         if let Some(instance) = self.view.any_of(&id.replica).filter(same) {
             return instance;
         }
-        if let Some(place) = self.evicted.iter().position(same) {
-            let instance = self.evicted.swap_remove(place);
+        if let Some(instance) = self.left.take(same) {
             instance.mark_readmitted();
             return instance;
         }
         let stats = self.stats.replica(&id.replica);
+        let load = match self.view.is_canary(&id.replica) {
+            true => &self.canary_load,
+            false => &self.load,
+        };
         Instance::new(
             id,
             endpoint,
             Arc::clone(&self.capacity),
-            Arc::clone(&self.load),
+            Arc::clone(load),
             self.outliers.reporter(),
             self.slow_start,
             stats,
         )
     }
 
+    /// An instance that is on the ring or has left it.
+    fn find(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        let mut known = self.view.instances().chain(self.left.iter());
+        known.find(|instance| instance.id() == id)
+    }
+
     /// Makes a member ready, if it is one.
     fn admit(&mut self, AdmitReplica(id, endpoint): AdmitReplica) -> ResponseFuture<()> {
-        let Some(index) = self.view.table.index_of(&id.replica) else {
+        if !self.view.has_member(&id.replica) {
             return Box::pin(async {});
-        };
+        }
         info!(replica:% = id.replica, generation = id.generation; "{id} is ready at {endpoint}");
+        let name = id.replica.clone();
         let instance = self.instance(id, endpoint);
         // What failed while it was not ready does not count.
         instance.reset_failures();
         self.keep_succeeded(&instance);
-        let next = self.view.with_ready(index.get(), Some(instance));
-        self.publish(next)
+        match self.view.with_ready_of(&name, Some(instance)) {
+            Some(next) => self.publish(next),
+            None => Box::pin(async {}),
+        }
     }
 
     /// Keeps the instance whose place another one takes: it finishes its requests.
     fn keep_succeeded(&mut self, successor: &Arc<Instance>) {
         let present = self.view.any_of(&successor.id().replica);
-        self.evicted
-            .extend(present.filter(|present| present.id() != successor.id()));
+        let succeeded = present.filter(|present| present.id() != successor.id());
+        self.left.keep(succeeded, self.view.epoch + 1);
+    }
+
+    /// An instance of the canary gets no more requests, and finishes those that it has.
+    fn withdraw_canary(&mut self, id: &InstanceId) -> ResponseFuture<()> {
+        let present = self.view.any_of(&id.replica).filter(|i| i.id() == id);
+        let next = self.view.with_ready_of(&id.replica, None);
+        let Some((instance, next)) = present.zip(next) else {
+            return Box::pin(async {});
+        };
+        self.left.keep([instance], self.view.epoch + 1);
+        self.publish(next)
     }
 
     /// Makes `view` the present epoch; done when every worker has it.
     fn publish(&mut self, view: RingView) -> ResponseFuture<()> {
         let before = std::mem::replace(&mut self.view, Arc::new(view));
         self.log_empty_ring(&before);
-        if !Arc::ptr_eq(&before.table, &self.view.table) {
-            let left = before.table.members().iter().map(|member| &member.name);
-            let left = left.filter(|name| self.view.table.index_of(name).is_none());
-            self.evicted
-                .extend(left.filter_map(|name| before.any_of(name)));
-            let is_member = |name: &ReplicaName| self.view.table.index_of(name).is_some();
+        let is_canary_closed = before.canary.is_some() && self.view.canary.is_none();
+        if !Arc::ptr_eq(&before.table, &self.view.table) || is_canary_closed {
+            let is_member = |name: &ReplicaName| self.view.has_member(name);
+            let left = before.instances().filter(|i| !is_member(&i.id().replica));
+            self.left.keep(left.cloned(), self.view.epoch);
             self.stats.retain(is_member);
         }
-        self.evicted.retain(|instance| instance.in_flight() > 0);
+        self.left.prune();
         self.outliers.ring_changed(&before, &self.view);
         self.workers.retain(Recipient::connected);
         let publish = || PublishRing(Arc::clone(&self.view));
         let sent = self.workers.iter().map(|worker| worker.send(publish()));
         let all = join_all(sent.collect::<Vec<_>>());
+        let acknowledge = self.left.acknowledgement(self.view.epoch);
         Box::pin(async move {
             if tokio::time::timeout(PUBLISH_TIMEOUT, all).await.is_err() {
                 warn!(
@@ -190,6 +216,7 @@ impl RingState {
                     duration(PUBLISH_TIMEOUT)
                 );
             }
+            acknowledge();
         })
     }
 }
@@ -244,6 +271,7 @@ impl RingState {
                 self.spec = spec;
                 (Some(self.view.with_table(table)), Ok(None))
             }
+            Ok(Built::Canary(canary)) => (Some(self.view.with_canary(canary)), Ok(None)),
         };
         let published = next.map(|next| self.publish(next));
         ctx.spawn(wrap_future(async {
@@ -255,7 +283,7 @@ impl RingState {
         }));
         self.start_rebuild(ctx);
         let more_follow = self.rebuilds.is_busy();
-        for (admit, done) in self.pending.take_possible(&self.view.table, more_follow) {
+        for (admit, done) in self.pending.take_possible(&self.view, more_follow) {
             let admitted = self.admit(admit);
             ctx.spawn(wrap_future(async move {
                 admitted.await;
@@ -300,231 +328,5 @@ impl Actor for RingState {
         if let Some(reports) = self.outliers.take_reports() {
             ctx.add_stream(reports);
         }
-    }
-}
-
-impl Handler<JoinRing> for RingState {
-    type Result = ResponseFuture<Result<(), BuildError>>;
-
-    fn handle(&mut self, JoinRing(joining): JoinRing, ctx: &mut Self::Context) -> Self::Result {
-        let changed = self.change_table(Edit::Join(joining), ctx);
-        Box::pin(async {
-            match changed.await {
-                Err(ReconfigureError::DoesNotFit(error)) => Err(error),
-                // A join names no member that has to be there.
-                Ok(_) | Err(ReconfigureError::Unknown(_)) => Ok(()),
-            }
-        })
-    }
-}
-
-impl Handler<LeaveRing> for RingState {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, LeaveRing(leavers): LeaveRing, ctx: &mut Self::Context) -> Self::Result {
-        let changed = self.change_table(Edit::Leave(leavers), ctx);
-        Box::pin(async {
-            if let Err(error) = changed.await {
-                // Fewer members always fit where more did.
-                warn!("cannot rebuild the ring: {error}");
-            }
-        })
-    }
-}
-
-impl Handler<AdmitReplica> for RingState {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, admit: AdmitReplica, _: &mut Self::Context) -> Self::Result {
-        let known = self.view.table.index_of(&admit.0.replica).is_some();
-        if !known && self.rebuilds.is_busy() {
-            return Box::pin(self.pending.keep(admit));
-        }
-        self.admit(admit)
-    }
-}
-
-impl Handler<MarkUnready> for RingState {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, unready: MarkUnready, _: &mut Self::Context) -> Self::Result {
-        let MarkUnready(id, endpoint) = unready;
-        self.pending.forget(&id);
-        let Some(index) = self.view.table.index_of(&id.replica) else {
-            return Box::pin(async {});
-        };
-        let instance = self.instance(id, endpoint);
-        let next = self.view.with_unready(index.get(), instance);
-        self.publish(next)
-    }
-}
-
-impl Handler<MarkDrained> for RingState {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, drained: MarkDrained, _: &mut Self::Context) -> Self::Result {
-        let MarkDrained(id, endpoint) = drained;
-        self.pending.forget(&id);
-        let Some(index) = self.view.table.index_of(&id.replica) else {
-            return Box::pin(async {});
-        };
-        let instance = self.instance(id, endpoint);
-        self.keep_succeeded(&instance);
-        let next = self.view.with_drained(index.get(), instance);
-        self.publish(next)
-    }
-}
-
-impl Handler<EndDrain> for RingState {
-    type Result = ();
-
-    fn handle(&mut self, EndDrain(id): EndDrain, _: &mut Self::Context) {
-        let drained = self.view.drained_of(&id.replica);
-        if let Some(instance) = drained.filter(|instance| *instance.id() == id) {
-            // Activated again, it is a fresh instance to the ring, and begins with a slow start.
-            instance.mark_exited();
-        }
-    }
-}
-
-impl Handler<EvictReplica> for RingState {
-    type Result = ResponseFuture<Evicted>;
-
-    fn handle(&mut self, EvictReplica(id): EvictReplica, _: &mut Self::Context) -> Self::Result {
-        self.pending.forget(&id);
-        let present = self.view.any_of(&id.replica).filter(|i| *i.id() == id);
-        let index = self.view.table.index_of(&id.replica);
-        let Some((instance, index)) = present.zip(index) else {
-            return Box::pin(async { Evicted::default() });
-        };
-        let evicted = Evicted {
-            // Its sockets may have shown its death before anything else did.
-            in_flight: instance.in_flight() + instance.interrupted().count(),
-            interrupted: Arc::clone(instance.interrupted()),
-        };
-        let next = self.view.with_ready(index.get(), None);
-        let published = self.publish(next);
-        // Only now: a request that gives up connecting to it asks for another slot, and must not
-        // be given the same instance again.
-        instance.mark_evicted();
-        // It may come back, and what it holds counts then as it did before.
-        self.evicted.push(instance);
-        Box::pin(async move {
-            published.await;
-            evicted
-        })
-    }
-}
-
-impl Handler<DrainInstance> for RingState {
-    type Result = ResponseFuture<u32>;
-
-    fn handle(&mut self, drain: DrainInstance, _: &mut Self::Context) -> Self::Result {
-        let DrainInstance(id, deadline) = drain;
-        let drained = self.view.drained_of(&id.replica);
-        let mut gone = drained.iter().chain(&self.evicted);
-        let found = gone.find(|i| *i.id() == id).cloned();
-        Box::pin(async move {
-            let Some(instance) = found else { return 0 };
-            // In time or not, the answer is what is left.
-            let _ = tokio::time::timeout(deadline, instance.drained()).await;
-            instance.in_flight()
-        })
-    }
-}
-
-impl Handler<InstanceEnded> for RingState {
-    type Result = ();
-
-    fn handle(&mut self, InstanceEnded(id): InstanceEnded, ctx: &mut Self::Context) {
-        // Its end may be known before it is off the ring.
-        let present = self.view.any_of(&id.replica);
-        let evicted = self.evicted.iter().cloned();
-        if let Some(instance) = evicted.chain(present).find(|i| *i.id() == id) {
-            ctx.run_later(FINAL_READ_GRACE, move |_, _| instance.mark_exited());
-        }
-    }
-}
-
-impl Handler<RegisterWorker> for RingState {
-    type Result = ();
-
-    fn handle(&mut self, RegisterWorker(worker): RegisterWorker, _: &mut Self::Context) {
-        worker.do_send(PublishRing(Arc::clone(&self.view)));
-        self.workers.push(worker);
-    }
-}
-
-impl Handler<GetRing> for RingState {
-    type Result = MessageResult<GetRing>;
-
-    fn handle(&mut self, _: GetRing, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Arc::clone(&self.view))
-    }
-}
-
-impl Handler<SetAdmission> for RingState {
-    type Result = ResponseFuture<()>;
-
-    fn handle(
-        &mut self,
-        SetAdmission(admission): SetAdmission,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        let next = self.view.with_admission(admission);
-        self.publish(next)
-    }
-}
-
-impl Handler<CountInFlight> for RingState {
-    type Result = u32;
-
-    fn handle(&mut self, _: CountInFlight, _: &mut Self::Context) -> Self::Result {
-        let instances = self.view.instances().chain(&self.evicted);
-        instances
-            .map(|instance| instance.requests_in_flight())
-            .sum()
-    }
-}
-
-impl Handler<ReconfigureRing> for RingState {
-    type Result = ResponseFuture<Result<Reconfigured, ReconfigureError>>;
-
-    fn handle(&mut self, change: ReconfigureRing, ctx: &mut Self::Context) -> Self::Result {
-        let ring = self.settings();
-        let changed = self.change_table(Edit::Reconfigure(change), ctx);
-        Box::pin(async move {
-            // A reconfiguration always says what it has done.
-            Ok(changed.await?.unwrap_or(Reconfigured {
-                ring,
-                moved: 0.0,
-                ownership: Vec::new(),
-            }))
-        })
-    }
-}
-
-impl StreamHandler<TooManyFailures> for RingState {
-    fn handle(&mut self, failures: TooManyFailures, ctx: &mut Context<Self>) {
-        if let Some(ejected) = self.outliers.eject(&failures, &self.view) {
-            self.publish_ejection(ejected.id().clone(), Some(ejected.duration));
-            ctx.run_later(ejected.duration, move |ring, _| {
-                if ring.outliers.readmit(&ejected, &ring.view) {
-                    ring.publish_ejection(ejected.id().clone(), None);
-                }
-            });
-        }
-    }
-
-    fn finished(&mut self, _: &mut Context<Self>) {
-        // The default would stop the actor. The reporter that it owns keeps the stream open.
-    }
-}
-
-impl Handler<SubscribeEjections> for RingState {
-    type Result = ();
-
-    fn handle(&mut self, subscribe: SubscribeEjections, _: &mut Context<Self>) {
-        self.subscriber = Some(subscribe.0);
     }
 }

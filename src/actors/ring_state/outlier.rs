@@ -90,7 +90,10 @@ impl Outliers {
     ) -> Option<Ejected> {
         // An unready instance has said that requests to it would fail.
         let instance = view.instance_of(&id.replica)?;
-        let ready = view.ready.iter().flatten();
+        // Those of a canary have the others to fall back on, and not the other way round.
+        let canary = view.canary.iter().filter(|_| view.is_canary(&id.replica));
+        let canary = canary.flat_map(|canary| &canary.view.ready);
+        let ready = view.ready.iter().chain(canary).flatten();
         let ready: Vec<InstanceId> = ready.map(|instance| instance.id().clone()).collect();
         match self.ejections.decide(id, &ready) {
             EjectionDecision::Ejected(Ejection { number, lasts }) => {

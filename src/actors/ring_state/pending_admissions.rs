@@ -6,8 +6,8 @@
 use tokio::sync::oneshot;
 
 use super::messages::AdmitReplica;
+use crate::actors::ring_view::RingView;
 use crate::fleet::InstanceId;
-use crate::ring::SlotTable;
 
 /// An admission, and what completes it.
 type Pending = (AdmitReplica, oneshot::Sender<()>);
@@ -34,9 +34,8 @@ impl PendingAdmissions {
 
     /// Takes the admissions that a new table makes possible. The others are kept if another
     /// table follows, and dropped if none does.
-    pub(super) fn take_possible(&mut self, table: &SlotTable, more_follow: bool) -> Vec<Pending> {
-        let is_possible =
-            |(AdmitReplica(id, _), _): &mut Pending| table.index_of(&id.replica).is_some();
+    pub(super) fn take_possible(&mut self, view: &RingView, more_follow: bool) -> Vec<Pending> {
+        let is_possible = |(AdmitReplica(id, _), _): &mut Pending| view.has_member(&id.replica);
         let possible = self.0.extract_if(.., is_possible).collect();
         if !more_follow {
             self.0.clear();

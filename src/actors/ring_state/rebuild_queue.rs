@@ -16,7 +16,7 @@ use super::messages::{ReconfigureError, ReconfigureRing, Reconfigured};
 use super::reconfigure::Plan;
 use crate::actors::ring_view::RingView;
 use crate::fleet::RingSettings;
-use crate::ring::{BuildError, Member, ReplicaName, RingSpec, SlotTable};
+use crate::ring::{BuildError, CanaryShare, Member, ReplicaName, RingSpec, SlotTable};
 
 /// A change of the table.
 pub(super) enum Edit {
@@ -26,6 +26,10 @@ pub(super) enum Edit {
     Leave(Vec<ReplicaName>),
     /// The same members by another recipe.
     Reconfigure(ReconfigureRing),
+    /// A canary has a ring of its own.
+    OpenCanary(CanaryShare, Vec<Member>),
+    /// It has none any more.
+    CloseCanary,
 }
 
 /// How a change ended; with what has been done if it was a [`Edit::Reconfigure`].
@@ -39,6 +43,8 @@ pub(super) enum Built {
     Reconfigured(SlotTable, Reconfigured),
     /// The recipe would have changed.
     DryRun(Reconfigured),
+    /// There is a canary, or none any more.
+    Canary(Option<(CanaryShare, SlotTable)>),
 }
 
 /// Builds a table; takes as long as the table is large.
@@ -110,6 +116,11 @@ fn job(edit: Edit, ring: RingSettings, view: &RingView) -> Result<Job, Reconfigu
             let stays = |member: &Member| !leavers.contains(&member.name);
             members_job(ring.spec, members.into_iter().filter(stays).collect())
         }
+        Edit::OpenCanary(share, members) => Box::new(move || {
+            let table = SlotTable::build(&ring.spec, &members)?;
+            Ok(Built::Canary(Some((share, table))))
+        }),
+        Edit::CloseCanary => Box::new(|| Ok(Built::Canary(None))),
         Edit::Reconfigure(change) => {
             let dry_run = change.dry_run;
             let plan = Plan::new(change, ring, members)?;

@@ -5,16 +5,19 @@ use std::time::Duration;
 use actix::Addr;
 
 use super::{
-    ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, DirectRollout, EventFeed,
-    ExpectedVersions, FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet, GetRollouts,
-    GetWatchedImage, ListReplicas, NoteDigest, NoteImageWatch, NoteScaling, PauseFleet,
-    ResumeFleet, RingReconfigured, RollOut, RolloutCommand, SetKey, SetMaintenance, ShutDown,
-    StartRollout, Supervisor, WatchedImage,
+    ChangeReplicas, CompareVersion, ConfigVersion, ConnectionRefused, DirectRollout, DrainNode,
+    EventFeed, ExpectedVersions, FleetReport, FollowEvents, GetDeaths, GetEvents, GetFleet,
+    GetRollouts, GetSpread, GetWatchedImage, ListReplicas, NoteDigest, NoteImageWatch, NoteScaling,
+    PauseFleet, RestoreNode, ResumeFleet, RingReconfigured, RollOut, RolloutCommand, SetKey,
+    SetMaintenance, ShutDown, StartRollout, Supervisor, WatchedImage,
 };
 use crate::actors::ActorReply;
-use crate::api::{Death, FleetScaling, ImageWatch, NewRollout, ReplicaEvent, Rollout};
-use crate::fleet::{Change, ChangeError, Changed, Definition, InstanceId, RolloutError};
+use crate::api::{Death, FleetScaling, FleetSpread, ImageWatch, NewRollout, ReplicaEvent, Rollout};
+use crate::fleet::{
+    Change, ChangeError, Changed, Definition, InstanceId, RecordChange, RolloutError,
+};
 use crate::ring::{KeySource, ReplicaName};
+use crate::runtime::RuntimeError;
 
 /// Sends messages to the Supervisor.
 #[derive(Clone)]
@@ -53,6 +56,26 @@ impl SupervisorHandle {
         self.0.send(CompareVersion { expected, raise }).await
     }
 
+    /// How the replicas are spread over nodes; see [`GetSpread`].
+    pub async fn spread(&self) -> ActorReply<Result<FleetSpread, ChangeError>> {
+        self.0.send(GetSpread).await
+    }
+
+    /// Drains a node for a drill; see [`DrainNode`].
+    pub async fn drain_node(&self, node: String) -> ActorReply<Result<(), ChangeError>> {
+        self.0.send(DrainNode(node)).await
+    }
+
+    /// The node that was drained takes instances again.
+    pub async fn restore_node(&self) -> ActorReply<Result<(), RuntimeError>> {
+        self.0.send(RestoreNode).await
+    }
+
+    /// The same, without an answer.
+    pub fn begin_restoring_node(&self) {
+        self.0.do_send(RestoreNode);
+    }
+
     /// Begins a rollout; see [`StartRollout`].
     pub async fn start_rollout(
         &self,
@@ -62,11 +85,15 @@ impl SupervisorHandle {
     }
 
     /// Begins a rollout of a complete definition; see [`RollOut`].
-    pub async fn roll_out(&self, to: Definition) -> ActorReply<Result<Rollout, RolloutError>> {
-        self.0.send(RollOut(to)).await
+    pub async fn roll_out(
+        &self,
+        to: Definition,
+        noting: Option<RecordChange>,
+    ) -> ActorReply<Result<Rollout, RolloutError>> {
+        self.0.send(RollOut { to, noting }).await
     }
 
-    /// Pauses, resumes or undoes a rollout; see [`DirectRollout`].
+    /// Pauses, resumes, promotes or undoes a rollout; see [`DirectRollout`].
     pub async fn direct_rollout(
         &self,
         id: u64,

@@ -2,11 +2,15 @@
 //! A handler here reads: turn the message into an event, ask the fleet, execute the steps
 //! (`steps`). What it may be asked is in `messages`; other threads ask by its `handle`.
 
+mod canary;
 mod config_version;
+mod followed_rollout;
 mod handle;
+mod heartbeats;
 mod image_watch;
 mod maintenance;
 mod messages;
+mod nodes;
 mod pause;
 mod post_mortem;
 mod recording;
@@ -27,24 +31,24 @@ use log::warn;
 use tokio::sync::oneshot;
 
 use super::death_log::DeathLog;
-use super::heartbeat_prober::{
-    HealthChanged, InstanceSuspected, ProbeFailed, ProberHandle, SuspectSign,
-};
+use super::heartbeat_prober::ProberHandle;
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
 use super::ring_state::{EjectionChanged, RingHandle};
 use super::shared_key_source::SharedKeySource;
 use crate::api::{FleetScaling, ImageWatch, ReplicaEventKind, RolloutOutcome};
 use crate::fleet::{
-    Change, ChangeError, ChangeId, Changed, DEFAULT_PAGE, Event, Existing, Fleet, HealthTransition,
-    InstanceEvent, InstanceId, Maintenance, Policy, RecordChange, ReplicaStatus, RingSettings,
-    RolloutOrder, SparePool, Step, Time,
+    Change, ChangeError, ChangeId, Changed, DEFAULT_PAGE, Definition, Event, Existing, Fleet,
+    InstanceEvent, InstanceId, LaunchOrder, Maintenance, Policy, RecordChange, ReplicaStatus,
+    RingSettings, RolloutOrder, SparePool, Step, Time,
 };
 use crate::human::duration;
 use crate::runtime::record::RecordKeeper;
 use crate::runtime::{Runtime, RuntimeEvent};
 use crate::upstream::Stats;
+use canary::CanaryBaseline;
 use config_version::is_answered;
+use followed_rollout::WatchedExecutor;
 use pause::ActivePause;
 use recording::recorded;
 use rollouts::RequestsBefore;
@@ -58,6 +62,7 @@ pub use messages::{
     Begin, ChangeReplicas, CompareVersion, ConnectionRefused, FleetReport, FollowEvents, GetEvents,
     GetFleet, ListReplicas, NoteScaling, RingReconfigured, SetKey, ShutDown,
 };
+pub use nodes::{DrainNode, GetSpread, RestoreNode};
 pub use pause::{PauseFleet, ResumeFleet};
 pub use post_mortem::GetDeaths;
 pub use rollouts::{DirectRollout, GetRollouts, RollOut, RolloutCommand, StartRollout};
@@ -97,7 +102,10 @@ pub struct Supervisor {
     spares: SparePool,
     /// Spares that have been taken lately, and what they are now.
     taken_spares: VecDeque<(InstanceId, InstanceId)>,
+    /// Instances that are to be started once the spares of an earlier balancer are known.
+    held_launches: Vec<(LaunchOrder, Arc<Definition>)>,
     is_ending: bool,
+    watched_executor: Option<WatchedExecutor>,
     image_watch: Option<ImageWatch>,
     scaling: Option<FleetScaling>,
     maintenance: Option<Arc<Maintenance>>,
@@ -106,6 +114,7 @@ pub struct Supervisor {
     pause: Option<ActivePause>,
     /// Instances of which the requests are being counted, and what came before.
     counted_from: HashMap<InstanceId, RequestsBefore>,
+    canary_baseline: Option<CanaryBaseline>,
     _lifeline: Lifeline,
 }
 
@@ -148,9 +157,11 @@ impl Supervisor {
             ring_settings: None,
             rollout_order: policy.rollout.order,
             rollouts_ended: BTreeMap::new(),
+            watched_executor: None,
             image_watch: None,
             spares: SparePool::new(0, Duration::ZERO, Duration::ZERO),
             taken_spares: VecDeque::new(),
+            held_launches: Vec::new(),
             is_ending: false,
             scaling: None,
             maintenance: None,
@@ -158,6 +169,7 @@ impl Supervisor {
             max_pause: Duration::MAX,
             pause: None,
             counted_from: HashMap::new(),
+            canary_baseline: None,
             _lifeline: lifeline,
         }
     }
@@ -234,8 +246,12 @@ impl Handler<Begin> for Supervisor {
         let maintenance = self.record.record().maintenance;
         let followed = self.follow_maintenance(maintenance.as_ref());
         ctx.spawn(followed);
+        self.log_canary_that_goes_on();
+        self.log_outdated();
         let opening = std::mem::take(&mut self.opening);
         self.execute(opening, ctx);
+        self.adopt_spares(ctx);
+        self.watch_executor(ctx);
     }
 }
 
@@ -258,45 +274,6 @@ impl Handler<FleetEvent> for Supervisor {
 
     fn handle(&mut self, FleetEvent(event): FleetEvent, ctx: &mut Self::Context) {
         self.apply_event(event, ctx);
-    }
-}
-
-impl Handler<HealthChanged> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, flipped: HealthChanged, ctx: &mut Self::Context) {
-        let HealthChanged(id, transition, reason) = flipped;
-        let event = match transition {
-            HealthTransition::Up => InstanceEvent::BecameHealthy,
-            HealthTransition::Unready => InstanceEvent::BecameUnready(reason),
-            HealthTransition::Down => InstanceEvent::BecameUnresponsive,
-        };
-        self.apply_event(Event::Instance(id, event), ctx);
-    }
-}
-
-impl Handler<ProbeFailed> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, failed: ProbeFailed, ctx: &mut Self::Context) {
-        let (id, mut reason) = (failed.id, failed.reason);
-        if let Some(hint) = failed.refused.and_then(|port| self.runtime.port_hint(port)) {
-            reason.push_str("; ");
-            reason.push_str(&hint);
-        }
-        self.apply_event(Event::Instance(id, InstanceEvent::ProbeFailed(reason)), ctx);
-    }
-}
-
-impl Handler<InstanceSuspected> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, suspected: InstanceSuspected, ctx: &mut Self::Context) {
-        let InstanceSuspected { id, sign } = suspected;
-        self.runtime.look_at(&id, sign != SuspectSign::Unclear);
-        if sign == SuspectSign::Refused {
-            self.apply_event(Event::Instance(id, InstanceEvent::ConnectionRefused), ctx);
-        }
     }
 }
 
@@ -345,7 +322,7 @@ impl Handler<GetFleet> for Supervisor {
         MessageResult(FleetReport {
             instance_handle: replicas.iter().map(instance_handle).collect(),
             outdated: (replicas.iter())
-                .map(|replica| self.runtime.is_outdated(&replica.id))
+                .map(|replica| self.runtime.is_outdated(&replica.id, replica.outdated))
                 .collect(),
             record: self.record.report(),
             rollout: self.rollout(),
@@ -417,7 +394,7 @@ impl Handler<ChangeReplicas> for Supervisor {
         if let Err(outdated) = self.version.check(expected.as_ref()) {
             return Box::pin(async { Err(outdated) });
         }
-        let configures = !matches!(change, Change::Restart { .. });
+        let configures = !matches!(change, Change::Restart { .. } | Change::Replace { .. });
         self.next_change_id += 1;
         let change_id = ChangeId(self.next_change_id);
         let (answer, answered) = oneshot::channel();
@@ -457,10 +434,14 @@ impl Handler<ShutDown> for Supervisor {
             false => self.fleet.shut_down(self.now()),
         };
         self.execute(steps, ctx);
+        let left = end.hand_over.then(|| self.leave_rollout());
         Box::pin(async move {
             spares.await;
             // An error means that the actor is gone, and so are its instances.
             let _ = gone.await;
+            if let Some(left) = left {
+                left.await;
+            }
         })
     }
 }

@@ -18,7 +18,7 @@ use log::warn;
 use super::Supervisor;
 use crate::actors::ring_state::Evicted;
 use crate::api::{Death, Heartbeat};
-use crate::fleet::{Exit, InstanceId, REFUSES_CONNECTIONS, UNREADY_FOR, UNRESPONSIVE};
+use crate::fleet::{DeathCause, InstanceId};
 use crate::runtime::{ExitReport, Runtime};
 use crate::upstream::stats::RestartCause;
 
@@ -45,8 +45,8 @@ pub(super) enum DeathDetail {
 
 impl Supervisor {
     /// Counts a death of a replica.
-    pub(super) fn count_death(&self, id: &InstanceId, cause: &str, exit: Option<&Exit>) {
-        let counted_as = restart_cause(cause, exit);
+    pub(super) fn count_death(&self, id: &InstanceId, cause: &DeathCause) {
+        let counted_as = restart_cause(cause);
         let stats = self.stats.replica(&id.replica);
         stats.life().died(counted_as, Instant::now());
     }
@@ -56,13 +56,12 @@ impl Supervisor {
     pub(super) fn record_death(
         &mut self,
         id: InstanceId,
-        cause: &str,
-        exit: Option<Exit>,
+        cause: DeathCause,
         ctx: &mut Context<Self>,
     ) -> LocalBoxFuture<'static, ()> {
         // One whose end has not been reported is about to be stopped, which asks the runtime.
-        let has_ended = exit.is_some();
-        self.death_log.record(&id, cause, exit, SystemTime::now());
+        let has_ended = cause.exit().is_some();
+        self.death_log.record(&id, cause, SystemTime::now());
         let own = ctx.address();
         let prober = self.prober.as_ref();
         let probes = prober.map(|prober| prober.probes(id.clone()));
@@ -81,15 +80,16 @@ impl Supervisor {
 }
 
 /// As what a death is counted.
-fn restart_cause(cause: &str, exit: Option<&Exit>) -> RestartCause {
-    match exit {
-        Some(exit) if exit.out_of_memory => RestartCause::OutOfMemory,
-        Some(exit) if exit.signal.is_some() => RestartCause::Killed,
-        Some(_) => RestartCause::Exited,
-        None if cause == REFUSES_CONNECTIONS => RestartCause::RefusesConnections,
-        None if cause == UNRESPONSIVE => RestartCause::Unresponsive,
-        None if cause.starts_with(UNREADY_FOR) => RestartCause::Unready,
-        None => RestartCause::NotReadyInTime,
+fn restart_cause(cause: &DeathCause) -> RestartCause {
+    match cause {
+        DeathCause::Ended(exit) if exit.out_of_memory => RestartCause::OutOfMemory,
+        DeathCause::Ended(exit) if exit.signal.is_some() => RestartCause::Killed,
+        DeathCause::Ended(_) => RestartCause::Exited,
+        DeathCause::RefusesConnections => RestartCause::RefusesConnections,
+        DeathCause::Unresponsive => RestartCause::Unresponsive,
+        DeathCause::Unready(_) => RestartCause::Unready,
+        DeathCause::NotReadyInTime(_) => RestartCause::NotReadyInTime,
+        DeathCause::Moved(_) => RestartCause::Moved,
     }
 }
 
@@ -128,5 +128,21 @@ impl Handler<GetDeaths> for Supervisor {
 
     fn handle(&mut self, _: GetDeaths, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.death_log.deaths())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::Exit;
+
+    #[test]
+    fn death_is_counted_by_its_cause_whatever_it_is_called() {
+        let moved = DeathCause::Moved("it has left network zoo".to_owned());
+        assert_eq!(restart_cause(&moved), RestartCause::Moved);
+        let late = DeathCause::NotReadyInTime("no good heartbeat within 5 s".to_owned());
+        assert_eq!(restart_cause(&late), RestartCause::NotReadyInTime);
+        let killed = DeathCause::Ended(Exit::signal(9));
+        assert_eq!(restart_cause(&killed), RestartCause::Killed);
     }
 }

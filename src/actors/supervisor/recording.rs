@@ -35,7 +35,7 @@ impl Supervisor {
             // Other balancers drain replicas and change the key here, too.
             if let Some(record) = supervisor.record.written() {
                 supervisor.apply_event(Event::DrainedInRecord(record.drained()), ctx);
-                supervisor.fleet.follow_definitions(record.desired());
+                supervisor.follow_rollout(&record, ctx);
                 let followed = supervisor.follow_maintenance(record.maintenance.as_ref());
                 ctx.spawn(followed);
                 if let Some(key) = &record.key {

@@ -11,11 +11,15 @@ use log::{info, warn};
 use super::Supervisor;
 use super::recording::recorded;
 use crate::actors::history::HistoryEvent;
-use crate::api::{NewRollout, ReplicaEventKind as Kind, Rollout, RolloutOutcome, Timestamp};
+use crate::api::{
+    NewRollout, ReplicaEventKind as Kind, Rollout, RolloutCanary, RolloutOutcome, Timestamp,
+};
 use crate::fleet::{
     Definition, Event, InstanceEvent, InstanceId, PastRollout, RecordChange, RolloutChange,
     RolloutError, RolloutOrder, RolloutReport, Stage,
 };
+use crate::ring::CanaryShare;
+use crate::runtime::{RuntimeError, balancer_name};
 
 /// Gives every replica another definition. Answered once it has begun.
 #[derive(Debug, Message)]
@@ -25,9 +29,13 @@ pub struct StartRollout(pub NewRollout);
 /// Gives every replica this definition, which is complete. Answered once it has begun.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Rollout, RolloutError>")]
-pub struct RollOut(pub Definition);
+pub struct RollOut {
+    pub to: Definition,
+    /// What the fleet record notes as it begins.
+    pub noting: Option<RecordChange>,
+}
 
-/// Pauses, resumes or undoes a rollout. Answered with the one that goes on: that which undoes a
+/// Pauses, resumes, promotes or undoes a rollout. Answered with the one that goes on: that which undoes a
 /// rollout that has ended is another one.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Rollout, RolloutError>")]
@@ -38,6 +46,7 @@ pub struct DirectRollout(pub u64, pub RolloutCommand);
 pub enum RolloutCommand {
     Pause,
     Resume,
+    Promote,
     Undo,
 }
 
@@ -52,30 +61,89 @@ pub(super) type RequestsBefore = (u64, u64);
 type RolloutAnswer = Result<Rollout, RolloutError>;
 
 impl Supervisor {
-    /// Begins with a definition that the runtime says it can start.
+    /// Begins with a definition that the runtime says it can start, once the fleet record says that this
+    /// balancer carries the rollout out: of several that begin one at the same time one does.
     fn begin_rollout(
         &mut self,
         to: Definition,
-        ctx: &mut Context<Self>,
+        canary: Option<CanaryShare>,
+        noting: Option<RecordChange>,
     ) -> ResponseActFuture<Self, RolloutAnswer> {
-        let (id, now) = (self.record.wanted().next_rollout(), self.now());
-        match self.fleet.start_rollout(id, to, Timestamp::now(), now) {
-            Ok(steps) => {
-                self.execute(steps, ctx);
-                self.answer_rollout(id)
+        let (id, at) = (self.record.wanted().next_rollout(), Timestamp::now());
+        let began = match self.fleet.rollout_to_record(id, to, canary, at) {
+            Ok(began) => Box::new(began),
+            Err(error) => return self.refuse(error),
+        };
+        let change = said(RolloutChange::Began(began.clone()), at);
+        let changes: Vec<_> = [change].into_iter().chain(noting).collect();
+        let record = Rc::clone(&self.record);
+        let claimed = async move { record.claim(&changes).await }.into_actor(self);
+        Box::pin(claimed.then(move |claimed, supervisor: &mut Self, ctx| {
+            let present = match claimed {
+                Ok(record) => record.rollout,
+                Err(error) => {
+                    let error = format!("the fleet record cannot be written: {error}");
+                    return supervisor.refuse(RolloutError::Impossible(error));
+                }
+            };
+            if let Some(other) = present.filter(|present| *present != *began) {
+                return supervisor.refuse(RolloutError::UnderWay(other.id));
             }
-            Err(error) => Box::pin(ready(Err(error))),
+            let now = supervisor.now();
+            match supervisor.fleet.start_rollout(*began, now) {
+                Ok(steps) => {
+                    supervisor.execute(steps, ctx);
+                    supervisor.answer_rollout(id)
+                }
+                // The balancer is stopping: it leaves the rollout to others.
+                Err(error) => supervisor.refuse(error),
+            }
+        }))
+    }
+
+    /// Says which instances of an earlier balancer no rollout will replace.
+    pub(super) fn log_outdated(&self) {
+        let replicas = self.fleet.statuses().into_iter();
+        let outdated: Vec<_> = replicas
+            .filter(|replica| self.runtime.is_outdated(&replica.id, replica.outdated))
+            .map(|replica| replica.id.replica.to_string())
+            .collect();
+        if !outdated.is_empty() {
+            warn!(
+                "started by an earlier definition, and kept until they are replaced: {}",
+                outdated.join(", ")
+            );
         }
     }
 
     /// Checks with the runtime, then begins.
-    fn prepare_rollout(&self, to: Definition) -> ResponseActFuture<Self, RolloutAnswer> {
-        let beside = self.rollout_order == RolloutOrder::StartFirst;
-        let prepared = self.runtime.prepare_rollout(to.clone(), beside);
+    fn prepare_rollout(
+        &self,
+        to: Definition,
+        canary: Option<CanaryShare>,
+        noting: Option<RecordChange>,
+    ) -> ResponseActFuture<Self, RolloutAnswer> {
+        let beside = self.rollout_order == RolloutOrder::StartFirst || canary.is_some();
+        // What other balancers could not follow.
+        let alone = match canary {
+            Some(_) => Some("would send its keys elsewhere: start the rollout without a canary"),
+            None if beside => None,
+            None => Some("would start what is stopped: --rollout-order start-first"),
+        };
+        let (runtime, definition) = (Rc::clone(&self.runtime), to.clone());
+        let prepared = async move {
+            if let Some(reason) = alone
+                && runtime.is_shared().await
+            {
+                let error = format!("other balancers serve this fleet, and {reason}");
+                return Err(RuntimeError(error));
+            }
+            runtime.prepare_rollout(definition, beside).await
+        };
         let prepared = prepared.into_actor(self);
         Box::pin(
-            prepared.then(move |prepared, supervisor: &mut Self, ctx| match prepared {
-                Ok(()) => supervisor.begin_rollout(to, ctx),
+            prepared.then(move |prepared, supervisor: &mut Self, _| match prepared {
+                Ok(()) => supervisor.begin_rollout(to, canary, noting),
                 Err(error) => Box::pin(ready(Err(RolloutError::Impossible(error.to_string())))),
             }),
         )
@@ -98,7 +166,9 @@ impl Supervisor {
 
     /// The rollout that is under way.
     pub(super) fn rollout(&self) -> Option<Rollout> {
-        self.fleet.rollout_report().map(under_way)
+        let report = self.fleet.rollout_report()?;
+        let canary = report.canary.as_ref().map(|canary| self.canary(canary));
+        Some(under_way(report, canary))
     }
 
     fn rollouts(&self) -> Vec<Rollout> {
@@ -118,15 +188,16 @@ impl Supervisor {
     ) -> HistoryEvent {
         let event = self.describe_rollout(&change);
         match change {
-            RolloutChange::Began(_) => self.runtime.on_rollout(true),
+            RolloutChange::Began(_) | RolloutChange::HandedOver { .. } => {
+                self.runtime.on_rollout(true);
+            }
             RolloutChange::Ended { .. } => self.runtime.on_rollout(false),
             _ => {}
         }
         if let RolloutChange::Ended { outcome, .. } = &change {
             *self.rollouts_ended.entry(*outcome).or_default() += 1;
         }
-        let change = RecordChange::Rollout(change, Timestamp::now());
-        self.write_record(vec![change], ctx);
+        self.write_record(vec![said(change, Timestamp::now())], ctx);
         event
     }
 
@@ -139,6 +210,12 @@ impl Supervisor {
                 let changes = changes.join("; ");
                 info!(rollout = id; "rollout {id} begins: {changes}");
                 fleet(Kind::RolloutStarted).because(format!("rollout {id}: {changes}"))
+            }
+            RolloutChange::HandedOver { id, from, .. } => {
+                let from = from.as_deref().unwrap_or("that has left it");
+                let reason = format!("rollout {id}: taken over from balancer {from}");
+                warn!(rollout = *id; "{reason}");
+                fleet(Kind::RolloutContinued).because(reason)
             }
             RolloutChange::Moved { id, stage, reason } => {
                 let reason = reason.as_deref();
@@ -193,12 +270,15 @@ impl Supervisor {
     /// Begins to count the requests of an instance.
     pub(super) fn count_requests(&mut self, id: InstanceId) {
         let before = self.requests_of(&id);
+        // Of a replica the new instance alone is watched.
+        self.counted_from
+            .retain(|other, _| other.replica != id.replica);
         self.counted_from.insert(id, before);
     }
 
     /// What they have come to since.
     pub(super) fn report_requests(&mut self, id: InstanceId, ctx: &mut Context<Self>) {
-        let (now, before) = (self.requests_of(&id), self.counted_from.remove(&id));
+        let (now, before) = (self.requests_of(&id), self.counted_from.get(&id).copied());
         let before = before.unwrap_or(now);
         let counted = InstanceEvent::RequestsCounted {
             requests: now.0.saturating_sub(before.0),
@@ -212,6 +292,12 @@ impl Supervisor {
     }
 }
 
+/// What this balancer says of a rollout, for the record.
+pub(super) fn said(change: RolloutChange, at: Timestamp) -> RecordChange {
+    let by = balancer_name().to_owned();
+    RecordChange::Rollout { change, by, at }
+}
+
 fn kind_of(stage: Stage) -> Kind {
     use crate::api::RolloutState as State;
     match stage.state() {
@@ -221,7 +307,7 @@ fn kind_of(stage: Stage) -> Kind {
     }
 }
 
-fn under_way(report: RolloutReport) -> Rollout {
+fn under_way(report: RolloutReport, canary: Option<RolloutCanary>) -> Rollout {
     Rollout {
         id: report.id,
         state: report.stage.state(),
@@ -232,6 +318,8 @@ fn under_way(report: RolloutReport) -> Rollout {
         done: Some(report.done),
         replicas: report.total,
         in_hand: report.in_hand.iter().map(ToString::to_string).collect(),
+        canary,
+        balancer: report.executor,
     }
 }
 
@@ -246,6 +334,8 @@ fn ended(past: &PastRollout) -> Rollout {
         done: None,
         replicas: past.replicas,
         in_hand: Vec::new(),
+        canary: None,
+        balancer: None,
     }
 }
 
@@ -254,7 +344,14 @@ impl Handler<StartRollout> for Supervisor {
 
     fn handle(&mut self, StartRollout(new): StartRollout, _: &mut Context<Self>) -> Self::Result {
         if let Some(error) = self.fleet.refusal_of_any_rollout() {
-            return Box::pin(ready(Err(error)));
+            return self.refuse(error);
+        }
+        let canary: Option<CanaryShare> = match new.canary.as_deref().map(str::parse).transpose() {
+            Ok(canary) => canary,
+            Err(error) => return self.refuse(RolloutError::Invalid(format!("canary: {error}"))),
+        };
+        if let Some(why) = canary.and_then(|_| self.runtime.refusal_of_extra()) {
+            return self.refuse(RolloutError::Impossible(why));
         }
         let known = self.record.wanted().definition;
         let runtime = Rc::clone(&self.runtime);
@@ -265,7 +362,7 @@ impl Handler<StartRollout> for Supervisor {
             Ok((owned, runtime.define(new, present).await?))
         };
         let defined = defined.into_actor(self);
-        Box::pin(defined.then(|defined, supervisor: &mut Self, ctx| {
+        Box::pin(defined.then(move |defined, supervisor: &mut Self, ctx| {
             let (owned, to) = match defined {
                 Ok(defined) => defined,
                 Err(error) => return supervisor.refuse(error),
@@ -279,7 +376,7 @@ impl Handler<StartRollout> for Supervisor {
             // Before an image is pulled for nothing.
             match supervisor.fleet.refusal_of_rollout(&to) {
                 Some(error) => supervisor.refuse(error),
-                None => supervisor.prepare_rollout(to),
+                None => supervisor.prepare_rollout(to, canary, None),
             }
         }))
     }
@@ -288,10 +385,10 @@ impl Handler<StartRollout> for Supervisor {
 impl Handler<RollOut> for Supervisor {
     type Result = ResponseActFuture<Self, RolloutAnswer>;
 
-    fn handle(&mut self, RollOut(to): RollOut, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, RollOut { to, noting }: RollOut, _: &mut Context<Self>) -> Self::Result {
         match self.fleet.refusal_of_rollout(&to) {
             Some(error) => Box::pin(ready(Err(error))),
-            None => self.prepare_rollout(to),
+            None => self.prepare_rollout(to, None, noting),
         }
     }
 }
@@ -309,6 +406,7 @@ impl Handler<DirectRollout> for Supervisor {
         let directed = match command {
             RolloutCommand::Pause => self.fleet.pause_rollout(id, now),
             RolloutCommand::Resume => self.fleet.resume_rollout(id, now),
+            RolloutCommand::Promote => self.fleet.promote_rollout(id, now),
             RolloutCommand::Undo if is_present => self.fleet.undo_rollout(id, now),
             RolloutCommand::Undo => {
                 let record = self.record.wanted();
@@ -316,7 +414,7 @@ impl Handler<DirectRollout> for Supervisor {
                 return match past.and_then(|past| past.before.clone()) {
                     Some(before) => match self.fleet.refusal_of_rollout(&before) {
                         Some(error) => Box::pin(ready(Err(error))),
-                        None => self.prepare_rollout(before),
+                        None => self.prepare_rollout(before, None, None),
                     },
                     None => Box::pin(ready(Err(RolloutError::NotUndoable(id)))),
                 };

@@ -13,8 +13,9 @@ use super::Supervisor;
 use crate::actors::history::HistoryEvent;
 use crate::api::{ReplicaEventKind as Kind, ReplicaState};
 use crate::fleet::{
-    Definition, Event, InstanceEvent, InstanceId, LaunchOrder, SparePool, SpareStep,
+    Definition, Event, InstanceEvent, InstanceId, LaunchOrder, ReadySpare, SparePool, SpareStep,
 };
+use crate::runtime::{Launched, TakenSpare, Task};
 
 /// How many spares that were taken are remembered, for reports that are still on their way.
 const MAX_TAKEN: usize = 64;
@@ -24,6 +25,23 @@ impl Supervisor {
     pub(crate) fn keeping(mut self, spares: SparePool) -> Self {
         self.spares = spares;
         self
+    }
+
+    /// Adopts the spares that an earlier balancer has left running. Until that is over none is started, and
+    /// replicas that do not run wait for them.
+    pub(super) fn adopt_spares(&self, ctx: &mut Context<Self>) {
+        let left = self.runtime.adopt_spares().into_actor(self);
+        ctx.spawn(left.map(|left, supervisor, ctx| {
+            let now = supervisor.now();
+            let definition = Arc::clone(supervisor.fleet.definition());
+            let steps = supervisor.spares.adopt(left, &definition, now);
+            supervisor.execute_spare_steps(steps, ctx);
+            for (order, definition) in std::mem::take(&mut supervisor.held_launches) {
+                supervisor.take_spare_or_launch(order, &definition, ctx);
+            }
+            supervisor.fill_spares(ctx);
+            supervisor.set_alarm(ctx);
+        }));
     }
 
     /// Takes in an event about a spare; returns it if it is about something else. One about a spare that
@@ -57,12 +75,16 @@ impl Supervisor {
         let is_starting = |state: ReplicaState| state == ReplicaState::Starting;
         let steps = if self.is_ending || statuses.is_empty() {
             self.spares.stop_all()
-        } else if statuses.iter().any(|status| is_starting(status.state)) {
+        } else if self.fleet.is_relieving()
+            || statuses.iter().any(|status| is_starting(status.state))
+        {
             return;
         } else {
             let is_taken = |name: &_| statuses.iter().any(|status| status.id.replica == *name);
             let now = self.now();
-            self.spares.fill(self.fleet.definition(), is_taken, now)
+            let generation = self.runtime.first_spare_generation();
+            let definition = self.fleet.definition();
+            self.spares.fill(definition, is_taken, generation, now)
         };
         self.execute_spare_steps(steps, ctx);
     }
@@ -79,7 +101,7 @@ impl Supervisor {
                 SpareStep::Launch(order, definition) => {
                     let id = order.id.clone();
                     info!("starting {}", id.replica);
-                    let launched = self.runtime.launch(order, &definition);
+                    let launched = self.runtime.launch_spare(order, &definition);
                     self.report_back(ctx, async move {
                         let event = match launched.await {
                             Ok(launched) => InstanceEvent::Launched(launched.endpoint),
@@ -91,7 +113,7 @@ impl Supervisor {
                 SpareStep::Watch(id, endpoint) => {
                     self.runtime.on_probing_started(&id, endpoint);
                     if let Some(prober) = &self.prober {
-                        prober.watch(id, endpoint);
+                        prober.watch(id, endpoint, None);
                     }
                 }
                 SpareStep::Unwatch(id) => {
@@ -134,39 +156,98 @@ impl Supervisor {
         stops.map(drop).boxed_local()
     }
 
-    /// Has a spare play the replica whose instance is to be started, if one is ready.
-    pub(super) fn take_spare(
+    /// Has a spare play the replica whose instance is to be started, if one is ready, else starts it.
+    pub(super) fn take_spare_or_launch(
         &mut self,
-        order: &LaunchOrder,
+        order: LaunchOrder,
         definition: &Arc<Definition>,
         ctx: &mut Context<Self>,
-    ) -> bool {
-        let id = order.id.clone();
-        while let Some((spare, endpoint)) = self.spares.take(definition) {
-            if let Some(prober) = &self.prober {
-                prober.unwatch(spare.clone());
-            }
-            if !self.runtime.take_spare(&spare, &id) {
-                // It has ended this moment.
-                continue;
-            }
-            let reason = format!("{} takes its place", spare.replica);
-            info!(replica:% = id.replica, generation = id.generation; "{id}: {reason}");
-            self.record_event(HistoryEvent::of(&id, Kind::Starting).because(reason));
-            if self.taken_spares.len() == MAX_TAKEN {
-                self.taken_spares.pop_front();
-            }
-            self.taken_spares.push_back((spare, id.clone()));
-            // It has answered heartbeats, the last one a moment ago.
-            for event in [
-                InstanceEvent::Launched(endpoint),
-                InstanceEvent::BecameHealthy,
-            ] {
-                let id = id.clone();
-                self.report_back(ctx, async move { Event::Instance(id, event) });
-            }
-            return true;
+    ) {
+        if self.spares.is_adopting() {
+            let held = (order, Arc::clone(definition));
+            return self.held_launches.push(held);
         }
-        false
+        let is_fit = |spare: &InstanceId| self.runtime.is_fit_spare(spare, &order);
+        let Some(spare) = self.spares.take(definition, is_fit) else {
+            let launched = self.runtime.launch(order.clone(), definition);
+            return self.launch(order.id, launched, ctx);
+        };
+        if let Some(prober) = &self.prober {
+            prober.unwatch(spare.id.clone());
+        }
+        let taken = self.runtime.take_spare(spare.id.clone(), order.clone());
+        let definition = Arc::clone(definition);
+        let taken = taken.into_actor(self);
+        ctx.spawn(taken.map(move |taken, supervisor, ctx| match taken {
+            TakenSpare::Plays(id) => {
+                supervisor.spare_plays(spare, &order, id, &definition, None, ctx);
+            }
+            TakenSpare::StandsIn(id) => {
+                let stands_in = Some(InstanceEvent::StandsIn);
+                supervisor.spare_plays(spare, &order, id, &definition, stands_in, ctx);
+            }
+            TakenSpare::Gone => {
+                let stopped = supervisor.stop_spare(spare.id, Duration::ZERO);
+                ctx.spawn(stopped.into_actor(supervisor));
+                supervisor.take_spare_or_launch(order, &definition, ctx);
+            }
+            TakenSpare::Stays(launched) => {
+                let launched = async { launched }.boxed_local();
+                supervisor.spare_stays(spare, order.id, launched, ctx);
+            }
+            TakenSpare::Refused => {
+                let launched = supervisor.runtime.launch(order.clone(), &definition);
+                supervisor.spare_stays(spare, order.id, launched, ctx);
+            }
+        }));
+    }
+
+    /// A spare plays no replica after all.
+    fn spare_stays(
+        &mut self,
+        spare: ReadySpare,
+        id: InstanceId,
+        launched: Task<Launched>,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = self.now();
+        let watch = self.spares.give_back(spare, now);
+        self.execute_spare_steps(vec![watch], ctx);
+        self.launch(id, launched, ctx);
+    }
+
+    /// A spare plays the replica as instance `id`; `report` is what else the fleet is to know of it.
+    fn spare_plays(
+        &mut self,
+        spare: ReadySpare,
+        order: &LaunchOrder,
+        id: InstanceId,
+        definition: &Arc<Definition>,
+        report: Option<InstanceEvent>,
+        ctx: &mut Context<Self>,
+    ) {
+        let reason = format!("{} takes its place", spare.id.replica);
+        info!(replica:% = id.replica, generation = id.generation; "{id}: {reason}");
+        self.record_event(HistoryEvent::of(&id, Kind::Starting).because(reason));
+        if self.taken_spares.len() == MAX_TAKEN {
+            self.taken_spares.pop_front();
+        }
+        self.taken_spares.push_back((spare.id, id.clone()));
+        let is_healthy = spare.is_healthy;
+        let started = match id.generation == order.id.generation {
+            true => InstanceEvent::Launched(spare.endpoint),
+            // A spare that keeps its generation.
+            false => InstanceEvent::LaunchPreempted(
+                id.generation,
+                spare.endpoint,
+                Some(definition.hash()),
+            ),
+        };
+        self.apply_event(Event::Instance(order.id.clone(), started), ctx);
+        // Its last heartbeat was a moment ago.
+        let healthy = is_healthy.then_some(InstanceEvent::BecameHealthy);
+        for report in report.into_iter().chain(healthy) {
+            self.apply_event(Event::Instance(id.clone(), report), ctx);
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::fleet::{
     OperatorAction, Step,
 };
 use crate::human::duration;
-use crate::ring::{Member, ReplicaName};
+use crate::ring::{BuildError, Member, ReplicaName};
 use crate::runtime::{Launched, Task};
 
 /// How long the stop of an instance that refuses connections waits for the report of its own
@@ -38,6 +38,8 @@ struct FirstRound {
     history: Vec<HistoryEvent>,
     /// Details of deaths; asked for when the ring has told what it knows.
     deaths: Vec<LocalBoxFuture<'static, ()>>,
+    /// Instances that are to finish their requests.
+    draining: Vec<InstanceId>,
     /// Whether what an operator can configure is another afterwards.
     changes_configuration: bool,
 }
@@ -46,6 +48,11 @@ impl Supervisor {
     /// Begins the immediate steps; the deferred ones when the ring has taken effect.
     pub(super) fn execute(&mut self, steps: Vec<Step>, ctx: &mut Context<Self>) {
         let (mut round, mut deferred) = (FirstRound::default(), Vec::new());
+        let drains = steps.iter().filter_map(|step| match step {
+            Step::Deferred(DeferredStep::Drain(id)) => Some(id.clone()),
+            _ => None,
+        });
+        round.draining = drains.collect();
         for step in steps {
             match step {
                 Step::Immediate(step) => self.execute_immediate(step, &mut round, ctx),
@@ -57,6 +64,7 @@ impl Supervisor {
             history,
             deaths,
             changes_configuration,
+            draining: _,
         } = round;
         if changes_configuration {
             self.version.raise();
@@ -113,6 +121,16 @@ impl Supervisor {
                 info!("left the ring: {}", list(&names));
                 round.ring.push(ring_future(self.ring.leave(names)));
             }
+            ImmediateStep::OpenCanary(share, names) => {
+                info!("{share} of the keys go to {}", list(&names));
+                self.canary_opened(&names);
+                let opened = self.ring.open_canary(share, names);
+                round.ring.push(joined(opened));
+            }
+            ImmediateStep::CloseCanary => {
+                self.canary_closed();
+                round.ring.push(ring_future(self.ring.close_canary()));
+            }
             ImmediateStep::Admit(id, endpoint) => {
                 round.history.push(HistoryEvent::of(&id, Kind::Ready));
                 self.runtime.on_admitted(&id);
@@ -146,23 +164,26 @@ impl Supervisor {
             ImmediateStep::Watch(id, endpoint) => {
                 self.runtime.on_probing_started(&id, endpoint);
                 if let Some(prober) = &self.prober {
-                    prober.watch(id, endpoint);
+                    let machine = self.runtime.machine_of(&id);
+                    prober.watch(id, endpoint, machine);
                 }
             }
             ImmediateStep::Unwatch(id) => {
                 self.runtime.on_probing_stopped(&id);
-                if let Some(prober) = &self.prober {
-                    prober.unwatch(id);
+                match &self.prober {
+                    Some(prober) if round.draining.contains(&id) => prober.follow_drain(id),
+                    Some(prober) => prober.unwatch(id),
+                    None => {}
                 }
             }
             ImmediateStep::AbortRequests(id) => self.ring.abort_requests(id),
             ImmediateStep::Record(change) => self.write_record(vec![change], ctx),
-            ImmediateStep::RecordDeath { id, cause, exit } => {
-                self.count_death(&id, &cause, exit.as_ref());
-                round.deaths.push(self.record_death(id, &cause, exit, ctx));
+            ImmediateStep::RecordDeath { id, cause } => {
+                self.count_death(&id, &cause);
+                round.deaths.push(self.record_death(id, cause, ctx));
             }
-            ImmediateStep::RecordFailedStart { id, cause, exit } => {
-                round.deaths.push(self.record_death(id, &cause, exit, ctx));
+            ImmediateStep::RecordFailedStart { id, cause } => {
+                round.deaths.push(self.record_death(id, cause, ctx));
             }
             ImmediateStep::Rollout(change) => {
                 round.history.push(self.note_rollout(change, ctx));
@@ -200,13 +221,18 @@ impl Supervisor {
     fn execute_deferred(&mut self, step: DeferredStep, ctx: &mut Context<Self>) {
         match step {
             DeferredStep::Launch(order, definition) => {
-                if !self.take_spare(&order, &definition, ctx) {
-                    let launched = self.runtime.launch(order.clone(), &definition);
-                    self.launch(order.id, launched, ctx);
-                }
+                self.take_spare_or_launch(order, &definition, ctx);
             }
             DeferredStep::LaunchBeside(order, definition) => {
                 let launched = self.runtime.launch_beside(order.clone(), &definition);
+                self.launch(order.id, launched, ctx);
+            }
+            DeferredStep::Relieve(order, definition) => {
+                let launched = self.runtime.relieve(order.clone(), &definition);
+                self.launch(order.id, launched, ctx);
+            }
+            DeferredStep::LaunchExtra(order, definition) => {
+                let launched = self.runtime.launch_extra(order.clone(), &definition);
                 self.launch(order.id, launched, ctx);
             }
             DeferredStep::TakePlace(id) => {
@@ -215,8 +241,13 @@ impl Supervisor {
             DeferredStep::Drain(id) => {
                 let deadline = self.drain_deadline;
                 let drained = self.ring.drain(id.clone(), deadline);
+                let prober = self.prober.clone();
                 self.report_back(ctx, async move {
-                    match drained.await {
+                    let left = drained.await;
+                    if let Some(prober) = prober {
+                        prober.unfollow_drain(id.clone());
+                    }
+                    match left {
                         Ok(0) => info!(replica:% = id.replica, generation = id.generation; "{id} has no requests in flight any more"),
                         Ok(left) => warn!(
                             replica:% = id.replica, generation = id.generation;
@@ -299,7 +330,12 @@ impl Supervisor {
         ChangeError::StartFailed(Failures(failures))
     }
 
-    fn launch(&mut self, id: InstanceId, launched: Task<Launched>, ctx: &mut Context<Self>) {
+    pub(super) fn launch(
+        &mut self,
+        id: InstanceId,
+        launched: Task<Launched>,
+        ctx: &mut Context<Self>,
+    ) {
         if self.runtime.spawns() {
             // A launch that fails is repeated, and logged once.
             let again = self.fleet.last_launch_failed(&id.replica);
@@ -310,7 +346,11 @@ impl Supervisor {
         self.report_back(ctx, async move {
             let event = match launched.await {
                 Ok(ours) if ours.id == id => InstanceEvent::Launched(ours.endpoint),
-                Ok(theirs) => InstanceEvent::LaunchPreempted(theirs.id.generation, theirs.endpoint),
+                Ok(theirs) => InstanceEvent::LaunchPreempted(
+                    theirs.id.generation,
+                    theirs.endpoint,
+                    theirs.definition,
+                ),
                 Err(error) => InstanceEvent::LaunchFailed(error.to_string()),
             };
             Event::Instance(id, event)
@@ -338,6 +378,16 @@ impl Supervisor {
         let own = ctx.address();
         let runtime = Rc::clone(&self.runtime);
         runtime.keep_log(&id);
+        if runtime.keeps_remains() && self.fleet.has_waiting_successor(&id) {
+            let report = runtime.exit_report(id.clone());
+            let of = id.clone();
+            let reported = async move {
+                own.do_send(DeathDetail::ExitReport(of.clone(), report.await));
+                own.do_send(DeathDetail::Complete(of));
+            };
+            ctx.spawn(reported.into_actor(self));
+            return runtime.stop(id, grace);
+        }
         let exited = self.death_log.awaits_exit(&id).then(|| {
             let (waiter, exited) = oneshot::channel();
             self.exit_waiters.insert(id.clone(), waiter);
@@ -361,16 +411,21 @@ impl Supervisor {
     }
 
     fn join(&self, members: Vec<Member>) -> LocalBoxFuture<'static, ()> {
-        let joined = self.ring.join(members);
-        async move {
-            match joined.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => error!("cannot extend the ring: {error}"),
-                Err(error) => error!("cannot reach the ring: {error}"),
-            }
-        }
-        .boxed_local()
+        joined(self.ring.join(members))
     }
+}
+
+fn joined(
+    answer: impl Future<Output = ActorReply<Result<(), BuildError>>> + 'static,
+) -> LocalBoxFuture<'static, ()> {
+    async move {
+        match answer.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => error!("cannot extend the ring: {error}"),
+            Err(error) => error!("cannot reach the ring: {error}"),
+        }
+    }
+    .boxed_local()
 }
 
 fn ring_future(

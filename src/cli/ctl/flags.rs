@@ -13,7 +13,7 @@ use crate::cli::drill::DrillFlags;
 use crate::config::{
     Rule, command_words, duration_rule, env_variable, image_name, text_rule, whole_rule,
 };
-use crate::ring::{KeySource, Member, Weight};
+use crate::ring::{CanaryShare, KeySource, Member, Weight};
 use crate::ring_cli;
 
 #[derive(Args)]
@@ -65,6 +65,8 @@ pub enum CtlSubcommand {
     Undrain(NamesFlags),
     /// Replace the processes or containers of replicas, one replica after the other
     Restart(RestartFlags),
+    /// Move replicas from nodes of a Swarm that have more than their share, without a gap
+    Rebalance(RebalanceFlags),
     /// Hold requests; those in flight end, and are waited for
     Pause(PauseFlags),
     /// Let requests that are held go
@@ -144,6 +146,13 @@ pub struct RestartFlags {
 }
 
 #[derive(Args)]
+pub struct RebalanceFlags {
+    /// Only say which
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
 pub struct PauseFlags {
     /// After how long the pause ends by itself [default: what --max-pause of the balancer says]
     #[arg(long = "for", value_name = "TIME", value_parser = duration_rule("100ms", "10m"))]
@@ -178,6 +187,8 @@ pub enum RolloutSubcommand {
     Pause(RolloutIdFlags),
     /// Go on with a rollout that is paused
     Resume(RolloutIdFlags),
+    /// Give every replica the version of the canary
+    Promote(RolloutIdFlags),
     /// Give every replica its earlier version back
     Undo(RolloutIdFlags),
 }
@@ -205,7 +216,17 @@ pub struct RolloutFlags {
     /// Remove a variable; repeatable
     #[arg(long, value_name = "KEY")]
     pub unset_env: Vec<String>,
-    /// Wait for the rollout's end: 0 if it was done, 1 if it was rolled back
+    /// Give this part of the keys to extra instances of the new version first, until the rollout is
+    /// promoted or undone
+    #[arg(
+        long, value_name = "SHARE",
+        value_parser = text_rule(CanaryShare::ALLOWED, |text| {
+            text.parse::<CanaryShare>().map_err(|_| "is none".to_owned())
+        })
+    )]
+    pub canary: Option<CanaryShare>,
+    /// Wait for the rollout's end, or until the canary has its keys: 0 if it was done or has them, 1 if
+    /// it was rolled back
     #[arg(long)]
     pub wait: bool,
     /// The service of a compose project whose containers the replicas are

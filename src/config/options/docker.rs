@@ -10,6 +10,7 @@ use super::{Limit, Off, TIME};
 use crate::runtime::docker::{PullPolicy, Security};
 
 const BYTES: &str = "6m or more, with k, m or g for KiB, MiB or GiB";
+const SPREAD: &str = "spread=node.labels.NAME or spread=engine.labels.NAME";
 const NAME: &str = "1 to 63 letters, digits, '-', '_' and '.', a letter or digit first";
 const NETWORK: &str = "a network's name of letters, digits, '-', '_' and '.', but not host or none, \
                        which give a container no address";
@@ -72,6 +73,13 @@ pub struct DockerOptions {
     /// It is made if it does not exist.
     #[arg(long, value_name = "NETWORK", value_parser = text(NETWORK, read::network))]
     pub docker_network: Option<String>,
+    /// Spread replicas over the values of a label of nodes, such as spread=node.labels.zone
+    ///
+    /// As docker service create has it. Each value is a zone, which gets all replicas divided by the zones,
+    /// rounded up; nodes without the label are one more. Without it replicas are spread over nodes alone. A
+    /// stack file says it by deploy.placement.preferences.
+    #[arg(long, value_name = "SPREAD", value_parser = text(SPREAD, read::spread))]
+    pub placement_pref: Option<String>,
     /// How far a replica's container is restricted
     ///
     /// restricted: not root, no capabilities, read-only root file system with a /tmp. baseline: the
@@ -84,7 +92,8 @@ pub struct DockerOptions {
     /// always: each time the balancer starts. missing: if the engine does not have it. never: the
     /// engine has to have it. A replica that is started again runs what the engine has. Private
     /// registries get the credentials of Docker's configuration (DOCKER_CONFIG, else ~/.docker),
-    /// credential helpers included.
+    /// credential helpers included. On a Swarm, nodes fetch the image by the digest that its tag had
+    /// when it was given; with never its registry is not asked for that.
     #[arg(long, value_name = "WHEN", default_value = "missing", value_parser = choice(PULLS))]
     pub pull: PullPolicy,
 }

@@ -51,11 +51,11 @@ pub struct HealthOptions {
     /// The time in which deaths count for --restart-limit
     #[arg(long, value_name = TIME, default_value = "5m", value_parser = duration("1s", "1day"))]
     pub restart_window: Duration,
-    /// How many instances run beside the replicas, to take the place of one that dies (child processes)
+    /// How many instances run beside the replicas, to take the place of one that dies (processes, containers)
     ///
     /// They answer heartbeats and get no requests. A spare that takes a place keeps the SERVER_ID that it
     /// was started with, spare-1 and so on; the replica's name is in the header Ringmaster-Replica of each
-    /// request.
+    /// request. Not on a Swarm, and for servers that run already.
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole::<u32>(0, 256))]
     pub spares: u32,
     /// How long a fresh replica may take to its first good heartbeat

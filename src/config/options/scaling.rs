@@ -16,7 +16,8 @@ pub struct ScalingOptions {
     ///
     /// Requests that wait count, too. More replicas are started at once, named as the last ones were;
     /// the newest are drained and stopped when fewer have been enough for --scale-down-after. While a
-    /// replica is degraded, or another balancer serves the fleet, nothing is changed.
+    /// replica is degraded, or another balancer serves a fleet of containers, nothing is changed; on a Swarm
+    /// one balancer scales by the load of all.
     #[arg(long, value_name = "N", value_parser = whole::<NonZeroU32>(1, 1_000_000))]
     pub target_in_flight: Option<NonZeroU32>,
     /// The most replicas that --target-in-flight starts

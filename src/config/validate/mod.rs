@@ -21,7 +21,7 @@ use super::options::{
 };
 use super::settings::{DefaultNames, Settings, StickyCookie};
 use super::units;
-use crate::fleet::watched_tag;
+use crate::fleet::{ContainerOptions, watched_tag};
 use crate::ring::{InvalidSpec, RingSpec};
 use crate::sys::open_files;
 
@@ -183,10 +183,11 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
             "needs an image with a tag; a digest never moves",
         );
     }
+    let container = container.into();
     if health.spares > 0 {
-        check_spares(kind, &run, mistakes);
+        check_spares(kind, &run, &container, mistakes);
     }
-    let containers = (docker, container.into());
+    let containers = (docker, container);
     let (runtime, replicas) = runtime::settings(
         kind,
         run,
@@ -225,18 +226,62 @@ fn judge(options: Options, mistakes: &mut Mistakes<'_>) -> Option<Settings> {
 }
 
 /// Notes what spares do not go with.
-fn check_spares(kind: RuntimeKind, run: &RunOptions, mistakes: &mut Mistakes<'_>) {
+fn check_spares(
+    kind: RuntimeKind,
+    run: &RunOptions,
+    container: &ContainerOptions,
+    mistakes: &mut Mistakes<'_>,
+) {
     let mut words = run.command.iter().flatten();
-    let wrong = if kind != RuntimeKind::Process {
-        "is for replicas that are child processes; containers and servers of others have no spares yet"
-    } else if run.replica_port.is_some() {
-        "needs a port for each instance: leave out --replica-port"
-    } else if words.any(|word| word.contains("{name}")) {
-        "{name} in --command would be the spare's; take the header Ringmaster-Replica"
-    } else {
-        return;
-    };
-    mistakes.add("spares", wrong);
+    let in_command = words.find_map(|word| placeholder_of_name(word));
+    // Processes have no other.
+    let in_command = in_command.filter(|p| kind == RuntimeKind::Docker || *p == NAME);
+    match kind {
+        RuntimeKind::Process if run.replica_port.is_some() => {
+            let wrong = "needs a port for each instance: leave out --replica-port";
+            mistakes.add("spares", wrong);
+        }
+        RuntimeKind::Process | RuntimeKind::Docker if in_command.is_some() => {
+            let placeholder = in_command.unwrap_or_default();
+            let wrong = format!(
+                "{placeholder} in --command would be the spare's; take the header Ringmaster-Replica"
+            );
+            mistakes.add("spares", wrong);
+        }
+        RuntimeKind::Docker => {
+            if let Some((option, placeholder)) = container_option_of_name(container) {
+                let wrong = format!(
+                    "{placeholder} in --{option} would be the spare's, also when it plays a replica"
+                );
+                mistakes.add("spares", wrong);
+            }
+        }
+        RuntimeKind::Process => {}
+        RuntimeKind::Swarm | RuntimeKind::Static => {
+            let wrong = "is for child processes and for containers of one engine: services of a \
+                         Swarm and servers that run already have no spares";
+            mistakes.add("spares", wrong);
+        }
+    }
+}
+
+/// The first option of containers that depends on the replica's name, and by which placeholder.
+fn container_option_of_name(container: &ContainerOptions) -> Option<(String, &'static str)> {
+    let fields = serde_json::to_value(container).ok()?;
+    let mut fields = fields.as_object()?.iter();
+    fields.find_map(|(option, value)| {
+        let placeholder = placeholder_of_name(&value.to_string())?;
+        Some((option.clone(), placeholder))
+    })
+}
+
+/// What stands for a replica's name in texts.
+const NAME: &str = "{name}";
+
+/// The first placeholder for a replica's name, or its number, in a text.
+fn placeholder_of_name(text: &str) -> Option<&'static str> {
+    let mut placeholders = [NAME, "{ordinal}"].into_iter();
+    placeholders.find(|placeholder| text.contains(placeholder))
 }
 
 fn check_heartbeat(heartbeat: &HeartbeatSettings, mistakes: &mut Mistakes<'_>) {

@@ -115,6 +115,12 @@ pub(super) fn settings(
                 ..run
             };
             let from_stack = run.image.is_none() && !mistakes.is_given("image");
+            let zone = containers.0.placement_pref.clone();
+            if from_stack && mistakes.is_given("placement-pref") {
+                let wrong =
+                    "is as the stack file has it (deploy.placement.preferences); leave it out";
+                mistakes.add("placement-pref", wrong);
+            }
             let containers = match from_stack {
                 true => stack_settings(run, containers, listen.port(), mistakes),
                 false => docker_settings(run, containers, listen.port(), mistakes),
@@ -122,6 +128,7 @@ pub(super) fn settings(
             let settings = SwarmSettings {
                 containers,
                 from_stack,
+                zone,
             };
             // What belongs to another runtime has been noted.
             if mistakes.found.is_empty()
@@ -257,7 +264,15 @@ fn container_settings(
 
 /// Notes options that say what the compose file says.
 fn refuse_beside_service(mistakes: &mut Mistakes<'_>) {
-    const HERE: [&str; 3] = ["service", "docker-network", "replica-port"];
+    const HERE: [&str; 7] = [
+        "service",
+        "docker-network",
+        "replica-port",
+        "target-in-flight",
+        "min-replicas",
+        "max-replicas",
+        "scale-down-after",
+    ];
     for option in OPTIONS.iter() {
         let key = option.key();
         let users = option.runtimes();

@@ -28,6 +28,18 @@ pub(super) fn policy(
         mistakes.add("target-in-flight", "needs --max-replicas");
         return None;
     };
+    if mistakes.is_given("service") {
+        match options.min_replicas {
+            None => {
+                let wrong =
+                    "needs --min-replicas beside --service: how many there are is compose's";
+                mistakes.add("target-in-flight", wrong);
+            }
+            // Its containers are made from those that there are.
+            Some(0) => mistakes.add("min-replicas", "at least 1 beside --service"),
+            Some(_) => {}
+        }
+    }
     let min = options.min_replicas.unwrap_or(replicas);
     if min > max {
         let wrong = match options.min_replicas {

@@ -6,16 +6,29 @@
 //!              +---- failed or undone ---------------+--> Back --all are back--> rolled back
 //! ```
 //!
+//! With a canary (see [`canary`]) the trial is that of the canary's instances, and replicas stay as they
+//! are until the rollout is promoted:
+//!
+//! ```text
+//!   start -> Trial --all of the canary answer--> Canary --promoted--> Onward --> done
+//!              |                                    |                    |
+//!              +------------ failed or undone ------+--------------------+--> Back
+//! ```
+//!
 //! Each of them can be paused. A replica's new instance starts beside the old one (see
 //! [`successor`]); at its first good heartbeat it takes the old one's place on the ring, in one epoch
 //! and under the same name. It is then watched for a while (see [`monitor`]), before the next replica
 //! follows. The way back is the same in the other direction, without the watching. A replica that
 //! dies meanwhile is healed with the definition that it had; on the way back with the earlier one.
 
+mod canary;
 mod commands;
+mod followed;
 mod monitor;
 mod patch;
 mod policy;
+mod relief;
+mod replacement;
 mod retiring;
 mod successor;
 mod swap;
@@ -31,11 +44,17 @@ use super::rollout_state::{Course, RecordedRollout, RolloutChange, Stage};
 use super::time::Time;
 use crate::api::{RolloutOutcome, Timestamp};
 use crate::ring::ReplicaName;
+use canary::Canary;
+pub(crate) use canary::CanaryReport;
 pub(crate) use commands::RolloutReport;
+pub(crate) use followed::ExecutorWatch;
+pub(super) use followed::FollowedRollout;
 use monitor::InHand;
 pub(crate) use policy::{FailureAction, RolloutError, RolloutOrder, RolloutPolicy};
 pub(super) use retiring::Retiring;
+use successor::InstanceRole;
 pub(super) use successor::Successor;
+pub(super) use swap::ReadyInstance;
 
 /// The pause before an instance that failed on the way back is tried again, and how often in a row.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
@@ -50,6 +69,7 @@ pub(super) struct ActiveRollout {
     /// Why it is paused or goes back.
     reason: Option<String>,
     started_at: Timestamp,
+    canary: Option<Canary>,
     /// Replicas that have been begun and are not done.
     in_hand: Vec<InHand>,
     /// Instances that failed on the way back, in a row, and when the next one is started.
@@ -58,13 +78,16 @@ pub(super) struct ActiveRollout {
 }
 
 impl ActiveRollout {
-    pub(super) fn resumed(recorded: &RecordedRollout) -> Self {
+    /// A rollout of a fleet of these replicas, from its beginning or wherever it is.
+    pub(super) fn resumed(recorded: &RecordedRollout, replicas: &[ReplicaName]) -> Self {
+        let canary = recorded.canary.map(|share| Canary::new(share, replicas));
         Self {
             id: recorded.id,
             to: Arc::new(recorded.to.clone()),
             stage: recorded.stage,
             reason: recorded.reason.clone(),
             started_at: recorded.started_at,
+            canary,
             in_hand: Vec::new(),
             retries: 0,
             retry_at: None,
@@ -85,15 +108,24 @@ impl ActiveRollout {
 }
 
 impl Fleet {
-    /// Whether the rollout is just replacing or watching this replica.
+    /// Whether the rollout is just replacing or watching this replica, or may be: another balancer's.
     pub(super) fn is_in_hand(&self, name: &ReplicaName) -> bool {
         let is_successors = |n: &Successor| n.is_wanted() && n.id.replica == *name;
         let rollout = self.rollout.as_ref();
-        self.successors.iter().any(is_successors) || rollout.is_some_and(|r| r.has_in_hand(name))
+        self.followed.is_some()
+            || self.successors.iter().any(is_successors)
+            || rollout.is_some_and(|r| r.has_in_hand(name))
     }
 
     /// The definition that a replica is healed with: on the way back the earlier one.
     pub(super) fn definition_to_heal_with(&mut self, index: usize, steps: &mut Steps) {
+        if self
+            .followed
+            .as_ref()
+            .is_some_and(FollowedRollout::goes_back)
+        {
+            self.replicas[index].definition = Arc::clone(&self.definition);
+        }
         let Some(rollout) = &self.rollout else { return };
         let back = rollout.stage.course() == Course::Back;
         let replica = &mut self.replicas[index];
@@ -114,13 +146,13 @@ impl Fleet {
             return None;
         }
         let rollout = self.rollout.as_ref();
-        let retry_at = rollout
-            .filter(|r| matches!(r.stage, Stage::Running(_)))
-            .and_then(|r| r.retry_at);
+        let running = rollout.filter(|r| matches!(r.stage, Stage::Running(_)));
+        let retry_at = running.and_then(|r| r.retry_at);
+        let canary = running.and_then(|r| r.canary.as_ref()?.wakes_at());
         let ends = rollout.into_iter().flat_map(|r| &r.in_hand);
         let ends = ends.filter_map(InHand::wakes_at);
         let deadlines = self.successors.iter().filter_map(Successor::deadline);
-        ends.chain(deadlines).chain(retry_at).min()
+        ends.chain(deadlines).chain(retry_at).chain(canary).min()
     }
 
     /// Brings the rollout as far as it can get: the end of all that happens.
@@ -131,8 +163,10 @@ impl Fleet {
         self.give_up_late_successors(steps);
         self.judge_in_hand(steps);
         self.discard_unwanted_successors(steps);
+        self.advance_canary(steps);
         self.swap_successors(steps);
         self.begin_replacements(steps);
+        self.relieve_stand_ins(steps);
         self.end_rollout(steps);
     }
 
@@ -202,15 +236,21 @@ impl Fleet {
             let replica = self.find(&successor.id.replica);
             // One that was healed with the definition needs no successor any more.
             let is_awaited = |r: &Replica| r.is_desired() && r.definition != successor.definition;
-            let keeps =
-                replica.is_some_and(is_awaited) && target.as_ref() == Some(&successor.definition);
-            if keeps || !successor.is_wanted() {
-                place += 1;
-                continue;
+            let is_wanted = replica.is_some_and(Replica::is_desired);
+            let keeps = match successor.role {
+                InstanceRole::Canary => true,
+                InstanceRole::Relief => is_wanted,
+                InstanceRole::Successor if self.is_requested(successor) => is_wanted,
+                InstanceRole::Successor => {
+                    replica.is_some_and(is_awaited)
+                        && target.as_ref() == Some(&successor.definition)
+                }
+            };
+            match keeps || !successor.is_wanted() {
+                true => place += 1,
+                // One that is just being started stays, and is not wanted any more.
+                false => self.discard_successor(place, steps),
             }
-            let before = self.successors.len();
-            self.discard_successor(place, steps);
-            place += usize::from(self.successors.len() == before);
         }
     }
 
@@ -218,7 +258,11 @@ impl Fleet {
     fn swap_successors(&mut self, steps: &mut Steps) {
         let mut place = 0;
         while let Some(successor) = self.successors.get(place) {
-            if successor.is_ready() {
+            if successor.is_relief() && successor.is_ready() {
+                if self.swap(place, steps).is_some() {
+                    continue;
+                }
+            } else if successor.is_successor() && successor.is_ready() {
                 self.trial_is_over(steps);
                 if let Some(instance) = self.swap(place, steps) {
                     self.has_replaced(instance, steps);
@@ -244,14 +288,14 @@ impl Fleet {
     /// Begins with as many replicas as may be replaced at a time.
     fn begin_replacements(&mut self, steps: &mut Steps) {
         let Some(target) = self.target() else { return };
-        while let Some(rollout) = &mut self.rollout {
+        while let Some(rollout) = self.rollout.as_mut().filter(|r| !r.awaits_promotion()) {
             rollout.retry_at = rollout.retry_at.filter(|at| *at > steps.now);
             let width = match rollout.stage {
                 Stage::Running(Course::Trial) => 1,
                 Stage::Running(_) => self.policy.rollout.parallelism,
                 Stage::Paused(_) => return,
             };
-            let successors = self.successors.iter().filter(|n| n.is_wanted()).count();
+            let successors = self.successors.iter().filter(|n| n.is_successor()).count();
             if rollout.retry_at.is_some() || successors + rollout.in_hand.len() >= width {
                 return;
             }
@@ -259,7 +303,8 @@ impl Fleet {
             let Some(index) = next else { return };
             match self.policy.rollout.order {
                 RolloutOrder::StartFirst => {
-                    self.launch_successor(index, Arc::clone(&target), steps);
+                    let role = InstanceRole::Successor;
+                    self.launch_successor(index, Arc::clone(&target), role, steps);
                 }
                 RolloutOrder::StopFirst => {
                     self.replace_in_place(index, Arc::clone(&target), steps);
@@ -288,35 +333,42 @@ impl Fleet {
 
     /// Ends the rollout once nothing is left to be done.
     fn end_rollout(&mut self, steps: &mut Steps) {
-        let Some(rollout) = &self.rollout else { return };
+        let Some(target) = self.target() else { return };
+        // Replicas that are being added count as well.
+        let replicas = self.replicas.iter().filter(|replica| !replica.leaving);
+        let all = replicas.into_iter().all(|r| r.definition == target);
+        let is_replacing = self.successors.iter().any(Successor::is_successor);
+        let rollout = self.rollout.as_ref();
+        let Some(rollout) = rollout.filter(|r| all && !is_replacing && !r.awaits_promotion())
+        else {
+            return;
+        };
         let Stage::Running(course) = rollout.stage else {
             return;
         };
-        let target = match course {
-            Course::Back => &self.definition,
-            Course::Trial | Course::Onward => &rollout.to,
-        };
-        // Replicas that are being added count as well.
-        let replicas = self.replicas.iter().filter(|replica| !replica.leaving);
-        let all = replicas.into_iter().all(|r| r.definition == *target);
-        let is_busy =
-            self.successors.iter().any(Successor::is_wanted) || !rollout.in_hand.is_empty();
-        // An instance that has had its time may still be what other programs take for the replica.
-        let is_busy = is_busy || !self.retiring.is_empty() || !self.stopping_instances.is_empty();
-        if !all || is_busy {
+        if !rollout.in_hand.is_empty() {
             return;
         }
+        self.remove_canary(steps);
+        // An instance that has had its time may still be what other programs take for the replica.
+        let is_extra = |one: &Successor| one.role == InstanceRole::Canary;
+        let is_left = self.successors.iter().any(is_extra);
+        if is_left || !self.retiring.is_empty() || !self.stopping_instances.is_empty() {
+            return;
+        }
+        let Some(rollout) = self.rollout.take() else {
+            return;
+        };
         let outcome = match course {
             Course::Back => RolloutOutcome::RolledBack,
-            Course::Trial | Course::Onward => RolloutOutcome::Done,
+            Course::Trial | Course::Canary | Course::Onward => RolloutOutcome::Done,
         };
         let ended = RolloutChange::Ended {
             id: rollout.id,
             outcome,
-            reason: rollout.reason.clone(),
+            reason: rollout.reason,
         };
-        self.definition = Arc::clone(target);
-        self.rollout = None;
+        self.definition = target;
         self.report_rollout(ended, steps);
     }
 
@@ -325,7 +377,7 @@ impl Fleet {
         let rollout = self.rollout.as_ref()?;
         Some(Arc::clone(match rollout.stage.course() {
             Course::Back => &self.definition,
-            Course::Trial | Course::Onward => &rollout.to,
+            Course::Trial | Course::Canary | Course::Onward => &rollout.to,
         }))
     }
 }

@@ -2,6 +2,7 @@
 //! its requests fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ActiveRollout, Fleet};
 use crate::fleet::event::{ImmediateStep, Steps};
@@ -15,29 +16,49 @@ use crate::ring::ReplicaName;
 /// The fewest requests of which a part says something.
 const MIN_REQUESTS: u64 = 10;
 
+/// How often they are counted: a version that fails many requests is to fail no more of them than it has to.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A replica that has been begun with and is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum InHand {
     /// The old instance, of this generation, makes room for the new one.
     Restarting(ReplicaName, u64),
-    /// The new instance has requests, and is watched until then.
-    Monitored(InstanceId, Time),
-    /// Its failed requests are being counted.
-    Counted(InstanceId),
+    /// The new instance has requests, and is watched.
+    Monitored(InstanceId, Watch),
+    /// Its failed requests are being counted; it is watched until then.
+    Counted(InstanceId, Time),
+}
+
+/// For how long a new instance is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watch {
+    /// When its failed requests are counted next.
+    count_at: Time,
+    until: Time,
+}
+
+impl Watch {
+    fn new(now: Time, until: Time) -> Self {
+        Self {
+            count_at: until.min(now.saturating_add(COUNT_INTERVAL)),
+            until,
+        }
+    }
 }
 
 impl InHand {
     pub(super) fn replica(&self) -> &ReplicaName {
         match self {
             Self::Restarting(name, _) => name,
-            Self::Monitored(id, _) | Self::Counted(id) => &id.replica,
+            Self::Monitored(id, _) | Self::Counted(id, _) => &id.replica,
         }
     }
 
     pub(super) fn wakes_at(&self) -> Option<Time> {
         match self {
-            Self::Monitored(_, until) => Some(*until),
-            Self::Restarting(..) | Self::Counted(_) => None,
+            Self::Monitored(_, watch) => Some(watch.count_at),
+            Self::Restarting(..) | Self::Counted(..) => None,
         }
     }
 }
@@ -48,8 +69,8 @@ enum Verdict {
     Wait,
     /// Its new instance is ready.
     Ready(InstanceId),
-    /// The time of its watching is over.
-    Count(InstanceId),
+    /// Its failed requests are to be counted; it is watched until then.
+    Count(InstanceId, Time),
     /// It is not part of the fleet any more.
     Gone,
     Failed(String),
@@ -108,7 +129,7 @@ impl Fleet {
         let forward = rollout.stage.course() != Course::Back;
         if forward && !monitor.is_zero() {
             let until = steps.now.saturating_add(monitor);
-            let monitored = InHand::Monitored(instance.clone(), until);
+            let monitored = InHand::Monitored(instance.clone(), Watch::new(steps.now, until));
             rollout.in_hand.push(monitored);
             steps.push(ImmediateStep::CountRequests(instance.clone()));
         }
@@ -143,10 +164,10 @@ impl Fleet {
                     self.trial_is_over(steps);
                     self.has_replaced(instance, steps);
                 }
-                Verdict::Count(instance) => {
+                Verdict::Count(instance, until) => {
                     steps.push(ImmediateStep::ReportRequests(instance.clone()));
                     if let Some(rollout) = &mut self.rollout {
-                        rollout.in_hand.push(InHand::Counted(instance));
+                        rollout.in_hand.push(InHand::Counted(instance, until));
                     }
                 }
                 Verdict::Failed(reason) => self.fail_rollout(reason, steps),
@@ -169,7 +190,7 @@ impl Fleet {
             InHand::Restarting(name, before) => {
                 *name == replica.name && *before != replica.generation
             }
-            InHand::Monitored(id, _) | InHand::Counted(id) => *id == replica.id(),
+            InHand::Monitored(id, _) | InHand::Counted(id, _) => *id == replica.id(),
         };
         let Some(place) = rollout.in_hand.iter().position(is_new) else {
             return;
@@ -203,8 +224,12 @@ impl Fleet {
         let Some(rollout) = &mut self.rollout else {
             return;
         };
-        let is_counted = |one: &InHand| *one == InHand::Counted(id.clone());
-        let Some(place) = rollout.in_hand.iter().position(is_counted) else {
+        let mut in_hand = rollout.in_hand.iter().enumerate();
+        let counted = in_hand.find_map(|(place, one)| match one {
+            InHand::Counted(counted, until) if *counted == id => Some((place, *until)),
+            _ => None,
+        });
+        let Some((place, until)) = counted else {
             return;
         };
         rollout.in_hand.remove(place);
@@ -215,6 +240,9 @@ impl Fleet {
                 "the new instance of {name}: {failed} of its {requests} requests have failed"
             );
             self.fail_rollout(reason, steps);
+        } else if until > steps.now {
+            let watch = Watch::new(steps.now, until);
+            rollout.in_hand.push(InHand::Monitored(id, watch));
         }
     }
 
@@ -229,7 +257,7 @@ impl Fleet {
                 Verdict::Ready(id)
             }
             (InHand::Restarting(..), _) => Verdict::Wait,
-            (InHand::Monitored(new, _) | InHand::Counted(new), _) if *new != id => {
+            (InHand::Monitored(new, _) | InHand::Counted(new, _), _) if *new != id => {
                 Verdict::Failed(format!("the new instance of {} is gone", replica.name))
             }
             (_, Phase::Hung { .. }) => Verdict::Failed(format!(
@@ -240,8 +268,8 @@ impl Fleet {
                 let reason = replica.last_error.as_deref().unwrap_or("it is unready");
                 Verdict::Failed(format!("the new instance of {}: {reason}", replica.name))
             }
-            (InHand::Monitored(_, until), Phase::Ready { .. }) if *until <= now => {
-                Verdict::Count(id)
+            (InHand::Monitored(_, watch), Phase::Ready { .. }) if watch.count_at <= now => {
+                Verdict::Count(id, watch.until)
             }
             (_, Phase::Ready { .. }) => Verdict::Wait,
             _ => Verdict::Failed(format!("the new instance of {} is gone", replica.name)),

@@ -14,6 +14,10 @@ impl Definition {
         new: &NewRollout,
         runtime: &str,
     ) -> Result<Self, RolloutError> {
+        if new.compose.is_some() {
+            let wrong = "compose: this fleet takes over no service of docker compose (--service)";
+            return Err(invalid(wrong.to_owned()));
+        }
         let mut changed = self.clone();
         if let Some(image) = &new.image {
             if !matches!(runtime, "docker" | "swarm") {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::ring::ReplicaName;
+
 /// What does not change about rollouts while the balancer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RolloutPolicy {
@@ -41,15 +43,24 @@ pub enum RolloutError {
     /// Another one is under way.
     #[error("rollout {0} is under way: wait for its end, or undo it first")]
     UnderWay(u64),
+    /// A replica is just being moved.
+    #[error("{0} is just being moved to another node: wait until that is done")]
+    Moving(ReplicaName),
     /// The definition is the present one.
     #[error("this changes nothing: the replicas have this definition already")]
     Unchanged,
+    /// Another balancer carries it out.
+    #[error("rollout {0} is carried out by another balancer, {1}: ask that one")]
+    Elsewhere(u64, String),
     /// It has ended, or has never been.
     #[error("rollout {0} is not under way")]
     NotUnderWay(u64),
     /// It goes on already.
     #[error("rollout {0} is not paused")]
     NotPaused(u64),
+    /// There is no canary that could be promoted.
+    #[error("rollout {0} cannot be promoted: {1}")]
+    NotPromotable(u64, &'static str),
     /// It is being undone already.
     #[error("rollout {0} is being rolled back already")]
     RollingBack(u64),

@@ -17,20 +17,32 @@ use crate::fleet::event::{DeferredStep, ImmediateStep, Steps};
 use crate::fleet::record_definition::Definition;
 use crate::fleet::rollout_state::Course;
 use crate::fleet::unready::UNHEALTHY;
-use crate::fleet::{Exit, Fleet, InstanceEvent, InstanceId, LaunchOrder, Time};
+use crate::fleet::{DeathCause, Exit, Fleet, InstanceEvent, InstanceId, LaunchOrder, Time};
 use crate::human::duration;
 use crate::ring::ReplicaName;
 
-/// An instance that is to play a replica.
+/// An instance of a rollout that plays no replica, or not yet.
 #[derive(Debug)]
 pub(in crate::fleet) struct Successor {
     pub(super) id: InstanceId,
     pub(super) definition: Arc<Definition>,
+    pub(super) role: InstanceRole,
     pub(super) phase: SuccessorPhase,
     /// Its image's HEALTHCHECK says so.
-    unhealthy: bool,
+    pub(super) unhealthy: bool,
     /// Why its last heartbeat failed.
-    probe_failure: Option<String>,
+    pub(super) probe_failure: Option<String>,
+}
+
+/// What an instance is for, once it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InstanceRole {
+    /// It is to play its replica.
+    Successor,
+    /// It serves keys of the canary, and never plays a replica.
+    Canary,
+    /// It is to play its replica instead of a stand-in, whether or not there is a rollout.
+    Relief,
 }
 
 #[derive(Debug)]
@@ -51,11 +63,39 @@ pub(super) enum SuccessorPhase {
     Ready { endpoint: SocketAddr },
     /// It is not wanted any more, and stopped once it has been started.
     Abandoned,
+    /// It is left to its owner, and only awaited.
+    Left,
 }
 
 impl Successor {
+    /// One that the runtime is asked for.
+    pub(super) fn launching(
+        id: InstanceId,
+        definition: Arc<Definition>,
+        role: InstanceRole,
+    ) -> Self {
+        Self {
+            id,
+            definition,
+            role,
+            phase: SuccessorPhase::Launching { exited: None },
+            unhealthy: false,
+            probe_failure: None,
+        }
+    }
+
+    /// Whether the rollout, or a request, has it play a replica, unless it is given up.
+    pub(super) fn is_successor(&self) -> bool {
+        self.role == InstanceRole::Successor && self.is_wanted()
+    }
+
+    /// Whether it is to relieve a stand-in.
+    pub(super) fn is_relief(&self) -> bool {
+        self.role == InstanceRole::Relief && self.is_wanted()
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
-        !matches!(self.phase, SuccessorPhase::Abandoned)
+        !matches!(self.phase, SuccessorPhase::Abandoned | SuccessorPhase::Left)
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -72,11 +112,12 @@ impl Successor {
 }
 
 impl Fleet {
-    /// Starts an instance of another definition beside the one that plays the replica.
+    /// Starts an instance beside the one that plays the replica.
     pub(super) fn launch_successor(
         &mut self,
         index: usize,
         definition: Arc<Definition>,
+        role: InstanceRole,
         steps: &mut Steps,
     ) {
         let replica = &self.replicas[index];
@@ -86,14 +127,13 @@ impl Fleet {
             id: id.clone(),
             ..replica.order()
         };
-        steps.push(DeferredStep::LaunchBeside(order, Arc::clone(&definition)));
-        self.successors.push(Successor {
-            id,
-            definition,
-            phase: SuccessorPhase::Launching { exited: None },
-            unhealthy: false,
-            probe_failure: None,
+        let like = Arc::clone(&definition);
+        steps.push(match replica.stand_in() {
+            Some(_) => DeferredStep::Relieve(order, like),
+            None => DeferredStep::LaunchBeside(order, like),
         });
+        self.successors
+            .push(Successor::launching(id, definition, role));
     }
 
     /// Takes in a report about an instance that plays no replica: a successor, or one that retires.
@@ -115,29 +155,49 @@ impl Fleet {
         let successor = &mut self.successors[place];
         match (event, &mut successor.phase) {
             (InstanceEvent::Launched(_), SuccessorPhase::Abandoned) => {
-                let id = self.successors.remove(place).id;
-                self.stop_instance(id, self.policy.stop_grace, steps);
+                let unwanted = self.successors.remove(place);
+                self.stop_unwanted(unwanted, steps);
+            }
+            (
+                InstanceEvent::Launched(_)
+                | InstanceEvent::LaunchFailed(_)
+                | InstanceEvent::LaunchPreempted(..),
+                SuccessorPhase::Left,
+            ) => {
+                self.successors.remove(place);
             }
             (InstanceEvent::Launched(endpoint), SuccessorPhase::Launching { exited }) => {
                 match exited.take() {
-                    Some(exit) => self.successor_died(place, exit.to_string(), Some(exit), steps),
+                    Some(exit) => self.successor_died(place, DeathCause::Ended(exit), steps),
                     None => self.probe_successor(place, endpoint, steps),
                 }
             }
             (InstanceEvent::LaunchFailed(_), SuccessorPhase::Abandoned) => {
                 self.successors.remove(place);
             }
-            (InstanceEvent::LaunchPreempted(by, _), SuccessorPhase::Abandoned) => {
+            (InstanceEvent::LaunchPreempted(by, ..), SuccessorPhase::Abandoned) => {
                 let name = self.successors.remove(place).id.replica;
                 let theirs = InstanceId::new(name, by);
                 self.stop_instance(theirs, self.policy.stop_grace, steps);
             }
             (InstanceEvent::LaunchFailed(reason), SuccessorPhase::Launching { .. }) => {
-                let id = self.successors.remove(place).id;
-                let reason = format!("cannot start {}: {reason}", id.replica);
-                self.successor_failed(reason, steps);
+                let Successor { id, role, .. } = self.successors.remove(place);
+                match role {
+                    InstanceRole::Canary => {
+                        self.canary_failed(&id, format!("cannot start: {reason}"), steps)
+                    }
+                    InstanceRole::Successor => {
+                        self.note_replacement_failure(&id.replica, reason.clone());
+                        let reason = format!("cannot start {}: {reason}", id.replica);
+                        self.successor_failed(reason, steps);
+                    }
+                    InstanceRole::Relief => {
+                        let reason = format!("cannot start: {reason}");
+                        self.relief_failed(&id.replica, &reason, steps);
+                    }
+                }
             }
-            (InstanceEvent::LaunchPreempted(by, endpoint), SuccessorPhase::Launching { .. }) => {
+            (InstanceEvent::LaunchPreempted(by, endpoint, _), SuccessorPhase::Launching { .. }) => {
                 // Another balancer was first: its successor is ours.
                 successor.id.generation = by;
                 self.probe_successor(place, endpoint, steps);
@@ -145,20 +205,44 @@ impl Fleet {
             (InstanceEvent::Exited(exit), SuccessorPhase::Launching { exited }) => {
                 *exited = Some(exit);
             }
+            (InstanceEvent::Destroyed, SuccessorPhase::Launching { .. }) => {
+                successor.phase = SuccessorPhase::Abandoned;
+                let name = successor.id.replica.clone();
+                self.taken_away(&name, steps);
+            }
             (
                 InstanceEvent::Exited(exit),
                 SuccessorPhase::Probing { .. } | SuccessorPhase::Ready { .. },
             ) => {
                 steps.push(ImmediateStep::Unwatch(successor.id.clone()));
-                self.successor_died(place, exit.to_string(), Some(exit), steps);
+                self.successor_died(place, DeathCause::Ended(exit), steps);
             }
             (InstanceEvent::RemovedElsewhere, SuccessorPhase::Probing { .. })
             | (InstanceEvent::RemovedElsewhere, SuccessorPhase::Ready { .. }) => {
                 steps.push(ImmediateStep::Unwatch(successor.id.clone()));
-                let id = self.successors.remove(place).id;
-                let reason = format!("the new instance of {} was taken away", id.replica);
-                self.stop_instance(id, Duration::ZERO, steps);
-                self.successor_taken_away(reason, steps);
+                let Successor { id, role, .. } = self.successors.remove(place);
+                const TAKEN_AWAY: &str = "was taken away";
+                self.evict_canary(&id, TAKEN_AWAY, steps);
+                self.stop_instance(id.clone(), Duration::ZERO, steps);
+                match role {
+                    InstanceRole::Canary => self.canary_failed(&id, TAKEN_AWAY.to_owned(), steps),
+                    InstanceRole::Successor => {
+                        let reason = format!("the new instance of {} was taken away", id.replica);
+                        self.note_replacement_failure(&id.replica, reason.clone());
+                        self.successor_taken_away(reason, steps);
+                    }
+                    InstanceRole::Relief => self.relief_failed(&id.replica, TAKEN_AWAY, steps),
+                }
+            }
+            (
+                InstanceEvent::Ending,
+                SuccessorPhase::Probing { .. } | SuccessorPhase::Ready { .. },
+            ) if successor.role == InstanceRole::Canary => self.canary_ending(place, steps),
+            (InstanceEvent::ConnectionRefused, SuccessorPhase::Ready { .. })
+                if successor.role == InstanceRole::Canary =>
+            {
+                steps.push(ImmediateStep::Unwatch(successor.id.clone()));
+                self.successor_died(place, DeathCause::RefusesConnections, steps);
             }
             (
                 InstanceEvent::BecameHealthy,
@@ -181,6 +265,9 @@ impl Fleet {
             ) => {
                 *answers_well = false;
                 successor.probe_failure = Some(reason);
+            }
+            (InstanceEvent::BecameUnresponsive, SuccessorPhase::Probing { answers_well, .. }) => {
+                *answers_well = false;
             }
             (InstanceEvent::BecameUnready(reason), SuccessorPhase::Ready { endpoint }) => {
                 successor.probe_failure = Some(reason);
@@ -241,22 +328,35 @@ impl Fleet {
     }
 
     /// A successor has ended, or is given up; it is not watched any more.
-    fn successor_died(
-        &mut self,
-        place: usize,
-        cause: String,
-        exit: Option<Exit>,
-        steps: &mut Steps,
-    ) {
-        let id = self.successors.remove(place).id;
-        steps.push(ImmediateStep::RecordFailedStart {
-            id: id.clone(),
-            cause: cause.clone(),
-            exit,
+    fn successor_died(&mut self, place: usize, cause: DeathCause, steps: &mut Steps) {
+        let Successor { id, role, .. } = self.successors.remove(place);
+        let reason = cause.to_string();
+        self.evict_canary(&id, &reason, steps);
+        let recorded = id.clone();
+        steps.push(match self.has_served_as_canary(&id) {
+            true => ImmediateStep::RecordDeath {
+                id: recorded,
+                cause,
+            },
+            false => ImmediateStep::RecordFailedStart {
+                id: recorded,
+                cause,
+            },
         });
-        let reason = format!("the new instance of {} {cause}", id.replica);
-        self.stop_instance(id, Duration::ZERO, steps);
-        self.successor_failed(reason, steps);
+        self.stop_instance(id.clone(), Duration::ZERO, steps);
+        match role {
+            InstanceRole::Canary => self.canary_failed(&id, reason, steps),
+            InstanceRole::Successor => {
+                let failure = format!("its new instance {reason}");
+                self.note_replacement_failure(&id.replica, failure);
+                let reason = format!("the new instance of {} {reason}", id.replica);
+                self.successor_failed(reason, steps);
+            }
+            InstanceRole::Relief => {
+                let reason = format!("its new instance {reason}");
+                self.relief_failed(&id.replica, &reason, steps);
+            }
+        }
     }
 
     /// Gives up successors that have not answered a heartbeat well in time.
@@ -273,7 +373,7 @@ impl Fleet {
                 cause.push_str(reason);
             }
             steps.push(ImmediateStep::Unwatch(successor.id.clone()));
-            self.successor_died(place, cause, None, steps);
+            self.successor_died(place, DeathCause::NotReadyInTime(cause), steps);
         }
     }
 
@@ -285,12 +385,21 @@ impl Fleet {
             return;
         }
         steps.push(ImmediateStep::Unwatch(successor.id.clone()));
-        let id = self.successors.remove(place).id;
+        let unwanted = self.successors.remove(place);
+        self.stop_unwanted(unwanted, steps);
+    }
+
+    fn stop_unwanted(&mut self, Successor { id, role, .. }: Successor, steps: &mut Steps) {
+        if role == InstanceRole::Relief {
+            // Its replica is removed, and nothing of that is to be left.
+            self.announce_removal(&id, steps);
+        }
         self.stop_instance(id, self.policy.stop_grace, steps);
     }
 
     /// Stops what plays no replica: the balancer stops.
     pub(in crate::fleet) fn stop_others(&mut self, steps: &mut Steps) {
+        self.close_canary(steps);
         while let Some(place) = self.successors.iter().position(Successor::is_wanted) {
             self.discard_successor(place, steps);
         }
@@ -309,7 +418,9 @@ impl Fleet {
     /// A successor will not play its replica.
     fn successor_failed(&mut self, reason: String, steps: &mut Steps) {
         match self.rollout.as_ref().map(|rollout| rollout.stage.course()) {
-            Some(Course::Trial | Course::Onward) => self.fail_rollout(reason, steps),
+            Some(Course::Trial | Course::Canary | Course::Onward) => {
+                self.fail_rollout(reason, steps);
+            }
             Some(Course::Back) => self.retry_way_back(reason, steps),
             None => {}
         }

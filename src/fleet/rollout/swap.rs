@@ -1,14 +1,30 @@
 //! The swap: a successor that is ready takes the place of the instance that plays its replica, which
 //! finishes its requests and is stopped.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::retiring::Retiring;
-use super::successor::SuccessorPhase;
+use super::successor::{InstanceRole, SuccessorPhase};
 use crate::fleet::event::{DeferredStep, ImmediateStep, OperatorAction, Steps};
 use crate::fleet::lifecycle::Phase;
 use crate::fleet::stopping::StoppingInstance;
-use crate::fleet::{Fleet, InstanceId};
+use crate::fleet::{Definition, Fleet, InstanceId};
+
+/// An instance that is ready to play a replica.
+pub(in crate::fleet) struct ReadyInstance {
+    pub(in crate::fleet) generation: u64,
+    pub(in crate::fleet) definition: Arc<Definition>,
+    pub(in crate::fleet) endpoint: SocketAddr,
+}
+
+/// What played the replica until then.
+pub(in crate::fleet) struct FormerInstance {
+    phase: Phase,
+    leftovers: Vec<u64>,
+    drain_waits: u32,
+}
 
 impl Fleet {
     /// Has a successor that is ready play its replica, unless that is just being started: the same
@@ -24,31 +40,23 @@ impl Fleet {
             _ => {}
         }
         let successor = self.successors.remove(place);
-        let (grace, since) = (self.policy.stop_grace, steps.now);
-        let replica = &mut self.replicas[index];
-        let old = replica.id();
-        let leftovers = std::mem::take(&mut replica.leftover_generations);
-        let phase = std::mem::replace(&mut replica.phase, Phase::Ready { endpoint, since });
-        let drain_waits = replica.drain_waits;
-        replica.generation = successor.id.generation;
-        replica.definition = successor.definition;
-        replica.leftover_generations.push(successor.id.generation);
-        replica.forget_instance();
-        replica.answers_well = true;
-        replica.backoff.reset();
-        replica.last_error = None;
-        replica.last_launch_failed = false;
-        replica.replaces_unready = false;
-        replica.starts_at_once = false;
-        replica.reported.clear();
-        let drained = replica.drained;
-        match drained {
-            true => {
-                let action = OperatorAction::StaysDrained;
-                steps.push(ImmediateStep::MarkDrained(successor.id.clone(), endpoint));
-                steps.push(ImmediateStep::RecordAction(successor.id.clone(), action));
-            }
-            false => steps.push(ImmediateStep::Admit(successor.id.clone(), endpoint)),
+        let grace = self.policy.stop_grace;
+        let old = self.replicas[index].id();
+        // It is no cure for what the replica has died of.
+        let deaths = self.replicas[index].backoff.clone();
+        let keeps_deaths = successor.role == InstanceRole::Relief;
+        let ready = ReadyInstance {
+            generation: successor.id.generation,
+            definition: successor.definition,
+            endpoint,
+        };
+        let FormerInstance {
+            phase,
+            leftovers,
+            drain_waits,
+        } = self.give_place(index, ready, steps);
+        if keeps_deaths {
+            self.replicas[index].backoff = deaths;
         }
         steps.push(DeferredStep::TakePlace(successor.id.clone()));
         match phase {
@@ -80,5 +88,42 @@ impl Fleet {
             }
         }
         Some(successor.id)
+    }
+
+    /// Has an instance play a replica from now on, on the ring as well.
+    pub(in crate::fleet) fn give_place(
+        &mut self,
+        index: usize,
+        ready: ReadyInstance,
+        steps: &mut Steps,
+    ) -> FormerInstance {
+        let (endpoint, since) = (ready.endpoint, steps.now);
+        let replica = &mut self.replicas[index];
+        let before = FormerInstance {
+            leftovers: std::mem::take(&mut replica.leftover_generations),
+            phase: std::mem::replace(&mut replica.phase, Phase::Ready { endpoint, since }),
+            drain_waits: replica.drain_waits,
+        };
+        replica.generation = ready.generation;
+        replica.definition = ready.definition;
+        replica.leftover_generations.push(ready.generation);
+        replica.forget_instance();
+        replica.answers_well = true;
+        replica.backoff.reset();
+        replica.last_error = None;
+        replica.last_launch_failed = false;
+        replica.replaces_unready = false;
+        replica.starts_at_once = false;
+        replica.reported.clear();
+        let id = replica.id();
+        match replica.drained {
+            true => {
+                let action = OperatorAction::StaysDrained;
+                steps.push(ImmediateStep::MarkDrained(id.clone(), endpoint));
+                steps.push(ImmediateStep::RecordAction(id, action));
+            }
+            false => steps.push(ImmediateStep::Admit(id, endpoint)),
+        }
+        before
     }
 }

@@ -56,7 +56,6 @@ impl Chance {
     pub fn beginning(&mut self) -> Vec<Line> {
         let policy = Policy {
             spawns: self.rng.u32(..10) > 0,
-            continues_names: false,
             start_timeout: Duration::from_secs(*choose(&mut self.rng, &[1, 10, 120])),
             hang_timeout: Duration::from_secs(*choose(&mut self.rng, &[0, 1, 10])),
             unready_timeout: choose(&mut self.rng, &[None, Some(1), Some(20), Some(300)])
@@ -161,7 +160,7 @@ impl Chance {
                     .saturating_sub(1)
                     .max(1);
                 let endpoint = endpoint_of(&InstanceId::new(id.replica.clone(), by));
-                let preempted = InstanceEvent::LaunchPreempted(by, endpoint);
+                let preempted = InstanceEvent::LaunchPreempted(by, endpoint, None);
                 let preempted = Event::Instance(id.clone(), preempted);
                 match run.world.allows(&Line::Report(preempted.clone())) {
                     true => preempted,
@@ -173,11 +172,16 @@ impl Chance {
     }
 
     fn rollout(&mut self) -> RolloutOrder {
-        match self.rng.u32(..6) {
+        match self.rng.u32(..8) {
             0 => RolloutOrder::Pause,
             1 | 2 => RolloutOrder::Resume,
             3 => RolloutOrder::Undo,
-            _ => RolloutOrder::Start(format!("v{}", self.rng.u32(1..5))),
+            4 => RolloutOrder::Promote,
+            _ => {
+                let share = choose(&mut self.rng, &[None, Some("10%"), Some("50%")]);
+                let share = share.map(|share| share.parse().unwrap());
+                RolloutOrder::Start(format!("v{}", self.rng.u32(1..5)), share)
+            }
         }
     }
 
@@ -186,7 +190,8 @@ impl Chance {
         // The youngest are the interesting ones.
         let youngest = ids.len().saturating_sub(12);
         let id = (*self.rng.choice(ids.get(youngest..)?.iter())?).clone();
-        let event = match self.rng.u32(..9) {
+        let event = match self.rng.u32(..10) {
+            9 if world.policy.spawns => InstanceEvent::StandsIn,
             8 => InstanceEvent::Ejected,
             0 | 1 if world.policy.spawns => InstanceEvent::Exited(Exit::signal(9)),
             2 => InstanceEvent::ConnectionRefused,
@@ -203,16 +208,23 @@ impl Chance {
     /// What another balancer does, or the engine.
     fn peer(&mut self, world: &World) -> Event {
         let ids: Vec<_> = world.instances.keys().collect();
-        match (self.rng.u32(..6), self.rng.choice(ids)) {
+        match (self.rng.u32(..8), self.rng.choice(ids)) {
             (0, _) => Event::Recovered,
             (5, _) => Event::DrainedInRecord((0..self.rng.u32(..3)).map(|_| self.name()).collect()),
             (4, _) => Event::NameFreed(self.name()),
             (1, Some(id)) => Event::Instance(id.clone(), InstanceEvent::RemovedElsewhere),
+            (6, Some(id)) => Event::SuccessorStarted(id.clone()),
+            (7, _) => {
+                let Existing { mut order, .. } = self.found();
+                order.id.generation += self.rng.u64(..20);
+                let endpoint = endpoint_of(&order.id);
+                Event::Succeeded(order, endpoint, None)
+            }
             _ => {
                 let Existing { mut order, .. } = self.found();
                 order.id.generation += self.rng.u64(..20);
                 let endpoint = endpoint_of(&order.id);
-                Event::Discovered(order, endpoint)
+                Event::Discovered(order, endpoint, None)
             }
         }
     }
@@ -245,7 +257,7 @@ impl Chance {
                 Some(member) if self.of_100(90) => member.clone(),
                 _ => self.name(),
             };
-            let change = match self.rng.u32(..5) {
+            let change = match self.rng.u32(..6) {
                 0 | 1 => Change::SetDrained {
                     replica,
                     drained: self.of_100(60),
@@ -253,6 +265,7 @@ impl Chance {
                 2 => Change::Scale {
                     n: self.rng.usize(..6),
                 },
+                3 => Change::Replace { replica },
                 _ => Change::Restart {
                     replica,
                     now: self.of_100(30),

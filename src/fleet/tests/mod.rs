@@ -7,6 +7,7 @@ mod rules;
 mod script;
 mod simulation;
 mod stories;
+mod told;
 mod world;
 
 pub(super) use script::POLICY;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::script::{Line, endpoint_of, version_of};
 use super::world::{Deaths, Instance, STOP_ATTEMPTS, World};
-use crate::api::RolloutOutcome;
+use crate::api::{RolloutOutcome, RolloutState};
 use crate::fleet::{
-    Change, ChangeError, ChangeId, Changed, DeferredStep, Event, Fleet, ImmediateStep,
+    Change, ChangeError, ChangeId, Changed, DeathCause, DeferredStep, Event, Fleet, ImmediateStep,
     InstanceEvent, InstanceId, LaunchOrder, OperatorAction, RecordChange, RolloutChange, Stage,
     Step,
 };
@@ -70,6 +70,18 @@ impl World {
                     self.desired.retain(|name| *name != id.replica);
                 }
             }
+            ImmediateStep::OpenCanary(_, names) => {
+                let new = self.canary.is_empty() && !names.is_empty();
+                hold!(new, "one canary is there", "{step:?}");
+                let free = !names.iter().any(|name| self.members.contains(name));
+                hold!(free, "no member is a canary", "{step:?}");
+                self.canary.clone_from(names);
+            }
+            ImmediateStep::CloseCanary => {
+                let names = std::mem::take(&mut self.canary);
+                hold!(!names.is_empty(), "a canary goes once", "{step:?}");
+                self.take_off(&names);
+            }
             ImmediateStep::Record(change) => self.record(change)?,
             ImmediateStep::Rollout(change) => self.roll_out(change)?,
             ImmediateStep::Warn(..) | ImmediateStep::ReportDegraded { .. } => {}
@@ -126,7 +138,9 @@ impl World {
             DeferredStep::Launch(order, definition) => {
                 self.launch(order, version_of(definition), false, line)
             }
-            DeferredStep::LaunchBeside(order, definition) => {
+            DeferredStep::LaunchBeside(order, definition)
+            | DeferredStep::Relieve(order, definition)
+            | DeferredStep::LaunchExtra(order, definition) => {
                 self.launch(order, version_of(definition), true, line)
             }
             DeferredStep::TakePlace(id) => {
@@ -164,6 +178,7 @@ impl World {
                 hold!(is_first, "one rollout is under way", "{change:?}");
                 self.rollout = Some((version_of(&rollout.to).to_owned(), rollout.stage));
             }
+            RolloutChange::HandedOver { .. } => {}
             RolloutChange::Moved { stage, .. } => {
                 hold!(!is_first, "a rollout that moves is under way", "{change:?}");
                 let differs = self.rollout.as_ref().is_some_and(|(_, s)| s != stage);
@@ -182,6 +197,9 @@ impl World {
                 );
                 let is_member = self.members.contains(&instance.replica);
                 hold!(is_member, "only members are replaced", "{change:?}");
+                let stage = self.rollout.as_ref().map(|(_, stage)| stage.state());
+                let promoted = stage != Some(RolloutState::Canary);
+                hold!(promoted, "a canary is promoted first", "{change:?}");
                 if *updated {
                     let admitted = self.instances.get(instance);
                     let serves = admitted.is_some_and(|i| i.admitted || i.set_aside);
@@ -263,6 +281,13 @@ impl World {
             hold!(known, "only members leave", "{name}");
             self.members.retain(|member| member != name);
         }
+        self.take_off(names);
+        self.drained.retain(|name| !names.contains(name));
+        self.replacing_unready.retain(|name| !names.contains(name));
+        Ok(())
+    }
+
+    fn take_off(&mut self, names: &[ReplicaName]) {
         for (id, instance) in &mut self.instances {
             if names.contains(&id.replica) {
                 instance.left |= instance.admitted || instance.unready || instance.set_aside;
@@ -271,14 +296,16 @@ impl World {
                 instance.set_aside = false;
             }
         }
-        self.drained.retain(|name| !names.contains(name));
-        self.replacing_unready.retain(|name| !names.contains(name));
-        Ok(())
+    }
+
+    /// Whether it plays no replica, for a rollout that is under way.
+    fn is_of_canary(&self, id: &InstanceId) -> bool {
+        self.rollout.is_some() && id.replica.as_str().starts_with("canary-")
     }
 
     fn immediate_on(&mut self, id: &InstanceId, step: &ImmediateStep) -> Result<(), Broken> {
         let spawns = self.policy.spawns;
-        let is_member = self.members.contains(&id.replica);
+        let is_member = self.members.contains(&id.replica) || self.canary.contains(&id.replica);
         let of_name = || self.instances_of(&id.replica);
         let is_successor = self.instances.get(id).is_some_and(|i| i.successor);
         let is_other = |(other, _): &(&InstanceId, &Instance)| *other != id && !is_successor;
@@ -316,7 +343,7 @@ impl World {
                 hold!(instance.runs(), "what has ended is not watched", "{step:?}");
                 instance.watched = true;
                 instance.ever_watched = true;
-                instance.up = false;
+                instance.up = instance.proven;
             }
             ImmediateStep::Unwatch(_) => {
                 let watched = std::mem::take(&mut instance.watched);
@@ -345,6 +372,7 @@ impl World {
                 );
                 hold!(!is_drained, "no drained one is admitted", "{step:?}");
                 instance.admitted = true;
+                instance.foreign &= !instance.proven;
                 instance.successor = false;
                 instance.ever_admitted = true;
                 instance.unready = false;
@@ -406,7 +434,7 @@ impl World {
                 let fails = instance.successor && !instance.ever_admitted;
                 hold!(fails, "only successors fail to start", "{step:?}");
             }
-            ImmediateStep::RecordDeath { exit, cause, .. } => {
+            ImmediateStep::RecordDeath { cause, .. } => {
                 let new = !std::mem::replace(&mut instance.death_recorded, true);
                 hold!(new, "the death of an instance is recorded once", "{step:?}");
                 hold!(
@@ -414,9 +442,9 @@ impl World {
                     "only deaths of our own instances are recorded",
                     "{step:?}"
                 );
-                let known = exit.is_none() || instance.exited;
+                let known = cause.exit().is_none() || instance.exited;
                 hold!(known, "an end is told as it was reported", "{step:?}");
-                if cause.starts_with("unready for") {
+                if let DeathCause::Unready(_) = cause {
                     let others = others_unready > 0 && !replacing.is_empty();
                     let rule = "one unready replica is replaced at a time";
                     hold!(!others, rule, "{step:?} while {replacing:?} are");
@@ -545,7 +573,10 @@ impl World {
                 let mut own = self.instances_of(&id.replica);
                 !own.any(|(_, instance)| instance.removal_announced)
             })
-            .find(|(id, instance)| !self.members.contains(&id.replica) && !instance.is_over());
+            .find(|(id, instance)| {
+                let is_gone = !self.members.contains(&id.replica) && !self.is_of_canary(id);
+                is_gone && !instance.is_over()
+            });
         let rule = "nothing is left of what is gone";
         hold!(
             left_over.is_none(),
@@ -630,7 +661,12 @@ impl World {
             hold!(fleet.is_shut_down(), "the end comes", "{self:?}");
             return Ok(());
         }
-        for name in &self.members {
+        let is_running = |(_, stage): &(String, Stage)| matches!(stage, Stage::Running(_));
+        let canary = self
+            .canary
+            .iter()
+            .filter(|_| self.rollout.iter().any(is_running));
+        for name in self.members.iter().chain(canary) {
             let serves = |i: &Instance| match self.drained.contains(name) {
                 true => i.set_aside && i.runs(),
                 false => i.admitted,
@@ -640,12 +676,8 @@ impl World {
             hold!(serving == 1, rule, "{serving} instances of {name} serve");
         }
         if let Some((version, stage)) = &self.rollout {
-            let is_paused = matches!(stage, Stage::Paused(_));
-            hold!(
-                is_paused,
-                "a rollout comes to its end",
-                "{version} {stage:?}"
-            );
+            let waits = matches!(stage, Stage::Paused(_)) || stage.state() == RolloutState::Canary;
+            hold!(waits, "a rollout comes to its end", "{version} {stage:?}");
         } else {
             let rule = "every replica has the fleet's version";
             let others = self
@@ -659,7 +691,11 @@ impl World {
         }
         let mut instances = self.instances.iter();
         let serves = |i: &Instance| i.admitted || i.set_aside;
-        let idle = instances.find(|(_, i)| i.runs() && !serves(i) && !i.is_over());
+        let idle = instances.find(|(id, i)| {
+            // In a trial that is paused.
+            let waits = self.canary.is_empty() && self.is_of_canary(id);
+            i.runs() && !serves(i) && !i.is_over() && !waits
+        });
         hold!(
             idle.is_none(),
             "nothing runs that is not wanted",

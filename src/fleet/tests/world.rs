@@ -55,6 +55,8 @@ pub struct Instance {
     pub successor: bool,
     /// Another one has taken its place.
     pub succeeded: bool,
+    /// Another balancer says that it answers.
+    pub proven: bool,
     /// Its requests are to be reported.
     pub counting: bool,
 }
@@ -105,6 +107,8 @@ pub struct World {
     pub version: String,
     /// The rollout under way.
     pub rollout: Option<(String, Stage)>,
+    /// What has the canary's ring, if there is one.
+    pub canary: Vec<ReplicaName>,
     /// Replicas of which an unready instance is being replaced.
     pub replacing_unready: BTreeSet<ReplicaName>,
 }
@@ -156,6 +160,7 @@ impl World {
             deaths: BTreeMap::new(),
             version: "v1".to_owned(),
             rollout: None,
+            canary: Vec::new(),
             replacing_unready: BTreeSet::new(),
         }
     }
@@ -166,17 +171,21 @@ impl World {
             return true;
         };
         match event {
-            Event::Instance(id, InstanceEvent::LaunchPreempted(by, _)) => {
+            Event::Instance(id, InstanceEvent::LaunchPreempted(by, ..)) => {
                 let theirs = InstanceId::new(id.replica.clone(), *by);
                 let waits = self.instances.get(id).is_some_and(|i| i.launching);
                 self.policy.spawns && waits && !self.instances.contains_key(&theirs)
             }
             Event::Instance(id, event) => self.instances.get(id).is_some_and(|i| fits(i, event)),
             // Other balancers' instances are news only once.
-            Event::Discovered(order, _) => {
+            Event::Discovered(order, ..) => {
                 self.policy.spawns && !self.instances.contains_key(&order.id)
             }
             Event::NameFreed(_) => self.policy.spawns,
+            Event::Succeeded(order, ..) => {
+                self.policy.spawns && !self.instances.contains_key(&order.id)
+            }
+            Event::SuccessorStarted(_) => true,
             Event::Recovered | Event::DrainedInRecord(_) => true,
             Event::Relocated { .. } | Event::Tick => false,
         }
@@ -209,18 +218,31 @@ impl World {
                 self.handed_over = true;
             }
             Line::After(time) | Line::Wait(time) => self.now += *time,
-            Line::Rollout(_) | Line::Ask(_) => {}
+            Line::Rollout(_) | Line::Ask(_) | Line::Elsewhere(..) | Line::TakeOver(..) => {}
         }
     }
 
     fn take_report(&mut self, event: &Event) {
         match event {
             Event::Instance(id, event) => self.take_instance_event(id, event),
-            Event::Discovered(order, _) => {
+            Event::Discovered(order, ..) => {
                 let foreign = self.instances.entry(order.id.clone()).or_default();
                 foreign.launched = true;
                 foreign.foreign = true;
                 self.clear_ended_but(&order.id);
+            }
+            Event::Succeeded(order, ..) => {
+                let name = &order.id.replica;
+                let others = self
+                    .instances
+                    .iter_mut()
+                    .filter(|(id, _)| id.replica == *name);
+                // The balancer that has replaced it stops it.
+                others.for_each(|(_, other)| other.removal_announced |= other.launched);
+                let successor = self.instances.entry(order.id.clone()).or_default();
+                successor.launched = true;
+                successor.foreign = true;
+                (successor.successor, successor.proven) = (true, true);
             }
             _ => {}
         }
@@ -241,7 +263,7 @@ impl World {
                 instance.launching = false;
                 instance.launch_failed = true;
             }
-            InstanceEvent::LaunchPreempted(by, _) => {
+            InstanceEvent::LaunchPreempted(by, ..) => {
                 instance.launching = false;
                 instance.launch_failed = true;
                 let theirs = InstanceId::new(id.replica.clone(), *by);
@@ -277,6 +299,7 @@ impl World {
             InstanceEvent::StopFailed(_)
             | InstanceEvent::Ending
             | InstanceEvent::Destroyed
+            | InstanceEvent::StandsIn
             | InstanceEvent::ConnectionRefused
             | InstanceEvent::Moved(..)
             | InstanceEvent::Ejected
@@ -340,6 +363,7 @@ fn fits(instance: &Instance, event: &InstanceEvent) -> bool {
         | InstanceEvent::ProbeFailed(_) => instance.ever_watched,
         InstanceEvent::HealthcheckChanged(_)
         | InstanceEvent::RemovedElsewhere
+        | InstanceEvent::StandsIn
         | InstanceEvent::Ending => instance.launched,
         InstanceEvent::Destroyed => instance.launching || instance.launch_failed,
         InstanceEvent::ConnectionRefused | InstanceEvent::Ejected => instance.ever_admitted,

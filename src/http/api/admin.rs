@@ -15,8 +15,8 @@ use super::extract::{path_config, query_config};
 use super::handles::AdminHandles;
 use super::{
     client_calls, dashboard, docs_page, drills, fleet_patch, fleet_replicas, fleets, health,
-    history, keys, maintenance, metrics, middleware, openapi, pause, problem_page, restart, ring,
-    rollouts, session,
+    history, keys, maintenance, metrics, middleware, openapi, pause, problem_page, rebalance,
+    restart, ring, rollouts, session,
 };
 use crate::http::server::Site;
 
@@ -87,6 +87,7 @@ fn guarded(app: &mut ServiceConfig) {
         )
         .service(resource(&fleet("/pause"), "POST").route(web::post().to(pause::pause)))
         .service(resource(&fleet("/resume"), "POST").route(web::post().to(pause::resume)))
+        .service(resource(&fleet("/rebalance"), "POST").route(web::post().to(rebalance::rebalance)))
         .service(reads(&fleet("/deaths")).route(read().to(history::deaths)))
         .service(reads(&fleet("/heartbeats")).route(read().to(history::heartbeats)))
         .service(reads(&fleet("/keys/{key:.*}")).route(read().to(keys::explain)))
@@ -124,6 +125,10 @@ fn guarded(app: &mut ServiceConfig) {
         .service(
             resource(&fleet("/rollouts/{id}/resume"), "POST")
                 .route(web::post().to(rollouts::resume)),
+        )
+        .service(
+            resource(&fleet("/rollouts/{id}/promote"), "POST")
+                .route(web::post().to(rollouts::promote)),
         )
         .service(
             resource(&fleet("/rollouts/{id}/undo"), "POST").route(web::post().to(rollouts::undo)),

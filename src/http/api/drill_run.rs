@@ -18,7 +18,7 @@ use crate::fault_injection::{Fault, FaultTarget};
 /// How many drills are kept.
 const HISTORY_LEN: usize = 20;
 /// How long the replica may take to be back, from the end of the fault.
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long after a fault that passes it may still be noticed: a heartbeat that it swallowed fails
 /// only then.
 const DETECTION_DELAY: Duration = Duration::from_secs(1);
@@ -45,26 +45,44 @@ impl Drills {
         fault: Fault,
         replica: &ReplicaStatus,
     ) -> Result<DrillRun, ApiError> {
+        let lasts = fault.duration().map(|time| time.as_millis());
+        self.begin_as(|drill| {
+            drill.replica = Some(replica.name.clone());
+            drill.fault = kind;
+            drill.lasts_ms = lasts.and_then(|ms| u64::try_from(ms).ok());
+            drill.generation_before = Some(replica.generation);
+        })
+    }
+
+    /// The same of a node that is drained.
+    pub fn begin_drain(self: &Arc<Self>, node: &str) -> Result<DrillRun, ApiError> {
+        self.begin_as(|drill| drill.node = Some(node.to_owned()))
+    }
+
+    fn begin_as(self: &Arc<Self>, describe: impl FnOnce(&mut Drill)) -> Result<DrillRun, ApiError> {
         let mut drills = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = drills.last();
         if let Some(running) = last.filter(|drill| drill.state == DrillState::Running) {
-            return Err(ApiError::DrillRunning(running.replica.clone()));
+            let what = running.replica.as_ref().or(running.node.as_ref());
+            return Err(ApiError::DrillRunning(what.cloned().unwrap_or_default()));
         }
-        let lasts = fault.duration().map(|time| time.as_millis());
-        let drill = Drill {
+        let mut drill = Drill {
             id: last.map_or(0, |drill| drill.id) + 1,
-            replica: replica.name.clone(),
-            fault: kind,
-            lasts_ms: lasts.and_then(|ms| u64::try_from(ms).ok()),
+            replica: None,
+            node: None,
+            fault: DrillFault::Drain,
+            lasts_ms: None,
             state: DrillState::Running,
             started_at: Timestamp::now(),
             evicted_after_ms: None,
             reason: None,
             ready_after_ms: None,
-            generation_before: replica.generation,
+            generation_before: None,
             generation_after: None,
+            moved: Vec::new(),
             error: None,
         };
+        describe(&mut drill);
         if drills.len() == HISTORY_LEN {
             drills.remove(0);
         }
@@ -79,7 +97,7 @@ impl Drills {
 /// The drill that runs; over when it is dropped.
 pub struct DrillRun {
     drills: Arc<Drills>,
-    drill: Drill,
+    pub(super) drill: Drill,
 }
 
 impl DrillRun {
@@ -109,7 +127,8 @@ pub async fn carry_out(
     fault: Fault,
 ) -> Drill {
     let drill = &mut run.drill;
-    info!(replica:% = drill.replica; "drill of {}: {fault}", drill.replica);
+    let name = drill.replica.clone().unwrap_or_default();
+    info!(replica:% = name; "drill of {name}: {fault}");
     match try_out(drill, supervisor, target, fault).await {
         Ok(true) => drill.state = DrillState::Recovered,
         Ok(false) => drill.state = DrillState::NotRecovered,
@@ -121,7 +140,7 @@ pub async fn carry_out(
     // What stays paused is replaced by the balancer.
     let released = tokio::time::timeout(RELEASE_TIMEOUT, target.release()).await;
     if let Ok(Err(error)) = released {
-        warn!(replica:% = drill.replica; "drill of {}: {error}", drill.replica);
+        warn!(replica:% = name; "drill of {name}: {error}");
     }
     drill.clone()
 }
@@ -151,6 +170,11 @@ async fn try_out(
     Ok(recovered)
 }
 
+/// From one moment to another, to the hundredth.
+pub(super) fn millis(at: Timestamp, since: Timestamp) -> f64 {
+    (at.millis_since(since) * 100.0).round() / 100.0
+}
+
 /// Notes when the replica is evicted and ready again; whether it is. `over` is when the fault ends.
 async fn follow(
     drill: &mut Drill,
@@ -170,10 +194,10 @@ async fn follow(
             Ok(Err(RecvError::Closed)) => return false,
             Err(_) => break,
         };
-        if event.replica.as_ref() != Some(&drill.replica) {
+        if event.replica != drill.replica {
             continue;
         }
-        let after_ms = (event.at.millis_since(drill.started_at) * 100.0).round() / 100.0;
+        let after_ms = millis(event.at, drill.started_at);
         match event.event {
             ReplicaEventKind::Evicted => {
                 is_ready = false;
@@ -196,7 +220,7 @@ async fn follow(
         }
     }
     if is_ready && drill.evicted_after_ms.is_none() {
-        drill.generation_after = Some(drill.generation_before);
+        drill.generation_after = drill.generation_before;
     }
     is_ready
 }

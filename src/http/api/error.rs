@@ -159,10 +159,12 @@ impl ApiError {
 fn rollout_kind(error: &RolloutError) -> ProblemKind {
     use ProblemKind as K;
     match error {
-        RolloutError::UnderWay(_) => K::RolloutUnderWay,
+        RolloutError::UnderWay(_) | RolloutError::Moving(_) => K::RolloutUnderWay,
         RolloutError::Invalid(_) | RolloutError::Unchanged => K::InvalidChange,
         RolloutError::NotUnderWay(_)
         | RolloutError::NotPaused(_)
+        | RolloutError::NotPromotable(..)
+        | RolloutError::Elsewhere(..)
         | RolloutError::RollingBack(_)
         | RolloutError::NotUndoable(_) => K::RolloutState,
         RolloutError::Impossible(_) => K::CannotRollOut,
@@ -185,7 +187,9 @@ fn change_kind(error: &ChangeError) -> ProblemKind {
         | ChangeError::NamedTwice(_) => K::InvalidChange,
         ChangeError::NameTaken(_) | ChangeError::SameInDns { .. } => K::NameTaken,
         ChangeError::Outdated(_) => K::PreconditionFailed,
-        ChangeError::RolledOut(_) => K::RolloutUnderWay,
+        ChangeError::RolledOut(_) | ChangeError::RolloutUnderWay(_) => K::RolloutUnderWay,
+        ChangeError::NoNodes(_) => K::NoNodes,
+        ChangeError::NodeNotDrained(_) => K::NoDrillTarget,
         ChangeError::FixedFleet => K::StaticFleet,
         ChangeError::LastActive(_) => K::LastActive,
         ChangeError::SharedFleet(_) => K::SharedFleet,
@@ -194,7 +198,9 @@ fn change_kind(error: &ChangeError) -> ProblemKind {
         ChangeError::StartFailed(_) => K::StartFailed,
         ChangeError::StopFailed(_) => K::StopFailed,
         ChangeError::NotRecorded(_) => K::NotRecorded,
-        ChangeError::Unknown(_) | ChangeError::ShuttingDown => K::Failed,
+        ChangeError::SpreadUnknown(_) | ChangeError::Unknown(_) | ChangeError::ShuttingDown => {
+            K::Failed
+        }
     }
 }
 

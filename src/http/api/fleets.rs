@@ -17,6 +17,7 @@ use crate::api::{
     DEFAULT_FLEET, DefinitionDrift, FlagsOrRecord, FleetMaintenance, FleetPause, FleetRecordStatus,
     FleetSpares, FleetStatus, ListPage, ReplicaStatus, RuntimeStatus, Status, Timestamp,
 };
+use crate::fleet::FlagsEffect;
 use crate::runtime::InstanceHandle;
 
 /// How the balancer is.
@@ -121,15 +122,15 @@ fn record_status(fleet: &FleetReport) -> FleetRecordStatus {
     let record = fleet.record.clone();
     let outdated = fleet.outdated.contains(&true);
     let difference = record.difference;
-    let difference = difference.filter(|difference| difference.overruled || outdated);
+    let difference = difference.filter(|d| d.effect != FlagsEffect::AtOnce || outdated);
     FleetRecordStatus {
         place: record.place,
         version: record.version,
         definition: record.definition,
         drift: difference.map(|difference| DefinitionDrift {
-            in_effect: match difference.overruled {
-                true => FlagsOrRecord::Record,
-                false => FlagsOrRecord::Flags,
+            in_effect: match difference.effect {
+                FlagsEffect::Overruled | FlagsEffect::Rollout(_) => FlagsOrRecord::Record,
+                FlagsEffect::AtOnce => FlagsOrRecord::Flags,
             },
             differences: difference.words,
         }),
@@ -146,7 +147,9 @@ pub fn replica_statuses(fleet: &FleetReport, view: &RingView) -> Vec<ReplicaStat
         let (pid, container, node) = match instance_handle {
             Some(InstanceHandle::Process(pid)) => (Some(*pid), None, None),
             Some(InstanceHandle::Container(name)) => (None, Some(name.clone()), None),
-            Some(InstanceHandle::OnNode(node)) => (None, None, Some(node.clone())),
+            Some(InstanceHandle::OnNode { node, container }) => {
+                (None, container.clone(), Some(node.clone()))
+            }
             None => (None, None, None),
         };
         let index = view.table.index_of(&replica.id.replica);

@@ -31,17 +31,28 @@ pub async fn explain(
     let (fleet, view) = handles.look().await?;
     let text = path.1.as_bytes();
     let statuses = replica_statuses(&fleet, &view);
-    let order = view.table.failover(Key::from_bytes(text));
+    let key = Key::from_bytes(text);
+    let order = view.table.failover(key);
     let candidates: Vec<_> = order
         .filter_map(|index| candidate(&view, &statuses, index))
         .collect();
     let first = candidates.iter().find(|candidate| candidate.available);
     Ok(Json(KeyExplanation {
         epoch: view.epoch,
-        served_by: first.map(|candidate| candidate.replica.clone()),
+        served_by: served_by_canary(&view, key)
+            .or_else(|| first.map(|candidate| candidate.replica.clone())),
         explained: Explained::new(&view.table, text),
         candidates,
     }))
+}
+
+/// The instance of a rollout's canary that serves a key, if the key is the canary's and one can.
+fn served_by_canary(view: &RingView, key: Key) -> Option<String> {
+    let canary = view.canary_of(key)?;
+    let order = canary.table.failover(key);
+    let mut ready = order.filter_map(|index| canary.ready.get(index.get())?.as_ref());
+    let free = ready.find(|instance| !instance.is_ejected() && !instance.is_full());
+    free.map(|instance| instance.id().replica.to_string())
 }
 
 /// A member as a request finds it, by the same flags and bounds as the request itself; only that a

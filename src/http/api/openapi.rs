@@ -12,7 +12,7 @@ use super::error::PROBLEM_JSON;
 use super::problem_kind::ProblemKind;
 use super::{
     drills, fleet_patch, fleet_replicas, fleets, health, history, keys, maintenance, metrics,
-    pause, problem_page, restart, ring, rollouts, session,
+    pause, problem_page, rebalance, restart, ring, rollouts, session,
 };
 use crate::api::Problem;
 
@@ -46,6 +46,7 @@ use crate::api::Problem;
         fleet_replicas::patch,
         fleet_replicas::remove,
         restart::restart,
+        rebalance::rebalance,
         ring::get,
         ring::patch,
         keys::explain,
@@ -60,6 +61,7 @@ use crate::api::Problem;
         rollouts::get,
         rollouts::pause,
         rollouts::resume,
+        rollouts::promote,
         rollouts::undo,
         session::get,
         session::begin,

@@ -81,11 +81,11 @@ problem_kinds! {
     UnknownRollout = NOT_FOUND, "unknown-rollout", "There is no such rollout",
         "GET /api/v1/fleets/{fleet}/rollouts lists the one under way and the last ten that have ended.";
     RolloutUnderWay = CONFLICT, "rollout-under-way", "A rollout is under way",
-        "One rollout is carried out at a time, and a replica that it is just replacing or watching is \
-         not restarted. Wait until it has gone on, or pause or undo it.";
+        "One rollout is carried out at a time. None begins while a replica is moved to another node, no \
+         replica is moved during one, and a replica that it is just replacing or watching is not restarted. Wait until it has gone on, or pause or undo it.";
     RolloutState = CONFLICT, "rollout-state", "The rollout is in another state",
         "One that is under way can be paused or undone, one that is paused can be resumed or undone, \
-         and of those that have ended only the last can be undone, if it was done. The detail says \
+         one whose canary is ready can be promoted, and of those that have ended only the last can be undone, if it was done. The detail says \
          what is in the way.";
     CannotRollOut = UNPROCESSABLE_ENTITY, "cannot-roll-out", "The replicas cannot run that",
         "The runtime cannot start instances of the new definition: there is no such program or image, \
@@ -93,8 +93,9 @@ problem_kinds! {
     DrillRunning = CONFLICT, "drill-running", "Another drill runs",
         "One drill runs at a time. Wait until the other is over.";
     NoDrillTarget = CONFLICT, "no-drill-target", "No fault can be injected there",
-        "Faults are injected into processes and labelled containers that this balancer has started. \
-         The detail says why this replica is none, or that no replica is ready.";
+        "Faults are injected into processes and labelled containers that this balancer has started, and on a \
+         Swarm into those of its own node; another node can be drained. The detail says why this replica is \
+         none, that no replica is ready, or why the node is not drained.";
     DoesNotFit = UNPROCESSABLE_ENTITY, "does-not-fit", "The ring cannot be built like this",
         "The strategy does not take this number of slots or virtual servers, or the members and their \
          weights do not fit into it. The detail says what is allowed. Nothing has changed.";
@@ -109,6 +110,9 @@ problem_kinds! {
          A replica that is being removed still has its name. Nothing has changed.";
     StaticFleet = CONFLICT, "static-fleet", "The replicas of this fleet are given",
         "The balancer was started with --upstream: it forwards to these servers and starts none.";
+    NoNodes = CONFLICT, "no-nodes", "There are no nodes",
+        "Replicas are spread over the nodes of a Swarm, of which one can be drained for a drill; this fleet has \
+         another runtime.";
     LastActive = CONFLICT, "last-active", "No other replica would serve requests",
         "All other replicas are drained. Activate one of them, or add one, and then drain this one.";
     SharedFleet = CONFLICT, "shared-fleet", "Another balancer serves the fleet",

@@ -124,6 +124,26 @@ pub async fn resume(
     direct(&handles, &path.1, RolloutCommand::Resume).await
 }
 
+/// Gives every replica the definition that its canary has.
+#[utoipa::path(
+    post,
+    path = "/api/v1/fleets/{fleet}/rollouts/{id}/promote",
+    tag = "rollouts",
+    operation_id = "promote_rollout",
+    params(params::Fleet, params::Number),
+    responses(
+        (status = 200, description = "The rollout after it", body = Rollout),
+        (status = 409, description = "It has no canary that is ready", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn promote(
+    _: FleetPath,
+    handles: Data<AdminHandles>,
+    path: Path<(String, String)>,
+) -> Result<Json<Rollout>, ApiError> {
+    direct(&handles, &path.1, RolloutCommand::Promote).await
+}
+
 /// Gives every replica its earlier definition back: a rollout under way goes back; the last one that
 /// was done is undone by another rollout, which is answered.
 #[utoipa::path(

@@ -64,6 +64,8 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
         rollout: settings.rollouts.policy(),
         spawns: false,
         continues_names: false,
+        names_have_generations: false,
+        balancer: "here",
     };
     let supervisor = Supervisor::new(
         policy,
@@ -77,11 +79,7 @@ async fn handles() -> (AdminHandles, LifelineWatch) {
     let supervisor = supervisor.start();
     let prober = HeartbeatProber::new(
         settings.health.heartbeat.clone(),
-        ProbeRecipients {
-            health_changes: supervisor.clone().recipient(),
-            failures: supervisor.clone().recipient(),
-            suspects: supervisor.clone().recipient(),
-        },
+        ProbeRecipients::all_of(&supervisor),
         line.of("heartbeat prober"),
     )
     .start();

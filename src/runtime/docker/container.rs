@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 
 use super::labels::{
     COMPOSE, COMPOSE_CONFIG_HASH, COMPOSE_NUMBER, DEFINITION, FLEET, GENERATION, ORDINAL, PORT,
-    REPLICA, WEIGHT, read_instance,
+    REPLICA, SPARE, SPARE_CONFIG, WEIGHT,
 };
+use super::names;
 use super::run_options::{self, Placeholders};
 use super::{ComposeService, DockerSettings, Security};
-use crate::ring::Weight;
+use crate::ring::{ReplicaName, Weight};
 use crate::runtime::{LaunchOrder, RuntimeError};
 
 /// The port of replicas if neither setting nor image names one.
@@ -233,11 +234,15 @@ pub(super) struct ContainerInfo {
     pub(super) definition: Option<String>,
     /// Compose's hash of the definition that it has, if it is of a service.
     pub(super) config_hash: Option<String>,
+    /// What it is called as a spare, if it was started as one.
+    pub(super) spare: Option<ReplicaName>,
 }
 
 /// What the containers of a fleet are read by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FleetView<'a> {
+    /// What their names begin with.
+    pub(super) prefix: &'a str,
     /// The network in which they have their addresses.
     pub(super) network: &'a str,
     /// The compose service whose containers they are, if they are.
@@ -253,32 +258,37 @@ pub(super) fn read(view: FleetView<'_>, summary: ContainerSummary) -> Option<Con
     if summary.state == Some(State::REMOVING) {
         return None;
     }
+    let running = is_running(&summary);
     let labels = summary.labels.unwrap_or_default();
-    let id = match view.service {
-        Some(service) => service.instance(&labels, summary.created)?,
-        None => read_instance(&labels)?,
-    };
     let name = summary.names.unwrap_or_default().into_iter().next();
+    let name = name.unwrap_or_default().trim_start_matches('/').to_owned();
+    let id = match view.service {
+        Some(service) if !labels.contains_key(SPARE) => {
+            service.instance(&labels, summary.created)?
+        }
+        _ => names::instance(view.prefix, &name, &labels)?,
+    };
+    // A stand-in has the place of the replica that it plays, too.
+    let of_service = view.service.and_then(|service| service.number(&id.replica));
+    let place = of_service.filter(|_| labels.contains_key(SPARE));
+    let spare = labels.get(REPLICA).filter(|_| labels.contains_key(SPARE));
+    let spare = spare.and_then(|name| name.parse().ok());
     let number = |label| labels.get(label)?.parse::<u64>().ok();
     let weight = number(WEIGHT).and_then(|weight| Weight::new(u32::try_from(weight).ok()?));
     let port = read_port(&labels, view.port);
 
-    // A paused container runs: heartbeats find out that it hangs.
-    let running = matches!(
-        summary.state,
-        Some(State::RUNNING | State::PAUSED | State::RESTARTING | State::STOPPING)
-    );
     let networks = summary.network_settings.and_then(|s| s.networks);
     let address = networks
         .as_ref()
         .and_then(|all| address(all.get(view.network)?));
     Some(ContainerInfo {
         container: summary.id?,
-        name: name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        name,
         order: LaunchOrder {
             id,
             weight: weight.unwrap_or_default(),
-            ordinal: number(ORDINAL)
+            ordinal: place
+                .or(number(ORDINAL))
                 .or(number(COMPOSE_NUMBER))
                 .unwrap_or(u64::MAX),
         },
@@ -289,8 +299,20 @@ pub(super) fn read(view: FleetView<'_>, summary: ContainerSummary) -> Option<Con
             .is_some_and(|text| text.contains("(unhealthy)")),
         endpoint: (address.filter(|_| running)).map(|address| SocketAddr::new(address, port)),
         definition: labels.get(DEFINITION).cloned(),
-        config_hash: labels.get(COMPOSE_CONFIG_HASH).cloned(),
+        config_hash: labels
+            .get(SPARE_CONFIG)
+            .or(labels.get(COMPOSE_CONFIG_HASH))
+            .cloned(),
+        spare,
     })
+}
+
+/// Whether a container runs. One that is paused does: heartbeats find out that it hangs.
+pub(super) fn is_running(summary: &ContainerSummary) -> bool {
+    matches!(
+        summary.state,
+        Some(State::RUNNING | State::PAUSED | State::RESTARTING | State::STOPPING)
+    )
 }
 
 /// The port of a container, by its labels, else `default`.
@@ -476,6 +498,7 @@ pub(super) mod tests {
             ..Default::default()
         };
         let view = |network| FleetView {
+            prefix: "zoo",
             network,
             service: None,
             port: 1,

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use bollard::models::ContainerState;
 
+use crate::ring::ReplicaName;
 use crate::runtime::{Event, Exit, InstanceEvent, InstanceId};
 
 /// The engine's id of a container.
@@ -68,8 +69,7 @@ impl ContainerTable {
 
     /// Whether a container of this instance runs.
     pub(super) fn runs(&self, id: &InstanceId) -> bool {
-        let mut entries = self.entries.values();
-        entries.any(|entry| entry.instance == *id && matches!(entry.phase, ContainerPhase::Live))
+        self.live_container(id).is_some()
     }
 
     /// Whether a stop has cancelled the launch under way.
@@ -109,6 +109,34 @@ impl ContainerTable {
             }
             None => Err(Exit::default()),
         }
+    }
+
+    /// The container of an instance that runs.
+    pub(super) fn live_container(&self, id: &InstanceId) -> Option<ContainerId> {
+        let mut entries = self.entries.iter();
+        let is_it = |entry: &TrackedContainer| {
+            entry.instance == *id && matches!(entry.phase, ContainerPhase::Live)
+        };
+        let (container, _) = entries.find(|(_, entry)| is_it(entry))?;
+        Some(container.clone())
+    }
+
+    /// The newest generation of a replica that runs.
+    pub(super) fn newest_of(&self, replica: &ReplicaName) -> Option<u64> {
+        let entries = self.entries.values();
+        let live = entries.filter(|entry| matches!(entry.phase, ContainerPhase::Live));
+        let of_it = live.filter(|entry| entry.instance.replica == *replica);
+        of_it.map(|entry| entry.instance.generation).max()
+    }
+
+    /// A container that was a spare is this instance from now on; false if it has ended.
+    pub(super) fn plays(&mut self, container: &str, id: &InstanceId) -> bool {
+        let entry = self.entries.get_mut(container);
+        let is_there = entry.is_some();
+        if let Some(entry) = entry {
+            entry.instance.clone_from(id);
+        }
+        is_there
     }
 
     /// The instance that a container is, if that is known.
@@ -287,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn newest_generation_of_a_replica_is_that_of_what_runs() {
+        let mut table = ContainerTable::default();
+        let replica = instance(1).replica;
+        assert_eq!(table.newest_of(&replica), None);
+        table.adopted("old", &instance(1));
+        table.adopted("new", &instance(3));
+        table.created("begun", &instance(4));
+        assert_eq!(table.newest_of(&replica), Some(3));
+        assert_eq!(table.newest_of(&"another".parse().unwrap()), None);
+        table.stopping(&instance(3));
+        assert_eq!(table.newest_of(&replica), Some(1));
+    }
+
+    #[test]
     fn stopping_container_is_given_up_until_it_is_removed() {
         let mut table = ContainerTable::default();
         table.adopted("c", &instance(1));
@@ -295,6 +337,19 @@ mod tests {
         assert!(table.knows("c") && table.is_given_up("c"));
         table.removed("c");
         assert!(!table.knows("c"));
+    }
+
+    #[test]
+    fn end_of_a_spare_that_plays_a_replica_is_the_replicas() {
+        let (mut table, spare) = (ContainerTable::default(), instance(7));
+        table.adopted("c", &spare);
+        let replica = InstanceId::new("S2".parse().unwrap(), 7);
+        assert_eq!(table.live_container(&spare).as_deref(), Some("c"));
+        assert!(table.plays("c", &replica));
+        assert!(table.runs(&replica) && !table.runs(&spare));
+        let exited = Event::Instance(replica.clone(), InstanceEvent::Exited(killed()));
+        assert_eq!(table.died("c", killed()), Some(exited));
+        assert!(!table.plays("c", &replica));
     }
 
     #[test]

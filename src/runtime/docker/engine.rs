@@ -9,18 +9,18 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerSummary, HostConfig,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use bollard::{ClientVersion, Docker};
-use futures::TryStreamExt;
 use hyper::Method;
 use log::info;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::PullPolicy;
 use super::container::{self, ContainerInfo, FleetView, ImageFacts};
-use super::{PullPolicy, registry};
+use super::registry::RegistryAuth;
 use crate::runtime::RuntimeError;
 use crate::runtime::engine_client::EngineClient;
 
@@ -38,6 +38,20 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time for a query. Beyond that the engine counts as failed.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an image's name in a path is escaped by: the engine takes slashes and colons as they are.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'@');
+
+/// The error for an image that the engine does not have.
+pub(super) fn no_such_image(image: &str) -> RuntimeError {
+    RuntimeError(format!("no such image: {image}"))
+}
 
 /// One engine.
 pub(crate) struct Engine {
@@ -114,45 +128,73 @@ impl Engine {
         image: &str,
         pull: PullPolicy,
     ) -> Result<ImageFacts, RuntimeError> {
-        let mut found = self.docker.inspect_image(image).await;
-        let missing = found.as_ref().is_err_and(is_missing);
-        if missing && pull == PullPolicy::Never {
+        let mut found = self.image_facts(image).await?;
+        if found.is_none() && pull == PullPolicy::Never {
             return Err(RuntimeError(format!(
                 "no image {image}: the engine does not have it, and --pull never forbids pulling it"
             )));
         }
-        if missing || pull == PullPolicy::Always {
+        if found.is_none() || pull == PullPolicy::Always {
             info!("pulling image {image}");
             self.pull(image).await?;
-            found = self.docker.inspect_image(image).await;
+            found = self.image_facts(image).await?;
         }
-        let config = found.map_err(|e| self.explain(e))?.config;
-        let config = config.unwrap_or_default();
-        Ok(ImageFacts {
+        found.ok_or_else(|| no_such_image(image))
+    }
+
+    /// Inspects an image; none if the engine does not have it.
+    pub(super) async fn image_facts(
+        &self,
+        image: &str,
+    ) -> Result<Option<ImageFacts>, RuntimeError> {
+        let config = match self.docker.inspect_image(image).await {
+            Ok(found) => found.config.unwrap_or_default(),
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(self.explain(error)),
+        };
+        Ok(Some(ImageFacts {
             user: config.user.unwrap_or_default(),
             labels: config.labels.unwrap_or_default(),
             exposed: container::exposed(&config.exposed_ports.unwrap_or_default()),
-        })
+        }))
     }
 
     async fn pull(&self, image: &str) -> Result<(), RuntimeError> {
         let failed = |reason: String| RuntimeError(format!("no image {image}: {reason}"));
+        let auth = RegistryAuth::of(image).await.map_err(failed)?;
+        let client = self.client.with_registry_auth(auth.header());
         let (repository, tag) = split_tag(image);
-        let options = CreateImageOptionsBuilder::default()
-            .from_image(repository)
-            .tag(tag)
-            .build();
-        let credentials = registry::credentials(image).await.map_err(failed)?;
-        let user = credentials.as_ref().map(|c| c.username.clone());
-        let progress = self.docker.create_image(Some(options), None, credentials);
-        let pulled = progress.try_for_each(|_| async { Ok(()) }).await;
-        pulled.map_err(|error| {
-            let reason = self.explain(error).to_string();
-            failed(match refuses_access(&reason) {
-                true => format!("{reason}; {}", credentials_used(image, user)),
-                false => reason,
-            })
-        })
+        let [repository, tag] =
+            [repository, tag].map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC));
+        let path = format!("/images/create?fromImage={repository}&tag={tag}");
+        let mut refused = None;
+        let progress = client.follow(Method::POST, &path, CHANGE_TIMEOUT, |step| {
+            let told = step["errorDetail"]["message"].as_str();
+            let told = told.or_else(|| step["error"].as_str());
+            refused = told.map(in_short).or(refused.take());
+        });
+        let pulled = progress.await;
+        let refused = pulled.err().map(|error| self.explain(error).0).or(refused);
+        match refused {
+            Some(reason) => Err(failed(auth.explain(reason))),
+            None => Ok(()),
+        }
+    }
+
+    /// The digest that the registry of an image has for its tag, or the reason why there is none. The
+    /// engine asks: it knows which registries are reached without TLS, and through which proxy.
+    pub(crate) async fn registry_digest(&self, image: &str) -> Result<String, String> {
+        let auth = RegistryAuth::of(image).await?;
+        let client = self.client.with_registry_auth(auth.header());
+        let path = format!("/distribution/{}/json", utf8_percent_encode(image, IN_PATH));
+        let asked = client.call(Method::GET, &path, None, QUERY_TIMEOUT).await;
+        let answer = asked.map_err(|error| match error {
+            Error::RequestTimeoutError => "the registry does not answer".to_owned(),
+            error => auth.explain(self.explain(error).0),
+        })?;
+        let digest = answer["Descriptor"]["digest"].as_str();
+        let digest = digest.ok_or("the registry says none")?;
+        Ok(digest.to_owned())
     }
 
     /// The containers that one of the engine's filters selects, running or not.
@@ -339,28 +381,6 @@ fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
-    }
-}
-
-/// Whether a registry has refused the credentials, or their lack.
-fn refuses_access(reason: &str) -> bool {
-    ["denied", "unauthorized", "authentication", "credentials"]
-        .iter()
-        .any(|word| reason.contains(word))
-}
-
-/// The credentials that a registry has refused. The outer `user` is `None` without credentials, the
-/// inner one with a token.
-fn credentials_used(image: &str, user: Option<Option<String>>) -> String {
-    let registry = registry::registry_of(image);
-    let place = registry::config_path().map_or_else(
-        || "Docker's configuration (neither DOCKER_CONFIG nor HOME is set)".to_owned(),
-        |path| path.display().to_string(),
-    );
-    match user {
-        Some(Some(user)) => format!("{place} has user {user:?} for {registry}"),
-        Some(None) => format!("{place} has a token for {registry}"),
-        None => format!("{place} has no credentials for {registry}: docker login adds them"),
     }
 }
 

@@ -23,11 +23,15 @@ use super::DockerFleet;
 use super::container::ContainerInfo;
 use super::container_table::{ContainerId, read_exit, read_state};
 use super::engine::is_missing;
-use super::labels::{FLEET, read_instance};
-use super::names::{ContainerRole, leaving_name};
-use super::peer_check::PEER_CHECK;
+use super::labels::{FLEET, SPARE};
+use super::names::{
+    ContainerRole, container_name, instance, leaving_name, next_name, retired_name,
+};
+use super::peer_check::{BALANCER_CHECK, PEER_CHECK};
 use super::record_store::RECORD;
-use crate::runtime::{Event, Exit, InstanceEvent, InstanceId, RuntimeError, RuntimeEvent};
+use crate::runtime::{
+    Event, Exit, InstanceEvent, InstanceId, RuntimeError, RuntimeEvent, balancer_name,
+};
 
 /// The first and the longest pause before the next round.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -113,11 +117,13 @@ impl DockerFleet {
         to: SystemTime,
         tx: &EventTx,
     ) -> Result<(), RuntimeError> {
-        let past = EventsOptions {
-            until: Some(seconds(to)),
-            ..self.subscription(from)
-        };
-        let mut events = self.engine.docker.events(Some(past)).boxed();
+        let until = Some(seconds(to));
+        let past = self.subscriptions(from).into_iter().map(|past| {
+            let until = until.clone();
+            let past = EventsOptions { until, ..past };
+            self.engine.docker.events(Some(past)).boxed()
+        });
+        let mut events = stream::select_all(past);
         let replaying = async {
             while let Some(event) = events.next().await {
                 self.handle_event(event.map_err(|e| self.engine.explain(e))?, tx);
@@ -152,13 +158,23 @@ impl DockerFleet {
                         self.report_health(id, healthy, tx);
                     }
                 }
+                ContainerRole::StandIn if info.running => {
+                    let stands_in = InstanceEvent::StandsIn;
+                    let stands_in = Event::Instance(info.order.id.clone(), stands_in);
+                    self.report_address(&info, tx);
+                    self.report_running(info, tx);
+                    send(tx, stands_in);
+                }
                 ContainerRole::Leaving => self.report_removal(&info.container, info.order.id, tx),
-                ContainerRole::Next => {
+                ContainerRole::Next | ContainerRole::Extra | ContainerRole::Spare => {
                     if info.running {
                         self.report_health(info.order.id, !info.unhealthy, tx);
                     }
                 }
-                ContainerRole::Dead | ContainerRole::Retired | ContainerRole::Unmanaged => {}
+                ContainerRole::Dead
+                | ContainerRole::Retired
+                | ContainerRole::StandIn
+                | ContainerRole::Unmanaged => {}
             }
         }
         if !missing.is_empty() {
@@ -185,9 +201,10 @@ impl DockerFleet {
         tx: &EventTx,
     ) -> Result<(), RuntimeError> {
         let docker = &self.engine.docker;
-        let containers = docker.events(Some(self.subscription(from)));
-        let network = docker.events(Some(self.network_subscription(from)));
-        let mut events = stream::select(containers, network).boxed();
+        let mut subscriptions = self.subscriptions(from);
+        subscriptions.push(self.network_subscription(from));
+        let events = subscriptions.into_iter();
+        let mut events = stream::select_all(events.map(|of| docker.events(Some(of)).boxed()));
         let handling = async {
             while let Some(event) = events.next().await {
                 match event {
@@ -223,24 +240,26 @@ impl DockerFleet {
         }
     }
 
-    fn subscription(&self, from: SystemTime) -> EventsOptions {
-        let labels = match &self.settings.service {
-            Some(service) => service.labels().to_vec(),
-            None => vec![(FLEET, self.settings.fleet.as_str())],
-        };
-        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
-        let labels: Vec<_> = labels.collect();
+    /// Those of compose's containers, and of our own: spares of a service have none of compose's labels.
+    fn subscriptions(&self, from: SystemTime) -> Vec<EventsOptions> {
+        let of_service = self.settings.service.iter().map(|s| s.labels().to_vec());
+        let own = vec![(FLEET, self.settings.fleet.as_str())];
         let actions = "create start rename kill die oom destroy health_status";
-        let filters = [
-            ("type", vec!["container"]),
-            ("event", actions.split(' ').collect()),
-            ("label", labels.iter().map(String::as_str).collect()),
-        ];
-        events_since(from, filters)
+        let subscription = |labels: Vec<(&str, &str)>| {
+            let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+            let labels: Vec<_> = labels.collect();
+            let filters = [
+                ("type", vec!["container"]),
+                ("event", actions.split(' ').collect()),
+                ("label", labels.iter().map(String::as_str).collect()),
+            ];
+            events_since(from, filters)
+        };
+        of_service.chain([own]).map(subscription).collect()
     }
 
     /// Events of containers that leave our network. They carry no labels, so
-    /// [`Self::subscription`] does not select them.
+    /// [`Self::subscriptions`] does not select them.
     fn network_subscription(&self, from: SystemTime) -> EventsOptions {
         let filters = [
             ("type", vec!["network"]),
@@ -266,10 +285,23 @@ impl DockerFleet {
         let id = match self.settings.service {
             // Compose's own have no generation in their labels.
             Some(_) => self.containers.borrow().instance_of(&container),
-            None => read_instance(&attributes),
+            None => instance(self.prefix(), name.unwrap_or_default(), &attributes),
         };
+        if attributes.contains_key(SPARE) {
+            self.has_spares.set(true);
+        }
         let leaves = |id: &InstanceId| name == Some(&leaving_name(self.prefix(), id));
+        let is_next = |id: &InstanceId| name == Some(&next_name(self.prefix(), id));
+        let is_unknown = || !self.containers.borrow().knows(&container);
+        let plays = |id: &InstanceId| {
+            name == Some(&container_name(self.prefix(), &id.replica)) && is_unknown()
+        };
+        let asked = attributes.get(BALANCER_CHECK).map(String::as_str);
         match (event.action.as_deref(), id) {
+            (Some("create"), _) if asked == Some(balancer_name()) => {
+                let own = Rc::clone(self);
+                spawn(async move { own.acknowledge(&container).await });
+            }
             (Some("create"), _)
                 if attributes.contains_key(PEER_CHECK) && self.is_asked_by(name) =>
             {
@@ -282,7 +314,9 @@ impl DockerFleet {
                     send(tx, RuntimeEvent::RecordRemoved(version));
                 }
             }
-            (Some("kill"), _) if self.settings.service.is_some() => {
+            (Some("kill"), _)
+                if self.settings.service.is_some() && !attributes.contains_key(SPARE) =>
+            {
                 let signal = attributes.get("signal").map(String::as_str);
                 self.note_kill(&container, signal.unwrap_or_default());
             }
@@ -290,6 +324,19 @@ impl DockerFleet {
             (Some("health_status: healthy"), Some(id)) => self.report_health(id, true, tx),
             (Some("oom"), _) => self.containers.borrow_mut().ran_out_of_memory(&container),
             (Some("rename"), Some(id)) if leaves(&id) => self.report_removal(&container, id, tx),
+            (Some("create"), Some(id)) if is_next(&id) => send(tx, Event::SuccessorStarted(id)),
+            (Some("start"), Some(id)) if is_next(&id) && is_unknown() => {
+                spawn(Rc::clone(self).note_successor(container, id));
+            }
+            (Some("die"), Some(id)) if is_next(&id) && is_unknown() => {
+                self.successors.borrow_mut().remove(&id);
+            }
+            (Some("rename"), Some(id)) if name == Some(&retired_name(self.prefix(), &id)) => {
+                self.follow_successor(&id.replica, tx);
+            }
+            (Some("rename"), Some(id)) if plays(&id) => {
+                spawn(Rc::clone(self).adopt_successor(container, id, tx.clone()));
+            }
             // The `rename` event was missed.
             (Some("die"), Some(id))
                 if leaves(&id)

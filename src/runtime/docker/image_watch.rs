@@ -1,22 +1,15 @@
-//! Digests of an image's tag, for `--image-watch`. The engine asks the registry: it knows which ones are
-//! reached without TLS, and through which proxy.
+//! Digests of an image's tag, for `--image-watch`.
 
 use super::engine::{Engine, split_tag};
-use super::registry;
 use crate::runtime::{ImageDigests, RuntimeError};
 
 impl Engine {
     /// The digest that the registry has for this tag, and the one that the engine has.
-    pub(super) async fn image_digests(&self, tag: &str) -> Result<ImageDigests, RuntimeError> {
-        let failed = |reason: String| RuntimeError(format!("no digest of {tag}: {reason}"));
-        let credentials = registry::credentials(tag).await.map_err(failed)?;
-        let docker = self.quick();
-        let asked = docker.inspect_registry_image(tag, credentials).await;
-        let answer = asked.map_err(|error| failed(self.explain(error).to_string()))?;
-        let digest = answer.descriptor.digest;
-        let registry = digest.ok_or_else(|| failed("the registry says none".to_owned()))?;
+    pub(crate) async fn image_digests(&self, tag: &str) -> Result<ImageDigests, RuntimeError> {
+        let asked = self.registry_digest(tag).await;
+        let registry = asked.map_err(|why| RuntimeError(format!("no digest of {tag}: {why}")))?;
         // An image that the engine does not have any more has no digest here.
-        let local = docker.inspect_image(tag).await.ok();
+        let local = self.quick().inspect_image(tag).await.ok();
         let local = local.and_then(|image| digest_of(&image.repo_digests?, split_tag(tag).0));
         Ok(ImageDigests { registry, local })
     }

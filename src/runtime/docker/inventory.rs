@@ -6,7 +6,7 @@ use log::warn;
 
 use super::DockerFleet;
 use super::container::{ContainerInfo, DEFAULT_PORT, FleetView, port};
-use super::labels::{FLEET, GENERATION, REPLICA};
+use super::labels::{FLEET, GENERATION, REPLICA, SPARE};
 use super::names::{ContainerRole, container_name, role};
 use crate::ring::ReplicaName;
 use crate::runtime::{InstanceId, RuntimeError};
@@ -30,9 +30,16 @@ impl DockerFleet {
         let selected = match &self.settings.service {
             // Compose's own have none of our labels.
             Some(service) => service.labels().iter().map(pair).collect(),
+            // One that was a spare has another replica in its labels than in its name.
+            None if self.has_spares.get() => vec![pair(&(FLEET, self.settings.fleet.as_str()))],
             None => labels.iter().map(pair).collect(),
         };
         let mut listed = self.engine.list(self.view(), "label", selected).await?;
+        if self.settings.service.is_some() {
+            // They have none of compose's labels.
+            let spares = vec![pair(&(FLEET, &self.settings.fleet)), SPARE.to_owned()];
+            listed.extend(self.engine.list(self.view(), "label", spares).await?);
+        }
         let id_fits = |id: &InstanceId| {
             labels.iter().all(|(key, value)| match *key {
                 REPLICA => id.replica.as_str() == *value,
@@ -40,8 +47,11 @@ impl DockerFleet {
                 _ => true,
             })
         };
+        if listed.iter().any(|info| info.spare.is_some()) {
+            self.has_spares.set(true);
+        }
         listed.retain(|info| {
-            if !id_fits(&info.order.id) {
+            if self.is_foreign_spare(info) || !id_fits(&info.order.id) {
                 return false;
             }
             // A known container may have been renamed by hand.
@@ -70,10 +80,11 @@ impl DockerFleet {
     /// What the fleet's containers are read by.
     pub(super) fn view(&self) -> FleetView<'_> {
         FleetView {
+            prefix: self.prefix(),
             network: &self.settings.network,
             service: self.settings.service.as_ref(),
             port: match &self.settings.service {
-                Some(_) => port(&self.settings, &self.image.borrow()),
+                Some(_) => port(&self.settings, &self.image_facts()),
                 None => DEFAULT_PORT,
             },
         }
@@ -154,6 +165,7 @@ mod tests {
             endpoint: None,
             definition: None,
             config_hash: None,
+            spare: None,
         }
     }
 

@@ -13,6 +13,12 @@ pub(super) const ORDINAL: &str = "io.ringmaster.ordinal";
 /// The port it listens on: the setting may have changed when the container is adopted.
 pub(super) const PORT: &str = "io.ringmaster.port";
 
+/// Whether it was started as a spare: whom it plays is in its name then.
+pub(super) const SPARE: &str = "io.ringmaster.spare";
+
+/// Compose's hash of the definition that a spare of a service has.
+pub(super) const SPARE_CONFIG: &str = "io.ringmaster.spare-config";
+
 /// The hash of the definition that it was started by.
 pub(super) const DEFINITION: &str = "io.ringmaster.definition";
 
@@ -43,10 +49,16 @@ pub(crate) fn read_instance(labels: &HashMap<String, String>) -> Option<Instance
     ))
 }
 
-/// Whether a container is a replica's: a balancer has made it, or compose under that name.
-pub(crate) fn is_of_replica(labels: &HashMap<String, String>, replica: &str) -> bool {
+/// Whether the container of this name is a replica's: a balancer has made it, or compose under that name.
+pub(crate) fn is_of_replica(name: &str, labels: &HashMap<String, String>, replica: &str) -> bool {
     let label = |key: &str| labels.get(key).map(String::as_str);
     match label(REPLICA) {
+        Some(_) if label(SPARE).is_some() => {
+            let plays = |fleet| format!("{fleet}-{replica}") == name;
+            // Of a compose service.
+            let stands_in = |own| name.ends_with(&format!("-{replica}-spare-{own}"));
+            label(FLEET).is_some_and(plays) || label(GENERATION).is_some_and(stands_in)
+        }
         Some(name) => name == replica,
         None => label(COMPOSE_SERVICE)
             .zip(label(COMPOSE_NUMBER))

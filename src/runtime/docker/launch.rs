@@ -14,15 +14,17 @@ use tokio::time::sleep;
 use super::container::{ContainerInfo, ImageFacts, address, port};
 use super::container_table::{ContainerId, read_state};
 use super::description::describe;
-use super::engine::is_conflict;
+use super::engine::{is_conflict, no_such_image};
 use super::inventory::{newest_of_each, outdated};
-use super::labels::{FLEET, REPLICA};
+use super::labels::{FLEET, REPLICA, SPARE};
 use super::name_conflict::{Resolution, is_running};
-use super::names::{ContainerRole, container_name, next_name};
-use super::{DockerFleet, DockerSettings, PullPolicy, Security};
+use super::names::{ContainerRole, container_name, extra_name, next_name, spare_name};
+use super::{DockerFleet, DockerSettings, Security};
 use crate::fleet::{Definition, death_hint};
 use crate::ring::ReplicaName;
-use crate::runtime::{Exit, InstanceId, LaunchOrder, Launched, RuntimeError, with_output};
+use crate::runtime::{
+    Exit, InstanceId, LaunchOrder, Launched, RuntimeError, balancer_name, with_output,
+};
 
 /// How often a launch tries to get the name, and the pause between: the engine may be removing
 /// the container that holds it, or another balancer starting it.
@@ -65,13 +67,26 @@ impl Drop for Launch {
     }
 }
 
+/// What a container is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LaunchAs {
+    /// It plays its replica.
+    Replica,
+    /// It starts beside the one that plays its replica.
+    Successor,
+    /// It plays none.
+    Extra,
+    /// It plays none until one dies.
+    Spare,
+}
+
 /// What a container is made of.
 #[derive(Clone)]
 pub(super) struct Specification {
     pub(super) settings: DockerSettings,
     pub(super) image: ImageFacts,
-    /// It starts beside the one that plays its replica.
-    pub(super) beside: bool,
+    /// What it is for.
+    pub(super) launched_as: LaunchAs,
     /// The hash of its definition.
     pub(super) definition: String,
 }
@@ -87,16 +102,16 @@ pub(super) enum Creation {
 }
 
 impl DockerFleet {
-    /// Starts a container of a definition: `beside` the one that plays its replica, or as that.
+    /// Starts a container of a definition.
     pub(super) async fn launch(
         self: Rc<Self>,
         order: LaunchOrder,
         definition: Arc<Definition>,
-        beside: bool,
+        launched_as: LaunchAs,
     ) -> Result<Launched, RuntimeError> {
         let launch = Launch::open(&self, &order.id)?;
         let networks_created = self.networks_created.get();
-        let container = self.specify(&definition, beside).await?;
+        let container = self.specify(&definition, launched_as).await?;
         let mut launched = self.try_launch(&launch, &container, &order).await;
         if launched.is_err() && launch.check_not_cancelled().is_ok() {
             match self.ensure_network().await {
@@ -110,9 +125,10 @@ impl DockerFleet {
             }
         }
         let running = launched?;
-        if !beside {
+        if launched_as == LaunchAs::Replica {
             if running.id == order.id {
                 self.started_in_service(&running.id, &container.definition);
+                spawn(Rc::clone(&self).remember_started(order.id.replica.clone()));
             } else {
                 let replica = &running.id.replica;
                 self.known_service.borrow_mut().launched(replica);
@@ -127,21 +143,22 @@ impl DockerFleet {
     async fn specify(
         &self,
         definition: &Definition,
-        beside: bool,
+        launched_as: LaunchAs,
     ) -> Result<Specification, RuntimeError> {
         let settings = self.settings.following(definition);
-        let image = match settings.image == self.settings.image {
-            true => self.image.borrow().clone(),
-            // It was pulled when the rollout began: it may be a different one by now.
-            false => {
-                let never = PullPolicy::Never;
-                self.engine.ensure_image(&settings.image, never).await?
+        let known = self.image.borrow().clone();
+        let image = match known.filter(|_| settings.image == self.settings.image) {
+            Some(image) => image,
+            // If the rollout began by pulling it, it may be a different one by now.
+            None => {
+                let found = self.engine.image_facts(&settings.image).await?;
+                found.ok_or_else(|| no_such_image(&settings.image))?
             }
         };
         Ok(Specification {
             settings,
             image,
-            beside,
+            launched_as,
             definition: definition.hash(),
         })
     }
@@ -173,14 +190,11 @@ impl DockerFleet {
             let started = self.containers.borrow_mut().started(&container);
             match started {
                 Ok(()) => Ok(endpoint),
-                Err(exit) => Err(self.ended_at_once(&container, &exit).await),
+                Err(exit) => Err(self.ended_at_once(&container, specification, &exit).await),
             }
         };
         match started.await {
-            Ok(endpoint) => Ok(Launched {
-                id: order.id.clone(),
-                endpoint,
-            }),
+            Ok(endpoint) => Ok(Launched::ordered(order.id.clone(), endpoint)),
             Err(error) => {
                 self.containers.borrow_mut().forget(&container);
                 if let Err(error) = self.engine.remove(&container).await {
@@ -204,13 +218,23 @@ impl DockerFleet {
         let Specification {
             settings,
             image,
-            beside,
+            launched_as,
             ..
         } = specification;
-        let body = describe(settings, order, image)?;
-        if *beside {
-            // No other container has this name: it has the generation in it.
-            let name = next_name(&settings.fleet, &order.id);
+        let mut body = describe(settings, order, image)?;
+        // No other container has such a name: it has the generation or this balancer in it.
+        let name = match launched_as {
+            LaunchAs::Replica => None,
+            LaunchAs::Successor => Some(next_name(&settings.fleet, &order.id)),
+            LaunchAs::Extra => Some(extra_name(&settings.fleet, &order.id)),
+            LaunchAs::Spare => {
+                body["Labels"][SPARE] = "true".into();
+                self.has_spares.set(true);
+                let spare = &order.id.replica;
+                Some(spare_name(&settings.fleet, spare, balancer_name()))
+            }
+        };
+        if let Some(name) = name {
             let created = self.engine.create(&name, &body).await;
             let created = created.map_err(|error| self.engine.explain(error))?;
             return Ok(Creation::Ours(created));
@@ -255,7 +279,7 @@ impl DockerFleet {
         let found = found.map_err(|e| engine.explain(e))?;
         if !is_running(&found) {
             let exit = read_state(found.state.unwrap_or_default());
-            return Err(self.ended_at_once(container, &exit).await);
+            return Err(self.ended_at_once(container, specification, &exit).await);
         }
         let networks = found.network_settings.and_then(|all| all.networks);
         let network = &settings.network;
@@ -266,9 +290,14 @@ impl DockerFleet {
     }
 
     /// The error for a container that ended at once.
-    async fn ended_at_once(&self, container: &str, exit: &Exit) -> RuntimeError {
+    async fn ended_at_once(
+        &self,
+        container: &str,
+        specification: &Specification,
+        exit: &Exit,
+    ) -> RuntimeError {
         let lines = self.log_tail(container).await;
-        let restricted = self.settings.security == Security::Restricted;
+        let restricted = specification.settings.security == Security::Restricted;
         let hint = death_hint(exit, &lines, restricted);
         RuntimeError(with_output(&format!("{exit} at once"), &lines, hint))
     }
@@ -280,7 +309,15 @@ impl DockerFleet {
         let (newest, mut others) = self.containers_of(&id.replica).await;
         // A second running one belongs to another balancer, which removes it if need be.
         others.retain(|info| !info.running && !info.starting);
-        for info in outdated(others, &newest) {
+        let outdated = match self.settings.service {
+            // The last one of compose's has volumes that the next one gets.
+            Some(_) => {
+                others.retain(|info| self.role(info) == ContainerRole::StandIn);
+                others
+            }
+            None => outdated(others, &newest),
+        };
+        for info in outdated {
             if info.order.id != id {
                 self.remove_leftover(&info).await;
             }
@@ -308,7 +345,8 @@ impl DockerFleet {
         ];
         // If the list fails, they stay until the next death.
         let mut listed = self.list(&labels).await.unwrap_or_default();
-        listed.retain(|info| self.role(info) != ContainerRole::Leaving);
+        let others = [ContainerRole::Leaving, ContainerRole::Spare];
+        listed.retain(|info| !others.contains(&self.role(info)));
         newest_of_each(listed)
     }
 }

@@ -13,6 +13,7 @@
 //! under a replica's name is its instance for all of them, and one that is renamed to
 //! `<fleet>-<replica>-leaving-<generation>` belongs to a replica that has been removed.
 
+mod anonymous_volumes;
 mod compose_service;
 mod container;
 mod container_table;
@@ -33,11 +34,13 @@ mod network;
 mod own_container;
 mod peer_check;
 mod peers;
+mod prepare;
 mod record_store;
 mod registry;
 mod rollout;
 pub(crate) mod run_options;
 mod service;
+mod spares;
 mod stop;
 mod template;
 
@@ -46,14 +49,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use actix::spawn;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
-use log::{debug, info, warn};
+use log::{debug, warn};
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::api::NewRollout;
 use crate::fleet::{ContainerOptions, ContainerTemplate};
@@ -66,17 +69,18 @@ pub(crate) use gateway::loopback_gateway;
 pub(crate) use labels::is_of_replica;
 pub(crate) use own_container::{compose_service, inspect_own};
 pub use record_store::DockerRecordStore;
+pub(crate) use registry::RegistryAuth;
 pub(crate) use run_options::others as other_networks;
 
 use crate::runtime::{
     Definition, DefinitionTask, Existing, ExitReport, ImageDigests, InstanceHandle, InstanceId,
-    LaunchOrder, Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
+    LaunchOrder, Launched, LeftSpares, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent,
+    TakenSpare, Task,
 };
 use container::ContainerInfo;
 use container_table::{ContainerId, ContainerTable};
 use events::EventTx;
-use inventory::{newest_of_each, outdated};
-use names::ContainerRole;
+use launch::LaunchAs;
 use service::KnownService;
 
 /// The settings of the Docker runtime.
@@ -141,8 +145,8 @@ struct DockerFleet {
     containers: RefCell<ContainerTable>,
     /// Notified when a launch is over, for a stop that waits for it.
     launch_over: Notify,
-    /// Known once the image has been inspected.
-    image: RefCell<ImageFacts>,
+    /// What was found out about the image at the start; none if the engine did not have it.
+    image: RefCell<Option<ImageFacts>>,
     /// One for each replica whose containers are being changed: see [`DockerFleet::lock`].
     locks: RefCell<HashMap<ReplicaName, Rc<Mutex<()>>>>,
     /// The network belongs to this fleet: `close` removes it.
@@ -165,6 +169,14 @@ struct DockerFleet {
     ending: Cell<bool>,
     /// The name of a check that this balancer makes while it goes on: it is for others to acknowledge.
     own_checks: RefCell<Vec<String>>,
+    /// Other balancers serve the fleet, as far as is known.
+    is_known_shared: Cell<bool>,
+    /// Containers that other balancers have started beside those that play their replicas.
+    successors: RefCell<HashMap<InstanceId, ContainerInfo>>,
+    /// Instances whose place another one has taken, and when they may be ended where others follow.
+    retiring: RefCell<HashMap<InstanceId, Instant>>,
+    /// There are spares, or have been: then what a container is does not follow from its labels alone.
+    has_spares: Cell<bool>,
     /// Why the engine does not answer.
     last_error: RefCell<Option<String>>,
     /// What is known of a compose service's containers.
@@ -206,6 +218,10 @@ impl DockerRuntime {
             watched_foreign: RefCell::default(),
             ending: Cell::new(false),
             own_checks: RefCell::default(),
+            is_known_shared: Cell::new(false),
+            successors: RefCell::default(),
+            retiring: RefCell::default(),
+            has_spares: Cell::new(false),
             last_error: RefCell::default(),
             known_service: RefCell::default(),
         };
@@ -237,17 +253,80 @@ impl Runtime for DockerRuntime {
     }
 
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
-        Rc::clone(&self.inner).prepare().boxed_local()
+        Rc::clone(&self.inner).prepare(false).boxed_local()
+    }
+
+    fn prepare_to_follow(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
+        Rc::clone(&self.inner).prepare(true).boxed_local()
+    }
+
+    fn settle_rollout(&self) -> Task<Vec<Existing>> {
+        Rc::clone(&self.inner).settle().boxed_local()
     }
 
     fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
         let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner.launch(order, definition, false).boxed_local()
+        inner
+            .launch(order, definition, LaunchAs::Replica)
+            .boxed_local()
     }
 
     fn launch_beside(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
         let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner.launch(order, definition, true).boxed_local()
+        inner
+            .launch(order, definition, LaunchAs::Successor)
+            .boxed_local()
+    }
+
+    fn relieve(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        // It has the plain name from the beginning: compose may start it as well.
+        self.launch(order, definition)
+    }
+
+    fn launch_extra(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
+        inner
+            .launch(order, definition, LaunchAs::Extra)
+            .boxed_local()
+    }
+
+    fn refusal_of_extra(&self) -> Option<String> {
+        let service = self.inner.settings.service.as_ref()?;
+        let service = &service.name;
+        Some(format!(
+            "docker compose would take a canary for a replica of the service {service}, so there are \
+             none with --service: start the rollout without one"
+        ))
+    }
+
+    fn launch_spare(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
+        inner
+            .launch(order, definition, LaunchAs::Spare)
+            .boxed_local()
+    }
+
+    fn first_spare_generation(&self) -> u64 {
+        // A replica has a new instance less than once a second, and begins with 1.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.unwrap_or_default().as_secs()
+    }
+
+    fn is_fit_spare(&self, spare: &InstanceId, order: &LaunchOrder) -> bool {
+        spare.generation >= order.id.generation
+    }
+
+    fn take_spare(
+        &self,
+        spare: InstanceId,
+        order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, TakenSpare> {
+        let inner = Rc::clone(&self.inner);
+        inner.take_spare(spare, order).boxed_local()
+    }
+
+    fn adopt_spares(&self) -> LocalBoxFuture<'static, LeftSpares> {
+        Rc::clone(&self.inner).adopt_spares().boxed_local()
     }
 
     fn take_place(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
@@ -292,11 +371,15 @@ impl Runtime for DockerRuntime {
     }
 
     fn port_hint(&self, port: u16) -> Option<String> {
-        Some(container::port_hint(port, &self.inner.image.borrow()))
+        Some(container::port_hint(port, &self.inner.image_facts()))
     }
 
     fn instance_handle(&self, id: &InstanceId) -> Option<InstanceHandle> {
-        let name = names::container_name(self.inner.prefix(), &id.replica);
+        let prefix = self.inner.prefix();
+        let name = match self.inner.is_stand_in(id) {
+            true => names::stand_in_name(prefix, id),
+            false => names::container_name(prefix, &id.replica),
+        };
         let runs = self.inner.containers.borrow().runs(id);
         runs.then_some(InstanceHandle::Container(name))
     }
@@ -305,8 +388,11 @@ impl Runtime for DockerRuntime {
         self.inner.last_error.borrow().clone()
     }
 
-    fn is_outdated(&self, id: &InstanceId) -> bool {
-        self.inner.outdated.borrow().contains(id)
+    fn is_outdated(&self, id: &InstanceId, by_definition: bool) -> bool {
+        match self.inner.settings.service {
+            Some(_) => self.inner.outdated.borrow().contains(id),
+            None => by_definition,
+        }
     }
 
     fn has_peers(&self) -> LocalBoxFuture<'static, bool> {
@@ -322,6 +408,10 @@ impl Runtime for DockerRuntime {
         Rc::clone(&self.inner).is_shared().boxed_local()
     }
 
+    fn is_present(&self, balancer: String) -> Task<bool> {
+        Rc::clone(&self.inner).is_present(balancer).boxed_local()
+    }
+
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
         events::watch(Rc::clone(&self.inner))
     }
@@ -332,85 +422,9 @@ impl Runtime for DockerRuntime {
 }
 
 impl DockerFleet {
-    async fn prepare(self: Rc<Self>) -> Result<Vec<Existing>, RuntimeError> {
-        self.engine.handshake().await?;
-        let DockerSettings { image, pull, .. } = &self.settings;
-        *self.image.borrow_mut() = self.engine.ensure_image(image, *pull).await?;
-        self.ensure_network().await?;
-        self.check_other_networks().await?;
-        self.report_loosened();
-
-        self.acknowledge_all().await;
-        let mut containers = self.list_fleet().await?;
-        let leaving = containers.extract_if(.., |info| self.role(info) == ContainerRole::Leaving);
-        for info in leaving.collect::<Vec<_>>() {
-            // The balancer that removed that replica may have ended.
-            spawn(Rc::clone(&self).finish_removal(info));
-        }
-        let containers = self.settle_rollout(containers).await;
-        self.adopt_from_compose(&containers).await;
-        let (found, superseded) = newest_of_each(containers);
-        for info in outdated(superseded, &found) {
-            self.remove_leftover(&info).await;
-        }
-        for info in found.iter().filter(|info| info.running) {
-            let mut containers = self.containers.borrow_mut();
-            containers.adopted(&info.container, &info.order.id);
-        }
-        self.find_outdated(&found);
-        Ok(found
-            .into_iter()
-            .map(|info| Existing {
-                order: info.order,
-                endpoint: info.endpoint,
-                definition: info.definition,
-            })
-            .collect())
-    }
-
-    /// Logs what lets replicas do more than their level of security does.
-    fn report_loosened(&self) {
-        let DockerSettings {
-            security,
-            container,
-            ..
-        } = &self.settings;
-        let flags = run_options::loosened(container, *security == Security::Restricted);
-        if !flags.is_empty() {
-            let (level, flags) = (security.name(), flags.join(", "));
-            info!("docker: --replica-security {level}, loosened by {flags}");
-        }
-    }
-
-    /// Remembers and logs which running instances were started by another definition. A rollout
-    /// would replace them.
-    fn find_outdated(&self, found: &[ContainerInfo]) {
-        let running = found.iter().filter(|info| info.running);
-        let present = match self.settings.service {
-            // The last one that compose has made shows what it would make now.
-            Some(_) => running
-                .max_by_key(|info| info.order.id.generation)
-                .and_then(|info| info.config_hash.clone()),
-            None => Some(self.settings.definition().hash()),
-        };
-        let is_other = |info: &&ContainerInfo| {
-            let hash = match self.settings.service {
-                Some(_) => info.config_hash.as_ref(),
-                None => info.definition.as_ref(),
-            };
-            info.running && hash.is_some() && hash != present.as_ref()
-        };
-        let outdated: Vec<_> = found.iter().filter(is_other).map(|r| &r.order.id).collect();
-        if outdated.is_empty() {
-            return;
-        }
-        let names: Vec<_> = outdated.iter().map(|id| id.replica.as_str()).collect();
-        warn!(
-            "docker: started by an earlier definition, and kept until they are replaced: {}",
-            names.join(", ")
-        );
-        self.outdated
-            .replace(outdated.into_iter().cloned().collect());
+    /// What is known of the image.
+    fn image_facts(&self) -> ImageFacts {
+        self.image.borrow().clone().unwrap_or_default()
     }
 
     /// Ends and removes a leftover container of a removed replica.
@@ -458,5 +472,13 @@ impl DockerFleet {
         if rest == 0 {
             self.remove_network().await;
         }
+    }
+}
+
+fn existing(info: ContainerInfo) -> Existing {
+    Existing {
+        order: info.order,
+        endpoint: info.endpoint,
+        definition: info.definition,
     }
 }

@@ -17,8 +17,8 @@ use log::{debug, info, warn};
 use super::DockerFleet;
 use super::container::{address, read_port};
 use super::engine::{is_conflict, is_missing};
-use super::labels::{FLEET, read_instance};
-use super::names::dead_name;
+use super::labels::{DEFINITION, FLEET};
+use super::names::{dead_name, instance};
 use crate::runtime::{InstanceId, LaunchOrder, Launched, RuntimeError};
 
 /// How a conflict was resolved.
@@ -55,7 +55,8 @@ impl DockerFleet {
         let fleet = &self.settings.fleet;
         let instance = labels.and_then(|labels| {
             let ours = labels.get(FLEET) == Some(fleet);
-            read_instance(labels).filter(|i| ours && i.replica == order.id.replica)
+            let named = instance(self.prefix(), name, labels);
+            named.filter(|i| ours && i.replica == order.id.replica)
         });
         let (Some(id), Some(container)) = (instance, holder.id.clone()) else {
             if let Some(foreigner) = holder.id {
@@ -71,7 +72,11 @@ impl DockerFleet {
             (true, Some(endpoint)) if !given_up => {
                 info!("docker: {id} already runs: another balancer has started it");
                 self.containers.borrow_mut().adopted(&container, &id);
-                return Ok(Resolution::TakenOver(Launched { id, endpoint }));
+                return Ok(Resolution::TakenOver(Launched {
+                    id,
+                    endpoint,
+                    definition: labels.and_then(|labels| labels.get(DEFINITION).cloned()),
+                }));
             }
             (true, _) => {
                 // This balancer sends no requests to it any more.

@@ -9,12 +9,11 @@ use serde_json::json;
 use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::DockerFleet;
 use super::description::other_networks;
 use super::engine::{is_missing, is_taken};
 use super::labels::FLEET;
 use super::launch::Specification;
-use super::run_options;
+use super::{DockerFleet, DockerSettings, run_options};
 use crate::runtime::{LaunchOrder, RuntimeError};
 
 /// The bridge driver's option for the name of the host's interface.
@@ -51,8 +50,10 @@ impl DockerFleet {
     }
 
     /// Checks that the networks beside it exist: those are made by their owners.
-    pub(super) async fn check_other_networks(&self) -> Result<(), RuntimeError> {
-        let settings = &self.settings;
+    pub(super) async fn check_other_networks(
+        &self,
+        settings: &DockerSettings,
+    ) -> Result<(), RuntimeError> {
         for network in run_options::others(&settings.container, &settings.network) {
             let options = None::<InspectNetworkOptions>;
             let found = self.engine.quick().inspect_network(network, options).await;

@@ -16,9 +16,9 @@ use futures::future::LocalBoxFuture;
 use log::debug;
 use tokio::time::sleep;
 
-use super::container::{ImageFacts, no_service};
+use super::container::{ImageFacts, is_running, no_service};
 use super::engine::{Engine, is_conflict, is_missing};
-use super::labels::FLEET;
+use super::labels::{FLEET, REPLICA};
 use super::peer_check;
 use crate::fleet::FleetRecord;
 use crate::runtime::RuntimeError;
@@ -265,6 +265,15 @@ impl RecordStore for DockerRecordStore {
 
     fn has_peers(&self) -> LocalBoxFuture<'_, bool> {
         self.find_peers().boxed_local()
+    }
+
+    fn has_instances(&self) -> LocalBoxFuture<'_, Result<bool, RuntimeError>> {
+        let labels = vec![format!("{FLEET}={}", self.fleet), REPLICA.to_owned()];
+        async move {
+            let listed = self.engine.summaries("label", labels).await?;
+            Ok(listed.iter().any(is_running))
+        }
+        .boxed_local()
     }
 
     fn place(&self, version: u64) -> Option<String> {

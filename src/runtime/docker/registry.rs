@@ -7,8 +7,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bollard::auth::DockerCredentials;
+use hyper::header::HeaderValue;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -52,8 +53,68 @@ struct HelperAnswer {
     secret: String,
 }
 
+/// What is sent with a call that has a registry asked for an image.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RegistryAuth {
+    header: Option<HeaderValue>,
+    /// Which credentials these are, for people; with what to do if there are none.
+    origin: String,
+}
+
+impl RegistryAuth {
+    /// The credentials for the registry of an image.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be read, or a credential helper fails. The message continues a
+    /// sentence after a colon.
+    pub(crate) async fn of(image: &str) -> Result<Self, String> {
+        let found = credentials(image).await?;
+        let header = found.as_ref().and_then(|credentials| {
+            let json = serde_json::to_vec(credentials).ok()?;
+            // Engines take this alphabet alone, and read what is in another one as no credentials.
+            let mut header = HeaderValue::try_from(URL_SAFE.encode(json)).ok()?;
+            header.set_sensitive(true);
+            Some(header)
+        });
+        Ok(Self {
+            header,
+            origin: origin(image, found.as_ref()),
+        })
+    }
+
+    /// The value of the header for them.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        self.header.clone()
+    }
+
+    /// The reason for which a registry has refused something: with the credentials that were sent, if
+    /// these may be the cause.
+    pub(crate) fn explain(&self, reason: String) -> String {
+        let words = ["denied", "unauthorized", "authentication", "credentials"];
+        match words.iter().any(|word| reason.contains(word)) {
+            true => format!("{reason}; {}", self.origin),
+            false => reason,
+        }
+    }
+}
+
+/// Which credentials there are for the registry of an image.
+fn origin(image: &str, credentials: Option<&DockerCredentials>) -> String {
+    let registry = registry_of(image);
+    let place = config_path().map_or_else(
+        || "Docker's configuration (neither DOCKER_CONFIG nor HOME is set)".to_owned(),
+        |path| path.display().to_string(),
+    );
+    match credentials.map(|found| &found.username) {
+        Some(Some(user)) => format!("{place} has user {user:?} for {registry}"),
+        Some(None) => format!("{place} has a token for {registry}"),
+        None => format!("{place} has no credentials for {registry}: docker login adds them"),
+    }
+}
+
 /// The path of Docker's configuration: in `DOCKER_CONFIG`, else in `.docker` in the home folder.
-pub fn config_path() -> Option<PathBuf> {
+fn config_path() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let folder = match variable("DOCKER_CONFIG") {
         Some(folder) => PathBuf::from(folder),
@@ -63,12 +124,7 @@ pub fn config_path() -> Option<PathBuf> {
 }
 
 /// The credentials for the registry of an image; `None` if the configuration has none for it.
-///
-/// # Errors
-///
-/// The configuration cannot be read, or a credential helper fails. The message continues a
-/// sentence after a colon.
-pub async fn credentials(image: &str) -> Result<Option<DockerCredentials>, String> {
+async fn credentials(image: &str) -> Result<Option<DockerCredentials>, String> {
     let Some(path) = config_path() else {
         return Ok(None);
     };
@@ -94,7 +150,7 @@ pub async fn credentials(image: &str) -> Result<Option<DockerCredentials>, Strin
 }
 
 /// The registry of an image, by the name that the configuration uses.
-pub fn registry_of(image: &str) -> &str {
+fn registry_of(image: &str) -> &str {
     match image.split_once('/') {
         Some(("docker.io" | "index.docker.io", _)) => DOCKER_HUB,
         // A first part with a dot or a port is a host; anything else is a name on Docker Hub.
@@ -252,6 +308,23 @@ mod tests {
         assert_eq!(config.helper_for("old.example"), None);
         let config: DockerConfig = serde_json::from_str(r#"{"credsStore": "pass"}"#).unwrap();
         assert_eq!(config.helper_for(DOCKER_HUB), Some("pass"));
+    }
+
+    #[test]
+    fn what_a_registry_refuses_is_told_with_the_credentials() {
+        let me = DockerCredentials {
+            username: Some("me".to_owned()),
+            ..DockerCredentials::default()
+        };
+        let origin = origin("registry.example/shop:1", Some(&me));
+        assert!(origin.ends_with(r#"has user "me" for registry.example"#));
+        let auth = RegistryAuth {
+            header: None,
+            origin: "no credentials".to_owned(),
+        };
+        let explained = auth.explain("unauthorized: who are you".to_owned());
+        assert_eq!(explained, "unauthorized: who are you; no credentials");
+        assert_eq!(auth.explain("no route".to_owned()), "no route");
     }
 
     #[test]

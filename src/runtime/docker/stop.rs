@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::{KillContainerOptionsBuilder, StopContainerOptionsBuilder};
 use log::debug;
+use tokio::time::sleep_until;
 
 use super::DockerFleet;
 use super::container::ContainerInfo;
@@ -73,6 +74,13 @@ impl DockerFleet {
             over.await;
         }
         let lock = self.lock(&id.replica);
+        // One whose place is just being taken is renamed first.
+        let held = lock.lock().await;
+        let end_at = self.may_end_at(&id);
+        drop(held);
+        if let Some(end_at) = end_at {
+            sleep_until(end_at).await;
+        }
         let _held = lock.lock().await;
         let listed = self.list_instance(&id).await?;
         let (is_removal, is_kept) = {
@@ -91,9 +99,11 @@ impl DockerFleet {
             if info.running {
                 self.end(&info.container, grace).await?;
             }
-            if self.settings.service.is_some() {
+            if self.settings.service.is_some() && info.spare.is_some() {
+                self.remove_spare(&info, is_kept).await?;
+            } else if self.settings.service.is_some() {
                 self.remove_from_service(&info, is_removal).await?;
-            } else if is_kept {
+            } else if is_kept && self.role(&info) != ContainerRole::Extra {
                 self.rename_dead(&info.container, &id).await?;
             } else {
                 self.engine.remove(&info.container).await?;

@@ -156,7 +156,8 @@ pub(super) fn describe(
     }
     let mut labels = body["Labels"].as_object().cloned().unwrap_or_default();
     let mut own = own_labels(settings, order, image);
-    match service.and_then(|service| service.number(&order.id.replica)) {
+    let number = service.and_then(|service| service.number(&order.id.replica));
+    match number {
         // Compose takes it for one that it has made itself.
         Some(number) => {
             labels.remove(COMPOSE_REPLACED);
@@ -176,7 +177,7 @@ pub(super) fn describe(
     // The fleet decides when a replica is restarted, not the engine, and removes it.
     host["RestartPolicy"] = json!({ "Name": "no" });
     host["AutoRemove"] = json!(false);
-    if service.is_none() {
+    if number.is_none() {
         // A port of the machine can be that of one container only: clients come by the balancer.
         host["PortBindings"] = json!({});
         host["PublishAllPorts"] = json!(false);
@@ -228,7 +229,11 @@ fn endpoint(
         let own = match &settings.service {
             // Compose has the container's own name among them.
             Some(service) => {
-                aliases.retain(|alias| *alias != like.container);
+                match service.number(replica) {
+                    Some(_) => aliases.retain(|alias| *alias != like.container),
+                    // Who asks for the service does not mean a spare.
+                    None => aliases.clear(),
+                }
                 container_name(&service.project, replica)
             }
             None => replica.to_string(),
@@ -237,86 +242,6 @@ fn endpoint(
         endpoint["Aliases"] = json!(aliases);
     }
     endpoint
-}
-
-/// Attaches the volumes without a name that a container has to its successor.
-pub(super) fn keep_volumes(body: &mut Value, mounts: &Value) {
-    let host = &mut body["HostConfig"];
-    for mount in mounts.as_array().into_iter().flatten() {
-        let (Some("volume"), Some(name), Some(target)) = (
-            mount["Type"].as_str(),
-            mount["Name"].as_str(),
-            mount["Destination"].as_str(),
-        ) else {
-            continue;
-        };
-        let declared = host["Mounts"].as_array_mut().into_iter().flatten();
-        let mut declared = declared.filter(|declared| declared["Target"] == target);
-        if let Some(declared) = declared.next() {
-            if declared["Source"].as_str().unwrap_or_default().is_empty() {
-                declared["Source"] = json!(name);
-            }
-            continue;
-        }
-        let mut binds = strings(&host["Binds"]);
-        if !binds
-            .iter()
-            .any(|bind| bind.split(':').nth(1) == Some(target))
-        {
-            binds.push(format!("{name}:{target}"));
-            host["Binds"] = json!(binds);
-        }
-    }
-}
-
-/// Attaches the volumes without a name that a container has to one of another definition, where that,
-/// or its image, has a volume without a name at the same place.
-pub(super) fn inherit_volumes(body: &mut Value, mounts: &Value, image_volumes: &Value) {
-    for mount in mounts.as_array().into_iter().flatten() {
-        let (Some("volume"), Some(name), Some(target)) = (
-            mount["Type"].as_str(),
-            mount["Name"].as_str().filter(|name| is_anonymous(name)),
-            mount["Destination"].as_str(),
-        ) else {
-            continue;
-        };
-        let host = &mut body["HostConfig"];
-        let declared = host["Mounts"].as_array_mut().into_iter().flatten();
-        let mut declared = declared.filter(|declared| declared["Target"] == target);
-        if let Some(declared) = declared.next() {
-            if declared["Type"] == "volume" && declared.get("Source").is_none() {
-                declared["Source"] = json!(name);
-            }
-            continue;
-        }
-        let mut binds = strings(&host["Binds"]);
-        let is_bound = binds
-            .iter()
-            .any(|bind| bind.split(':').nth(1) == Some(target));
-        if !is_bound && image_volumes.get(target).is_some() {
-            binds.push(format!("{name}:{target}"));
-            host["Binds"] = json!(binds);
-        }
-    }
-}
-
-/// Forgets which volumes without a name a container has: they are its replica's alone.
-pub(super) fn forget_volumes(body: &mut Value) {
-    let host = &mut body["HostConfig"];
-    for mount in host["Mounts"].as_array_mut().into_iter().flatten() {
-        if mount["Type"] == "volume"
-            && mount["Source"].as_str().is_some_and(is_anonymous)
-            && let Some(mount) = mount.as_object_mut()
-        {
-            mount.remove("Source");
-        }
-    }
-    if let Some(binds) = host["Binds"].as_array_mut() {
-        binds.retain(|bind| {
-            let source = bind.as_str().and_then(|bind| bind.split(':').next());
-            !source.is_some_and(is_anonymous)
-        });
-    }
 }
 
 /// Forgets an alias that is one container's alone.
@@ -329,12 +254,7 @@ pub(super) fn forget_alias(body: &mut Value, alias: &str) {
     }
 }
 
-/// Whether the engine has given a volume its name.
-fn is_anonymous(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn strings(list: &Value) -> Vec<String> {
+pub(super) fn strings(list: &Value) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
     items
         .filter_map(|item| item.as_str().map(str::to_owned))
@@ -359,7 +279,7 @@ pub(super) fn network_of<'a>(body: &'a Value, preferred: &[String]) -> Option<&'
 
 #[cfg(test)]
 mod tests {
-    use super::super::ComposeService;
+    use super::super::{ComposeService, anonymous_volumes};
     use super::*;
     use crate::runtime::InstanceId;
 
@@ -521,7 +441,7 @@ mod tests {
         source["NetworkSettings"]["Networks"]["shop_default"]["Aliases"] =
             json!(["shop-web-1", "web", "600434a7054e"]);
         let mut body = body(&source, &image()).unwrap();
-        keep_volumes(
+        anonymous_volumes::keep(
             &mut body,
             &json!([
                 {"Type": "volume", "Name": "aa11", "Destination": "/cache"},

@@ -13,10 +13,11 @@ mod tests;
 use std::time::Duration;
 
 use bollard::errors::Error;
+pub(crate) use bollard::errors::Error as EngineError;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -26,6 +27,9 @@ use tokio::time::timeout;
 
 use address::Address;
 
+/// The header with the credentials for a registry.
+const REGISTRY_AUTH: &str = "X-Registry-Auth";
+
 /// An answer beyond that is none of the engine's.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -33,6 +37,8 @@ const MAX_ANSWER: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct EngineClient {
     address: Address,
+    /// Credentials for a registry, which the engine passes on to it.
+    registry_auth: Option<HeaderValue>,
 }
 
 impl EngineClient {
@@ -40,6 +46,15 @@ impl EngineClient {
     pub(crate) fn new(host: &str) -> Self {
         Self {
             address: Address::of(host),
+            registry_auth: None,
+        }
+    }
+
+    /// The same client, whose calls have this as their credentials for a registry, if there are any.
+    pub(crate) fn with_registry_auth(&self, header: Option<HeaderValue>) -> Self {
+        Self {
+            registry_auth: header,
+            ..self.clone()
         }
     }
 
@@ -73,11 +88,12 @@ impl EngineClient {
     /// `limit`.
     pub(crate) async fn follow(
         &self,
+        method: Method,
         path: &str,
         limit: Duration,
         taken_in: impl FnMut(Value),
     ) -> Result<(), Error> {
-        let request = self.request(Method::GET, path, None)?;
+        let request = self.request(method, path, None)?;
         match &self.address {
             Address::Unix(path) => {
                 let socket = UnixStream::connect(path).await?;
@@ -97,12 +113,15 @@ impl EngineClient {
         body: Option<&Value>,
     ) -> Result<Request<Full<Bytes>>, Error> {
         let body = body.map(serde_json::to_vec).transpose()?;
-        Ok(Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, self.address.host())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))?)
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(auth) = &self.registry_auth {
+            request = request.header(REGISTRY_AUTH, auth);
+        }
+        Ok(request.body(Full::new(Bytes::from(body.unwrap_or_default())))?)
     }
 
     /// Makes a call and returns the body of its answer.

@@ -13,7 +13,8 @@ async fn ask(answer: &[u8], body: Option<Value>) -> (Result<Value, Error>, Strin
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("docker.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let client = EngineClient::new(&format!("unix://{}", path.display()));
+    let client = EngineClient::new(&format!("unix://{}", path.display()))
+        .with_registry_auth(Some(HeaderValue::from_static("e30=")));
     let serving = async {
         let (mut socket, _) = listener.accept().await?;
         let mut asked = Vec::new();
@@ -59,6 +60,7 @@ async fn json_goes_through_as_it_is() {
     let (called, asked) = ask(&answer, Some(unknown.clone())).await;
     assert_eq!(called.unwrap(), unknown);
     assert!(asked.starts_with("POST /x?name=a HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains("x-registry-auth: e30=\r\n"), "{asked}");
     assert!(asked.ends_with(&unknown.to_string()), "{asked}");
 
     let chunked =

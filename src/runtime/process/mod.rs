@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     Definition, Event, Existing, ExitReport, InstanceEvent, InstanceHandle, InstanceId,
-    LaunchOrder, Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, Task,
+    LaunchOrder, Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, TakenSpare, Task,
 };
 use child::{Child, StopOrder};
 use guardian::Guardian;
@@ -307,18 +307,31 @@ impl Runtime for ProcessRuntime {
     fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
         let started = self.inner.start(&order.id, definition);
         let id = order.id;
-        async { started.map(|endpoint| Launched { id, endpoint }) }.boxed_local()
+        async { started.map(|endpoint| Launched::ordered(id, endpoint)) }.boxed_local()
     }
 
-    fn take_spare(&self, spare: &InstanceId, id: &InstanceId) -> bool {
+    fn refusal_of_extra(&self) -> Option<String> {
+        None
+    }
+
+    fn take_spare(
+        &self,
+        spare: InstanceId,
+        order: LaunchOrder,
+    ) -> LocalBoxFuture<'static, TakenSpare> {
+        // Now, not at the first poll: its end is the replica's from here on.
         let mut running = self.inner.running.borrow_mut();
-        let Some(known) = running.remove(spare) else {
-            return false;
+        let taken = match running.remove(&spare) {
+            Some(known) => {
+                let id = order.id;
+                known.id.borrow_mut().clone_from(&id);
+                running.insert(id.clone(), known);
+                self.inner.records.rename(&spare, &id);
+                TakenSpare::Plays(id)
+            }
+            None => TakenSpare::Gone,
         };
-        known.id.borrow_mut().clone_from(id);
-        running.insert(id.clone(), known);
-        self.inner.records.rename(spare, id);
-        true
+        async { taken }.boxed_local()
     }
 
     fn stop(&self, id: InstanceId, grace: Duration) -> Task<()> {

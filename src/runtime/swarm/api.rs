@@ -16,11 +16,14 @@ use super::service::{self, ServiceInfo};
 use super::task::{self, TaskInfo};
 use crate::ring::ReplicaName;
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::Engine;
-use crate::runtime::engine_client::{self, EngineClient};
+use crate::runtime::docker::{Engine, RegistryAuth};
+use crate::runtime::engine_client::{self, EngineClient, EngineError};
 
 /// The time for any call. A manager answers within milliseconds; without a leader it hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The time for a container to join a network: it waits for the managers and for its node.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a change is made again because something else has changed the object meanwhile, and the
 /// pause before: the index of a version also moves when the Swarm itself has done something.
@@ -87,6 +90,7 @@ pub(super) struct Versioned {
 pub(super) enum ObjectKind {
     Service,
     Config,
+    Node,
 }
 
 impl ObjectKind {
@@ -94,6 +98,7 @@ impl ObjectKind {
         match self {
             Self::Service => "services",
             Self::Config => "configs",
+            Self::Node => "nodes",
         }
     }
 }
@@ -142,11 +147,25 @@ impl SwarmApi {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, SwarmError> {
-        let called = self.client.call(method, path, body, CALL_TIMEOUT).await;
-        called.map_err(|error| SwarmError {
+        self.call_within(CALL_TIMEOUT, method, path, body).await
+    }
+
+    async fn call_within(
+        &self,
+        timeout: Duration,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, SwarmError> {
+        let called = self.client.call(method, path, body, timeout).await;
+        called.map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: EngineError) -> SwarmError {
+        SwarmError {
             status: engine_client::status(&error),
             message: self.engine.explain(error).0,
-        })
+        }
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, SwarmError> {
@@ -155,6 +174,16 @@ impl SwarmApi {
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, SwarmError> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Has a container join a network. The call ends when its node has an address for it.
+    pub(super) async fn connect(&self, network: &str, container: &str) -> Result<(), SwarmError> {
+        let (path, body) = (
+            format!("/networks/{network}/connect"),
+            json!({ "Container": container }),
+        );
+        let connected = self.call_within(CONNECT_TIMEOUT, Method::POST, &path, Some(&body));
+        connected.await.map(drop)
     }
 
     /// The objects of a list that have all of these labels.
@@ -221,9 +250,17 @@ impl SwarmApi {
         Ok(listed.iter().filter_map(service::read).collect())
     }
 
-    /// Creates a service, and returns its id.
-    pub(super) async fn create_service(&self, spec: &Value) -> Result<String, SwarmError> {
-        let created = self.post("/services/create", spec).await?;
+    /// Creates a service, and returns its id. The Swarm keeps the credentials with it, for the nodes that
+    /// run it; an update without any leaves them as they are.
+    pub(super) async fn create_service(
+        &self,
+        spec: &Value,
+        auth: &RegistryAuth,
+    ) -> Result<String, SwarmError> {
+        let client = self.client.with_registry_auth(auth.header());
+        let path = "/services/create";
+        let created = client.call(Method::POST, path, Some(spec), CALL_TIMEOUT);
+        let created = created.await.map_err(|error| self.explain(error))?;
         Ok(created["ID"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -264,14 +301,24 @@ impl SwarmApi {
         name: &str,
         change: impl Fn(&mut Value) -> bool,
     ) -> Result<(), SwarmError> {
+        self.change(ObjectKind::Service, name, change).await
+    }
+
+    /// The same with any object.
+    pub(super) async fn change(
+        &self,
+        kind: ObjectKind,
+        name: &str,
+        change: impl Fn(&mut Value) -> bool,
+    ) -> Result<(), SwarmError> {
         let mut attempts = 0;
         loop {
-            let mut service = self.find(ObjectKind::Service, name).await?;
-            if !change(&mut service.spec) {
+            let mut object = self.find(kind, name).await?;
+            if !change(&mut object.spec) {
                 return Ok(());
             }
             attempts += 1;
-            match self.update(ObjectKind::Service, &service).await {
+            match self.update(kind, &object).await {
                 Err(error) if error.is_out_of_sequence() && attempts < MAX_ATTEMPTS => {
                     debug!("swarm: {name} was changed meanwhile");
                     sleep(ATTEMPT_PAUSE).await;
@@ -286,10 +333,7 @@ impl SwarmApi {
     pub(super) async fn task_output(&self, task: &str, lines: usize) -> Result<String, SwarmError> {
         let path = format!("/tasks/{task}/logs?stdout=1&stderr=1&tail={lines}");
         let read = self.client.read(&path, CALL_TIMEOUT).await;
-        let bytes = read.map_err(|error| SwarmError {
-            status: engine_client::status(&error),
-            message: self.engine.explain(error).0,
-        })?;
+        let bytes = read.map_err(|error| self.explain(error))?;
         Ok(unframed(&bytes))
     }
 
@@ -300,11 +344,10 @@ impl SwarmApi {
     ) -> Result<(), SwarmError> {
         let filters = filters(&json!({ "type": ["service", "node", "config"] }));
         let path = format!("/events?{filters}");
-        let followed = self.client.follow(&path, CALL_TIMEOUT, taken_in).await;
-        followed.map_err(|error| SwarmError {
-            status: engine_client::status(&error),
-            message: self.engine.explain(error).0,
-        })
+        let followed = self
+            .client
+            .follow(Method::GET, &path, CALL_TIMEOUT, taken_in);
+        followed.await.map_err(|error| self.explain(error))
     }
 }
 

@@ -10,13 +10,14 @@
 //!   from any:  stopping --> Stopping --no task is wanted any more--> forgotten
 //! ```
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
 use super::task::{TaskInfo, TaskState};
-use crate::runtime::{Event, Exit, InstanceEvent, InstanceId};
+use crate::runtime::{Event, Exit, InstanceEvent, InstanceId, LaunchOrder};
 
 /// How many lists in a row lack the task of an instance before it counts as gone: a manager that has
 /// just come back may not have all of them yet.
@@ -51,15 +52,20 @@ struct KnownInstance {
     /// The task that plays it, the last one that is known.
     task: Option<String>,
     node: Option<String>,
+    container: Option<String>,
     /// Its node has ended its connections: it is the instance that has died, not the node.
     node_answers: bool,
     /// Lists in a row without its task.
     absences: u32,
     exit: Option<Exit>,
-    /// Its service stays after its end, for its log.
+    /// It plays no replica.
+    is_extra: bool,
+    /// It has died, or is killed because it hangs.
     is_kept: bool,
     /// Its replica is being removed; from here since then, or elsewhere.
     removal: Option<Removal>,
+    /// Since when another one plays its replica, if that has been done from here.
+    retired_at: Option<Instant>,
 }
 
 impl KnownInstance {
@@ -68,11 +74,14 @@ impl KnownInstance {
             life,
             task: None,
             node: None,
+            container: None,
             node_answers: false,
             absences: 0,
             exit: None,
+            is_extra: false,
             is_kept: false,
             removal: None,
+            retired_at: None,
         }
     }
 }
@@ -123,8 +132,10 @@ impl InstanceTable {
         let instance = self.instances.entry(task.order.id.clone());
         let instance = instance.or_insert_with(|| KnownInstance::new(Life::Live));
         instance.life = Life::Live;
+        instance.is_extra = task.is_extra;
         instance.task = Some(task.id.clone());
         instance.node.clone_from(&task.node);
+        instance.container.clone_from(&task.container);
     }
 
     /// The node of an instance has ended its connections.
@@ -132,6 +143,12 @@ impl InstanceTable {
         if let Some(instance) = self.instances.get_mut(id) {
             instance.node_answers = true;
         }
+    }
+
+    /// Whether its node has ended its connections.
+    pub(super) fn node_answers(&self, id: &InstanceId) -> bool {
+        let instance = self.instances.get(id);
+        instance.is_some_and(|instance| instance.node_answers)
     }
 
     /// The node of an instance that does not answer, if the node does not either, as far as is known.
@@ -144,6 +161,22 @@ impl InstanceTable {
     /// The node on which an instance runs or ran.
     pub(super) fn node(&self, id: &InstanceId) -> Option<&str> {
         self.instances.get(id)?.node.as_deref()
+    }
+
+    /// The other instances that run on its node.
+    pub(super) fn others_on_node(&self, id: &InstanceId) -> Vec<InstanceId> {
+        let Some(node) = self.node(id) else {
+            return Vec::new();
+        };
+        let there = self.instances.iter().filter(|(other, instance)| {
+            *other != id && instance.life == Life::Live && instance.node.as_deref() == Some(node)
+        });
+        there.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Its container.
+    pub(super) fn container(&self, id: &InstanceId) -> Option<&str> {
+        self.instances.get(id)?.container.as_deref()
     }
 
     /// Its last task.
@@ -179,7 +212,7 @@ impl InstanceTable {
         }
     }
 
-    /// Its service stays after its end.
+    /// It has died, or is killed because it hangs.
     pub(super) fn keep(&mut self, id: &InstanceId) {
         if let Some(instance) = self.instances.get_mut(id) {
             instance.is_kept = true;
@@ -192,6 +225,11 @@ impl InstanceTable {
             .is_some_and(|instance| instance.is_kept)
     }
 
+    /// Whether its service stays after its end, for its log.
+    pub(super) fn stays(&self, id: &InstanceId) -> bool {
+        self.instances.get(id).is_some_and(KnownInstance::stays)
+    }
+
     /// Its replica is being removed, from here.
     pub(super) fn begin_removal(&mut self, id: &InstanceId, now: Instant) {
         if let Some(instance) = self.instances.get_mut(id) {
@@ -199,11 +237,21 @@ impl InstanceTable {
         }
     }
 
-    /// Since when it is being removed from here.
-    pub(super) fn removal_began(&self, id: &InstanceId) -> Option<Instant> {
-        match self.instances.get(id)?.removal? {
-            Removal::Here(since) => Some(since),
-            Removal::Elsewhere => None,
+    /// Another instance has taken its place, from here.
+    pub(super) fn retire(&mut self, id: &InstanceId, now: Instant) {
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.retired_at = Some(now);
+        }
+    }
+
+    /// Since when other balancers can know that it is to end, because it is being removed or has been
+    /// replaced from here.
+    pub(super) fn announced_at(&self, id: &InstanceId) -> Option<Instant> {
+        let instance = self.instances.get(id)?;
+        match instance.removal {
+            Some(Removal::Here(since)) => Some(since),
+            Some(Removal::Elsewhere) => None,
+            None => instance.retired_at,
         }
     }
 
@@ -243,11 +291,12 @@ impl InstanceTable {
             let wanted = newest
                 .get(id)
                 .is_some_and(|task| task.is_wanted && !task.has_ended());
-            instance.life == Life::Stopping && !wanted && !instance.is_kept
+            instance.life == Life::Stopping && !wanted && !instance.stays()
         };
         self.instances.retain(|id, instance| !is_over(id, instance));
         let unknown = newest.values().filter(|task| {
             task.is_live()
+                && !task.is_extra
                 && task.endpoint.is_some()
                 && !self.instances.contains_key(&task.order.id)
         });
@@ -274,6 +323,11 @@ impl InstanceTable {
 }
 
 impl KnownInstance {
+    /// Of a replica the last one that has died stays.
+    fn stays(&self) -> bool {
+        self.is_kept && !self.is_extra
+    }
+
     fn see(&mut self, task: &TaskInfo, events: &mut Vec<Event>) {
         self.task = Some(task.id.clone());
         if task.node.is_some() {
@@ -302,12 +356,19 @@ impl KnownInstance {
     }
 }
 
-/// Where the live instances among tasks are, one node each.
-pub(super) fn placed(tasks: &[TaskInfo]) -> impl Iterator<Item = &str> {
+/// Where the replicas among tasks are: of each that instance which is to play it, in the order of joining.
+pub(super) fn placed(tasks: &[TaskInfo]) -> Vec<(&LaunchOrder, &str)> {
     let there = tasks
         .iter()
         .filter(|task| task.is_wanted && !task.has_ended());
-    there.filter_map(|task| task.node.as_deref())
+    let mut placed: Vec<_> = there
+        .filter_map(|task| Some((&task.order, task.node.as_deref()?)))
+        .collect();
+    // A successor starts beside the one that it replaces.
+    placed.sort_by_key(|(order, _)| (&order.id.replica, Reverse(order.id.generation)));
+    placed.dedup_by_key(|(order, _)| &order.id.replica);
+    placed.sort_by_key(|(order, _)| order.ordinal);
+    placed
 }
 
 /// The address of a task that runs.
@@ -419,6 +480,17 @@ mod tests {
     }
 
     #[test]
+    fn others_on_a_node_are_those_that_run_on_the_node() {
+        let mut table = running_one();
+        assert_eq!(table.others_on_node(&id(1)), []);
+        table.runs(&info(2, "running", "running"));
+        assert_eq!(table.others_on_node(&id(1)), [id(2)]);
+        assert_eq!(table.others_on_node(&id(3)), []);
+        table.stopping(&id(2));
+        assert_eq!(table.others_on_node(&id(1)), []);
+    }
+
+    #[test]
     fn a_launch_that_is_stopped_is_cancelled() {
         let mut table = InstanceTable::default();
         table.open_launch(&id(1));
@@ -439,6 +511,25 @@ mod tests {
             info(4, "starting", "running"),
         ];
         assert_eq!(table.observe(&tasks).unknown, [id(2)]);
+    }
+
+    #[test]
+    fn what_plays_no_replica_is_neither_adopted_nor_kept_for_its_log() {
+        let mut table = running_one();
+        let extra = TaskInfo {
+            is_extra: true,
+            ..info(2, "running", "running")
+        };
+        let tasks = [info(1, "running", "running"), extra];
+        assert_eq!(table.observe(&tasks), Observed::default());
+        table.runs(&tasks[1]);
+        for number in [1, 2] {
+            table.keep(&id(number));
+            table.stopping(&id(number));
+        }
+        assert!(table.stays(&id(1)) && !table.stays(&id(2)));
+        table.observe(&[]);
+        assert!(table.knows(&id(1)) && !table.knows(&id(2)));
     }
 
     #[test]

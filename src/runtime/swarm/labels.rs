@@ -11,11 +11,17 @@ pub(super) const ORDINAL: &str = "io.ringmaster.ordinal";
 pub(super) const PORT: &str = "io.ringmaster.port";
 /// The hash of the definition that it was started by.
 pub(super) const DEFINITION: &str = "io.ringmaster.definition";
-/// What a service is to its replica: see [`super::service::ServiceRole`].
+/// What a service is to its replica: see [`super::service::ServiceRole`]. A container has it only if it
+/// plays none, which never changes.
 pub(super) const ROLE: &str = "io.ringmaster.role";
 /// Marks a config object as a fleet's record; its value is the version.
 pub(super) const RECORD: &str = "io.ringmaster.record";
 /// The record itself.
 pub(super) const RECORD_JSON: &str = "io.ringmaster.record.json";
+/// The load of that balancer, and the seconds since its last request.
+pub(super) const LOAD: &str = "io.ringmaster.load";
+pub(super) const IDLE: &str = "io.ringmaster.idle";
+/// Marks a node that a balancer has drained for a drill; its value is the name of that one's presence.
+pub(super) const DRAINED_BY: &str = "io.ringmaster.drained-by";
 /// Marks a config object as the presence of a balancer; its value counts up while that lives.
 pub(super) const BALANCER: &str = "io.ringmaster.balancer";

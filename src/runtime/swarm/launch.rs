@@ -18,22 +18,23 @@ use super::container_spec::translate;
 use super::instance_table::running;
 use super::names::service_name;
 use super::service::{ServiceInfo, ServiceRole};
-use super::service_spec::ServicePlan;
+use super::service_spec::{ServicePlan, scale_down};
 use super::task::{TaskInfo, TaskState};
 use super::template;
 use crate::fleet::{Definition, death_hint};
 use crate::ring::ReplicaName;
-use crate::runtime::docker::{described, networks_of};
+use crate::runtime::docker::{DockerSettings, described, networks_of};
 use crate::runtime::{Exit, InstanceId, LaunchOrder, Launched, RuntimeError, with_output};
 
 /// How often a task that starts is looked for.
-pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(40);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long a node may take to fetch the image and to start the container.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How often a launch tries to get the name: its holder may be about to go.
+/// How often a launch tries to get the name, and the pause before: its holder may be about to go.
 const MAX_ATTEMPTS: u32 = 5;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(40);
 
 /// Marks a launch as under way until dropped.
 pub(super) struct OpenLaunch {
@@ -68,26 +69,24 @@ impl Drop for OpenLaunch {
 }
 
 impl SwarmFleet {
-    /// Starts an instance of a definition: `beside` the one that plays its replica, or as that.
+    /// Starts an instance of a definition, for this role.
     pub(super) async fn launch(
         self: Rc<Self>,
         order: LaunchOrder,
         definition: Arc<Definition>,
-        beside: bool,
+        role: ServiceRole,
     ) -> Result<Launched, RuntimeError> {
         let launch = OpenLaunch::open(&self, &order.id)?;
-        let role = if beside {
-            ServiceRole::Next
-        } else {
-            ServiceRole::Current
-        };
-        let plan = self.plan(&order, &definition, role).await?;
+        let plays = role == ServiceRole::Current;
+        let settings = self.settings.containers.following(&definition);
+        let image = settings.image.clone();
+        let plan = self.plan(&order, settings, role).await?;
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
-                sleep(POLL_INTERVAL).await;
+                sleep(ATTEMPT_PAUSE).await;
             }
             launch.check_not_cancelled()?;
-            if !beside && let Some(theirs) = self.playing(&order.id.replica).await? {
+            if plays && let Some(theirs) = self.playing(&order.id.replica).await? {
                 return self.take_over(theirs).await;
             }
             let Some(service) = self.create_and_place(&plan, &order, &launch).await? else {
@@ -95,19 +94,23 @@ impl SwarmFleet {
                 self.make_way(&plan.name, &order.id).await?;
                 continue;
             };
-            if !beside && let Some(theirs) = self.newer(&order.id).await? {
+            debug!("swarm: {} has a node", order.id);
+            if plays && let Some(theirs) = self.newer(&order.id).await? {
                 self.discard(&plan.name).await;
                 return self.take_over(theirs).await;
             }
             let started = self.await_running(&service, &order, &launch).await;
             return match started {
                 Ok(launched) => {
-                    spawn(Rc::clone(&self).remove_predecessors(launched.id.clone()));
+                    debug!("swarm: {} runs", launched.id);
+                    if role != ServiceRole::Extra {
+                        spawn(Rc::clone(&self).remove_predecessors(launched.id.clone()));
+                    }
                     Ok(launched)
                 }
                 Err(error) => {
                     self.discard(&plan.name).await;
-                    Err(error)
+                    Err(self.explain_missing(error, &image).await)
                 }
             };
         }
@@ -117,15 +120,16 @@ impl SwarmFleet {
 
     /// What the service of an instance is made of.
     async fn plan(
-        &self,
+        self: &Rc<Self>,
         order: &LaunchOrder,
-        definition: &Definition,
+        settings: DockerSettings,
         role: ServiceRole,
     ) -> Result<ServicePlan, RuntimeError> {
-        let settings = self.settings.containers.following(definition);
-        let image = match settings.image == self.settings.containers.image {
-            true => self.image.borrow().clone(),
-            false => self.image_facts(&settings.image).await?,
+        let known = self.image.borrow().clone();
+        let known = known.filter(|_| settings.image == self.settings.containers.image);
+        let image = match known {
+            Some(image) => image,
+            None => self.image_facts(&settings.image).await?,
         };
         let (parts, networks, stop_grace) = match &settings.like {
             Some(like) => (
@@ -148,6 +152,7 @@ impl SwarmFleet {
             parts,
             networks,
             stop_grace,
+            auth: self.registry_auth(&settings.image).await,
         })
     }
 
@@ -187,7 +192,11 @@ impl SwarmFleet {
             let tasks = self.tasks_of(&id.replica).await?;
             if let Some((task, endpoint)) = running(&tasks, &id) {
                 self.instances.borrow_mut().runs(&task);
-                return Ok(Launched { id, endpoint });
+                return Ok(Launched {
+                    id,
+                    endpoint,
+                    definition: service.definition,
+                });
             }
             let of_it = tasks.iter().filter(|task| task.service == service.id);
             let (mut own, mut is_there) = (of_it.peekable(), false);
@@ -219,10 +228,7 @@ impl SwarmFleet {
             let id = &order.id;
             if let Some((task, endpoint)) = running(&tasks, id) {
                 self.instances.borrow_mut().runs(&task);
-                return Ok(Launched {
-                    id: id.clone(),
-                    endpoint,
-                });
+                return Ok(Launched::ordered(id.clone(), endpoint));
             }
             match newest(&tasks, service) {
                 Some(task) if task.has_ended() => return Err(self.ended_at_once(task).await),
@@ -286,7 +292,8 @@ impl SwarmFleet {
     }
 
     /// Removes the services of a replica's earlier instances that have ended, but for the last one,
-    /// which stays for its log.
+    /// which stays for its log. Ends those that run and play nothing: no manager answered when they were
+    /// to be stopped, or a launch that has failed here was carried out later.
     pub(super) async fn remove_predecessors(self: Rc<Self>, id: InstanceId) {
         let (services, tasks) = futures::join!(
             self.api.services(self.name(), Some(&id.replica)),
@@ -300,10 +307,23 @@ impl SwarmFleet {
             let mut own = tasks.iter().filter(|task| task.service == service.id);
             service.is_ended || own.all(TaskInfo::has_ended)
         };
-        let mut older: Vec<_> = services
+        let older = services
             .into_iter()
-            .filter(|service| service.order.id.generation < id.generation && has_ended(service))
-            .collect();
+            .filter(|service| service.order.id.generation < id.generation);
+        let (mut older, running): (Vec<_>, Vec<_>) = older.partition(has_ended);
+        for service in running {
+            let plays_nothing = {
+                let (instances, old) = (self.instances.borrow(), &service.order.id);
+                instances.is_given_up(old) || !instances.knows(old)
+            };
+            if plays_nothing
+                && service.role == ServiceRole::Current
+                && let Err(error) = self.api.change_service(&service.name, scale_down).await
+                && !error.is_missing()
+            {
+                warn!("swarm: {} is left running: {error}", service.name);
+            }
+        }
         older.sort_by_key(|service| service.order.id.generation);
         older.pop();
         for service in older {

@@ -14,12 +14,16 @@
 mod api;
 mod container_spec;
 mod exit_report;
+mod image;
 mod instance_table;
 mod labels;
 mod launch;
 mod names;
 mod network;
+mod node_drain;
 mod placement;
+mod placement_rule;
+mod poll_schedule;
 mod prepare;
 mod presence;
 mod record_store;
@@ -36,6 +40,7 @@ mod watch;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,23 +48,31 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::LocalBoxStream;
+use log::debug;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::docker::{DockerSettings, ImageFacts, described, port_hint};
 use super::{
-    Definition, Existing, ExitReport, InstanceHandle, InstanceId, LaunchOrder, Launched, Runtime,
-    RuntimeError, RuntimeEvent, Task,
+    BalancerLoad, Definition, DefinitionTask, Existing, ExitReport, ImageDigests, InstanceHandle,
+    InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent, ScalingRole, Task,
 };
+use crate::api::{FleetSpread, NewRollout};
 use crate::ring::{ReplicaName, Weight};
 use api::{SwarmApi, SwarmError};
+use image::KnownAuth;
 use instance_table::InstanceTable;
+use poll_schedule::PollSchedule;
 use presence::Presence;
 pub use record_store::SwarmRecordStore;
+use service::ServiceRole;
 pub use stack::StackService;
 use task::TaskInfo;
 pub use template::StackTemplate;
 use watch::ReportTx;
+
+/// Where engines of a Swarm tell each other of their networks: each has to reach it on all others.
+const GOSSIP_PORT: u16 = 7946;
 
 /// The settings of the Swarm runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +81,9 @@ pub struct SwarmSettings {
     pub containers: DockerSettings,
     /// A service of the stack that the balancer belongs to says it: see [`StackService`].
     pub from_stack: bool,
+    /// The label of nodes over whose values replicas are spread: `node.labels.zone`. That of a stack is in
+    /// its service.
+    pub zone: Option<String>,
 }
 
 impl SwarmSettings {
@@ -110,26 +126,27 @@ struct SwarmFleet {
     placing: Mutex<()>,
     /// Held while an instance takes the place of another one, which is ended after that.
     taking_place: Mutex<()>,
+    /// Instances that have been seen to start beside others.
+    successors: RefCell<HashSet<InstanceId>>,
     /// Nodes on which an instance has ceased to answer, and when.
     suspects: RefCell<HashMap<String, Instant>>,
     /// The names of nodes by their ids.
     node_names: RefCell<HashMap<String, String>>,
-    /// Known once the image has been inspected.
-    image: RefCell<ImageFacts>,
+    /// Where each can be reached by the others.
+    node_addresses: RefCell<HashMap<String, IpAddr>>,
+    /// What was found out about the image at the start; none if it was not there.
+    image: RefCell<Option<ImageFacts>>,
+    /// The credentials for its registry, as last read.
+    known_auth: RefCell<Option<KnownAuth>>,
     /// The network belongs to this fleet: `close` removes it.
     owns_network: Cell<bool>,
     /// Our own container, if it has joined the network by itself.
     joined: RefCell<Option<String>>,
-    /// Notified to list the tasks at once.
-    look: Notify,
-    /// Until then tasks are listed more often.
-    looks_closely_until: Cell<Option<Instant>>,
-    /// The services have to be listed, too.
-    services_changed: Cell<bool>,
+    schedule: PollSchedule,
     event_tx: RefCell<Option<ReportTx>>,
-    /// Instances that an earlier balancer started by another definition.
-    outdated: RefCell<HashSet<InstanceId>>,
     presence: Presence,
+    /// The node that is drained for a drill.
+    drained_node: RefCell<Option<String>>,
     /// This balancer is about to end.
     is_leaving: Cell<bool>,
     /// The newest version of the record that has been seen.
@@ -151,17 +168,18 @@ impl SwarmRuntime {
             launch_over: Notify::new(),
             placing: Mutex::default(),
             taking_place: Mutex::default(),
+            successors: RefCell::default(),
             suspects: RefCell::default(),
             node_names: RefCell::default(),
+            node_addresses: RefCell::default(),
             image: RefCell::default(),
+            known_auth: RefCell::default(),
             owns_network: Cell::new(false),
             joined: RefCell::default(),
-            look: Notify::new(),
-            looks_closely_until: Cell::new(None),
-            services_changed: Cell::new(false),
+            schedule: PollSchedule::default(),
             event_tx: RefCell::default(),
-            outdated: RefCell::default(),
             presence,
+            drained_node: RefCell::default(),
             is_leaving: Cell::new(false),
             record_version: Cell::new(0),
             last_error: RefCell::default(),
@@ -205,22 +223,64 @@ impl Runtime for SwarmRuntime {
         self.inner.settings.containers.security == super::docker::Security::Restricted
     }
 
+    fn names_have_generations(&self) -> bool {
+        true
+    }
+
     fn prepare(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
-        Rc::clone(&self.inner).prepare().boxed_local()
+        Rc::clone(&self.inner).prepare(false).boxed_local()
+    }
+
+    fn prepare_to_follow(&self) -> LocalBoxFuture<'_, Result<Vec<Existing>, RuntimeError>> {
+        Rc::clone(&self.inner).prepare(true).boxed_local()
+    }
+
+    fn settle_rollout(&self) -> Task<Vec<Existing>> {
+        Rc::clone(&self.inner).settle().boxed_local()
     }
 
     fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
         let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner.launch(order, definition, false).boxed_local()
+        let launched = inner.launch(order, definition, ServiceRole::Current);
+        launched.boxed_local()
     }
 
     fn launch_beside(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
         let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner.launch(order, definition, true).boxed_local()
+        let launched = inner.launch(order, definition, ServiceRole::Next);
+        launched.boxed_local()
+    }
+
+    fn launch_extra(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
+        let launched = inner.launch(order, definition, ServiceRole::Extra);
+        launched.boxed_local()
+    }
+
+    fn refusal_of_extra(&self) -> Option<String> {
+        None
     }
 
     fn take_place(&self, id: InstanceId) -> LocalBoxFuture<'static, ()> {
         Rc::clone(&self.inner).take_place(id).boxed_local()
+    }
+
+    fn define(&self, new: NewRollout, present: Definition) -> DefinitionTask {
+        let inner = Rc::clone(&self.inner);
+        async move {
+            let mut changed = present.with_changes(&new, "swarm")?;
+            if let Some(image) = &new.image {
+                let pinned = inner.settings.pinned(inner.api.engine(), image).await;
+                changed.image = pinned.or(changed.image);
+            }
+            Ok(changed)
+        }
+        .boxed_local()
+    }
+
+    fn image_digests(&self, tag: String) -> Task<ImageDigests> {
+        let inner = Rc::clone(&self.inner);
+        async move { inner.api.engine().image_digests(&tag).await }.boxed_local()
     }
 
     fn prepare_rollout(&self, definition: Definition, _: bool) -> Task<()> {
@@ -247,11 +307,16 @@ impl Runtime for SwarmRuntime {
     }
 
     fn exit_report(&self, id: InstanceId) -> LocalBoxFuture<'static, ExitReport> {
-        Rc::clone(&self.inner).exit_report(id).boxed_local()
+        Rc::clone(&self.inner).exit_report(&id).boxed_local()
+    }
+
+    fn keeps_remains(&self) -> bool {
+        true
     }
 
     fn port_hint(&self, port: u16) -> Option<String> {
-        Some(port_hint(port, &self.inner.image.borrow()))
+        let facts = self.inner.image.borrow().clone().unwrap_or_default();
+        Some(port_hint(port, &facts))
     }
 
     fn watches_connections(&self) -> bool {
@@ -262,7 +327,18 @@ impl Runtime for SwarmRuntime {
         if machine_answers {
             self.inner.instances.borrow_mut().note_node_answers(id);
         }
-        self.inner.look_closely();
+        self.inner.schedule.look_closely();
+    }
+
+    fn machine_of(&self, id: &InstanceId) -> Option<SocketAddr> {
+        let instances = self.inner.instances.borrow();
+        let addresses = self.inner.node_addresses.borrow();
+        let address = addresses.get(instances.node(id)?)?;
+        Some(SocketAddr::new(*address, GOSSIP_PORT))
+    }
+
+    fn others_on_machine(&self, id: &InstanceId) -> Vec<InstanceId> {
+        self.inner.instances.borrow().others_on_node(id)
     }
 
     fn instance_handle(&self, id: &InstanceId) -> Option<InstanceHandle> {
@@ -271,21 +347,41 @@ impl Runtime for SwarmRuntime {
         let names = self.inner.node_names.borrow();
         // Until its name is known the id says which it is.
         let name = names.get(node).map_or(node, String::as_str);
-        Some(InstanceHandle::OnNode(name.to_owned()))
+        Some(InstanceHandle::OnNode {
+            node: name.to_owned(),
+            container: instances.container(id).map(str::to_owned),
+        })
+    }
+
+    fn spread(&self, definition: &Arc<Definition>) -> Option<Task<FleetSpread>> {
+        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
+        Some(inner.spread(definition).boxed_local())
+    }
+
+    fn drain_node(&self, node: String) -> Option<Task<()>> {
+        Some(Rc::clone(&self.inner).drain_node(node).boxed_local())
+    }
+
+    fn restore_node(&self) -> Task<()> {
+        let inner = Rc::clone(&self.inner);
+        async move { inner.restore_node().await }.boxed_local()
     }
 
     fn last_error(&self) -> Option<String> {
         self.inner.last_error.borrow().clone()
     }
 
-    fn is_outdated(&self, id: &InstanceId) -> bool {
-        self.inner.outdated.borrow().contains(id)
-    }
-
     fn has_peers(&self) -> LocalBoxFuture<'static, bool> {
         let inner = Rc::clone(&self.inner);
         inner.is_leaving.set(true);
-        inner.hands_over().boxed_local()
+        async move {
+            // While it has its presence.
+            if let Err(error) = inner.restore_node().await {
+                debug!("swarm: {error}");
+            }
+            inner.hands_over().await
+        }
+        .boxed_local()
     }
 
     fn is_shared(&self) -> LocalBoxFuture<'static, bool> {
@@ -293,9 +389,20 @@ impl Runtime for SwarmRuntime {
         async move { inner.presence.is_shared(&inner.api).await }.boxed_local()
     }
 
+    fn is_present(&self, balancer: String) -> Task<bool> {
+        let inner = Rc::clone(&self.inner);
+        async move { Ok(inner.presence.is_present(&inner.api, &balancer).await?) }.boxed_local()
+    }
+
     fn leads(&self) -> LocalBoxFuture<'static, bool> {
         let inner = Rc::clone(&self.inner);
         async move { inner.presence.is_first(&inner.api).await }.boxed_local()
+    }
+
+    fn share_load(&self, own: BalancerLoad) -> Option<LocalBoxFuture<'static, ScalingRole>> {
+        let inner = Rc::clone(&self.inner);
+        inner.presence.note_load(own);
+        Some(async move { inner.presence.scaling_role(&inner.api).await }.boxed_local())
     }
 
     fn events(&self) -> LocalBoxStream<'static, RuntimeEvent> {
@@ -306,3 +413,6 @@ impl Runtime for SwarmRuntime {
         Rc::clone(&self.inner).close().boxed_local()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep};
 use super::SwarmFleet;
 use super::labels::FLEET;
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::{inspect_own, other_networks};
+use crate::runtime::docker::{DockerSettings, inspect_own, other_networks};
 
 /// How long a network stays in use by tasks that end, and the pause before it is tried again.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
 const REMOVE_PAUSE: Duration = Duration::from_millis(200);
 
 impl SwarmFleet {
-    /// Creates the replicas' network if it is missing, checks those beside it, and joins it.
+    /// Creates the replicas' network if it is missing, and joins it.
     pub(super) async fn ensure_network(&self) -> Result<(), RuntimeError> {
         let network = self.network();
         let found = match self.find_network(network).await? {
@@ -34,7 +34,14 @@ impl SwarmFleet {
         }
         let owner = found["Labels"][FLEET].as_str();
         self.owns_network.set(owner == Some(self.name()));
-        let containers = &self.settings.containers;
+        self.join_network(&found).await
+    }
+
+    /// Checks that the networks beside it exist: those are made by their owners.
+    pub(super) async fn check_other_networks(
+        &self,
+        containers: &DockerSettings,
+    ) -> Result<(), RuntimeError> {
         for other in other_networks(&containers.container, &containers.network) {
             let found = self.find_network(other).await?;
             if found.is_none_or(|found| found["Scope"] != "swarm") {
@@ -44,7 +51,7 @@ impl SwarmFleet {
                 )));
             }
         }
-        self.join_network(&found).await
+        Ok(())
     }
 
     async fn find_network(&self, name: &str) -> Result<Option<Value>, RuntimeError> {
@@ -96,12 +103,8 @@ impl SwarmFleet {
         if joined.is_some_and(|joined| joined.contains_key(network)) {
             return Ok(());
         }
-        let request = json!({ "Container": id });
-        let path = format!(
-            "/networks/{}/connect",
-            found["Id"].as_str().unwrap_or(network)
-        );
-        match self.api.post(&path, &request).await {
+        let target = found["Id"].as_str().unwrap_or(network);
+        match self.api.connect(target, &id).await {
             Err(error) if !error.to_string().contains("already exists") => {
                 return Err(RuntimeError(format!(
                     "cannot join network {network}: {error}; its option attachable lets \

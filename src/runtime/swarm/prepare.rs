@@ -2,57 +2,68 @@
 
 use std::rc::Rc;
 
-use log::{debug, info, warn};
+use log::{info, warn};
 
 use super::SwarmFleet;
 use super::api::ObjectKind;
+use super::placement_rule::address_of;
 use super::service::{ServiceInfo, ServiceRole};
 use super::service_spec::set_role;
 use super::task::TaskInfo;
-use crate::runtime::docker::{ImageFacts, PullPolicy, Security};
+use crate::runtime::docker::Security;
 use crate::runtime::{Existing, RuntimeError};
 
 impl SwarmFleet {
-    pub(super) async fn prepare(self: Rc<Self>) -> Result<Vec<Existing>, RuntimeError> {
+    /// `follows`: another balancer carries a rollout out.
+    pub(super) async fn prepare(
+        self: Rc<Self>,
+        follows: bool,
+    ) -> Result<Vec<Existing>, RuntimeError> {
         self.api.check_manager().await?;
-        let facts = self.image_facts(&self.settings.containers.image).await?;
-        *self.image.borrow_mut() = facts;
+        let image = &self.settings.containers.image;
+        match self.image_facts(image).await {
+            Ok(facts) => drop(self.image.replace(Some(facts))),
+            // Services that run do not need it here.
+            Err(error) => match self.api.services(self.name(), None).await {
+                Ok(services) if !services.is_empty() => warn!(
+                    "swarm: {error}; what runs serves on, and none can be started of that image"
+                ),
+                _ => return Err(error),
+            },
+        }
+        self.registry_auth(image).await;
         self.ensure_network().await?;
+        self.check_other_networks(&self.settings.containers).await?;
         self.presence.appear(&self.api).await?;
         let nodes = self.api.get("/nodes").await?;
-        self.note_node_names(nodes.as_array().map(Vec::as_slice).unwrap_or_default());
-        let services = self.api.services(self.name(), None).await?;
-        let tasks = self.api.tasks(self.name(), self.network()).await?;
-        let services = self.settle_rollout(services).await;
-        let found: Vec<_> = services
-            .into_iter()
-            .filter(|service| service.role != ServiceRole::Leaving)
-            .map(|service| self.existing(service, &tasks))
-            .collect();
-        self.find_outdated(&found);
-        Ok(found)
-    }
-
-    /// What the image says of its containers. With `--pull never` the nodes may have what this one
-    /// has not: then its user and port are not known here, and stay the image's.
-    pub(super) async fn image_facts(&self, image: &str) -> Result<ImageFacts, RuntimeError> {
-        // What a stack runs is for the nodes to fetch, with credentials that are not known here.
-        let pull = match self.settings.from_stack {
-            true => PullPolicy::Never,
-            false => self.settings.containers.pull,
-        };
-        let found = self.api.engine().ensure_image(image, pull).await;
-        match found {
-            Err(error) if pull == PullPolicy::Never => {
-                debug!("swarm: {error}");
-                Ok(ImageFacts::unknown())
+        self.note_nodes(nodes.as_array().map(Vec::as_slice).unwrap_or_default());
+        actix::spawn(Rc::clone(&self).restore_abandoned_nodes(nodes));
+        match follows {
+            true => {
+                let mut services = self.api.services(self.name(), None).await?;
+                services.retain(|service| service.role == ServiceRole::Current);
+                self.existing_of(services).await
             }
-            found => found,
+            false => self.settle().await,
         }
     }
 
-    /// Notes what nodes are called.
-    pub(super) fn note_node_names(&self, nodes: &[serde_json::Value]) {
+    /// Brings what another balancer has left of a rollout to one service a replica, and lists what runs.
+    pub(super) async fn settle(self: Rc<Self>) -> Result<Vec<Existing>, RuntimeError> {
+        let services = self.api.services(self.name(), None).await?;
+        let services = self.settle_rollout(services).await;
+        self.existing_of(services).await
+    }
+
+    async fn existing_of(&self, services: Vec<ServiceInfo>) -> Result<Vec<Existing>, RuntimeError> {
+        let tasks = self.api.tasks(self.name(), self.network()).await?;
+        let leaves = |service: &ServiceInfo| service.role == ServiceRole::Leaving;
+        let services = services.into_iter().filter(|service| !leaves(service));
+        Ok(services.map(|s| self.existing(s, &tasks)).collect())
+    }
+
+    /// Notes what nodes are called, and where they are.
+    pub(super) fn note_nodes(&self, nodes: &[serde_json::Value]) {
         let names = nodes.iter().filter_map(|node| {
             let (id, name) = (
                 node["ID"].as_str()?,
@@ -61,6 +72,10 @@ impl SwarmFleet {
             Some((id.to_owned(), name.to_owned()))
         });
         self.node_names.borrow_mut().extend(names);
+        let addresses = nodes
+            .iter()
+            .filter_map(|node| Some((node["ID"].as_str()?.to_owned(), address_of(node)?)));
+        self.node_addresses.borrow_mut().extend(addresses);
     }
 
     pub(super) fn is_restricted(&self) -> bool {
@@ -113,29 +128,5 @@ impl SwarmFleet {
             }
         }
         kept
-    }
-
-    /// Remembers and logs which running instances were started by another definition. A rollout would
-    /// replace them.
-    fn find_outdated(&self, found: &[Existing]) {
-        let present = self.settings.containers.definition().hash();
-        let is_other = |existing: &&Existing| {
-            let hash = existing.definition.as_ref();
-            existing.endpoint.is_some() && hash.is_some_and(|hash| *hash != present)
-        };
-        let outdated = found
-            .iter()
-            .filter(is_other)
-            .map(|found| found.order.id.clone());
-        let outdated: std::collections::HashSet<_> = outdated.collect();
-        if !outdated.is_empty() {
-            let mut names: Vec<_> = outdated.iter().map(|id| id.replica.as_str()).collect();
-            names.sort_unstable();
-            warn!(
-                "swarm: started by an earlier definition, and kept until they are replaced: {}",
-                names.join(", ")
-            );
-        }
-        self.outdated.replace(outdated);
     }
 }

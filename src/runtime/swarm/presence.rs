@@ -1,10 +1,12 @@
 //! Which balancers serve the fleet: each has a config object that it renews.
 //!
+//! An object says which load its balancer has, where `--target-in-flight` asks for that.
+//!
 //! The time of a renewal is that of the managers, who stamp each change. So the clocks of the
 //! balancers need not agree: a balancer renews its own, and compares.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use log::debug;
@@ -12,14 +14,13 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::api::{ObjectKind, SwarmApi, SwarmError, Versioned};
-use super::labels::{BALANCER, FLEET};
+use super::labels::{BALANCER, FLEET, IDLE, LOAD};
 use super::names::presence_name;
+use crate::fleet::{BALANCER_LIFETIME, BalancerReport, scaling_role};
+use crate::runtime::{BalancerLoad, ScalingRole, balancer_name};
 
 /// How often a balancer renews its object: each is a write to the managers' log.
 pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Without a renewal for this long a balancer counts as dead.
-const LIFETIME: Duration = Duration::from_secs(10);
 
 /// How long a balancer that lives may take for its next renewal, and how often that is looked for.
 const RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ const CONTENT: &str = "eA==";
 pub(super) struct Presence {
     fleet: String,
     name: String,
+    /// The load that it says this balancer has.
+    load: Cell<Option<BalancerLoad>>,
 }
 
 /// When an object was changed last, by the managers' clock.
@@ -56,7 +59,7 @@ fn others(objects: &[Value], own: &str) -> Others {
     let others = objects.iter().filter(|object| !is_own(object));
     others
         .filter_map(|object| {
-            let seen = updated_at(object).filter(|seen| age(now, *seen) < LIFETIME)?;
+            let seen = updated_at(object).filter(|seen| age(now, *seen) < BALANCER_LIFETIME)?;
             Some((object["Spec"]["Name"].as_str()?.to_owned(), seen))
         })
         .collect()
@@ -80,6 +83,26 @@ fn is_first(objects: &[Value], own: &str) -> bool {
     others(&own_and_before.cloned().collect::<Vec<_>>(), own).is_empty()
 }
 
+/// What the balancers of these objects have said last. Now is when the newest was renewed: by the
+/// managers' clock, and later than by it no report can be. Pure.
+fn reports(objects: &[Value]) -> Vec<BalancerReport<'_>> {
+    let now = objects.iter().filter_map(updated_at).max();
+    let reports = objects.iter().filter_map(|object| {
+        let labels = &object["Spec"]["Labels"];
+        let number = |label: &str| labels[label].as_str()?.parse::<f64>().ok();
+        let load = number(LOAD).filter(|load| load.is_finite() && *load >= 0.0);
+        let idle_for = number(IDLE).and_then(|idle| Duration::try_from_secs_f64(idle).ok());
+        Some(BalancerReport {
+            name: object["Spec"]["Name"].as_str()?,
+            age: age(now?, updated_at(object)?),
+            load: load
+                .zip(idle_for)
+                .map(|(load, idle_for)| BalancerLoad { load, idle_for }),
+        })
+    });
+    reports.collect()
+}
+
 /// The names of the objects that balancers have left which died. Pure.
 fn stale(objects: &[Value], own: &str) -> Vec<String> {
     let is_own = |object: &&Value| object["Spec"]["Name"] == own;
@@ -87,7 +110,8 @@ fn stale(objects: &[Value], own: &str) -> Vec<String> {
         return Vec::new();
     };
     let dead = objects.iter().filter(|object| {
-        !is_own(object) && updated_at(object).is_some_and(|seen| age(now, seen) >= LIFETIME)
+        !is_own(object)
+            && updated_at(object).is_some_and(|seen| age(now, seen) >= BALANCER_LIFETIME)
     });
     let names = dead.filter_map(|object| object["Spec"]["Name"].as_str());
     names.map(str::to_owned).collect()
@@ -96,20 +120,35 @@ fn stale(objects: &[Value], own: &str) -> Vec<String> {
 impl Presence {
     /// That of another balancer of a fleet; it is not there yet.
     pub(super) fn new(fleet: &str) -> Self {
-        Self::of(fleet, fastrand::u64(..))
+        Self::of(fleet, &format!("{:016x}", fastrand::u64(..)))
     }
 
     /// That of this process, which has one however often it has to begin.
     pub(super) fn of_this_process(fleet: &str) -> Self {
-        static NUMBER: OnceLock<u64> = OnceLock::new();
-        Self::of(fleet, *NUMBER.get_or_init(|| fastrand::u64(..)))
+        Self::of(fleet, balancer_name())
     }
 
-    fn of(fleet: &str, number: u64) -> Self {
+    fn of(fleet: &str, balancer: &str) -> Self {
         Self {
             fleet: fleet.to_owned(),
-            name: presence_name(fleet, &format!("{number:016x}")),
+            name: presence_name(fleet, balancer),
+            load: Cell::new(None),
         }
+    }
+
+    /// The name of its object.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the balancer of this object lives, of whatever fleet: it has renewed it within its life.
+    pub(super) async fn lives(&self, api: &SwarmApi, name: &str) -> Result<bool, SwarmError> {
+        let seen = match api.get(&format!("/configs/{name}")).await {
+            Err(error) if error.is_missing() => return Ok(false),
+            found => updated_at(&found?),
+        };
+        let now = updated_at(&api.get(&format!("/configs/{}", self.name)).await?);
+        Ok(matches!((now, seen), (Some(now), Some(seen)) if age(now, seen) < BALANCER_LIFETIME))
     }
 
     /// Tells that this balancer serves the fleet, and clears away what dead ones have left.
@@ -125,7 +164,14 @@ impl Presence {
     /// Renews the object; creates it again if it is gone.
     pub(super) async fn renew(&self, api: &SwarmApi) -> Result<(), SwarmError> {
         let name = &self.name;
-        let labels = |count: u64| json!({ FLEET: self.fleet, BALANCER: count.to_string() });
+        let labels = |count: u64| {
+            let mut labels = json!({ FLEET: self.fleet, BALANCER: count.to_string() });
+            if let Some(BalancerLoad { load, idle_for }) = self.load.get() {
+                labels[LOAD] = load.to_string().into();
+                labels[IDLE] = idle_for.as_secs().to_string().into();
+            }
+            labels
+        };
         match api.find(ObjectKind::Config, name).await {
             Ok(found) => {
                 let count = found.spec["Labels"][BALANCER].as_str();
@@ -157,6 +203,17 @@ impl Presence {
         })
     }
 
+    /// Whether the balancer of this name has renewed its object in time.
+    pub(super) async fn is_present(
+        &self,
+        api: &SwarmApi,
+        balancer: &str,
+    ) -> Result<bool, SwarmError> {
+        self.renew(api).await?;
+        let others = others(&self.balancers(api).await?, &self.name);
+        Ok(others.contains_key(&presence_name(&self.fleet, balancer)))
+    }
+
     /// Whether this balancer comes first, in the order of names, of those that serve the fleet. Without an
     /// answer: no.
     pub(super) async fn is_first(&self, api: &SwarmApi) -> bool {
@@ -166,6 +223,19 @@ impl Presence {
         };
         let objects = asked.await;
         objects.is_ok_and(|objects| is_first(&objects, &self.name))
+    }
+
+    /// Notes the load of this balancer, which the next renewal says.
+    pub(super) fn note_load(&self, load: BalancerLoad) {
+        self.load.set(Some(load));
+    }
+
+    /// Who scales the fleet, by what the objects say. Without an answer that is not known.
+    pub(super) async fn scaling_role(&self, api: &SwarmApi) -> ScalingRole {
+        let objects = self.balancers(api).await;
+        objects.map_or(ScalingRole::Unknown, |objects| {
+            scaling_role(&reports(&objects), &self.name)
+        })
     }
 
     /// Ends the presence of this balancer. What is left of it without an answer is cleared away by others.
@@ -266,6 +336,44 @@ mod tests {
         ] {
             assert_eq!(is_first(&objects, "m"), expected, "{objects:?}");
         }
+    }
+
+    #[test]
+    fn each_balancer_says_its_load_in_its_object() {
+        let said = |name: &str, second, load: &str, idle: &str| {
+            let mut object = object(name, second);
+            object["Spec"]["Labels"] = json!({LOAD: load, IDLE: idle});
+            object
+        };
+        let objects = [
+            said("a", 40, "2.5", "7"),
+            said("b", 38, "-1", "0"),
+            said("c", 38, "1", ""),
+            object("d", 31),
+            json!({}),
+        ];
+        let idle_for = Duration::from_secs(7);
+        let report = |name, age, load| BalancerReport {
+            name,
+            age: Duration::from_secs(age),
+            load,
+        };
+        assert_eq!(
+            reports(&objects),
+            [
+                report(
+                    "a",
+                    0,
+                    Some(BalancerLoad {
+                        load: 2.5,
+                        idle_for
+                    })
+                ),
+                report("b", 2, None),
+                report("c", 2, None),
+                report("d", 9, None),
+            ]
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::api::{ObjectKind, SwarmApi, SwarmError, Versioned};
 use super::labels::{FLEET, RECORD, RECORD_JSON};
 use super::names::record_name;
 use super::presence::Presence;
+use super::service::{ServiceInfo, ServiceRole};
 use crate::fleet::FleetRecord;
 use crate::runtime::RuntimeError;
 use crate::runtime::record::{RecordStore, Swap};
@@ -158,6 +159,15 @@ impl RecordStore for SwarmRecordStore {
 
     fn has_peers(&self) -> LocalBoxFuture<'_, bool> {
         self.find_peers().boxed_local()
+    }
+
+    fn has_instances(&self) -> LocalBoxFuture<'_, Result<bool, RuntimeError>> {
+        async move {
+            let services = self.api.services(&self.fleet, None).await?;
+            let leaves = |service: &ServiceInfo| service.role == ServiceRole::Leaving;
+            Ok(services.iter().any(|service| !leaves(service)))
+        }
+        .boxed_local()
     }
 
     fn place(&self, _: u64) -> Option<String> {

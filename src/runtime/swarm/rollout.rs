@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use log::{info, warn};
+use tokio::time::Instant;
 
 use super::SwarmFleet;
 use super::api::SwarmError;
@@ -15,19 +16,14 @@ use crate::fleet::Definition;
 use crate::runtime::{InstanceId, RuntimeError};
 
 impl SwarmFleet {
-    /// Makes sure that the image is there, and that no other balancer serves the fleet.
+    /// Makes sure that the image and the networks are there.
     pub(super) async fn prepare_rollout(
         self: Rc<Self>,
         definition: Definition,
     ) -> Result<(), RuntimeError> {
-        // Those of a stack follow the record: see `Fleet::follow_definitions`.
-        if !self.settings.from_stack && self.presence.is_shared(&self.api).await {
-            return Err(RuntimeError(
-                "other balancers serve this fleet, and would not follow: stop them first"
-                    .to_owned(),
-            ));
-        }
         let settings = self.settings.containers.following(&definition);
+        settings.check_network(&self.settings.containers)?;
+        self.check_other_networks(&settings).await?;
         self.image_facts(&settings.image).await.map(drop)
     }
 
@@ -41,9 +37,11 @@ impl SwarmFleet {
             let play = |spec: &mut _| set_role(spec, ServiceRole::Current);
             self.api.change_service(&name, play).await?;
             let services = self.api.services(self.name(), Some(&id.replica)).await?;
+            let now = Instant::now();
             for old in services {
-                let is_before = old.order.id.generation < id.generation;
-                if is_before && old.role == ServiceRole::Current {
+                // What another balancer has healed meanwhile may have a higher generation.
+                if old.order.id != id && old.role == ServiceRole::Current {
+                    self.instances.borrow_mut().retire(&old.order.id, now);
                     let retire = |spec: &mut _| set_role(spec, ServiceRole::Retired);
                     match self.api.change_service(&old.name, retire).await {
                         // It had nothing in flight, and has been removed.

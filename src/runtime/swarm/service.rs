@@ -17,10 +17,18 @@ pub(super) enum ServiceRole {
     Retired,
     /// Its replica has been removed.
     Leaving,
+    /// It plays none: it is one of a rollout's canary.
+    Extra,
 }
 
 impl ServiceRole {
-    const ALL: [Self; 4] = [Self::Current, Self::Next, Self::Retired, Self::Leaving];
+    const ALL: [Self; 5] = [
+        Self::Current,
+        Self::Next,
+        Self::Retired,
+        Self::Leaving,
+        Self::Extra,
+    ];
 
     /// The value of its label.
     pub(super) fn name(self) -> &'static str {
@@ -29,6 +37,7 @@ impl ServiceRole {
             Self::Next => "next",
             Self::Retired => "retired",
             Self::Leaving => "leaving",
+            Self::Extra => "extra",
         }
     }
 }

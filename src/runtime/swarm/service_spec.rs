@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::container_spec::TaskParts;
 use super::labels::{DEFINITION, FLEET, GENERATION, ORDINAL, PORT, REPLICA, ROLE, WEIGHT};
 use super::service::ServiceRole;
+use crate::runtime::docker::RegistryAuth;
 
 /// The labels that a service has of its container's.
 const SHARED_LABELS: [&str; 7] = [
@@ -27,6 +28,8 @@ pub(super) struct ServicePlan {
     /// The networks that its task joins, with its names in them: the first is the fleet's.
     pub(super) networks: Vec<(String, Vec<String>)>,
     pub(super) stop_grace: Duration,
+    /// With which its node fetches the image.
+    pub(super) auth: RegistryAuth,
 }
 
 /// The request that creates it. It does not start on these nodes.
@@ -40,6 +43,12 @@ pub(super) fn spec(plan: &ServicePlan, excluded_nodes: &[String]) -> Value {
         .filter_map(|key| Some((key.to_owned(), container.get("Labels")?.get(key)?.clone())))
         .collect();
     labels.insert(ROLE.to_owned(), plan.role.name().into());
+    if plan.role == ServiceRole::Extra
+        && let Some(own) = container.get_mut("Labels")
+    {
+        // Tasks are listed far more often than services.
+        own[ROLE] = plan.role.name().into();
+    }
     let networks = plan.networks.iter();
     let networks: Vec<_> = networks
         .map(|(network, aliases)| json!({ "Target": network, "Aliases": aliases }))
@@ -115,6 +124,7 @@ mod tests {
             parts: translate(&body).unwrap(),
             networks: vec![("zoo".to_owned(), vec!["S1".to_owned()])],
             stop_grace: Duration::from_secs(10),
+            auth: RegistryAuth::default(),
         }
     }
 
@@ -160,6 +170,19 @@ mod tests {
             spec["TaskTemplate"]["Placement"]["Constraints"],
             json!(["node.id!=n1", "node.id!=n2"])
         );
+    }
+
+    #[test]
+    fn task_that_plays_no_replica_says_so() {
+        let role = |role| {
+            let spec = spec(&ServicePlan { role, ..plan() }, &[]);
+            let of = |labels: &Value| labels[ROLE].as_str().map(str::to_owned);
+            let task = &spec["TaskTemplate"]["ContainerSpec"];
+            (of(&spec["Labels"]), of(&task["Labels"]))
+        };
+        let extra = || Some("extra".to_owned());
+        assert_eq!(role(ServiceRole::Extra), (extra(), extra()));
+        assert_eq!(role(ServiceRole::Next), (Some("next".to_owned()), None));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::runtime::{InstanceId, RuntimeError};
 /// What a Swarm may take on top of the grace.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// From the announcement of a removal to its execution: other balancers have listed the services by then.
+/// From the announcement of a removal, or of another instance in its place, to its execution: other balancers have listed the services by then.
 const ANNOUNCEMENT: Duration = Duration::from_millis(500);
 
 /// How often a task that ends is looked for.
@@ -67,25 +67,48 @@ impl SwarmFleet {
         }
         drop(self.taking_place.lock().await);
         let name = service_name(self.name(), &id);
-        let (is_kept, announced) = {
+        let (is_kept, stays, has_died, announced) = {
             let instances = self.instances.borrow();
-            (instances.is_kept(&id), instances.removal_began(&id))
+            let has_died = instances.node_answers(&id).then(|| instances.task(&id));
+            let has_died = has_died.flatten().map(str::to_owned);
+            (
+                instances.is_kept(&id),
+                instances.stays(&id),
+                has_died,
+                instances.announced_at(&id),
+            )
         };
+        if let Some(task) = has_died.filter(|_| is_kept) {
+            // Nothing is left to end, so its successor need not wait; told too early, its node would
+            // report the order and not the exit.
+            actix::spawn(async move { self.end_dead(&id, &task, &name, stays).await });
+            return Ok(());
+        }
         if let Some(announced) = announced {
             sleep_until(announced + ANNOUNCEMENT).await;
         }
-        let ended = match is_kept {
-            true => self.api.change_service(&name, scale_down).await,
-            false => self.api.remove(ObjectKind::Service, &name).await,
-        };
-        match ended {
-            Err(error) if !error.is_missing() => return Err(error.into()),
-            _ => {}
-        }
+        self.end(&name, stays).await?;
         if !is_kept {
             self.await_end(&id).await;
         }
         Ok(())
+    }
+
+    /// Ends the service of an instance whose task has died.
+    async fn end_dead(&self, id: &InstanceId, task: &str, name: &str, stays: bool) {
+        self.await_exit(task).await;
+        if let Err(error) = self.end(name, stays).await {
+            warn!("swarm: cannot end the service of {id}, which has died: {error}");
+        }
+    }
+
+    /// Ends a service's task; `stays`: the service is kept, for its log.
+    async fn end(&self, name: &str, stays: bool) -> Result<(), SwarmError> {
+        let ended = match stays {
+            true => self.api.change_service(name, scale_down).await,
+            false => self.api.remove(ObjectKind::Service, name).await,
+        };
+        ended.or_else(|error| error.is_missing().then_some(()).ok_or(error))
     }
 
     /// Waits until the tasks of an instance have ended, as far as that can be known.

@@ -7,9 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
-use super::labels::{DEFINITION, PORT};
-use super::service::read_order;
+use super::labels::{DEFINITION, PORT, ROLE};
+use super::service::{ServiceRole, read_order};
 use crate::runtime::{Exit, LaunchOrder};
+
+/// How much of a container's id people are shown.
+const SHORT_ID_LENGTH: usize = 12;
 
 /// How far a task is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +33,14 @@ pub(super) struct TaskInfo {
     pub(super) id: String,
     pub(super) service: String,
     pub(super) order: LaunchOrder,
+    /// It plays no replica.
+    pub(super) is_extra: bool,
     pub(super) state: TaskState,
     /// The Swarm wants it to run. One that runs and is not wanted is about to be ended.
     pub(super) is_wanted: bool,
     pub(super) node: Option<String>,
+    /// The beginning of its container's id, which tells it from others.
+    pub(super) container: Option<String>,
     /// Where it listens, once the network has an address for it.
     pub(super) endpoint: Option<SocketAddr>,
     /// What has gone wrong, in the Swarm's words.
@@ -70,13 +77,24 @@ pub(super) fn read(task: &Value, network: &str) -> Option<TaskInfo> {
         id: text(&task["ID"])?,
         service: text(&task["ServiceID"])?,
         order: read_order(labels)?,
+        is_extra: labels[ROLE] == ServiceRole::Extra.name(),
         state: state(status),
         is_wanted: matches!(task["DesiredState"].as_str(), Some("ready" | "running")),
         node: text(&task["NodeID"]),
+        container: text(&status["ContainerStatus"]["ContainerID"])
+            .map(|id| id.chars().take(SHORT_ID_LENGTH).collect()),
         endpoint: address.map(|address| SocketAddr::new(address, port)),
         error: text(&status["Err"]),
         definition: text(&labels[DEFINITION]),
     })
+}
+
+/// How a task has ended, if it has.
+pub(super) fn exit_of(task: &Value) -> Option<Exit> {
+    match state(task.get("Status")?) {
+        TaskState::Ended(exit) => Some(exit),
+        _ => None,
+    }
 }
 
 fn state(status: &Value) -> TaskState {
@@ -160,6 +178,14 @@ pub(super) mod tests {
             read(&task("S1", 4, "running"), "other").unwrap().endpoint,
             None
         );
+    }
+
+    #[test]
+    fn task_of_a_canary_is_told_by_its_label() {
+        let mut task = task("canary-1", 1, "running");
+        assert!(!read(&task, "zoo").unwrap().is_extra);
+        task["Spec"]["ContainerSpec"]["Labels"]["io.ringmaster.role"] = json!("extra");
+        assert!(read(&task, "zoo").unwrap().is_extra);
     }
 
     #[test]

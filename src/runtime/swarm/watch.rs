@@ -1,8 +1,7 @@
 //! Follows the fleet's services: deaths on any node, and what other balancers do.
 //!
-//! There are no events of tasks, so they are listed again and again: four times a second, once a second
-//! where there are many. Events of services, nodes and config objects, and whatever makes an instance
-//! suspect, have them listed at once.
+//! Tasks are listed as the `poll_schedule` says. Events of services, nodes and config objects, and whatever
+//! makes an instance suspect, have them listed at once.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,21 +21,6 @@ use super::record_store::version_of;
 use super::service::ServiceRole;
 use super::task::TaskInfo;
 use crate::runtime::{Event, InstanceEvent, InstanceId, RuntimeEvent};
-
-/// How often tasks are listed, and how often where there are many.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
-const SLOW_POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often where an instance is suspect, and for how long: the end of a task shows in the list 0.2 s after
-/// the kernel has closed its connections.
-const CLOSE_INTERVAL: Duration = Duration::from_millis(25);
-const CLOSE_LOOK: Duration = Duration::from_secs(1);
-
-/// From how many tasks on there are many: a list of them takes 3 ms and has 156 KB.
-const MANY_TASKS: usize = 100;
-
-/// How often services are listed although nothing says that they have changed.
-const SERVICES_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pause before the events are subscribed to again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
@@ -68,18 +52,9 @@ pub(super) fn events(fleet: Rc<SwarmFleet>) -> LocalBoxStream<'static, RuntimeEv
 /// Lists the tasks again and again.
 async fn poll(fleet: &Rc<SwarmFleet>, tx: &ReportTx) {
     let mut failures = 0;
-    let mut services_listed = Instant::now();
-    let mut interval = POLL_INTERVAL;
     loop {
-        let looks_closely = fleet.looks_closely_until.get();
-        let pause = match looks_closely.is_some_and(|until| until > Instant::now()) {
-            true => CLOSE_INTERVAL,
-            false => interval,
-        };
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = fleet.look.notified() => {}
-        }
+        fleet.schedule.tasks_are_due().await;
+        let asked = Instant::now();
         let tasks = match fleet.api.tasks(fleet.name(), fleet.network()).await {
             Ok(tasks) => tasks,
             Err(error) => {
@@ -92,22 +67,16 @@ async fn poll(fleet: &Rc<SwarmFleet>, tx: &ReportTx) {
         };
         failures = 0;
         fleet.managers_answer(tx);
-        interval = match tasks.len() {
-            0..MANY_TASKS => POLL_INTERVAL,
-            _ => SLOW_POLL_INTERVAL,
-        };
+        fleet.schedule.tasks_listed(tasks.len(), asked.elapsed());
         let observed = fleet.instances.borrow_mut().observe(&tasks);
         for event in observed.events {
             send(tx, event);
         }
-        let is_due = services_listed.elapsed() > SERVICES_INTERVAL;
-        if fleet.services_changed.take() || is_due || !observed.unknown.is_empty() {
-            match fleet.list_services(&tasks, &observed.unknown, tx).await {
-                Ok(()) => services_listed = Instant::now(),
-                Err(error) => {
-                    debug!("swarm: cannot list services: {error}");
-                    fleet.services_changed.set(true);
-                }
+        if fleet.schedule.take_services_due() || !observed.unknown.is_empty() {
+            let listed = fleet.list_services(&tasks, &observed.unknown, tx).await;
+            if let Err(error) = listed {
+                debug!("swarm: cannot list services: {error}");
+                fleet.schedule.services_changed();
             }
         }
     }
@@ -126,8 +95,8 @@ async fn subscribe(fleet: &Rc<SwarmFleet>, tx: &ReportTx) {
             debug!("swarm: the events broke off: {error}");
         }
         sleep(RECONNECT_PAUSE).await;
-        fleet.services_changed.set(true);
-        fleet.look.notify_one();
+        fleet.schedule.services_changed();
+        fleet.schedule.look_now();
     }
 }
 
@@ -145,13 +114,6 @@ async fn renew(fleet: &Rc<SwarmFleet>) {
 }
 
 impl SwarmFleet {
-    /// Lists the tasks at once, and often for a while.
-    pub(super) fn look_closely(&self) {
-        let until = Instant::now() + CLOSE_LOOK;
-        self.looks_closely_until.set(Some(until));
-        self.look.notify_one();
-    }
-
     /// Warns once, not at each attempt.
     fn managers_fail(&self, error: &SwarmError) {
         let mut last_error = self.last_error.borrow_mut();
@@ -182,10 +144,17 @@ impl SwarmFleet {
                 actix::spawn(async move { fleet.check_record(&tx).await });
             }
             Some("service") if name.starts_with(self.name()) => {
-                self.services_changed.set(true);
-                self.look.notify_one();
+                self.schedule.services_changed();
+                self.schedule.look_now();
             }
-            Some("node") => self.look.notify_one(),
+            Some("node") => {
+                // The managers know of its loss, and that it is back.
+                if event["Actor"]["Attributes"]["state.new"] == "ready" {
+                    let id = event["Actor"]["ID"].as_str().unwrap_or_default();
+                    self.suspects.borrow_mut().remove(id);
+                }
+                self.schedule.look_now();
+            }
             _ => {}
         }
     }
@@ -213,6 +182,8 @@ impl SwarmFleet {
         tx: &ReportTx,
     ) -> Result<(), SwarmError> {
         let services = self.api.services(self.name(), None).await?;
+        let is_there = |id: &InstanceId| services.iter().any(|service| service.order.id == *id);
+        self.successors.borrow_mut().retain(is_there);
         for service in services {
             let id = &service.order.id;
             if service.role == ServiceRole::Leaving {
@@ -221,6 +192,10 @@ impl SwarmFleet {
                     send(tx, Event::Instance(id.clone(), removed));
                 }
                 continue;
+            }
+            if service.role == ServiceRole::Next && self.successors.borrow_mut().insert(id.clone())
+            {
+                send(tx, Event::SuccessorStarted(id.clone()));
             }
             if service.role != ServiceRole::Current || !unknown.contains(id) {
                 continue;
@@ -235,7 +210,15 @@ impl SwarmFleet {
                 && !instances.knows(id)
             {
                 instances.runs(task);
-                send(tx, Event::Discovered(service.order.clone(), endpoint));
+                let (order, definition) = (service.order.clone(), service.definition.clone());
+                // One that has started beside another one, and has taken its place since, is ready.
+                send(
+                    tx,
+                    match self.successors.borrow_mut().remove(id) {
+                        true => Event::Succeeded(order, endpoint, definition),
+                        false => Event::Discovered(order, endpoint, definition),
+                    },
+                );
             }
         }
         Ok(())

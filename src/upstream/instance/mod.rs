@@ -51,6 +51,7 @@ pub struct Instance {
     /// Requests in flight, in the lower half; how many of them are tunnels, in the upper.
     load: AtomicU64,
     draining: AtomicBool,
+    in_doubt: AtomicBool,
     evicted: Latch,
     exited: Latch,
     failures: ConsecutiveFailures,
@@ -87,6 +88,7 @@ impl Instance {
         Arc::new(Self {
             load: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
             evicted: Latch::default(),
             exited: Latch::default(),
             failures: ConsecutiveFailures::new(failures),
@@ -204,6 +206,16 @@ impl Instance {
     /// The requests that broke off while it had them.
     pub fn interrupted(&self) -> &Arc<InterruptedRequests> {
         &self.interrupted
+    }
+
+    /// Whether it has missed heartbeats, and may be about to be taken off the ring.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// It has missed heartbeats, or answers them again.
+    pub fn note_doubt(&self, in_doubt: bool) {
+        self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
 
     /// It is off the ring: connection attempts end, and requests that may go elsewhere do.

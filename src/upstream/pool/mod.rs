@@ -29,7 +29,7 @@ use super::instance::Instance;
 use awc_bridge::{AwcClient, Sent};
 use connect::connect;
 use connection_pool::ConnectionPool;
-pub use kept_connection::KeptConnection;
+pub use kept_connection::{ConnectionSlot, KeptConnection};
 pub use one_shot::OneShotClient;
 pub use raw_head::RawResponseHead;
 pub use response::UpstreamResponse;

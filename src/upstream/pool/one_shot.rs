@@ -3,7 +3,6 @@
 //! They go the same way as all others, because plain awc mistakes a 1xx for the final response,
 //! accepts truncated bodies, and treats close-delimited bodies as empty.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 use super::awc_bridge::AwcClient;
 use super::connect::connect_to;
 use super::connection_pool::ConnectionPool;
-use super::kept_connection::KeptConnection;
+use super::kept_connection::ConnectionSlot;
 use super::response::UpstreamResponse;
 use crate::upstream::framed_connection::{RequestHeadBuilder, UpstreamRequest};
 use crate::upstream::retry::AttemptError;
@@ -52,18 +51,16 @@ impl OneShotClient {
         self.exchange(method, uri, headers, None).await
     }
 
-    /// The same on a connection that stays open after the response, if the server wants it so.
+    /// The same on a connection that stays open after the response, if the server wants it so; it is in the
+    /// slot as soon as it is made.
     pub async fn send_kept(
         &self,
         method: Method,
         uri: Uri,
         headers: &[(String, String)],
-    ) -> Result<(Box<UpstreamResponse>, Option<KeptConnection>), AttemptError> {
-        let kept = Rc::<Cell<_>>::default();
-        let response = self
-            .exchange(method, uri, headers, Some(Rc::clone(&kept)))
-            .await?;
-        Ok((response, kept.take()))
+        slot: &ConnectionSlot,
+    ) -> Result<Box<UpstreamResponse>, AttemptError> {
+        self.exchange(method, uri, headers, Some(slot)).await
     }
 
     async fn exchange(
@@ -71,7 +68,7 @@ impl OneShotClient {
         method: Method,
         uri: Uri,
         headers: &[(String, String)],
-        kept: Option<Rc<Cell<Option<KeptConnection>>>>,
+        slot: Option<&ConnectionSlot>,
     ) -> Result<Box<UpstreamResponse>, AttemptError> {
         let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut head = RequestHeadBuilder::new(method.as_str(), target.as_bytes());
@@ -90,22 +87,21 @@ impl OneShotClient {
         for (name, value) in headers {
             head.header(name, value.as_bytes());
         }
-        if kept.is_none() {
+        if slot.is_none() {
             head.header("connection", b"close");
         }
         let request = UpstreamRequest::new(&method, head, None);
 
-        let (server, limit) = (uri.clone(), self.timeout);
+        let (server, limit, slot) = (uri.clone(), self.timeout, slot.cloned());
         let pool = ConnectionPool::new(move || {
-            let (server, kept) = (server.clone(), kept.clone());
+            let (server, slot) = (server.clone(), slot.clone());
             async move {
                 // An IPv6 address has brackets only in a URI.
                 let host = server.host().unwrap_or_default();
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 let stream = connect_to((host, server.port_u16().unwrap_or(80)), limit).await?;
-                if let Some(kept) = kept {
-                    // Without a handle of its own it is not watched.
-                    kept.set(KeptConnection::of(&stream).ok());
+                if let Some(slot) = slot {
+                    slot.put(&stream);
                 }
                 Ok(stream)
             }

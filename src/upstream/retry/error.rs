@@ -230,6 +230,138 @@ mod tests {
     use crate::h1::FramingError;
 
     #[test]
+    fn error_says_what_it_is_counted_as_and_whose_it_is() {
+        #[derive(Debug, PartialEq, Eq)]
+        enum Whose {
+            Clients,
+            Replicas,
+            Ours,
+        }
+        use Whose::{Clients, Ours, Replicas};
+        let not_connected = |kind| AttemptError::NotConnected {
+            kind,
+            cause: "why".to_owned(),
+        };
+        let why = || "why".to_owned();
+        let invalid = AttemptError::InvalidResponse(ProtocolError::NotHttp);
+        for (error, words, reason, whose, reached) in [
+            (
+                not_connected(io::ErrorKind::ConnectionRefused),
+                "not connected: why",
+                FailureReason::ConnectionRefused,
+                Replicas,
+                false,
+            ),
+            (
+                not_connected(io::ErrorKind::TimedOut),
+                "not connected: why",
+                FailureReason::ConnectTimeout,
+                Replicas,
+                false,
+            ),
+            (
+                not_connected(io::ErrorKind::HostUnreachable),
+                "not connected: why",
+                FailureReason::NotConnected,
+                Replicas,
+                false,
+            ),
+            (
+                AttemptError::FdLimit,
+                "too many files open",
+                FailureReason::FdLimit,
+                Ours,
+                false,
+            ),
+            (
+                AttemptError::Disconnected(why()),
+                "broken off before the response: why",
+                FailureReason::Disconnected,
+                Replicas,
+                true,
+            ),
+            (
+                AttemptError::Evicted,
+                "off the ring",
+                FailureReason::Evicted,
+                Replicas,
+                true,
+            ),
+            (
+                invalid,
+                "not a valid response",
+                FailureReason::InvalidResponse,
+                Replicas,
+                true,
+            ),
+            (
+                AttemptError::ResponseTimeout,
+                "--response-timeout",
+                FailureReason::ResponseTimeout,
+                Replicas,
+                true,
+            ),
+            (
+                AttemptError::RequestTimeout,
+                "--request-timeout",
+                FailureReason::RequestTimeout,
+                Replicas,
+                true,
+            ),
+            (
+                AttemptError::from(BodyError::Aborted),
+                "the client broke off",
+                FailureReason::ClientAborted,
+                Clients,
+                false,
+            ),
+            (
+                AttemptError::from(BodyError::TimedOut),
+                "--body-timeout",
+                FailureReason::ClientBodyTimeout,
+                Clients,
+                false,
+            ),
+            (
+                AttemptError::from(BodyError::TooSlow),
+                "--min-body-rate",
+                FailureReason::ClientBodyTooSlow,
+                Clients,
+                false,
+            ),
+            (
+                AttemptError::ClientClosed,
+                "client closed",
+                FailureReason::ClientClosed,
+                Clients,
+                false,
+            ),
+            (
+                AttemptError::from(BodyError::TooLarge),
+                "--max-body",
+                FailureReason::BodyTooLarge,
+                Clients,
+                false,
+            ),
+        ] {
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.reason(), reason);
+            let found = match (error.is_clients(), error.is_replicas()) {
+                (true, _) => Clients,
+                (_, true) => Replicas,
+                _ => Ours,
+            };
+            assert_eq!(
+                (found, error.reached_the_replica()),
+                (whose, reached),
+                "{error}"
+            );
+            let refused = reason == FailureReason::ConnectionRefused;
+            assert_eq!(error.is_refused(), refused, "{error}");
+        }
+    }
+
+    #[test]
     fn only_a_connection_without_a_response_is_disconnected() {
         use std::io::ErrorKind;
         for error in [

@@ -110,6 +110,32 @@ impl HistogramSnapshot {
         }
         self.nanos += other.nanos;
     }
+
+    /// What has been counted since an earlier snapshot.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            buckets: std::array::from_fn(|index| {
+                self.buckets[index].saturating_sub(before.buckets[index])
+            }),
+            nanos: self.nanos.saturating_sub(before.nanos),
+        }
+    }
+
+    /// The duration in seconds that this part of all was not longer than, interpolated within its
+    /// bucket as Prometheus' `histogram_quantile` does; none of nothing.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let all: u64 = self.buckets.iter().sum();
+        let rank = part * all as f64;
+        let (mut shorter, mut lower) = (0.0, 0.0);
+        for (count, upper) in self.buckets.iter().zip(BUCKET_BOUNDS) {
+            let count = *count as f64;
+            if count > 0.0 && shorter + count >= rank {
+                return Some(lower + (upper - lower) * (rank - shorter) / count);
+            }
+            (shorter, lower) = (shorter + count, upper);
+        }
+        (all > 0).then_some(lower)
+    }
 }
 
 #[cfg(test)]
@@ -126,5 +152,21 @@ mod tests {
         assert_eq!(counted.buckets[..3], [2, 1, 0]);
         assert_eq!(counted.buckets[14..], [0, 1, 1]);
         assert_eq!(counted.nanos, 120_001_000_002);
+    }
+
+    #[test]
+    fn quantile_lies_within_the_bucket_that_holds_it() {
+        let histogram = DurationHistogram::default();
+        assert_eq!(histogram.snapshot().quantile(0.5), None);
+        for milliseconds in [700, 1, 1, 1] {
+            histogram.record(Duration::from_millis(milliseconds));
+        }
+        let counted = histogram.snapshot();
+        assert!((0.0005..=0.001).contains(&counted.quantile(0.5).unwrap()));
+        assert!((0.5..=1.0).contains(&counted.quantile(0.99).unwrap()));
+        histogram.record(Duration::from_secs(100));
+        let grown = histogram.snapshot().since(&counted);
+        assert_eq!(grown.buckets.iter().sum::<u64>(), 1);
+        assert_eq!(grown.quantile(0.5), Some(60.0));
     }
 }

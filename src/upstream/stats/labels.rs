@@ -98,6 +98,7 @@ labels! {
         Unresponsive "unresponsive",
         Unready "unready",
         NotReadyInTime "not_ready_in_time",
+        Moved "moved",
     }
 }
 

@@ -45,6 +45,28 @@ async fn rollout_that_is_waited_for_says_how_it_ended() {
 }
 
 #[actix_web::test]
+async fn canary_that_is_waited_for_is_compared_and_promoted() {
+    let balancer = start_with(&["--rollout-monitor", "100ms"]).await;
+    let canary = ["--env", "COLOUR=blue", "--canary", "10%", "--wait"];
+    let said = text(&balancer, &[&["rollout", "start"][..], &canary].concat()).await;
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("rollout 1 is canary, 0 of 3 replicas"),
+        "{said}"
+    );
+    let said = text(&balancer, &["rollout", "status"]).await;
+    for part in [
+        "10% of the keys go to the canary (canary-1 ready)",
+        "error rate",
+        "replicas ",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let promoted: Rollout = json(&balancer, &["rollout", "promote"]).await;
+    assert_eq!((promoted.id, promoted.state), (1, RolloutState::Rolling));
+}
+
+#[actix_web::test]
 async fn rollout_that_is_refused_says_why() {
     let balancer = start_with(&[]).await;
     for (args, said) in [
@@ -54,10 +76,22 @@ async fn rollout_that_is_refused_says_why() {
             &["rollout", "start", "--unset-env", "NONE"],
             "no variable NONE",
         ),
+        (
+            &["rollout", "start", "--canary", "10%"],
+            "this changes nothing",
+        ),
+        (&["rollout", "promote"], "there is no rollout"),
         (&["rollout", "pause"], "there is no rollout"),
         (&["rollout", "undo", "9"], "there is no rollout 9"),
     ] {
         let error = failure(&run(&balancer, args).await);
         assert!(error.contains(said), "{args:?}: {error}");
+    }
+    for share in ["0%", "101%", "10"] {
+        let args = ["rollout", "start", "--env", "A=1", "--canary", share];
+        let output = run(&balancer, &args).await;
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("from 0.1% to 50%, such as 10%"), "{error}");
     }
 }

@@ -1,5 +1,8 @@
 //! One of several: names and networks that others hold, balancers that share a fleet.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::*;
 
 #[test]
@@ -70,7 +73,14 @@ fn replica_started_by_two_balancers_runs_once() {
         let [one, other] = &balancers;
         let (one, other) = futures::join!(one.start(order("S1", 2)), other.start(order("S1", 5)));
         let (one, other) = (one.unwrap(), other.unwrap());
-        assert_eq!(one, other);
+        assert_eq!((&one.id, one.endpoint), (&other.id, other.endpoint));
+        // Who comes second learns by which definition it was started.
+        let told = [one.definition, other.definition];
+        let hash = balancers[0].definition().hash();
+        assert!(
+            told.contains(&None) && told.contains(&Some(hash)),
+            "{told:?}"
+        );
         assert_eq!(fleet.containers(), [fleet.container("S1")]);
         assert!(get(one.endpoint, "/home").contains("Server: S1"));
 
@@ -79,6 +89,44 @@ fn replica_started_by_two_balancers_runs_once() {
         cli(&["kill", &fleet.container("S1")]);
         let (first, second) = futures::join!(next(&mut first), next(&mut second));
         assert_eq!((&first.id, &second.id), (&one.id, &one.id));
+    });
+}
+
+#[test]
+fn own_successor_that_takes_a_place_is_not_taken_for_an_older_one() {
+    on_engine(|| async {
+        let fleet = TestFleet::new();
+        let (one, late) = (fleet.runtime(), fleet.runtime());
+        one.prepare().await.unwrap();
+        one.start(order("S1", 1)).await.unwrap();
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let (mut events, telling) = (one.events(), Rc::clone(&told));
+        actix::spawn(async move {
+            while let Some(event) = events.next().await {
+                telling.borrow_mut().push(event);
+            }
+        });
+        late.prepare().await.unwrap();
+        let definition = Arc::new(one.definition());
+        // Begun by a balancer that has yet to learn that another one carries the rollout out.
+        let beside = late.launch_beside(order("S1", 2), &definition);
+        beside.await.unwrap();
+        one.launch_beside(order("S1", 3), &definition)
+            .await
+            .unwrap();
+        one.take_place(id("S1", 3)).await;
+        cli(&["kill", &fleet.container("S1")]);
+        let killed = Event::Instance(id("S1", 3), InstanceEvent::Exited(killed()));
+        crate::support::eventually("its end is told", || async {
+            told.borrow().contains(&RuntimeEvent::Fleet(killed.clone()))
+        })
+        .await;
+        let started = RuntimeEvent::Fleet(Event::SuccessorStarted(id("S1", 2)));
+        let succeeded =
+            |event: &&RuntimeEvent| matches!(event, RuntimeEvent::Fleet(Event::Succeeded(..)));
+        let told = told.borrow();
+        assert!(told.contains(&started), "{told:?}");
+        assert_eq!(told.iter().find(succeeded), None);
     });
 }
 
@@ -145,7 +193,8 @@ fn removal_by_one_balancer_is_known_to_the_other() {
             let next = tokio::time::timeout(Duration::from_secs(15), news).await;
             next.expect("news comes")
         };
-        let appeared = Event::Discovered(order("S1", 1), started.endpoint).into();
+        let definition = Some(one.definition().hash());
+        let appeared = Event::Discovered(order("S1", 1), started.endpoint, definition).into();
         let recovered = Event::Recovered.into();
         assert_eq!(next_but(&recovered).await, appeared);
         one.announce_removal(id("S1", 1)).await;

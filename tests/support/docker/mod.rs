@@ -6,6 +6,7 @@
 
 pub mod cleanup;
 pub mod private_engine;
+pub mod registry;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,7 +26,7 @@ use serde_json::Value;
 const REPLICA_MARK: &str = "RINGMASTER_TEST_REPLICA";
 
 /// The name of the test that containers run: every test program has this module as `docker`.
-const REPLICA_TEST: &str = "docker::replica_entrypoint";
+pub const REPLICA_TEST: &str = "docker::replica_entrypoint";
 
 /// Where the image holds this very program.
 pub const IN_IMAGE: &str = "/replica-test";
@@ -51,6 +52,7 @@ fn replica_entrypoint() {
     ringmaster_server::serve(ringmaster_server::Options {
         listen: SocketAddr::from(([0, 0, 0, 0], port)),
         id: std::env::var("SERVER_ID").unwrap(),
+        keep_alive: true,
     })
     .unwrap();
 }
@@ -258,10 +260,24 @@ pub fn quietly(arguments: &[&str]) -> String {
     )
 }
 
-/// What `docker inspect` says.
+/// What `docker inspect` says. Waits for the object: between the two renames of a swap nothing has
+/// the plain name of a replica.
 pub fn inspect(name: &str) -> Value {
-    let found: Value = serde_json::from_str(&docker(&["inspect", name])).unwrap();
-    found[0].clone()
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let output = Command::new("docker").args(["inspect", name]).output();
+        let output = output.unwrap();
+        if output.status.success() {
+            let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+            return found[0].clone();
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("No such object") && Instant::now() < deadline,
+            "docker inspect {name}: {said}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// One request over a connection of its own: status and body.

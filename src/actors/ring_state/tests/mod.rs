@@ -2,3 +2,4 @@
 
 mod ejections;
 mod rebuilds;
+mod swaps;

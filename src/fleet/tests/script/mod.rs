@@ -23,7 +23,11 @@
 //! drain #1 Server1                        activate #2 Server1
 //! restart #1 Server1                      restart #2 Server1 now
 //! rollout start v2    rollout pause    rollout resume    rollout undo
+//! rollout start v2 canary 10%             rollout promote
 //! ejected Server1/2                       counted Server1/2 20 3      (requests, failed)
+//! successor started Server1/2             succeeded Server1/2 running version=v2 ordinal=1
+//! elsewhere v2 trial | onward Server1 | back | over       (a rollout, in the record)
+//! take over v2: Server1/2 running version=v2 ordinal=1, Server2/1 running ordinal=2
 //! after 2s    (and the fleet is told)     wait 2s    (and it is not)
 //! desired?     wakes?     gone?            deaths Server1?
 //! ```
@@ -37,11 +41,12 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::api::Timestamp;
+use crate::fleet::rollout_state::Course;
 use crate::fleet::{
     self, Change, ChangeId, Definition, Desired, Event, Existing, FailureAction, Fleet, InstanceId,
-    Policy, RestartLimit, RolloutError, RolloutPolicy, Step, Time,
+    Policy, RecordedRollout, RestartLimit, RolloutError, RolloutPolicy, Stage, Step, Time,
 };
-use crate::ring::{Member, ReplicaName};
+use crate::ring::{CanaryShare, Member, ReplicaName};
 use write::{duration, step_words, words};
 
 /// One line of a story.
@@ -59,6 +64,11 @@ pub enum Line {
     Request(ChangeId, Change, u64),
     /// What an operator wants of rollouts.
     Rollout(RolloutOrder),
+    /// What the fleet record says of a rollout of another balancer to this version: the replicas that have
+    /// it, or that it is over.
+    Elsewhere(String, Option<Course>, Vec<ReplicaName>),
+    /// This balancer goes on with that, from what runs.
+    TakeOver(String, Vec<Existing>),
     /// The end.
     ShutDown,
     /// The end of this balancer, and not of the replicas.
@@ -74,7 +84,8 @@ pub enum Line {
 /// What an operator can want of rollouts: of the last one, or a new one of this version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RolloutOrder {
-    Start(String),
+    Start(String, Option<CanaryShare>),
+    Promote,
     Pause,
     Resume,
     Undo,
@@ -108,6 +119,8 @@ pub const POLICY: Policy = Policy {
     },
     spawns: true,
     continues_names: false,
+    names_have_generations: false,
+    balancer: "here",
 };
 
 /// Where the instances of stories listen: each at an address of its own.
@@ -125,6 +138,21 @@ pub fn definition_of(version: &str) -> Definition {
     }
 }
 
+/// Another balancer's rollout to a version.
+fn recorded(version: &str, course: Course, id: u64) -> RecordedRollout {
+    RecordedRollout {
+        id,
+        to: definition_of(version),
+        stage: Stage::Running(course),
+        reason: None,
+        given_up_for: None,
+        started_at: Timestamp::EPOCH,
+        executor: Some("other".to_owned()),
+        stops_first: false,
+        canary: None,
+    }
+}
+
 /// The version of a definition.
 pub fn version_of(definition: &Definition) -> &str {
     definition.image.as_deref().unwrap_or("v1")
@@ -135,6 +163,8 @@ pub struct Player {
     policy: Policy,
     ordinals: bool,
     pub now: Time,
+    /// What replicas have that no rollout has come to, by the record.
+    version: String,
     /// How many rollouts have been begun.
     rollouts: u64,
     /// Why the last order about a rollout was refused.
@@ -149,6 +179,7 @@ impl Player {
             policy: POLICY,
             ordinals: false,
             now: Time::ZERO,
+            version: "v1".to_owned(),
             rollouts: 0,
             refused: None,
             fleet: None,
@@ -186,18 +217,45 @@ impl Player {
             Line::Rollout(order) => {
                 let (id, now) = (self.rollouts, self.now);
                 let done = match order {
-                    RolloutOrder::Start(version) => {
-                        let to = definition_of(version);
-                        let steps = fleet.start_rollout(id + 1, to, Timestamp::EPOCH, now);
+                    RolloutOrder::Start(version, canary) => {
+                        let (to, at) = (definition_of(version), Timestamp::EPOCH);
+                        let began = fleet.rollout_to_record(id + 1, to, *canary, at);
+                        let steps = began.and_then(|began| fleet.start_rollout(began, now));
                         self.rollouts += u64::from(steps.is_ok());
                         steps
                     }
+                    RolloutOrder::Promote => fleet.promote_rollout(id, now),
                     RolloutOrder::Pause => fleet.pause_rollout(id, now),
                     RolloutOrder::Resume => fleet.resume_rollout(id, now),
                     RolloutOrder::Undo => fleet.undo_rollout(id, now),
                 };
                 self.refused = done.as_ref().err().cloned();
                 done.unwrap_or_default()
+            }
+            Line::Elsewhere(version, course, updated) => {
+                let rollout = course.map(|course| recorded(version, course, self.rollouts + 1));
+                if rollout.is_none() {
+                    self.rollouts += 1;
+                    self.version.clone_from(version);
+                }
+                let desired = Desired {
+                    definition: definition_of(&self.version),
+                    rollout,
+                    updated: updated.clone(),
+                    ..Desired::default()
+                };
+                fleet.follow_rollout(desired, self.now)
+            }
+            Line::TakeOver(version, found) => {
+                self.rollouts += 1;
+                let mut rollout = recorded(version, Course::Onward, self.rollouts);
+                rollout.executor = Some(self.policy.balancer.to_owned());
+                let desired = Desired {
+                    definition: definition_of(&self.version),
+                    rollout: Some(rollout),
+                    ..Desired::default()
+                };
+                fleet.take_over_rollout(desired, found.clone(), self.now)
             }
             Line::ShutDown => fleet.shut_down(self.now),
             Line::HandOver => fleet.hand_over(self.now),

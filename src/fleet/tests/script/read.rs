@@ -1,6 +1,7 @@
 //! From text to [`Line`]s.
 
-use super::{Line, POLICY, Question, RolloutOrder, endpoint_of};
+use super::{Line, POLICY, Question, RolloutOrder, definition_of, endpoint_of};
+use crate::fleet::rollout_state::Course;
 use crate::fleet::{
     self, Change, ChangeId, Event, Existing, Exit, FailureAction, InstanceEvent, InstanceId,
     LaunchOrder, RestartLimit,
@@ -32,22 +33,42 @@ impl Line {
         match verb {
             "policy" => parse_policy(rest),
             "rollout" => Some(Self::Rollout(match rest.split_once(' ') {
-                Some(("start", version)) => RolloutOrder::Start(version.to_owned()),
+                Some(("start", what)) => match what.split_once(" canary ") {
+                    Some((version, share)) => {
+                        RolloutOrder::Start(version.to_owned(), Some(share.parse().ok()?))
+                    }
+                    None => RolloutOrder::Start(what.to_owned(), None),
+                },
+                None if rest == "promote" => RolloutOrder::Promote,
                 None if rest == "pause" => RolloutOrder::Pause,
                 None if rest == "resume" => RolloutOrder::Resume,
                 None if rest == "undo" => RolloutOrder::Undo,
                 _ => return None,
             })),
             "start" => Some(Self::Start(parse_names(rest)?)),
-            "adopt" => {
-                let found = rest.split(", ").enumerate();
-                let found = found.map(|(place, text)| parse_found(place, text));
-                found.collect::<Option<_>>().map(Self::Adopt)
+            "adopt" => parse_all_found(rest).map(Self::Adopt),
+            "take" => {
+                let (version, found) = rest.strip_prefix("over ")?.split_once(": ")?;
+                parse_all_found(found).map(|found| Self::TakeOver(version.to_owned(), found))
+            }
+            "elsewhere" => {
+                let (version, rest) = rest.split_once(' ')?;
+                let (state, names) = rest.split_once(' ').unwrap_or((rest, ""));
+                let course = match state {
+                    "trial" => Some(Course::Trial),
+                    "canary" => Some(Course::Canary),
+                    "onward" => Some(Course::Onward),
+                    "back" => Some(Course::Back),
+                    "over" => None,
+                    _ => return None,
+                };
+                let updated = parse_names(names)?;
+                Some(Self::Elsewhere(version.to_owned(), course, updated))
             }
             "after" => Some(Self::After(humantime::parse_duration(rest).ok()?)),
             "wait" => Some(Self::Wait(humantime::parse_duration(rest).ok()?)),
             "add" | "remove" | "scale" => parse_request(verb, rest),
-            "drain" | "activate" | "restart" => parse_action(verb, rest),
+            "drain" | "activate" | "restart" | "replace" => parse_action(verb, rest),
             _ => parse_report(text).map(Self::Report),
         }
     }
@@ -105,6 +126,12 @@ fn parse_id(text: &str) -> Option<InstanceId> {
     ))
 }
 
+fn parse_all_found(text: &str) -> Option<Vec<Existing>> {
+    let found = text.split(", ").enumerate();
+    let found = found.map(|(place, text)| parse_found(place, text));
+    found.collect()
+}
+
 fn parse_found(place: usize, text: &str) -> Option<Existing> {
     let mut words = text.split_whitespace();
     let id = parse_id(words.next()?)?;
@@ -114,10 +141,12 @@ fn parse_found(place: usize, text: &str) -> Option<Existing> {
         _ => return None,
     };
     let (mut weight, mut ordinal) = (Weight::default(), place as u64 + 1);
+    let mut definition = None;
     for word in words {
         match word.split_once('=')? {
             ("weight", number) => weight = Weight::new(number.parse().ok()?)?,
             ("ordinal", number) => ordinal = number.parse().ok()?,
+            ("version", version) => definition = Some(definition_of(version).hash()),
             _ => return None,
         }
     }
@@ -129,7 +158,7 @@ fn parse_found(place: usize, text: &str) -> Option<Existing> {
     Some(Existing {
         order,
         endpoint,
-        definition: None,
+        definition,
     })
 }
 
@@ -166,6 +195,7 @@ fn parse_action(verb: &str, text: &str) -> Option<Line> {
             now: false,
         },
         ("restart", Some("now")) => Change::Restart { replica, now: true },
+        ("replace", None) => Change::Replace { replica },
         ("drain" | "activate", None) => Change::SetDrained {
             replica,
             drained: verb == "drain",
@@ -177,7 +207,8 @@ fn parse_action(verb: &str, text: &str) -> Option<Line> {
 
 fn parse_report(text: &str) -> Option<Event> {
     /// Those of several words.
-    const VERBS: [&str; 10] = [
+    const VERBS: [&str; 12] = [
+        "successor started",
         "drained in record",
         "launch failed",
         "launch preempted",
@@ -186,6 +217,7 @@ fn parse_report(text: &str) -> Option<Event> {
         "healthcheck unhealthy",
         "stop failed",
         "removed elsewhere",
+        "stands in",
         "name freed",
         "recovered",
     ];
@@ -196,11 +228,17 @@ fn parse_report(text: &str) -> Option<Event> {
         "drained in record" => return parse_names(rest).map(Event::DrainedInRecord),
         "recovered" => return rest.is_empty().then_some(Event::Recovered),
         "name freed" => return rest.parse().ok().map(Event::NameFreed),
-        "discovered" => {
+        "successor started" => return parse_id(rest).map(Event::SuccessorStarted),
+        "discovered" | "succeeded" => {
             let Existing {
-                order, endpoint, ..
+                order,
+                endpoint,
+                definition,
             } = parse_found(0, rest)?;
-            return Some(Event::Discovered(order, endpoint?));
+            return Some(match verb {
+                "discovered" => Event::Discovered(order, endpoint?, definition),
+                _ => Event::Succeeded(order, endpoint?, definition),
+            });
         }
         "relocated" => {
             let (replica, rest) = rest.split_once(" to ")?;
@@ -225,9 +263,12 @@ fn parse_report(text: &str) -> Option<Event> {
         "unready" => InstanceEvent::BecameUnready(reason()?),
         "stop failed" => InstanceEvent::StopFailed(reason()?),
         "launch preempted" => {
-            let by = how.strip_prefix(" by ")?.parse().ok()?;
+            let by = how.strip_prefix(" by ")?;
+            let (by, version) = by.split_once(" version=").unwrap_or((by, ""));
+            let by = by.parse().ok()?;
             let theirs = InstanceId::new(id.replica.clone(), by);
-            InstanceEvent::LaunchPreempted(by, endpoint_of(&theirs))
+            let hash = (!version.is_empty()).then(|| definition_of(version).hash());
+            InstanceEvent::LaunchPreempted(by, endpoint_of(&theirs), hash)
         }
         "exited" => InstanceEvent::Exited(parse_exit(how.strip_prefix(' ')?)?),
         "counted" => {
@@ -249,6 +290,7 @@ fn parse_report(text: &str) -> Option<Event> {
         "drained" => InstanceEvent::Drained,
         "stopped" => InstanceEvent::Stopped,
         "removed elsewhere" => InstanceEvent::RemovedElsewhere,
+        "stands in" => InstanceEvent::StandsIn,
         "destroyed" => InstanceEvent::Destroyed,
         _ => return None,
     };

@@ -4,8 +4,9 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Line, POLICY, Question, RolloutOrder, endpoint_of, version_of};
+use super::{Line, POLICY, Question, RolloutOrder, definition_of, endpoint_of, version_of};
 use crate::api::RolloutState;
+use crate::fleet::rollout_state::Course;
 use crate::fleet::{
     Change, ChangeId, DeferredStep, Event, Existing, ImmediateStep, InstanceEvent, InstanceId,
     OperatorAction, RecordChange, RestartLimit, RolloutChange, Step,
@@ -71,16 +72,34 @@ impl Display for Line {
                         let how = if *now { " now" } else { "" };
                         write!(f, "restart #{change_id} {replica}{how}")?;
                     }
+                    Change::Replace { replica } => write!(f, "replace #{change_id} {replica}")?,
                 }
                 match seed {
                     0 => Ok(()),
                     seed => write!(f, " seed={seed}"),
                 }
             }
-            Self::Rollout(RolloutOrder::Start(version)) => write!(f, "rollout start {version}"),
+            Self::Rollout(RolloutOrder::Start(version, canary)) => {
+                write!(f, "rollout start {version}")?;
+                canary.map_or(Ok(()), |share| write!(f, " canary {share}"))
+            }
+            Self::Rollout(RolloutOrder::Promote) => f.write_str("rollout promote"),
             Self::Rollout(RolloutOrder::Pause) => f.write_str("rollout pause"),
             Self::Rollout(RolloutOrder::Resume) => f.write_str("rollout resume"),
             Self::Rollout(RolloutOrder::Undo) => f.write_str("rollout undo"),
+            Self::Elsewhere(version, course, updated) => {
+                let state = match course {
+                    Some(Course::Trial) => "trial",
+                    Some(Course::Canary) => "canary",
+                    Some(Course::Onward) => "onward",
+                    Some(Course::Back) => "back",
+                    None => "over",
+                };
+                write!(f, "elsewhere {version} {state}{}", listed(updated))
+            }
+            Self::TakeOver(version, found) => {
+                write!(f, "take over {version}: {}", found_words(found))
+            }
             Self::ShutDown => f.write_str("shut down"),
             Self::HandOver => f.write_str("hand over"),
             Self::After(time) => write!(f, "after {}", duration(*time)),
@@ -122,15 +141,25 @@ fn weight_words(weight: Weight) -> String {
     }
 }
 
+/// The version of a definition with this hash.
+fn version_words(hash: Option<&str>) -> String {
+    let mut known = (1..10).map(|number| format!("v{number}"));
+    let version = known.find(|version| Some(definition_of(version).hash().as_str()) == hash);
+    version.map_or_else(String::new, |version| format!(" version={version}"))
+}
+
 fn found_words(found: &[Existing]) -> String {
     let each = found.iter().map(
         |Existing {
-             order, endpoint, ..
+             order,
+             endpoint,
+             definition,
          }| {
             let state = endpoint.map_or("ended", |_| "running");
             let (id, ordinal) = (id_words(&order.id), order.ordinal);
             let weight = weight_words(order.weight);
-            format!("{id} {state}{weight} ordinal={ordinal}")
+            let version = version_words(definition.as_deref());
+            format!("{id} {state}{weight}{version} ordinal={ordinal}")
         },
     );
     each.collect::<Vec<_>>().join(", ")
@@ -139,14 +168,20 @@ fn found_words(found: &[Existing]) -> String {
 fn report_words(event: &Event) -> String {
     match event {
         Event::Instance(id, event) => instance_event_words(&id_words(id), event),
-        Event::Discovered(order, endpoint) => {
+        Event::Discovered(order, endpoint, definition)
+        | Event::Succeeded(order, endpoint, definition) => {
             let found = Existing {
                 order: order.clone(),
                 endpoint: Some(*endpoint),
-                definition: None,
+                definition: definition.clone(),
             };
-            format!("discovered {}", found_words(&[found]))
+            let verb = match event {
+                Event::Succeeded(..) => "succeeded",
+                _ => "discovered",
+            };
+            format!("{verb} {}", found_words(&[found]))
         }
+        Event::SuccessorStarted(id) => format!("successor started {}", id_words(id)),
         Event::Relocated {
             replica,
             endpoint,
@@ -166,7 +201,10 @@ fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
     match event {
         InstanceEvent::Launched(_) => format!("launched {id}"),
         InstanceEvent::LaunchFailed(reason) => format!("launch failed {id}: {reason}"),
-        InstanceEvent::LaunchPreempted(by, _) => format!("launch preempted {id} by {by}"),
+        InstanceEvent::LaunchPreempted(by, _, hash) => {
+            let version = version_words(hash.as_deref());
+            format!("launch preempted {id} by {by}{version}")
+        }
         InstanceEvent::Ending => format!("ending {id}"),
         InstanceEvent::Exited(exit) => {
             let how = match (exit.out_of_memory, exit.signal, exit.code) {
@@ -193,6 +231,7 @@ fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
         InstanceEvent::Stopped => format!("stopped {id}"),
         InstanceEvent::StopFailed(reason) => format!("stop failed {id}: {reason}"),
         InstanceEvent::RemovedElsewhere => format!("removed elsewhere {id}"),
+        InstanceEvent::StandsIn => format!("stands in {id}"),
         InstanceEvent::Destroyed => format!("destroyed {id}"),
     }
 }
@@ -225,6 +264,10 @@ fn immediate_words(step: &ImmediateStep) -> String {
         ImmediateStep::Unwatch(id) => format!("unwatch {}", id_words(id)),
         ImmediateStep::Join(members) => format!("join {}", member_words(members)),
         ImmediateStep::Leave(names) => format!("leave {}", words(names)),
+        ImmediateStep::OpenCanary(share, names) => {
+            format!("open canary {share} {}", words(names))
+        }
+        ImmediateStep::CloseCanary => "close canary".to_owned(),
         ImmediateStep::Record(RecordChange::Add(members)) => {
             format!("record added {}", member_words(members))
         }
@@ -288,6 +331,10 @@ fn rollout_words(change: &RolloutChange) -> String {
                 version_of(&rollout.to)
             )
         }
+        RolloutChange::HandedOver { id, from, .. } => {
+            let from = from.as_deref().unwrap_or("none");
+            format!("rollout {id} is taken over from {from}")
+        }
         RolloutChange::Moved { id, stage, reason } => {
             format!("rollout {id} is {}{}", stage.state(), because(reason))
         }
@@ -310,9 +357,14 @@ fn rollout_words(change: &RolloutChange) -> String {
 
 fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
     match step {
-        DeferredStep::Launch(order, definition) | DeferredStep::LaunchBeside(order, definition) => {
+        DeferredStep::Launch(order, definition)
+        | DeferredStep::LaunchBeside(order, definition)
+        | DeferredStep::Relieve(order, definition)
+        | DeferredStep::LaunchExtra(order, definition) => {
             let beside = match step {
                 DeferredStep::LaunchBeside(..) => " beside",
+                DeferredStep::Relieve(..) => " as relief",
+                DeferredStep::LaunchExtra(..) => " extra",
                 _ => "",
             };
             let weight = weight_words(order.weight);

@@ -10,9 +10,9 @@ use super::super::container::ContainerInfo;
 use super::super::container_table::ContainerId;
 use super::super::events::EventTx;
 use super::super::labels::COMPOSE_CONFIG_HASH;
-use super::super::names::ContainerRole;
-use super::super::{DockerFleet, template};
-use super::LastContainer;
+use super::super::names::{ContainerRole, container_name};
+use super::super::{DockerFleet, anonymous_volumes, template};
+use super::{LastContainer, stand_in};
 use crate::fleet::ContainerTemplate;
 use crate::ring::ReplicaName;
 
@@ -22,7 +22,7 @@ impl DockerFleet {
         if self.settings.service.is_none() {
             return;
         }
-        for info in found {
+        for info in found.iter().filter(|info| info.spare.is_none()) {
             self.take_over(info).await;
         }
     }
@@ -58,6 +58,7 @@ impl DockerFleet {
         self.remember(replica, &found).await;
         let config = found["Config"]["Labels"][COMPOSE_CONFIG_HASH].as_str();
         self.known_service.borrow_mut().adopted(replica, config);
+        self.replace_other_spares(config);
         let policy = found["HostConfig"]["RestartPolicy"]["Name"].as_str();
         if policy.is_some_and(|name| !matches!(name, "" | "no"))
             && let Err(error) = self.stop_restarts(&info.container).await
@@ -73,6 +74,17 @@ impl DockerFleet {
         self.engine.post_json(&path, &update).await
     }
 
+    /// The same for a container that this balancer has started: it may be removed before anybody looks at it
+    /// again.
+    pub(in super::super) async fn remember_started(self: Rc<Self>, replica: ReplicaName) {
+        let name = container_name(self.prefix(), &replica);
+        if self.settings.service.is_some()
+            && let Ok(found) = self.engine.inspect_json(&name).await
+        {
+            self.remember(&replica, &found).await;
+        }
+    }
+
     /// Keeps the configuration of a replica's container for its successor, volumes without a name
     /// included.
     pub(super) async fn remember(&self, replica: &ReplicaName, found: &Value) {
@@ -81,7 +93,7 @@ impl DockerFleet {
         let Ok(mut body) = template::body(found, &image.unwrap_or_default()) else {
             return;
         };
-        template::keep_volumes(&mut body, &found["Mounts"]);
+        anonymous_volumes::keep(&mut body, &found["Mounts"]);
         // What is healed stays what it was, whatever its name means by now.
         body["Image"] = json!(self.engine.image_of(found).await);
         let name = found["Name"].as_str().unwrap_or_default();
@@ -92,6 +104,7 @@ impl DockerFleet {
         let last = LastContainer {
             template,
             mounts: found["Mounts"].clone(),
+            created: stand_in::created(found),
         };
         let mut known = self.known_service.borrow_mut();
         known.templates.insert(replica.clone(), last);

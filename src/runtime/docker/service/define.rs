@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::engine::is_missing;
 use super::super::labels::{COMPOSE, COMPOSE_CONFIG_HASH, COMPOSE_DEPENDS_ON, COMPOSE_IMAGE};
 use super::super::names::container_name;
-use super::super::{ComposeService, DockerFleet, PullPolicy, template};
+use super::super::{ComposeService, DockerFleet, PullPolicy, anonymous_volumes, template};
 use super::definition;
 use crate::api::{ComposeDefinition, NewRollout};
 use crate::fleet::{ContainerTemplate, RolloutError};
@@ -55,16 +55,26 @@ impl DockerFleet {
             wanted.is_some() && hash == wanted
         };
         replicas.sort_by_key(|replica| (is_new(replica), service.number(replica)));
-        let Some(first) = replicas.first() else {
+        let mut first = None;
+        for replica in &replicas {
+            let name = container_name(self.prefix(), replica);
+            match self.engine.inspect_json(&name).await {
+                Ok(found) => {
+                    first = Some((name, found));
+                    break;
+                }
+                // A stand-in plays it.
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(self.engine.explain(error)),
+            }
+        }
+        let Some((name, found)) = first else {
             return Ok(None);
         };
-        let name = container_name(self.prefix(), first);
-        let found = self.engine.inspect_json(&name).await;
-        let found = found.map_err(|error| self.engine.explain(error))?;
         let id = found["Image"].as_str().unwrap_or_default();
         let image = self.engine.image_json(id).await.unwrap_or_default();
         let mut body = template::body(&found, &image)?;
-        template::forget_volumes(&mut body);
+        anonymous_volumes::forget(&mut body);
         template::forget_alias(&mut body, &name);
         let owned = Definition {
             image: Some(self.engine.image_of(&found).await),
@@ -98,11 +108,7 @@ impl DockerFleet {
     ) -> Result<Definition, RolloutError> {
         let invalid = |wrong: String| RolloutError::Invalid(wrong);
         match (&self.settings.service, &new.compose) {
-            (None, Some(_)) => Err(invalid(
-                "compose: this fleet takes over no service of docker compose (--service)"
-                    .to_owned(),
-            )),
-            (None, None) => present.with_changes(&new, "docker"),
+            (None, _) => present.with_changes(&new, "docker"),
             (Some(service), None) => {
                 let mut changed = present.with_changes(&new, "docker")?;
                 let hash = changed.hash();

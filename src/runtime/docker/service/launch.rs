@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::super::container::ContainerInfo;
 use super::super::engine::{is_conflict, is_missing};
 use super::super::launch::{
-    ATTEMPT_PAUSE, ATTEMPTS, ATTEMPTS_FOR_STARTING, Creation, Specification,
+    ATTEMPT_PAUSE, ATTEMPTS, ATTEMPTS_FOR_STARTING, Creation, LaunchAs, Specification,
 };
 use super::super::names::{ContainerRole, container_name};
 use super::super::{ComposeService, DockerFleet};
@@ -40,6 +40,9 @@ impl DockerFleet {
         specification: &Specification,
         order: &LaunchOrder,
     ) -> Result<Creation, RuntimeError> {
+        if specification.launched_as == LaunchAs::Spare {
+            return self.create_spare(specification, order).await;
+        }
         let replica = &order.id.replica;
         if service.number(replica).is_none() {
             let name = &service.name;
@@ -48,7 +51,7 @@ impl DockerFleet {
             )));
         }
         let name = container_name(self.prefix(), replica);
-        if specification.beside {
+        if specification.launched_as != LaunchAs::Replica {
             return self.create_beside(&name, specification, order).await;
         }
         for _ in 0..ATTEMPTS {
@@ -153,10 +156,7 @@ impl DockerFleet {
             return Ok(None);
         };
         self.containers.borrow_mut().adopted(container, &order.id);
-        Ok(Some(Launched {
-            id: order.id,
-            endpoint,
-        }))
+        Ok(Some(Launched::ordered(order.id, endpoint)))
     }
 
     /// Whether the replica has just left because its container was destroyed. The fleet may try

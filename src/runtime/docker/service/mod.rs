@@ -13,6 +13,7 @@ mod define;
 mod definition;
 mod launch;
 mod rollout;
+mod stand_in;
 mod start;
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +25,7 @@ use serde_json::Value;
 use super::container_table::ContainerId;
 use crate::fleet::ContainerTemplate;
 use crate::ring::ReplicaName;
+use crate::runtime::InstanceId;
 
 /// How long compose, or an operator, may take to start a container again that was stopped through the
 /// engine.
@@ -51,6 +53,10 @@ pub(super) struct KnownService {
     definitions: HashMap<ReplicaName, String>,
     /// The hashes of the definitions before and after a rollout, by compose's own hashes.
     by_config_hash: HashMap<String, String>,
+    /// This balancer's spares, by compose's hashes of the definitions that they have.
+    spares: HashMap<ContainerId, String>,
+    /// Spares that play a replica.
+    stand_ins: HashSet<InstanceId>,
     /// Containers that have started beside those that play their replicas.
     beside: HashSet<ContainerId>,
     /// A rollout is under way; when compose was last seen to interfere.
@@ -72,6 +78,8 @@ struct LastContainer {
     template: ContainerTemplate,
     /// Its mounts, as the engine has them.
     mounts: Value,
+    /// When it was created, as the engine says it.
+    created: String,
 }
 
 impl KnownService {

@@ -18,7 +18,7 @@ use super::super::description::describe;
 use super::super::labels::{COMPOSE_CONFIG_HASH, DEFINITION};
 use super::super::launch::{Creation, Specification};
 use super::super::names::{container_name, next_name};
-use super::super::{DockerFleet, DockerSettings, template};
+use super::super::{DockerFleet, DockerSettings, anonymous_volumes};
 use crate::ring::ReplicaName;
 use crate::runtime::{InstanceId, LaunchOrder, RuntimeError};
 
@@ -46,13 +46,20 @@ impl DockerFleet {
         Ok(Creation::Like(created, Box::new(settings)))
     }
 
-    /// The settings of a replica's next container: like its last one, if there was one, and that had
-    /// this definition.
+    /// The settings of a replica's next container: like its last one, if that had this definition. The first
+    /// one of a replica is like the newest of the others.
     pub(super) async fn settings_of(
         &self,
         specification: &Specification,
         order: &LaunchOrder,
     ) -> DockerSettings {
+        let is_first = {
+            let known = self.known_service.borrow();
+            !known.templates.contains_key(&order.id.replica)
+        };
+        if is_first {
+            return self.settings_like_newest(specification);
+        }
         let last = {
             let known = self.known_service.borrow();
             let replica = &order.id.replica;
@@ -87,7 +94,7 @@ impl DockerFleet {
         if let (Some(like), Some(mounts)) = (&mut settings.like, mounts) {
             let image = self.engine.image_json(&settings.image).await;
             let volumes = image.unwrap_or_default()["Config"]["Volumes"].take();
-            template::inherit_volumes(&mut like.body, &mounts, &volumes);
+            anonymous_volumes::inherit(&mut like.body, &mounts, &volumes);
         }
         settings
     }
@@ -110,8 +117,8 @@ impl DockerFleet {
             self.remember(replica, &found).await;
         }
         let mut known = self.known_service.borrow_mut();
-        known.beside.remove(&info.container);
-        if let Some(definition) = &info.definition {
+        let began_beside = known.beside.remove(&info.container);
+        if let Some(definition) = info.definition.as_ref().filter(|_| began_beside) {
             known
                 .definitions
                 .insert(replica.clone(), definition.clone());

@@ -1,0 +1,3 @@
+//! Tests of the Swarm runtime as a whole, without a Swarm.
+
+mod large_swarm;
