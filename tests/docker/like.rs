@@ -26,6 +26,7 @@ impl Source {
         let options = [
             "--network-alias=shop",
             "--env=PORT=7070",
+            "--env=SERVER_ID=source",
             "--env=TOKEN=a, b",
             "--user=1234",
             "--memory=100m",
@@ -56,7 +57,18 @@ impl Source {
         let of = [&*format!("--name={name}"), &*format!("--network={network}")];
         let image = test_image();
         cli(&[&["run", "--detach"], &of[..], &options, &[image]].concat());
-        Self { name, network }
+        let source = Self { name, network };
+        // One that ends and is started again and again cannot be removed at any moment.
+        let address =
+            inspect(&source.name)["NetworkSettings"]["Networks"][&source.network]["IPAddress"]
+                .clone();
+        get(
+            format!("{}:7070", address.as_str().unwrap())
+                .parse()
+                .unwrap(),
+            "/home",
+        );
+        source
     }
 }
 
@@ -122,6 +134,7 @@ fn everything_that_the_engine_says_is_copied_and_no_address() {
         for variable in ["TOKEN=a, b", "PORT=7070", "SERVER_ID=S1"] {
             assert!(env.contains(&json!(variable)), "{env:?}");
         }
+        assert!(!env.contains(&json!("SERVER_ID=source")), "{env:?}");
         let labels = &is["Config"]["Labels"];
         assert_eq!(
             (&labels["team"], &labels["io.ringmaster.replica"]),
