@@ -23,8 +23,11 @@ fn main() -> ExitCode {
     // Logs warnings and errors only: a fleet of replicas shares one terminal.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
 
-    let mut arguments = env::args().skip(1);
-    let outcome = match (arguments.next().as_deref(), arguments.next()) {
+    // Which need not be Unicode.
+    let mut arguments = env::args_os().skip(1);
+    let first = arguments.next();
+    let first = first.as_ref().map(|first| first.to_string_lossy());
+    let outcome = match (first.as_deref(), arguments.next()) {
         (None, _) => port().and_then(start),
         (Some("healthcheck"), None) => port().and_then(check),
         (Some("--help" | "-h"), None) => {

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -151,15 +153,17 @@ fn its_health_check_tells_a_live_one_from_none() {
 
 #[test]
 fn wrong_use_is_named() {
-    let run = |arguments: &[&str], port: &str| {
+    let run = |arguments: &[&OsStr], port: &str| {
         let mut run = Command::new(PROGRAM);
         let output = run.args(arguments).env("PORT", port).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         (output.status.code(), said)
     };
-    let (code, said) = run(&["dance"], "0");
-    assert_eq!(code, Some(2));
-    assert!(said.starts_with("usage: "), "{said}");
+    for unknown in [OsStr::new("dance"), OsStr::from_bytes(b"\xff")] {
+        let (code, said) = run(&[unknown], "0");
+        assert_eq!(code, Some(2));
+        assert!(said.starts_with("usage: "), "{said}");
+    }
     let (code, said) = run(&[], "http");
     assert_eq!(code, Some(1));
     assert!(said.contains(r#"PORT="http" is not a port"#), "{said}");

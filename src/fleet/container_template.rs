@@ -4,18 +4,62 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::json_shape::check_objects;
+
 /// The configuration of a container, as the engine has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "TemplateText")]
 pub struct ContainerTemplate {
     /// The container's name, or what stands for it.
     pub container: String,
     /// The body of the request that makes one like it. None of it is known here: an engine of
-    /// another version has other fields.
-    #[serde(default)]
+    /// another version has other fields. See [`ContainerTemplate::check_body`].
     pub body: Value,
 }
 
+/// [`ContainerTemplate`] as somebody may have edited it.
+#[derive(Deserialize)]
+struct TemplateText {
+    container: String,
+    #[serde(default)]
+    body: Value,
+}
+
+impl TryFrom<TemplateText> for ContainerTemplate {
+    type Error = String;
+
+    fn try_from(TemplateText { container, body }: TemplateText) -> Result<Self, String> {
+        let checked = Self::check_body(&body);
+        checked.map_err(|wrong| format!("the configuration of {container}: {wrong}"))?;
+        Ok(Self { container, body })
+    }
+}
+
+/// What runtimes change in a body, of a container and of a Swarm's task.
+const CHANGED: [&str; 11] = [
+    "",
+    "Labels",
+    "HostConfig",
+    "NetworkingConfig",
+    "NetworkingConfig.EndpointsConfig",
+    "NetworkingConfig.EndpointsConfig.*",
+    "ContainerSpec",
+    "ContainerSpec.Labels",
+    "Resources",
+    "Resources.Limits",
+    "Placement",
+];
+
 impl ContainerTemplate {
+    /// Whether a body is one that runtimes can put their own on top of.
+    ///
+    /// # Errors
+    ///
+    /// The place where it is not.
+    pub fn check_body(body: &Value) -> Result<(), String> {
+        check_objects(body, &CHANGED)
+    }
+
     /// The fields that differ in another configuration, without their values, which may be secrets.
     pub(super) fn differences(&self, other: &Self) -> Option<String> {
         let mut paths = Vec::new();
@@ -111,6 +155,44 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn configuration_that_could_not_be_changed_is_refused() {
+        let read = |body: Value| {
+            let text = json!({"container": "shop", "body": body}).to_string();
+            let read = serde_json::from_str::<ContainerTemplate>(&text);
+            read.map(|_| ()).map_err(|error| error.to_string())
+        };
+        for good in [
+            json!(null),
+            json!({}),
+            json!({"Labels": null, "HostConfig": {}, "NetworkingConfig": {"EndpointsConfig": {"n": null}}}),
+        ] {
+            assert_eq!(read(good), Ok(()));
+        }
+        for (body, place) in [
+            (json!("x"), "it is a text"),
+            (json!({"Labels": ["a=b"]}), "Labels is a list"),
+            (json!({"HostConfig": "x"}), "HostConfig is a text"),
+            (
+                json!({"NetworkingConfig": {"EndpointsConfig": {"net": 1}}}),
+                "NetworkingConfig.EndpointsConfig.net is a number",
+            ),
+            (
+                json!({"ContainerSpec": {"Labels": true}}),
+                "ContainerSpec.Labels is true or false",
+            ),
+            (
+                json!({"Resources": {"Limits": 5}}),
+                "Resources.Limits is a number",
+            ),
+            (json!({"Resources": 5}), "Resources is a number"),
+            (json!({"Placement": []}), "Placement is a list"),
+        ] {
+            let wrong = format!("the configuration of shop: {place}; allowed is an object");
+            assert_eq!(read(body), Err(wrong));
+        }
+    }
 
     #[test]
     fn differences_name_fields_and_no_values() {

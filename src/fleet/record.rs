@@ -18,6 +18,9 @@ use crate::ring::{BalanceFactor, KeySource, Member, ReplicaName, RingSpec, Weigh
 /// what it does not know. A layout that it must not touch gets a higher number.
 const FORMAT: u32 = 1;
 
+/// The highest version, and the highest number of a rollout: as many again could follow it.
+const MAX_NUMBER: u64 = u64::MAX / 2;
+
 /// One fleet's desired state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FleetRecord {
@@ -230,8 +233,35 @@ impl FleetRecord {
         Ok(record)
     }
 
+    /// Reads a record that its store has under this version: it counts, not what the text says.
+    pub fn parse_version(text: &str, version: u64) -> Result<Self, String> {
+        let record = Self {
+            version,
+            ..Self::parse(text)?
+        };
+        record.check_numbers()?;
+        Ok(record)
+    }
+
+    /// What comes next has to have a number, too.
+    fn check_numbers(&self) -> Result<(), String> {
+        let rollouts = self.past_rollouts.iter().map(|rollout| rollout.id);
+        let rollouts = rollouts.chain(self.rollout.as_ref().map(|rollout| rollout.id));
+        let numbers = rollouts.map(|id| ("rollout", id));
+        let mut numbers = numbers.chain([("version", self.version)]);
+        match numbers.find(|(_, number)| *number > MAX_NUMBER) {
+            Some((what, number)) => {
+                Err(format!("{what} {number}: at most {MAX_NUMBER} is allowed"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
-        if self.replicas.len() > MAX_REPLICAS {
+        self.check_numbers()?;
+        let stack = self.stack.as_ref().map_or(0, |stack| stack.replicas);
+        let counts = [self.replicas.len(), self.flags.replicas, stack];
+        if counts.into_iter().any(|count| count > MAX_REPLICAS) {
             return Err(format!("more than {MAX_REPLICAS} replicas"));
         }
         let maintenance = self.maintenance.as_ref();
@@ -299,7 +329,7 @@ impl FleetRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Timestamp;
+    use crate::api::{RolloutOutcome, Timestamp};
 
     fn flags() -> FleetFlags {
         FleetFlags {
@@ -351,6 +381,16 @@ mod tests {
             ("1.25", "0.1", "balance factor"),
             ("\"path\"", "\"moon\"", "not a kind of key"),
             ("\"version\":1", "\"version\":-1", "-1"),
+            (
+                "\"version\":1",
+                "\"version\":18446744073709551615",
+                "version 18446744073709551615: at most 9223372036854775807 is allowed",
+            ),
+            (
+                "\"flags\":{\"replicas\":2",
+                "\"flags\":{\"replicas\":1025",
+                "more than 1024 replicas",
+            ),
         ] {
             let text = text.replacen(from, to, 1);
             // Whatever the default strategy is called.
@@ -362,6 +402,33 @@ mod tests {
             assert!(error.contains(wrong), "{from} -> {to}: {error}");
         }
         assert!(FleetRecord::parse("").is_err());
+        let of_store = |version| FleetRecord::parse_version(&text, version).map(|r| r.version);
+        assert_eq!(of_store(7), Ok(7));
+        assert!(of_store(u64::MAX).unwrap_err().starts_with("version 184"));
+    }
+
+    #[test]
+    fn rollout_after_which_no_number_is_left_is_refused() {
+        let past = |id| PastRollout {
+            id,
+            changes: Vec::new(),
+            outcome: RolloutOutcome::Done,
+            reason: None,
+            started_at: Timestamp::EPOCH,
+            finished_at: Timestamp::EPOCH,
+            replicas: 2,
+            before: None,
+        };
+        let parsed = |id| {
+            let record = FleetRecord {
+                past_rollouts: vec![past(id)],
+                ..record()
+            };
+            FleetRecord::parse(&record.to_json()).map(|record| record.next_rollout())
+        };
+        assert_eq!(parsed(4), Ok(5));
+        let wrong = format!("rollout {}: at most {MAX_NUMBER} is allowed", u64::MAX);
+        assert_eq!(parsed(u64::MAX), Err(wrong));
     }
 
     fn record_of(replicas: usize) -> FleetRecord {

@@ -14,7 +14,8 @@ impl DockerSettings {
     /// How long the container that replicas are like has after its stop signal, if that was said.
     pub fn stop_timeout(&self) -> Option<Duration> {
         let seconds = self.like.as_ref()?.body["StopTimeout"].as_u64();
-        seconds.map(Duration::from_secs)
+        // More than the engine takes itself could not be added to.
+        seconds.map(|seconds| Duration::from_secs(seconds.min(i32::MAX as u64)))
     }
 
     /// These settings with the configuration of the container that replicas are like, on the
@@ -63,5 +64,31 @@ impl DockerSettings {
             body,
         });
         Ok(Some(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn stop_timeout_can_be_added_to_whatever_the_engine_says() {
+        let timeout = |body| {
+            let settings = DockerSettings {
+                like: Some(ContainerTemplate {
+                    container: "shop".to_owned(),
+                    body,
+                }),
+                ..super::super::container::tests::settings()
+            };
+            settings.stop_timeout()
+        };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(timeout(json!({"StopTimeout": 3})), seconds(3));
+        assert_eq!(timeout(json!({})), None);
+        let longest = timeout(json!({"StopTimeout": u64::MAX}));
+        assert_eq!(longest, seconds(2_147_483_647));
     }
 }

@@ -113,14 +113,13 @@ impl DockerRecordStore {
         };
         let name = name(&self.fleet, newest.number);
         self.image.replace(newest.image);
-        let mut record = FleetRecord::parse(&newest.content).map_err(|wrong| {
+        let record = FleetRecord::parse_version(&newest.content, newest.number);
+        let record = record.map_err(|wrong| {
             RuntimeError(format!(
                 "container {name} is no fleet record: {wrong}; remove it (docker rm {name}) to have the \
                  record rebuilt from what runs"
             ))
         })?;
-        // The name counts, not the text.
-        record.version = newest.number;
         Ok(Some(record))
     }
 

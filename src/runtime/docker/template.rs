@@ -40,7 +40,7 @@ const ASSIGNED: [&str; 11] = [
 /// Replicas cannot be like it: it has no address of its own.
 pub(super) fn body(inspected: &Value, image: &Value) -> Result<Value, RuntimeError> {
     let id = inspected["Id"].as_str().unwrap_or_default();
-    let short_id = &id[..id.len().min(SHORT_ID_LENGTH)];
+    let short_id = id.get(..SHORT_ID_LENGTH).unwrap_or(id);
     let mut body = inspected["Config"].as_object().cloned().unwrap_or_default();
     if body.get("Hostname").and_then(Value::as_str) == Some(short_id) {
         body.remove("Hostname");
@@ -76,7 +76,10 @@ pub(super) fn body(inspected: &Value, image: &Value) -> Result<Value, RuntimeErr
         "NetworkingConfig".to_owned(),
         json!({ "EndpointsConfig": endpoints }),
     );
-    Ok(Value::Object(body))
+    let body = Value::Object(body);
+    let checked = ContainerTemplate::check_body(&body);
+    checked.map_err(|wrong| RuntimeError(format!("the engine's answer about it: {wrong}")))?;
+    Ok(body)
 }
 
 /// What of a place in a network was asked for.
@@ -385,6 +388,25 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn answer_that_no_container_can_be_made_from_is_refused() {
+        for (field, value, wrong) in [
+            ("HostConfig", json!("x"), "HostConfig is a text"),
+            ("Config", json!({"Labels": "x"}), "Labels is a text"),
+        ] {
+            let mut other = inspected();
+            other[field] = value;
+            let wrong = format!("the engine's answer about it: {wrong}; allowed is an object");
+            assert_eq!(body(&other, &Value::Null), Err(RuntimeError(wrong)));
+        }
+        let mut other = inspected();
+        // Its twelfth byte is amid a letter.
+        other["Id"] = json!(format!("a{}", "\u{e9}".repeat(12)));
+        other["Config"]["Hostname"] = json!("shop");
+        let body = body(&other, &Value::Null).unwrap();
+        assert_eq!(body["Hostname"], "shop");
     }
 
     #[test]

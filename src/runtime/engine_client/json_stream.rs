@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bollard::errors::Error;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::message;
 
-/// A value beyond that is none of the engine's.
+/// A value beyond that, or a refusal, is none of the engine's.
 const MAX_VALUE: usize = 4 << 20;
 
 /// Sends a request on a fresh connection, and has each value of the answer taken in until it ends.
@@ -30,8 +30,11 @@ pub(super) async fn follow(
         let response = asked.map_err(|_| Error::RequestTimeoutError)??;
         let (head, mut body) = response.into_parts();
         if !head.status.is_success() {
-            let answer = timeout(limit, body.collect()).await;
-            let answer = answer.map_err(|_| Error::RequestTimeoutError)??;
+            let answer = timeout(limit, Limited::new(body, MAX_VALUE).collect()).await;
+            let answer = answer.map_err(|_| Error::RequestTimeoutError)?;
+            let answer = answer.map_err(|error| Error::IOError {
+                err: std::io::Error::other(error),
+            })?;
             return Err(Error::DockerResponseServerError {
                 status_code: head.status.as_u16(),
                 message: message(&answer.to_bytes()),

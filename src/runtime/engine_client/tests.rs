@@ -106,3 +106,26 @@ async fn an_engine_that_hangs_or_breaks_off_is_an_error() {
     let called = missing.call(Method::GET, "/x", None, limit).await;
     assert!(matches!(called, Err(Error::IOError { .. })), "{called:?}");
 }
+
+#[actix_web::test]
+async fn refusal_of_a_stream_is_read_to_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("docker.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let client = EngineClient::new(&format!("unix://{}", path.display()));
+    let serving = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 4096];
+        let _ = socket.read(&mut asked).await.unwrap();
+        let answer = with_length("500 Internal Server Error", &"x".repeat(5 << 20));
+        // It is not read to its end.
+        let _ = socket.write_all(&answer).await;
+    };
+    let limit = Duration::from_secs(10);
+    let followed = client.follow(Method::GET, "/events", limit, |_| {});
+    let (followed, ()) = tokio::join!(followed, serving);
+    assert!(
+        matches!(followed, Err(Error::IOError { .. })),
+        "{followed:?}"
+    );
+}

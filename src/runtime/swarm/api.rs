@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::labels::{FLEET, REPLICA};
 use super::service::{self, ServiceInfo};
 use super::task::{self, TaskInfo};
+use crate::fleet::check_objects;
 use crate::ring::ReplicaName;
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::{Engine, RegistryAuth};
@@ -83,6 +84,21 @@ pub(super) struct Versioned {
     pub(super) id: String,
     pub(super) version: u64,
     pub(super) spec: Value,
+}
+
+impl Versioned {
+    /// Reads an object whose spec is to be changed. Pure.
+    fn read(found: &Value) -> Result<Self, String> {
+        check_objects(
+            found,
+            &["Spec", "Spec.Labels", "Spec.Mode", "Spec.Mode.Replicated"],
+        )?;
+        Ok(Self {
+            id: found["ID"].as_str().unwrap_or_default().to_owned(),
+            version: found["Version"]["Index"].as_u64().unwrap_or_default(),
+            spec: found["Spec"].clone(),
+        })
+    }
 }
 
 /// The kinds of objects whose specs are changed here.
@@ -276,10 +292,9 @@ impl SwarmApi {
     /// An object by its name or id.
     pub(super) async fn find(&self, kind: ObjectKind, name: &str) -> Result<Versioned, SwarmError> {
         let found = self.get(&format!("/{}/{name}", kind.path())).await?;
-        Ok(Versioned {
-            id: found["ID"].as_str().unwrap_or_default().to_owned(),
-            version: found["Version"]["Index"].as_u64().unwrap_or_default(),
-            spec: found["Spec"].clone(),
+        Versioned::read(&found).map_err(|wrong| SwarmError {
+            status: None,
+            message: format!("the Swarm's answer about {name}: {wrong}"),
         })
     }
 
@@ -392,6 +407,26 @@ mod tests {
         assert!(error(409, "name conflicts with an existing object").is_taken());
         assert!(error(404, "service x not found").is_missing());
         assert!(!error(500, "the swarm does not have a leader").is_out_of_sequence());
+    }
+
+    #[test]
+    fn object_whose_spec_could_not_be_changed_is_refused() {
+        let good = json!({"ID": "s1", "Version": {"Index": 7}, "Spec": {"Mode": {"Global": {}}}});
+        let read = Versioned::read(&good).ok();
+        let read = read.map(|object| (object.id, object.version, object.spec));
+        assert_eq!(read, Some(("s1".to_owned(), 7, good["Spec"].clone())));
+        for (spec, place) in [
+            (json!("x"), "Spec is a text"),
+            (json!({"Labels": ["a"]}), "Spec.Labels is a list"),
+            (json!({"Mode": 1}), "Spec.Mode is a number"),
+            (
+                json!({"Mode": {"Replicated": 3}}),
+                "Spec.Mode.Replicated is a number",
+            ),
+        ] {
+            let read = Versioned::read(&json!({ "Spec": spec })).map(|object| object.spec);
+            assert_eq!(read, Err(format!("{place}; allowed is an object")));
+        }
     }
 
     #[test]

@@ -89,15 +89,14 @@ impl SwarmRecordStore {
         let version = self.check_owner(&found.spec)?;
         let content = found.spec["Labels"][RECORD_JSON].as_str();
         let name = &self.name;
-        let record = FleetRecord::parse(content.unwrap_or_default()).map_err(|wrong| {
+        let record = FleetRecord::parse_version(content.unwrap_or_default(), version);
+        let record = record.map_err(|wrong| {
             RuntimeError(format!(
                 "config {name} is no fleet record: {wrong}; remove it (docker config rm {name}) to \
                  have the record rebuilt from what runs"
             ))
         });
-        let mut record = record?;
-        record.version = version;
-        Ok(Some(record))
+        Ok(Some(record?))
     }
 
     async fn swap(&self, record: FleetRecord) -> Result<Swap, RuntimeError> {

@@ -98,6 +98,7 @@ pub(super) fn read(service: &Value, networks: &[String]) -> Result<StackTemplate
     if image.is_empty() {
         return Err(wrong("it has no image".to_owned()));
     }
+    ContainerTemplate::check_body(task).map_err(wrong)?;
     let grace = container["StopGracePeriod"].as_u64();
     Ok(StackTemplate {
         fleet: fleet.to_owned(),
@@ -138,7 +139,8 @@ fn copied(task: &Value, networks: &[String]) -> Value {
         labels.retain(|key, _| !key.starts_with(OURS) && !key.starts_with(OF_STACK));
     }
     if let Some(joined) = task["Networks"].as_array_mut() {
-        for (network, name) in joined.iter_mut().zip(networks) {
+        let named = joined.iter_mut().filter(|one| one["Target"].is_string());
+        for (network, name) in named.zip(networks) {
             network["Target"] = name.as_str().into();
         }
     }
@@ -330,6 +332,11 @@ mod tests {
         let mut again = service();
         again["Spec"]["TaskTemplate"]["ForceUpdate"] = 4.into();
         assert_eq!(super::read(&again, &names()), Ok(read));
+        // A network that has no name keeps the others' names at their places.
+        let joined = &mut again["Spec"]["TaskTemplate"]["Networks"];
+        *joined = json!(["x", {"Target": "id1"}, {"Aliases": []}, {"Target": "id2"}]);
+        let read = super::read(&again, &names()).unwrap();
+        assert!(networks_of(&read.task).eq(["shop_back", "shop_default"]));
     }
 
     #[test]
@@ -359,6 +366,21 @@ mod tests {
                 "/Spec/TaskTemplate/ContainerSpec/Image",
                 json!(""),
                 "it has no image",
+            ),
+            (
+                "/Spec/TaskTemplate/Resources",
+                json!([]),
+                "Resources is a list; allowed is an object",
+            ),
+            (
+                "/Spec/TaskTemplate/ContainerSpec/Labels",
+                json!("team=a"),
+                "ContainerSpec.Labels is a text; allowed is an object",
+            ),
+            (
+                "/Spec/TaskTemplate/Placement",
+                json!("x"),
+                "Placement is a text; allowed is an object",
             ),
         ] {
             let mut other = service();

@@ -93,8 +93,8 @@ impl DockerFleet {
         };
         if let (Some(like), Some(mounts)) = (&mut settings.like, mounts) {
             let image = self.engine.image_json(&settings.image).await;
-            let volumes = image.unwrap_or_default()["Config"]["Volumes"].take();
-            anonymous_volumes::inherit(&mut like.body, &mounts, &volumes);
+            let volumes = &image.unwrap_or_default()["Config"]["Volumes"];
+            anonymous_volumes::inherit(&mut like.body, &mounts, volumes);
         }
         settings
     }
