@@ -332,6 +332,8 @@ impl SparePool {
                 self.failed(place, &format!("cannot start: {reason}"), now)
             }
             (InstanceEvent::Exited(exit), _) => self.failed(place, &exit.to_string(), now),
+            // Another program may answer at the address that it has lost.
+            (InstanceEvent::Moved(None, reason), _) => self.failed(place, reason, now),
             // Of a definition that is its owner's no more.
             (InstanceEvent::Destroyed, _) => {
                 self.spares.remove(place);

@@ -215,8 +215,8 @@ impl Fleet {
                 .take_if(|serving| ready.as_ref() != Some(serving))
             {
                 let instance = self.instance_of_canary(&member.name);
-                let reason = instance.and_then(|one| one.probe_failure.clone());
-                let reason = reason.unwrap_or_else(|| UNRESPONSIVE.to_owned());
+                let reason = instance.and_then(Successor::unready_reason);
+                let reason = reason.unwrap_or(UNRESPONSIVE).to_owned();
                 member.last_error = Some(reason.clone());
                 steps.push(ImmediateStep::Evict(id, reason));
             }

@@ -17,6 +17,7 @@ use crate::fleet::event::{DeferredStep, ImmediateStep, Steps};
 use crate::fleet::record_definition::Definition;
 use crate::fleet::rollout_state::Course;
 use crate::fleet::unready::UNHEALTHY;
+use crate::fleet::unresponsive::UNRESPONSIVE;
 use crate::fleet::{DeathCause, Exit, Fleet, InstanceEvent, InstanceId, LaunchOrder, Time};
 use crate::human::duration;
 use crate::ring::ReplicaName;
@@ -30,7 +31,7 @@ pub(in crate::fleet) struct Successor {
     pub(super) phase: SuccessorPhase,
     /// Its image's HEALTHCHECK says so.
     pub(super) unhealthy: bool,
-    /// Why its last heartbeat failed.
+    /// Why its heartbeats have failed since it was ready last.
     pub(super) probe_failure: Option<String>,
 }
 
@@ -100,6 +101,22 @@ impl Successor {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.phase, SuccessorPhase::Ready { .. })
+    }
+
+    /// Why it is not ready, as far as that is known.
+    pub(super) fn unready_reason(&self) -> Option<&str> {
+        let unhealthy = self.unhealthy.then_some(UNHEALTHY);
+        match self.phase {
+            SuccessorPhase::Probing {
+                answers_well: true, ..
+            } => unhealthy,
+            _ => self.probe_failure.as_deref().or(unhealthy),
+        }
+    }
+
+    fn become_ready(&mut self, endpoint: SocketAddr) {
+        self.phase = SuccessorPhase::Ready { endpoint };
+        self.probe_failure = None;
     }
 
     /// When it is late.
@@ -254,9 +271,8 @@ impl Fleet {
             ) => match successor.unhealthy {
                 true => *answers_well = true,
                 false => {
-                    successor.phase = SuccessorPhase::Ready {
-                        endpoint: *endpoint,
-                    };
+                    let endpoint = *endpoint;
+                    successor.become_ready(endpoint);
                 }
             },
             (
@@ -278,6 +294,7 @@ impl Fleet {
                 };
             }
             (InstanceEvent::BecameUnresponsive, SuccessorPhase::Ready { endpoint }) => {
+                successor.probe_failure = Some(UNRESPONSIVE.to_owned());
                 successor.phase = SuccessorPhase::Probing {
                     endpoint: *endpoint,
                     deadline,
@@ -292,9 +309,8 @@ impl Fleet {
                         answers_well: true,
                         ..
                     } if healthy => {
-                        successor.phase = SuccessorPhase::Ready {
-                            endpoint: *endpoint,
-                        };
+                        let endpoint = *endpoint;
+                        successor.become_ready(endpoint);
                     }
                     SuccessorPhase::Ready { endpoint } if !healthy => {
                         successor.phase = SuccessorPhase::Probing {
@@ -307,11 +323,16 @@ impl Fleet {
                 }
             }
             (
-                InstanceEvent::Moved(Some(endpoint), _),
-                SuccessorPhase::Probing { .. } | SuccessorPhase::Ready { .. },
-            ) => {
+                InstanceEvent::Moved(to, reason),
+                SuccessorPhase::Probing { endpoint, .. } | SuccessorPhase::Ready { endpoint },
+            ) if to != Some(*endpoint) => {
                 steps.push(ImmediateStep::Unwatch(successor.id.clone()));
-                self.probe_successor(place, endpoint, steps);
+                let serves = successor.role == InstanceRole::Canary && successor.is_ready();
+                match to.filter(|_| !serves) {
+                    Some(endpoint) => self.probe_successor(place, endpoint, steps),
+                    // Another program may answer at the address that it has lost.
+                    None => self.successor_died(place, DeathCause::Moved(reason), steps),
+                }
             }
             _ => {}
         }
@@ -365,15 +386,23 @@ impl Fleet {
         let is_late = |n: &Successor| n.deadline().is_some_and(|at| at <= now);
         while let Some(place) = self.successors.iter().position(is_late) {
             let successor = &self.successors[place];
+            let id = successor.id.clone();
+            let has_served = self.has_served_as_canary(&id);
             let timeout = duration(self.policy.start_timeout);
-            let mut cause = format!("had no good heartbeat within {timeout} of its start");
-            let unhealthy = successor.unhealthy.then(|| UNHEALTHY.to_owned());
-            if let Some(reason) = unhealthy.as_ref().or(successor.probe_failure.as_ref()) {
+            let mut cause = match has_served {
+                true => format!("unready for {timeout}"),
+                false => format!("had no good heartbeat within {timeout} of its start"),
+            };
+            if let Some(reason) = successor.unready_reason() {
                 cause.push_str(": ");
                 cause.push_str(reason);
             }
-            steps.push(ImmediateStep::Unwatch(successor.id.clone()));
-            self.successor_died(place, DeathCause::NotReadyInTime(cause), steps);
+            steps.push(ImmediateStep::Unwatch(id));
+            let cause = match has_served {
+                true => DeathCause::Unready(cause),
+                false => DeathCause::NotReadyInTime(cause),
+            };
+            self.successor_died(place, cause, steps);
         }
     }
 

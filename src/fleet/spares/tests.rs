@@ -184,6 +184,14 @@ fn spare_that_fails_before_it_is_ready_goes_and_one_that_moves_is_asked_at_its_n
         [SpareStep::Unwatch(id.clone()), stop(&id, 5)]
     );
     assert_eq!(pool.report().starting, 0);
+
+    let (mut pool, id) = started();
+    pool.apply(&id, &InstanceEvent::Launched(endpoint()), at(0));
+    pool.apply(&id, &InstanceEvent::BecameHealthy, at(0));
+    let left = InstanceEvent::Moved(None, "it left its network".to_owned());
+    let steps = pool.apply(&id, &left, at(0));
+    assert_eq!(steps[2], stop(&id, 0));
+    assert!(!pool.has(&id));
 }
 
 #[test]

@@ -114,6 +114,8 @@ fn every_line_reads_back_as_it_was_written() {
         "recovered",
         "relocated blue to 10.9.9.1:80: tried next",
         "relocated blue to nowhere: no address",
+        "moved Server1/1 to 10.9.9.1:80: its port was taken",
+        "moved Server1/1 to nowhere: it left",
         "add #1 2 S4 seed=7",
         "remove #2 1 S4",
         "policy parallelism=2 monitor=0s stop-first pause",

@@ -18,6 +18,7 @@
 //! launch preempted Server1/2 by 3         discovered Server9/1 running ordinal=9
 //! removed elsewhere Server1/1             recovered
 //! relocated blue to 10.9.9.9:80: why      relocated blue to nowhere: why
+//! moved Server1/1 to 10.9.9.9:80: why     moved Server1/1 to nowhere: why
 //! drained in record Server1               drained in record
 //! add #1 2 S4 S5 seed=7                   remove #2 1 S4               scale #3 5 seed=7
 //! drain #1 Server1                        activate #2 Server1

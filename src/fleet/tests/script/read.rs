@@ -270,6 +270,14 @@ fn parse_report(text: &str) -> Option<Event> {
             let hash = (!version.is_empty()).then(|| definition_of(version).hash());
             InstanceEvent::LaunchPreempted(by, endpoint_of(&theirs), hash)
         }
+        "moved" => {
+            let (place, reason) = how.strip_prefix(" to ")?.split_once(": ")?;
+            let to = match place {
+                "nowhere" => None,
+                place => Some(place.parse().ok()?),
+            };
+            InstanceEvent::Moved(to, reason.to_owned())
+        }
         "exited" => InstanceEvent::Exited(parse_exit(how.strip_prefix(' ')?)?),
         "counted" => {
             let (requests, failed) = how.strip_prefix(' ')?.split_once(' ')?;

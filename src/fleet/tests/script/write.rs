@@ -222,7 +222,10 @@ fn instance_event_words(id: &str, event: &InstanceEvent) -> String {
         InstanceEvent::HealthcheckChanged(true) => format!("healthcheck healthy {id}"),
         InstanceEvent::HealthcheckChanged(false) => format!("healthcheck unhealthy {id}"),
         InstanceEvent::ConnectionRefused => format!("refused {id}"),
-        InstanceEvent::Moved(to, reason) => format!("moved {id} to {to:?}: {reason}"),
+        InstanceEvent::Moved(to, reason) => {
+            let place = to.map_or_else(|| "nowhere".to_owned(), |to| to.to_string());
+            format!("moved {id} to {place}: {reason}")
+        }
         InstanceEvent::Ejected => format!("ejected {id}"),
         InstanceEvent::RequestsCounted { requests, failed } => {
             format!("counted {id} {requests} {failed}")
