@@ -207,6 +207,15 @@ impl SparePool {
         steps
     }
 
+    /// The owner of the instances describes what they run, spares included, in another way: no spare is
+    /// replaced for that.
+    pub fn take_definition(&mut self, before: &Definition, definition: &Arc<Definition>) {
+        let described = self.spares.iter_mut();
+        for spare in described.filter(|spare| *spare.definition == *before) {
+            spare.definition = Arc::clone(definition);
+        }
+    }
+
     /// Takes a spare back that has not played a replica after all.
     pub fn give_back(&mut self, spare: ReadySpare, now: Time) -> SpareStep {
         let ReadySpare {

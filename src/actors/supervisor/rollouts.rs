@@ -1,6 +1,7 @@
 //! Rollouts as the Supervisor is asked for them, and what it does with their steps.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix::fut::ready;
 use actix::{
@@ -368,9 +369,10 @@ impl Handler<StartRollout> for Supervisor {
                 Err(error) => return supervisor.refuse(error),
             };
             if let Some(definition) = owned {
-                let steps = supervisor
-                    .fleet
-                    .take_definition(definition, supervisor.now());
+                let (before, now) = (Arc::clone(supervisor.fleet.definition()), supervisor.now());
+                let steps = supervisor.fleet.take_definition(definition, now);
+                let present = supervisor.fleet.definition();
+                supervisor.spares.take_definition(&before, present);
                 supervisor.execute(steps, ctx);
             }
             // Before an image is pulled for nothing.

@@ -1,10 +1,12 @@
 //! What the fleet is told and asked beside events and changes on request.
 
+use std::sync::Arc;
+
 use super::script::{Line, POLICY, Player, definition_of};
 use crate::api::ReplicaState;
 use crate::fleet::{
     Change, ChangeError, ChangeId, DeferredStep, Desired, Fleet, ImmediateStep, InstanceId,
-    RecordChange, RolloutError, Step, Time,
+    LeftSpares, RecordChange, RolloutError, SparePool, SpareStep, Step, Time,
 };
 use crate::ring::testing::servers;
 use crate::ring::{BuildError, RingSpec, Strategy};
@@ -222,6 +224,43 @@ fn definition_by_the_owner_of_the_instances_holds_for_what_is_started_next() {
     let fleet = player.fleet.as_mut().unwrap();
     assert_eq!(fleet.take_definition(definition_of("v4"), now), []);
     assert_eq!(**fleet.definition(), v2);
+}
+
+#[test]
+fn spares_of_a_service_are_replaced_once_by_its_first_rollout() {
+    let mut player = after(&["start Server1", "launched Server1/1", "healthy Server1/1"]);
+    let mut pool = SparePool::new(1, POLICY.start_timeout, POLICY.stop_grace);
+    let known = Arc::clone(player.fleet.as_ref().unwrap().definition());
+    pool.adopt(LeftSpares::default(), &known, player.now);
+    let fill = |pool: &mut SparePool, player: &Player| {
+        let definition = player.fleet.as_ref().unwrap().definition();
+        let steps = pool.fill(definition, |_| false, 0, player.now);
+        let launched = steps.into_iter().filter_map(|step| match step {
+            SpareStep::Launch(order, definition) => Some((order.id.generation, definition)),
+            _ => None,
+        });
+        launched.collect::<Vec<_>>()
+    };
+    assert_eq!(fill(&mut pool, &player), [(1, Arc::clone(&known))]);
+    // Only now it is asked what compose has made the containers from.
+    let (now, fleet) = (player.now, player.fleet.as_mut().unwrap());
+    fleet.take_definition(definition_of("as compose has it"), now);
+    pool.take_definition(&known, fleet.definition());
+    assert_eq!(fill(&mut pool, &player), []);
+    for line in [
+        "rollout start v2",
+        "launched Server1/2",
+        "healthy Server1/2",
+        "drained Server1/1",
+        "stopped Server1/1",
+        "after 5s",
+    ] {
+        play(&mut player, line);
+        assert_eq!(fill(&mut pool, &player), [], "{line}");
+    }
+    play(&mut player, "counted Server1/2 0 0");
+    let v2 = Arc::new(definition_of("v2"));
+    assert_eq!(fill(&mut pool, &player), [(2, v2)]);
 }
 
 #[test]
