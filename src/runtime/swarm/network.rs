@@ -14,7 +14,7 @@ use super::labels::FLEET;
 use crate::runtime::RuntimeError;
 use crate::runtime::docker::{DockerSettings, inspect_own, other_networks};
 
-/// How long a network stays in use by tasks that end, and the pause before it is tried again.
+/// How long a network may stay, which tasks that end still use, and the pause before it is tried again.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
 const REMOVE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -131,17 +131,27 @@ impl SwarmFleet {
         if !self.owns_network.get() {
             return;
         }
-        let begun = Instant::now();
+        // By its id: another balancer may create the next one of that name meanwhile.
+        let found = match self.find_network(network).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(error) => return warn!("swarm: cannot remove network {network}: {error}"),
+        };
+        let id = found["Id"].as_str().unwrap_or(network);
+        let path = format!("/networks/{id}");
+        let deadline = Instant::now() + REMOVE_TIMEOUT;
         loop {
-            let path = format!("/networks/{network}");
-            match self.api.call(hyper::Method::DELETE, &path, None).await {
+            let left = match self.api.call(hyper::Method::DELETE, &path, None).await {
                 // Tasks that end are in it for a while.
-                Err(error) if !error.is_missing() => {
-                    if begun.elapsed() > REMOVE_TIMEOUT {
-                        return warn!("swarm: cannot remove network {network}: {error}");
-                    }
-                }
-                _ => return,
+                Err(error) if !error.is_missing() => error.to_string(),
+                // The Swarm has removed it; this node's engine does so a little later.
+                _ => match self.find_network(id).await {
+                    Ok(Some(_)) => "this node still has it".to_owned(),
+                    _ => return,
+                },
+            };
+            if Instant::now() > deadline {
+                return warn!("swarm: cannot remove network {network}: {left}");
             }
             sleep(REMOVE_PAUSE).await;
         }
