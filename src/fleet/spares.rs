@@ -19,6 +19,7 @@ use super::event::InstanceEvent;
 use super::instance::{Existing, InstanceId, LaunchOrder};
 use super::record_definition::Definition;
 use super::time::Time;
+use super::unready::UNHEALTHY;
 use crate::human::duration;
 use crate::ring::{ReplicaName, Weight};
 
@@ -67,6 +68,22 @@ struct Spare {
     id: InstanceId,
     definition: Arc<Definition>,
     phase: SparePhase,
+    /// Its last heartbeat was good.
+    answers_well: bool,
+    /// Its image's HEALTHCHECK says so.
+    unhealthy: bool,
+}
+
+impl Spare {
+    fn new(id: InstanceId, definition: Arc<Definition>, phase: SparePhase) -> Self {
+        Self {
+            id,
+            definition,
+            phase,
+            answers_well: false,
+            unhealthy: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,11 +211,9 @@ impl SparePool {
             match existing.endpoint {
                 Some(endpoint) if is_same && self.spares.len() < self.wanted => {
                     let deadline = now.saturating_add(self.start_timeout);
-                    self.spares.push(Spare {
-                        id: id.clone(),
-                        definition: Arc::clone(definition),
-                        phase: SparePhase::Adopted { endpoint, deadline },
-                    });
+                    let phase = SparePhase::Adopted { endpoint, deadline };
+                    let adopted = Spare::new(id.clone(), Arc::clone(definition), phase);
+                    self.spares.push(adopted);
                     steps.push(SpareStep::Watch(id, endpoint));
                 }
                 _ => steps.push(SpareStep::Stop(id, self.stop_grace)),
@@ -225,11 +240,8 @@ impl SparePool {
             ..
         } = spare;
         let deadline = now.saturating_add(self.start_timeout);
-        self.spares.push(Spare {
-            id: id.clone(),
-            definition,
-            phase: SparePhase::Probing { endpoint, deadline },
-        });
+        let phase = SparePhase::Probing { endpoint, deadline };
+        self.spares.push(Spare::new(id.clone(), definition, phase));
         SpareStep::Watch(id, endpoint)
     }
 
@@ -269,11 +281,8 @@ impl SparePool {
                 ordinal: 0,
             };
             steps.push(SpareStep::Launch(order, Arc::clone(definition)));
-            self.spares.push(Spare {
-                id,
-                definition: Arc::clone(definition),
-                phase: SparePhase::Launching,
-            });
+            let launching = Spare::new(id, Arc::clone(definition), SparePhase::Launching);
+            self.spares.push(launching);
         }
         steps
     }
@@ -286,7 +295,7 @@ impl SparePool {
     ) -> Option<ReadySpare> {
         let mut spares = self.spares.iter().enumerate();
         let (place, endpoint, is_healthy) = spares.find_map(|(place, spare)| {
-            let fits = spare.definition == *definition && fits(&spare.id);
+            let fits = spare.definition == *definition && !spare.unhealthy && fits(&spare.id);
             match spare.phase {
                 SparePhase::Ready { endpoint } if fits => Some((place, endpoint, true)),
                 SparePhase::Adopted { endpoint, .. } if fits => Some((place, endpoint, false)),
@@ -332,6 +341,7 @@ impl SparePool {
             | (InstanceEvent::Moved(Some(endpoint), _), _) => {
                 let endpoint = *endpoint;
                 spare.phase = SparePhase::Probing { endpoint, deadline };
+                spare.answers_well = false;
                 vec![
                     SpareStep::Unwatch(id.clone()),
                     SpareStep::Watch(id.clone(), endpoint),
@@ -351,23 +361,39 @@ impl SparePool {
                     SpareStep::Stop(id.clone(), self.stop_grace),
                 ]
             }
-            (
-                InstanceEvent::BecameHealthy,
-                SparePhase::Probing { endpoint, .. } | SparePhase::Adopted { endpoint, .. },
-            ) => {
-                spare.phase = SparePhase::Ready { endpoint };
-                self.failures = 0;
-                Vec::new()
+            (InstanceEvent::BecameHealthy, _) => {
+                spare.answers_well = true;
+                self.judge(place, deadline)
             }
-            (
-                InstanceEvent::BecameUnready(_) | InstanceEvent::BecameUnresponsive,
-                SparePhase::Ready { endpoint },
-            ) => {
-                spare.phase = SparePhase::Probing { endpoint, deadline };
-                Vec::new()
+            (InstanceEvent::BecameUnready(_) | InstanceEvent::BecameUnresponsive, _) => {
+                spare.answers_well = false;
+                self.judge(place, deadline)
+            }
+            (InstanceEvent::HealthcheckChanged(healthy), _) => {
+                spare.unhealthy = !healthy;
+                self.judge(place, deadline)
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Whether a spare is ready: it answers heartbeats well, and its image's HEALTHCHECK is not against it.
+    fn judge(&mut self, place: usize, deadline: Time) -> Vec<SpareStep> {
+        let spare = &mut self.spares[place];
+        let is_ready = spare.answers_well && !spare.unhealthy;
+        match spare.phase {
+            SparePhase::Probing { endpoint, .. } | SparePhase::Adopted { endpoint, .. }
+                if is_ready =>
+            {
+                spare.phase = SparePhase::Ready { endpoint };
+                self.failures = 0;
+            }
+            SparePhase::Ready { endpoint } if !is_ready => {
+                spare.phase = SparePhase::Probing { endpoint, deadline };
+            }
+            _ => {}
+        }
+        Vec::new()
     }
 
     /// Gives up spares that have not answered a heartbeat in time.
@@ -383,7 +409,11 @@ impl SparePool {
         let mut steps = Vec::new();
         while let Some(place) = self.spares.iter().position(is_late) {
             let timeout = duration(self.start_timeout);
-            let why = format!("has had no good heartbeat for {timeout}");
+            let spare = &self.spares[place];
+            let why = match spare.answers_well && spare.unhealthy {
+                true => format!("{UNHEALTHY} for {timeout}"),
+                false => format!("has had no good heartbeat for {timeout}"),
+            };
             steps.extend(self.failed(place, &why, now));
         }
         steps

@@ -195,6 +195,30 @@ fn spare_that_fails_before_it_is_ready_goes_and_one_that_moves_is_asked_at_its_n
 }
 
 #[test]
+fn spare_that_its_healthcheck_calls_unhealthy_plays_no_replica() {
+    let (mut pool, definition) = pool(1);
+    let id = launched(&pool.fill(&definition, |_| false, 0, at(0))).remove(0);
+    let healthcheck = InstanceEvent::HealthcheckChanged;
+    for (event, ready) in [
+        (InstanceEvent::Launched(endpoint()), 0),
+        (healthcheck(false), 0),
+        (InstanceEvent::BecameHealthy, 0),
+        (healthcheck(true), 1),
+        (InstanceEvent::BecameUnresponsive, 0),
+        (healthcheck(true), 0),
+        (InstanceEvent::BecameHealthy, 1),
+        (healthcheck(false), 0),
+    ] {
+        pool.apply(&id, &event, at(1));
+        assert_eq!(pool.report().ready, ready, "{event:?}");
+    }
+    assert_eq!(taken(&mut pool, &definition), None);
+    let why =
+        "spare-1: the image's HEALTHCHECK says unhealthy for 60 s; another one is started in 1 s";
+    assert_eq!(pool.tick(at(61))[0], SpareStep::Warn(why.to_owned()));
+}
+
+#[test]
 fn pool_of_none_adopts_nothing_and_names_of_spares_have_numbers() {
     let unused = SparePool::new(0, Duration::from_secs(60), Duration::from_secs(5));
     assert!(!unused.is_used() && !unused.is_adopting());
