@@ -43,7 +43,7 @@ use crate::banner;
 use crate::config::Settings;
 use crate::fleet::{Policy, SparePool};
 use crate::hooks::Hooks;
-use crate::http::{Departure, Server, Sessions};
+use crate::http::{GracefulShutdown, Server, Sessions};
 use crate::log_report::LogReport;
 use crate::ring::BuildError;
 use crate::runtime::record::RecordKeeper;
@@ -123,7 +123,7 @@ pub struct Balancer {
     record: Rc<RecordKeeper>,
     supervisor: SupervisorHandle,
     listener: TcpListener,
-    departure: Arc<Departure>,
+    shutdown: Arc<GracefulShutdown>,
     tally: Arc<Stats>,
     log_report: Rc<LogReport>,
     access_log: Option<AccessLogWriter>,
@@ -260,7 +260,7 @@ impl Balancer {
             key_source,
             capacity,
             queue,
-            departure: Arc::default(),
+            shutdown: Arc::default(),
             tally: stats,
             access_log: access_log.clone(),
         };
@@ -284,7 +284,7 @@ impl Balancer {
             None => None,
         };
         let log_report = LogReport::start(Arc::clone(&shared.tally), access_log.clone());
-        let departure = Arc::clone(&shared.departure);
+        let shutdown = Arc::clone(&shared.shutdown);
         let tally = Arc::clone(&shared.tally);
         let clone = listener.try_clone().map_err(AppError::Server)?;
         let server = serve(&settings, clone, shared, guard).await?;
@@ -298,7 +298,7 @@ impl Balancer {
             record,
             supervisor,
             listener,
-            departure,
+            shutdown,
             tally,
             log_report,
             access_log,
@@ -356,8 +356,8 @@ impl Balancer {
         // What is held goes on; usually nothing is.
         let _ = self.supervisor.resume(None).await;
         let activity = || (self.tally.snapshot().requests, self.server.open());
-        let departing = self.departure.begin(&self.listener, activity);
-        let (hand_over, ()) = tokio::join!(self.runtime.has_peers(), departing);
+        let shutting_down = self.shutdown.begin(&self.listener, activity);
+        let (hand_over, ()) = tokio::join!(self.runtime.has_peers(), shutting_down);
         drop(self.listener);
         self.server.stop().await;
         self.log_report.finish();

@@ -563,22 +563,55 @@ fn imports(text: &str, folder: &str, levels: usize, is_mod: bool) -> String {
 /// A page with a broken link misleads.
 #[test]
 fn links_of_the_pages_exist() {
-    for page in [
-        "ARCHITECTURE.md",
-        "docs/data-path.md",
-        "docs/shared-fleets.md",
-        "docs/performance.md",
-        "docs/monitoring.md",
-        "docs/ctl.md",
-    ] {
-        let text = std::fs::read_to_string(root().join(page)).unwrap();
-        let folder = root().join(page).parent().unwrap().to_owned();
+    let read = |page: &Path| std::fs::read_to_string(page).unwrap();
+    for page in pages() {
+        let text = read(&page);
         for link in text.split("](").skip(1) {
-            let link = link.split([')', '#']).next().unwrap();
-            let there = link.starts_with("http") || folder.join(link).exists();
-            assert!(there, "{page}: {link}");
+            let link = link.split([')', ' ']).next().unwrap();
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                _ => page.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link}", page.display());
+            let found = heading.is_empty() || anchors(&read(&target)).any(|of| of == heading);
+            assert!(found, "{}: {link}: no such heading", page.display());
         }
-        let lines = text.lines().count();
-        assert!(page != "ARCHITECTURE.md" || lines <= 250, "{lines} lines");
     }
+    let lines = read(&root().join("ARCHITECTURE.md")).lines().count();
+    assert!(lines <= 250, "{lines} lines");
+}
+
+/// Every page in Markdown of the project's folders.
+fn pages() -> Vec<PathBuf> {
+    let mut folders = vec![root().to_owned()];
+    let mut pages = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                pages.push(path);
+            }
+        }
+    }
+    assert!(pages.len() > 20, "{pages:?}");
+    pages
+}
+
+/// What a link to a heading of this page ends with, as GitHub makes it of the heading.
+fn anchors(page: &str) -> impl Iterator<Item = String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading
+            .chars()
+            .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
 }

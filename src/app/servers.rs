@@ -17,8 +17,8 @@ use crate::actors::supervisor::SupervisorHandle;
 use crate::api::{AdminRight, Timestamp};
 use crate::config::Settings;
 use crate::http::{
-    self, AdminGuard, AdminHandles, AdminTokens, ClientLimit, Departure, HttpSettings, Links,
-    Server, ServerSettings, Sessions, TunnelLimit, Via, Worker,
+    self, AdminGuard, AdminHandles, AdminTokens, ClientLimit, GracefulShutdown, HttpSettings,
+    Links, Server, ServerSettings, Sessions, TunnelLimit, Via, Worker,
 };
 use crate::upstream::{ConcurrencyLimit, RetryBudget, Stats, UpstreamPools};
 
@@ -31,7 +31,7 @@ pub struct Shared {
     pub key_source: Arc<SharedKeySource>,
     pub capacity: Arc<ConcurrencyLimit>,
     pub queue: Arc<QueueLimit>,
-    pub departure: Arc<Departure>,
+    pub shutdown: Arc<GracefulShutdown>,
     pub tally: Arc<Stats>,
     pub access_log: Option<AccessLogWriter>,
 }
@@ -50,7 +50,7 @@ pub async fn serve(
         key_source,
         capacity,
         queue: room,
-        departure,
+        shutdown,
         tally,
         access_log,
     } = shared;
@@ -88,7 +88,7 @@ pub async fn serve(
         stats: Arc::clone(&tally),
         ..server_settings(settings, settings.server.workers)
     };
-    let server = http::serve(server_settings, listener, departure, move || {
+    let server = http::serve(server_settings, listener, shutdown, move || {
         let clients = UpstreamPools::new(connect_timeout);
         let room = Arc::clone(&room);
         let ring = ring.registry();

@@ -102,7 +102,7 @@ pub(super) struct AliasFlags {
 pub(super) fn alias() -> Command {
     described(AliasFlags::augment_args(Command::new(NAME)))
         .about("The same as ctl drill, its older name")
-        .override_usage("ringmaster drill --kill|--pause|--delay <NAME|all> [OPTIONS]")
+        .override_usage("ringmaster drill --kill|--pause|--delay <NAME|all> [OPTIONS]\n       ringmaster drill --node <NODE> [OPTIONS]")
         .arg(help())
 }
 

@@ -10,7 +10,7 @@
 //! 2. every answer says `Connection: close`, so that keep-alive clients do not begin a
 //!    request on a connection that is about to end (RFC 9112, section 9.6).
 //!
-//! Where nothing goes on, that is over at once.
+//! Without requests or connections that is over at once.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,34 +20,34 @@ use log::debug;
 
 use crate::sys::{handshakes, tcp};
 
-/// So long keep-alive clients have for one more request, which tells them, and the kernel for
-/// handing over what it has kept back. Who is idle for longer finds the connection closed, as at
-/// the end of any idle time.
-const LAST_CALL: Duration = tcp::MAX_DEFERRAL;
+/// The time in which keep-alive clients may send one more request, whose response says that the connection
+/// ends, and in which the kernel hands over what it has kept back. A client that is idle for longer finds
+/// its connection closed, as after any idle time.
+const LAST_REQUEST_TIME: Duration = tcp::MAX_DEFERRAL;
 
-/// How often it is looked whether anything goes on, and how often in a row nothing must.
+/// The pause between two looks at the activity, and how many in a row must find none.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const QUIET_LOOKS: u32 = 3;
 
-/// A look that comes later than this says nothing: where this thread has to wait for a
-/// processor, clients have to, as well.
+/// A look that comes later than this does not count: if this thread has to wait for a processor, clients
+/// have to, too.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(75);
 
 /// Whether the balancer is leaving.
 #[derive(Debug, Default)]
-pub struct Departure {
+pub struct GracefulShutdown {
     begun: AtomicBool,
 }
 
-impl Departure {
+impl GracefulShutdown {
     /// Whether answers are to end their connections.
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Begins, and gives clients their time; less if nothing goes on: what `activity` counts,
-    /// requests and connections, stays as it is, and the kernel holds no connection back. What is
-    /// in flight then is for the server to finish.
+    /// Begins, and waits for [`LAST_REQUEST_TIME`] at the most: no longer than until what `activity` counts
+    /// (requests and connections) stays the same and the kernel holds no connection back. The server then
+    /// finishes what is in flight.
     pub async fn begin<A: PartialEq>(&self, listener: &TcpListener, activity: impl Fn() -> A) {
         if let Err(error) = tcp::drop_syns(listener) {
             debug!("new connections cannot be kept out: {error}");
@@ -56,18 +56,18 @@ impl Departure {
             debug!("silent connections stay with the kernel: {error}");
         }
         self.begun.store(true, Ordering::Relaxed);
-        if tokio::time::timeout(LAST_CALL, quiet(listener, activity))
+        if tokio::time::timeout(LAST_REQUEST_TIME, quiet(listener, activity))
             .await
             .is_ok()
         {
-            debug!("nothing goes on: the last call is over");
+            debug!("nothing is in flight: clients are waited for no longer");
         }
     }
 }
 
-/// Waits until nothing has gone on for a while.
+/// Waits until several looks in a row have found no activity.
 async fn quiet<A: PartialEq>(listener: &TcpListener, activity: impl Fn() -> A) {
-    // What the kernel does not tell may be there.
+    // If the kernel does not say, connections may be there.
     let is_held_back = || handshakes::has_pending(listener).unwrap_or(true);
     let mut quiet_looks = 0;
     let mut seen = activity();

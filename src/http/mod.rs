@@ -20,7 +20,7 @@ pub use api::{AdminGuard, AdminHandles, AdminTokens, Sessions, admin_site};
 #[cfg(feature = "fuzzing")]
 pub use connection::h1::fuzz;
 pub use context::{BROKEN_RESPONSES, ENDED_TUNNELS, FAILED_REQUESTS, HttpSettings, Links, Worker};
-pub use drain::Departure;
+pub use drain::GracefulShutdown;
 pub use headers::via::Via;
 pub use listener::client_limit::ClientLimit;
 pub use server::{Server, ServerSettings, Site, serve};

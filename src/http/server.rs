@@ -23,7 +23,7 @@ use crate::config::Limits;
 use crate::http::connection::h1::Application;
 use crate::http::connection::state::ClientRequest;
 use crate::http::connection::sweeper::ConnectionSweeper;
-use crate::http::drain::Departure;
+use crate::http::drain::GracefulShutdown;
 use crate::http::listener::acceptor::{self, Acceptor, ClientService, WorkerGroup};
 use crate::http::listener::client_limit::ClientLimit;
 use crate::http::listener::loads::Loads;
@@ -121,7 +121,7 @@ struct Thread {
 pub async fn serve(
     settings: ServerSettings,
     listener: TcpListener,
-    departure: Arc<Departure>,
+    shutdown: Arc<GracefulShutdown>,
     site: impl Fn() -> Site + Send + Clone + 'static,
 ) -> io::Result<Server> {
     acceptor::prepare(&listener, settings.limits.idle_timeout)?;
@@ -141,7 +141,7 @@ pub async fn serve(
     let mut begun = Vec::new();
     for (number, orders) in orders.into_iter().enumerate() {
         let listener = listener.try_clone()?;
-        let (group, departure, site) = (Arc::clone(&group), Arc::clone(&departure), site.clone());
+        let (group, shutdown, site) = (Arc::clone(&group), Arc::clone(&shutdown), site.clone());
         let (limits, client_limit) = (settings.limits, settings.client_limit.clone());
         let counters = settings.stats.connection_counters();
         let (begins, beginning) = oneshot::channel();
@@ -151,7 +151,7 @@ pub async fn serve(
             actix_web::rt::spawn(async move {
                 // Dropped with the task, even by a panic.
                 let _ends = ends;
-                let service = client_service(limits, most, departure, counters, site()).await;
+                let service = client_service(limits, most, shutdown, counters, site()).await;
                 let acceptor = service
                     .map_err(|()| io::Error::other("the service of a thread cannot begin"))
                     .and_then(|service| {
@@ -216,7 +216,7 @@ fn ended() -> io::Error {
 pub async fn client_service(
     limits: Limits,
     most: usize,
-    departure: Arc<Departure>,
+    shutdown: Arc<GracefulShutdown>,
     counters: Arc<ConnectionCounters>,
     site: Site,
 ) -> Result<ClientService<impl Application>, ()> {
@@ -236,6 +236,6 @@ pub async fn client_service(
     });
     Ok(ClientService {
         app: Rc::new(app),
-        sweeper: ConnectionSweeper::start(limits, most, departure, counters, access_log),
+        sweeper: ConnectionSweeper::start(limits, most, shutdown, counters, access_log),
     })
 }

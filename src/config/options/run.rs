@@ -120,7 +120,7 @@ pub struct RunOptions {
     /// engine keeps their record.
     #[arg(long, value_name = "PATH", value_parser = text("a file's path", read::file))]
     pub state: Option<PathBuf>,
-    /// Where replicas run [default: what --image or --upstream imply, else process]
+    /// Where replicas run [default: docker with --image, --like or --service, static with --upstream, else process]
     ///
     /// process: child processes of the balancer. docker: containers; the default with --image.
     /// swarm: services of the Docker Swarm whose manager the engine is, on all of its nodes. static: servers that run already; the default with --upstream.

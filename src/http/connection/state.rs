@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::http::connection::canned_response::log_refusal;
 use crate::http::connection::slow_reader::SlowReader;
 use crate::http::connection::timeouts::{ReadTimeouts, TimedOut};
-use crate::http::drain::Departure;
+use crate::http::drain::GracefulShutdown;
 use crate::http::error::ProxyError;
 use crate::http::headers::response;
 use crate::http::raw_request::RawRequest;
@@ -40,7 +40,7 @@ pub struct ThreadState {
     /// No request is waited for any more, because the server stops.
     pub is_over: Cell<bool>,
     /// Whether responses are to end their connections.
-    pub departure: Arc<Departure>,
+    pub shutdown: Arc<GracefulShutdown>,
     /// What the thread counts.
     pub counters: Arc<ConnectionCounters>,
     /// Where requests have a line whose head cannot be read.
@@ -307,7 +307,7 @@ impl ConnectionState {
     /// Whether the connection is to end with the response, because the balancer stops, or
     /// the client timed out just when it asked.
     pub fn should_close(&self) -> bool {
-        self.thread.departure.has_begun() || self.timed_out.get().is_some()
+        self.thread.shutdown.has_begun() || self.timed_out.get().is_some()
     }
 
     /// Whether no request is waited for any more, because the server stops.

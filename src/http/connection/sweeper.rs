@@ -15,7 +15,7 @@ use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::http::connection::state::{ConnectionState, ThreadState};
 use crate::http::connection::timeouts::in_short_supply;
-use crate::http::drain::Departure;
+use crate::http::drain::GracefulShutdown;
 use crate::sys::malloc;
 use crate::upstream::stats::{ConnectionCounters, ConnectionLabel};
 
@@ -47,7 +47,7 @@ impl ConnectionSweeper {
     pub fn start(
         limits: Limits,
         max_connections: usize,
-        departure: Arc<Departure>,
+        shutdown: Arc<GracefulShutdown>,
         counters: Arc<ConnectionCounters>,
         access_log: Option<Rc<AccessLog>>,
     ) -> Rc<Self> {
@@ -56,7 +56,7 @@ impl ConnectionSweeper {
             now: Cell::new(Instant::now()),
             date: Cell::new(date(SystemTime::now())),
             is_over: Cell::new(false),
-            departure,
+            shutdown,
             counters,
             access_log,
         });

@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::http::connection::state::ConnectionState;
 use crate::upstream::{AttemptError, CoarseSleep, Instance, ReplayBody, TICK};
 
-/// Who has been out for so long looks at the clock, and whether its replica is still on the
-/// ring, and has not ended. Those that are quicker, nearly all, need neither. So a replica has up to a tick more
-/// than it is given.
-const A_WHILE: Duration = Duration::from_millis(2 * TICK.as_millis() as u64);
+/// A request that has waited for longer looks at the clock, and whether its replica is still on the ring and
+/// has not ended. Nearly all responses are faster and need neither. So a replica has up to a tick more than it
+/// is given.
+const FAST_REPLY: Duration = Duration::from_millis(2 * TICK.as_millis() as u64);
 
 /// What one attempt may take.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ impl ReplyWait<'_> {
         body: Option<&ReplayBody>,
         replica: &Instance,
     ) -> Result<T, AttemptError> {
-        let least = if self.response > A_WHILE && self.deadline.is_none() {
+        let least = if self.response > FAST_REPLY && self.deadline.is_none() {
             tokio::select! {
                 biased;
                 answer = answer.as_mut() => return Ok(answer),

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::config::Limits;
 use crate::http::connection::h1::H1Connection;
-use crate::http::drain::Departure;
+use crate::http::drain::GracefulShutdown;
 use crate::http::server::{Answered, Site, client_service};
 
 impl ByteStream for DuplexStream {}
@@ -37,8 +37,8 @@ async fn told_over(
     server: impl ByteStream,
 ) -> String {
     let limits = Limits::default();
-    let departure = Arc::new(Departure::default());
-    let service = client_service(limits, 1, departure, Arc::default(), Site::new(echo)).await;
+    let shutdown = Arc::new(GracefulShutdown::default());
+    let service = client_service(limits, 1, shutdown, Arc::default(), Site::new(echo)).await;
     let service = service.unwrap_or_else(|()| panic!("no service"));
     let connection = H1Connection::new(&service.app, service.sweeper.open(), server, None);
     let served = actix_web::rt::spawn(connection);
