@@ -183,7 +183,7 @@ mod tests {
         let told: Vec<_> = steps[1..]
             .iter()
             .map(|step| match step {
-                Step::Deferred(DeferredStep::Launch(order, _)) => format!("launch {}", order.id),
+                Step::Deferred(DeferredStep::Launch(order, ..)) => format!("launch {}", order.id),
                 Step::Immediate(ImmediateStep::Watch(id, _)) => format!("watch {id}"),
                 Step::Deferred(DeferredStep::Stop(id, _)) => format!("stop {id}"),
                 other => format!("{other:?}"),
@@ -244,7 +244,7 @@ mod tests {
         while fleet.rollout_report().is_some() {
             let address = SocketAddr::from(([127, 0, 0, 1], 9));
             let happened = steps.pop_front().map(|step| match step {
-                Step::Deferred(DeferredStep::LaunchBeside(order, _)) => {
+                Step::Deferred(DeferredStep::Launch(order, ..)) => {
                     Some((order.id, InstanceEvent::Launched(address)))
                 }
                 Step::Deferred(DeferredStep::Drain(id)) => Some((id, InstanceEvent::Drained)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::change::{ChangeError, ChangeId, Changed};
 use super::death_cause::DeathCause;
-use super::instance::{Exit, InstanceId, LaunchOrder};
+use super::instance::{Exit, InstanceId, LaunchAs, LaunchOrder};
 use super::record_definition::Definition;
 use super::record_merge::RecordChange;
 use super::rollout_state::RolloutChange;
@@ -73,7 +73,7 @@ pub enum InstanceEvent {
     /// It has not been ready yet, and a heartbeat has failed, not as the one before it.
     ProbeFailed(String),
     /// It is a spare that plays its replica only until an instance of the owner's kind can: see
-    /// `DeferredStep::Relieve`.
+    /// `LaunchAs::Relief`.
     StandsIn,
     /// The verdict of its image's own HEALTHCHECK has changed; whether it is healthy now.
     HealthcheckChanged(bool),
@@ -258,13 +258,7 @@ pub enum OperatorAction {
 pub enum DeferredStep {
     /// Start an instance of this definition; [`InstanceEvent::Launched`] or
     /// [`InstanceEvent::LaunchFailed`] follows.
-    Launch(LaunchOrder, Arc<Definition>),
-    /// Start an instance beside the one that plays its replica; the same follows.
-    LaunchBeside(LaunchOrder, Arc<Definition>),
-    /// Start an instance of the owner's kind beside the stand-in that plays its replica; the same follows.
-    Relieve(LaunchOrder, Arc<Definition>),
-    /// Start an instance that plays no replica; the same follows.
-    LaunchExtra(LaunchOrder, Arc<Definition>),
+    Launch(LaunchOrder, Arc<Definition>, LaunchAs),
     /// This instance plays its replica from now on, and the one that did does not any more.
     TakePlace(InstanceId),
     /// Wait until nothing is in flight on an instance, or for the drain deadline;

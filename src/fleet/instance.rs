@@ -42,6 +42,21 @@ pub struct LaunchOrder {
     pub ordinal: u64,
 }
 
+/// What an instance is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaunchAs {
+    /// It plays its replica.
+    Replica,
+    /// It starts beside the one that plays its replica.
+    Successor,
+    /// It is of the owner's kind, and starts beside the stand-in that plays its replica.
+    Relief,
+    /// It plays no replica.
+    Extra,
+    /// It plays none until one dies.
+    Spare,
+}
+
 /// An instance of an earlier balancer's that still runs, or that ended and was not replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Existing {

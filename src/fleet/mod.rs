@@ -81,7 +81,7 @@ pub use event::{Event, InstanceEvent};
 pub(crate) use expectation::{Expectation, StatusSet};
 pub(crate) use health::{HealthTracker, HealthTransition, ProbeOutcome};
 pub use image_watch::{ImageDigests, moved_image, watched_tag};
-pub use instance::{Existing, Exit, InstanceId, LaunchOrder};
+pub use instance::{Existing, Exit, InstanceId, LaunchAs, LaunchOrder};
 pub(crate) use json_shape::check_objects;
 pub(crate) use lifecycle::{Phase, ReplicaStatus};
 pub use maintenance::{DEFAULT_PAGE, MAX_PAGE, Maintenance};

@@ -424,10 +424,9 @@ mod tests {
         let (_, steps) = Fleet::new(POLICY, merged.desired(), found, Duration::ZERO);
         let launched: Vec<_> = (steps.iter())
             .filter_map(|step| match step {
-                Step::Deferred(
-                    DeferredStep::Launch(order, definition)
-                    | DeferredStep::LaunchBeside(order, definition),
-                ) => Some((order.id.to_string(), definition.image.as_deref())),
+                Step::Deferred(DeferredStep::Launch(order, definition, _)) => {
+                    Some((order.id.to_string(), definition.image.as_deref()))
+                }
                 _ => None,
             })
             .collect();

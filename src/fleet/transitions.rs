@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{DeferredStep, ImmediateStep, Steps};
-use super::instance::InstanceId;
+use super::instance::{InstanceId, LaunchAs};
 use super::lifecycle::Phase;
 use super::start_warning::WARN_AFTER;
 use super::stopping::StoppingInstance;
@@ -51,7 +51,8 @@ impl Fleet {
         self.definition_to_heal_with(index, steps);
         let replica = &self.replicas[index];
         let definition = Arc::clone(&replica.definition);
-        steps.push(DeferredStep::Launch(replica.order(), definition));
+        let order = replica.order();
+        steps.push(DeferredStep::Launch(order, definition, LaunchAs::Replica));
     }
 
     /// Asks an instance for its first good heartbeat.

@@ -27,7 +27,7 @@ use crate::api::{FleetSpread, NewRollout};
 use crate::fleet::RolloutError;
 pub use crate::fleet::{
     BalancerLoad, Definition, Event, Existing, Exit, ImageDigests, InstanceEvent, InstanceId,
-    LaunchOrder, LeftSpares, ReplicaTemplate, ScalingRole,
+    LaunchAs, LaunchOrder, LeftSpares, ReplicaTemplate, ScalingRole,
 };
 pub use balancer_name::balancer_name;
 
@@ -79,7 +79,7 @@ impl Launched {
 pub enum TakenSpare {
     /// It plays the replica, as this instance.
     Plays(InstanceId),
-    /// The same, until an instance of the owner's kind can: see [`Runtime::relieve`].
+    /// The same, until an instance of the owner's kind can: see [`LaunchAs::Relief`].
     StandsIn(InstanceId),
     /// It has ended, or is another balancer's by now.
     Gone,
@@ -186,22 +186,7 @@ pub trait Runtime: 'static {
     /// when it does. Removes what is left of an older generation that has ended. If another
     /// balancer has started the replica meanwhile, returns that instance. After an error nothing
     /// of this instance remains.
-    fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched>;
-
-    /// The same for an instance that starts beside the one that plays its replica.
-    fn launch_beside(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        self.launch(order, definition)
-    }
-
-    /// The same for an instance of the owner's kind, beside the stand-in that plays its replica.
-    fn relieve(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        self.launch(order, definition)
-    }
-
-    /// The same for an instance that plays no replica.
-    fn launch_extra(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        self.launch(order, definition)
-    }
+    fn launch(&self, _: LaunchOrder, _: &Arc<Definition>, launched_as: LaunchAs) -> Task<Launched>;
 
     /// Why it cannot start instances that play no replica, if it cannot.
     fn refusal_of_extra(&self) -> Option<String> {
@@ -209,11 +194,6 @@ pub trait Runtime: 'static {
         Some(format!(
             "the runtime {kind} has no canaries: start the rollout without one"
         ))
-    }
-
-    /// The same for a spare, which plays no replica yet.
-    fn launch_spare(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        self.launch(order, definition)
     }
 
     /// What the generations of spares are counted from. Where a spare keeps its generation, that has to be

@@ -17,8 +17,8 @@ use futures::stream::{self, LocalBoxStream, StreamExt};
 use tokio::time::Instant;
 
 use super::{
-    Definition, Existing, InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent,
-    Task,
+    Definition, Existing, InstanceId, LaunchAs, LaunchOrder, Launched, Runtime, RuntimeError,
+    RuntimeEvent, Task,
 };
 use crate::ring::ReplicaName;
 use follow::{Follower, Watched, WatchedReplicas};
@@ -68,7 +68,7 @@ impl Runtime for StaticRuntime {
         async { Ok(Vec::new()) }.boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder, _: &Arc<Definition>) -> Task<Launched> {
+    fn launch(&self, order: LaunchOrder, _: &Arc<Definition>, _: LaunchAs) -> Task<Launched> {
         let named = |upstream: &&Upstream| upstream.name == order.id.replica;
         let address = self.upstreams.iter().find(named).map(|u| u.address.clone());
         async move {
@@ -158,7 +158,7 @@ mod tests {
                 weight: Weight::default(),
                 ordinal: 1,
             };
-            runtime.launch(order, &Arc::default())
+            runtime.launch(order, &Arc::default(), LaunchAs::Replica)
         };
         let running = launch("blue").await.unwrap();
         assert_eq!(running.endpoint, "127.0.0.1:9002".parse().unwrap());

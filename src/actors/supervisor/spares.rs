@@ -13,7 +13,8 @@ use super::Supervisor;
 use crate::actors::history::HistoryEvent;
 use crate::api::{ReplicaEventKind as Kind, ReplicaState};
 use crate::fleet::{
-    Definition, Event, InstanceEvent, InstanceId, LaunchOrder, ReadySpare, SparePool, SpareStep,
+    Definition, Event, InstanceEvent, InstanceId, LaunchAs, LaunchOrder, ReadySpare, SparePool,
+    SpareStep,
 };
 use crate::runtime::{Launched, TakenSpare, Task};
 
@@ -101,7 +102,7 @@ impl Supervisor {
                 SpareStep::Launch(order, definition) => {
                     let id = order.id.clone();
                     info!("starting {}", id.replica);
-                    let launched = self.runtime.launch_spare(order, &definition);
+                    let launched = self.runtime.launch(order, &definition, LaunchAs::Spare);
                     self.report_back(ctx, async move {
                         let event = match launched.await {
                             Ok(launched) => InstanceEvent::Launched(launched.endpoint),
@@ -169,8 +170,9 @@ impl Supervisor {
         }
         let is_fit = |spare: &InstanceId| self.runtime.is_fit_spare(spare, &order);
         let Some(spare) = self.spares.take(definition, is_fit) else {
-            let launched = self.runtime.launch(order.clone(), definition);
-            return self.launch(order.id, launched, ctx);
+            let id = order.id.clone();
+            let launched = self.runtime.launch(order, definition, LaunchAs::Replica);
+            return self.launch(id, launched, ctx);
         };
         if let Some(prober) = &self.prober {
             prober.unwatch(spare.id.clone());
@@ -196,8 +198,9 @@ impl Supervisor {
                 supervisor.spare_stays(spare, order.id, launched, ctx);
             }
             TakenSpare::Refused => {
-                let launched = supervisor.runtime.launch(order.clone(), &definition);
-                supervisor.spare_stays(spare, order.id, launched, ctx);
+                let (id, runtime) = (order.id.clone(), &supervisor.runtime);
+                let launched = runtime.launch(order, &definition, LaunchAs::Replica);
+                supervisor.spare_stays(spare, id, launched, ctx);
             }
         }));
     }

@@ -17,7 +17,7 @@ use crate::actors::ActorReply;
 use crate::actors::history::HistoryEvent;
 use crate::api::ReplicaEventKind as Kind;
 use crate::fleet::{
-    ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceEvent, InstanceId,
+    ChangeError, DeferredStep, Event, Failures, ImmediateStep, InstanceEvent, InstanceId, LaunchAs,
     OperatorAction, Step,
 };
 use crate::human::duration;
@@ -220,20 +220,13 @@ impl Supervisor {
 
     fn execute_deferred(&mut self, step: DeferredStep, ctx: &mut Context<Self>) {
         match step {
-            DeferredStep::Launch(order, definition) => {
+            DeferredStep::Launch(order, definition, LaunchAs::Replica) => {
                 self.take_spare_or_launch(order, &definition, ctx);
             }
-            DeferredStep::LaunchBeside(order, definition) => {
-                let launched = self.runtime.launch_beside(order.clone(), &definition);
-                self.launch(order.id, launched, ctx);
-            }
-            DeferredStep::Relieve(order, definition) => {
-                let launched = self.runtime.relieve(order.clone(), &definition);
-                self.launch(order.id, launched, ctx);
-            }
-            DeferredStep::LaunchExtra(order, definition) => {
-                let launched = self.runtime.launch_extra(order.clone(), &definition);
-                self.launch(order.id, launched, ctx);
+            DeferredStep::Launch(order, definition, launched_as) => {
+                let id = order.id.clone();
+                let launched = self.runtime.launch(order, &definition, launched_as);
+                self.launch(id, launched, ctx);
             }
             DeferredStep::TakePlace(id) => {
                 ctx.spawn(self.runtime.take_place(id).into_actor(self));

@@ -17,7 +17,7 @@ use crate::fleet::backoff::Backoff;
 use crate::fleet::event::{DeferredStep, ImmediateStep, Steps};
 use crate::fleet::rollout_state::{Course, Stage};
 use crate::fleet::unresponsive::UNRESPONSIVE;
-use crate::fleet::{Fleet, InstanceId, LaunchOrder, Time};
+use crate::fleet::{Fleet, InstanceId, LaunchAs, LaunchOrder, Time};
 use crate::human::duration;
 use crate::ring::{CanaryShare, ReplicaName, Weight};
 
@@ -188,7 +188,8 @@ impl Fleet {
                 ordinal: 0,
             };
             let definition = Arc::clone(&rollout.to);
-            steps.push(DeferredStep::LaunchExtra(order, Arc::clone(&definition)));
+            let like = Arc::clone(&definition);
+            steps.push(DeferredStep::Launch(order, like, LaunchAs::Extra));
             let launching = Successor::launching(id, definition, InstanceRole::Canary);
             self.successors.push(launching);
         }

@@ -18,7 +18,9 @@ use crate::fleet::record_definition::Definition;
 use crate::fleet::rollout_state::Course;
 use crate::fleet::unready::UNHEALTHY;
 use crate::fleet::unresponsive::UNRESPONSIVE;
-use crate::fleet::{DeathCause, Exit, Fleet, InstanceEvent, InstanceId, LaunchOrder, Time};
+use crate::fleet::{
+    DeathCause, Exit, Fleet, InstanceEvent, InstanceId, LaunchAs, LaunchOrder, Time,
+};
 use crate::human::duration;
 use crate::ring::ReplicaName;
 
@@ -144,11 +146,12 @@ impl Fleet {
             id: id.clone(),
             ..replica.order()
         };
+        let launched_as = match replica.stand_in() {
+            Some(_) => LaunchAs::Relief,
+            None => LaunchAs::Successor,
+        };
         let like = Arc::clone(&definition);
-        steps.push(match replica.stand_in() {
-            Some(_) => DeferredStep::Relieve(order, like),
-            None => DeferredStep::LaunchBeside(order, like),
-        });
+        steps.push(DeferredStep::Launch(order, like, launched_as));
         self.successors
             .push(Successor::launching(id, definition, role));
     }

@@ -266,7 +266,7 @@ fn outage(spares: usize) -> u64 {
         loop {
             for step in std::mem::take(&mut steps) {
                 match step {
-                    Step::Deferred(DeferredStep::Launch(order, definition)) => {
+                    Step::Deferred(DeferredStep::Launch(order, definition, _)) => {
                         let is_warm = taken(&mut pool, &definition).is_some();
                         let takes = if is_warm { Duration::ZERO } else { START };
                         start(&order.id, now, takes, &mut coming);

@@ -29,7 +29,7 @@ fn weight_that_was_changed_goes_with_the_next_instance() {
     let failed = InstanceEvent::LaunchFailed("no such image".to_owned());
     let steps = fleet.apply(Event::Instance(id, failed), Time::ZERO);
     let mut launches = steps.iter().filter_map(|step| match step {
-        Step::Deferred(DeferredStep::Launch(order, _)) => Some(order),
+        Step::Deferred(DeferredStep::Launch(order, ..)) => Some(order),
         _ => None,
     });
     let launched = launches.next().unwrap();

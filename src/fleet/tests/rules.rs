@@ -7,8 +7,8 @@ use super::world::{Deaths, Instance, STOP_ATTEMPTS, World};
 use crate::api::{RolloutOutcome, RolloutState};
 use crate::fleet::{
     Change, ChangeError, ChangeId, Changed, DeathCause, DeferredStep, Event, Fleet, ImmediateStep,
-    InstanceEvent, InstanceId, LaunchOrder, OperatorAction, RecordChange, RolloutChange, Stage,
-    Step,
+    InstanceEvent, InstanceId, LaunchAs, LaunchOrder, OperatorAction, RecordChange, RolloutChange,
+    Stage, Step,
 };
 use crate::ring::ReplicaName;
 
@@ -135,13 +135,9 @@ impl World {
 
     fn execute_deferred(&mut self, step: &DeferredStep, line: &Line) -> Result<(), Broken> {
         match step {
-            DeferredStep::Launch(order, definition) => {
-                self.launch(order, version_of(definition), false, line)
-            }
-            DeferredStep::LaunchBeside(order, definition)
-            | DeferredStep::Relieve(order, definition)
-            | DeferredStep::LaunchExtra(order, definition) => {
-                self.launch(order, version_of(definition), true, line)
+            DeferredStep::Launch(order, definition, launched_as) => {
+                let is_beside = *launched_as != LaunchAs::Replica;
+                self.launch(order, version_of(definition), is_beside, line)
             }
             DeferredStep::TakePlace(id) => {
                 let plays = self.instances.get(id);
@@ -640,7 +636,7 @@ impl World {
                 };
             }
             let launched = steps.iter().any(
-                |step| matches!(step, Step::Deferred(DeferredStep::Launch(order, _)) if order.id.replica == name),
+                |step| matches!(step, Step::Deferred(DeferredStep::Launch(order, _, LaunchAs::Replica)) if order.id.replica == name),
             );
             let reported = matches!(line, Line::Report(event)
                 if !matches!(event, Event::Recovered | Event::NameFreed(_)));

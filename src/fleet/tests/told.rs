@@ -209,7 +209,7 @@ fn definition_by_the_owner_of_the_instances_holds_for_what_is_started_next() {
     assert_eq!(fleet.take_definition(v2.clone(), now), []);
     let steps = play(&mut player, "exited Server1/1 code 1");
     let launched = steps.iter().find_map(|step| match step {
-        Step::Deferred(DeferredStep::Launch(_, definition)) => Some(definition),
+        Step::Deferred(DeferredStep::Launch(_, definition, _)) => Some(definition),
         _ => None,
     });
     assert_eq!(launched.map(|definition| &**definition), Some(&v2));

@@ -23,7 +23,7 @@ use super::{DockerFleet, DockerSettings, Security};
 use crate::fleet::{Definition, death_hint};
 use crate::ring::ReplicaName;
 use crate::runtime::{
-    Exit, InstanceId, LaunchOrder, Launched, RuntimeError, balancer_name, with_output,
+    Exit, InstanceId, LaunchAs, LaunchOrder, Launched, RuntimeError, balancer_name, with_output,
 };
 
 /// How often a launch tries to get the name, and the pause between: the engine may be removing
@@ -67,19 +67,6 @@ impl Drop for Launch {
     }
 }
 
-/// What a container is started for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LaunchAs {
-    /// It plays its replica.
-    Replica,
-    /// It starts beside the one that plays its replica.
-    Successor,
-    /// It plays none.
-    Extra,
-    /// It plays none until one dies.
-    Spare,
-}
-
 /// What a container is made of.
 #[derive(Clone)]
 pub(super) struct Specification {
@@ -89,6 +76,12 @@ pub(super) struct Specification {
     pub(super) launched_as: LaunchAs,
     /// The hash of its definition.
     pub(super) definition: String,
+}
+
+/// Whether the container has its replica's plain name from the beginning: a relief, too, which compose may
+/// start as well.
+pub(super) fn has_plain_name(launched_as: LaunchAs) -> bool {
+    matches!(launched_as, LaunchAs::Replica | LaunchAs::Relief)
 }
 
 /// The container that has a replica's name after a launch.
@@ -125,7 +118,7 @@ impl DockerFleet {
             }
         }
         let running = launched?;
-        if launched_as == LaunchAs::Replica {
+        if has_plain_name(launched_as) {
             if running.id == order.id {
                 self.started_in_service(&running.id, &container.definition);
                 spawn(Rc::clone(&self).remember_started(order.id.replica.clone()));
@@ -224,7 +217,7 @@ impl DockerFleet {
         let mut body = describe(settings, order, image)?;
         // No other container has such a name: it has the generation or this balancer in it.
         let name = match launched_as {
-            LaunchAs::Replica => None,
+            LaunchAs::Replica | LaunchAs::Relief => None,
             LaunchAs::Successor => Some(next_name(&settings.fleet, &order.id)),
             LaunchAs::Extra => Some(extra_name(&settings.fleet, &order.id)),
             LaunchAs::Spare => {

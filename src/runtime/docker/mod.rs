@@ -74,13 +74,12 @@ pub(crate) use run_options::others as other_networks;
 
 use crate::runtime::{
     Definition, DefinitionTask, Existing, ExitReport, ImageDigests, InstanceHandle, InstanceId,
-    LaunchOrder, Launched, LeftSpares, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent,
-    TakenSpare, Task,
+    LaunchAs, LaunchOrder, Launched, LeftSpares, ReplicaTemplate, Runtime, RuntimeError,
+    RuntimeEvent, TakenSpare, Task,
 };
 use container::ContainerInfo;
 use container_table::{ContainerId, ContainerTable};
 use events::EventTx;
-use launch::LaunchAs;
 use service::KnownService;
 
 /// The settings of the Docker runtime.
@@ -264,30 +263,14 @@ impl Runtime for DockerRuntime {
         Rc::clone(&self.inner).settle().boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+    fn launch(
+        &self,
+        order: LaunchOrder,
+        definition: &Arc<Definition>,
+        launched_as: LaunchAs,
+    ) -> Task<Launched> {
         let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner
-            .launch(order, definition, LaunchAs::Replica)
-            .boxed_local()
-    }
-
-    fn launch_beside(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner
-            .launch(order, definition, LaunchAs::Successor)
-            .boxed_local()
-    }
-
-    fn relieve(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        // It has the plain name from the beginning: compose may start it as well.
-        self.launch(order, definition)
-    }
-
-    fn launch_extra(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner
-            .launch(order, definition, LaunchAs::Extra)
-            .boxed_local()
+        inner.launch(order, definition, launched_as).boxed_local()
     }
 
     fn refusal_of_extra(&self) -> Option<String> {
@@ -297,13 +280,6 @@ impl Runtime for DockerRuntime {
             "docker compose would take a canary for a replica of the service {service}, so there are \
              none with --service: start the rollout without one"
         ))
-    }
-
-    fn launch_spare(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        inner
-            .launch(order, definition, LaunchAs::Spare)
-            .boxed_local()
     }
 
     fn first_spare_generation(&self) -> u64 {

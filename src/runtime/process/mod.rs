@@ -27,7 +27,7 @@ use log::{info, warn};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Definition, Event, Existing, ExitReport, InstanceEvent, InstanceHandle, InstanceId,
+    Definition, Event, Existing, ExitReport, InstanceEvent, InstanceHandle, InstanceId, LaunchAs,
     LaunchOrder, Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, TakenSpare, Task,
 };
 use child::{Child, StopOrder};
@@ -304,7 +304,12 @@ impl Runtime for ProcessRuntime {
         async { checked }.boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+    fn launch(
+        &self,
+        order: LaunchOrder,
+        definition: &Arc<Definition>,
+        _: LaunchAs,
+    ) -> Task<Launched> {
         let started = self.inner.start(&order.id, definition);
         let id = order.id;
         async { started.map(|endpoint| Launched::ordered(id, endpoint)) }.boxed_local()

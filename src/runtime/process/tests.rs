@@ -20,7 +20,7 @@ fn runtime(command: &[&str]) -> ProcessRuntime {
 
 fn launch(runtime: &ProcessRuntime, order: LaunchOrder) -> Task<Launched> {
     let definition = runtime.inner.template.clone().into();
-    runtime.launch(order, &Arc::new(definition))
+    runtime.launch(order, &Arc::new(definition), LaunchAs::Replica)
 }
 
 #[actix_web::test]

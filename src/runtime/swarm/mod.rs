@@ -55,7 +55,8 @@ use tokio::time::Instant;
 use super::docker::{DockerSettings, ImageFacts, described, port_hint};
 use super::{
     BalancerLoad, Definition, DefinitionTask, Existing, ExitReport, ImageDigests, InstanceHandle,
-    InstanceId, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent, ScalingRole, Task,
+    InstanceId, LaunchAs, LaunchOrder, Launched, Runtime, RuntimeError, RuntimeEvent, ScalingRole,
+    Task,
 };
 use crate::api::{FleetSpread, NewRollout};
 use crate::ring::{ReplicaName, Weight};
@@ -239,22 +240,20 @@ impl Runtime for SwarmRuntime {
         Rc::clone(&self.inner).settle().boxed_local()
     }
 
-    fn launch(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
+    fn launch(
+        &self,
+        order: LaunchOrder,
+        definition: &Arc<Definition>,
+        launched_as: LaunchAs,
+    ) -> Task<Launched> {
+        let role = match launched_as {
+            LaunchAs::Successor => ServiceRole::Next,
+            LaunchAs::Extra => ServiceRole::Extra,
+            // There are neither stand-ins nor spares.
+            LaunchAs::Replica | LaunchAs::Relief | LaunchAs::Spare => ServiceRole::Current,
+        };
         let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        let launched = inner.launch(order, definition, ServiceRole::Current);
-        launched.boxed_local()
-    }
-
-    fn launch_beside(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        let launched = inner.launch(order, definition, ServiceRole::Next);
-        launched.boxed_local()
-    }
-
-    fn launch_extra(&self, order: LaunchOrder, definition: &Arc<Definition>) -> Task<Launched> {
-        let (inner, definition) = (Rc::clone(&self.inner), Arc::clone(definition));
-        let launched = inner.launch(order, definition, ServiceRole::Extra);
-        launched.boxed_local()
+        inner.launch(order, definition, role).boxed_local()
     }
 
     fn refusal_of_extra(&self) -> Option<String> {

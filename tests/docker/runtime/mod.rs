@@ -18,7 +18,7 @@ use futures::StreamExt;
 use ringmaster::ring::Weight;
 use ringmaster::runtime::docker::{DockerRuntime, Security};
 use ringmaster::runtime::{
-    Event, Exit, ExitReport, InstanceEvent, InstanceId, LaunchOrder, Launched, Runtime,
+    Event, Exit, ExitReport, InstanceEvent, InstanceId, LaunchAs, LaunchOrder, Launched, Runtime,
     RuntimeEvent, Task,
 };
 
@@ -33,7 +33,8 @@ pub trait Start {
 
 impl Start for DockerRuntime {
     fn start(&self, order: LaunchOrder) -> Task<Launched> {
-        self.launch(order, &Arc::new(self.definition()))
+        let definition = Arc::new(self.definition());
+        self.launch(order, &definition, LaunchAs::Replica)
     }
 }
 

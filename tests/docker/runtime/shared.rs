@@ -109,9 +109,9 @@ fn own_successor_that_takes_a_place_is_not_taken_for_an_older_one() {
         late.prepare().await.unwrap();
         let definition = Arc::new(one.definition());
         // Begun by a balancer that has yet to learn that another one carries the rollout out.
-        let beside = late.launch_beside(order("S1", 2), &definition);
+        let beside = late.launch(order("S1", 2), &definition, LaunchAs::Successor);
         beside.await.unwrap();
-        one.launch_beside(order("S1", 3), &definition)
+        one.launch(order("S1", 3), &definition, LaunchAs::Successor)
             .await
             .unwrap();
         one.take_place(id("S1", 3)).await;

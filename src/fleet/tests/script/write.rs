@@ -9,7 +9,7 @@ use crate::api::RolloutState;
 use crate::fleet::rollout_state::Course;
 use crate::fleet::{
     Change, ChangeId, DeferredStep, Event, Existing, ImmediateStep, InstanceEvent, InstanceId,
-    OperatorAction, RecordChange, RestartLimit, RolloutChange, Step,
+    LaunchAs, OperatorAction, RecordChange, RestartLimit, RolloutChange, Step,
 };
 use crate::ring::{Member, Weight};
 
@@ -360,15 +360,13 @@ fn rollout_words(change: &RolloutChange) -> String {
 
 fn deferred_words(step: &DeferredStep, ordinals: bool) -> String {
     match step {
-        DeferredStep::Launch(order, definition)
-        | DeferredStep::LaunchBeside(order, definition)
-        | DeferredStep::Relieve(order, definition)
-        | DeferredStep::LaunchExtra(order, definition) => {
-            let beside = match step {
-                DeferredStep::LaunchBeside(..) => " beside",
-                DeferredStep::Relieve(..) => " as relief",
-                DeferredStep::LaunchExtra(..) => " extra",
-                _ => "",
+        DeferredStep::Launch(order, definition, launched_as) => {
+            let beside = match launched_as {
+                LaunchAs::Replica => "",
+                LaunchAs::Successor => " beside",
+                LaunchAs::Relief => " as relief",
+                LaunchAs::Extra => " extra",
+                LaunchAs::Spare => " spare",
             };
             let weight = weight_words(order.weight);
             let ordinal = match ordinals {

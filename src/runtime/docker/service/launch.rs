@@ -10,13 +10,13 @@ use tokio::time::sleep;
 use super::super::container::ContainerInfo;
 use super::super::engine::{is_conflict, is_missing};
 use super::super::launch::{
-    ATTEMPT_PAUSE, ATTEMPTS, ATTEMPTS_FOR_STARTING, Creation, LaunchAs, Specification,
+    ATTEMPT_PAUSE, ATTEMPTS, ATTEMPTS_FOR_STARTING, Creation, Specification, has_plain_name,
 };
 use super::super::names::{ContainerRole, container_name};
 use super::super::{ComposeService, DockerFleet};
 use super::{OWNER_ABSENCE, OWNER_PAUSE};
 use crate::runtime::docker::events::send;
-use crate::runtime::{Event, InstanceEvent, LaunchOrder, Launched, RuntimeError};
+use crate::runtime::{Event, InstanceEvent, LaunchAs, LaunchOrder, Launched, RuntimeError};
 
 /// How long after a replica was given up the fleet may try once more to start it.
 const RETRY_WINDOW: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ impl DockerFleet {
             )));
         }
         let name = container_name(self.prefix(), replica);
-        if specification.launched_as != LaunchAs::Replica {
+        if !has_plain_name(specification.launched_as) {
             return self.create_beside(&name, specification, order).await;
         }
         for _ in 0..ATTEMPTS {

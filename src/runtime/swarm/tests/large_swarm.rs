@@ -185,7 +185,7 @@ impl Balancer {
                     let mut admitted = self.admitted.borrow_mut();
                     admitted.insert(id.replica, Instant::now());
                 }
-                Step::Deferred(DeferredStep::Launch(order, _)) => {
+                Step::Deferred(DeferredStep::Launch(order, ..)) => {
                     spawn_local(Rc::clone(self).launch(order));
                 }
                 Step::Deferred(DeferredStep::Stop(id, _)) => {
