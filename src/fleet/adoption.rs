@@ -144,8 +144,8 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::api::Timestamp;
     use crate::fleet::rollout_state::Course;
+    use crate::fleet::testing::{definition, recorded_rollout};
     use crate::fleet::tests::POLICY;
     use crate::fleet::{
         DeferredStep, Desired, Event, InstanceEvent, InstanceId, LaunchOrder, RecordedRollout,
@@ -203,10 +203,7 @@ mod tests {
 
     #[test]
     fn what_a_rollout_has_brought_is_not_outdated_once_the_next_balancer_has_finished_it() {
-        let [before, to] = ["shop:1", "shop:2"].map(|image| Definition {
-            image: Some(image.to_owned()),
-            ..Definition::default()
-        });
+        let [before, to] = ["shop:1", "shop:2"].map(definition);
         let found_with = |name, generation, hash: String| Existing {
             definition: Some(hash),
             ..found(name, generation, true)
@@ -219,15 +216,8 @@ mod tests {
         let desired = Desired {
             definition: before,
             rollout: Some(RecordedRollout {
-                id: 1,
-                to,
                 stage: Stage::Running(Course::Onward),
-                reason: None,
-                given_up_for: None,
-                started_at: Timestamp::EPOCH,
-                canary: None,
-                executor: Some(POLICY.balancer.to_owned()),
-                stops_first: false,
+                ..recorded_rollout(1, to, POLICY.balancer)
             }),
             updated: vec!["S1".parse().unwrap()],
             ..Desired::of(&["S1", "S2", "S3"].map(|name| member(name, 1)))

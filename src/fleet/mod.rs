@@ -55,6 +55,8 @@ mod stand_in;
 mod start_warning;
 mod stopping;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod time;
 mod transitions;

@@ -330,19 +330,16 @@ impl FleetRecord {
 mod tests {
     use super::*;
     use crate::api::{RolloutOutcome, Timestamp};
+    use crate::fleet::testing;
 
     fn flags() -> FleetFlags {
         FleetFlags {
-            replicas: vec!["Server1".parse().unwrap(), "Server2".parse().unwrap()],
-            definition: Definition {
-                image: Some("shop:1".to_owned()),
-                ..Default::default()
-            },
             ring: RingSettings {
                 spec: RingSpec::default(),
                 balance_factor: Some(BalanceFactor::new(1.25).unwrap()),
             },
             key: KeySource::Path,
+            ..testing::flags("shop:1", 2)
         }
     }
 

@@ -151,21 +151,15 @@ mod tests {
     use super::*;
     use crate::api::{RolloutOutcome, Timestamp};
     use crate::fleet::rollout_state::{RolloutChange, Stage};
+    use crate::fleet::testing::{self, definition, recorded_rollout};
     use crate::fleet::tests::POLICY;
     use crate::fleet::{
         ContainerTemplate, DeferredStep, Existing, Fleet, ImmediateStep, InstanceId, LaunchOrder,
         RecordChange, RingSettings, Step,
     };
-    use crate::ring::{BalanceFactor, KeySource, ReplicaName};
+    use crate::ring::{BalanceFactor, ReplicaName};
 
     const NOW: Timestamp = Timestamp::EPOCH;
-
-    fn definition(image: &str) -> Definition {
-        Definition {
-            image: Some(image.to_owned()),
-            ..Definition::default()
-        }
-    }
 
     fn name(number: usize) -> ReplicaName {
         format!("Server{number}").parse().unwrap()
@@ -173,15 +167,13 @@ mod tests {
 
     fn flags_for(definition: Definition) -> FleetFlags {
         FleetFlags {
-            replicas: (1..=3).map(name).collect(),
             definition,
-            ring: RingSettings::default(),
-            key: KeySource::default(),
+            ..flags("shop:1")
         }
     }
 
     fn flags(image: &str) -> FleetFlags {
-        flags_for(definition(image))
+        testing::flags(image, 3)
     }
 
     fn first() -> FleetRecord {
@@ -197,17 +189,8 @@ mod tests {
     }
 
     fn began(id: u64, to: &Definition) -> RecordChange {
-        said(RolloutChange::Began(Box::new(RecordedRollout {
-            id,
-            to: to.clone(),
-            stage: Stage::Running(Course::Trial),
-            reason: None,
-            given_up_for: None,
-            started_at: NOW,
-            canary: None,
-            executor: Some(POLICY.balancer.to_owned()),
-            stops_first: false,
-        })))
+        let rollout = recorded_rollout(id, to.clone(), POLICY.balancer);
+        said(RolloutChange::Began(Box::new(rollout)))
     }
 
     fn moved(id: u64, stage: Stage) -> RecordChange {

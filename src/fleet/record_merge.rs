@@ -200,8 +200,8 @@ fn ring_differences(before: &RingSettings, after: &RingSettings) -> Vec<String> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::record_definition::Definition;
     use super::*;
+    use crate::fleet::testing::flags;
     use crate::fleet::{InstanceId, LaunchOrder};
     use crate::ring::testing::member;
     use crate::ring::{BalanceFactor, RingSpec, Strategy};
@@ -212,20 +212,6 @@ mod tests {
 
     fn weight(number: u32) -> Weight {
         Weight::new(number).unwrap()
-    }
-
-    fn flags(replicas: usize, image: &str) -> FleetFlags {
-        FleetFlags {
-            replicas: (1..=replicas)
-                .map(|n| name(&format!("Server{n}")))
-                .collect(),
-            definition: Definition {
-                image: Some(image.to_owned()),
-                ..Default::default()
-            },
-            ring: RingSettings::default(),
-            key: KeySource::default(),
-        }
     }
 
     fn maintenance() -> Maintenance {
@@ -261,10 +247,10 @@ mod tests {
 
     #[test]
     fn a_fleet_that_never_was_is_as_the_flags_say() {
-        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
+        let record = FleetRecord::rebuild(&flags("shop:1", 3), &[]);
         assert_eq!(names(&record), ["Server1", "Server2", "Server3"]);
         assert_eq!(record.version, 1);
-        let merged = record.merge(&flags(3, "shop:1"), AtStart::Running);
+        let merged = record.merge(&flags("shop:1", 3), AtStart::Running);
         assert_eq!(merged, (record.clone(), None));
     }
 
@@ -275,18 +261,18 @@ mod tests {
             running("Server2", 4, 2, 2),
             running("Server2", 3, 9, 2),
         ];
-        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &found);
+        let record = FleetRecord::rebuild(&flags("shop:1", 3), &found);
         assert_eq!(names(&record), ["Server2", "heavy", "Server1"]);
         let weights: Vec<_> = record.replicas.iter().map(|r| r.weight).collect();
         assert_eq!(weights, [2, 3, 1]);
         // More than the flags ask for: they may be wanted.
-        let record = FleetRecord::rebuild(&flags(1, "shop:1"), &found);
+        let record = FleetRecord::rebuild(&flags("shop:1", 1), &found);
         assert_eq!(names(&record), ["Server2", "heavy"]);
     }
 
     #[test]
     fn the_same_flags_leave_what_was_changed_on_request() {
-        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
+        let record = FleetRecord::rebuild(&flags("shop:1", 3), &[]);
         let heavy = member("heavy", 3);
         let changed = record
             .with(&[
@@ -299,7 +285,7 @@ mod tests {
             ])
             .unwrap();
         assert_eq!(changed.version, 2);
-        let (kept, difference) = changed.merge(&flags(3, "shop:1"), AtStart::Running);
+        let (kept, difference) = changed.merge(&flags("shop:1", 3), AtStart::Running);
         assert_eq!(difference, None);
         assert_eq!(names(&kept), ["Server2", "Server3", "heavy"]);
         assert_eq!(kept.members()[0].weight, weight(5));
@@ -317,7 +303,7 @@ mod tests {
 
     #[test]
     fn other_flags_change_what_they_are_about_and_nothing_else() {
-        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
+        let record = FleetRecord::rebuild(&flags("shop:1", 3), &[]);
         let record = record
             .with(&[
                 RecordChange::Remove(vec![name("Server2")]),
@@ -325,26 +311,26 @@ mod tests {
             ])
             .unwrap();
 
-        let (merged, difference) = record.merge(&flags(3, "shop:2"), AtStart::Ended);
+        let (merged, difference) = record.merge(&flags("shop:2", 3), AtStart::Ended);
         let difference = difference.unwrap();
         assert_eq!(difference.words, ["image shop:1 -> shop:2"]);
         assert_eq!(difference.effect, FlagsEffect::AtOnce);
         assert_eq!(merged.definition.image.as_deref(), Some("shop:2"));
-        assert_eq!(merged.definition_hash, flags(0, "shop:2").definition.hash());
+        assert_eq!(merged.definition_hash, flags("shop:2", 0).definition.hash());
         assert_eq!(names(&merged), ["Server1", "Server3"]);
         assert_eq!(merged.ring, other_ring());
         assert_eq!(merged.version, record.version + 1);
         // The next start with them finds them in the record.
-        assert_eq!(merged.merge(&flags(3, "shop:2"), AtStart::Running).1, None);
+        assert_eq!(merged.merge(&flags("shop:2", 3), AtStart::Running).1, None);
 
-        let (merged, difference) = record.merge(&flags(4, "shop:1"), AtStart::Running);
+        let (merged, difference) = record.merge(&flags("shop:1", 4), AtStart::Running);
         assert_eq!(difference.unwrap().words, ["replicas 3 -> 4"]);
         assert_eq!(names(&merged), ["Server1", "Server3", "Server2", "Server4"]);
         // None is removed.
-        let fewer = record.merge(&flags(1, "shop:1"), AtStart::Running).0;
+        let fewer = record.merge(&flags("shop:1", 1), AtStart::Running).0;
         assert_eq!(names(&fewer), names(&record));
 
-        let mut other = flags(3, "shop:1");
+        let mut other = flags("shop:1", 3);
         other.ring.balance_factor = Some(BalanceFactor::new(2.0).unwrap());
         let (merged, difference) = record.merge(&other, AtStart::Running);
         assert_eq!(difference.unwrap().words, ["balance-factor none -> 2"]);
@@ -353,15 +339,15 @@ mod tests {
 
     #[test]
     fn flags_of_the_same_image_keep_its_digest() {
-        let first = flags(3, "shop:1");
-        let pinned = flags(3, "shop:1@sha256:ab").definition;
+        let first = flags("shop:1", 3);
+        let pinned = flags("shop:1@sha256:ab", 3).definition;
         let mut record = FleetRecord::rebuild(&first, &[]);
         record.take_definition(pinned.clone());
         assert_eq!(record.merge(&first, AtStart::Ended), (record.clone(), None));
         // More replicas, and then a variable.
-        let (merged, _) = record.merge(&flags(4, "shop:1"), AtStart::Ended);
+        let (merged, _) = record.merge(&flags("shop:1", 4), AtStart::Ended);
         assert_eq!(merged.definition, pinned);
-        let mut green = flags(3, "shop:1");
+        let mut green = flags("shop:1", 3);
         green.definition.template.env = vec![("COLOUR".to_owned(), "green".to_owned())];
         let (merged, difference) = record.merge(&green, AtStart::Ended);
         let words = ["env: COLOUR is new"];
@@ -374,14 +360,14 @@ mod tests {
         assert_eq!(difference.unwrap().words, ["replicas 3 -> 4"]);
         assert_eq!(again.definition, merged.definition);
         // Another tag.
-        let (other, _) = record.merge(&flags(3, "shop:2"), AtStart::Ended);
+        let (other, _) = record.merge(&flags("shop:2", 3), AtStart::Ended);
         assert_eq!(other.definition.image.as_deref(), Some("shop:2"));
     }
 
     #[test]
     fn balancer_that_joins_others_takes_the_record_as_it_is() {
-        let record = FleetRecord::rebuild(&flags(3, "shop:1"), &[]);
-        let (merged, difference) = record.merge(&flags(5, "shop:2"), AtStart::Shared);
+        let record = FleetRecord::rebuild(&flags("shop:1", 3), &[]);
+        let (merged, difference) = record.merge(&flags("shop:2", 5), AtStart::Shared);
         assert_eq!(merged, record);
         let difference = difference.unwrap();
         let words = ["image shop:1 -> shop:2", "replicas 3 -> 5"];
@@ -391,7 +377,7 @@ mod tests {
 
     #[test]
     fn what_is_so_already_is_no_change() {
-        let record = FleetRecord::rebuild(&flags(2, "shop:1"), &[]);
+        let record = FleetRecord::rebuild(&flags("shop:1", 2), &[]);
         let there = Member::new(name("Server1"));
         for change in [
             RecordChange::Add(vec![there]),

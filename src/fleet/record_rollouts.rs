@@ -141,40 +141,16 @@ impl FleetRecord {
 mod tests {
     use super::*;
     use crate::fleet::rollout_state::RecordedRollout;
-    use crate::fleet::{AtStart, FleetFlags, InstanceId, RecordChange, RingSettings};
-    use crate::ring::{KeySource, ReplicaName};
+    use crate::fleet::testing::{definition, flags, recorded_rollout};
+    use crate::fleet::{AtStart, InstanceId, RecordChange};
+    use crate::ring::ReplicaName;
 
     const NOW: Timestamp = Timestamp::EPOCH;
 
-    fn flags(image: &str, replicas: usize) -> FleetFlags {
-        FleetFlags {
-            replicas: (1..=replicas)
-                .map(|n| format!("Server{n}").parse().unwrap())
-                .collect(),
-            definition: definition(image),
-            ring: RingSettings::default(),
-            key: KeySource::default(),
-        }
-    }
-
-    fn definition(image: &str) -> Definition {
-        Definition {
-            image: Some(image.to_owned()),
-            ..Definition::default()
-        }
-    }
-
     fn began(id: u64, image: &str) -> RolloutChange {
         RolloutChange::Began(Box::new(RecordedRollout {
-            id,
-            to: definition(image),
-            stage: Stage::Running(Course::Trial),
-            reason: None,
-            given_up_for: None,
-            started_at: NOW,
             canary: Some("10%".parse().unwrap()),
-            executor: Some("one".to_owned()),
-            stops_first: false,
+            ..recorded_rollout(id, definition(image), "one")
         }))
     }
 

@@ -24,24 +24,9 @@ mod tests {
     use super::*;
     use crate::api::{RolloutOutcome, Timestamp};
     use crate::fleet::rollout_state::Course;
-    use crate::fleet::{
-        AtStart, Definition, RecordChange, RecordedRollout, RingSettings, RolloutChange, StackSeen,
-        Stage,
-    };
+    use crate::fleet::testing::{definition, flags, recorded_rollout};
+    use crate::fleet::{AtStart, RecordChange, RecordedRollout, RolloutChange, StackSeen, Stage};
     use crate::ring::KeySource;
-
-    fn flags(image: &str, replicas: usize) -> FleetFlags {
-        let name = |number| format!("Server{number}").parse().unwrap();
-        FleetFlags {
-            replicas: (1..=replicas).map(name).collect(),
-            definition: Definition {
-                image: Some(image.to_owned()),
-                ..Definition::default()
-            },
-            ring: RingSettings::default(),
-            key: KeySource::default(),
-        }
-    }
 
     #[test]
     fn a_start_leaves_what_the_file_says_now_to_a_rollout() {
@@ -63,15 +48,8 @@ mod tests {
     fn a_start_leaves_a_rollout_of_what_the_file_says_alone() {
         let began = |id, image: &str| {
             RolloutChange::Began(Box::new(RecordedRollout {
-                id,
-                to: flags(image, 2).definition,
                 stage: Stage::Running(Course::Onward),
-                reason: None,
-                given_up_for: None,
-                started_at: Timestamp::EPOCH,
-                canary: None,
-                executor: Some("one".to_owned()),
-                stops_first: false,
+                ..recorded_rollout(id, definition(image), "one")
             }))
         };
         let done = RolloutChange::Ended {

@@ -144,16 +144,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::fleet::{Definition, FleetFlags, RecordChange, RingSettings};
+    use crate::fleet::RecordChange;
+    use crate::fleet::testing::flags;
 
     fn record() -> FleetRecord {
-        let flags = FleetFlags {
-            replicas: vec!["Server1".parse().unwrap()],
-            definition: Definition::default(),
-            ring: RingSettings::default(),
-            key: Default::default(),
-        };
-        FleetRecord::rebuild(&flags, &[])
+        FleetRecord::rebuild(&flags("shop:1", 1), &[])
     }
 
     fn on_a_loop<F: Future<Output = ()>>(test: F) {

@@ -43,6 +43,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::api::Timestamp;
 use crate::fleet::rollout_state::Course;
+use crate::fleet::testing::recorded_rollout;
 use crate::fleet::{
     self, Change, ChangeId, Definition, Desired, Event, Existing, FailureAction, Fleet, InstanceId,
     Policy, RecordedRollout, RestartLimit, RolloutError, RolloutPolicy, Stage, Step, Time,
@@ -142,15 +143,8 @@ pub fn definition_of(version: &str) -> Definition {
 /// Another balancer's rollout to a version.
 fn recorded(version: &str, course: Course, id: u64) -> RecordedRollout {
     RecordedRollout {
-        id,
-        to: definition_of(version),
         stage: Stage::Running(course),
-        reason: None,
-        given_up_for: None,
-        started_at: Timestamp::EPOCH,
-        executor: Some("other".to_owned()),
-        stops_first: false,
-        canary: None,
+        ..recorded_rollout(id, definition_of(version), "other")
     }
 }
 
