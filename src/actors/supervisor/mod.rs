@@ -1,11 +1,13 @@
 //! Supervisor: owns the fleet and executes its steps.
-//! A handler here reads: turn the message into an event, ask the fleet, execute the steps
-//! (`steps`). What it may be asked is in `messages`; other threads ask by its `handle`.
+//! A handler reads: turn the message into an event, ask the fleet, execute the steps (`steps`). What
+//! it may be asked is in `messages`, the handlers are in `handlers` or with their subject; other
+//! threads ask by its `handle`.
 
 mod canary;
 mod config_version;
 mod followed_rollout;
 mod handle;
+mod handlers;
 mod heartbeats;
 mod image_watch;
 mod maintenance;
@@ -23,34 +25,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{
-    Actor, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, SpawnHandle,
-    StreamHandler, WrapFuture,
-};
-use log::warn;
+use actix::{Actor, AsyncContext, Context, Message, SpawnHandle, WrapFuture};
 use tokio::sync::oneshot;
 
 use super::death_log::DeathLog;
 use super::heartbeat_prober::ProberHandle;
 use super::history::{History, HistoryEvent};
 use super::lifeline::Lifeline;
-use super::ring_state::{EjectionChanged, RingHandle};
+use super::ring_state::RingHandle;
 use super::shared_key_source::SharedKeySource;
-use crate::api::{FleetScaling, ImageWatch, ReplicaEventKind, RolloutOutcome};
+use crate::api::{FleetScaling, ImageWatch, RolloutOutcome};
 use crate::fleet::{
-    Change, ChangeError, ChangeId, Changed, DEFAULT_PAGE, Definition, Event, Existing, Fleet,
-    InstanceEvent, InstanceId, LaunchOrder, Maintenance, Policy, RecordChange, ReplicaStatus,
-    RingSettings, RolloutOrder, SparePool, Step, Time,
+    ChangeError, ChangeId, Changed, DEFAULT_PAGE, Definition, Event, Existing, Fleet, InstanceId,
+    LaunchOrder, Maintenance, Policy, RingSettings, RolloutOrder, SparePool, Step, Time,
 };
-use crate::human::duration;
+use crate::runtime::Runtime;
 use crate::runtime::record::RecordKeeper;
-use crate::runtime::{Runtime, RuntimeEvent};
 use crate::upstream::Stats;
 use canary::CanaryBaseline;
-use config_version::is_answered;
 use followed_rollout::WatchedExecutor;
 use pause::ActivePause;
-use recording::recorded;
 use rollouts::RequestsBefore;
 
 pub use super::history::EventFeed;
@@ -235,213 +229,5 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.add_stream(self.runtime.events());
-    }
-}
-
-impl Handler<Begin> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, Begin(prober): Begin, ctx: &mut Self::Context) {
-        self.prober = Some(prober);
-        let maintenance = self.record.record().maintenance;
-        let followed = self.follow_maintenance(maintenance.as_ref());
-        ctx.spawn(followed);
-        self.log_canary_that_goes_on();
-        self.log_outdated();
-        let opening = std::mem::take(&mut self.opening);
-        self.execute(opening, ctx);
-        self.adopt_spares(ctx);
-        self.watch_executor(ctx);
-    }
-}
-
-impl StreamHandler<RuntimeEvent> for Supervisor {
-    fn handle(&mut self, event: RuntimeEvent, ctx: &mut Self::Context) {
-        match event {
-            RuntimeEvent::Fleet(event) => self.apply_event(event, ctx),
-            RuntimeEvent::RecordRemoved(version) => self.check_record(version, ctx),
-        }
-    }
-
-    fn finished(&mut self, _: &mut Self::Context) {
-        // The default would stop the actor.
-        warn!("the runtime reports no more ends of instances; heartbeats still do");
-    }
-}
-
-impl Handler<FleetEvent> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, FleetEvent(event): FleetEvent, ctx: &mut Self::Context) {
-        self.apply_event(event, ctx);
-    }
-}
-
-impl Handler<ConnectionRefused> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, ConnectionRefused(id): ConnectionRefused, ctx: &mut Self::Context) {
-        self.apply_event(Event::Instance(id, InstanceEvent::ConnectionRefused), ctx);
-    }
-}
-
-impl Handler<ListReplicas> for Supervisor {
-    type Result = MessageResult<ListReplicas>;
-
-    fn handle(&mut self, _: ListReplicas, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.fleet.desired())
-    }
-}
-
-impl Handler<EjectionChanged> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, changed: EjectionChanged, ctx: &mut Context<Self>) {
-        let EjectionChanged { id, ejected } = changed;
-        if ejected.is_some() {
-            self.apply_event(Event::Instance(id.clone(), InstanceEvent::Ejected), ctx);
-        }
-        self.record_event(match ejected {
-            Some((failures, lasts)) => {
-                self.stats.replica(&id.replica).life().ejected();
-                let time = duration(lasts);
-                let reason = format!("{failures} failed requests in a row; for {time}");
-                HistoryEvent::of(&id, ReplicaEventKind::Ejected).because(reason)
-            }
-            None => HistoryEvent::of(&id, ReplicaEventKind::Readmitted),
-        });
-    }
-}
-
-impl Handler<GetFleet> for Supervisor {
-    type Result = MessageResult<GetFleet>;
-
-    fn handle(&mut self, _: GetFleet, _: &mut Self::Context) -> Self::Result {
-        let replicas = self.fleet.statuses();
-        let instance_handle = |replica: &ReplicaStatus| self.runtime.instance_handle(&replica.id);
-        MessageResult(FleetReport {
-            instance_handle: replicas.iter().map(instance_handle).collect(),
-            outdated: (replicas.iter())
-                .map(|replica| self.runtime.is_outdated(&replica.id, replica.outdated))
-                .collect(),
-            record: self.record.report(),
-            rollout: self.rollout(),
-            rollouts_ended: self.rollouts_ended.clone(),
-            pause: self.pause.as_ref().map(ActivePause::report),
-            image_watch: self.image_watch.clone(),
-            spares: self.spares.report(),
-            scaling: self.scaling.clone(),
-            maintenance: self.maintenance.clone(),
-            replicas,
-            runtime: self.runtime.kind(),
-            runtime_error: self.runtime.last_error(),
-        })
-    }
-}
-
-impl Handler<NoteScaling> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, NoteScaling(scaling): NoteScaling, _: &mut Self::Context) {
-        self.scaling = Some(scaling);
-    }
-}
-
-impl Handler<GetEvents> for Supervisor {
-    type Result = MessageResult<GetEvents>;
-
-    fn handle(&mut self, _: GetEvents, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.history.events())
-    }
-}
-
-impl Handler<FollowEvents> for Supervisor {
-    type Result = MessageResult<FollowEvents>;
-
-    fn handle(&mut self, FollowEvents(after): FollowEvents, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.history.follow(after))
-    }
-}
-
-impl Handler<RingReconfigured> for Supervisor {
-    type Result = ResponseFuture<Result<(), ChangeError>>;
-
-    fn handle(&mut self, reshaped: RingReconfigured, ctx: &mut Self::Context) -> Self::Result {
-        self.note_ring(reshaped.ring, &reshaped.weights);
-        self.record_ring(reshaped, ctx);
-        Box::pin(recorded(Rc::clone(&self.record)))
-    }
-}
-
-impl Handler<SetKey> for Supervisor {
-    type Result = ResponseFuture<Result<(), ChangeError>>;
-
-    fn handle(&mut self, SetKey(key): SetKey, ctx: &mut Self::Context) -> Self::Result {
-        self.take_key(&key);
-        self.write_record(vec![RecordChange::Key(key)], ctx);
-        Box::pin(recorded(Rc::clone(&self.record)))
-    }
-}
-
-impl Handler<ChangeReplicas> for Supervisor {
-    type Result = ResponseFuture<ChangeOutcome>;
-
-    fn handle(
-        &mut self,
-        ChangeReplicas { change, expected }: ChangeReplicas,
-        ctx: &mut Self::Context,
-    ) -> Self::Result {
-        if let Err(outdated) = self.version.check(expected.as_ref()) {
-            return Box::pin(async { Err(outdated) });
-        }
-        let configures = !matches!(change, Change::Restart { .. } | Change::Replace { .. });
-        self.next_change_id += 1;
-        let change_id = ChangeId(self.next_change_id);
-        let (answer, answered) = oneshot::channel();
-        self.answers.insert(change_id, answer);
-        let steps = self
-            .fleet
-            .request(change_id, change, fastrand::u64(..), self.now());
-        if configures && !is_answered(&steps) {
-            self.version.raise();
-        }
-        self.execute(steps, ctx);
-        Box::pin(async move { answered.await.unwrap_or(Err(ChangeError::ShuttingDown)) })
-    }
-}
-
-impl Handler<CompareVersion> for Supervisor {
-    type Result = Result<ConfigVersion, ChangeError>;
-
-    fn handle(&mut self, compare: CompareVersion, _: &mut Self::Context) -> Self::Result {
-        self.version.check(compare.expected.as_ref())?;
-        if compare.raise {
-            self.version.raise();
-        }
-        Ok(self.version)
-    }
-}
-
-impl Handler<ShutDown> for Supervisor {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, end: ShutDown, ctx: &mut Self::Context) -> Self::Result {
-        let (gone_in, gone) = oneshot::channel();
-        self.gone.push(gone_in);
-        let spares = self.end_spares();
-        let steps = match end.hand_over {
-            true => self.fleet.hand_over(self.now()),
-            false => self.fleet.shut_down(self.now()),
-        };
-        self.execute(steps, ctx);
-        let left = end.hand_over.then(|| self.leave_rollout());
-        Box::pin(async move {
-            spares.await;
-            // An error means that the actor is gone, and so are its instances.
-            let _ = gone.await;
-            if let Some(left) = left {
-                left.await;
-            }
-        })
     }
 }
