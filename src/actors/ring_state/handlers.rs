@@ -6,7 +6,7 @@ use actix::{AsyncContext, Context, Handler, MessageResult, ResponseFuture, Strea
 use log::warn;
 
 use super::outlier::TooManyFailures;
-use super::rebuild_queue::Edit;
+use super::rebuild_queue::{Edit, EditOutcome};
 use super::{
     AdmitReplica, CloseCanary, CountInFlight, DrainInstance, EndDrain, EvictReplica, Evicted,
     FINAL_READ_GRACE, GetRing, InstanceEnded, JoinRing, LeaveRing, MarkDrained, MarkUnready,
@@ -15,18 +15,20 @@ use super::{
 };
 use crate::ring::{BuildError, Member};
 
+/// The outcome of a change that names no member that has to be there.
+fn does_fit(outcome: EditOutcome) -> Result<(), BuildError> {
+    match outcome {
+        Err(ReconfigureError::DoesNotFit(error)) => Err(error),
+        Ok(_) | Err(ReconfigureError::Unknown(_)) => Ok(()),
+    }
+}
+
 impl Handler<JoinRing> for RingState {
     type Result = ResponseFuture<Result<(), BuildError>>;
 
     fn handle(&mut self, JoinRing(joining): JoinRing, ctx: &mut Self::Context) -> Self::Result {
         let changed = self.change_table(Edit::Join(joining), ctx);
-        Box::pin(async {
-            match changed.await {
-                Err(ReconfigureError::DoesNotFit(error)) => Err(error),
-                // A join names no member that has to be there.
-                Ok(_) | Err(ReconfigureError::Unknown(_)) => Ok(()),
-            }
-        })
+        Box::pin(async { does_fit(changed.await) })
     }
 }
 
@@ -51,12 +53,7 @@ impl Handler<OpenCanary> for RingState {
         let OpenCanary(share, names) = open;
         let members = names.into_iter().map(Member::new).collect();
         let changed = self.change_table(Edit::OpenCanary(share, members), ctx);
-        Box::pin(async {
-            match changed.await {
-                Err(ReconfigureError::DoesNotFit(error)) => Err(error),
-                Ok(_) | Err(ReconfigureError::Unknown(_)) => Ok(()),
-            }
-        })
+        Box::pin(async { does_fit(changed.await) })
     }
 }
 
