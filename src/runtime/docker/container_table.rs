@@ -258,7 +258,7 @@ const SIGKILL: i32 = 9;
 
 /// Parses an engine's exit code. Like a shell, the engine reports a signal as 128 plus its
 /// number; a program that exits with such a code looks the same.
-pub(super) fn read_exit(code: Option<i64>, out_of_memory: bool) -> Exit {
+pub(crate) fn read_exit(code: Option<i64>, out_of_memory: bool) -> Exit {
     let code = code.and_then(|code| i32::try_from(code).ok());
     let signal = code.filter(|code| (129..=192).contains(code));
     Exit {

@@ -63,6 +63,7 @@ use crate::fleet::{ContainerOptions, ContainerTemplate};
 use crate::ring::ReplicaName;
 pub use compose_service::ComposeService;
 pub(crate) use container::{ImageFacts, own_labels, port_hint};
+pub(crate) use container_table::read_exit;
 pub(crate) use description::{described, networks_of};
 pub(crate) use engine::{Engine, is_missing};
 pub(crate) use gateway::loopback_gateway;

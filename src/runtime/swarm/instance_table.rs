@@ -10,14 +10,12 @@
 //!   from any:  stopping --> Stopping --no task is wanted any more--> forgotten
 //! ```
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
 use super::task::{TaskInfo, TaskState};
-use crate::runtime::{Event, Exit, InstanceEvent, InstanceId, LaunchOrder};
+use crate::runtime::{Event, Exit, InstanceEvent, InstanceId};
 
 /// How many lists in a row lack the task of an instance before it counts as gone: a manager that has
 /// just come back may not have all of them yet.
@@ -354,29 +352,6 @@ impl KnownInstance {
             events.push(Event::Instance(id.clone(), exited));
         }
     }
-}
-
-/// Where the replicas among tasks are: of each that instance which is to play it, in the order of joining.
-pub(super) fn placed(tasks: &[TaskInfo]) -> Vec<(&LaunchOrder, &str)> {
-    let there = tasks
-        .iter()
-        .filter(|task| task.is_wanted && !task.has_ended());
-    let mut placed: Vec<_> = there
-        .filter_map(|task| Some((&task.order, task.node.as_deref()?)))
-        .collect();
-    // A successor starts beside the one that it replaces.
-    placed.sort_by_key(|(order, _)| (&order.id.replica, Reverse(order.id.generation)));
-    placed.dedup_by_key(|(order, _)| &order.id.replica);
-    placed.sort_by_key(|(order, _)| order.ordinal);
-    placed
-}
-
-/// The address of a task that runs.
-pub(super) fn running(tasks: &[TaskInfo], id: &InstanceId) -> Option<(TaskInfo, SocketAddr)> {
-    let live = tasks
-        .iter()
-        .find(|task| task.order.id == *id && task.is_live())?;
-    Some((live.clone(), live.endpoint?))
 }
 
 #[cfg(test)]

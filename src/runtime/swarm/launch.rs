@@ -4,6 +4,7 @@
 //! that it cannot resolve for a second. So a launch ends when the task runs, not when its address is
 //! known.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use tokio::time::{Instant, sleep};
 use super::SwarmFleet;
 use super::api::ObjectKind;
 use super::container_spec::translate;
-use super::instance_table::running;
 use super::names::service_name;
 use super::service::{ServiceInfo, ServiceRole};
 use super::service_spec::{ServicePlan, scale_down};
@@ -337,4 +337,12 @@ impl SwarmFleet {
 pub(super) fn newest<'t>(tasks: &'t [TaskInfo], service: &str) -> Option<&'t TaskInfo> {
     let own = tasks.iter().filter(|task| task.service == service);
     own.max_by_key(|task| (task.is_wanted, !task.has_ended()))
+}
+
+/// The address of a task that runs.
+fn running(tasks: &[TaskInfo], id: &InstanceId) -> Option<(TaskInfo, SocketAddr)> {
+    let live = tasks
+        .iter()
+        .find(|task| task.order.id == *id && task.is_live())?;
+    Some((live.clone(), live.endpoint?))
 }

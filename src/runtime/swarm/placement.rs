@@ -1,5 +1,6 @@
 //! Creates the service of an instance on a node that has room for it.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use tokio::time::{Instant, sleep};
 
 use super::SwarmFleet;
 use super::api::{ObjectKind, SwarmError};
-use super::instance_table::placed;
 use super::launch::{OpenLaunch, POLL_INTERVAL, newest};
 use super::placement_rule::{Nodes, PlacementRule};
 use super::service::ServiceRole;
@@ -197,4 +197,19 @@ impl SwarmFleet {
                 .collect(),
         })
     }
+}
+
+/// Where the replicas among tasks are: of each that instance which is to play it, in the order of joining.
+fn placed(tasks: &[TaskInfo]) -> Vec<(&LaunchOrder, &str)> {
+    let there = tasks
+        .iter()
+        .filter(|task| task.is_wanted && !task.has_ended());
+    let mut placed: Vec<_> = there
+        .filter_map(|task| Some((&task.order, task.node.as_deref()?)))
+        .collect();
+    // A successor starts beside the one that it replaces.
+    placed.sort_by_key(|(order, _)| (&order.id.replica, Reverse(order.id.generation)));
+    placed.dedup_by_key(|(order, _)| &order.id.replica);
+    placed.sort_by_key(|(order, _)| order.ordinal);
+    placed
 }

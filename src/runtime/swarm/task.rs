@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::labels::{DEFINITION, PORT, ROLE};
 use super::service::{ServiceRole, read_order};
+use crate::runtime::docker::read_exit;
 use crate::runtime::{Exit, LaunchOrder};
 
 /// How much of a container's id people are shown.
@@ -107,19 +108,12 @@ fn state(status: &Value) -> TaskState {
     }
 }
 
-/// How a container ended. The shell's convention holds: 128 and the number of a signal.
+/// How a container ended.
 fn exit(container: &Value) -> Exit {
     let has_run = container["ContainerID"]
         .as_str()
         .is_some_and(|id| !id.is_empty());
-    let code = container["ExitCode"].as_i64().filter(|_| has_run);
-    let code = code.and_then(|code| i32::try_from(code).ok());
-    let signal = code.filter(|code| (129..=192).contains(code));
-    Exit {
-        code: if signal.is_some() { None } else { code },
-        signal: signal.map(|code| code - 128),
-        out_of_memory: false,
-    }
+    read_exit(container["ExitCode"].as_i64().filter(|_| has_run), false)
 }
 
 /// A task's address in a network.
