@@ -22,8 +22,7 @@ impl DockerFleet {
         id: InstanceId,
         tx: EventTx,
     ) {
-        let listed = self.list_instance(&id).await.unwrap_or_default();
-        let info = listed.into_iter().find(|r| r.container == container);
+        let info = self.look_up(&container, &id).await;
         if let Some(info) = info.filter(|info| self.role(info) == ContainerRole::Current) {
             self.report_running(info, &tx);
             self.remove_predecessors(id).await;
@@ -33,9 +32,8 @@ impl DockerFleet {
     /// Another balancer has started a container beside the one that plays its replica: looks at it, so that
     /// it can be followed at once when it takes the place.
     pub(super) async fn note_successor(self: Rc<Self>, container: ContainerId, id: InstanceId) {
-        let listed = self.list_instance(&id).await.unwrap_or_default();
-        let mut listed = listed.into_iter();
-        if let Some(info) = listed.find(|info| info.container == container && info.running) {
+        let info = self.look_up(&container, &id).await;
+        if let Some(info) = info.filter(|info| info.running) {
             self.successors.borrow_mut().insert(id, info);
         }
     }
@@ -60,12 +58,18 @@ impl DockerFleet {
         id: InstanceId,
         tx: EventTx,
     ) {
-        let listed = self.list_instance(&id).await.unwrap_or_default();
-        let mut listed = listed.into_iter();
-        let info = listed.find(|info| info.container == container && info.running);
+        let info = self.look_up(&container, &id).await;
+        let info = info.filter(|info| info.running);
         if let Some(info) = info.filter(|info| self.role(info) == ContainerRole::Current) {
             self.report_succeeded(info, &tx);
         }
+    }
+
+    /// This container, if it is the instance's.
+    async fn look_up(&self, container: &str, id: &InstanceId) -> Option<ContainerInfo> {
+        let listed = self.list_instance(id).await.unwrap_or_default();
+        let mut listed = listed.into_iter();
+        listed.find(|info| info.container == container)
     }
 
     fn report_succeeded(&self, info: ContainerInfo, tx: &EventTx) {
