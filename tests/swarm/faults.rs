@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::fixture::{SwarmBalancer, SwarmFleet};
-use crate::load::{LoadReport, SwarmLoad};
+use crate::load::SwarmLoad;
 use crate::nodes::{swarm, wait_until};
 use crate::timeline::Timeline;
 
@@ -21,16 +21,6 @@ fn tell(what: &str, fleet: &SwarmFleet, replica: &str, balancer: &SwarmBalancer,
     let back = balancer.time_until("ready", replica, from);
     println!("{what}: {replica} off the ring after {off:.0} ms, back after {back:.0} ms");
     println!("  {}", Timeline::of(fleet, balancer, replica, from));
-}
-
-fn tell_load(what: &str, report: &LoadReport) {
-    let LoadReport {
-        good, slowest_ms, ..
-    } = report;
-    println!(
-        "{what}: {good} requests, {} failed, slowest {slowest_ms:.0} ms",
-        report.failures.len()
-    );
 }
 
 #[test]
@@ -82,9 +72,7 @@ fn a_task_that_hangs_is_replaced_on_another_node() {
     });
     let (other, _) = fleet.place("Server2");
     assert_ne!(other, node);
-    let report = load.stop();
-    tell_load("hung", &report);
-    assert_eq!(report.failures, [""; 0]);
+    load.stop_without_failures();
     balancer.stop();
     assert_eq!(fleet.services(), [""; 0]);
 }
@@ -111,9 +99,7 @@ fn the_replicas_of_a_node_that_is_cut_off_answer_on_others() {
     // It comes back with a task that is not wanted any more.
     wait_until("the stale task has ended", || fleet.spread()[2] == 0);
     balancer.all_are_ready(&THREE);
-    let report = load.stop();
-    tell_load("node cut and back", &report);
-    assert_eq!(report.failures, [""; 0]);
+    load.stop_without_failures();
     balancer.stop();
     assert_eq!(fleet.services(), [""; 0]);
 }
@@ -133,9 +119,7 @@ fn the_replicas_of_a_node_that_dies_answer_on_others() {
     swarm.run(&["die", "3"]);
     tell("node died", &fleet, replica, &balancer, died);
     balancer.all_are_ready(&THREE);
-    let report = load.stop();
-    tell_load("node died", &report);
-    assert_eq!(report.failures, [""; 0]);
+    load.stop_without_failures();
     swarm.run(&["start", "3"]);
     balancer.stop();
     assert_eq!(fleet.services(), [""; 0]);
@@ -159,9 +143,7 @@ fn a_node_is_drained_without_a_failed_request() {
     wait_until("the node is empty", || fleet.spread()[2] == 0);
     balancer.all_are_ready(&THREE);
     load.go_on_for(100);
-    let report = load.stop();
-    tell_load("node drained", &report);
-    assert_eq!(report.failures, [""; 0]);
+    load.stop_without_failures();
     let deaths = balancer.get("/api/v1/fleets/default/deaths");
     assert_eq!(deaths["items"], serde_json::json!([]), "{deaths}");
     balancer.stop();
@@ -197,9 +179,7 @@ fn requests_go_on_while_the_leader_is_lost() {
     tell("leader cut", &fleet, replica, &balancer, cut);
     balancer.all_are_ready(&THREE);
     assert!(balancer.log().contains("the manager answers again"));
-    let report = load.stop();
-    tell_load("leader cut", &report);
-    assert_eq!(report.failures, [""; 0]);
+    load.stop_without_failures();
     swarm.run(&["mend", &leader.to_string()]);
     wait_until("the stale task has ended", || {
         fleet.spread()[leader as usize - 1] == 0
@@ -236,9 +216,7 @@ fn what_lives_serves_on_while_the_quorum_is_lost() {
     }
     balancer.all_are_ready(&THREE);
     load.go_on_for(100);
-    let report = load.stop();
-    tell_load("quorum lost and back", &report);
-    assert_eq!(report.failures, [""; 0]);
+    load.stop_without_failures();
     assert!(balancer.log().contains("the manager answers again"));
     wait_until("stale tasks have ended", || {
         fleet.spread().iter().sum::<usize>() == THREE.len()

@@ -126,6 +126,17 @@ impl SwarmLoad {
                 .collect(),
         }
     }
+
+    /// Stops, prints what came of it, and fails if a request has.
+    #[track_caller]
+    pub fn stop_without_failures(self) {
+        let report = self.stop();
+        println!(
+            "{} requests, slowest {:.0} ms",
+            report.good, report.slowest_ms
+        );
+        assert_eq!(report.failures, [""; 0]);
+    }
 }
 
 impl Drop for SwarmLoad {
