@@ -1,4 +1,4 @@
-//! A replica's container as the engine's API describes it, written and read back. Pure.
+//! A replica's container as the engine lists it: its labels, written and read back. Pure.
 //!
 //! The labels hold what a balancer needs to adopt the container. The desired replicas are in the
 //! fleet record: see `record_store`.
@@ -6,92 +6,17 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use bollard::models::{
-    ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum as State, EndpointSettings,
-    HostConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
-};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, EndpointSettings};
 
-use serde_json::{Value, json};
-
+use super::image_facts::{ImageFacts, port};
 use super::labels::{
-    COMPOSE, COMPOSE_CONFIG_HASH, COMPOSE_NUMBER, DEFINITION, FLEET, GENERATION, ORDINAL, PORT,
-    REPLICA, SPARE, SPARE_CONFIG, WEIGHT,
+    COMPOSE_CONFIG_HASH, COMPOSE_NUMBER, DEFINITION, FLEET, GENERATION, ORDINAL, PORT, REPLICA,
+    SPARE, SPARE_CONFIG, WEIGHT,
 };
 use super::names;
-use super::run_options::{self, Placeholders};
-use super::{ComposeService, DockerSettings, Security};
+use super::{ComposeService, DockerSettings};
 use crate::ring::{ReplicaName, Weight};
-use crate::runtime::{LaunchOrder, RuntimeError};
-
-/// The port of replicas if neither setting nor image names one.
-pub(super) const DEFAULT_PORT: u16 = 5000;
-
-/// The uid and gid of `nobody`, as numbers because an image from scratch has no /etc/passwd.
-const NOBODY: &str = "65534:65534";
-
-/// The port that replicas are to listen on: the setting, else the one that the image exposes.
-pub(super) fn port(settings: &DockerSettings, image: &ImageFacts) -> u16 {
-    let exposed = match image.exposed[..] {
-        [port] => Some(port),
-        _ => None,
-    };
-    settings.template.port.or(exposed).unwrap_or(DEFAULT_PORT)
-}
-
-/// A hint for a container in which nothing listens on `port`.
-pub(crate) fn port_hint(port: u16, image: &ImageFacts) -> String {
-    match image.exposed[..] {
-        [exposed] if exposed != port => {
-            format!("the image exposes {exposed}: --replica-port {exposed}")
-        }
-        [_, _, ..] if !image.exposed.contains(&port) => {
-            let ports: Vec<_> = image.exposed.iter().map(u16::to_string).collect();
-            format!(
-                "the image exposes {}: --replica-port takes one",
-                ports.join(", ")
-            )
-        }
-        _ => format!("the program has to listen on 0.0.0.0:{port}, as PORT says"),
-    }
-}
-
-/// The TCP ports that an image exposes, from `80/tcp` and the like.
-pub(super) fn exposed(ports: &[String]) -> Vec<u16> {
-    let port = |text: &String| {
-        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        port.parse().ok().filter(|_| protocol == "tcp")
-    };
-    let mut ports: Vec<u16> = ports.iter().filter_map(port).collect();
-    ports.sort_unstable();
-    ports
-}
-
-/// The settings of an image that concern its containers.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ImageFacts {
-    /// Its `USER`.
-    pub(super) user: String,
-    pub(super) labels: HashMap<String, String>,
-    /// The TCP ports of its `EXPOSE`, in order.
-    pub(super) exposed: Vec<u16>,
-}
-
-impl ImageFacts {
-    /// Those of an image that this engine does not have: its user is its own.
-    pub(crate) fn unknown() -> Self {
-        Self {
-            user: "unknown".to_owned(),
-            ..Self::default()
-        }
-    }
-}
-
-/// Labels that keep a container from counting as a service of the compose project that built its
-/// image: compose would stop and remove it. An inherited label cannot be removed, only emptied.
-pub(super) fn no_service(image: &ImageFacts) -> HashMap<String, String> {
-    let inherited = image.labels.keys().filter(|key| key.starts_with(COMPOSE));
-    inherited.map(|key| (key.clone(), String::new())).collect()
-}
+use crate::runtime::LaunchOrder;
 
 /// Labels that say whose a container is, and what it was started by.
 pub(crate) fn own_labels(
@@ -109,112 +34,6 @@ pub(crate) fn own_labels(
         (DEFINITION, settings.definition().hash()),
     ];
     own.map(|(key, value)| (key.to_owned(), value)).into()
-}
-
-/// The request that creates a container by flags.
-///
-/// # Errors
-///
-/// A placeholder cannot be filled in for this replica.
-pub(super) fn describe_by_flags(
-    settings: &DockerSettings,
-    order: &LaunchOrder,
-    image: &ImageFacts,
-) -> Result<ContainerCreateBody, RuntimeError> {
-    let template = &settings.template;
-    let replica = &order.id.replica;
-    let port = port(settings, image).to_string();
-    let placeholders = Placeholders::new(replica.as_str(), &port);
-
-    let mut env = vec![format!("PORT={port}"), format!("SERVER_ID={replica}")];
-    let ours = |name: &str| matches!(name, "PORT" | "SERVER_ID");
-    let theirs = template.env.iter().filter(|(name, _)| !ours(name));
-    env.extend(theirs.map(|(name, value)| format!("{name}={value}")));
-
-    let mut labels = no_service(image);
-    labels.extend(own_labels(settings, order, image));
-
-    let endpoint = endpoint(settings, &settings.network, &placeholders)?;
-    let networks = HashMap::from([(settings.network.clone(), endpoint)]);
-    let command = template.command.as_ref();
-    let command = command.map(|words| placeholders.fill_all(words));
-
-    let restricted = settings.security == Security::Restricted;
-    let memory = template.memory.map(saturate);
-    let mut body = ContainerCreateBody {
-        image: Some(settings.image.clone()),
-        hostname: Some(replica.to_string()),
-        user: (restricted && is_root(&image.user)).then(|| NOBODY.to_owned()),
-        env: Some(env),
-        cmd: command.transpose().map_err(RuntimeError)?,
-        labels: Some(labels),
-        host_config: Some(HostConfig {
-            network_mode: Some(settings.network.clone()),
-            // The fleet decides when a replica is restarted, not the engine.
-            restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::NO),
-                maximum_retry_count: None,
-            }),
-            memory,
-            // No swap on top, so that a leak ends in a clean kill, not in a slow machine.
-            memory_swap: memory,
-            nano_cpus: template.nano_cpus.map(saturate),
-            pids_limit: template.pids.map(i64::from),
-            cap_drop: restricted.then(|| vec!["ALL".to_owned()]),
-            ..Default::default()
-        }),
-        networking_config: Some(NetworkingConfig {
-            endpoints_config: Some(networks),
-        }),
-        ..Default::default()
-    };
-    let applied = run_options::apply(&settings.container, restricted, &placeholders, &mut body);
-    applied.map_err(RuntimeError)?;
-    Ok(body)
-}
-
-/// A replica's place in a network.
-fn endpoint(
-    settings: &DockerSettings,
-    network: &str,
-    placeholders: &Placeholders<'_>,
-) -> Result<EndpointSettings, RuntimeError> {
-    let given = run_options::aliases(&settings.container, network, placeholders);
-    let mut aliases = vec![placeholders.name().to_owned()];
-    aliases.extend(given.map_err(RuntimeError)?);
-    Ok(EndpointSettings {
-        // The default bridge refuses aliases.
-        aliases: (network != "bridge").then_some(aliases),
-        ..Default::default()
-    })
-}
-
-/// The networks that a replica joins beside the first by flags.
-pub(super) fn networks_by_flags(
-    settings: &DockerSettings,
-    order: &LaunchOrder,
-    image: &ImageFacts,
-) -> Result<Vec<(String, Value)>, RuntimeError> {
-    let port = port(settings, image).to_string();
-    let placeholders = Placeholders::new(order.id.replica.as_str(), &port);
-    let names = run_options::others(&settings.container, &settings.network);
-    let joined = names.into_iter();
-    joined
-        .map(|name| {
-            let endpoint = endpoint(settings, name, &placeholders)?;
-            Ok((name.to_owned(), json!(endpoint)))
-        })
-        .collect()
-}
-
-fn saturate(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Whether an image's `USER` is root. None means root.
-fn is_root(user: &str) -> bool {
-    let name = user.split(':').next().unwrap_or_default();
-    matches!(name, "" | "root" | "0")
 }
 
 /// A container of this fleet, from its labels and the engine.
@@ -251,7 +70,7 @@ pub(super) struct FleetView<'a> {
     pub(super) port: u16,
 }
 
-/// Reads back what [`describe`] wrote, or what compose has. `None` if it is not a replica's
+/// Reads back what [`own_labels`] wrote, or what compose has. `None` if it is not a replica's
 /// container, or is being removed. (Engine 20.10 may list a container as `removing` long after it
 /// is gone.)
 pub(super) fn read(view: FleetView<'_>, summary: ContainerSummary) -> Option<ContainerInfo> {
@@ -329,157 +148,11 @@ pub(super) fn address(endpoint: &EndpointSettings) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use bollard::models::ContainerSummaryNetworkSettings;
 
+    use super::super::by_flags::tests::{order, settings};
     use super::*;
-    use crate::runtime::InstanceId;
-
-    fn describe(
-        settings: &DockerSettings,
-        order: &LaunchOrder,
-        image: &ImageFacts,
-    ) -> ContainerCreateBody {
-        describe_by_flags(settings, order, image).unwrap()
-    }
-    use crate::runtime::ReplicaTemplate;
-
-    pub(in super::super) fn settings() -> DockerSettings {
-        DockerSettings {
-            fleet: "zoo".to_owned(),
-            image: "shop:1".to_owned(),
-            network: "zoo-net".to_owned(),
-            security: Security::Restricted,
-            pull: Default::default(),
-            template: ReplicaTemplate {
-                command: Some(vec!["app".into(), "--port={port}".into(), "{name}".into()]),
-                port: Some(8080),
-                env: vec![
-                    ("COLOUR".into(), "blue".into()),
-                    ("PORT".into(), "1".into()),
-                ],
-                memory: Some(64 << 20),
-                nano_cpus: Some(500_000_000),
-                pids: Some(32),
-            },
-            container: Default::default(),
-            like: None,
-            service: None,
-        }
-    }
-
-    fn order() -> LaunchOrder {
-        LaunchOrder {
-            id: InstanceId::new("S1".parse().unwrap(), 7),
-            weight: Weight::new(3).unwrap(),
-            ordinal: 2,
-        }
-    }
-
-    fn user(name: &str) -> ImageFacts {
-        ImageFacts {
-            user: name.to_owned(),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn container_gets_its_name_and_port() {
-        let body = describe(&settings(), &order(), &user(""));
-        assert_eq!(body.hostname.unwrap(), "S1");
-        assert_eq!(body.cmd.unwrap(), ["app", "--port=8080", "S1"]);
-        assert_eq!(
-            body.env.unwrap(),
-            ["PORT=8080", "SERVER_ID=S1", "COLOUR=blue"]
-        );
-    }
-
-    #[test]
-    fn port_of_an_image_that_exposes_one_is_used() {
-        let image = |ports: &[&str]| {
-            let ports: Vec<_> = ports.iter().map(|&port| port.to_owned()).collect();
-            ImageFacts {
-                exposed: exposed(&ports),
-                ..Default::default()
-            }
-        };
-        let mut settings = settings();
-        assert_eq!(port(&settings, &image(&["80/tcp"])), 8080);
-        settings.template.port = None;
-        for (ports, expected) in [
-            (&["80/tcp"][..], 80),
-            (&["80/tcp", "53/udp"], 80),
-            (&["443/tcp", "80/tcp"], 5000),
-            (&["53/udp"], 5000),
-            (&[], 5000),
-        ] {
-            assert_eq!(port(&settings, &image(ports)), expected, "{ports:?}");
-        }
-        let body = describe(&settings, &order(), &image(&["80/tcp"]));
-        assert_eq!(body.env.unwrap()[0], "PORT=80");
-        for (ports, hint) in [
-            (&["80/tcp"][..], "the image exposes 80: --replica-port 80"),
-            (
-                &["443/tcp", "80/tcp"],
-                "the image exposes 80, 443: --replica-port takes one",
-            ),
-            (
-                &["5000/tcp"],
-                "the program has to listen on 0.0.0.0:5000, as PORT says",
-            ),
-        ] {
-            assert_eq!(port_hint(5000, &image(ports)), hint);
-        }
-    }
-
-    #[test]
-    fn restricted_drops_privileges_and_baseline_keeps_them() {
-        let body = describe(&settings(), &order(), &user("root"));
-        assert_eq!(body.user.as_deref(), Some(NOBODY));
-        let host = body.host_config.unwrap();
-        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
-        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
-        assert_eq!(host.readonly_rootfs, Some(true));
-        assert_eq!(host.memory, host.memory_swap);
-
-        let mut settings = settings();
-        settings.security = Security::Baseline;
-        let body = describe(&settings, &order(), &user("root"));
-        assert_eq!(body.user, None);
-        let host = body.host_config.unwrap();
-        assert_eq!(
-            (host.cap_drop, host.tmpfs, host.readonly_rootfs),
-            (None, None, Some(false))
-        );
-        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
-    }
-
-    #[test]
-    fn user_of_the_image_is_kept_unless_it_is_root() {
-        for (name, kept) in [
-            ("", false),
-            ("0", false),
-            ("0:0", false),
-            ("root:staff", false),
-            ("1000", true),
-            ("app:app", true),
-        ] {
-            let user_set = describe(&settings(), &order(), &user(name)).user;
-            assert_eq!(user_set.is_none(), kept, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn compose_labels_of_the_image_are_emptied() {
-        let label = |key: &str| (key.to_owned(), "x".to_owned());
-        let image = ImageFacts {
-            labels: [label("com.docker.compose.project"), label("vendor")].into(),
-            ..Default::default()
-        };
-        let labels = describe(&settings(), &order(), &image).labels.unwrap();
-        assert_eq!(labels["com.docker.compose.project"], "");
-        assert_eq!(labels.get("vendor"), None);
-    }
 
     #[test]
     fn labels_are_read_back() {
@@ -490,7 +163,7 @@ pub(super) mod tests {
         let mut summary = ContainerSummary {
             id: Some("abc".to_owned()),
             names: Some(vec!["/zoo-S1".to_owned()]),
-            labels: describe(&settings(), &order(), &user("")).labels,
+            labels: Some(own_labels(&settings(), &order(), &ImageFacts::default())),
             state: Some(State::RUNNING),
             network_settings: Some(ContainerSummaryNetworkSettings {
                 networks: Some(HashMap::from([("zoo-net".to_owned(), endpoint)])),

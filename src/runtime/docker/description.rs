@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::container::{ImageFacts, describe_by_flags, networks_by_flags};
+use super::by_flags::{describe_by_flags, networks_by_flags};
+use super::image_facts::ImageFacts;
 use super::{DockerSettings, template};
 use crate::runtime::{LaunchOrder, RuntimeError};
 

@@ -19,7 +19,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::PullPolicy;
-use super::container::{self, ContainerInfo, FleetView, ImageFacts};
+use super::container::{self, ContainerInfo, FleetView};
+use super::image_facts::{ImageFacts, exposed};
 use super::registry::RegistryAuth;
 use crate::runtime::RuntimeError;
 use crate::runtime::engine_client::EngineClient;
@@ -155,7 +156,7 @@ impl Engine {
         Ok(Some(ImageFacts {
             user: config.user.unwrap_or_default(),
             labels: config.labels.unwrap_or_default(),
-            exposed: container::exposed(&config.exposed_ports.unwrap_or_default()),
+            exposed: exposed(&config.exposed_ports.unwrap_or_default()),
         }))
     }
 

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use log::warn;
 
 use super::DockerFleet;
-use super::container::{ContainerInfo, DEFAULT_PORT, FleetView, port};
+use super::container::{ContainerInfo, FleetView};
+use super::image_facts::{DEFAULT_PORT, port};
 use super::labels::{FLEET, GENERATION, REPLICA, SPARE};
 use super::names::{ContainerRole, container_name, role};
 use crate::ring::ReplicaName;

@@ -11,10 +11,11 @@ use bollard::query_parameters::StartContainerOptions;
 use log::warn;
 use tokio::time::sleep;
 
-use super::container::{ContainerInfo, ImageFacts, address, port};
+use super::container::{ContainerInfo, address};
 use super::container_table::{ContainerId, read_state};
 use super::description::describe;
 use super::engine::{is_conflict, no_such_image};
+use super::image_facts::{ImageFacts, port};
 use super::inventory::{newest_of_each, outdated};
 use super::labels::{FLEET, REPLICA, SPARE};
 use super::name_conflict::{Resolution, is_running};

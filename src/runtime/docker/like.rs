@@ -81,7 +81,7 @@ mod tests {
                     container: "shop".to_owned(),
                     body,
                 }),
-                ..super::super::container::tests::settings()
+                ..super::super::by_flags::tests::settings()
             };
             settings.stop_timeout()
         };

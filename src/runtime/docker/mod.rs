@@ -14,6 +14,7 @@
 //! `<fleet>-<replica>-leaving-<generation>` belongs to a replica that has been removed.
 
 mod anonymous_volumes;
+mod by_flags;
 mod compose_service;
 mod container;
 mod container_table;
@@ -23,6 +24,7 @@ mod events;
 mod exit_report;
 mod foreign_container;
 mod gateway;
+mod image_facts;
 mod image_watch;
 mod inventory;
 mod labels;
@@ -62,11 +64,12 @@ use crate::api::NewRollout;
 use crate::fleet::{ContainerOptions, ContainerTemplate};
 use crate::ring::ReplicaName;
 pub use compose_service::ComposeService;
-pub(crate) use container::{ImageFacts, own_labels, port_hint};
+pub(crate) use container::own_labels;
 pub(crate) use container_table::read_exit;
 pub(crate) use description::{described, networks_of};
 pub(crate) use engine::{Engine, is_missing};
 pub(crate) use gateway::loopback_gateway;
+pub(crate) use image_facts::{ImageFacts, port_hint};
 pub(crate) use labels::is_of_replica;
 pub(crate) use own_container::{compose_service, inspect_own};
 pub use record_store::DockerRecordStore;
@@ -348,7 +351,7 @@ impl Runtime for DockerRuntime {
     }
 
     fn port_hint(&self, port: u16) -> Option<String> {
-        Some(container::port_hint(port, &self.inner.image_facts()))
+        Some(port_hint(port, &self.inner.image_facts()))
     }
 
     fn instance_handle(&self, id: &InstanceId) -> Option<InstanceHandle> {

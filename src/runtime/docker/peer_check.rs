@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use log::{debug, info};
 use tokio::time::sleep;
 
-use super::container::{ImageFacts, no_service};
 use super::engine::{Engine, is_missing};
+use super::image_facts::{ImageFacts, no_service};
 use super::labels::FLEET;
 use super::{DockerFleet, DockerSettings};
 use crate::runtime::RuntimeError;

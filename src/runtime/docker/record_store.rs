@@ -16,8 +16,9 @@ use futures::future::LocalBoxFuture;
 use log::debug;
 use tokio::time::sleep;
 
-use super::container::{ImageFacts, is_running, no_service};
+use super::container::is_running;
 use super::engine::{Engine, is_conflict, is_missing};
+use super::image_facts::{ImageFacts, no_service};
 use super::labels::{FLEET, REPLICA};
 use super::peer_check;
 use crate::fleet::FleetRecord;

@@ -5,7 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::DockerSettings;
-use super::container::{ImageFacts, exposed, no_service, own_labels};
+use super::container::own_labels;
+use super::image_facts::{ImageFacts, exposed, no_service};
 use super::labels::{COMPOSE, COMPOSE_NUMBER, COMPOSE_REPLACED};
 use super::names::container_name;
 use crate::fleet::ContainerTemplate;
@@ -411,7 +412,7 @@ mod tests {
 
     #[test]
     fn replicas_are_like_it_under_names_of_their_own() {
-        let mut settings = super::super::container::tests::settings();
+        let mut settings = super::super::by_flags::tests::settings();
         settings.image = "shop:2".to_owned();
         settings.network = "shop_default".to_owned();
         settings.template.command = None;
@@ -476,7 +477,7 @@ mod tests {
             container: "shop-web-1".to_owned(),
             body,
         };
-        let mut settings = super::super::container::tests::settings();
+        let mut settings = super::super::by_flags::tests::settings();
         settings.network = "shop_default".to_owned();
         settings.template = Default::default();
         settings.service = Some(ComposeService {
