@@ -85,7 +85,7 @@ fn has_length(response: &[u8]) -> bool {
 
 /// One request, head and body, by its Content-Length or its last chunk. The body's bytes
 /// must be text.
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes);

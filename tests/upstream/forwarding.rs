@@ -6,106 +6,27 @@
 use std::sync::{Arc, Mutex};
 
 use awc::http::{Method, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
+use crate::support::wire::{Scripted, read_request, told};
 use crate::support::{Ringmaster, client};
-
-/// A server that answers every request with the same bytes and keeps what it was sent.
-struct Scripted {
-    port: u16,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Scripted {
-    async fn start(response: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&requests);
-        actix_web::rt::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                actix_web::rt::spawn(one_connection(stream, response, Arc::clone(&kept)));
-            }
-        });
-        Self { port, requests }
-    }
-
-    async fn balancer(&self) -> Ringmaster {
-        Ringmaster::ready(&["--upstream", &format!("127.0.0.1:{}", self.port)]).await
-    }
-
-    fn last(&self) -> String {
-        self.requests
-            .lock()
-            .unwrap()
-            .last()
-            .cloned()
-            .unwrap_or_default()
-    }
-}
-
-async fn one_connection(
-    mut stream: TcpStream,
-    response: &'static str,
-    requests: Arc<Mutex<Vec<String>>>,
-) {
-    while let Some(request) = read_request(&mut stream).await {
-        if request.starts_with("GET /heartbeat ") {
-            let well = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-            let _ = stream.write_all(well).await;
-            return;
-        }
-        requests.lock().unwrap().push(request);
-        if stream.write_all(response.as_bytes()).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// One request, head and body (by its Content-Length or its last chunk).
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let head = head.to_ascii_lowercase();
-            let length: usize = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .map_or(0, |length| length.parse().unwrap());
-            let chunked = head.contains("transfer-encoding: chunked");
-            if (chunked && body.ends_with("0\r\n\r\n")) || (!chunked && body.len() >= length) {
-                return Some(text.into_owned());
-            }
-        }
-        let mut buffer = [0; 4096];
-        match stream.read(&mut buffer).await {
-            Ok(count @ 1..) => bytes.extend_from_slice(&buffer[..count]),
-            _ => return None,
-        }
-    }
-}
-
-/// Sends bytes and returns everything that comes until the end of the connection.
-async fn raw(balancer: &Ringmaster, request: &str) -> String {
-    let mut stream = TcpStream::connect(balancer.address()).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut response = Vec::new();
-    let reading = stream.read_to_end(&mut response);
-    tokio::time::timeout(crate::support::MAX_WAIT, reading)
-        .await
-        .unwrap()
-        .unwrap();
-    String::from_utf8_lossy(&response).into_owned()
-}
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
+fn last(upstream: &Scripted) -> String {
+    upstream.take_requests().pop().unwrap_or_default()
+}
+
+/// Sends a request and returns everything that comes until the end of the connection.
+async fn raw(balancer: &Ringmaster, request: &str) -> String {
+    told(balancer.address(), request.as_bytes()).await
+}
+
 #[actix_web::test]
 async fn method_path_and_query_pass_unchanged() {
-    let upstream = Scripted::start(EMPTY).await;
-    let balancer = upstream.balancer().await;
+    let upstream = Scripted::saying(EMPTY).await;
+    let balancer = upstream.balancer(&[]).await;
     for (method, target) in [
         ("GET", "/"),
         ("GET", "/a/../b//c/./d"),
@@ -118,7 +39,7 @@ async fn method_path_and_query_pass_unchanged() {
         ("GET", "/<\"`>{|}\\^\u{fc}?<\"`>{|}\\^\u{fc}"),
     ] {
         raw(&balancer, &format!("{method} {target} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await;
-        let sent = upstream.last();
+        let sent = last(&upstream);
         assert!(
             sent.starts_with(&format!("{method} {target} HTTP/1.1\r\n")),
             "{sent}"
@@ -129,14 +50,14 @@ async fn method_path_and_query_pass_unchanged() {
 
 #[actix_web::test]
 async fn bodies_of_known_and_unknown_length_pass() {
-    let upstream = Scripted::start(EMPTY).await;
-    let balancer = upstream.balancer().await;
+    let upstream = Scripted::saying(EMPTY).await;
+    let balancer = upstream.balancer(&[]).await;
     raw(
         &balancer,
         "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
     )
     .await;
-    let sent = upstream.last();
+    let sent = last(&upstream);
     assert!(
         sent.contains("\r\ncontent-length: 5\r\n") && sent.ends_with("\r\n\r\nhello"),
         "{sent}"
@@ -144,7 +65,7 @@ async fn bodies_of_known_and_unknown_length_pass() {
     assert!(!sent.contains("chunked"), "{sent}");
 
     raw(&balancer, "PUT /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await;
-    let sent = upstream.last();
+    let sent = last(&upstream);
     assert!(
         sent.contains("\r\ntransfer-encoding: chunked\r\n"),
         "{sent}"
@@ -155,13 +76,13 @@ async fn bodies_of_known_and_unknown_length_pass() {
 
 #[actix_web::test]
 async fn headers_pass_except_hop_by_hop() {
-    let upstream = Scripted::start(
+    let upstream = Scripted::saying(
         "HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nx-private: 1\r\n\
          connection: keep-alive, x-private\r\nkeep-alive: timeout=5\r\ncontent-encoding: gzip\r\n\
          content-length: 3\r\n\r\nabc",
     )
     .await;
-    let balancer = upstream.balancer().await;
+    let balancer = upstream.balancer(&[]).await;
     let got = raw(
         &balancer,
         "GET /h HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\nX-Two: 1\r\nX-Two: 2\r\nTE: deflate\r\n\
@@ -170,7 +91,7 @@ async fn headers_pass_except_hop_by_hop() {
     )
     .await
     .to_ascii_lowercase();
-    let sent = upstream.last().to_ascii_lowercase();
+    let sent = last(&upstream).to_ascii_lowercase();
     assert!(sent.contains("\r\naccept-encoding: br\r\n"), "{sent}");
     assert!(sent.contains("\r\nx-two: 1\r\nx-two: 2\r\n"), "{sent}");
     for hop in [
@@ -202,8 +123,8 @@ async fn headers_pass_except_hop_by_hop() {
 
 #[actix_web::test]
 async fn date_header_passes_unchanged() {
-    let upstream = Scripted::start(EMPTY).await;
-    let balancer = upstream.balancer().await;
+    let upstream = Scripted::saying(EMPTY).await;
+    let balancer = upstream.balancer(&[]).await;
     for body in ["", "Content-Length: 5\r\n"] {
         let end = if body.is_empty() { "" } else { "hello" };
         raw(
@@ -211,7 +132,7 @@ async fn date_header_passes_unchanged() {
             &format!("PUT /d HTTP/1.1\r\nHost: x\r\n{body}Date: Tue, 15 Nov 1994 08:12:31 GMT\r\nConnection: close\r\n\r\n{end}"),
         )
         .await;
-        let sent = upstream.last();
+        let sent = last(&upstream);
         assert_eq!(sent.matches("Date: ").count(), 1, "{sent}");
         assert!(
             sent.contains("\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\n"),
@@ -223,8 +144,8 @@ async fn date_header_passes_unchanged() {
 
 #[actix_web::test]
 async fn head_response_keeps_its_length_without_a_body() {
-    let upstream = Scripted::start("HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n").await;
-    let balancer = upstream.balancer().await;
+    let upstream = Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n").await;
+    let balancer = upstream.balancer(&[]).await;
     let got = raw(
         &balancer,
         "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -248,8 +169,8 @@ async fn bodiless_status_ends_with_its_head() {
             "304",
         ),
     ] {
-        let upstream = Scripted::start(response).await;
-        let balancer = upstream.balancer().await;
+        let upstream = Scripted::saying(response).await;
+        let balancer = upstream.balancer(&[]).await;
         let got = raw(
             &balancer,
             "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -411,7 +332,7 @@ async fn session_sticks_through_a_respawn_and_another_balancer() {
 
 #[actix_web::test]
 async fn session_cookie_is_secure_behind_tls_and_keeps_cache_control() {
-    let replica = Scripted::start(
+    let replica = Scripted::saying(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=5\r\nSet-Cookie: own=1\r\n\r\nok",
     )
     .await;
