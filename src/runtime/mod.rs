@@ -101,6 +101,21 @@ pub struct ExitReport {
     pub lines: Vec<String>,
 }
 
+/// The length to which lines are cut, in characters.
+const MAX_LINE_LENGTH: usize = 500;
+
+/// The last lines of a log, at most [`MAX_OUTPUT_LINES`], each cut to size and without control characters.
+pub(crate) fn last_lines(log: &str) -> Vec<String> {
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let readable = |line: &&str| {
+        let line = line.trim_end().chars().take(MAX_LINE_LENGTH);
+        line.map(clean).collect()
+    };
+    let lines: Vec<_> = log.lines().collect();
+    let first = lines.len().saturating_sub(MAX_OUTPUT_LINES);
+    lines[first..].iter().map(readable).collect()
+}
+
 /// How many of the last lines an error message repeats.
 const LINES_IN_MESSAGE: usize = 3;
 

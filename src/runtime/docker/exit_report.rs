@@ -8,10 +8,7 @@ use log::debug;
 
 use super::DockerFleet;
 use super::container_table::read_state;
-use crate::runtime::{ExitReport, InstanceId, MAX_OUTPUT_LINES};
-
-/// The length to which lines are cut, in characters.
-const MAX_LINE_LEN: usize = 500;
+use crate::runtime::{ExitReport, InstanceId, MAX_OUTPUT_LINES, last_lines};
 
 impl DockerFleet {
     /// The report on an instance; what the engine does not answer is left out.
@@ -47,18 +44,6 @@ impl DockerFleet {
                 }
             }
         }
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<String> = text.lines().map(readable).collect();
-        lines[lines.len().saturating_sub(MAX_OUTPUT_LINES)..].to_vec()
+        last_lines(&String::from_utf8_lossy(&text))
     }
-}
-
-/// A line cut to size, without control characters.
-fn readable(line: &str) -> String {
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    line.trim_end()
-        .chars()
-        .take(MAX_LINE_LEN)
-        .map(clean)
-        .collect()
 }

@@ -8,10 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::SwarmFleet;
 use super::task::exit_of;
-use crate::runtime::{Exit, ExitReport, InstanceId, MAX_OUTPUT_LINES};
-
-/// The length to which lines are cut, in characters.
-const MAX_LINE_LEN: usize = 500;
+use crate::runtime::{Exit, ExitReport, InstanceId, MAX_OUTPUT_LINES, last_lines};
 
 /// How long the end of a task takes to reach the managers, at most: the kernel of its node closes its
 /// connections some 0.2 s earlier.
@@ -64,21 +61,11 @@ impl SwarmFleet {
     /// The last lines that a task has printed.
     pub(super) async fn output_of(&self, task: &str) -> Vec<String> {
         match self.api.task_output(task, MAX_OUTPUT_LINES).await {
-            Ok(text) => {
-                let lines: Vec<String> = text.lines().map(readable).collect();
-                lines[lines.len().saturating_sub(MAX_OUTPUT_LINES)..].to_vec()
-            }
+            Ok(text) => last_lines(&text),
             Err(error) => {
                 debug!("swarm: cannot read the log of task {task}: {error}");
                 Vec::new()
             }
         }
     }
-}
-
-/// A line cut to size, without control characters.
-fn readable(line: &str) -> String {
-    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let line = line.trim_end().chars().take(MAX_LINE_LEN);
-    line.map(clean).collect()
 }
