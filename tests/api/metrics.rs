@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::{Load, Ringmaster, client, eventually, get, signal};
+use crate::support::{Load, Ringmaster, client, eventually, free_port, get, signal};
 
 /// A scrape, parsed.
 #[derive(Debug, Default)]
@@ -377,9 +377,7 @@ async fn prometheus_answers_queries_over_a_fleet_under_load() {
     std::fs::write(folder.path().join("prometheus.yml"), configuration).unwrap();
     let alerts = file("docker/monitoring/alerts.yml");
     std::fs::copy(alerts, folder.path().join("alerts.yml")).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap().to_string();
-    drop(port);
+    let address = format!("127.0.0.1:{}", free_port());
     let _prometheus = Command::new("prometheus")
         .arg("--config.file=prometheus.yml")
         .arg("--storage.tsdb.path=data")

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::wire::{Scripted, in_time, rest, told, values};
-use crate::support::{Ringmaster, ask, eventually, forget_peak, get, peak_kib};
+use crate::support::{Ringmaster, ask, eventually, forget_peak, free_port, get, peak_kib};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// What every refused request has behind it.
@@ -118,9 +118,7 @@ async fn queued_request_buffers_little_of_its_body_and_sends_it_later() {
     /// What a waiting request has in memory: its task, its head, what was read in one go.
     const MAX_KIB_EACH: u64 = 256;
     // A port without a listener yet.
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = reserved.local_addr().unwrap().port();
-    drop(reserved);
+    let port = free_port();
     let upstream = format!("127.0.0.1:{port}");
     #[rustfmt::skip] // One line an option.
     let balancer = Ringmaster::start(&[

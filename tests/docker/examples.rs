@@ -28,11 +28,7 @@ fn run(example: &str, variables: &[(&str, &str)]) -> Option<Vec<Ran>> {
     import_executable(&image, program, &["/ringmaster"], None);
     let name = format!("rmtest-{}-{example}", std::process::id());
     let folder = format!("{}/examples/{example}", env!("CARGO_MANIFEST_DIR"));
-    // Free again at the end of the line.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr();
-    let port = port.unwrap().port().to_string();
+    let port = crate::support::free_port().to_string();
     let readme = std::fs::read_to_string(format!("{folder}/README.md")).unwrap();
     let (mut ran, mut failed) = (Vec::new(), None);
     for command in commands(&readme) {

@@ -7,7 +7,7 @@ use awc::http::Method;
 use crate::docker::registry::{PASSWORD, RegistryFiles};
 use crate::docker::{TestFleet, docker as cli, quietly};
 use crate::fleet_fixture::{on_engine, on_the_ring};
-use crate::support::{Ringmaster, ask, eventually, get, signal};
+use crate::support::{Ringmaster, ask, eventually, free_port, get, signal};
 
 /// Debian's registry on loopback, with one user; it ends when dropped.
 struct Registry {
@@ -18,9 +18,7 @@ struct Registry {
 impl Registry {
     /// None without the programs, which under CI is a failure.
     async fn start() -> Option<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("127.0.0.1:{}", port.local_addr().unwrap().port());
-        drop(port);
+        let address = format!("127.0.0.1:{}", free_port());
         let files = RegistryFiles::new(address)?;
         let process = Command::new("docker-registry")
             .arg("serve")

@@ -1,31 +1,15 @@
 //! The flags of `docker run`, on a real engine: from a command line to what the engine has got.
 
-use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
 use ringmaster::cli::{self, Invocation};
 use ringmaster::config::RuntimeSettings;
-use ringmaster::ring::Weight;
-use ringmaster::runtime::{InstanceId, LaunchOrder, Runtime};
+use ringmaster::runtime::Runtime;
 use serde_json::json;
 
 use crate::docker::{IN_IMAGE, TestFleet, docker as cli, inspect, quietly, until};
-use crate::runtime::Start as _;
-
-fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
-    if crate::docker::engine_answers() {
-        actix::System::new().block_on(async { test().await });
-    }
-}
-
-fn order(replica: &str, generation: u64) -> LaunchOrder {
-    LaunchOrder {
-        id: InstanceId::new(replica.parse().unwrap(), generation),
-        weight: Weight::default(),
-        ordinal: 1,
-    }
-}
+use crate::runtime::{Start as _, on_engine, order};
 
 /// A fleet by these flags.
 fn fleet(flags: &[&str]) -> TestFleet {

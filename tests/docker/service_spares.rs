@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::compose_project::{Project, all_are_ready, id, successor, volume};
 use crate::docker::{IN_IMAGE, REPLICA_TEST, docker as cli, import_executable, inspect, quietly};
 use crate::service_rollouts::roll_out;
-use crate::spares::outage;
 use crate::support::{Load, Ringmaster, ask, eventually, get, signal};
 
 const TWO: [&str; 2] = ["web-1", "web-2"];
@@ -165,7 +164,7 @@ async fn a_spare_plays_a_replica_until_compose_has_its_own_again() {
     let dead = playing(&balancer, "web-1").await.parse().unwrap();
     let stand_in = spare_plays(&project, &balancer, "web-1").await;
     let next = generation(&stand_in).parse().unwrap();
-    let took = outage(&balancer, "web-1", dead, next).await;
+    let took = balancer.outage("web-1", dead, next).await;
     println!("back after {took:.3} s, where a start takes 3 s");
     // What compose is to have is being started, and is no replica yet.
     let relief = successor(&one, &own[0]).await;

@@ -88,21 +88,6 @@ fn ids_of(owners: &[(String, String)]) -> BTreeMap<&str, &str> {
     pairs.map(|(replica, id)| (&**replica, &**id)).collect()
 }
 
-/// Seconds since midnight.
-fn seconds(event: &Value) -> f64 {
-    let at = event["at"].as_str().unwrap();
-    let time = &at[at.find('T').unwrap() + 1..at.len() - 1];
-    let parts = time.split(':').map(|part| part.parse::<f64>().unwrap());
-    parts.fold(0.0, |sum, part| sum * 60.0 + part)
-}
-
-/// The seconds from the eviction of one instance to the readiness of the next.
-pub async fn outage(balancer: &Ringmaster, replica: &str, dead: u64, next: u64) -> f64 {
-    let ready = seconds(&balancer.event_of(replica, next, "ready").await);
-    let evicted = seconds(&balancer.event_of(replica, dead, "evicted").await);
-    (ready - evicted).rem_euclid(86_400.0)
-}
-
 /// Kills the container of Server1, and waits until the spare plays it. Returns the spare's generation.
 async fn kill_server1(fleet: &TestFleet, balancer: &Ringmaster) -> u64 {
     let (spare, own) = (only_spare(fleet), fleet.container("Server1"));
@@ -126,7 +111,7 @@ fn spare_container_takes_the_place_of_a_dead_one_at_once() {
 
         let first = kill_server1(&fleet, &balancer).await;
         // Nothing that was started after the death could be ready by then.
-        let took = outage(&balancer, "Server1", 1, first).await;
+        let took = balancer.outage("Server1", 1, first).await;
         println!("back after {took:.3} s, where a start takes {START} s");
         assert!(took < START / 2.0, "{took}");
         load.go_on_for(50).await;
@@ -146,7 +131,7 @@ fn spare_container_takes_the_place_of_a_dead_one_at_once() {
         spare_is_ready(&balancer).await;
         let second = kill_server1(&fleet, &balancer).await;
         assert!(second > first);
-        let took = outage(&balancer, "Server1", first, second).await;
+        let took = balancer.outage("Server1", first, second).await;
         assert!(took < START / 2.0, "{took}");
         let kept = fleet.container(&format!("Server1-dead-{first}"));
         eventually("only the last dead container is kept", || async {

@@ -3,7 +3,7 @@
 use awc::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Load, Reply, Ringmaster, ask, eventually, get, items, signal};
+use crate::support::{Load, Reply, Ringmaster, ask, eventually, free_port, get, items, signal};
 
 /// A server that says its version, and is healthy unless its version is `mute`; the version `dies`
 /// ends a moment after its first good heartbeat.
@@ -330,10 +330,7 @@ async fn rollout_outlives_the_balancer() {
 #[actix_web::test]
 async fn stop_first_replaces_the_process_of_a_fixed_port() {
     let folder = tempfile::tempdir().unwrap();
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port().to_string()
-    };
+    let port = free_port().to_string();
     let fixed = ["--replicas", "1", "--replica-port", &port];
     let fleet = Fleet::start(&folder, &fixed).await;
     let refused = fleet.roll_out("two").await;

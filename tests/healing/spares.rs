@@ -1,7 +1,6 @@
 //! Warm spares: capacity is back at once where a start takes long.
 
 use awc::http::Method;
-use serde_json::Value;
 
 use crate::support::{Load, Ringmaster, ask_with, eventually, get, is_alive, signal};
 
@@ -26,14 +25,6 @@ async fn spare_is_ready(balancer: &Ringmaster) {
     .await;
 }
 
-/// Seconds since midnight.
-fn seconds(event: &Value) -> f64 {
-    let at = event["at"].as_str().unwrap();
-    let time = &at[at.find('T').unwrap() + 1..at.len() - 1];
-    let parts = time.split(':').map(|part| part.parse::<f64>().unwrap());
-    parts.fold(0.0, |sum, part| sum * 60.0 + part)
-}
-
 #[actix_web::test]
 async fn spare_takes_the_place_of_a_dead_replica_at_once() {
     let balancer = start().await;
@@ -46,10 +37,8 @@ async fn spare_takes_the_place_of_a_dead_replica_at_once() {
     balancer
         .has_logged("Server1 (generation 2): spare-1 takes its place", 1)
         .await;
-    let ready = seconds(&balancer.event_of("Server1", 2, "ready").await);
-    let evicted = seconds(&balancer.event_of("Server1", 1, "evicted").await);
     // Nothing that was started after the death could be ready by then.
-    let outage = (ready - evicted).rem_euclid(86_400.0);
+    let outage = balancer.outage("Server1", 1, 2).await;
     assert!(outage < START / 2.0, "{outage}");
     load.go_on_for(50).await;
     assert_eq!(load.stop().await.failures, Vec::<String>::new());

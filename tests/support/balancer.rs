@@ -159,6 +159,13 @@ impl Ringmaster {
         self.event(is_it).await
     }
 
+    /// The seconds from the eviction of one instance to the readiness of the next.
+    pub async fn outage(&self, replica: &str, dead: u64, next: u64) -> f64 {
+        let ready = seconds(&self.event_of(replica, next, "ready").await);
+        let evicted = seconds(&self.event_of(replica, dead, "evicted").await);
+        (ready - evicted).rem_euclid(86_400.0)
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -270,4 +277,12 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
         }
     });
     text
+}
+
+/// When an event was, in seconds since midnight.
+fn seconds(event: &Value) -> f64 {
+    let at = event["at"].as_str().unwrap();
+    let time = &at[at.find('T').unwrap() + 1..at.len() - 1];
+    let parts = time.split(':').map(|part| part.parse::<f64>().unwrap());
+    parts.fold(0.0, |sum, part| sum * 60.0 + part)
 }

@@ -31,6 +31,12 @@ pub use processes::{
 /// The longest that a test waits for a state. Nothing takes this long unless it is broken.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// A port that nothing listens at, for now.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 /// Waits for a state, never for a duration.
 pub async fn eventually<F>(what: &str, mut state: impl FnMut() -> F)
 where

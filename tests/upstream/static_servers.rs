@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::docker::{docker as cli, inspect, quietly, test_image};
 use crate::support::dns::{self, NameServer, Says};
-use crate::support::{Load, Ringmaster, eventually, get};
+use crate::support::{Load, Ringmaster, eventually, free_port, get};
 
 /// A demo replica that is not the balancer's own.
 struct StaticServer {
@@ -46,11 +46,6 @@ impl Drop for StaticServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[actix_web::test]

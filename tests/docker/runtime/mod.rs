@@ -42,7 +42,7 @@ fn id(replica: &str, generation: u64) -> InstanceId {
     InstanceId::new(replica.parse().unwrap(), generation)
 }
 
-fn order(replica: &str, generation: u64) -> LaunchOrder {
+pub fn order(replica: &str, generation: u64) -> LaunchOrder {
     LaunchOrder {
         id: id(replica, generation),
         weight: Weight::default(),
@@ -51,7 +51,7 @@ fn order(replica: &str, generation: u64) -> LaunchOrder {
 }
 
 /// Runs a test as the control thread would, if there is an engine to run it on.
-fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+pub fn on_engine<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     if crate::docker::engine_answers() {
         actix::System::new().block_on(async { test().await });
     }
