@@ -45,7 +45,7 @@ impl GracefulShutdown {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Begins, and waits for [`LAST_REQUEST_TIME`] at the most: no longer than until what `activity` counts
+    /// Begins, and waits for `LAST_REQUEST_TIME` at the most: no longer than until what `activity` counts
     /// (requests and connections) stays the same and the kernel holds no connection back. The server then
     /// finishes what is in flight.
     pub async fn begin<A: PartialEq>(&self, listener: &TcpListener, activity: impl Fn() -> A) {
