@@ -71,6 +71,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_is_received_is_no_silence() {
+        for (failure, silent) in [
+            (ProbeFailure::TimedOut(Duration::from_secs(1)), true),
+            (ProbeFailure::MachineSilent, true),
+            (ProbeFailure::Refused(5000), false),
+            (ProbeFailure::Status(503), false),
+            (ProbeFailure::Body("nothing".to_owned()), false),
+            (ProbeFailure::Broken("reset".to_owned()), false),
+        ] {
+            assert_eq!(failure.is_silence(), silent, "{failure:?}");
+        }
+    }
+
+    #[test]
     fn a_failure_says_what_to_do_about_it() {
         let second = Duration::from_secs(1);
         let broken = || ProbeFailure::Broken("reset".to_owned());

@@ -40,6 +40,24 @@ fn newcomers_that_the_ring_has_no_room_for_are_refused() {
 }
 
 #[test]
+fn newcomers_are_launched_with_the_weight_that_was_asked_for() {
+    let (mut fleet, _) = Fleet::new(POLICY, Desired::of(&servers(1)), Vec::new(), Time::ZERO);
+    let add = Change::Add {
+        n: 2,
+        hostnames: vec!["light".to_owned(), "heavy".to_owned()],
+        weights: [("heavy".to_owned(), 3)].into(),
+    };
+    let steps = fleet.request(ChangeId(1), add, 7, Time::ZERO);
+    let launched = steps.iter().filter_map(|step| match step {
+        Step::Deferred(DeferredStep::Launch(order, ..)) => {
+            Some((order.id.replica.as_str(), order.weight.get()))
+        }
+        _ => None,
+    });
+    assert!(launched.eq([("light", 1), ("heavy", 3)]), "{steps:?}");
+}
+
+#[test]
 fn replica_that_the_record_says_is_drained_gets_no_requests_when_it_is_ready() {
     let mut player = after(&[
         "start Server1 Server2",
