@@ -366,6 +366,17 @@ mod tests {
     }
 
     #[test]
+    fn flags_keep_a_key_only_if_it_is_not_the_default() {
+        let kept = |flags: FleetFlags| serde_json::to_value(flags.kept()).unwrap();
+        assert_eq!(kept(flags())["key"], "path");
+        let default = FleetFlags {
+            key: KeySource::default(),
+            ..flags()
+        };
+        assert_eq!(kept(default).get("key"), None);
+    }
+
+    #[test]
     fn a_broken_record_is_refused_with_what_is_wrong() {
         let text = record().to_json();
         for (from, to, wrong) in [

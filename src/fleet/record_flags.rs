@@ -315,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_say_what_a_rollout_takes_back_are_a_rollout_of_their_own() {
+        let begun = with(&first(), &[began(1, &definition("shop:2"))]);
+        let back = with(&begun, &[moved(1, Stage::Running(Course::Back))]);
+        let (_, difference) = back.merge(&flags("shop:2"), AtStart::Running);
+        assert_eq!(difference.unwrap().words, ["image shop:1 -> shop:2"]);
+        let (_, pending) = start(&back, &flags("shop:2"));
+        assert_eq!(pending.unwrap().to, definition("shop:2"));
+    }
+
+    #[test]
     fn flags_that_are_not_taken_up_yet_hold_in_all_but_the_definition() {
         let mut other = flags("shop:2");
         other.replicas.push(name(4));
