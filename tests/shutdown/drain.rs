@@ -121,7 +121,7 @@ async fn stop_without_requests_in_flight_skips_the_drain_delay() {
     signal(balancer.pid(), "INT");
     assert_eq!(balancer.exited().await.code(), Some(0));
     assert_eq!(
-        balancer.count_in_log("nothing goes on"),
+        balancer.count_in_log("nothing is in flight"),
         1,
         "{}",
         balancer.log()
