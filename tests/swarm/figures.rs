@@ -11,6 +11,7 @@ use crate::fixture::{REPLICA, SwarmBalancer, SwarmFleet};
 use crate::load::{LoadReport, SwarmLoad};
 use crate::nodes::{Swarm, swarm, wait_until};
 use crate::polling;
+use crate::rollouts::{begin, comes_to};
 
 const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
 const SIX: [&str; 6] = [
@@ -21,8 +22,10 @@ const SIX: [&str; 6] = [
 const OWN: &str = "own";
 const OWN_NETWORK: &str = "own-net";
 
-/// Set by `make bench-swarm`: nodes are cut off, too, which takes minutes.
+/// Set by `make bench-swarm`: nodes are cut off, too, and there are rollouts for as long as
+/// [`ROLLOUT_REQUESTS`] take, which is minutes.
 const ALL: &str = "RINGMASTER_FIGURES";
+const ROLLOUT_REQUESTS: usize = 20_000;
 
 /// How long the Swarm may take.
 const OWN_TIMEOUT: Duration = Duration::from_secs(180);
@@ -200,6 +203,7 @@ fn figures_beside_the_swarms_own_healing() {
     let Some((swarm, _alone)) = swarm() else {
         return;
     };
+    let all = std::env::var_os(ALL).is_some();
     let mut table = Table::default();
     let fleet = SwarmFleet::new(swarm);
     // On a node that is not cut off.
@@ -253,17 +257,27 @@ fn figures_beside_the_swarms_own_healing() {
     let rolled = SwarmFleet::new(swarm);
     let six = rolled.balancer(2, &["--replicas", "6", "--rollout-monitor", "0s"]);
     six.all_are_ready(&SIX);
+    let least = if all { ROLLOUT_REQUESTS } else { 0 };
     let load = SwarmLoad::start(&six);
-    let begun = SystemTime::now();
-    let body = json!({"env": {"COLOUR": "green"}}).to_string();
-    six.call("POST", "/api/v1/fleets/default/rollouts", Some(&body));
-    let replaced = SIX
-        .iter()
-        .map(|name| six.time_until("replaced", name, begun));
-    let took = replaced.fold(0.0, f64::max) / 1e3;
+    let mut took = Vec::new();
+    while took.is_empty() || load.good() < least {
+        let new = json!({"env": {"COLOUR": format!("shade{}", took.len())}});
+        let begun = SystemTime::now();
+        let id = begin(&six, &new);
+        let replaced = SIX
+            .iter()
+            .map(|name| six.time_until("replaced", name, begun));
+        took.push(replaced.fold(0.0, f64::max) / 1e3);
+        comes_to(&six, id, "done");
+    }
     load.go_on_for(100);
     let report = load.stop();
-    let text = format!("{:.2} s a replica; {}", took / 6.0, requests(&report));
+    let a_replica = took.iter().sum::<f64>() / took.len() as f64 / SIX.len() as f64;
+    let requests = requests(&report);
+    let text = format!(
+        "{a_replica:.2} s a replica, {} rollouts; {requests}",
+        took.len()
+    );
     assert_eq!(report.failures, [""; 0]);
     six.stop();
     let mut own = Duration::ZERO;
@@ -271,7 +285,7 @@ fn figures_beside_the_swarms_own_healing() {
     let own = format!("{} a task, of three, start-first", seconds(own / 3));
     table.row("rollout of six", &text, &own, &polling);
 
-    if std::env::var_os(ALL).is_some() {
+    if all {
         let row = cut_off(&fleet, &balancer, 3);
         table.row("node cut off", &row.0, &row.1, &row.2);
         let row = cut_off(&fleet, &balancer, 1);

@@ -91,12 +91,15 @@ impl SwarmLoad {
         load
     }
 
+    /// How many good responses there were.
+    pub fn good(&self) -> usize {
+        self.good.load(Ordering::SeqCst)
+    }
+
     /// Waits for this many more good responses.
     pub fn go_on_for(&self, requests: usize) {
-        let goal = self.good.load(Ordering::SeqCst) + requests;
-        wait_until("the load goes on", || {
-            self.good.load(Ordering::SeqCst) >= goal
-        });
+        let goal = self.good() + requests;
+        wait_until("the load goes on", || self.good() >= goal);
     }
 
     pub fn stop(mut self) -> LoadReport {
