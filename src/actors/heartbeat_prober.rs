@@ -229,7 +229,10 @@ impl HeartbeatProber {
                     is_suspect = true;
                     let suspected = InstanceSuspected {
                         id: id.clone(),
-                        sign: SuspectSign::Missed,
+                        sign: match failure {
+                            Some(ProbeFailure::MachineSilent) => SuspectSign::MachineSilent,
+                            _ => SuspectSign::Missed,
+                        },
                     };
                     recipients.suspects.do_send(suspected);
                 }

@@ -314,8 +314,8 @@ pub trait Runtime: 'static {
     }
 
     /// An instance may have ended: to be looked at now, where that is not reported at once anyway.
-    /// `machine_answers`: the machine that it runs on has just said so.
-    fn look_at(&self, _: &InstanceId, _machine_answers: bool) {}
+    /// `machine_answers`: whether the machine that it runs on answers, if that has just been found out.
+    fn look_at(&self, _: &InstanceId, _machine_answers: Option<bool>) {}
 
     /// Where the machine of an instance can be asked whether it is there, beside the network of instances.
     fn machine_of(&self, _: &InstanceId) -> Option<SocketAddr> {

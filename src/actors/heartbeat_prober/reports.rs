@@ -33,6 +33,8 @@ pub struct InstanceSuspected {
 pub enum SuspectSign {
     /// A heartbeat was missed.
     Missed,
+    /// A heartbeat was missed, and its machine, asked beside the network of instances, does not answer either.
+    MachineSilent,
     /// A connection has ended and the instance has taken another.
     Unclear,
     /// Its machine has ended the connection, and the instance takes no other.

@@ -41,13 +41,17 @@ impl Handler<InstanceSuspected> for Supervisor {
 
     fn handle(&mut self, suspected: InstanceSuspected, ctx: &mut Self::Context) {
         let InstanceSuspected { id, sign } = suspected;
-        let machine_answers = matches!(sign, SuspectSign::ConnectionLost | SuspectSign::Refused);
+        let machine_answers = match sign {
+            SuspectSign::ConnectionLost | SuspectSign::Refused => Some(true),
+            SuspectSign::MachineSilent => Some(false),
+            SuspectSign::Missed | SuspectSign::Unclear => None,
+        };
         self.runtime.look_at(&id, machine_answers);
         match sign {
             SuspectSign::Refused => {
                 self.apply_event(Event::Instance(id, InstanceEvent::ConnectionRefused), ctx);
             }
-            SuspectSign::Missed => self.doubt(id),
+            SuspectSign::Missed | SuspectSign::MachineSilent => self.doubt(id),
             SuspectSign::ConnectionLost | SuspectSign::Unclear => {}
         }
     }

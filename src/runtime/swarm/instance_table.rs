@@ -136,10 +136,11 @@ impl InstanceTable {
         instance.container.clone_from(&task.container);
     }
 
-    /// The node of an instance has ended its connections.
-    pub(super) fn note_node_answers(&mut self, id: &InstanceId) {
+    /// The node of an instance has ended its connections, or does not answer. What was found last holds: a node
+    /// that dies may end connections first.
+    pub(super) fn note_node_answers(&mut self, id: &InstanceId, answers: bool) {
         if let Some(instance) = self.instances.get_mut(id) {
-            instance.node_answers = true;
+            instance.node_answers = answers;
         }
     }
 
@@ -450,8 +451,11 @@ mod tests {
         assert_eq!(table.suspect_node(&id(1)), None);
         table.keep(&id(1));
         assert_eq!(table.suspect_node(&id(1)), node.as_deref());
-        table.note_node_answers(&id(1));
+        table.note_node_answers(&id(1), true);
         assert_eq!(table.suspect_node(&id(1)), None);
+        // Its kernel had ended them before it died.
+        table.note_node_answers(&id(1), false);
+        assert_eq!(table.suspect_node(&id(1)), node.as_deref());
     }
 
     #[test]

@@ -322,9 +322,15 @@ impl Runtime for SwarmRuntime {
         true
     }
 
-    fn look_at(&self, id: &InstanceId, machine_answers: bool) {
-        if machine_answers {
-            self.inner.instances.borrow_mut().note_node_answers(id);
+    fn look_at(&self, id: &InstanceId, machine_answers: Option<bool>) {
+        if let Some(answers) = machine_answers {
+            let mut instances = self.inner.instances.borrow_mut();
+            instances.note_node_answers(id, answers);
+            // Now: before this balancer gives the instance up, another one may have ended it.
+            if let Some(node) = instances.node(id).filter(|_| !answers) {
+                let mut suspects = self.inner.suspects.borrow_mut();
+                suspects.insert(node.to_owned(), Instant::now());
+            }
         }
         self.inner.schedule.look_closely();
     }
