@@ -17,7 +17,7 @@ pub struct ContainerTemplate {
     pub body: Value,
 }
 
-/// [`ContainerTemplate`] as somebody may have edited it.
+/// A [`ContainerTemplate`] as it is stored: read first, and checked before it becomes one.
 #[derive(Deserialize)]
 struct TemplateText {
     container: String,

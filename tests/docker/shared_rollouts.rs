@@ -117,7 +117,7 @@ fn rollout_by_one_balancer_is_followed_by_the_others() {
             }
         }
         none_failed(loads).await;
-        // Nobody took what was replaced for dead.
+        // No balancer reported a replaced container as a death.
         assert_eq!(witness.count("start"), 6);
         for balancer in all {
             let log = balancer.log();

@@ -183,7 +183,7 @@ fn a_rollout_is_followed_and_taken_over_when_its_balancer_is_killed() {
     routes_as(three, &before);
     let load = SwarmLoad::start(two);
 
-    // Whoever is asked carries it out; the others show it, and leave it to that one.
+    // The balancer that gets the call carries the rollout out. The others show it, and refuse changes of it.
     let id = begin(&one, &json!({"env": {"COLOUR": "green"}}));
     let path = format!("{ROLLOUTS}/{id}");
     let executor = one.get(&path)["balancer"].clone();

@@ -14,7 +14,7 @@ use super::run_options::{self, Placeholders};
 use super::{DockerSettings, Security};
 use crate::runtime::{LaunchOrder, RuntimeError};
 
-/// The uid and gid of `nobody`, as numbers because an image from scratch has no /etc/passwd.
+/// The uid and gid of `nobody`: numbers, because an image made from nothing has no /etc/passwd to look the name up in.
 const NOBODY: &str = "65534:65534";
 
 /// The request that creates a container by flags.
