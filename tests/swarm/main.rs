@@ -25,3 +25,4 @@ mod stack;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeline;
+mod workers;

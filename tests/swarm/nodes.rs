@@ -104,6 +104,10 @@ impl Swarm {
                 self.try_docker(node, &["rm", "-f", container]);
             }
         }
+        // One that is a manager already stays one.
+        self.docker(1, &["node", "promote", "node1", "node2", "node3"]);
+        let manages = |node| self.try_docker(node, &["node", "ls"]).is_some();
+        wait_until("all nodes are managers", || (1..=3).all(manages));
         for service in self.docker(1, &["service", "ls", "-q"]).lines() {
             self.try_docker(1, &["service", "rm", service]);
         }

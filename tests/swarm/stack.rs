@@ -59,7 +59,7 @@ impl Stack {
     }
 
     /// The same by this command, with another file on top.
-    fn deploy_by(
+    pub fn deploy_by(
         &self,
         deploy: &[&str],
         on_top: &Value,
@@ -112,7 +112,12 @@ impl Stack {
 
     /// The balancer on a node, once it listens there.
     pub fn balancer(&self, node: u32) -> SwarmBalancer {
-        let filter = format!("label=com.docker.swarm.service.name={STACK}_ringmaster");
+        self.balancer_of("ringmaster", node)
+    }
+
+    /// The same of another service of the stack.
+    pub fn balancer_of(&self, service: &str, node: u32) -> SwarmBalancer {
+        let filter = format!("label=com.docker.swarm.service.name={STACK}_{service}");
         let mut container = String::new();
         wait_until("the balancer runs", || {
             let listed = self.swarm.docker(node, &["ps", "-q", "--filter", &filter]);
@@ -156,35 +161,35 @@ impl Stack {
         }
         left
     }
-}
 
-/// The variable COLOUR of a replica's container, now.
-fn colour(stack: &Stack, replica: &str) -> Option<String> {
-    let (node, container) = stack.fleet.try_place(replica)?;
-    let found = stack.swarm.try_docker(
-        node,
-        &[
-            "container",
-            "inspect",
-            "--format",
-            "{{json .Config.Env}}",
-            &container,
-        ],
-    )?;
-    let env: Vec<String> = serde_json::from_str(&found).ok()?;
-    let mut colours = env
-        .iter()
-        .filter_map(|variable| variable.strip_prefix("COLOUR="));
-    colours.next().map(str::to_owned)
-}
-
-/// Waits until the containers of all three have it: an old one runs for seconds after its end was asked for.
-fn all_have(stack: &Stack, expected: &str) {
-    wait_until(&format!("all are {expected}"), || {
-        THREE
+    /// The variable COLOUR of a replica's container, now.
+    fn colour(&self, replica: &str) -> Option<String> {
+        let (node, container) = self.fleet.try_place(replica)?;
+        let found = self.swarm.try_docker(
+            node,
+            &[
+                "container",
+                "inspect",
+                "--format",
+                "{{json .Config.Env}}",
+                &container,
+            ],
+        )?;
+        let env: Vec<String> = serde_json::from_str(&found).ok()?;
+        let mut colours = env
             .iter()
-            .all(|replica| colour(stack, replica).as_deref() == Some(expected))
-    });
+            .filter_map(|variable| variable.strip_prefix("COLOUR="));
+        colours.next().map(str::to_owned)
+    }
+
+    /// Waits until the containers of all three have it: an old one runs for seconds after its end was asked for.
+    pub fn all_have(&self, expected: &str) {
+        wait_until(&format!("all are {expected}"), || {
+            THREE
+                .iter()
+                .all(|replica| self.colour(replica).as_deref() == Some(expected))
+        });
+    }
 }
 
 /// How many events of a kind there are.
@@ -228,7 +233,7 @@ fn a_stack_file_is_deployed_changed_and_scaled() {
         count(&balancer, "rollout_done") == 1
     });
     let begun = count(&balancer, "rollout_started");
-    all_have(&stack, "green");
+    stack.all_have("green");
     stack.deploy(
         &[("WEB_COLOUR", "green"), ("WEB_REPLICAS", "5")],
         COMMAND,
@@ -286,11 +291,11 @@ fn a_broken_version_is_rolled_back_and_not_tried_again() {
     next.all_are_ready(&THREE);
     assert_eq!(places(), before, "the replicas have outlived it");
     assert_eq!(count(&next, "rollout_started"), 0);
-    all_have(&stack, "blue");
+    stack.all_have("blue");
     // Another version is taken up.
     stack.deploy(&[("WEB_COLOUR", "green")], COMMAND, ONE);
     wait_until("the rollout is done", || count(&next, "rollout_done") == 1);
-    all_have(&stack, "green");
+    stack.all_have("green");
     stack.remove();
 }
 
@@ -316,7 +321,7 @@ fn of_three_balancers_one_acts_and_all_end_with_the_stack() {
     load.go_on_for(100);
     load.stop_without_failures();
     assert_eq!(all("rollout_started"), 1);
-    all_have(&stack, "green");
+    stack.all_have("green");
     let begun = Instant::now();
     stack.rm();
     wait_until("the replicas are gone", || {

@@ -71,7 +71,7 @@ pub(crate) use engine::{Engine, is_missing};
 pub(crate) use gateway::loopback_gateway;
 pub(crate) use image_facts::{ImageFacts, port_hint};
 pub(crate) use labels::is_of_replica;
-pub(crate) use own_container::{compose_service, inspect_own};
+pub(crate) use own_container::{compose_service, inspect_own, own_ids};
 pub use record_store::DockerRecordStore;
 pub(crate) use registry::RegistryAuth;
 pub(crate) use run_options::others as other_networks;

@@ -82,7 +82,7 @@ pub(super) async fn inspect(ids: &[String]) -> Result<ContainerInspectResponse, 
 }
 
 /// Candidates for this container's id, the most certain first.
-fn own_ids() -> Vec<String> {
+pub(crate) fn own_ids() -> Vec<String> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     candidate_ids(
         &read("/proc/self/mountinfo"),

@@ -254,6 +254,13 @@ impl SwarmApi {
             .collect())
     }
 
+    /// All tasks of the Swarm that are to run, of whatever service.
+    pub(super) async fn running_tasks(&self) -> Result<Vec<Value>, SwarmError> {
+        let filters = filters(&json!({ "desired-state": ["running"] }));
+        let listed = self.get(&format!("/tasks?{filters}")).await?;
+        Ok(listed.as_array().cloned().unwrap_or_default())
+    }
+
     /// The services of a fleet's instances; those of one replica, if it is named.
     pub(super) async fn services(
         &self,

@@ -21,6 +21,7 @@ mod launch;
 mod names;
 mod network;
 mod node_drain;
+mod own_container;
 mod placement;
 mod placement_rule;
 mod poll_schedule;

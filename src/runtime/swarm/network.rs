@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep};
 
 use super::SwarmFleet;
 use super::labels::FLEET;
+use super::own_container::OwnContainer;
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::{DockerSettings, inspect_own, other_networks};
+use crate::runtime::docker::{DockerSettings, other_networks};
 
 /// How long a network may stay, which tasks that end still use, and the pause before it is tried again.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -91,20 +92,24 @@ impl SwarmFleet {
     /// Has our own container join it, if it has not.
     async fn join_network(&self, found: &Value) -> Result<(), RuntimeError> {
         let network = self.network();
-        let Some(own) = inspect_own().await? else {
+        let Some(own) = OwnContainer::find(&self.api).await? else {
             return Err(RuntimeError(format!(
                 "the balancer runs in no container, and the addresses of network {network} can be \
                  reached from containers alone: run it in one on this node, with the engine's \
                  socket mounted"
             )));
         };
-        let id = own.id.unwrap_or_default();
-        let joined = own.network_settings.and_then(|settings| settings.networks);
-        if joined.is_some_and(|joined| joined.contains_key(network)) {
+        if own.networks.iter().any(|joined| joined == network) {
             return Ok(());
         }
+        let Some(id) = own.id_at_engine() else {
+            return Err(RuntimeError(format!(
+                "the balancer is not on network {network}, and its engine (DOCKER_HOST) is that of \
+                 another node and cannot have it join: give the balancer's service that network"
+            )));
+        };
         let target = found["Id"].as_str().unwrap_or(network);
-        match self.api.connect(target, &id).await {
+        match self.api.connect(target, id).await {
             Err(error) if !error.to_string().contains("already exists") => {
                 return Err(RuntimeError(format!(
                     "cannot join network {network}: {error}; its option attachable lets \
@@ -114,7 +119,7 @@ impl SwarmFleet {
             _ => {}
         }
         info!("swarm: joined network {network}");
-        self.joined.replace(Some(id));
+        self.joined.replace(Some(id.to_owned()));
         Ok(())
     }
 

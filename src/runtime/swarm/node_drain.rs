@@ -13,17 +13,14 @@ use tokio::time::{Instant, sleep};
 use super::SwarmFleet;
 use super::api::{ObjectKind, SwarmError};
 use super::labels::DRAINED_BY;
+use super::own_container::OwnContainer;
 use super::placement_rule::takes_tasks;
 use super::presence::RENEW_INTERVAL;
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::inspect_own;
 
 /// How long the managers may take to have a node active again: a leader may just be lost.
 const RESTORE_TIMEOUT: Duration = Duration::from_secs(60);
 const RESTORE_PAUSE: Duration = Duration::from_secs(1);
-
-/// The label of a task's container.
-const OF_TASK: &str = "com.docker.swarm.task.id";
 
 /// The node of this name or id among those that a manager lists, if it may be drained; else why not.
 fn choose<'n>(nodes: &'n [Value], name: &str) -> Result<&'n str, String> {
@@ -101,8 +98,10 @@ impl SwarmFleet {
         let listed = self.api.get("/nodes").await?;
         let nodes = listed.as_array().map(Vec::as_slice).unwrap_or_default();
         let id = choose(nodes, &name).map_err(RuntimeError)?;
-        let own = self.api.get("/info").await?["Swarm"]["NodeID"].clone();
-        if own == id && is_task().await? {
+        let info = self.api.get("/info").await?;
+        let engine = info["Swarm"]["NodeID"].as_str().unwrap_or_default();
+        let own = OwnContainer::find(&self.api).await?;
+        if own.is_some_and(|own| own.is_task_on(id, engine)) {
             return Err(RuntimeError(format!(
                 "this balancer is a task on node {name}, and would be ended with it: ask one on another \
                  node"
@@ -186,12 +185,6 @@ impl SwarmFleet {
         let restored = |spec: &mut Value| restore(spec, by);
         self.api.change(ObjectKind::Node, id, restored).await
     }
-}
-
-/// Whether this process is a task of a Swarm.
-async fn is_task() -> Result<bool, RuntimeError> {
-    let own = inspect_own().await?.and_then(|own| own.config?.labels);
-    Ok(own.is_some_and(|labels| labels.contains_key(OF_TASK)))
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use tokio::time::sleep;
 
 use super::SwarmSettings;
 use super::api::{SwarmApi, SwarmError};
+use super::own_container::OwnContainer;
 use super::template::{self, FLEET, STACK, StackTemplate};
 use crate::fleet::ContainerTemplate;
 use crate::runtime::RuntimeError;
-use crate::runtime::docker::inspect_own;
 
 /// How often the service is read although no event has told of a change.
 const READ_INTERVAL: Duration = Duration::from_secs(10);
@@ -40,9 +40,9 @@ impl StackService {
     pub async fn find() -> Result<(Self, StackTemplate), RuntimeError> {
         let api = SwarmApi::from_env()?;
         api.check_manager().await?;
-        let own = inspect_own().await?.unwrap_or_default();
-        let labels = own.config.and_then(|config| config.labels);
-        let stack = labels.unwrap_or_default().remove(STACK).ok_or_else(|| {
+        let own = OwnContainer::find(&api).await?;
+        let in_stack = own.and_then(|own| Some((own.labels.get(STACK)?.clone(), own.networks)));
+        let (stack, reachable) = in_stack.ok_or_else(|| {
             RuntimeError(
                 "there is nothing to run: the balancer's container belongs to no stack whose file \
                  could say it (docker stack deploy); outside of one --image does"
@@ -71,11 +71,10 @@ impl StackService {
                 )));
             }
         };
-        let networks = own.network_settings.and_then(|found| found.networks);
         let service = Self {
             api,
             name,
-            reachable: networks.unwrap_or_default().into_keys().collect(),
+            reachable,
             has_changed: Notify::new(),
         };
         let found = service.read().await?;
