@@ -1,4 +1,4 @@
-//! What is known of this fleet's instances, and what a list of tasks says that is new. Pure.
+//! What is known of this fleet's instances. What a list of tasks adds to that is in [`observe`]. Pure.
 //!
 //! ```text
 //!   open_launch --> Launching --launched--> Live --not wanted any more--> Ending
@@ -10,16 +10,14 @@
 //!   from any:  stopping --> Stopping --no task is wanted any more--> forgotten
 //! ```
 
+mod observe;
+
 use std::collections::HashMap;
 
 use tokio::time::Instant;
 
-use super::task::{TaskInfo, TaskState};
-use crate::runtime::{Event, Exit, InstanceEvent, InstanceId};
-
-/// How many lists in a row lack the task of an instance before it counts as gone: a manager that has
-/// just come back may not have all of them yet.
-const MAX_ABSENCES: u32 = 2;
+use super::task::TaskInfo;
+use crate::runtime::{Exit, InstanceId};
 
 /// How an instance is, as far as this balancer knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +35,15 @@ enum Life {
     Stopping,
 }
 
-/// Who removes a replica.
+/// Why an instance is to end, and since when other balancers can know that.
 #[derive(Debug, Clone, Copy)]
-enum Removal {
-    Here(Instant),
-    Elsewhere,
+pub(super) enum Leaving {
+    /// Another one plays its replica; from here.
+    Replaced(Instant),
+    /// Its replica is being removed; from here.
+    Removed(Instant),
+    /// Another balancer removes its replica.
+    RemovedElsewhere,
 }
 
 #[derive(Debug)]
@@ -60,10 +62,7 @@ struct KnownInstance {
     is_extra: bool,
     /// It has died, or is killed because it hangs.
     is_kept: bool,
-    /// Its replica is being removed; from here since then, or elsewhere.
-    removal: Option<Removal>,
-    /// Since when another one plays its replica, if that has been done from here.
-    retired_at: Option<Instant>,
+    leaving: Option<Leaving>,
 }
 
 impl KnownInstance {
@@ -78,18 +77,9 @@ impl KnownInstance {
             exit: None,
             is_extra: false,
             is_kept: false,
-            removal: None,
-            retired_at: None,
+            leaving: None,
         }
     }
-}
-
-/// What a list of tasks says that is new.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Observed {
-    pub(super) events: Vec<Event>,
-    /// Instances that run and are not known here: the services say what they are.
-    pub(super) unknown: Vec<InstanceId>,
 }
 
 /// The instances by their ids.
@@ -229,83 +219,33 @@ impl InstanceTable {
         self.instances.get(id).is_some_and(KnownInstance::stays)
     }
 
-    /// Its replica is being removed, from here.
-    pub(super) fn begin_removal(&mut self, id: &InstanceId, now: Instant) {
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.removal.get_or_insert(Removal::Here(now));
+    /// Other balancers are told that it is to end. What is removed stays so.
+    pub(super) fn leaves(&mut self, id: &InstanceId, leaving: Leaving) {
+        if let Some(instance) = self.instances.get_mut(id)
+            && !instance.is_removed()
+        {
+            instance.leaving = Some(leaving);
         }
     }
 
-    /// Another instance has taken its place, from here.
-    pub(super) fn retire(&mut self, id: &InstanceId, now: Instant) {
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.retired_at = Some(now);
-        }
-    }
-
-    /// Since when other balancers can know that it is to end, because it is being removed or has been
-    /// replaced from here.
+    /// Since when other balancers can know that it is to end, if that is done from here.
     pub(super) fn announced_at(&self, id: &InstanceId) -> Option<Instant> {
-        let instance = self.instances.get(id)?;
-        match instance.removal {
-            Some(Removal::Here(since)) => Some(since),
-            Some(Removal::Elsewhere) => None,
-            None => instance.retired_at,
+        match self.instances.get(id)?.leaving? {
+            Leaving::Replaced(since) | Leaving::Removed(since) => Some(since),
+            Leaving::RemovedElsewhere => None,
         }
     }
 
     /// Another balancer removes its replica; false if that is known, or done from here.
     pub(super) fn is_removed_elsewhere(&mut self, id: &InstanceId) -> bool {
         match self.instances.get_mut(id) {
-            Some(instance) if instance.removal.is_none() && instance.life != Life::Stopping => {
-                instance.removal = Some(Removal::Elsewhere);
+            Some(instance) if !instance.is_removed() && instance.life != Life::Stopping => {
+                instance.leaving = Some(Leaving::RemovedElsewhere);
                 instance.life = Life::Stopping;
                 true
             }
             _ => false,
         }
-    }
-
-    /// Takes a list of tasks in.
-    pub(super) fn observe(&mut self, tasks: &[TaskInfo]) -> Observed {
-        let mut observed = Observed::default();
-        let mut newest: HashMap<&InstanceId, &TaskInfo> = HashMap::new();
-        for task in tasks {
-            let best = newest.entry(&task.order.id).or_insert(task);
-            // A service has one task that is wanted; others are its history.
-            if task.is_wanted && !best.is_wanted {
-                *best = task;
-            }
-        }
-        for (id, instance) in &mut self.instances {
-            match newest.get(id) {
-                Some(task) => {
-                    instance.absences = 0;
-                    instance.see(task, &mut observed.events);
-                }
-                None => instance.miss(id, &mut observed.events),
-            }
-        }
-        let is_over = |id: &InstanceId, instance: &KnownInstance| {
-            let wanted = newest
-                .get(id)
-                .is_some_and(|task| task.is_wanted && !task.has_ended());
-            instance.life == Life::Stopping && !wanted && !instance.stays()
-        };
-        self.instances.retain(|id, instance| !is_over(id, instance));
-        let unknown = newest.values().filter(|task| {
-            task.is_live()
-                && !task.is_extra
-                && task.endpoint.is_some()
-                && !self.instances.contains_key(&task.order.id)
-        });
-        observed.unknown = unknown.map(|task| task.order.id.clone()).collect();
-        observed.unknown.sort();
-        observed.events.sort_by_key(|event| match event {
-            Event::Instance(id, _) => Some(id.clone()),
-            _ => None,
-        });
-        observed
     }
 
     /// Forgets the instances of a replica before this one.
@@ -327,53 +267,36 @@ impl KnownInstance {
         self.is_kept && !self.is_extra
     }
 
-    fn see(&mut self, task: &TaskInfo, events: &mut Vec<Event>) {
-        self.task = Some(task.id.clone());
-        if task.node.is_some() {
-            self.node.clone_from(&task.node);
-        }
-        let id = || task.order.id.clone();
-        if let TaskState::Ended(exit) = &task.state {
-            self.exit = Some(exit.clone());
-            if matches!(self.life, Life::Live | Life::Ending) {
-                self.life = Life::Ended;
-                events.push(Event::Instance(id(), InstanceEvent::Exited(exit.clone())));
-            }
-        } else if !task.is_wanted && self.life == Life::Live {
-            self.life = Life::Ending;
-            events.push(Event::Instance(id(), InstanceEvent::Ending));
-        }
-    }
-
-    fn miss(&mut self, id: &InstanceId, events: &mut Vec<Event>) {
-        self.absences += 1;
-        if self.absences >= MAX_ABSENCES && matches!(self.life, Life::Live | Life::Ending) {
-            self.life = Life::Ended;
-            let exited = InstanceEvent::Exited(self.exit.clone().unwrap_or_default());
-            events.push(Event::Instance(id.clone(), exited));
-        }
+    /// Whether its replica is being removed, from here or elsewhere.
+    fn is_removed(&self) -> bool {
+        matches!(
+            self.leaving,
+            Some(Leaving::Removed(_) | Leaving::RemovedElsewhere)
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::super::task::{read, tests::task};
     use super::*;
 
-    fn id(generation: u64) -> InstanceId {
+    pub(super) fn id(generation: u64) -> InstanceId {
         InstanceId::new("S1".parse().unwrap(), generation)
     }
 
-    fn info(generation: u64, state: &str, desired: &str) -> TaskInfo {
+    pub(super) fn info(generation: u64, state: &str, desired: &str) -> TaskInfo {
         let mut task = task("S1", generation, state);
         task["DesiredState"] = json!(desired);
         task["Status"]["ContainerStatus"] = json!({"ContainerID": "c", "ExitCode": 137});
         read(&task, "zoo").unwrap()
     }
 
-    fn running_one() -> InstanceTable {
+    pub(super) fn running_one() -> InstanceTable {
         let mut table = InstanceTable::default();
         assert!(table.open_launch(&id(1)));
         assert!(!table.open_launch(&id(1)));
@@ -381,65 +304,6 @@ mod tests {
         table.close_launch(&id(1));
         assert!(table.is_live(&id(1)));
         table
-    }
-
-    fn event(event: InstanceEvent) -> Vec<Event> {
-        vec![Event::Instance(id(1), event)]
-    }
-
-    #[test]
-    fn a_death_is_reported_once() {
-        let mut table = running_one();
-        assert_eq!(
-            table.observe(&[info(1, "running", "running")]),
-            Observed::default()
-        );
-        let dead = [info(1, "failed", "shutdown")];
-        let exited = InstanceEvent::Exited(Exit::signal(9));
-        assert_eq!(table.observe(&dead).events, event(exited));
-        assert_eq!(table.observe(&dead), Observed::default());
-        assert!(table.is_given_up(&id(1)));
-        assert_eq!(table.exit(&id(1)), Some(&Exit::signal(9)));
-    }
-
-    #[test]
-    fn an_end_that_the_swarm_announces_is_reported_before_it_comes() {
-        let mut table = running_one();
-        let ending = [info(1, "running", "shutdown")];
-        assert_eq!(table.observe(&ending).events, event(InstanceEvent::Ending));
-        assert_eq!(table.observe(&ending).events, []);
-        let exited = event(InstanceEvent::Exited(Exit::signal(9)));
-        assert_eq!(
-            table.observe(&[info(1, "shutdown", "shutdown")]).events,
-            exited
-        );
-    }
-
-    #[test]
-    fn a_task_that_two_lists_lack_is_gone() {
-        let mut table = running_one();
-        assert_eq!(table.observe(&[]).events, []);
-        assert_eq!(table.observe(&[info(1, "running", "running")]).events, []);
-        assert_eq!(table.observe(&[]).events, []);
-        let gone = event(InstanceEvent::Exited(Exit::default()));
-        assert_eq!(table.observe(&[]).events, gone);
-    }
-
-    #[test]
-    fn an_end_from_here_is_no_death() {
-        let mut table = running_one();
-        table.stopping(&id(1));
-        assert!(table.is_given_up(&id(1)));
-        assert_eq!(
-            table.observe(&[info(1, "running", "running")]),
-            Observed::default()
-        );
-        assert!(table.knows(&id(1)));
-        assert_eq!(
-            table.observe(&[info(1, "shutdown", "shutdown")]),
-            Observed::default()
-        );
-        assert!(!table.knows(&id(1)));
     }
 
     #[test]
@@ -481,48 +345,25 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_and_is_not_known_is_told() {
-        let mut table = running_one();
-        let tasks = [
-            info(1, "running", "running"),
-            info(2, "running", "running"),
-            info(3, "running", "shutdown"),
-            info(4, "starting", "running"),
-        ];
-        assert_eq!(table.observe(&tasks).unknown, [id(2)]);
-    }
-
-    #[test]
-    fn what_plays_no_replica_is_neither_adopted_nor_kept_for_its_log() {
-        let mut table = running_one();
-        let extra = TaskInfo {
-            is_extra: true,
-            ..info(2, "running", "running")
-        };
-        let tasks = [info(1, "running", "running"), extra];
-        assert_eq!(table.observe(&tasks), Observed::default());
-        table.runs(&tasks[1]);
-        for number in [1, 2] {
-            table.keep(&id(number));
-            table.stopping(&id(number));
+    fn a_removal_outlasts_what_is_known_of_a_successor() {
+        let [first, second] = [0, 1].map(|s| Instant::now() + Duration::from_secs(s));
+        let (replaced, removed) = (Leaving::Replaced, Leaving::Removed);
+        for (before, after, announced) in [
+            (replaced(first), replaced(second), second),
+            (replaced(first), removed(second), second),
+            (removed(first), replaced(second), first),
+            (removed(first), removed(second), first),
+        ] {
+            let mut table = running_one();
+            assert_eq!(table.announced_at(&id(1)), None);
+            table.leaves(&id(1), before);
+            table.leaves(&id(1), after);
+            let found = table.announced_at(&id(1));
+            assert_eq!(found, Some(announced), "{before:?}, {after:?}");
         }
-        assert!(table.stays(&id(1)) && !table.stays(&id(2)));
-        table.observe(&[]);
-        assert!(table.knows(&id(1)) && !table.knows(&id(2)));
-    }
-
-    #[test]
-    fn a_removal_by_another_balancer_is_told_once_and_its_end_expected() {
         let mut table = running_one();
+        table.leaves(&id(1), replaced(first));
         assert!(table.is_removed_elsewhere(&id(1)));
-        assert!(!table.is_removed_elsewhere(&id(1)));
-        assert_eq!(
-            table.observe(&[info(1, "running", "remove")]),
-            Observed::default()
-        );
-        assert!(!table.is_removed_elsewhere(&id(2)));
-        let mut own = running_one();
-        own.begin_removal(&id(1), Instant::now());
-        assert!(!own.is_removed_elsewhere(&id(1)));
+        assert_eq!(table.announced_at(&id(1)), None);
     }
 }

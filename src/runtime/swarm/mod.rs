@@ -63,7 +63,7 @@ use crate::api::{FleetSpread, NewRollout};
 use crate::ring::{ReplicaName, Weight};
 use api::{SwarmApi, SwarmError};
 use image::KnownAuth;
-use instance_table::InstanceTable;
+use instance_table::{InstanceTable, Leaving};
 use poll_schedule::PollSchedule;
 use presence::Presence;
 pub use record_store::SwarmRecordStore;
@@ -292,7 +292,7 @@ impl Runtime for SwarmRuntime {
         self.inner
             .instances
             .borrow_mut()
-            .begin_removal(&id, Instant::now());
+            .leaves(&id, Leaving::Removed(Instant::now()));
         Rc::clone(&self.inner).announce_removal(id).boxed_local()
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::SwarmFleet;
 use super::api::SwarmError;
+use super::instance_table::Leaving;
 use super::names::service_name;
 use super::service::ServiceRole;
 use super::service_spec::set_role;
@@ -37,11 +38,11 @@ impl SwarmFleet {
             let play = |spec: &mut _| set_role(spec, ServiceRole::Current);
             self.api.change_service(&name, play).await?;
             let services = self.api.services(self.name(), Some(&id.replica)).await?;
-            let now = Instant::now();
+            let replaced = Leaving::Replaced(Instant::now());
             for old in services {
                 // What another balancer has healed meanwhile may have a higher generation.
                 if old.order.id != id && old.role == ServiceRole::Current {
-                    self.instances.borrow_mut().retire(&old.order.id, now);
+                    self.instances.borrow_mut().leaves(&old.order.id, replaced);
                     let retire = |spec: &mut _| set_role(spec, ServiceRole::Retired);
                     match self.api.change_service(&old.name, retire).await {
                         // It had nothing in flight, and has been removed.
