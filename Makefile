@@ -28,7 +28,7 @@ analysis-compose: ## the same with the compose stack; writes docs/analysis/
 	cargo build --profile dist --features analyze
 	RINGMASTER_ADMIN=0.0.0.0:5001 $(MAKE) up
 	set -- $(address); target/dist/ringmaster analyze \
-	  --url http://$$1:5000 --admin-url http://$$1:5001 \
+	  --url http://$$1:5000 --admin http://$$1:5001 \
 	  --pid $(call inspect,{{.State.Pid}}) --out docs/analysis $(ARGS)
 	$(MAKE) down
 

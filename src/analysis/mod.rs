@@ -121,7 +121,7 @@ async fn measure(
             },
             Experiment::Strategies => {
                 if target.admin.is_none() {
-                    let reason = "without --admin-url the strategy cannot be changed, so that its \
+                    let reason = "without --admin the strategy cannot be changed, so that its \
                                   figures are computed, not measured";
                     results.skip(experiment, reason);
                 }

@@ -158,7 +158,7 @@ impl TestedBalancer {
             return Ok(None);
         }
         let Some(status) = self.status().await? else {
-            let reason = "none of --admin-url, --kill-command and --pid-command says how to kill \
+            let reason = "none of --admin, --kill-command and --pid-command says how to kill \
                           a replica";
             return Ok(Some(reason.to_owned()));
         };

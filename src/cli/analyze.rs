@@ -17,7 +17,7 @@ Examples:
   Everything, with a balancer of its own
     ringmaster analyze
   A compose stack
-    ringmaster analyze --url http://127.0.0.1:5000 --admin-url http://127.0.0.1:5001
+    ringmaster analyze --url http://127.0.0.1:5000 --admin http://127.0.0.1:5001
   A quick look at the failures alone
     ringmaster analyze --only a3 --out /tmp/analysis";
 
@@ -26,14 +26,14 @@ struct AnalyzeFlags {
     /// Measure the balancer that runs here, not one of our own
     #[arg(long, value_name = "URL", value_parser = base_url())]
     url: Option<String>,
-    /// Its --admin address; without it, it does not say when what happened, and A-4 is only
+    /// Where its admin API is; without it, it does not say when what happened, and A-4 is only
     /// computed
     #[arg(long, value_name = "URL", requires = "url", value_parser = base_url())]
-    admin_url: Option<String>,
+    admin: Option<String>,
     #[command(flatten)]
     token: TokenFlags,
     /// How to kill a replica, {name}: 'docker kill ringmaster-{name}'; times count from its start.
-    /// Without this or --pid-command, the process or container that --admin-url names is killed
+    /// Without this or --pid-command, the process or container that --admin names is killed
     #[arg(long, value_name = "COMMAND", requires = "url", value_parser = words(KillCommand::Kills))]
     kill_command: Option<KillCommand>,
     /// Or what prints a replica's process id, which then gets SIGKILL: more exact
@@ -116,7 +116,7 @@ pub(super) fn invocation(
     env: &[(OsString, OsString)],
 ) -> Result<Invocation, UsageError> {
     let flags = AnalyzeFlags::from_arg_matches(matches)?;
-    let admin = flags.admin_url;
+    let admin = flags.admin;
     let admin = admin.map(|url| admin_access::of_default_fleet(url, &flags.token, env));
     let admin = admin.transpose()?;
     let target = flags.url.map_or(BalancerOptions::Child, |url| {

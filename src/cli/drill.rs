@@ -85,12 +85,12 @@ pub(super) struct DrillFlags {
 pub(super) struct AliasFlags {
     #[command(flatten)]
     drill: DrillFlags,
-    /// Its --admin address
+    /// Where its admin API is
     #[arg(
         long, value_name = "URL", default_value = "http://127.0.0.1:5001",
         value_parser = base_url()
     )]
-    admin_url: String,
+    admin: String,
     #[command(flatten)]
     token: TokenFlags,
     /// Print JSON, not a table
@@ -121,7 +121,7 @@ pub(super) fn alias_invocation(
     flags: AliasFlags,
     env: &[(OsString, OsString)],
 ) -> Result<Invocation, UsageError> {
-    let admin = admin_access::of_default_fleet(flags.admin_url, &flags.token, env)?;
+    let admin = admin_access::of_default_fleet(flags.admin, &flags.token, env)?;
     Ok(invocation(flags.drill, admin, flags.json))
 }
 

@@ -235,8 +235,8 @@ async fn analyze_skips_failures_with_the_reason_without_a_way_to_kill() {
     let folder = tempfile::tempdir().unwrap();
     let (url, admin_url) = (balancer.url(""), balancer.admin_url().await);
     for (more, reason) in [
-        (&["--admin-url", &admin_url][..], "neither a process nor"),
-        (&[], "none of --admin-url, --kill-command"),
+        (&["--admin", &admin_url][..], "neither a process nor"),
+        (&[], "none of --admin, --kill-command"),
     ] {
         let args = [&["--url", &url, "--only", "a3"], more].concat();
         let Output { status, stderr, .. } = analyze(folder.path(), &args);

@@ -24,7 +24,7 @@ async fn command(balancer: &Ringmaster, name: &str, args: &[&str]) -> Command {
     let admin_url = balancer.admin_url().await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringmaster"));
     command
-        .args([name, "--url", &balancer.url(""), "--admin-url"])
+        .args([name, "--url", &balancer.url(""), "--admin"])
         .arg(admin_url)
         .args(args)
         .stdin(Stdio::null())
@@ -128,7 +128,7 @@ async fn drill_usage_error_injects_nothing_and_lists_the_allowed_values() {
         let args: Vec<&str> = args.to_vec();
         let admin_url = balancer.admin_url().await;
         let url = balancer.url("");
-        let mut all = vec!["drill", "--admin-url", &admin_url];
+        let mut all = vec!["drill", "--admin", &admin_url];
         if !args.contains(&"--url") {
             all.extend(["--url", &url]);
         }
@@ -348,7 +348,7 @@ async fn drill_of_an_unreachable_container_names_it_with_the_reason() {
         let url = afloat.balancer.url("");
         let output = Command::new(env!("CARGO_BIN_EXE_ringmaster"))
             .args(["drill", "--kill", "all", "--url", &url])
-            .args(["--admin-url", &admin])
+            .args(["--admin", &admin])
             .output()
             .await
             .unwrap();

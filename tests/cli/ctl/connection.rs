@@ -176,15 +176,7 @@ async fn token_comes_from_a_file_or_the_environment_and_is_asked_for() {
     // Its older name sends it, too.
     let url = balancer.url("");
     let drill = [
-        "drill",
-        "--delay",
-        "all",
-        "--for",
-        "100ms",
-        "--url",
-        &url,
-        "--admin-url",
-        &admin,
+        "drill", "--delay", "all", "--for", "100ms", "--url", &url, "--admin", &admin,
     ];
     for (token, code) in [("changer", 0), ("", 1)] {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_ringmaster"));
