@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::monitor::InHand;
-use super::successor::{InstanceRole, Successor, SuccessorPhase};
+use super::successor::{Heartbeats, InstanceRole, Successor, SuccessorPhase};
 use crate::fleet::event::{ImmediateStep, Steps};
 use crate::fleet::lifecycle::Phase;
 use crate::fleet::stand_in::StandIn;
@@ -89,12 +89,12 @@ impl Fleet {
         }
         let replica = &mut self.replicas[index];
         let ended = std::mem::take(&mut replica.leftover_generations);
-        replica.generation = relief.id.generation;
-        replica.definition = relief.definition;
-        replica.starts_at_once = false;
         replica.forget_instance();
+        replica.generation = relief.id.generation;
+        replica.starts_at_once = false;
         replica.unhealthy = relief.unhealthy;
-        replica.probe_failure = relief.probe_failure;
+        replica.probe_failure = relief.unready_reason().map(str::to_owned);
+        replica.definition = relief.definition;
         let generation = relief.id.generation;
         let probing = |endpoint, deadline| Phase::Probing {
             endpoint,
@@ -106,9 +106,9 @@ impl Fleet {
             SuccessorPhase::Probing {
                 endpoint,
                 deadline,
-                answers_well,
+                heartbeats,
             } => {
-                replica.answers_well = answers_well;
+                replica.answers_well = matches!(heartbeats, Heartbeats::Good);
                 replica.leftover_generations.push(generation);
                 replica.phase = probing(endpoint, Some(deadline));
             }

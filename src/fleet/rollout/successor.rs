@@ -33,8 +33,6 @@ pub(in crate::fleet) struct Successor {
     pub(super) phase: SuccessorPhase,
     /// Its image's HEALTHCHECK says so.
     pub(super) unhealthy: bool,
-    /// Why its heartbeats have failed since it was ready last.
-    pub(super) probe_failure: Option<String>,
 }
 
 /// What an instance is for, once it is ready.
@@ -59,8 +57,7 @@ pub(super) enum SuccessorPhase {
     Probing {
         endpoint: SocketAddr,
         deadline: Time,
-        /// It does, and only its image's HEALTHCHECK is against it.
-        answers_well: bool,
+        heartbeats: Heartbeats,
     },
     /// It may play the replica.
     Ready { endpoint: SocketAddr },
@@ -68,6 +65,19 @@ pub(super) enum SuccessorPhase {
     Abandoned,
     /// It is left to its owner, and only awaited.
     Left,
+}
+
+/// What is known of the heartbeats of an instance that is not ready.
+#[derive(Debug)]
+pub(super) enum Heartbeats {
+    /// Nothing yet.
+    Awaited,
+    /// It answers them well, and only its image's HEALTHCHECK is against it.
+    Good,
+    /// They have failed, for this reason.
+    Failed(String),
+    /// It has answered them, and does not any more.
+    Missed,
 }
 
 impl Successor {
@@ -83,7 +93,6 @@ impl Successor {
             role,
             phase: SuccessorPhase::Launching { exited: None },
             unhealthy: false,
-            probe_failure: None,
         }
     }
 
@@ -107,18 +116,36 @@ impl Successor {
 
     /// Why it is not ready, as far as that is known.
     pub(super) fn unready_reason(&self) -> Option<&str> {
-        let unhealthy = self.unhealthy.then_some(UNHEALTHY);
-        match self.phase {
+        match &self.phase {
             SuccessorPhase::Probing {
-                answers_well: true, ..
-            } => unhealthy,
-            _ => self.probe_failure.as_deref().or(unhealthy),
+                heartbeats: Heartbeats::Failed(reason),
+                ..
+            } => Some(reason),
+            _ if self.is_unresponsive() => Some(UNRESPONSIVE),
+            _ => self.unhealthy.then_some(UNHEALTHY),
         }
     }
 
-    fn become_ready(&mut self, endpoint: SocketAddr) {
-        self.phase = SuccessorPhase::Ready { endpoint };
-        self.probe_failure = None;
+    fn is_unresponsive(&self) -> bool {
+        let SuccessorPhase::Probing { heartbeats, .. } = &self.phase else {
+            return false;
+        };
+        matches!(heartbeats, Heartbeats::Missed)
+    }
+
+    /// Its heartbeats fail: it has until then to become ready, if it has been.
+    fn heartbeats_fail(&mut self, how: Heartbeats, deadline_if_ready: Time) {
+        match &mut self.phase {
+            SuccessorPhase::Probing { heartbeats, .. } => *heartbeats = how,
+            SuccessorPhase::Ready { endpoint } => {
+                self.phase = SuccessorPhase::Probing {
+                    endpoint: *endpoint,
+                    deadline: deadline_if_ready,
+                    heartbeats: how,
+                };
+            }
+            _ => {}
+        }
     }
 
     /// When it is late.
@@ -268,59 +295,39 @@ impl Fleet {
                 InstanceEvent::BecameHealthy,
                 SuccessorPhase::Probing {
                     endpoint,
-                    answers_well,
+                    heartbeats,
                     ..
                 },
             ) => match successor.unhealthy {
-                true => *answers_well = true,
+                true => *heartbeats = Heartbeats::Good,
                 false => {
                     let endpoint = *endpoint;
-                    successor.become_ready(endpoint);
+                    successor.phase = SuccessorPhase::Ready { endpoint };
                 }
             },
             (
-                InstanceEvent::BecameUnready(reason) | InstanceEvent::ProbeFailed(reason),
-                SuccessorPhase::Probing { answers_well, .. },
-            ) => {
-                *answers_well = false;
-                successor.probe_failure = Some(reason);
+                InstanceEvent::BecameUnready(reason),
+                SuccessorPhase::Probing { .. } | SuccessorPhase::Ready { .. },
+            )
+            | (InstanceEvent::ProbeFailed(reason), SuccessorPhase::Probing { .. }) => {
+                successor.heartbeats_fail(Heartbeats::Failed(reason), deadline);
             }
-            (InstanceEvent::BecameUnresponsive, SuccessorPhase::Probing { answers_well, .. }) => {
-                *answers_well = false;
-            }
-            (InstanceEvent::BecameUnready(reason), SuccessorPhase::Ready { endpoint }) => {
-                successor.probe_failure = Some(reason);
-                successor.phase = SuccessorPhase::Probing {
-                    endpoint: *endpoint,
-                    deadline,
-                    answers_well: false,
-                };
-            }
-            (InstanceEvent::BecameUnresponsive, SuccessorPhase::Ready { endpoint }) => {
-                successor.probe_failure = Some(UNRESPONSIVE.to_owned());
-                successor.phase = SuccessorPhase::Probing {
-                    endpoint: *endpoint,
-                    deadline,
-                    answers_well: false,
-                };
+            (InstanceEvent::BecameUnresponsive, _) => {
+                successor.heartbeats_fail(Heartbeats::Missed, deadline);
             }
             (InstanceEvent::HealthcheckChanged(healthy), phase) => {
                 successor.unhealthy = !healthy;
                 match phase {
                     SuccessorPhase::Probing {
                         endpoint,
-                        answers_well: true,
+                        heartbeats: Heartbeats::Good,
                         ..
                     } if healthy => {
                         let endpoint = *endpoint;
-                        successor.become_ready(endpoint);
+                        successor.phase = SuccessorPhase::Ready { endpoint };
                     }
-                    SuccessorPhase::Ready { endpoint } if !healthy => {
-                        successor.phase = SuccessorPhase::Probing {
-                            endpoint: *endpoint,
-                            deadline,
-                            answers_well: true,
-                        };
+                    SuccessorPhase::Ready { .. } if !healthy => {
+                        successor.heartbeats_fail(Heartbeats::Good, deadline);
                     }
                     _ => {}
                 }
@@ -346,7 +353,7 @@ impl Fleet {
         successor.phase = SuccessorPhase::Probing {
             endpoint,
             deadline: steps.now.saturating_add(self.policy.start_timeout),
-            answers_well: false,
+            heartbeats: Heartbeats::Awaited,
         };
         steps.push(ImmediateStep::Watch(successor.id.clone(), endpoint));
     }
@@ -389,22 +396,17 @@ impl Fleet {
         let is_late = |n: &Successor| n.deadline().is_some_and(|at| at <= now);
         while let Some(place) = self.successors.iter().position(is_late) {
             let successor = &self.successors[place];
-            let id = successor.id.clone();
-            let has_served = self.has_served_as_canary(&id);
             let timeout = duration(self.policy.start_timeout);
-            let mut cause = match has_served {
-                true => format!("unready for {timeout}"),
-                false => format!("had no good heartbeat within {timeout} of its start"),
+            let because = successor.unready_reason();
+            let because = because.map_or_else(String::new, |reason| format!(": {reason}"));
+            let cause = match self.has_served_as_canary(&successor.id) {
+                true if successor.is_unresponsive() => DeathCause::Unresponsive,
+                true => DeathCause::Unready(format!("unready for {timeout}{because}")),
+                false => DeathCause::NotReadyInTime(format!(
+                    "had no good heartbeat within {timeout} of its start{because}"
+                )),
             };
-            if let Some(reason) = successor.unready_reason() {
-                cause.push_str(": ");
-                cause.push_str(reason);
-            }
-            steps.push(ImmediateStep::Unwatch(id));
-            let cause = match has_served {
-                true => DeathCause::Unready(cause),
-                false => DeathCause::NotReadyInTime(cause),
-            };
+            steps.push(ImmediateStep::Unwatch(successor.id.clone()));
             self.successor_died(place, cause, steps);
         }
     }
