@@ -37,8 +37,8 @@ pub enum ProxyError {
     Upstream(AttemptError),
     /// The head of a request did not come in time.
     SlowHead,
-    /// A method that makes no sense here.
-    Connect,
+    /// A method that is not implemented here, whatever the target.
+    NotImplemented(&'static str),
     /// A request that RFC 9110 and 9112 forbid.
     Malformed(&'static str),
     /// A request in another version of HTTP than 1.0 and 1.1.
@@ -124,8 +124,7 @@ impl fmt::Display for ProxyError {
                 "the request's body is larger than this server allows"
             }
             Self::SlowHead => "the head of the request did not come in time",
-            Self::Connect => "CONNECT is not supported",
-            Self::Malformed(why) => why,
+            Self::NotImplemented(why) | Self::Malformed(why) => why,
             Self::OtherVersion => "only HTTP/1.1 and HTTP/1.0 are spoken here",
             Self::TargetTooLong => "the request's target is longer than 65,534 bytes",
             Self::HeadTooLarge => {
@@ -171,7 +170,8 @@ impl ResponseError for ProxyError {
                 StatusCode::BAD_REQUEST
             }
             Self::Upstream(AttemptError::BodyTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            // A 405 would have to list the methods of a target that is none of ours.
+            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::OtherVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
+use actix_web::http::Method;
 use actix_web::web::Bytes;
 
 use crate::h1::{HeaderIndices, HeaderLines};
@@ -96,6 +97,15 @@ impl RawRequest {
             // In absolute form the path may be missing; written out, it is not.
             query @ [b'?', ..] => [b"/", query].concat().into(),
             whole => whole.into(),
+        }
+    }
+
+    /// The target as a replica gets it: `*` for OPTIONS of a host without a path (RFC 9112, section
+    /// 3.2.4).
+    pub fn target_of(&self, method: &Method) -> Cow<'_, [u8]> {
+        match *method == Method::OPTIONS && self.path_and_query.is_empty() {
+            true => b"*".into(),
+            false => self.path_and_query(),
         }
     }
 

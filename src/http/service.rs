@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use super::api::{self, ApiError, ReplicaHandles};
 use super::connection::state::ClientRequest;
 use super::context::Worker;
-use super::headers::validate;
+use super::headers::{max_forwards, validate};
 use super::proxy::access_trace::AccessTrace;
 use super::proxy::forward::forward;
 use super::server::Site;
@@ -79,7 +79,14 @@ async fn answer(
             Err(refusal) => ApiError::Refused(refusal).envelope(),
         };
     }
-    let answered = forward(worker, request, payload.take(), client, trace).await;
+    let is_last = match max_forwards::counts_for(request.method()) {
+        true => max_forwards::answer(request.method(), &client.raw.headers),
+        false => None,
+    };
+    let answered = match is_last {
+        Some(answered) => answered,
+        None => forward(worker, request, payload.take(), client, trace).await,
+    };
     answered.unwrap_or_else(|error| {
         if let Some(trace) = trace {
             trace.end(error.reason().label());

@@ -65,6 +65,6 @@ pub use member::{InvalidName, Member, ReplicaName, Weight};
 pub use panic::PanicThreshold;
 pub use session_key::SessionKey;
 pub use slot::{MemberIndex, Slot};
-pub use spec::{InvalidSpec, RingSpec, Strategy};
+pub use spec::{InvalidSpec, RingSpec, SpecChange, Strategy};
 pub use stats::{Moved, Ownership};
 pub use table::SlotTable;

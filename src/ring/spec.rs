@@ -76,6 +76,28 @@ impl FromStr for Strategy {
     }
 }
 
+/// What is to be another in a recipe; what is absent stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpecChange {
+    /// Another strategy.
+    pub strategy: Option<Strategy>,
+    /// Another number of slots.
+    pub slots: Option<u32>,
+    /// Another number of virtual servers.
+    pub virtual_servers: Option<u32>,
+}
+
+impl From<RingSpec> for SpecChange {
+    /// To this recipe, whatever is before.
+    fn from(spec: RingSpec) -> Self {
+        Self {
+            strategy: Some(spec.strategy),
+            slots: Some(spec.slots),
+            virtual_servers: spec.virtual_servers,
+        }
+    }
+}
+
 /// A validated recipe for slot tables.
 ///
 /// ```
@@ -100,6 +122,23 @@ impl RingSpec {
 
     /// The most virtual servers a replica of weight 1 may have.
     pub const MAX_VIRTUAL_SERVERS: u32 = 10_000;
+
+    /// The recipe after a change of some of its parts. Another strategy begins with its own slots
+    /// and virtual servers.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`new`](Self::new).
+    pub fn changed(&self, change: SpecChange) -> Result<Self, InvalidSpec> {
+        match change.strategy {
+            Some(strategy) => Self::new(strategy, change.slots, change.virtual_servers),
+            None => Self::new(
+                self.strategy,
+                change.slots.or(Some(self.slots)),
+                change.virtual_servers.or(self.virtual_servers),
+            ),
+        }
+    }
 
     /// Checks a recipe; `None` stands for the strategy's default.
     ///

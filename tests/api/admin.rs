@@ -316,6 +316,42 @@ async fn api_shows_the_balancer_its_fleet_and_each_replica() {
 }
 
 #[actix_web::test]
+async fn refusal_names_the_field_of_the_call_and_what_is_allowed() {
+    let (_balancer, admin) = start(&[]).await;
+    let fleet = format!("{admin}/api/v1/fleets/default");
+    let add = format!("{fleet}/replicas");
+    let mut replies = Vec::new();
+    for body in [
+        json!({"count": 0}),
+        json!({"count": 1, "names": ["a", "b"]}),
+        json!({"names": ["a"], "weights": {"b": 2}}),
+    ] {
+        replies.push(ask(Method::POST, &add, Some(body)).await);
+    }
+    for query in [
+        "replicas?limit=99999999999999999999",
+        "ring?samples=-1",
+        "deaths?after=9223372036854775808",
+    ] {
+        replies.push(get(&format!("{fleet}/{query}")).await);
+    }
+    let details = replies
+        .iter()
+        .map(|reply| reply.body["detail"].as_str().unwrap());
+    assert_eq!(
+        details.collect::<Vec<_>>(),
+        [
+            "from 1 to 1021 replicas can be added, not 0",
+            "names has more names than count says",
+            "weights has b, which names does not have",
+            "limit must be from 1 to 1000",
+            "samples must be from 0 to 4096",
+            "after must be a whole number from 0 to 9223372036854775807",
+        ]
+    );
+}
+
+#[actix_web::test]
 async fn replicas_are_added_changed_and_removed_by_the_api() {
     let (balancer, admin) = start(&["--replicas", "1"]).await;
     let replicas = format!("{admin}/api/v1/fleets/default/replicas");
@@ -391,6 +427,12 @@ async fn explanation_of_a_key_names_the_replica_that_serves_it() {
         assert_eq!(why["candidates"].as_array().unwrap().len(), 3);
         assert_eq!(why["why"]["by"], "scores");
     }
+    // Of bytes that are no text, too, it is the key's own owner.
+    let [odd, shown] = [
+        get(&explain("%ff")).await.body,
+        get(&explain("%EF%BF%BD")).await.body,
+    ];
+    assert_ne!(odd["number"], shown["number"], "{odd} {shown}");
     let why = get(&explain("ada")).await.body;
     let answer = get(&balancer.url("/home?user=ada")).await.body;
     let served_by = why["served_by"]

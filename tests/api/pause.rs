@@ -137,6 +137,19 @@ async fn pause_ends_by_itself() {
 }
 
 #[actix_web::test]
+async fn second_pause_prolongs_the_first_and_does_not_shorten_it() {
+    let (_balancer, fleet) = start(&[]).await;
+    let ends_at = async |lasts: &str| {
+        let paused = pause(&fleet, json!({"for": lasts})).await;
+        assert_eq!(paused.status, StatusCode::OK, "{:?}", paused.body);
+        paused.body["pause"]["ends_at"].as_str().unwrap().to_owned()
+    };
+    let first = ends_at("10s").await;
+    assert_eq!(ends_at("1s").await, first);
+    assert!(ends_at("20s").await > first);
+}
+
+#[actix_web::test]
 async fn held_requests_go_over_a_second() {
     let (balancer, fleet) = start(&["--workers", "1"]).await;
     pause(&fleet, json!({})).await;

@@ -17,7 +17,7 @@ const CLOSING: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 #[rustfmt::skip] // One line a case, whatever its length.
 const REFUSED: &[(u16, &str, &str)] = &[
     // The request line.
-    (405, "CONNECT", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"),
+    (501, "CONNECT", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"),
     (505, "HTTP/2.0 in letters", "GET / HTTP/2.0\r\nHost: x\r\n\r\n"),
     (505, "the beginning of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     (505, "HTTP/1.2", "GET / HTTP/1.2\r\nHost: x\r\n\r\n"),
@@ -303,11 +303,50 @@ async fn cookies_and_compressed_bodies_pass_unchanged() {
     );
 }
 
+/// By how many more an OPTIONS or TRACE may be forwarded, as a client and as the replica is told; in
+/// other requests it means nothing, and so does what is no number.
+#[actix_web::test]
+async fn max_forwards_counts_down_and_ends_at_zero() {
+    let replica = Scripted::saying(OK).await;
+    let balancer = replica.balancer(&[]).await;
+    for (method, said, told_on) in [
+        ("OPTIONS", "3", "2"),
+        ("OPTIONS", "18446744073709551615", "18446744073709551614"),
+        ("OPTIONS", "1, 2", "1, 2"),
+        ("OPTIONS", "+0", "+0"),
+        ("TRACE", "1", "0"),
+        ("GET", "0", "0"),
+        ("GET", "3", "3"),
+    ] {
+        let request = format!(
+            "{method} /a HTTP/1.1\r\nHost: x\r\nmax-Forwards: {said}\r\nConnection: close\r\n\r\n"
+        );
+        let got = told(balancer.address(), request.as_bytes()).await;
+        assert!(got.starts_with("HTTP/1.1 200 OK\r\n"), "{request}: {got}");
+        let asked = replica.take_requests().pop().unwrap();
+        assert_eq!(values(&asked, "max-forwards"), [told_on], "{request}");
+    }
+    for (method, line) in [
+        ("OPTIONS", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n"),
+        ("TRACE", "HTTP/1.1 501 Not Implemented\r\n"),
+    ] {
+        let request = format!(
+            "{method} /a HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n"
+        );
+        let got = told(balancer.address(), request.as_bytes()).await;
+        assert!(got.starts_with(line), "{request}: {got}");
+        assert!(replica.take_requests().is_empty(), "{request}");
+    }
+}
+
 /// What stretches the rules and is right: the request line and Host that a replica sees.
 #[rustfmt::skip] // One line a case, whatever its length.
 const PASSED: &[(&str, &str, &str)] = &[
     ("OPTIONS * HTTP/1.1\r\nHost: x\r\n", "OPTIONS * HTTP/1.1", "x"),
     ("TRACE /a HTTP/1.1\r\nHost: x\r\n", "TRACE /a HTTP/1.1", "x"),
+    ("OPTIONS http://shop.example HTTP/1.1\r\nHost: x\r\n", "OPTIONS * HTTP/1.1", "shop.example"),
+    ("OPTIONS http://shop.example?b HTTP/1.1\r\nHost: x\r\n", "OPTIONS /?b HTTP/1.1", "shop.example"),
+    ("OPTIONS http://shop.example/ HTTP/1.1\r\nHost: x\r\n", "OPTIONS / HTTP/1.1", "shop.example"),
     ("GET http://shop.example:81/a?b HTTP/1.1\r\nHost: x\r\n", "GET /a?b HTTP/1.1", "shop.example:81"),
     ("GET http://shop.example HTTP/1.1\r\nHost: x\r\n", "GET / HTTP/1.1", "shop.example"),
     ("GET http://shop.example?b HTTP/1.1\r\nHost: x\r\n", "GET /?b HTTP/1.1", "shop.example"),

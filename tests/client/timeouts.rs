@@ -11,6 +11,8 @@ use crate::support::wire::{Scripted, in_time, rest};
 
 /// What a head may take here.
 const TIMEOUT: Duration = Duration::from_millis(200);
+/// By then it is noticed that one has taken longer.
+const LATE: Duration = Duration::from_millis(1_500);
 const ARGS: &[&str] = &["--header-timeout", "200ms"];
 const GET: &str = "GET /home HTTP/1.1\r\nHost: x\r\n\r\n";
 const CHUNKED: &str =
@@ -111,6 +113,32 @@ async fn with_writes(stream: TcpStream, text: &str, pause: Duration) -> String {
     tokio::select! {
         got = rest(&mut reading) => got,
         () = speaks => unreachable!("it never ends"),
+    }
+}
+
+#[actix_web::test]
+async fn empty_line_behind_a_request_begins_no_head() {
+    let replica = Scripted::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    let balancer = replica.balancer(ARGS).await;
+    for (behind, statuses) in [("\r\n", &["200", "200"][..]), ("\r\nG", &["200", "408"])] {
+        let mut client = TcpStream::connect(balancer.address()).await.unwrap();
+        client
+            .write_all(format!("{GET}{behind}").as_bytes())
+            .await
+            .unwrap();
+        tokio::time::sleep(LATE).await;
+        let next = GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        // It is over already in the second case.
+        let _ = client.write_all(next.as_bytes()).await;
+        let mut got = Vec::new();
+        let _ = in_time(client.read_to_end(&mut got)).await;
+        let got = String::from_utf8_lossy(&got).into_owned();
+        let seen: Vec<_> = got
+            .split("HTTP/1.1 ")
+            .skip(1)
+            .map(|one| &one[..3])
+            .collect();
+        assert_eq!(seen, statuses, "{behind:?}: {got}");
     }
 }
 

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::ring::{BuildError, Member};
 
-/// The outcome of a change that names no member that has to be there.
+/// The outcome of a change that names no member that has to be there, and changes no recipe.
 fn does_fit(outcome: EditOutcome) -> Result<(), BuildError> {
     match outcome {
         Err(ReconfigureError::DoesNotFit(error)) => Err(error),
-        Ok(_) | Err(ReconfigureError::Unknown(_)) => Ok(()),
+        Ok(_) | Err(ReconfigureError::Unknown(_) | ReconfigureError::InvalidSpec(_)) => Ok(()),
     }
 }
 

@@ -9,7 +9,9 @@ use actix::{Message, Recipient};
 use crate::actors::admission::Admission;
 use crate::actors::ring_view::RingView;
 use crate::fleet::{InstanceId, RingSettings};
-use crate::ring::{BalanceFactor, BuildError, CanaryShare, Member, ReplicaName, RingSpec, Weight};
+use crate::ring::{
+    BalanceFactor, BuildError, CanaryShare, InvalidSpec, Member, ReplicaName, SpecChange, Weight,
+};
 use crate::upstream::InterruptedRequests;
 
 /// Adds members to the ring, not ready yet. Answered when every worker has the new ring.
@@ -122,8 +124,8 @@ pub struct CountInFlight;
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Reconfigured, ReconfigureError>")]
 pub struct ReconfigureRing {
-    /// Another recipe for the table.
-    pub spec: Option<RingSpec>,
+    /// What is to be another in the recipe for the table, when it is this change's turn.
+    pub spec: SpecChange,
     /// Another bound of the load: `Some(None)` lifts it.
     pub balance_factor: Option<Option<BalanceFactor>>,
     /// Other weights of members.
@@ -160,6 +162,9 @@ pub enum ReconfigureError {
     /// The members do not fit.
     #[error("{0}")]
     DoesNotFit(#[from] BuildError),
+    /// A change before it has left a recipe to which this one cannot be applied.
+    #[error("{0}")]
+    InvalidSpec(#[from] InvalidSpec),
 }
 
 /// An instance is passed over from now on, or has its requests again.

@@ -28,7 +28,7 @@ impl Plan {
             }
         }
         let ring = RingSettings {
-            spec: change.spec.unwrap_or(before.spec),
+            spec: before.spec.changed(change.spec)?,
             balance_factor: change.balance_factor.unwrap_or(before.balance_factor),
         };
         Ok(Self { ring, members })

@@ -89,12 +89,13 @@ impl Supervisor {
         let now = Instant::now();
         let present = self.pause.take().map(|pause| {
             ctx.cancel_future(pause.timer);
-            (pause.started_at, pause.began, pause.ended)
+            (pause.started_at, pause.began, pause.until, pause.ended)
         });
         let is_new = present.is_none();
-        let (started_at, began, ended) =
-            present.unwrap_or_else(|| (Timestamp::now(), now, Rc::default()));
-        let until = (now + lasts).min(began + self.max_pause);
+        let (started_at, began, at_least, ended) =
+            present.unwrap_or_else(|| (Timestamp::now(), now, now, Rc::default()));
+        // Whoever has begun it counts on it for as long as was said then.
+        let until = at_least.max((now + lasts).min(began + self.max_pause));
         let left = until.saturating_duration_since(now);
         let timer = ctx.run_later(left, |supervisor, ctx| {
             let began = supervisor.pause.as_ref().map(|pause| pause.began);

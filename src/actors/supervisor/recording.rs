@@ -65,7 +65,7 @@ impl Supervisor {
         }
         self.version.raise();
         let reconfigured = self.ring.reconfigure(ReconfigureRing {
-            spec: Some(ring.spec),
+            spec: ring.spec.into(),
             balance_factor: Some(ring.balance_factor),
             weights: weights.clone(),
             dry_run: false,

@@ -102,9 +102,10 @@ impl ApiError {
             Self::UnknownReplica(_)
             | Self::Reconfigure(ReconfigureError::Unknown(_))
             | Self::Change(ChangeError::Unknown(_)) => K::UnknownReplica,
-            Self::InvalidRing(_) | Self::Reconfigure(ReconfigureError::DoesNotFit(_)) => {
-                K::DoesNotFit
-            }
+            Self::InvalidRing(_)
+            | Self::Reconfigure(
+                ReconfigureError::DoesNotFit(_) | ReconfigureError::InvalidSpec(_),
+            ) => K::DoesNotFit,
             Self::UnknownDrill(_) => K::UnknownDrill,
             Self::UnknownRollout(_) => K::UnknownRollout,
             Self::Rollout(error) => rollout_kind(error),
@@ -132,6 +133,22 @@ impl ApiError {
     pub fn is_failed_login(&self) -> bool {
         let is_wrong_token = matches!(self, Self::Unauthenticated { has_token: true });
         is_wrong_token || matches!(self, Self::InvalidCode)
+    }
+
+    /// What is wrong, in the names that the fields have below `/api/v1`.
+    fn detail(&self) -> String {
+        match self {
+            Self::Change(ChangeError::CountOutOfRange { n, allowed }) => {
+                format!("{allowed}, not {n}")
+            }
+            Self::Change(ChangeError::TooManyNamesToAdd) => {
+                "names has more names than count says".to_owned()
+            }
+            Self::Change(ChangeError::WeightWithoutHostname(name)) => {
+                format!("weights has {name}, which names does not have")
+            }
+            error => error.to_string(),
+        }
     }
 
     fn response(&self) -> actix_web::HttpResponseBuilder {
@@ -261,7 +278,7 @@ impl ResponseError for ApiError {
             kind: kind.path(),
             title: kind.title().to_owned(),
             status: kind.status().as_u16(),
-            detail: self.to_string(),
+            detail: self.detail(),
         };
         let mut response = self.response();
         response.content_type(PROBLEM_JSON);

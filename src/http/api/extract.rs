@@ -135,23 +135,29 @@ impl NumberPageQuery {
 }
 
 fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
-    whole(from, "limit")
+    whole(from, "limit", "from 1 to 1000")
 }
+
+/// What `after` may be.
+const AFTER: &str = "a whole number from 0 to 9223372036854775807";
 
 fn after<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     // As the description has it: 64 bits with a sign.
-    let after: Option<i64> = whole(from, "after")?;
-    let after = after.map(u64::try_from).transpose();
-    after.map_err(|_| D::Error::custom("after must be a whole number, not negative"))
+    let after: Option<u64> = whole(from, "after", AFTER)?;
+    match after.is_none_or(|after| i64::try_from(after).is_ok()) {
+        true => Ok(after),
+        false => Err(D::Error::custom(format_args!("after must be {AFTER}"))),
+    }
 }
 
-/// A number of a query: the reader of queries would not say which is wrong.
+/// A number of a query, and what is allowed: the reader of queries would not say which is wrong.
 pub fn whole<'de, D: Deserializer<'de>, T: FromStr>(
     from: D,
     name: &str,
+    allowed: &str,
 ) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
-    let wrong = |_| D::Error::custom(format!("{name} must be a whole number, not negative"));
+    let wrong = |_| D::Error::custom(format_args!("{name} must be {allowed}"));
     text.parse().map(Some).map_err(wrong)
 }
 

@@ -14,7 +14,7 @@ use super::ring::{apply, read_factor};
 use crate::actors::ring_state::ReconfigureRing;
 use crate::api::{FleetPatch, FleetStatus, Problem};
 use crate::fleet::{Change, MAX_REPLICAS};
-use crate::ring::{BalanceFactor, KeySource};
+use crate::ring::{BalanceFactor, KeySource, SpecChange};
 
 /// Where the fleet is.
 pub const FLEET: &str = "/api/v1/fleets/default";
@@ -75,7 +75,7 @@ async fn apply_patch(
     }
     if balance_factor.is_some() {
         let change = ReconfigureRing {
-            spec: None,
+            spec: SpecChange::default(),
             balance_factor,
             weights: Vec::new(),
             dry_run: false,

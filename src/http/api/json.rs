@@ -1,6 +1,8 @@
 //! Request bodies in JSON, and what is wrong with one in the words of JSON: serde speaks of
 //! `usize` and structs.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -8,7 +10,8 @@ use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::BytesMut;
 use futures::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -46,6 +49,11 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if text.trim_ascii_start().first() == Some(&b'[') {
         return Err("invalid type: a list, expected an object".to_owned());
     }
+    if let Err(error) = serde_json::from_slice::<NamedOnce>(text)
+        && error.is_data()
+    {
+        return Err(error.to_string());
+    }
     let read = serde_json::from_slice(text);
     read.or_else(|error| {
         // In JSON, 2.0 is a whole number as 2 is; serde reads it as one only if it is written so.
@@ -54,6 +62,65 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
             .and_then(serde_json::from_value)
             .map_err(|_| describe(&error))
     })
+}
+
+/// A value in which no object has a name twice. Of two values the last would win, and whoever reads
+/// the same text elsewhere may see the first (RFC 8259, section 4).
+struct NamedOnce;
+
+impl<'de> Deserialize<'de> for NamedOnce {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for NamedOnce {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if names.contains(&name) {
+                return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
+            }
+            map.next_value::<Self>()?;
+            names.insert(name);
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
 }
 
 /// The value, with whole numbers that were written with a fraction of zero as such.
@@ -201,6 +268,33 @@ mod tests {
             let error = parse::<Body>(body.as_bytes()).unwrap_err();
             assert_eq!(error, expected, "{body}");
         }
+    }
+
+    #[test]
+    fn name_that_is_there_twice_is_refused_wherever_it_is() {
+        for (body, expected) in [
+            (
+                r#"{"n":1,"n":2}"#,
+                "duplicate field `n` at line 1 column 10",
+            ),
+            (
+                r#"{"n":1.0,"n":2}"#,
+                "duplicate field `n` at line 1 column 12",
+            ),
+            (
+                r#"{"n":1,"weights":{"a":1,"\u0061":2}}"#,
+                "duplicate field `a` at line 1 column 32",
+            ),
+            (
+                r#"{"n":1,"m":[{"a":1,"a":1}]}"#,
+                "duplicate field `a` at line 1 column 22",
+            ),
+        ] {
+            let error = parse::<Body>(body.as_bytes()).unwrap_err();
+            assert_eq!(error, expected, "{body}");
+        }
+        let text = br#"{"n":1,"names":["a","a"],"weights":{"n":1}}"#;
+        assert!(parse::<Body>(text).is_ok());
     }
 
     #[test]

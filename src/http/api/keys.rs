@@ -1,6 +1,8 @@
 //! `/api/v1/fleets/{fleet}/keys/{key}`: why a key goes where it goes, on the ring that runs.
 
-use actix_web::web::{Data, Json, Path};
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Json};
+use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 use super::extract::FleetPath;
@@ -26,10 +28,10 @@ use crate::ring::{Key, MemberIndex};
 pub async fn explain(
     _: FleetPath,
     handles: Data<AdminHandles>,
-    path: Path<(String, String)>,
+    request: HttpRequest,
 ) -> Result<Json<KeyExplanation>, ApiError> {
     let (fleet, view) = handles.look().await?;
-    let text = path.1.as_bytes();
+    let text = &*key_in(request.uri().path());
     let statuses = replica_statuses(&fleet, &view);
     let key = Key::from_bytes(text);
     let order = view.table.failover(key);
@@ -44,6 +46,14 @@ pub async fn explain(
         explained: Explained::new(&view.table, text),
         candidates,
     }))
+}
+
+/// The key of a path, byte by byte: actix's text has another character for bytes that are no UTF-8, which
+/// would be another key.
+fn key_in(path: &str) -> Vec<u8> {
+    // Behind /api/v1/fleets/{fleet}/keys/.
+    let key = path.splitn(7, '/').nth(6);
+    percent_decode_str(key.unwrap_or_default()).collect()
 }
 
 /// The instance of a rollout's canary that serves a key, if the key is the canary's and one can.
@@ -77,4 +87,24 @@ fn candidate(
         in_flight: status.in_flight,
         available: instance.is_some_and(|instance| !instance.is_ejected()) && !at_bound,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_of_a_path_is_what_a_request_would_bring() {
+        for (path, key) in [
+            ("ada", &b"ada"[..]),
+            ("a%2Fb/c//%20", b"a/b/c// "),
+            ("a%252Fb+c", b"a%2Fb+c"),
+            ("%ff%C3%BC", b"\xff\xc3\xbc"),
+            ("50%", b"50%"),
+            ("", b""),
+        ] {
+            let path = format!("/api/v1/fleets/default/keys/{path}");
+            assert_eq!(key_in(&path), key, "{path}");
+        }
+    }
 }

@@ -14,7 +14,8 @@ use crate::actors::ring_state::{ReconfigureRing, Reconfigured};
 use crate::actors::supervisor::RingReconfigured;
 use crate::api::{ReplicaOwnership, RingChange, RingDetails, RingMember, RingPatch, RingStatus};
 use crate::ring::{
-    BalanceFactor, InvalidSpec, MemberIndex, Ownership, ReplicaName, RingSpec, Slot, Weight,
+    BalanceFactor, InvalidSpec, MemberIndex, Ownership, ReplicaName, RingSpec, Slot, SpecChange,
+    Weight,
 };
 
 /// The most slots whose owners are listed.
@@ -32,7 +33,7 @@ pub struct RingQuery {
 }
 
 fn samples<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    whole(from, "samples")
+    whole(from, "samples", "from 0 to 4096")
 }
 
 /// Whether a change is only computed.
@@ -66,7 +67,7 @@ pub async fn get(
     let (table, slots) = (&view.table, view.table.spec().slots());
     let samples = query.samples.unwrap_or_default();
     if samples > MAX_SAMPLES {
-        let wrong = format!("samples must be at most {MAX_SAMPLES}");
+        let wrong = format!("samples must be from 0 to {MAX_SAMPLES}");
         return Err(ApiError::InvalidQuery(wrong));
     }
     let ownership = Ownership::by_slots(table);
@@ -143,7 +144,7 @@ pub async fn apply(
 pub fn weight_change(name: &str, weight: u32) -> Result<ReconfigureRing, ApiError> {
     let weights = vec![weight_of(name, weight).map_err(ApiError::InvalidBody)?];
     Ok(ReconfigureRing {
-        spec: None,
+        spec: SpecChange::default(),
         balance_factor: None,
         weights,
         dry_run: false,
@@ -176,28 +177,22 @@ pub fn ring_status(spec: &RingSpec, balance_factor: Option<BalanceFactor>) -> Ri
 
 fn check(patch: RingPatch, present: &RingSpec, dry_run: bool) -> Result<ReconfigureRing, ApiError> {
     let invalid = |field: &str, wrong: String| ApiError::InvalidBody(format!("{field}: {wrong}"));
-    let spec = match &patch.strategy {
-        Some(name) => {
-            let strategy = name.parse();
-            let strategy =
-                strategy.map_err(|error: InvalidSpec| invalid("strategy", error.to_string()))?;
-            Some(RingSpec::new(strategy, patch.slots, patch.virtual_servers))
-        }
-        None if patch.slots.is_none() && patch.virtual_servers.is_none() => None,
-        None => Some(RingSpec::new(
-            present.strategy(),
-            patch.slots.or(Some(present.slots())),
-            patch.virtual_servers.or(present.virtual_servers()),
-        )),
+    let strategy = patch.strategy.as_deref().map(str::parse).transpose();
+    let strategy = strategy.map_err(|error: InvalidSpec| invalid("strategy", error.to_string()))?;
+    let spec = SpecChange {
+        strategy,
+        slots: patch.slots,
+        virtual_servers: patch.virtual_servers,
     };
+    // By the time of its turn another change may have come before: what cannot be now is refused now.
+    let possible = present.changed(spec);
+    possible.map_err(|error| ApiError::InvalidRing(error.to_string()))?;
     let balance_factor = patch.balance_factor.map(read_factor).transpose();
     let balance_factor = balance_factor.map_err(ApiError::InvalidBody)?;
     let weights = patch.weights.iter();
     let weights = weights.map(|(name, weight)| weight_of(name, *weight));
     Ok(ReconfigureRing {
-        spec: spec
-            .transpose()
-            .map_err(|error| ApiError::InvalidRing(error.to_string()))?,
+        spec,
         balance_factor,
         weights: weights
             .collect::<Result<_, _>>()

@@ -16,7 +16,7 @@ use super::client_ip::{FORWARDED_FOR, FORWARDED_PROTO, is_among, peer};
 use super::ip_text::AddressText;
 use super::request_id::REQUEST_ID;
 use super::via::Via;
-use super::{cookies, hop_by_hop};
+use super::{cookies, hop_by_hop, max_forwards};
 use crate::config::StickyCookie;
 use crate::h1::header_name;
 use crate::http::raw_request::RawRequest;
@@ -65,7 +65,8 @@ pub fn tell_request(
     let own = raw.host();
     // Lines that lie side by side go on together.
     let mut lines = raw.request_line().unwrap_or_else(|| {
-        to.request_line(request.method().as_str(), &raw.path_and_query());
+        let method = request.method();
+        to.request_line(method.as_str(), &raw.target_of(method));
         0..0
     });
     if own.is_none() {
@@ -94,6 +95,13 @@ pub fn tell_request(
                 Some(rest) => (value, line) = (rest, None),
                 None => continue,
             },
+            Role::MaxForwards => {
+                let left = max_forwards::read(&value);
+                if let (true, Some(left)) = (max_forwards::counts_for(request.method()), left) {
+                    let fewer = left.saturating_sub(1).to_string();
+                    (value, line) = (fewer.into_bytes().into(), None);
+                }
+            }
             // What is kept of a trusted proxy's X-Forwarded-For goes into one header with ours.
             Role::For => continue,
             Role::Way if is_trusted => {
@@ -167,6 +175,8 @@ enum Role {
     For,
     /// The request's id.
     Id,
+    /// Max-Forwards, which counts down where it counts.
+    MaxForwards,
     /// Trailer: it names the fields that follow the body, and goes on with them.
     Trailer,
     /// It is dropped: an application would mistake it for a header of a proxy, or of ours.
@@ -188,6 +198,7 @@ impl Role {
             (b'p', 5) if is(b"proxy") => Self::Refused,
             (b't', 7) if is(b"trailer") => Self::Trailer,
             (b'f', 9) if is(b"forwarded") => Self::Way,
+            (b'm', 12) if is(max_forwards::MAX_FORWARDS.as_bytes()) => Self::MaxForwards,
             (b'r', 18) if is(REPLICA.as_bytes()) => Self::Refused,
             (b'x', 12) if is(REQUEST_ID.as_bytes()) => Self::Id,
             (b'x', 9) if is(b"x-real-ip") => Self::Way,

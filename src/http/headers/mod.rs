@@ -5,6 +5,7 @@ pub mod cookies;
 pub mod forwarded;
 pub mod hop_by_hop;
 mod ip_text;
+pub mod max_forwards;
 pub mod request_id;
 pub mod response;
 pub mod sticky;

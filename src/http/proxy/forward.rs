@@ -88,7 +88,7 @@ fn validate(
         return Ok(false);
     }
     if request.method() == Method::CONNECT {
-        return Err(ProxyError::Connect);
+        return Err(ProxyError::NotImplemented("CONNECT is not supported"));
     }
     check_length(&client.raw.headers, worker.settings.limits.max_body)?;
     upgrade::offered(request, &client.raw.headers)

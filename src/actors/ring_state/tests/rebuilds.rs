@@ -6,10 +6,10 @@ use actix::{Actor, Addr};
 
 use crate::actors::lifeline::Lifeline;
 use crate::actors::ring_state::{
-    AdmitReplica, EvictReplica, GetRing, JoinRing, LeaveRing, RingState,
+    AdmitReplica, EvictReplica, GetRing, JoinRing, LeaveRing, ReconfigureRing, RingState,
 };
 use crate::fleet::{EjectionPolicy, InstanceId};
-use crate::ring::{Member, RingSpec};
+use crate::ring::{Member, RingSpec, SpecChange, Strategy};
 
 const NO_EJECTIONS: EjectionPolicy = EjectionPolicy {
     failures: 0,
@@ -81,4 +81,38 @@ async fn changes_take_effect_in_the_order_in_which_they_were_asked_for() {
     again.unwrap().unwrap();
     let table = &ring.send(GetRing).await.unwrap().table;
     assert_eq!(table.members().len(), 11);
+}
+
+#[actix_web::test]
+async fn change_of_a_part_keeps_what_an_earlier_change_has_made_of_the_others() {
+    let ring = ring();
+    ring.send(JoinRing(members(0..3))).await.unwrap().unwrap();
+    let change = |spec| {
+        ring.send(ReconfigureRing {
+            spec,
+            balance_factor: None,
+            weights: Vec::new(),
+            dry_run: false,
+        })
+    };
+    // Both are asked for on the same ring, and the second waits for the first.
+    let strategy = change(SpecChange {
+        strategy: Some(Strategy::Maglev),
+        ..SpecChange::default()
+    });
+    let slots = change(SpecChange {
+        slots: Some(1_021),
+        ..SpecChange::default()
+    });
+    let none_prime = change(SpecChange {
+        slots: Some(1_000),
+        ..SpecChange::default()
+    });
+    let (strategy, slots, none_prime) = futures::join!(strategy, slots, none_prime);
+    strategy.unwrap().unwrap();
+    let spec = slots.unwrap().unwrap().ring.spec;
+    assert_eq!((spec.strategy(), spec.slots()), (Strategy::Maglev, 1_021));
+    let refused = none_prime.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("prime"), "{refused}");
+    assert_eq!(*ring.send(GetRing).await.unwrap().table.spec(), spec);
 }

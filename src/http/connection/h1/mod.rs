@@ -379,7 +379,10 @@ impl<A: Application, S: ByteStream> H1Connection<A, S> {
                     return Poll::Ready(head.unwrap_or(Head::Refused(BAD_CHUNK)));
                 }
                 Ok(None) => {
-                    self.state.on_bytes();
+                    // An empty line behind a request is no beginning of the next one.
+                    if !bytes.is_empty() {
+                        self.state.on_bytes();
+                    }
                     self.partial = BytesMut::from(bytes);
                 }
                 Err(error) => return Poll::Ready(Head::Refused(error)),
