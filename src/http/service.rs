@@ -79,13 +79,9 @@ async fn answer(
             Err(refusal) => ApiError::Refused(refusal).envelope(),
         };
     }
-    let is_last = match max_forwards::counts_for(request.method()) {
-        true => max_forwards::answer(request.method(), &client.raw.headers),
-        false => None,
-    };
-    let answered = match is_last {
-        Some(answered) => answered,
-        None => forward(worker, request, payload.take(), client, trace).await,
+    let answered = match max_forwards::is_last(request.method(), &client.raw.headers) {
+        true => max_forwards::answer(request.method()),
+        false => forward(worker, request, payload.take(), client, trace).await,
     };
     answered.unwrap_or_else(|error| {
         if let Some(trace) = trace {

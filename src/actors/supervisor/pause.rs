@@ -94,7 +94,7 @@ impl Supervisor {
         let is_new = present.is_none();
         let (started_at, began, at_least, ended) =
             present.unwrap_or_else(|| (Timestamp::now(), now, now, Rc::default()));
-        // Whoever has begun it counts on it for as long as was said then.
+        // The caller that began the pause relies on the end that it was told, so a second call never shortens it.
         let until = at_least.max((now + lasts).min(began + self.max_pause));
         let left = until.saturating_duration_since(now);
         let timer = ctx.run_later(left, |supervisor, ctx| {

@@ -64,8 +64,8 @@ fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     })
 }
 
-/// A value in which no object has a name twice. Of two values the last would win, and whoever reads
-/// the same text elsewhere may see the first (RFC 8259, section 4).
+/// A JSON value whose objects have unique names. serde would take the last of two values; another parser may
+/// take the first (RFC 8259, section 4), so the caller could mean either.
 struct NamedOnce;
 
 impl<'de> Deserialize<'de> for NamedOnce {

@@ -25,15 +25,18 @@ pub fn read(value: &[u8]) -> Option<u64> {
         .ok()
 }
 
-/// The answer to a request that must not be forwarded any more. (The one to TRACE would show a client
-/// what proxies before this one have added, cookies and tokens too.)
-pub fn answer(method: &Method, headers: &HeaderLines) -> Option<Result<HttpResponse, ProxyError>> {
-    let left = headers.get(MAX_FORWARDS).and_then(read);
-    let is_last = counts_for(method) && left == Some(0);
-    is_last.then(|| match *method {
+/// Whether a request must not be forwarded any more.
+pub fn is_last(method: &Method, headers: &HeaderLines) -> bool {
+    counts_for(method) && headers.get(MAX_FORWARDS).and_then(read) == Some(0)
+}
+
+/// The answer to such a request. (The one to TRACE would show a client what proxies before this one have
+/// added, cookies and tokens too.)
+pub fn answer(method: &Method) -> Result<HttpResponse, ProxyError> {
+    match *method {
         Method::OPTIONS => Ok(HttpResponse::Ok().finish()),
         _ => Err(ProxyError::NotImplemented(
             "TRACE is not answered here, and Max-Forwards is 0",
         )),
-    })
+    }
 }

@@ -1,6 +1,6 @@
-//! The balancer's own container. The engine that is asked describes it if it runs there. A balancer on a
-//! worker asks a manager elsewhere, and behind a filtering proxy nobody may read containers: then it is found
-//! among the tasks.
+//! Finds the balancer's own container. The engine of `DOCKER_HOST` describes it if it runs the container itself. It
+//! does not if it is a manager on another node, or if a filtering proxy denies `/containers`: then the
+//! balancer looks for its container's id among the Swarm's tasks.
 
 use std::collections::HashMap;
 use std::time::Duration;
