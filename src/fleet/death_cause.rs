@@ -44,3 +44,28 @@ impl fmt::Display for DeathCause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_death_by_an_end_has_an_exit() {
+        let text = || "text".to_owned();
+        for (cause, exit, words) in [
+            (
+                DeathCause::Ended(Exit::code(3)),
+                Some(Exit::code(3)),
+                "exited with code 3",
+            ),
+            (DeathCause::RefusesConnections, None, "refuses connections"),
+            (DeathCause::Unresponsive, None, UNRESPONSIVE),
+            (DeathCause::Unready(text()), None, "text"),
+            (DeathCause::NotReadyInTime(text()), None, "text"),
+            (DeathCause::Moved(text()), None, "text"),
+        ] {
+            assert_eq!(cause.exit(), exit.as_ref(), "{cause:?}");
+            assert_eq!(cause.to_string(), words);
+        }
+    }
+}

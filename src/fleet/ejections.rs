@@ -227,6 +227,22 @@ mod tests {
     }
 
     #[test]
+    fn only_ejected_instances_that_left_are_freed() {
+        let ready = ids(&["S1", "S2", "S3", "S4"]);
+        let mut ejections = five_seconds();
+        assert_eq!(ejections.decide(&ready[0], &ready), ejected(1, 5));
+        assert_eq!(ejections.decide(&ready[1], &ready), ejected(2, 5));
+        assert_eq!(
+            ejections.decide(&ready[2], &ready),
+            EjectionDecision::MaxEjected
+        );
+        // The second was ejected until now, the third was not, and the first one stays.
+        let freed = ejections.forget_all_but(|id| *id == ready[0] || *id == ready[3]);
+        assert_eq!(freed, [ready[1].clone()]);
+        assert_eq!(ejections.decide(&ready[0], &ready), EjectionDecision::Stale);
+    }
+
+    #[test]
     fn instance_that_was_off_the_ring_is_not_ejected_any_more() {
         let ready = ids(&["S1", "S2"]);
         let mut ejections = five_seconds();

@@ -131,6 +131,31 @@ mod tests {
     }
 
     #[test]
+    fn status_says_which_part_of_the_heartbeat_to_set() {
+        let path = "; --heartbeat-path sets the path";
+        let header = "; --heartbeat-header adds a header";
+        let method = "; --heartbeat-method sets the method";
+        for (hint, statuses) in [
+            (path, &[301, 302, 303, 307, 308, 404][..]),
+            (header, &[401, 403]),
+            (method, &[405, 501]),
+            ("", &[204, 300, 304, 402, 406, 500, 502]),
+        ] {
+            for status in statuses {
+                for sets_host in [false, true] {
+                    let words = ProbeFailure::Status(*status).describe("GET /up", sets_host);
+                    assert_eq!(words, format!("GET /up answers {status}{hint}"));
+                }
+            }
+        }
+        let wrong = ProbeFailure::Body("no \"ok\"".to_owned());
+        assert_eq!(
+            wrong.describe("GET /up", false),
+            "GET /up answers with no \"ok\""
+        );
+    }
+
+    #[test]
     fn only_an_answer_is_a_sign_of_life() {
         for (failure, outcome) in [
             (ProbeFailure::Status(503), ProbeOutcome::Bad),

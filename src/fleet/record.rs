@@ -330,7 +330,7 @@ impl FleetRecord {
 mod tests {
     use super::*;
     use crate::api::{RolloutOutcome, Timestamp};
-    use crate::fleet::testing;
+    use crate::fleet::testing::{self, definition, recorded_rollout};
 
     fn flags() -> FleetFlags {
         FleetFlags {
@@ -413,6 +413,8 @@ mod tests {
         let of_store = |version| FleetRecord::parse_version(&text, version).map(|r| r.version);
         assert_eq!(of_store(7), Ok(7));
         assert!(of_store(u64::MAX).unwrap_err().starts_with("version 184"));
+        assert_eq!(of_store(MAX_NUMBER), Ok(MAX_NUMBER));
+        assert!(of_store(MAX_NUMBER + 1).is_err());
     }
 
     #[test]
@@ -435,8 +437,21 @@ mod tests {
             FleetRecord::parse(&record.to_json()).map(|record| record.next_rollout())
         };
         assert_eq!(parsed(4), Ok(5));
-        let wrong = format!("rollout {}: at most {MAX_NUMBER} is allowed", u64::MAX);
-        assert_eq!(parsed(u64::MAX), Err(wrong));
+        assert_eq!(parsed(MAX_NUMBER), Ok(MAX_NUMBER + 1));
+        for id in [MAX_NUMBER + 1, u64::MAX] {
+            let wrong = format!("rollout {id}: at most {MAX_NUMBER} is allowed");
+            assert_eq!(parsed(id), Err(wrong));
+        }
+        // The one that is under way counts as well.
+        let under_way = |id| {
+            let record = FleetRecord {
+                rollout: Some(recorded_rollout(id, definition("shop:2"), "here")),
+                ..record()
+            };
+            FleetRecord::parse(&record.to_json()).map(|_| ())
+        };
+        assert_eq!(under_way(MAX_NUMBER), Ok(()));
+        assert!(under_way(MAX_NUMBER + 1).is_err());
     }
 
     fn record_of(replicas: usize) -> FleetRecord {
@@ -455,7 +470,28 @@ mod tests {
         let parsed = |record: &FleetRecord| FleetRecord::parse(&record.to_json()).map(|_| ());
         assert_eq!(parsed(&record_of(1_024)), Ok(()));
         let wrong = "more than 1024 replicas".to_owned();
-        assert_eq!(parsed(&record_of(1_026)), Err(wrong));
+        for replicas in [1_025, 1_026] {
+            assert_eq!(parsed(&record_of(replicas)), Err(wrong.clone()));
+        }
+        let with_flags = |replicas| {
+            let mut record = record();
+            record.flags.replicas = replicas;
+            parsed(&record)
+        };
+        assert_eq!(with_flags(1_024), Ok(()));
+        assert_eq!(with_flags(1_025), Err(wrong.clone()));
+        let with_stack = |replicas| {
+            let (stack, record) = (
+                Some(StackSeen {
+                    definition: String::new(),
+                    replicas,
+                }),
+                record(),
+            );
+            parsed(&FleetRecord { stack, ..record })
+        };
+        assert_eq!(with_stack(1_024), Ok(()));
+        assert_eq!(with_stack(1_025), Err(wrong));
         let page_of = |bytes| FleetRecord {
             maintenance: Some(Maintenance {
                 since: Timestamp::EPOCH,

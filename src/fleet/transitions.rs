@@ -230,3 +230,52 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::tests::POLICY;
+    use crate::fleet::{Change, ChangeId, Desired, Event, InstanceEvent, Step, Time};
+    use crate::ring::testing::servers;
+
+    #[test]
+    fn removal_of_one_that_drains_for_a_restart_waits_for_that_unless_it_is_urgent() {
+        let members = servers(2);
+        let id = InstanceId::new(members[0].name.clone(), 1);
+        let stop = || DeferredStep::Stop(id.clone(), POLICY.stop_grace);
+        let announce = || DeferredStep::AnnounceRemoval(id.clone());
+        for (mode, now, once_drained) in [
+            (StopMode::AfterDraining, vec![announce()], vec![stop()]),
+            (StopMode::AtOnce, vec![announce(), stop()], vec![]),
+        ] {
+            let desired = Desired::of(&members);
+            let (mut fleet, _) = Fleet::new(POLICY, desired, Vec::new(), Time::ZERO);
+            let happens = |fleet: &mut Fleet, event| {
+                fleet.apply(Event::Instance(id.clone(), event), Time::ZERO)
+            };
+            let endpoint = SocketAddr::from(([10, 0, 0, 1], 80));
+            happens(&mut fleet, InstanceEvent::Launched(endpoint));
+            happens(&mut fleet, InstanceEvent::BecameHealthy);
+            let restart = Change::Restart {
+                replica: id.replica.clone(),
+                now: false,
+            };
+            fleet.request(ChangeId(1), restart, 0, Time::ZERO);
+            assert_eq!(fleet.replicas[0].phase, Phase::DrainingForRestart);
+            let mut steps = Steps::at(Time::ZERO);
+            fleet.begin_removal(0, mode, &mut steps);
+            let deferred = |steps: Vec<Step>| {
+                let steps = steps.into_iter().filter_map(|step| match step {
+                    Step::Deferred(
+                        step @ (DeferredStep::Stop(..) | DeferredStep::AnnounceRemoval(_)),
+                    ) => Some(step),
+                    _ => None,
+                });
+                steps.collect::<Vec<_>>()
+            };
+            assert_eq!(deferred(steps.list), now, "{mode:?}");
+            let steps = happens(&mut fleet, InstanceEvent::Drained);
+            assert_eq!(deferred(steps), once_drained, "{mode:?}");
+        }
+    }
+}

@@ -162,6 +162,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn body_is_complete_once_its_last_byte_has_passed() {
+        let chunked = BodyDecoder::new(BodyLength::Chunked, Rules::Request);
+        for (mut decoder, bytes, last) in [
+            (BodyDecoder::Length(0), "", Some(0)),
+            (BodyDecoder::Length(3), "abcGET", Some(3)),
+            (BodyDecoder::UntilClose, "abc", None),
+            (chunked, "1\r\na\r\n0\r\n\r\nGET", Some(11)),
+        ] {
+            let (mut buffer, mut trailers) = (BytesMut::new(), Vec::new());
+            let length = decoder;
+            assert_eq!(decoder.is_complete(), last == Some(0), "{length:?}");
+            for (index, byte) in bytes.bytes().enumerate() {
+                buffer.extend_from_slice(&[byte]);
+                let _data = decoder.decode(&mut buffer, &mut trailers).unwrap();
+                let expected = last.is_some_and(|last| index + 1 >= last);
+                assert_eq!(decoder.is_complete(), expected, "{length:?}, {index}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn pieces_do_not_change_the_data(

@@ -232,6 +232,54 @@ mod tests {
     }
 
     #[test]
+    fn walk_meets_the_owners_along_its_strides_and_then_the_others_by_name() {
+        let (mut first_is_without, mut last_is_without) = (false, false);
+        for (strategy, slots, members) in [
+            (Strategy::Ring, 64, 60),
+            (Strategy::Ring, 65, 62),
+            (Strategy::Ring, 67, 66),
+            (Strategy::Classic, 64, 7),
+            (Strategy::Quadratic, 64, 7),
+            (Strategy::Modulo, 64, 7),
+            (Strategy::Maglev, 67, 40),
+        ] {
+            let table = table(strategy, slots, members);
+            let landed = |m: &MemberIndex| table.slots().any(|slot| table.owner(slot) == Some(*m));
+            first_is_without |= table.indices().next().is_some_and(|m| !landed(&m));
+            last_is_without |= table.indices().last().is_some_and(|m| !landed(&m));
+            for slot in table.slots() {
+                let stride = stride(&table, slot);
+                let visited = (0..slots).map(|step| Slot((slot.get() + step * stride) % slots));
+                let owners = visited.filter_map(|slot| table.owner(slot));
+                let mut expected: Vec<MemberIndex> = Vec::new();
+                for member in owners.chain(table.indices()) {
+                    if !expected.contains(&member) {
+                        expected.push(member);
+                    }
+                }
+                let order: Vec<_> = Failover::new(&table, slot).collect();
+                assert_eq!(order, expected, "{strategy}, {slot:?}");
+            }
+        }
+        // Otherwise this would not show where those without a slot begin and end.
+        assert!(first_is_without && last_is_without);
+    }
+
+    #[test]
+    fn strides_of_a_maglev_table_visit_every_slot() {
+        for slots in [67, 127, 257, 1_021] {
+            let table = table(Strategy::Maglev, slots, 5);
+            let strides: Vec<u32> = table.slots().map(|slot| stride(&table, slot)).collect();
+            assert!(strides.iter().all(|stride| (1..slots).contains(stride)));
+            let mut different = strides;
+            different.sort_unstable();
+            different.dedup();
+            // Of n draws from n values a part of 1 - 1 / e are different: 63 %.
+            assert!(different.len() > slots as usize / 2, "of {slots}");
+        }
+    }
+
+    #[test]
     fn remaining_members_are_counted() {
         for (strategy, slots, members) in [
             (Strategy::Rendezvous, 64, 8),

@@ -207,6 +207,9 @@ fn spare_that_its_healthcheck_calls_unhealthy_plays_no_replica() {
         (InstanceEvent::BecameUnresponsive, 0),
         (healthcheck(true), 0),
         (InstanceEvent::BecameHealthy, 1),
+        // Good news changes nothing for one that is ready.
+        (InstanceEvent::BecameHealthy, 1),
+        (healthcheck(true), 1),
         (healthcheck(false), 0),
     ] {
         pool.apply(&id, &event, at(1));
@@ -216,6 +219,66 @@ fn spare_that_its_healthcheck_calls_unhealthy_plays_no_replica() {
     let why =
         "spare-1: the image's HEALTHCHECK says unhealthy for 60 s; another one is started in 1 s";
     assert_eq!(pool.tick(at(61))[0], SpareStep::Warn(why.to_owned()));
+}
+
+#[test]
+fn spare_that_is_late_is_given_up_for_the_first_thing_that_it_lacks() {
+    let healthcheck = InstanceEvent::HealthcheckChanged;
+    let silent = "has had no good heartbeat for 60 s";
+    for (events, why) in [
+        (vec![], silent),
+        (vec![healthcheck(false)], silent),
+        (vec![healthcheck(true)], silent),
+        (
+            vec![
+                InstanceEvent::BecameHealthy,
+                InstanceEvent::BecameUnresponsive,
+            ],
+            silent,
+        ),
+        (
+            vec![healthcheck(false), InstanceEvent::BecameHealthy],
+            "the image's HEALTHCHECK says unhealthy for 60 s",
+        ),
+    ] {
+        let (mut pool, definition) = pool(1);
+        pool.fill(&definition, |_| false, 0, at(0));
+        // One that is being started is not late: its start fails if it does.
+        assert_eq!(pool.tick(at(100)), []);
+        pool.apply(&id(1), &InstanceEvent::Launched(endpoint()), at(100));
+        for event in &events {
+            pool.apply(&id(1), event, at(100));
+        }
+        assert_eq!(pool.tick(at(159)), [], "{events:?}");
+        let warning = format!("spare-1: {why}; another one is started in 1 s");
+        assert_eq!(
+            pool.tick(at(160))[0],
+            SpareStep::Warn(warning),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn adopted_spare_that_never_answers_is_given_up() {
+    let (mut pool, definition) = pool(1);
+    let left = LeftSpares {
+        running: vec![Existing {
+            order: LaunchOrder {
+                id: id(1),
+                weight: Weight::default(),
+                ordinal: 0,
+            },
+            endpoint: Some(endpoint()),
+            definition: Some(definition.hash()),
+        }],
+        last_number: 1,
+    };
+    pool.adopt(left, &definition, at(0));
+    assert_eq!(pool.wakes_at(), Some(at(60)));
+    assert_eq!(pool.tick(at(59)), []);
+    assert_eq!(pool.tick(at(60)).len(), 3);
+    assert!(!pool.has(&id(1)));
 }
 
 #[test]
