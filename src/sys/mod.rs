@@ -8,5 +8,6 @@ pub(crate) mod handshakes;
 pub(crate) mod malloc;
 pub mod open_files;
 pub mod orphans;
+pub mod port_claim;
 pub(crate) mod send_queue;
 pub(crate) mod tcp;

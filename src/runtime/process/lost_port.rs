@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::runtime::RuntimeError;
+use crate::sys::port_claim::PortClaim;
 
 /// How often a start is tried again on another port.
 pub const MAX_PORT_LOSSES: u32 = 3;
@@ -13,16 +14,20 @@ pub const MAX_PORT_LOSSES: u32 = 3;
 const MAX_ATTEMPTS: usize = 100;
 
 /// A port that no program uses right now, and that is not `taken` by a child that has yet to
-/// listen. Another program may use it before the child does ([`PortLoss`]). Keeping it reserved
-/// would need SO_REUSEADDR on both sides, which not every server sets.
-pub fn free_port(taken: impl Fn(u16) -> bool) -> Result<u16, RuntimeError> {
+/// listen, of this balancer or another one. A program of another kind may use it before the child
+/// does ([`PortLoss`]). Keeping it reserved would need SO_REUSEADDR on both sides, which not every
+/// server sets.
+pub fn free_port(taken: impl Fn(u16) -> bool) -> Result<(u16, PortClaim), RuntimeError> {
     for _ in 0..MAX_ATTEMPTS {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .map(|address| address.port())
             .map_err(|error| RuntimeError(format!("no free port: {error}")))?;
-        if !taken(port) {
-            return Ok(port);
+        if taken(port) {
+            continue;
+        }
+        if let Some(claim) = PortClaim::new(port) {
+            return Ok((port, claim));
         }
     }
     Err(RuntimeError(
@@ -83,8 +88,8 @@ mod tests {
 
     #[test]
     fn no_port_is_given_twice() {
-        let first = free_port(|_| false).unwrap();
-        assert_ne!(free_port(|port| port == first).unwrap(), first);
+        let (first, _) = free_port(|_| false).unwrap();
+        assert_ne!(free_port(|port| port == first).unwrap().0, first);
         assert!(free_port(|_| true).is_err());
     }
 }

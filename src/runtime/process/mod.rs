@@ -30,6 +30,7 @@ use super::{
     Definition, Event, Existing, ExitReport, InstanceEvent, InstanceHandle, InstanceId, LaunchAs,
     LaunchOrder, Launched, ReplicaTemplate, Runtime, RuntimeError, RuntimeEvent, TakenSpare, Task,
 };
+use crate::sys::port_claim::PortClaim;
 use child::{Child, StopOrder};
 use guardian::Guardian;
 pub use guardian::{GUARD_COMMAND, guard};
@@ -57,6 +58,8 @@ struct Inner {
 struct Known {
     pid: u32,
     port: u16,
+    /// Other balancers leave a port alone that was found for the child.
+    _claim: Option<PortClaim>,
     orders: mpsc::UnboundedSender<StopOrder>,
     health: Rc<Health>,
     /// As its own task knows it.
@@ -142,7 +145,7 @@ impl Inner {
         definition: &Arc<Definition>,
     ) -> Result<SocketAddr, RuntimeError> {
         let template = &definition.template;
-        let port = match template.port {
+        let (port, claim) = match template.port {
             Some(port) => match self.running.borrow().keys().next() {
                 Some(other) => {
                     return Err(RuntimeError(format!(
@@ -150,9 +153,12 @@ impl Inner {
                          start the balancer without --replica-port"
                     )));
                 }
-                None => port,
+                None => (port, None),
             },
-            None => self.free_port()?,
+            None => {
+                let (port, claim) = self.free_port()?;
+                (port, Some(claim))
+            }
         };
         let (child, record) = self.spawn_child(id, port, template)?;
         let (orders, stop_orders) = mpsc::unbounded_channel();
@@ -161,6 +167,7 @@ impl Inner {
         let known = Known {
             pid: child.pid(),
             port,
+            _claim: claim,
             orders,
             health: Rc::clone(&health),
             id: Rc::clone(&shared),
@@ -190,7 +197,7 @@ impl Inner {
     }
 
     /// A free port that no other child has been given.
-    fn free_port(&self) -> Result<u16, RuntimeError> {
+    fn free_port(&self) -> Result<(u16, PortClaim), RuntimeError> {
         let running = self.running.borrow();
         free_port(|port| running.values().any(|known| known.port == port))
     }
@@ -256,10 +263,10 @@ impl Inner {
         loss: &PortLoss,
         template: &ReplicaTemplate,
     ) -> Result<(Child, Rc<ChildRecord>), RuntimeError> {
-        let port = self.free_port()?;
+        let (port, claim) = self.free_port()?;
         let (child, record) = self.spawn_child(id, port, template)?;
         if let Some(known) = self.running.borrow_mut().get_mut(id) {
-            (known.pid, known.port) = (child.pid(), port);
+            (known.pid, known.port, known._claim) = (child.pid(), port, Some(claim));
         }
         info!("{id}: {loss}; started again on port {port}");
         // As above.
