@@ -76,7 +76,19 @@ mod tests {
                 check(Strategy::Classic, None, None, 57, 57),
                 points(513, 512),
             ),
+            // Exactly the limit is allowed, and one beyond it is not.
+            (check(Strategy::Quadratic, Some(18), None, 2, 2), Ok(())),
+            (
+                check(Strategy::Quadratic, Some(17), None, 2, 2),
+                points(18, 17),
+            ),
             (check(Strategy::Modulo, None, None, 1, 57), points(513, 512)),
+            (check(Strategy::Ring, None, Some(1), 5, 1 << 22), Ok(())),
+            (
+                check(Strategy::Ring, None, Some(1), 5, (1 << 22) + 1),
+                points((1 << 22) + 1, 1 << 22),
+            ),
+            (check(Strategy::Maglev, Some(2), None, 2, 2), Ok(())),
             (
                 check(Strategy::Ring, None, None, 30, 30_000),
                 points(4_800_000, 1 << 22),

@@ -179,6 +179,13 @@ mod tests {
             refusal("Localhost."),
             "\"Localhost.\" is not a replica name: DNS takes it for the machine that asks"
         );
+        // What no name may be made of goes before that.
+        for text in ["", "-a", "a b", "a b.", "a b.localhost", "-localhost"] {
+            let rule =
+                "1 to 63 letters, digits, '-', '_' and '.' are allowed, a letter or digit first";
+            let wrong = format!("{text:?} is not a replica name: {rule}");
+            assert_eq!(refusal(text), wrong);
+        }
         let name = |text: &str| text.parse::<ReplicaName>().unwrap();
         assert!(name("Server1").is_same_in_dns(&name("sERVER1")));
         assert!(!name("Server1").is_same_in_dns(&name("Server2")));

@@ -50,7 +50,7 @@ impl SlotTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::testing::servers;
+    use crate::ring::testing::{servers, weighted};
     use crate::ring::{RingSpec, Strategy};
 
     fn draws() -> impl FnMut() -> u64 {
@@ -90,5 +90,29 @@ mod tests {
         let held = table.owner(table.slot_of(SessionKey(1).key()));
         let other = table.indices().find(|index| Some(*index) != held).unwrap();
         assert_eq!(table.session_key_of(other, &mut same), None);
+    }
+
+    #[test]
+    fn session_key_of_a_light_member_is_tried_for_longer() {
+        for (weights, tries) in [
+            (&[1, 1][..], 2 * 64),
+            (&[1, 1, 1], 3 * 64),
+            (&[2, 5], 4 * 64),
+            (&[1, 999, 24], 65_536),
+            (&[1, 1_000, 24], 65_536),
+        ] {
+            let table = SlotTable::build(&RingSpec::default(), &weighted(weights)).unwrap();
+            let first = table.indices().next().unwrap();
+            // A number whose key is another member's.
+            let mut numbers = (0..).map(SessionKey);
+            let of_others = |one: &SessionKey| table.owner(table.slot_of(one.key())) != Some(first);
+            let theirs = numbers.find(of_others).unwrap();
+            let mut draws = 0;
+            let found = table.session_key_of(first, || {
+                draws += 1;
+                theirs.0
+            });
+            assert_eq!((found, draws), (None, tries), "{weights:?}");
+        }
     }
 }

@@ -321,6 +321,48 @@ mod tests {
     }
 
     #[test]
+    fn change_keeps_what_it_does_not_name_unless_it_names_a_strategy() {
+        let spec = |strategy, slots, k| RingSpec::new(strategy, Some(slots), k).unwrap();
+        let ring = spec(Strategy::Ring, 512, Some(7));
+        let change = |strategy, slots, virtual_servers| SpecChange {
+            strategy,
+            slots,
+            virtual_servers,
+        };
+        for (change, expected) in [
+            (change(None, None, None), ring),
+            (
+                change(None, Some(64), None),
+                spec(Strategy::Ring, 64, Some(7)),
+            ),
+            (
+                change(None, None, Some(9)),
+                spec(Strategy::Ring, 512, Some(9)),
+            ),
+            (
+                change(Some(Strategy::Maglev), None, None),
+                spec(Strategy::Maglev, 65_537, None),
+            ),
+            (
+                change(Some(Strategy::Ring), Some(64), None),
+                spec(Strategy::Ring, 64, Some(160)),
+            ),
+            (
+                change(Some(Strategy::Ring), None, Some(9)),
+                spec(Strategy::Ring, 65_536, Some(9)),
+            ),
+        ] {
+            assert_eq!(ring.changed(change), Ok(expected), "{change:?}");
+            assert_eq!(
+                ring.changed(expected.into()),
+                Ok(expected),
+                "to {expected:?}"
+            );
+        }
+        assert!(ring.changed(change(None, Some(0), None)).is_err());
+    }
+
+    #[test]
     fn primes_are_told_from_the_rest() {
         let primes: Vec<u32> = (0..50).filter(|&n| is_prime(n)).collect();
         assert_eq!(
