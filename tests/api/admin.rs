@@ -194,7 +194,12 @@ async fn ring_change_that_is_invalid_is_refused_and_changes_nothing() {
             "expected a number, null or \"none\"",
         ),
         ("", json!({"slot": 5}), 400, "unknown field"),
-        ("?dry_run=maybe", json!({}), 400, "`true` or `false`"),
+        (
+            "?dry_run=maybe",
+            json!({}),
+            400,
+            "dry_run must be true or false",
+        ),
     ] {
         let reply = patch(&admin, query, body.clone()).await;
         assert_eq!(reply.status.as_u16(), status, "{body}: {:?}", reply.body);

@@ -172,9 +172,6 @@ impl Handler<PauseFleet> for Supervisor {
     type Result = Answer;
 
     fn handle(&mut self, pause: PauseFleet, _: &mut Context<Self>) -> Self::Result {
-        if let Err(outdated) = self.version.check(pause.expected.as_ref()) {
-            return refuse(outdated);
-        }
         let lasts = pause.lasts.unwrap_or(self.max_pause);
         if lasts > self.max_pause {
             return refuse(ChangeError::PauseTooLong {
@@ -184,6 +181,10 @@ impl Handler<PauseFleet> for Supervisor {
         }
         let shared = self.runtime.is_shared().into_actor(self);
         Box::pin(shared.then(move |is_shared, supervisor: &mut Self, ctx| {
+            // Now: another change may have come while the engine was asked.
+            if let Err(outdated) = supervisor.version.check(pause.expected.as_ref()) {
+                return refuse(outdated);
+            }
             match is_shared {
                 true => refuse(ChangeError::SharedFleet(
                     "it would go on sending requests: pause each at its own clients, or stop the others",

@@ -93,6 +93,21 @@ pub struct NumberPageQuery {
     pub after: Option<u64>,
 }
 
+/// Whether a change is only computed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DryRunQuery {
+    /// Compute the effect, and change nothing.
+    #[serde(default, deserialize_with = "dry_run")]
+    #[param(default = false)]
+    pub dry_run: bool,
+}
+
+fn dry_run<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    flag(from, "dry_run")
+}
+
 /// The most items of a page, and how many there are by default.
 const MAX_LIMIT: usize = 1000;
 const DEFAULT_LIMIT: usize = 100;
@@ -135,7 +150,7 @@ impl NumberPageQuery {
 }
 
 fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
-    whole(from, "limit", "from 1 to 1000")
+    value(from, "limit", "from 1 to 1000")
 }
 
 /// What `after` may be.
@@ -143,15 +158,20 @@ const AFTER: &str = "a whole number from 0 to 9223372036854775807";
 
 fn after<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     // As the description has it: 64 bits with a sign.
-    let after: Option<u64> = whole(from, "after", AFTER)?;
+    let after: Option<u64> = value(from, "after", AFTER)?;
     match after.is_none_or(|after| i64::try_from(after).is_ok()) {
         true => Ok(after),
         false => Err(D::Error::custom(format_args!("after must be {AFTER}"))),
     }
 }
 
-/// A number of a query, and what is allowed: the reader of queries would not say which is wrong.
-pub fn whole<'de, D: Deserializer<'de>, T: FromStr>(
+/// Yes or no in a query.
+pub fn flag<'de, D: Deserializer<'de>>(from: D, name: &str) -> Result<bool, D::Error> {
+    Ok(value(from, name, "true or false")?.unwrap_or_default())
+}
+
+/// A value of a query, and what is allowed: the reader of queries would not say which is wrong.
+pub fn value<'de, D: Deserializer<'de>, T: FromStr>(
     from: D,
     name: &str,
     allowed: &str,

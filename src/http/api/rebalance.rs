@@ -3,12 +3,10 @@
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use log::info;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::conditional;
 use super::error::ApiError;
-use super::extract::FleetPath;
+use super::extract::{DryRunQuery, FleetPath};
 use super::fleet_replicas::find;
 use super::handles::AdminHandles;
 use super::params;
@@ -20,17 +18,6 @@ use crate::ring::ReplicaName;
 /// Where the spread is seen.
 const REPLICAS: &str = "/api/v1/fleets/default/replicas";
 
-/// How to rebalance.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct RebalanceQuery {
-    /// Only say what would be moved.
-    #[serde(default)]
-    #[param(default = false)]
-    dry_run: bool,
-}
-
 /// Moves replicas above the share of their node or zone, one after the other: another instance starts
 /// elsewhere, takes the place of the one before, which finishes its requests. Answered when all are
 /// moved; of those that have been moved before one fails none moves back.
@@ -39,7 +26,7 @@ pub struct RebalanceQuery {
     path = "/api/v1/fleets/{fleet}/rebalance",
     tag = "replicas",
     operation_id = "rebalance",
-    params(params::Fleet, RebalanceQuery, params::IfMatch, params::Prefer),
+    params(params::Fleet, DryRunQuery, params::IfMatch, params::Prefer),
     responses(
         (status = 200, description = "What has been moved", body = Rebalance),
         (status = 409, description = "The runtime has no nodes, or a rollout is under way", body = Problem, content_type = "application/problem+json"),
@@ -49,7 +36,7 @@ pub async fn rebalance(
     _: FleetPath,
     request: HttpRequest,
     handles: Data<AdminHandles>,
-    query: Query<RebalanceQuery>,
+    query: Query<DryRunQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let expected = conditional::expected(&request)?;
     let FleetSpread { nodes, moves } = handles.supervisor.spread().await??;

@@ -2,12 +2,12 @@
 
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
 use super::conditional;
 use super::error::ApiError;
-use super::extract::FleetPath;
+use super::extract::{FleetPath, flag};
 use super::fleet_replicas::{find, replica_path};
 use super::handles::AdminHandles;
 use super::params;
@@ -22,9 +22,13 @@ use crate::ring::ReplicaName;
 #[into_params(parameter_in = Query)]
 pub struct RestartQuery {
     /// Do not wait for requests in flight.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "now")]
     #[param(default = false)]
     now: bool,
+}
+
+fn now<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    flag(from, "now")
 }
 
 /// Drains a replica, stops its instance and starts the next one; answered once that is ready. A

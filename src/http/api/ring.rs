@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::conditional::{self, changed_response, read_response};
 use super::error::ApiError;
-use super::extract::{FleetPath, JsonBody, whole};
+use super::extract::{DryRunQuery, FleetPath, JsonBody, value};
 use super::handles::AdminHandles;
 use super::params;
 use crate::actors::ring_state::{ReconfigureRing, Reconfigured};
@@ -33,18 +33,7 @@ pub struct RingQuery {
 }
 
 fn samples<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
-    whole(from, "samples", "from 0 to 4096")
-}
-
-/// Whether a change is only computed.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct DryRunQuery {
-    /// Compute the effect, and change nothing.
-    #[serde(default)]
-    #[param(default = false)]
-    dry_run: bool,
+    value(from, "samples", "from 0 to 4096")
 }
 
 /// How the ring is built, and what each replica owns.
