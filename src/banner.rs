@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use actix_web::http::Method;
 
 use crate::config::{AdminCalls, RuntimeSettings, Settings};
+use crate::human::counted;
 
 /// The demo server's image, as compose.yaml builds it.
 const DEMO_IMAGE: &str = "ringmaster-server";
@@ -27,20 +28,21 @@ pub fn text(
         },
         None => url(address),
     };
-    let replicas = settings.replicas.len();
+    let all = |what| counted(settings.replicas.len() as u64, what);
     let what = match &settings.runtime {
         RuntimeSettings::Process(template) => match &template.command {
-            Some(command) => format!("{replicas} replicas of `{}`", command.join(" ")),
-            None => format!("{replicas} demo replicas as child processes"),
+            Some(command) => format!("{} of `{}`", all("replica"), command.join(" ")),
+            None => format!("{} as child processes", all("demo replica")),
         },
         RuntimeSettings::Docker(docker) => {
-            format!("{replicas} containers of the image {}", docker.image)
+            format!("{} of the image {}", all("container"), docker.image)
         }
         RuntimeSettings::Swarm(swarm) => format!(
-            "{replicas} Swarm services of the image {}",
+            "{} of the image {}",
+            all("Swarm service"),
             swarm.containers.image
         ),
-        RuntimeSettings::Static(_) => format!("{replicas} servers that somebody else runs"),
+        RuntimeSettings::Static(_) => format!("{} that somebody else runs", all("server")),
     };
     let path = first_path(settings);
     let mut text = String::new();
@@ -146,6 +148,17 @@ mod tests {
                 .then(|| suggested.unwrap_or("nothing"));
             assert_eq!(found, suggested, "{text}");
             assert!(suggested.is_none_or(|call| text.contains(call)), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_server_has_no_plural() {
+        for (args, what) in [
+            (["--upstream", "a:1"], "1 server that somebody else runs ("),
+            (["--replicas", "2"], "2 demo replicas as child processes ("),
+        ] {
+            let text = banner(&args);
+            assert!(text.contains(what), "{text}");
         }
     }
 

@@ -15,6 +15,12 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// A number of things: `1 replica`, `2 replicas`, `12,345 lines`. The plural is the name with an s.
+pub fn counted(number: u64, name: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {name}{s}", thousands(number))
+}
+
 /// A time as precisely as it matters: `3.4 ms`, `140 ms`, `2.3 s`.
 pub fn milliseconds(ms: f64) -> String {
     if ms < 10.0 {
@@ -39,6 +45,12 @@ pub fn duration(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        let all = [0, 1, 2, 1_204].map(|number| counted(number, "line"));
+        assert_eq!(all, ["0 lines", "1 line", "2 lines", "1,204 lines"]);
+    }
 
     #[test]
     fn thousands_are_set_apart() {

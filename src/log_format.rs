@@ -11,7 +11,7 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap;
 
 use crate::config::LogFormat;
-use crate::human::thousands;
+use crate::human::counted;
 
 /// Writes a record for people: time, level and message, whose further lines are indented.
 ///
@@ -71,9 +71,8 @@ impl<'kvs, M: SerializeMap> VisitSource<'kvs> for Fields<'_, M> {
 impl LogFormat {
     /// The line that says that lines are missing here.
     pub fn dropped_line(self, count: u64) -> String {
-        let lines = if count == 1 { "line" } else { "lines" };
-        let count = thousands(count);
-        let message = format!("{count} {lines} dropped: the log was not read fast enough");
+        let lines = counted(count, "line");
+        let message = format!("{lines} dropped: the log was not read fast enough");
         let now = SystemTime::now();
         match self {
             Self::Human => {

@@ -10,6 +10,7 @@ use comfy_table::{
 /// The widest that a report gets.
 pub(super) const WIDTH: u16 = 100;
 
+use crate::human::counted;
 pub(crate) use crate::human::thousands as count;
 
 /// `33.33 %`.
@@ -41,8 +42,7 @@ pub(crate) fn sort_key(name: &str) -> (&str, usize, &str, &str) {
 
 /// `1 replica`, `3 replicas`.
 pub(crate) fn replicas(number: usize) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{} replica{s}", count(number as u64))
+    counted(number as u64, "replica")
 }
 
 /// The beginning of a key, in one line, with control characters escaped.

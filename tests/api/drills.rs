@@ -151,7 +151,7 @@ async fn drill_that_cannot_be_is_refused_and_harms_nothing() {
     let (balancer, fleet) = start(&["--replicas", "1"]).await;
     let child = balancer.child("Server1");
     for (body, part) in [
-        (json!({"fault": "burn"}), "unknown variant `burn`"),
+        (json!({"fault": "burn"}), "unknown value `burn`"),
         (
             json!({"fault": "kill", "for": "1s"}),
             "for: a kill does not last",

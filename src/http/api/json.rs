@@ -182,6 +182,10 @@ fn in_words_of_json(text: &str) -> String {
     let Some((found, expected)) = text.rsplit_once(", expected ") else {
         return text.to_owned();
     };
+    let found = match found.strip_prefix("unknown variant ") {
+        Some(value) => format!("unknown value {value}"),
+        None => found.to_owned(),
+    };
     let found = found
         .replacen("invalid type: sequence", "invalid type: a list", 1)
         .replacen("invalid type: map", "invalid type: an object", 1)
@@ -217,6 +221,14 @@ mod tests {
         weights: BTreeMap<String, u32>,
         #[serde(default)]
         factor: Option<f64>,
+        #[serde(default, rename = "state")]
+        _state: Option<State>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    enum State {
+        Active,
+        Drained,
     }
 
     #[test]
@@ -261,8 +273,12 @@ mod tests {
                 "invalid type: string \"two\", expected a number at line 1 column 21",
             ),
             (
+                r#"{"n":1,"state":"on"}"#,
+                "unknown value `on`, expected `Active` or `Drained` at line 1 column 19",
+            ),
+            (
                 r#"{"n":1,"m":2}"#,
-                "unknown field `m`, expected one of `n`, `names`, `weights`, `factor` at line 1 column 10",
+                "unknown field `m`, expected one of `n`, `names`, `weights`, `factor`, `state` at line 1 column 10",
             ),
         ] {
             let error = parse::<Body>(body.as_bytes()).unwrap_err();
