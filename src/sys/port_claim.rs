@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claimed_port_is_nobody_elses_until_the_claim_ends() {
+    fn claimed_port_is_not_given_again_until_the_claim_ends() {
         // While this listens, no balancer finds its port free.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
