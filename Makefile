@@ -81,9 +81,6 @@ test-full: ## the longest: compose, engines that fail, faults on containers, Chr
 	cargo build
 	cargo test --manifest-path tests/browser/Cargo.toml --target-dir target/browser
 
-# cargo bench builds a ringmaster of its own, without LTO: into a folder of its own, lest it replace
-# target/dist/ringmaster.
-
 mutants: ## changes ring, fleet, h1 and retry in 320 fixed places: unit tests notice 95 % or it fails
 	tests/mutants.sh
 
@@ -99,6 +96,9 @@ bench-swarm: ## Ringmaster beside a Swarm's own healing, on three nodes of this 
 
 bench-large-swarm: ## what a fleet of 1,000 replicas on 50 nodes costs a Swarm's managers, simulated
 	cargo test --lib large_swarm -- --nocapture
+
+# cargo bench builds a ringmaster of its own, without LTO: into a folder of its own, lest it replace
+# target/dist/ringmaster.
 
 bench: ## beside nginx, HAProxy, Envoy and Pingora: CPU per request, latency, memory
 	benches/peers/get

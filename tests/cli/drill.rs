@@ -258,6 +258,7 @@ async fn analyze_kills_containers_as_drill_does() {
 }
 
 #[actix_web::test]
+#[ignore = "takes long: make test-full"]
 async fn drill_pause_and_slowdown_of_a_container_keep_it() {
     let quick = [
         "--heartbeat-interval",
@@ -285,6 +286,7 @@ async fn drill_pause_and_slowdown_of_a_container_keep_it() {
 }
 
 #[actix_web::test]
+#[ignore = "takes long: make test-full"]
 async fn drill_pause_beyond_the_hang_timeout_replaces_the_container() {
     let impatient = [
         "--heartbeat-interval",
@@ -324,6 +326,7 @@ async fn drill_interrupted_unpauses_the_container() {
 }
 
 #[actix_web::test]
+#[ignore = "takes long: make test-full"]
 async fn drill_of_an_unreachable_container_names_it_with_the_reason() {
     let Some(afloat) = Afloat::start(&["--replicas", "1"]).await else {
         return;

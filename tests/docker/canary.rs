@@ -9,6 +9,7 @@ use crate::rollouts::{THREE, begin, comes_to, only_plain_names_are_left, roll_ou
 use crate::support::{Load, ask, eventually, get, signal};
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn canary_of_containers_is_healed_undone_and_promoted_without_losing_a_request() {
     on_engine(|| async {
         let fleet = TestFleet::new();

@@ -93,6 +93,7 @@ fn other_flags_are_rolled_out_without_losing_a_request_and_once() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn unchanged_flags_leave_what_a_rollout_on_request_has_brought() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -123,6 +124,7 @@ fn unchanged_flags_leave_what_a_rollout_on_request_has_brought() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn broken_flags_are_rolled_back_and_not_tried_again() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -187,6 +189,7 @@ fn broken_flags_are_rolled_back_and_not_tried_again() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn replicas_serve_whose_image_is_gone_until_they_are_replaced() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -225,6 +228,7 @@ fn replicas_serve_whose_image_is_gone_until_they_are_replaced() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn rollout_under_way_goes_back_before_that_of_other_flags_begins() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -252,6 +256,7 @@ fn rollout_under_way_goes_back_before_that_of_other_flags_begins() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn flags_that_others_overrule_hold_once_their_balancer_starts_alone() {
     on_engine(|| async {
         let fleet = TestFleet::new();

@@ -11,6 +11,7 @@ use crate::fleet_fixture::{
 use crate::support::{Load, Ringmaster, ask, eventually, signal};
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn killed_balancer_restarts_under_load_with_its_fleet() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -61,6 +62,7 @@ fn killed_balancer_restarts_under_load_with_its_fleet() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn restart_restores_missing_replicas_and_keeps_requested_changes() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -110,6 +112,7 @@ fn restart_restores_missing_replicas_and_keeps_requested_changes() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn restart_with_changed_flags_starts_what_is_missing_and_rolls_out_the_definition() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -145,6 +148,7 @@ fn restart_with_changed_flags_starts_what_is_missing_and_rolls_out_the_definitio
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn record_is_one_and_is_written_again_when_removed() {
     on_engine(|| async {
         let fleet = TestFleet::new();

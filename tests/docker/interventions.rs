@@ -8,6 +8,7 @@ use crate::fleet_fixture::{containers, on_engine, on_the_ring, start};
 use crate::support::{Load, Ringmaster, ask, eventually, get};
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn launch_error_is_logged_once_and_shown_until_it_is_over() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -81,6 +82,7 @@ fn launch_error_is_logged_once_and_shown_until_it_is_over() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn manual_changes_of_containers_are_noticed() {
     on_engine(|| async {
         let fleet = TestFleet::new();

@@ -65,6 +65,7 @@ impl Drop for Tag {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn private_image_is_pulled_with_credentials_and_not_by_a_respawn() {
     on_engine(|| async {
         let Some(mut registry) = Registry::start().await else {
@@ -147,6 +148,7 @@ fn private_image_is_pulled_with_credentials_and_not_by_a_respawn() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn tag_that_moves_at_its_registry_is_rolled_out_once() {
     on_engine(|| async {
         let Some(registry) = Registry::start().await else {

@@ -70,6 +70,7 @@ fn images(fleet: &TestFleet) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn another_image_is_rolled_out_undone_and_rolled_back_without_losing_a_request() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -121,6 +122,7 @@ fn another_image_is_rolled_out_undone_and_rolled_back_without_losing_a_request()
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn rollout_of_containers_goes_on_when_the_balancer_is_back() {
     on_engine(|| async {
         let fleet = TestFleet::new();

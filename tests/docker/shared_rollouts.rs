@@ -66,6 +66,7 @@ async fn ready_at(balancer: &Ringmaster, replica: &str, generation: u64) -> Opti
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn rollout_by_one_balancer_is_followed_by_the_others() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -138,6 +139,7 @@ fn rollout_by_one_balancer_is_followed_by_the_others() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn replicas_that_die_amid_a_followed_rollout_are_healed_once_with_what_they_had() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -175,6 +177,7 @@ fn replicas_that_die_amid_a_followed_rollout_are_healed_once_with_what_they_had(
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn rollout_whose_balancer_is_killed_is_finished_by_another_one() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -216,6 +219,7 @@ fn rollout_whose_balancer_is_killed_is_finished_by_another_one() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn balancer_that_stops_leaves_its_rollout_to_the_others() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -245,6 +249,7 @@ fn balancer_that_stops_leaves_its_rollout_to_the_others() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn balancer_that_hangs_amid_its_rollout_follows_when_it_goes_on() {
     on_engine(|| async {
         let fleet = TestFleet::new();

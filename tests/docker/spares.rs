@@ -100,6 +100,7 @@ async fn kill_server1(fleet: &TestFleet, balancer: &Ringmaster) -> u64 {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn spare_container_takes_the_place_of_a_dead_one_at_once() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -173,6 +174,7 @@ fn spare_container_takes_the_place_of_a_dead_one_at_once() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn spares_outlive_a_balancer_that_was_killed() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -235,6 +237,7 @@ fn spares_outlive_a_balancer_that_was_killed() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn spare_container_that_dies_is_replaced_and_all_follow_a_rollout() {
     on_engine(|| async {
         let fleet = TestFleet::new();
@@ -283,6 +286,7 @@ fn spare_container_that_dies_is_replaced_and_all_follow_a_rollout() {
 }
 
 #[test]
+#[ignore = "takes long: make test-full"]
 fn balancers_that_share_a_fleet_have_spares_of_their_own() {
     on_engine(|| async {
         let fleet = TestFleet::new();
