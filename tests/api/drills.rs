@@ -84,11 +84,12 @@ async fn drill_that_kills_reports_eviction_and_recovery_and_fails_no_request() {
 #[actix_web::test]
 async fn drill_that_pauses_a_random_replica_lets_it_go_on_as_it_was() {
     let (_balancer, fleet) = start(&[]).await;
-    let reply = drill(&fleet, json!({"fault": "pause", "for": "2s"})).await;
+    // An eviction takes 1.7 s, and longer where answers have been slow lately.
+    let reply = drill(&fleet, json!({"fault": "pause", "for": "5s"})).await;
     assert_eq!(reply.body["state"], "recovered", "{:?}", reply.body);
     assert_eq!(reply.body["reason"], "no answer to heartbeats");
     assert_eq!(reply.body["generation_after"], 1);
-    assert_eq!(reply.body["lasts_ms"], 2000);
+    assert_eq!(reply.body["lasts_ms"], 5000);
     let reply = drill(&fleet, json!({"fault": "delay", "for": "100ms"})).await;
     assert_eq!(reply.body["state"], "recovered", "{:?}", reply.body);
     assert_eq!(reply.body["evicted_after_ms"], Value::Null);

@@ -49,11 +49,15 @@ async fn addition_that_is_sent_again_is_made_once() {
 
 #[actix_web::test]
 async fn addition_is_in_use_until_it_is_over_even_if_its_client_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
     let args = ["--admin", "127.0.0.1:0", "--replicas", "1"];
-    let slow = [
-        "--command",
-        "sh -c 'test {name} = Server1 || sleep 2; exec \"$RINGMASTER\" replica'",
-    ];
+    let command = format!(
+        "sh -c 'until test {{name}} = Server1 -o -e {}; do sleep 0.02; done; \
+         exec \"$RINGMASTER\" replica'",
+        go.display()
+    );
+    let slow = ["--command", command.as_str()];
     let balancer = Ringmaster::start_with(
         &[args.as_slice(), &slow].concat(),
         &[("RINGMASTER", env!("CARGO_BIN_EXE_ringmaster"))],
@@ -79,6 +83,7 @@ async fn addition_is_in_use_until_it_is_over_even_if_its_client_has_left() {
     );
     assert_eq!(meanwhile.body["type"], "/api/problems/key-in-use");
     client.abort();
+    std::fs::write(&go, "").unwrap();
     eventually("the first answer is there", || async {
         in_use().await.status != StatusCode::CONFLICT
     })

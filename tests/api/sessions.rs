@@ -9,7 +9,7 @@ use futures::StreamExt;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
-use crate::support::{MAX_WAIT, Ringmaster, client};
+use crate::support::{MAX_WAIT, Ringmaster, client, eventually};
 
 /// A balancer with a token of each right.
 struct Locked {
@@ -274,9 +274,12 @@ async fn link_on_a_terminal_logs_in_once() {
 #[actix_web::test]
 async fn link_is_printed_on_a_terminal_alone() {
     let locked = Locked::start().await;
+    // The last line of what is printed; it comes apart from the others.
+    eventually("the start-up text", || async {
+        locked.balancer.text().contains("stop  Ctrl-C")
+    })
+    .await;
     let text = locked.balancer.text();
-    // The last line of what is printed.
-    assert!(text.contains("stop  Ctrl-C"), "{text}");
     assert!(!text.contains("login"), "{text}");
     assert_eq!(locked.balancer.count_in_log("login"), 0);
 }

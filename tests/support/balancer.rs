@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use awc::http::{Method, StatusCode};
@@ -17,8 +18,14 @@ pub struct Ringmaster {
     process: Child,
     url: String,
     log: Arc<Mutex<String>>,
+    /// Reads the log; ends with it.
+    log_reader: JoinHandle<()>,
     text: Arc<Mutex<String>>,
 }
+
+/// How long the end of the log is waited for once the balancer has ended: another program may have its
+/// stderr.
+const LOG_END_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Ringmaster {
     /// Starts one on a free port and waits until it listens.
@@ -68,7 +75,7 @@ impl Ringmaster {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the balancer starts");
-        let log = collect(process.stderr.take().unwrap());
+        let (log, log_reader) = collect(process.stderr.take().unwrap());
         let mut first_line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut first_line).unwrap();
@@ -84,11 +91,12 @@ impl Ringmaster {
             );
         };
         // Keep reading, or the balancer blocks on a full pipe.
-        let text = collect(stdout);
+        let (text, _) = collect(stdout);
         Self {
             process,
             url,
             log,
+            log_reader,
             text,
         }
     }
@@ -238,11 +246,12 @@ impl Ringmaster {
         (status, self.log())
     }
 
+    /// Waits for its end, and for that of its log: the last lines may still be in the pipe.
     pub async fn exited(&mut self) -> ExitStatus {
         let begun = Instant::now();
-        loop {
+        let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {
-                return status;
+                break status;
             }
             assert!(
                 begun.elapsed() < MAX_WAIT,
@@ -250,7 +259,12 @@ impl Ringmaster {
                 self.log()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let ended = Instant::now();
+        while !self.log_reader.is_finished() && ended.elapsed() < LOG_END_TIMEOUT {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        status
     }
 }
 
@@ -266,17 +280,17 @@ impl Drop for Ringmaster {
 }
 
 /// Reads a pipe to its end, in the background.
-fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+fn collect(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let collected = Arc::clone(&text);
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut buffer) {
             let chunk = String::from_utf8_lossy(&buffer[..count]).into_owned();
             collected.lock().unwrap().push_str(&chunk);
         }
     });
-    text
+    (text, reader)
 }
 
 /// When an event was, in seconds since midnight.

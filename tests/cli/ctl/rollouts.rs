@@ -6,7 +6,8 @@ use super::{failure, json, run, start_with, text};
 
 #[actix_web::test]
 async fn rollout_that_is_waited_for_says_how_it_ended() {
-    let monitor = ["--rollout-monitor", "100ms", "--start-timeout", "2s"];
+    // Long enough for the rollout that is paused to be under way until then.
+    let monitor = ["--rollout-monitor", "1s", "--start-timeout", "2s"];
     let balancer = start_with(&monitor).await;
     assert_eq!(
         text(&balancer, &["rollout", "status"]).await,
