@@ -2,11 +2,12 @@
 //! answers each beat as it is told to, and not before.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
 use awc::http::StatusCode;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{Ringmaster, eventually, get};
 
@@ -267,7 +268,7 @@ async fn unready_replica_is_evicted_and_stays_alive() {
     let line = replica(&balancer).await;
     assert_eq!(line["last_error"], "GET /heartbeat answers 503");
     let told = "is unready: GET /heartbeat answers 503";
-    assert_eq!(balancer.count_in_log(told), 1);
+    balancer.has_logged(told, 1).await;
     // None of one is ready: it gets the request, and its answer is the client's.
     let mut page = crate::support::client()
         .get(balancer.url("/page"))
@@ -362,9 +363,11 @@ async fn tcp_heartbeat_only_connects() {
 
 #[actix_web::test]
 async fn reason_for_not_ready_is_logged_once_after_three_seconds() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let closed_port = closed.local_addr().unwrap().port();
-    drop(closed);
+    // Bound, so that no other program gets the port; nothing listens there.
+    let closed = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    closed.bind(&any.into()).unwrap();
+    let closed_port = closed.local_addr().unwrap().as_socket().unwrap().port();
     let down = format!("127.0.0.1:{closed_port}");
     for (answer, upstream, reason) in [
         (

@@ -151,7 +151,8 @@ async fn heartbeat_with_an_invalid_response_fails() {
             .all(|((_, asked, ..), before)| asked.get() >= before + 5)
     })
     .await;
-    assert_eq!(ready().await, good);
+    // One that is well may have been late a few times, on a busy machine.
+    eventually("the same are well", async || ready().await == good).await;
     let grown = peak_kib(balancer.pid()).saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB more");
 }

@@ -56,7 +56,9 @@ async fn death_leaves_a_post_mortem_file() {
     assert_eq!(death["log"][0], "hello from Server1");
     assert!(death["log"][1].as_str().unwrap().starts_with("on port "));
     let beats = death["heartbeats"].as_array().unwrap();
-    assert!(beats.last().unwrap()["error"].is_null(), "{death}");
+    // The last one may have found it dying.
+    let is_good = |beat: &serde_json::Value| beat["error"].is_null();
+    assert!(beats.iter().any(is_good), "{death}");
     assert!(death["at"].as_str().unwrap().ends_with('Z'), "{death}");
 
     signal(balancer.child("Server2"), "STOP");
@@ -79,7 +81,8 @@ async fn death_leaves_a_post_mortem_file() {
 }
 
 /// A replica that closes its listener when it is asked for /die, and is killed a moment later:
-/// as long as that takes, a busy kernel takes to report a process that has ended.
+/// as long as that takes, a busy kernel takes to report a process that has ended. That is half of the time
+/// for which the balancer waits for the report: as much is left for a busy machine.
 const DIES_SLOWLY: &str = r#"
 import http.server, os, sys, threading, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -94,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 def die():
     server.socket.close()
-    time.sleep(0.4)
+    time.sleep(0.25)
     os.kill(os.getpid(), 9)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 server.serve_forever()

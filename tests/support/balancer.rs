@@ -109,7 +109,35 @@ impl Ringmaster {
             balancer.count_in_log("is ready at") >= replicas
         })
         .await;
+        // The log tells of a replica before the threads that serve clients know of it; the history
+        // tells of it when all of them do.
+        eventually("every thread has the ring", || async {
+            let ready = balancer.ready_in_history().await;
+            ready.is_none_or(|ready| ready >= replicas)
+        })
+        .await;
         balancer
+    }
+
+    /// How often a replica became ready, by the history; none if there is no admin listener, or it takes
+    /// no call without a token.
+    async fn ready_in_history(&self) -> Option<usize> {
+        eventually("the start-up text", || async {
+            self.text().contains("\nstop  ")
+        })
+        .await;
+        let text = self.text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("admin curl "))?;
+        let admin = line.strip_suffix("/api/v1/status")?;
+        let history = get(&format!("{admin}/api/v1/events?limit=1000")).await;
+        if history.status != StatusCode::OK {
+            return None;
+        }
+        let events = items(&history.body);
+        let ready = events.iter().filter(|event| event["event"] == "ready");
+        Some(ready.count())
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -119,7 +119,8 @@ async fn queue_timeout_or_full_queue_gets_503_with_retry_after() {
         "--max-waiting",
         "2",
         "--wait-timeout",
-        "300ms",
+        // All of five requests have to come while the first two wait.
+        "2s",
     ];
     let balancer = Holding::balancer(&[&replica], &args).await;
     let served = send(&balancer, 1);
