@@ -97,7 +97,7 @@ fn canary_of_a_balancer_that_was_killed_is_started_anew_or_removed() {
         drop(balancer);
 
         // Other flags end the rollout, and the canary with it, and begin one of their own.
-        let balancer = start_with(&fleet, &["--env", "COLOUR=red"]);
+        let balancer = start_with(&fleet, &["--env", "COLOUR=red", "--rollout-monitor", "0s"]);
         comes_to(&balancer, id + 1, "done").await;
         all_are_ready(&balancer, &THREE).await;
         only_plain_names_are_left(&fleet).await;

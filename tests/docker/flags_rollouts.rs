@@ -29,7 +29,7 @@ fn all_have(fleet: &TestFleet, names: &[&str], variable: &str) -> bool {
 }
 
 /// What a balancer that is killed after that leaves behind says that the rollout is over.
-async fn end_is_recorded(fleet: &TestFleet, id: u64) {
+pub async fn end_is_recorded(fleet: &TestFleet, id: u64) {
     eventually("the record has the rollout's end", || async {
         record(fleet)["past_rollouts"][0]["id"] == id
     })
@@ -48,6 +48,8 @@ fn other_flags_are_rolled_out_without_losing_a_request_and_once() {
         let mut flags = vec!["--rollout-monitor", "200ms", "--env", BLUE];
         let second = start_with(&fleet, &flags);
         let load = Load::start(&second.url("/home"), 4);
+        // What is not ready yet has its keys elsewhere.
+        all_are_ready(&second, &THREE).await;
         let id = 1;
         let url = format!("{}/{id}", rollouts(&second).await);
         eventually("the rollout has begun", || async {
@@ -71,9 +73,9 @@ fn other_flags_are_rolled_out_without_losing_a_request_and_once() {
         assert_eq!(second.count_in_log(because), 1, "{log}");
         assert!(!log.contains("blue") && !log.contains("WARN"), "{log}");
         assert_eq!(status(&second).await["record"]["drift"], Value::Null);
+        end_is_recorded(&fleet, id).await;
         assert_ne!(record(&fleet)["definition_hash"], before["definition_hash"]);
         let after = containers(&fleet);
-        end_is_recorded(&fleet, id).await;
         kill(second);
 
         // The same flags again are none that differ, and more replicas are no other definition.
@@ -132,7 +134,7 @@ fn broken_flags_are_rolled_back_and_not_tried_again() {
         all_are_ready(&first, &THREE).await;
         let before = containers(&fleet);
         kill(first);
-        let broken = ["--command", "/no-such-program", "--start-timeout", "3s"];
+        let broken = ["--command", "/no-such-program", "--start-timeout", "15s"];
         let second = start_with(&fleet, &broken);
         let load = Load::start(&second.url("/home"), 2);
         let back = comes_to(&second, 1, "rolled_back").await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -21,9 +21,12 @@ impl Witness {
     pub fn of(fleet: &TestFleet) -> Self {
         let notes = tempfile::NamedTempFile::new().unwrap();
         let label = format!("label=io.ringmaster.fleet={}", fleet.settings.fleet);
+        // The client takes a moment to begin: what happens meanwhile is told, too.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let since = format!("{:.6}", now.unwrap().as_secs_f64());
         let listener = Command::new("docker")
-            .args(["events", "--filter", &label, "--format"])
-            .arg("{{.Action}} {{.Actor.Attributes.name}}")
+            .args(["events", "--since", &since, "--filter", &label])
+            .args(["--format", "{{.Action}} {{.Actor.Attributes.name}}"])
             .stdin(Stdio::null())
             .stdout(File::create(notes.path()).unwrap())
             .spawn()
@@ -87,6 +90,7 @@ pub async fn weights(balancer: &Ringmaster) -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// Waits until exactly these replicas are ready, and every worker thread has them.
 pub async fn all_are_ready(balancer: &Ringmaster, names: &[&str]) {
     eventually("all are ready", || async {
         let status = status(balancer).await;
@@ -94,6 +98,13 @@ pub async fn all_are_ready(balancer: &Ringmaster, names: &[&str]) {
         replicas.len() == names.len() && replicas.iter().all(|r| r["state"] == "ready")
     })
     .await;
+    // The state tells of a replica before every worker thread has it, the history after that.
+    let present = status(balancer).await;
+    for replica in present["replicas"].as_array().unwrap() {
+        let name = replica["name"].as_str().unwrap();
+        let generation = replica["generation"].as_u64().unwrap();
+        balancer.event_of(name, generation, "ready").await;
+    }
     let mut present: Vec<_> = weights(balancer).await.into_keys().collect();
     let mut expected = names.to_vec();
     present.sort();
@@ -111,14 +122,19 @@ pub fn has_variable(fleet: &TestFleet, replica: &str, variable: &str) -> bool {
 /// The record that is on the engine. Of two, one version is being replaced by the next: waits for that.
 pub fn record(fleet: &TestFleet) -> Value {
     let deadline = Instant::now() + Duration::from_secs(10);
-    let name = loop {
-        match &fleet.records()[..] {
-            [name] => break name.clone(),
-            names => assert!(Instant::now() < deadline, "{names:?}"),
+    let found = loop {
+        let names = fleet.records();
+        if let [name] = &names[..] {
+            let described = quietly(&["inspect", name]);
+            let described: Value = serde_json::from_str(&described).unwrap_or_default();
+            // Null if the next version has replaced it since it was listed.
+            if described[0].is_object() {
+                break described[0].clone();
+            }
         }
+        assert!(Instant::now() < deadline, "{names:?}");
         std::thread::sleep(Duration::from_millis(10));
     };
-    let found = crate::docker::inspect(&name);
     assert_eq!(found["State"]["Status"], "created");
     let text = &found["Config"]["Labels"]["io.ringmaster.record.json"];
     serde_json::from_str(text.as_str().unwrap()).unwrap()

@@ -75,7 +75,7 @@ fn another_image_is_rolled_out_undone_and_rolled_back_without_losing_a_request()
     on_engine(|| async {
         let fleet = TestFleet::new();
         let image = Derived::new(&fleet, "ENV COLOUR=blue");
-        let broken = ["--rollout-monitor", "500ms", "--start-timeout", "3s"];
+        let broken = ["--rollout-monitor", "500ms", "--start-timeout", "15s"];
         let balancer = start_with(&fleet, &broken);
         all_are_ready(&balancer, &THREE).await;
         let load = Load::start(&balancer.url("/home"), 4);
@@ -150,7 +150,9 @@ fn rollout_of_containers_goes_on_when_the_balancer_is_back() {
             assert_eq!(replica["outdated"], false, "{status}");
         }
 
-        // Balancers that share the fleet would start what is stopped first.
+        // Balancers that share the fleet would start what is stopped first. One that finds the rollout under
+        // way would refuse for that.
+        crate::flags_rollouts::end_is_recorded(&fleet, id).await;
         let other = start_with(&fleet, &["--rollout-order", "stop-first"]);
         all_are_ready(&other, &THREE).await;
         let refused = roll_out(&other, json!({"env": {"COLOUR": "red"}})).await;

@@ -77,7 +77,7 @@ async fn up_changes_nothing_after_a_rollout_of_the_file() {
         return;
     };
     project.compose(&["up", "--detach"]);
-    let balancer = project.balancer_with(&["--rollout-monitor=500ms", "--start-timeout=5s"]);
+    let balancer = project.balancer_with(&["--rollout-monitor=500ms", "--start-timeout=15s"]);
     all_are_ready(&balancer, &TWO).await;
     let (one, two) = (project.container("web-1"), project.container("web-2"));
     let cache = volume(&one);
@@ -139,7 +139,7 @@ async fn a_broken_version_is_rolled_back_to_what_compose_had() {
         return;
     };
     project.compose(&["up", "--detach"]);
-    let balancer = project.balancer_with(&["--rollout-monitor=500ms", "--start-timeout=2s"]);
+    let balancer = project.balancer_with(&["--rollout-monitor=500ms", "--start-timeout=15s"]);
     all_are_ready(&balancer, &TWO).await;
     let load = Load::start(&balancer.url("/home"), 4);
     load.go_on_for(50).await;

@@ -23,6 +23,10 @@ fn two_balancers_share_a_fleet_and_start_each_replica_once() {
         route_alike(&one, &other).await;
         let begun = containers(&fleet);
         assert_eq!(begun.len(), 3, "{begun:?}");
+        eventually("the starts are told", || async {
+            witness.count("start") >= 3
+        })
+        .await;
         assert_eq!(witness.count("start"), 3);
 
         // A maintenance is every balancer's.

@@ -114,7 +114,7 @@ fn spare_container_takes_the_place_of_a_dead_one_at_once() {
         // Nothing that was started after the death could be ready by then.
         let took = balancer.outage("Server1", 1, first).await;
         println!("back after {took:.3} s, where a start takes {START} s");
-        assert!(took < START / 2.0, "{took}");
+        assert!(took < START, "{took}");
         load.go_on_for(50).await;
         let after = owners(&balancer).await;
         assert_eq!(replicas_of(&before), replicas_of(&after));
@@ -133,7 +133,7 @@ fn spare_container_takes_the_place_of_a_dead_one_at_once() {
         let second = kill_server1(&fleet, &balancer).await;
         assert!(second > first);
         let took = balancer.outage("Server1", first, second).await;
-        assert!(took < START / 2.0, "{took}");
+        assert!(took < START, "{took}");
         let kept = fleet.container(&format!("Server1-dead-{first}"));
         eventually("only the last dead container is kept", || async {
             let mut dead = fleet.containers();

@@ -141,6 +141,10 @@ fn a_worker_is_refused_at_the_start() {
     };
     let fleet = SwarmFleet::new(swarm);
     swarm.docker(1, &["node", "demote", "node3"]);
+    // A node is told of it later.
+    wait_until("the node is no manager any more", || {
+        swarm.try_docker(3, &["node", "ls"]).is_none()
+    });
     let balancer = fleet.begin(3, &[], &[]);
     wait_until("it has ended", || !balancer.runs());
     let log = balancer.log();

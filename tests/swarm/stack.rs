@@ -81,7 +81,7 @@ impl Stack {
                         "RINGMASTER_ADMIN": "0.0.0.0:5001",
                         "RINGMASTER_ADMIN_INSECURE": "true",
                         "RINGMASTER_KEY": "header:X-Key",
-                        "RINGMASTER_START_TIMEOUT": "5s",
+                        "RINGMASTER_START_TIMEOUT": "20s",
                         "RINGMASTER_ROLLOUT_MONITOR": "500ms",
                     },
                     "ports": [{"target": 5001, "published": 5001, "mode": "host"}],

@@ -1,6 +1,7 @@
 //! How containers end, and what becomes of their names.
 
 use super::*;
+use crate::docker::quietly;
 
 #[test]
 fn death_is_reported_and_the_successor_takes_the_name() {
@@ -140,7 +141,11 @@ fn exit_by_out_of_memory_differs_from_a_kill() {
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
-        runtime.start(order("S1", 1)).await.unwrap();
+        if let Err(refused) = runtime.start(order("S1", 1)).await {
+            // On a busy machine it may have ended before its start is over.
+            assert!(refused.to_string().contains("out of memory"), "{refused}");
+            return;
+        }
         let Death { exit, .. } = next(&mut events).await;
         assert!(exit.out_of_memory, "{exit:?}");
         assert_eq!(exit.to_string(), "out of memory");
@@ -150,13 +155,18 @@ fn exit_by_out_of_memory_differs_from_a_kill() {
 #[test]
 fn exit_report_is_readable_until_the_removal() {
     on_engine(|| async {
-        let script = "echo one; echo two >&2; sleep 0.5; for i in 1 2; do echo $i; done; exit 3";
+        // It ends when it is told to, so that it can be asked before, however long that takes.
+        let script = "echo one; echo two >&2; until [ -e /tmp/end ]; do sleep 0.1; done; \
+             for i in 1 2; do echo $i; done; exit 3";
         let fleet = TestFleet::running(&["sh", "-c", script]);
         let runtime = fleet.runtime();
         runtime.prepare().await.unwrap();
         let mut events = runtime.events();
         runtime.start(order("S1", 1)).await.unwrap();
         assert_eq!(runtime.exit_report(id("S1", 1)).await.exit, None);
+        // The container may end before the client does, which is no failure.
+        let end = ["sh", "-c", ": > /tmp/end"];
+        quietly(&[&["exec", &fleet.container("S1")], &end[..]].concat());
         next(&mut events).await;
         let words = runtime.exit_report(id("S1", 1)).await;
         assert_eq!(words.exit.unwrap().code, Some(3));
@@ -179,11 +189,8 @@ fn container_that_ignores_sigterm_is_killed_after_its_grace() {
         runtime.start(order("S2", 1)).await.unwrap();
         let since = Instant::now();
         runtime.stop(id("S1", 1), Duration::ZERO).await.unwrap();
-        assert!(
-            since.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            since.elapsed()
-        );
+        // Left to itself the engine waits for ten seconds.
+        assert!(since.elapsed() < GRACE, "{:?}", since.elapsed());
         let since = Instant::now();
         runtime
             .stop(id("S2", 1), Duration::from_millis(700))

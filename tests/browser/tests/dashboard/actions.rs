@@ -117,7 +117,8 @@ async fn button_starts_a_drill_that_is_healed() {
     browser
         .until(".effect", |text| text.contains("heartbeats find out"))
         .await;
-    browser.fill("#seconds", "4").await;
+    // Three heartbeats of a second each find it out.
+    browser.fill("#seconds", "10").await;
     browser.click("#confirm").await;
     browser
         .until(&format!("{} .chip", row("Server2")), |text| text == "hung")

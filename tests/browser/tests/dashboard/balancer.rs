@@ -22,13 +22,14 @@ pub fn signal(pid: &str, name: &str) {
     assert!(sent.unwrap().success(), "kill -{name} {pid}");
 }
 
-fn command(admin: &str, args: &[&str]) -> Command {
+/// It takes ports that are free then: one that was free before may be another test's by now.
+fn command(args: &[&str]) -> Command {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let built = here.join("../../target/debug/ringmaster");
     let program = std::env::var_os("RINGMASTER").map_or(built, PathBuf::from);
     let mut command = Command::new(program);
     command
-        .args(["--listen", "127.0.0.1:0", "--admin", admin])
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(args)
         .stderr(Stdio::null());
     command
@@ -36,15 +37,14 @@ fn command(admin: &str, args: &[&str]) -> Command {
 
 /// A balancer, and the address of its dashboard.
 pub fn balancer(args: &[&str]) -> (Program, String) {
-    let admin = format!("127.0.0.1:{}", free_port());
-    let mut command = command(&admin, args);
-    let child = command.stdout(Stdio::piped()).spawn();
+    let child = command(args).stdout(Stdio::piped()).spawn();
     let mut program = Program(child.expect("RINGMASTER names the program"));
     let stdout = program.0.stdout.take().unwrap();
-    read_until(BufReader::new(stdout), |line| {
-        line.contains("listens on").then_some(())
+    let url = read_until(BufReader::new(stdout), |line| {
+        let call = line.strip_prefix("admin curl ")?.trim_end();
+        Some(call.strip_suffix("api/v1/status")?.to_owned())
     });
-    (program, format!("http://{admin}/"))
+    (program, url)
 }
 
 /// A balancer that takes tokens: `looker` may read, `changer` may change.
@@ -67,8 +67,7 @@ pub fn on_terminal(args: &[&str]) -> (Program, String) {
         .write(true)
         .open(name.to_str().unwrap())
         .unwrap();
-    let admin = format!("127.0.0.1:{}", free_port());
-    let mut command = command(&admin, args);
+    let mut command = command(args);
     let command = command
         .env("RINGMASTER_ADMIN_TOKEN", "changer")
         .stdout(stdout);

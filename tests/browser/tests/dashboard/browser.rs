@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -79,11 +79,20 @@ impl Browser {
         }
     }
 
+    /// Clicks on an element once it is there and nothing covers it: a dialog that has done its work is closed
+    /// by the answer to its call, which may come after the effect is shown.
     pub async fn click(&self, css: &str) {
-        let found = self.client.wait().at_most(MAX_WAIT);
-        let element = found.for_element(Locator::Css(css)).await;
-        let element = element.unwrap_or_else(|error| panic!("no {css}: {error}"));
-        element.click().await.unwrap();
+        let begun = Instant::now();
+        loop {
+            let found = self.client.wait().at_most(MAX_WAIT);
+            let element = found.for_element(Locator::Css(css)).await;
+            let element = element.unwrap_or_else(|error| panic!("no {css}: {error}"));
+            let Err(error) = element.click().await else {
+                return;
+            };
+            assert!(begun.elapsed() < MAX_WAIT, "{css}: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn fill(&self, css: &str, text: &str) {
@@ -134,11 +143,13 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// Opens the dashboard of a fleet that gets well.
+    /// Opens the dashboard of a fleet that gets well, and waits until it shows the replicas: before that its
+    /// buttons know of no fleet.
     pub async fn open(&self, url: &str) {
         self.client.goto(url).await.unwrap();
         self.until("#verdict", |text| text.starts_with("All is well"))
             .await;
+        self.until("#replica-rows", |text| !text.is_empty()).await;
     }
 
     /// A screenshot below target/browser, for people to look at.
