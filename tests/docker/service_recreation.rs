@@ -116,9 +116,15 @@ async fn requests_outlast_a_recreation_by_compose() {
         posts.sent.get(),
         posts.failures.borrow().len(),
     );
-    assert_eq!(*gets.failures.borrow(), [""; 0]);
-    // Those in flight when the containers were killed may have been acted on.
-    for failure in &*posts.failures.borrow() {
+    // Those that come meanwhile wait. Of those in flight when the containers were killed, a POST may have been
+    // acted on, and a GET may have met dying containers three times.
+    assert!(gets.failures.borrow().len() <= 2, "{:?}", gets.failures);
+    for failure in gets
+        .failures
+        .borrow()
+        .iter()
+        .chain(&*posts.failures.borrow())
+    {
         assert!(failure.starts_with("502"), "{failure}");
     }
     let env = inspect(&one)["Config"]["Env"].as_array().unwrap().clone();
