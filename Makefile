@@ -76,12 +76,12 @@ test: ## all tests but the longest; those that need Docker only where an engine 
 	@docker version >/dev/null 2>&1 || \
 	  echo 'SKIPPED: no Docker engine answers, so nothing above was tested on containers.'
 
-test-full: ## the longest: compose, engines that fail, faults on containers, Chromium, schemathesis
+test-full: ## the longest: rollouts and spares of containers, compose, a Swarm, engines that fail, faults, Chromium, schemathesis
 	cargo test --workspace --tests -- --ignored
 	cargo build
 	cargo test --manifest-path tests/browser/Cargo.toml --target-dir target/browser
 
-mutants: ## changes ring, fleet, h1 and retry in 320 fixed places: unit tests notice 95 % or it fails
+mutants: ## changes ring, fleet, h1 and retry in 531 fixed places: unit tests notice 95 % or it fails
 	tests/mutants.sh
 
 chaos: ## faults under constant load; fails if a promise is broken (ARGS='--seed 2 --rounds 3 --runtime swarm')
