@@ -37,6 +37,10 @@ impl StoppingInstance {
         }
     }
 
+    pub(super) fn is(&self, id: &InstanceId) -> bool {
+        self.id == *id
+    }
+
     pub(super) fn is_of(&self, name: &ReplicaName) -> bool {
         self.id.replica == *name
     }

@@ -71,7 +71,7 @@ enum Verdict {
     Ready(InstanceId),
     /// Its failed requests are to be counted; it is watched until then.
     Count(InstanceId, Time),
-    /// It is not part of the fleet any more.
+    /// It is not part of the fleet any more, or has still to be replaced.
     Gone,
     Failed(String),
 }
@@ -170,7 +170,10 @@ impl Fleet {
                         rollout.in_hand.push(InHand::Counted(instance, until));
                     }
                 }
-                Verdict::Failed(reason) => self.fail_rollout(reason, steps),
+                Verdict::Failed(reason) => match self.rollout.as_ref().map(|r| r.stage.course()) {
+                    Some(Course::Back) => self.retry_way_back(reason, steps),
+                    _ => self.fail_rollout(reason, steps),
+                },
             }
         }
     }
@@ -253,9 +256,25 @@ impl Fleet {
         };
         let id = replica.id();
         match (in_hand, &replica.phase) {
-            (InHand::Restarting(_, before), Phase::Ready { .. }) if *before != id.generation => {
-                Verdict::Ready(id)
+            (InHand::Restarting(_, before), Phase::Ready { .. }) if *before == id.generation => {
+                // What was started met it under its own name. There are a few attempts to stop it.
+                match self.stopping_instances.iter().any(|one| one.is(&id)) {
+                    true => Verdict::Wait,
+                    false => Verdict::Failed(format!(
+                        "the old instance of {} cannot be stopped",
+                        replica.name
+                    )),
+                }
             }
+            // It was started again as it was before: its turn comes once more.
+            (InHand::Restarting(..), Phase::Ready { .. })
+                if self
+                    .target()
+                    .is_some_and(|wanted| wanted != replica.definition) =>
+            {
+                Verdict::Gone
+            }
+            (InHand::Restarting(..), Phase::Ready { .. }) => Verdict::Ready(id),
             (InHand::Restarting(..), _) => Verdict::Wait,
             (InHand::Monitored(new, _) | InHand::Counted(new, _), _) if *new != id => {
                 Verdict::Failed(format!("the new instance of {} is gone", replica.name))
