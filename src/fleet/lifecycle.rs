@@ -28,7 +28,7 @@
 //! Whether an operator has drained it is no phase: a drained replica lives like any other, but while
 //! it is ready it gets no requests.
 //!
-//! What is left of a replica that is gone is a matter of [`super::stopping_instances`].
+//! What is left of a replica that is gone is a matter of [`super::stopping`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
