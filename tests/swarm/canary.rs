@@ -50,12 +50,6 @@ fn only_its_keys_move(balancer: &SwarmBalancer, before: &[String]) {
     });
 }
 
-fn drain(fleet: &SwarmFleet, node: u32, availability: &str) {
-    let node = format!("node{node}");
-    let update = ["node", "update", "--availability", availability, &node];
-    fleet.swarm.docker(1, &update);
-}
-
 #[test]
 #[ignore = "makes a Swarm of three nodes"]
 fn a_canary_is_healed_undone_and_promoted_without_a_failed_request() {
@@ -85,7 +79,7 @@ fn a_canary_is_healed_undone_and_promoted_without_a_failed_request() {
     assert_ne!(fleet.place("canary-1").0, fleet.place("canary-2").0);
 
     // One that dies is started again, and nothing of it stays.
-    let killed = fleet.kill("canary-1");
+    let killed = fleet.kill("canary-1").at;
     let back = balancer.time_until("ready", "canary-1", killed);
     println!("canary killed: ready again after {back:.0} ms");
     services_are(&fleet, &["canary-1-2", "canary-2-1"], 1);
@@ -129,7 +123,7 @@ fn a_canary_leaves_a_node_that_is_drained_and_ends_with_its_balancer() {
     comes_to(&balancer, id, "canary");
     let (node, _) = fleet.place("canary-1");
     let drained = SystemTime::now();
-    drain(&fleet, node, "drain");
+    swarm.set_availability(node, "drain");
     wait_until("its successor is ready", || {
         balancer
             .log()
@@ -146,7 +140,7 @@ fn a_canary_leaves_a_node_that_is_drained_and_ends_with_its_balancer() {
         fleet.spread()[node as usize - 1] == 0
     });
     balancer.all_are_ready(&THREE);
-    drain(&fleet, node, "active");
+    swarm.set_availability(node, "active");
     load.go_on_for(100);
     assert_eq!(load.stop().failures, [""; 0]);
     balancer.stop();

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::fixture::{SwarmBalancer, SwarmFleet};
+use crate::fixture::{SwarmBalancer, SwarmFleet, Task, instance_name};
 use crate::load::SwarmLoad;
 use crate::nodes::{Swarm, swarm, wait_longer_until, wait_until};
-use crate::rebalance::rebalance;
+use crate::rebalance::{MAX_REBALANCING, rebalance};
 use crate::shared::route_alike;
 use crate::timeline::Timeline;
 
@@ -22,11 +22,6 @@ const OPTIONS: [&str; 4] = ["--replicas", "6", "--restart-limit", "1000"];
 
 /// The longest pause before a start, with its jitter.
 const MAX_BACKOFF: Duration = Duration::from_secs(75);
-
-/// How long a part of the overlay may be broken after a node has come back: its engines take it apart when they
-/// give the node up, and put it together when they exchange what they know, every 30 s. Meanwhile a balancer
-/// finds replicas dead that it does not reach.
-const OVERLAY_SETTLES: Duration = Duration::from_secs(120);
 
 /// What `make chaos` says.
 const VARIABLE: &str = "RINGMASTER_CHAOS";
@@ -106,33 +101,58 @@ struct Campaign {
     /// Requests go through this one.
     near: SwarmBalancer,
     far: SwarmBalancer,
+    /// Those that were killed.
+    killed: Vec<SwarmBalancer>,
     choice: Choice,
-    /// When a node that was lost has come back last.
-    came_back: Option<Instant>,
 }
 
-fn generations(balancer: &SwarmBalancer) -> BTreeMap<String, u64> {
-    let status = balancer.status();
-    let replicas = status["replicas"].as_array().unwrap().iter();
-    replicas
-        .map(|replica| {
+/// What ends a fault.
+type Recovery = Box<dyn FnOnce()>;
+
+/// The generation of each replica at a time.
+struct Generations {
+    at: Instant,
+    by_name: BTreeMap<String, u64>,
+}
+
+impl Generations {
+    fn read(balancer: &SwarmBalancer) -> Self {
+        let at = Instant::now();
+        let status = balancer.status();
+        let replicas = status["replicas"].as_array().unwrap().iter();
+        let by_name = replicas.map(|replica| {
             let name = replica["name"].as_str().unwrap().to_owned();
             (name, replica["generation"].as_u64().unwrap())
-        })
-        .collect()
+        });
+        let by_name = by_name.collect();
+        Self { at, by_name }
+    }
+
+    /// Those on which these balancers agree.
+    fn agreed(balancers: &[&SwarmBalancer]) -> Self {
+        let mut first = Self::read(balancers[0]);
+        wait_until("the balancers know of the same instances", || {
+            first = Self::read(balancers[0]);
+            let is_same = |other: &&SwarmBalancer| Self::read(other).by_name == first.by_name;
+            balancers[1..].iter().all(is_same)
+        });
+        first
+    }
+
+    fn sum(&self) -> u64 {
+        self.by_name.values().sum()
+    }
 }
 
-/// The instances that one of these balancers has found dead.
-fn evicted(balancers: &[&SwarmBalancer]) -> BTreeSet<String> {
-    let logs: Vec<String> = balancers.iter().map(|balancer| balancer.log()).collect();
-    logs.iter()
-        .flat_map(|log| log.lines())
-        .filter_map(|line| {
-            let (instance, _) = line.split_once(" is evicted")?;
-            let (_, instance) = instance.rsplit_once("] ")?;
-            Some(instance.to_owned())
-        })
-        .collect()
+/// Whether a balancer has a later instance of a replica, and it is ready.
+fn has_successor(balancer: &SwarmBalancer, task: &Task) -> bool {
+    let status = balancer.status();
+    let mut replicas = status["replicas"].as_array().unwrap().iter();
+    replicas.any(|replica| {
+        replica["name"] == task.replica
+            && replica["generation"].as_u64() > Some(task.generation)
+            && replica["state"] == "ready"
+    })
 }
 
 impl Campaign {
@@ -147,21 +167,19 @@ impl Campaign {
             fleet,
             near,
             far,
+            killed: Vec::new(),
             choice: Choice(seed),
-            came_back: None,
         }
     }
 
-    /// The replicas on a node.
-    fn on(&self, node: u32) -> Vec<&'static str> {
-        let is_there = |name: &&str| self.fleet.try_place(name).is_some_and(|(on, _)| on == node);
-        REPLICAS.into_iter().filter(is_there).collect()
-    }
-
-    fn set_availability(&self, node: u32, availability: &str) {
-        let name = format!("node{node}");
-        let update = ["node", "update", "--availability", availability, &name];
-        self.swarm.docker(1, &update);
+    /// Waits until each replica has one task, and both balancers find all of them ready.
+    fn settle(&self) {
+        wait_until("each replica has one task", || {
+            self.fleet.spread().iter().sum::<usize>() == REPLICAS.len()
+        });
+        for balancer in [&self.near, &self.far] {
+            balancer.all_are_ready(&REPLICAS);
+        }
     }
 
     /// Whether the third node leads the managers.
@@ -173,7 +191,7 @@ impl Campaign {
 
     /// Sees to it that there are replicas on the third node, on which there is no balancer. For a while
     /// after it was lost nothing starts there.
-    fn fill_the_third(&mut self) {
+    fn fill_the_third(&self) {
         for balancer in [&self.near, &self.far] {
             wait_until("replicas may start on the third node", || {
                 let spread = rebalance(balancer, "?dry_run=true");
@@ -181,67 +199,52 @@ impl Campaign {
                 nodes.iter().any(|node| node["node"] == "node3")
             });
         }
-        wait_until("replicas run on the third node", || {
-            if self.on(3).is_empty() {
+        wait_longer_until(MAX_REBALANCING, "replicas run on the third node", || {
+            !self.fleet.tasks_on(3).is_empty() || {
                 rebalance(&self.near, "");
+                false
             }
-            !self.on(3).is_empty()
         });
-        wait_until("what has been moved has ended where it was", || {
-            self.fleet.spread().iter().sum::<usize>() == REPLICAS.len()
-        });
-        for balancer in [&self.near, &self.far] {
-            balancer.all_are_ready(&REPLICAS);
-        }
     }
 
-    /// Does it, and returns the replicas that lose their instances, and what to do afterwards.
-    fn inflict(&mut self, fault: Fault) -> (Vec<&'static str>, Option<Vec<String>>) {
+    /// Does it, and returns the tasks that it ends, and what to do afterwards.
+    fn inflict(&mut self, fault: Fault) -> (Vec<Task>, Option<Recovery>) {
         let replica = self.choice.of(&REPLICAS);
-        let node = |arguments: &[&str]| arguments.iter().map(|&word| word.to_owned()).collect();
+        let swarm = self.swarm;
         match fault {
-            Fault::Kill => {
-                self.fleet.kill(replica);
-                (vec![replica], None)
-            }
+            Fault::Kill => (vec![self.fleet.kill(replica).task], None),
             Fault::Hang => {
-                let (on, container) = self.fleet.place(replica);
-                self.swarm.docker(on, &["pause", &container]);
-                let on = on.to_string();
-                let after = node(&["docker", &on, "unpause", &container]);
-                (vec![replica], Some(after))
+                let task = self.fleet.pause(replica);
+                let (node, container) = (task.node, task.container.clone());
+                // It may have been killed by then.
+                let resume = move || drop(swarm.try_docker(node, &["unpause", &container]));
+                (vec![task], Some(Box::new(resume)))
             }
             Fault::Remove => {
-                let generation = generations(&self.near)[replica];
-                let service = format!("{}-{replica}-{generation}", self.fleet.name);
-                self.swarm.docker(1, &["service", "rm", &service]);
-                (vec![replica], None)
+                let what = format!("the service of {replica} is removed");
+                let removed = self.fleet.done_to(replica, 0, &what, |task| {
+                    let service = format!("{}-{replica}-{}", self.fleet.name, task.generation);
+                    swarm.try_docker(1, &["service", "rm", &service])?;
+                    Some(task)
+                });
+                (vec![removed], None)
             }
             Fault::Drain => {
-                let (on, _) = self.fleet.place(replica);
-                let lost = self.on(on);
-                self.set_availability(on, "drain");
-                let name = format!("node{on}");
-                let active = [
-                    "docker",
-                    "1",
-                    "node",
-                    "update",
-                    "--availability",
-                    "active",
-                    &name,
-                ];
-                (lost, Some(node(&active)))
+                let (node, _) = self.fleet.place(replica);
+                let lost = self.fleet.tasks_on(node);
+                swarm.set_availability(node, "drain");
+                let activate = move || swarm.set_availability(node, "active");
+                (lost, Some(Box::new(activate)))
             }
             Fault::Cut => {
-                let lost = self.on(3);
-                self.swarm.run(&["cut", "3"]);
-                (lost, Some(node(&["mend", "3"])))
+                let lost = self.fleet.tasks_on(3);
+                swarm.cut(3);
+                (lost, Some(Box::new(move || swarm.mend(3))))
             }
             Fault::Die => {
-                let lost = self.on(3);
-                self.swarm.run(&["die", "3"]);
-                (lost, Some(node(&["start", "3"])))
+                let lost = self.fleet.tasks_on(3);
+                swarm.die(3);
+                (lost, Some(Box::new(move || swarm.start_node(3))))
             }
             Fault::KillBalancer => {
                 self.far.kill();
@@ -255,33 +258,24 @@ impl Campaign {
         if matches!(fault, Fault::Cut | Fault::Die) {
             self.fill_the_third();
         }
+        self.settle();
         // Nothing is started before there is another one.
         let is_led = matches!(fault, Fault::Cut | Fault::Die) && self.third_leads();
-        let before = generations(&self.near);
+        let before = Generations::agreed(&[&self.near, &self.far]);
         let load = SwarmLoad::start(&self.near);
         let from = SystemTime::now();
-        let (lost, afterwards) = self.inflict(fault);
+        let (lost, recovery) = self.inflict(fault);
         let times = lost
             .iter()
-            .map(|name| self.near.time_until("ready", name, from));
+            .map(|task| self.near.time_until("ready", &task.replica, from));
         let back = times.fold(0.0, f64::max);
-        if let Some(command) = afterwards {
-            let command: Vec<&str> = command.iter().map(String::as_str).collect();
-            // What was paused may have been killed by now.
-            self.swarm.try_run(&command);
+        if let Some(recover) = recovery {
+            recover();
         }
-        wait_until("three nodes are ready", || {
-            let listed = self
-                .swarm
-                .try_docker(1, &["node", "ls"])
-                .unwrap_or_default();
-            listed.matches(" Ready ").count() == 3
-        });
-        if matches!(fault, Fault::Cut | Fault::Die) {
-            self.came_back = Some(Instant::now());
-        }
+        self.swarm.all_nodes_are_ready();
         if matches!(fault, Fault::KillBalancer) {
-            self.far = self.fleet.balancer(2, &OPTIONS);
+            let next = self.fleet.balancer(2, &OPTIONS);
+            self.killed.push(std::mem::replace(&mut self.far, next));
         }
         for balancer in [&self.near, &self.far] {
             balancer.all_are_ready(&REPLICAS);
@@ -292,15 +286,16 @@ impl Campaign {
             true => "-".to_owned(),
             false => format!("{back:.0} ms"),
         };
+        let names: Vec<&str> = lost.iter().map(|task| task.replica.as_str()).collect();
         println!(
             "| {fault:?}{} | {} | {back} | {} | {} | {:.0} ms |",
             if is_led { " (the leader)" } else { "" },
-            lost.join(", "),
+            names.join(", "),
             report.good,
             report.failures.len(),
             report.slowest_ms
         );
-        for replica in &lost {
+        for replica in names {
             println!("  {}", Timeline::of(&self.fleet, &self.near, replica, from));
         }
         for (sent, what) in &report.slow {
@@ -308,74 +303,75 @@ impl Campaign {
             println!("  sent at {:.2} s: {what}", sent.as_secs_f64());
         }
         assert_eq!(report.failures, [""; 0], "{fault:?}");
-        self.each_death_is_healed_once(fault, &before, &lost);
+        self.each_death_is_healed_once(&format!("{fault:?}"), &before, &lost, &[]);
         route_alike(&self.near, &self.far);
     }
 
-    /// Those instances have a successor that the fault has ended, and while the overlay may be broken those that
-    /// a balancer has not reached. `before`: the generations before the fault.
+    /// Those instances have a successor that the test has ended, and while the overlay may be broken those that
+    /// a balancer has not reached. `before`: the generations before. `more`: balancers besides the two.
     fn each_death_is_healed_once(
         &self,
-        fault: Fault,
-        before: &BTreeMap<String, u64>,
-        lost: &[&str],
+        what: &str,
+        before: &Generations,
+        ended: &[Task],
+        more: &[&SwarmBalancer],
     ) {
-        let is_settled = |at: Instant| at.elapsed() > OVERLAY_SETTLES;
-        let unreached = match self.came_back.is_none_or(is_settled) {
-            true => BTreeSet::new(),
-            false => evicted(&[&self.near, &self.far]),
-        };
-        let after = generations(&self.near);
-        for (name, &generation) in before {
-            for replaced in generation..after[name] {
-                let instance = format!("{name} (generation {replaced})");
-                let is_lost = replaced == generation && lost.contains(&name.as_str());
-                if !is_lost {
-                    let is_unreached = unreached.contains(&instance);
-                    assert!(is_unreached, "{fault:?}: {instance} has died of nothing");
-                    println!("  {instance} was not reached after a node had come back");
-                }
+        let alive = [&[&self.near, &self.far][..], more].concat();
+        let after = Generations::agreed(&alive).by_name;
+        let unreached: BTreeSet<String> = match self.swarm.overlay_may_have_broken(before.at) {
+            true => {
+                let all = self.killed.iter().chain(alive);
+                all.flat_map(SwarmBalancer::found_dead).collect()
             }
-            let is_healed = after[name] > generation || !lost.contains(&name.as_str());
-            assert!(is_healed, "{fault:?}: {name} is healed");
+            false => BTreeSet::new(),
+        };
+        let ended_by_test: BTreeSet<String> = ended.iter().map(Task::instance).collect();
+        for (name, &first) in &before.by_name {
+            let replaced = (first..after[name]).map(|generation| instance_name(name, generation));
+            for instance in replaced.filter(|instance| !ended_by_test.contains(instance)) {
+                let is_unreached = unreached.contains(&instance);
+                assert!(is_unreached, "{what}: {instance} has died of nothing");
+                println!("  {instance} was not reached after a node had come back");
+            }
+        }
+        for task in ended {
+            let is_healed = after[&task.replica] > task.generation;
+            assert!(is_healed, "{what}: {} is healed", task.instance());
         }
     }
 
     /// Kills one after the other while three balancers look, and counts what they start.
-    fn deaths(&mut self, deaths: u64) {
+    fn deaths(&self, deaths: u64) {
         let third = self.fleet.balancer(3, &OPTIONS);
         third.all_are_ready(&REPLICAS);
+        self.settle();
         let all = [&self.near, &self.far, &third];
-        let before: u64 = generations(all[0]).values().sum();
-        let begun = SystemTime::now();
+        let before = Generations::agreed(&all);
+        let mut killed = Vec::new();
         let mut slowest = Duration::ZERO;
         // In turn: who has just died waits longer.
         for replica in REPLICAS.iter().cycle().take(deaths as usize) {
-            let next = generations(all[0])[*replica] + 1;
-            let killed = SystemTime::now();
-            self.fleet.kill(replica);
+            let kill = self.fleet.kill(replica);
+            let what = format!("{} has a successor", kill.task.instance());
             for balancer in all {
-                let what = format!("{replica} has generation {next}");
                 wait_longer_until(2 * MAX_BACKOFF, &what, || {
-                    let log = balancer.log();
-                    log.contains(&format!("{replica} (generation {next}) is ready at"))
+                    has_successor(balancer, &kill.task)
                 });
             }
-            slowest = slowest.max(killed.elapsed().unwrap_or_default());
+            slowest = slowest.max(kill.at.elapsed().unwrap_or_default());
+            killed.push(kill.task);
         }
         for balancer in all {
             balancer.all_are_ready(&REPLICAS);
         }
-        let restarts = generations(all[0]).values().sum::<u64>() - before;
         println!(
-            "{deaths} deaths with three balancers: {restarts} restarts, in {:.0} s; the slowest was ready on all \
-             three after {:.1} s",
-            begun.elapsed().unwrap_or_default().as_secs_f64(),
+            "{deaths} deaths with three balancers: {} restarts, in {:.0} s; the slowest was ready on all three \
+             after {:.1} s",
+            Generations::agreed(&all).sum() - before.sum(),
+            before.at.elapsed().as_secs_f64(),
             slowest.as_secs_f64()
         );
-        assert_eq!(restarts, deaths);
-        assert_eq!(generations(all[0]), generations(all[1]));
-        assert_eq!(generations(all[0]), generations(all[2]));
+        self.each_death_is_healed_once("deaths", &before, &killed, &[&third]);
         third.stop();
     }
 }

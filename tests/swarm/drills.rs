@@ -1,11 +1,14 @@
 //! Drills: a node that is drained and takes tasks again whatever happens, and faults on the balancer's own
 //! node.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::fixture::{REPLICA, SwarmBalancer, SwarmFleet};
 use crate::load::SwarmLoad;
 use crate::nodes::{Swarm, swarm, wait_until};
+use crate::rebalance::have_started;
 
 const SIX: [&str; 6] = [
     "Server1", "Server2", "Server3", "Server4", "Server5", "Server6",
@@ -35,7 +38,9 @@ fn a_drill_drains_a_node_and_gives_it_back() {
     let fleet = SwarmFleet::new(swarm);
     let balancer = fleet.balancer(1, &["--replicas", "6"]);
     balancer.all_are_ready(&SIX);
+    have_started(&fleet, &balancer, [2, 2, 2]);
     let load = SwarmLoad::start(&balancer);
+    let there = fleet.tasks_on(3);
     let said = ctl_drill(&balancer, "node3");
     println!("{said}");
     assert!(said.ends_with("code 0"), "{said}");
@@ -49,18 +54,21 @@ fn a_drill_drains_a_node_and_gives_it_back() {
         (&drill["node"], &drill["state"]),
         (&json!("node3"), &json!("recovered"))
     );
-    let moved = drill["moved"].as_array().unwrap();
-    assert_eq!(moved.len(), 2, "{drill}");
-    assert!(
-        moved.iter().all(|one| one["generation_after"] == 2),
-        "{drill}"
-    );
-    wait_until("the node is empty", || fleet.spread()[2] == 0);
+    let moved = drill["moved"].as_array().unwrap().iter();
+    let moved: BTreeMap<_, _> = moved
+        .map(|one| (one["replica"].as_str(), one["generation_after"].as_u64()))
+        .collect();
+    assert_eq!(moved.len(), there.len(), "{drill}");
+    for task in &there {
+        let after = moved[&Some(task.replica.as_str())];
+        assert!(after > Some(task.generation), "{task:?}: {drill}");
+    }
+    fleet.have_ended(&there);
 
     for (body, part) in [
         (
-            json!({"fault": "drain", "node": "node3"}),
-            "no replica runs on node node3",
+            json!({"fault": "drain", "node": "node4"}),
+            "no replica runs on node node4",
         ),
         (json!({"fault": "drain"}), "which node"),
         (
@@ -76,11 +84,9 @@ fn a_drill_drains_a_node_and_gives_it_back() {
     // A fault of a replica, on the balancer's own node alone.
     let killed = balancer.call("POST", DRILLS, Some(r#"{"fault": "kill"}"#));
     assert_eq!(killed["state"], "recovered", "{killed}");
-    let elsewhere = SIX
-        .into_iter()
-        .find(|name| fleet.place(name).0 != 1)
-        .unwrap();
-    let body = json!({"fault": "kill", "replica": elsewhere});
+    let mut tasks = fleet.newest_tasks().into_values();
+    let elsewhere = tasks.find(|task| task.node != 1).unwrap();
+    let body = json!({"fault": "kill", "replica": elsewhere.replica});
     let refused = balancer.call("POST", DRILLS, Some(&body.to_string()));
     let detail = refused["detail"].as_str().unwrap_or_default();
     assert!(
@@ -102,6 +108,7 @@ fn a_node_takes_tasks_again_when_its_drill_breaks_off() {
     let flags = ["--replicas", "3", "--command", &command];
     let balancer = fleet.balancer(1, &flags);
     balancer.all_are_ready(&SIX[..3]);
+    have_started(&fleet, &balancer, [1, 1, 1]);
     let begin = |balancer: &SwarmBalancer| {
         let url = format!("http://{}:5001{DRILLS}", balancer.address);
         let body = r#"{"fault": "drain", "node": "node3"}"#;

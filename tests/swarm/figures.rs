@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::fixture::{REPLICA, SwarmBalancer, SwarmFleet};
 use crate::load::{LoadReport, SwarmLoad};
-use crate::nodes::{Swarm, swarm, wait_longer_until, wait_until};
+use crate::nodes::{Swarm, swarm, wait_until};
 use crate::polling;
-use crate::rebalance::rebalance;
+use crate::rebalance::spread_out;
 use crate::rollouts::{begin, comes_to};
 
 const THREE: [&str; 3] = ["Server1", "Server2", "Server3"];
@@ -169,7 +169,7 @@ fn kill_each(fleet: &SwarmFleet, balancer: &SwarmBalancer) -> String {
     let load = SwarmLoad::start(balancer);
     let (mut off, mut back) = (Vec::new(), Vec::new());
     for replica in THREE {
-        let killed = fleet.kill(replica);
+        let killed = fleet.kill(replica).at;
         off.push(balancer.time_until("evicted", replica, killed));
         back.push(balancer.time_until("ready", replica, killed));
         balancer.all_are_ready(&THREE);
@@ -233,7 +233,7 @@ fn figures_beside_the_swarms_own_healing() {
     let proxy = polling::start(swarm, 2, OWN, OWN_NETWORK);
     let load = SwarmLoad::start(&balancer);
     let drained = SystemTime::now();
-    swarm.docker(1, &["node", "update", "--availability", "drain", "node3"]);
+    swarm.set_availability(3, "drain");
     let node3 = swarm.inspect(1, "node", "node3")["ID"].clone();
     let own = until_three(swarm, 1, |task| task["NodeID"] != node3);
     let back = ready_after(&balancer, &there, drained);
@@ -247,7 +247,7 @@ fn figures_beside_the_swarms_own_healing() {
         &requests(&proxy.stop()),
     );
     assert_eq!(report.failures, [""; 0]);
-    swarm.docker(1, &["node", "update", "--availability", "active", "node3"]);
+    swarm.set_availability(3, "active");
 
     // Rollout of six.
     let rolled = SwarmFleet::new(swarm);
@@ -296,12 +296,7 @@ fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, 
     let swarm = fleet.swarm;
     // Faults before have left nodes empty: one of each on each node, as after a start. To start something on a
     // node that has just come back may take the engines half a minute.
-    wait_longer_until(OWN_TIMEOUT, "each node has a replica", || {
-        fleet.spread() == [1, 1, 1] || {
-            rebalance(balancer, "");
-            false
-        }
-    });
+    spread_out(fleet, balancer, [1, 1, 1]);
     let there = on_node(fleet, node);
     let id = swarm.inspect(2, "node", &format!("node{node}"))["ID"].clone();
     let own_tasks = || running(swarm, 2).into_iter();
@@ -316,13 +311,13 @@ fn cut_off(fleet: &SwarmFleet, balancer: &SwarmBalancer, node: u32) -> (String, 
     let proxy = polling::start(swarm, 2, OWN, OWN_NETWORK);
     let load = SwarmLoad::start(balancer);
     let cut = SystemTime::now();
-    swarm.run(&["cut", &node.to_string()]);
+    swarm.cut(node);
     let own = until_three(swarm, 2, |task| task["NodeID"] != id);
     let back = ready_after(balancer, &there, cut);
     load.go_on_for(100);
     let report = load.stop();
     let polling = requests(&proxy.stop());
-    swarm.run(&["mend", &node.to_string()]);
+    swarm.mend(node);
     wait_until("three nodes are ready", || {
         let listed = swarm.try_docker(2, &["node", "ls"]).unwrap_or_default();
         listed.matches(" Ready ").count() == 3

@@ -1,14 +1,14 @@
 //! A balancer in a container on a node of the Swarm, and what tests ask of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::nodes::{Swarm, wait_longer_until, wait_until};
+use crate::nodes::{Swarm, wait_until};
 
 /// What replicas run.
 pub const REPLICA: &str = "/ringmaster replica --listen 0.0.0.0:{port}";
@@ -25,6 +25,33 @@ pub struct SwarmBalancer {
     pub node: u32,
     pub container: String,
     pub address: String,
+}
+
+/// A replica's task that runs, or is paused.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub replica: String,
+    pub generation: u64,
+    pub node: u32,
+    pub container: String,
+}
+
+impl Task {
+    /// How logs name it.
+    pub fn instance(&self) -> String {
+        instance_name(&self.replica, self.generation)
+    }
+}
+
+/// How logs name an instance.
+pub fn instance_name(replica: &str, generation: u64) -> String {
+    format!("{replica} (generation {generation})")
+}
+
+/// What a test has killed, and when.
+pub struct Kill {
+    pub at: SystemTime,
+    pub task: Task,
 }
 
 impl SwarmFleet {
@@ -122,9 +149,23 @@ impl SwarmFleet {
         self.listed("network")
     }
 
+    /// The services whose tasks are to run. Beside them the last one of a replica that has died stays for its
+    /// log, scaled to nothing.
+    pub fn active_services(&self) -> Vec<String> {
+        let listed = self.listed_as("service", "{{.Name}} {{.Replicas}}");
+        listed
+            .into_iter()
+            .filter(|service| !service.ends_with(" 0/0"))
+            .collect()
+    }
+
     fn listed(&self, kind: &str) -> Vec<String> {
+        self.listed_as(kind, "{{.Name}}")
+    }
+
+    fn listed_as(&self, kind: &str, format: &str) -> Vec<String> {
         let label = format!("label=io.ringmaster.fleet={}", self.name);
-        let format = ["--format", "{{.Name}}"];
+        let format = ["--format", format];
         let listed = self.swarm.docker(
             1,
             &[&[kind, "ls", "--filter", &label], &format[..]].concat(),
@@ -134,6 +175,46 @@ impl SwarmFleet {
         names
     }
 
+    /// The tasks that run, also those that are not wanted any more, and those on nodes that are cut off.
+    pub fn tasks(&self) -> Vec<Task> {
+        let fleet = format!("label=io.ringmaster.fleet={}", self.name);
+        let format =
+            r#"{{.ID}} {{.Label "io.ringmaster.replica"}} {{.Label "io.ringmaster.generation"}}"#;
+        let list = ["ps", "--no-trunc", "--filter", &fleet, "--format", format];
+        let on = |node| {
+            let listed = self.swarm.try_docker(node, &list).unwrap_or_default();
+            let tasks = listed.lines().filter_map(|line| {
+                let mut words = line.split(' ').map(str::to_owned);
+                Some(Task {
+                    node,
+                    container: words.next()?,
+                    replica: words.next()?,
+                    generation: words.next()?.parse().ok()?,
+                })
+            });
+            tasks.collect::<Vec<_>>()
+        };
+        (1..=3).flat_map(on).collect()
+    }
+
+    /// The newest task of each replica.
+    pub fn newest_tasks(&self) -> BTreeMap<String, Task> {
+        let mut tasks = self.tasks();
+        tasks.sort_by_key(|task| task.generation);
+        let by_name = tasks.into_iter().map(|task| (task.replica.clone(), task));
+        by_name.collect()
+    }
+
+    pub fn try_task(&self, replica: &str) -> Option<Task> {
+        self.newest_tasks().remove(replica)
+    }
+
+    /// Those of replicas whose newest task is on this node.
+    pub fn tasks_on(&self, node: u32) -> Vec<Task> {
+        let tasks = self.newest_tasks().into_values();
+        tasks.filter(|task| task.node == node).collect()
+    }
+
     /// The node and the container of a replica's newest task that runs.
     pub fn place(&self, replica: &str) -> (u32, String) {
         let place = self.try_place(replica);
@@ -141,21 +222,19 @@ impl SwarmFleet {
     }
 
     pub fn try_place(&self, replica: &str) -> Option<(u32, String)> {
-        let label = format!("label=io.ringmaster.replica={replica}");
-        let fleet = format!("label=io.ringmaster.fleet={}", self.name);
-        (1..=3).find_map(|node| {
-            let filters = [
-                "ps",
-                "-q",
-                "--no-trunc",
-                "--filter",
-                &label,
-                "--filter",
-                &fleet,
-            ];
-            let listed = self.swarm.try_docker(node, &filters)?;
-            Some((node, listed.lines().next()?.to_owned()))
-        })
+        let task = self.try_task(replica)?;
+        Some((task.node, task.container))
+    }
+
+    /// Waits until tasks have ended on their nodes.
+    pub fn have_ended(&self, tasks: &[Task]) {
+        for task in tasks {
+            let this = format!("id={}", task.container);
+            let list = ["ps", "-q", "--filter", &this];
+            wait_until(&format!("{} has ended", task.instance()), || {
+                self.swarm.try_docker(task.node, &list) == Some(String::new())
+            });
+        }
     }
 
     /// How many replicas run on each node.
@@ -170,39 +249,57 @@ impl SwarmFleet {
         (1..=3).map(on).collect()
     }
 
-    /// Kills a replica's container once it is of this generation or a later one, and returns that.
-    pub fn kill_once_listed(&self, replica: &str, generation: u64) -> u64 {
-        let mut found = 0;
-        wait_until(&format!("{replica} has generation {generation}"), || {
-            let labels = self.try_place(replica).and_then(|(node, container)| {
-                self.swarm.try_inspect(node, "container", &container)
-            });
-            let Some(labels) = labels else {
-                return false;
-            };
-            let label = &labels["Config"]["Labels"]["io.ringmaster.generation"];
-            found = label
-                .as_str()
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(0);
-            found >= generation
-        });
-        self.kill(replica);
-        found
+    /// Kills a replica's newest task.
+    pub fn kill(&self, replica: &str) -> Kill {
+        self.kill_once_listed(replica, 0)
     }
 
-    /// Kills a replica's container, and says when: asked of the engine itself, for its client takes some 50 ms
-    /// to start.
-    pub fn kill(&self, replica: &str) -> SystemTime {
-        let (node, container) = self.place(replica);
-        let mut socket = UnixStream::connect(self.swarm.socket(node)).unwrap();
+    /// The same once it is of this generation or a later one.
+    pub fn kill_once_listed(&self, replica: &str, generation: u64) -> Kill {
+        let killed = |task: Task| Some((self.try_kill(&task)?, task));
+        let what = format!("{replica} is killed, of generation {generation} or later");
+        let (at, task) = self.done_to(replica, generation, &what, killed);
+        Kill { at, task }
+    }
+
+    /// Pauses a replica's newest task.
+    pub fn pause(&self, replica: &str) -> Task {
+        self.done_to(replica, 0, &format!("{replica} is paused"), |task| {
+            let pause = ["pause", &task.container];
+            self.swarm.try_docker(task.node, &pause).map(|_| task)
+        })
+    }
+
+    /// Does something to a replica's newest task: to the next one if it has ended meanwhile.
+    pub fn done_to<T>(
+        &self,
+        replica: &str,
+        generation: u64,
+        what: &str,
+        action: impl Fn(Task) -> Option<T>,
+    ) -> T {
+        let mut done = None;
+        wait_until(what, || {
+            let task = self.try_task(replica);
+            done = task
+                .filter(|task| task.generation >= generation)
+                .and_then(&action);
+            done.is_some()
+        });
+        done.unwrap()
+    }
+
+    /// Kills a container, and says when; none if it does not run. Asked of the engine itself, for its client
+    /// takes some 50 ms to start.
+    fn try_kill(&self, task: &Task) -> Option<SystemTime> {
+        let mut socket = UnixStream::connect(self.swarm.socket(task.node)).unwrap();
+        let container = &task.container;
         let kill = format!("POST /containers/{container}/kill HTTP/1.0\r\nHost: engine\r\n\r\n");
         let now = SystemTime::now();
         socket.write_all(kill.as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
-        assert!(answer.contains(" 204 "), "{answer}");
-        now
+        answer.contains(" 204 ").then_some(now)
     }
 }
 
@@ -216,6 +313,19 @@ impl Drop for SwarmFleet {
 impl SwarmBalancer {
     pub fn log(&self) -> String {
         self.swarm.output_of(self.node, &self.container)
+    }
+
+    /// The instances that it has found dead: they were evicted, have ended, or had no good heartbeat within the
+    /// start time-out, which a post-mortem says.
+    pub fn found_dead(&self) -> BTreeSet<String> {
+        let log = self.log();
+        let dead = log.lines().filter_map(|line| {
+            let mut texts = [" is evicted: ", " died: "].iter();
+            let (instance, _) = texts.find_map(|text| line.split_once(text))?;
+            let (_, instance) = instance.rsplit_once("] ")?;
+            Some(instance.trim_start_matches("post-mortem: ").to_owned())
+        });
+        dead.collect()
     }
 
     /// Its lines with the times at which its engine got them.
@@ -248,7 +358,8 @@ impl SwarmBalancer {
         };
         let url = format!("http://{}:{port}{path}", self.address);
         let node = self.node.to_string();
-        let mut arguments = vec!["in", &node, "curl", "-s", "-m", "60", "-X", method, &url];
+        // A call may take as long as an instance may take to start, which is a minute.
+        let mut arguments = vec!["in", &node, "curl", "-s", "-m", "150", "-X", method, &url];
         if let Some(body) = body {
             arguments.extend(["-H", "Content-Type: application/json", "-d", body]);
         }
@@ -287,32 +398,38 @@ impl SwarmBalancer {
 
     /// The events of a kind that a replica has had, as Unix times in ms.
     pub fn times_of(&self, kind: &str, replica: &str) -> Vec<f64> {
+        let events = self.events_of(kind, replica);
+        events.iter().map(time_of).collect()
+    }
+
+    fn events_of(&self, kind: &str, replica: &str) -> Vec<Value> {
         let events = self.get("/api/v1/events?limit=1000");
         let events = events["items"].as_array().unwrap().iter();
         let of_it = events.filter(|event| event["event"] == kind && event["replica"] == replica);
-        of_it
-            .map(|event| millis(event["at"].as_str().unwrap()))
-            .collect()
+        of_it.cloned().collect()
     }
 
-    /// How long after a moment the first event of a kind came, in ms, once it has come. When a node has come back
-    /// its overlay may be broken until the engines exchange what they know, which they do every 30 s.
+    /// How long after a moment the first event of a kind came, in ms, once it has come.
     pub fn time_until(&self, kind: &str, replica: &str, from: SystemTime) -> f64 {
-        let from = from
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs_f64()
-            * 1e3;
+        let from = unix_millis(from);
+        self.await_event(kind, replica, |event| time_of(event) >= from) - from
+    }
+
+    /// The same of an instance's eviction.
+    pub fn time_until_evicted(&self, task: &Task, from: SystemTime) -> f64 {
+        let is_of_it = |event: &Value| event["generation"] == task.generation;
+        self.await_event("evicted", &task.replica, is_of_it) - unix_millis(from)
+    }
+
+    /// Waits for an event, and returns its Unix time in ms.
+    fn await_event(&self, kind: &str, replica: &str, is_it: impl Fn(&Value) -> bool) -> f64 {
         let mut found = None;
-        let what = format!("{replica} is {kind}");
-        wait_longer_until(Duration::from_secs(120), &what, || {
-            found = self
-                .times_of(kind, replica)
-                .into_iter()
-                .find(|at| *at >= from);
+        wait_until(&format!("{replica} is {kind}"), || {
+            let events = self.events_of(kind, replica);
+            found = events.iter().find(|event| is_it(event)).map(time_of);
             found.is_some()
         });
-        found.unwrap() - from
+        found.unwrap()
     }
 
     /// Ends it at once.
@@ -335,9 +452,12 @@ impl Drop for SwarmBalancer {
     }
 }
 
-/// A time of the API in ms.
-fn millis(at: &str) -> f64 {
-    let time = humantime::parse_rfc3339(at).unwrap();
+/// An event's Unix time in ms.
+fn time_of(event: &Value) -> f64 {
+    unix_millis(humantime::parse_rfc3339(event["at"].as_str().unwrap()).unwrap())
+}
+
+fn unix_millis(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()
         .as_secs_f64()

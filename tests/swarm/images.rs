@@ -176,7 +176,7 @@ fn a_tag_is_one_image_on_every_node_until_a_rollout() {
     let second = registry.push(&second_version(swarm), &tag);
     assert_ne!(first, second);
     for replica in THREE {
-        let killed = fleet.kill(replica);
+        let killed = fleet.kill(replica).at;
         balancer.time_until("ready", replica, killed);
         let image = image_of_replica(&fleet, replica);
         assert_eq!(image, (pinned(&first), id.clone()));
@@ -195,7 +195,7 @@ fn a_tag_is_one_image_on_every_node_until_a_rollout() {
     comes_to(&balancer, rollout, "done");
     let moved = all_run(&fleet, 4, &pinned(&second));
     assert_ne!(id, moved);
-    let killed = fleet.kill("Server3");
+    let killed = fleet.kill("Server3").at;
     balancer.time_until("ready", "Server3", killed);
     let image = image_of_replica(&fleet, "Server3");
     assert_eq!(image, (pinned(&second), moved));
@@ -284,7 +284,7 @@ fn without_a_registry_nodes_run_what_they_have_for_the_tag() {
     let balancer = fleet.balancer(1, &flags);
     balancer.all_are_ready(&THREE);
     assert_eq!(all_run(&fleet, 3, &tag), swarm.image);
-    let killed = fleet.kill("Server2");
+    let killed = fleet.kill("Server2").at;
     balancer.time_until("ready", "Server2", killed);
     let told = format!("no digest of {tag}: ");
     assert_eq!(count(&balancer, &told), 1, "{}", balancer.log());

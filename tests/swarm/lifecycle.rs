@@ -82,7 +82,7 @@ fn a_killed_task_is_replaced_under_its_name_without_a_failed_request() {
     balancer.all_are_ready(&THREE);
     let load = SwarmLoad::start(&balancer);
     for replica in THREE {
-        let killed = fleet.kill(replica);
+        let killed = fleet.kill(replica).at;
         let off = balancer.time_until("evicted", replica, killed);
         let back = balancer.time_until("ready", replica, killed);
         println!("{replica} killed: off the ring after {off:.0} ms, back after {back:.0} ms");

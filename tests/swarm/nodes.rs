@@ -1,6 +1,7 @@
 //! The Swarm that the tests of this program share: three nodes, all of them managers. One test at a time
 //! has it, because most do something to its nodes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,12 +26,25 @@ const IMAGE: &str = "ringmaster-test-swarm";
 /// back, a part of the overlay was broken for 52 s once.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
+/// How long a part of the overlay may be broken after a node has come back: its engines take it apart when they
+/// give the node up, and put it together when they exchange what they know, every 30 s. Meanwhile a balancer
+/// finds replicas dead that it does not reach.
+const OVERLAY_SETTLES: Duration = Duration::from_secs(120);
+
+/// The nodes that are cut off or dead, and when the last one of them has come back.
+#[derive(Default)]
+struct LostNodes {
+    lost: BTreeSet<u32>,
+    last_return: Option<Instant>,
+}
+
 /// A Swarm that runs.
 pub struct Swarm {
     script: PathBuf,
     folder: PathBuf,
     /// The image's id: for a name each node would ask a registry first.
     pub image: String,
+    lost_nodes: Mutex<LostNodes>,
     _lock: File,
     _cleanup: Mutex<Cleanup>,
 }
@@ -68,6 +82,7 @@ impl Swarm {
             script,
             folder,
             image,
+            lost_nodes: Mutex::default(),
             _lock: lock,
             _cleanup: Mutex::new(cleanup),
         };
@@ -78,43 +93,99 @@ impl Swarm {
 
     /// Undoes what a test before has left: cut nodes, dead ones, services.
     fn reset(&self) {
-        for node in ["1", "2", "3"] {
-            self.run(&["mend", node]);
-            if self.try_run(&["docker", node, "version"]).is_none() {
-                self.run(&["start", node]);
+        for node in 1..=3 {
+            self.mend(node);
+            if !self.engine_answers(node) {
+                self.start_node(node);
             }
         }
-        let ready = || {
-            let listed = self.try_docker(1, &["node", "ls"]).unwrap_or_default();
-            listed.matches(" Ready ").count() == 3
-        };
-        wait_until("three nodes are ready", ready);
+        self.all_nodes_are_ready();
         for node in 1..=3 {
-            self.docker(
-                1,
-                &[
-                    "node",
-                    "update",
-                    "--availability",
-                    "active",
-                    &format!("node{node}"),
-                ],
-            );
+            self.set_availability(node, "active");
             let left = self.docker(node, &["ps", "-aq", "--filter", "label=rmtest"]);
             for container in left.lines() {
                 self.try_docker(node, &["rm", "-f", container]);
             }
         }
         // One that is a manager already stays one.
-        self.docker(1, &["node", "promote", "node1", "node2", "node3"]);
+        let promote = ["node", "promote", "node1", "node2", "node3"];
         let manages = |node| self.try_docker(node, &["node", "ls"]).is_some();
-        wait_until("all nodes are managers", || (1..=3).all(manages));
+        wait_until("all nodes are managers", || {
+            self.try_docker(1, &promote).is_some() && (1..=3).all(manages)
+        });
         for service in self.docker(1, &["service", "ls", "-q"]).lines() {
             self.try_docker(1, &["service", "rm", service]);
         }
         for config in self.docker(1, &["config", "ls", "-q"]).lines() {
             self.try_docker(1, &["config", "rm", config]);
         }
+    }
+
+    /// Unplugs a node from the others. Its engine still answers here.
+    pub fn cut(&self, node: u32) {
+        self.lost_nodes.lock().unwrap().lost.insert(node);
+        self.run(&["cut", &node.to_string()]);
+    }
+
+    /// Plugs it in again.
+    pub fn mend(&self, node: u32) {
+        self.run(&["mend", &node.to_string()]);
+        self.note_return(node);
+    }
+
+    /// Ends all processes of a node.
+    pub fn die(&self, node: u32) {
+        self.lost_nodes.lock().unwrap().lost.insert(node);
+        self.run(&["die", &node.to_string()]);
+    }
+
+    /// Starts a node that has died.
+    pub fn start_node(&self, node: u32) {
+        // The script gives up sooner, and the engine starts all the same.
+        if self.try_run(&["start", &node.to_string()]).is_none() {
+            wait_until(&format!("the engine of node {node} answers"), || {
+                self.engine_answers(node)
+            });
+        }
+        self.note_return(node);
+    }
+
+    fn engine_answers(&self, node: u32) -> bool {
+        self.try_docker(node, &["version"]).is_some()
+    }
+
+    fn note_return(&self, node: u32) {
+        let mut nodes = self.lost_nodes.lock().unwrap();
+        if nodes.lost.remove(&node) {
+            nodes.last_return = Some(Instant::now());
+        }
+    }
+
+    /// Whether a part of the overlay may have been broken at some time since then, because a node came back then or
+    /// shortly before.
+    pub fn overlay_may_have_broken(&self, since: Instant) -> bool {
+        let last_return = self.lost_nodes.lock().unwrap().last_return;
+        last_return.is_some_and(|at| at + OVERLAY_SETTLES > since)
+    }
+
+    pub fn all_nodes_are_ready(&self) {
+        wait_until("three nodes are ready", || {
+            let listed = self.try_docker(1, &["node", "ls"]).unwrap_or_default();
+            listed.matches(" Ready ").count() == 3
+        });
+    }
+
+    /// Changes a node. The Swarm refuses that while it changes the node itself.
+    pub fn update_node(&self, node: u32, option: &str, value: &str) {
+        let name = format!("node{node}");
+        wait_until(&format!("{name} has {option} {value}"), || {
+            let update = ["node", "update", option, value, &name];
+            self.try_docker(1, &update).is_some()
+        });
+    }
+
+    pub fn set_availability(&self, node: u32, availability: &str) {
+        self.update_node(node, "--availability", availability);
     }
 
     /// The script, to be run beside the test.

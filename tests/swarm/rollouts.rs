@@ -25,10 +25,10 @@ pub fn comes_to(balancer: &SwarmBalancer, id: u64, state: &str) {
     });
 }
 
-/// Whether every replica's container has this variable, and there is one service a replica.
+/// Whether every replica's container has this variable, and there is one service a replica beside those of dead ones.
 pub fn all_have(fleet: &SwarmFleet, names: &[&str], variable: &str, expected: bool) -> bool {
     let has = |name: &&str| has_variable(fleet, name, variable) == Some(expected);
-    fleet.services().len() == names.len() && names.iter().all(has)
+    fleet.active_services().len() == names.len() && names.iter().all(has)
 }
 
 /// Whether the replica's container has this variable; none while it has no container.
@@ -58,7 +58,7 @@ fn another_environment_is_rolled_out_and_undone_without_a_failed_request() {
         all_have(&fleet, &SIX, "COLOUR=green", true)
     });
     // What dies is healed with the new definition.
-    let killed = fleet.kill("Server2");
+    let killed = fleet.kill("Server2").at;
     balancer.time_until("ready", "Server2", killed);
     let (node, container) = fleet.place("Server2");
     let found = swarm.inspect(node, "container", &container);
@@ -100,7 +100,9 @@ fn a_server_that_needs_ten_seconds_to_start_is_rolled_out_without_a_failed_reque
     let slow = "sleep 10; exec /ringmaster replica --listen 0.0.0.0:$PORT";
     let id = begin(&balancer, &json!({"command": ["sh", "-c", slow]}));
     comes_to(&balancer, id, "done");
-    wait_until("old services are gone", || fleet.services().len() == 2);
+    wait_until("old services are gone", || {
+        fleet.active_services().len() == 2
+    });
     load.go_on_for(100);
     load.stop_without_failures();
     balancer.stop();

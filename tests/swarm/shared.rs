@@ -97,8 +97,8 @@ fn two_balancers_on_two_managers_heal_each_death_once_and_route_the_same() {
     let mut deaths = 0;
     for round in 0..2 {
         for replica in THREE {
-            let generation = fleet.kill_once_listed(replica, round + 1);
-            assert_eq!(generation, round + 1, "{replica}");
+            let killed = fleet.kill_once_listed(replica, round + 1);
+            assert_eq!(killed.task.generation, round + 1, "{replica}");
             deaths += 1;
             for balancer in [&one, &other] {
                 wait_until(&format!("{replica} is back"), || {

@@ -378,7 +378,7 @@ fn an_image_behind_a_password_is_that_of_the_template_on_every_node() {
 
     // A tag that has moved is what the next deploy brings.
     let second = registry.push(&second_version(swarm), &tag);
-    let killed = stack.fleet.kill("Server2");
+    let killed = stack.fleet.kill("Server2").at;
     balancer.time_until("ready", "Server2", killed);
     all_run(&stack.fleet, 3, &format!("{tag}@{first}"));
     deploy();

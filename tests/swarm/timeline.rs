@@ -45,8 +45,11 @@ impl Timeline {
             let line = lines.iter().find(|(_, line)| line.contains(text))?;
             Some((*what, line.0))
         });
-        let (node, container) = fleet.place(replica);
-        let container = fleet.swarm.inspect(node, "container", &container);
+        // It may have been replaced meanwhile.
+        let container = fleet
+            .try_place(replica)
+            .and_then(|(node, container)| fleet.swarm.try_inspect(node, "container", &container))
+            .unwrap_or_default();
         let of_container = [
             ("its container is made", &container["Created"]),
             ("and started", &container["State"]["StartedAt"]),

@@ -79,7 +79,7 @@ fn balancer_on_a_worker_does_everything_through_a_filtering_proxy() {
 
     let load = SwarmLoad::start(&balancer);
     for replica in THREE {
-        let killed = stack.fleet.kill(replica);
+        let killed = stack.fleet.kill(replica).at;
         balancer.time_until("ready", replica, killed);
     }
     let green = [("WEB_COLOUR", "green")];
