@@ -103,8 +103,8 @@ fn a_node_takes_tasks_again_when_its_drill_breaks_off() {
         return;
     };
     let fleet = SwarmFleet::new(swarm);
-    // A replica needs 5 s to start: the drill is still under way when the test kills the balancer.
-    let command = format!("sh -c 'sleep 5; exec {REPLICA}'");
+    // A replica needs 15 s to start: the drill is still under way when the test kills the balancer.
+    let command = format!("sh -c 'sleep 15; exec {REPLICA}'");
     let flags = ["--replicas", "3", "--command", &command];
     let balancer = fleet.balancer(1, &flags);
     balancer.all_are_ready(&SIX[..3]);
