@@ -267,7 +267,7 @@ impl Campaign {
         let (lost, recovery) = self.inflict(fault);
         let times = lost
             .iter()
-            .map(|task| self.near.time_until("ready", &task.replica, from));
+            .map(|task| self.near.time_until_healed(task, from));
         let back = times.fold(0.0, f64::max);
         if let Some(recover) = recovery {
             recover();

@@ -28,7 +28,7 @@ fn task_on(fleet: &SwarmFleet, node: u32) -> Task {
 fn tell(what: &str, fleet: &SwarmFleet, lost: &Task, balancer: &SwarmBalancer, from: SystemTime) {
     let replica = &lost.replica;
     let off = balancer.time_until_evicted(lost, from);
-    let back = balancer.time_until("ready", replica, from);
+    let back = balancer.time_until_healed(lost, from);
     println!("{what}: {replica} off the ring after {off:.0} ms, back after {back:.0} ms");
     println!("  {}", Timeline::of(fleet, balancer, replica, from));
 }
@@ -153,7 +153,7 @@ fn a_node_is_drained_without_a_failed_request() {
     let load = SwarmLoad::start(&balancer);
     let drained = SystemTime::now();
     swarm.set_availability(3, "drain");
-    let back = balancer.time_until("ready", replica, drained);
+    let back = balancer.time_until_healed(&moved, drained);
     println!("node drained: {replica} is ready elsewhere after {back:.0} ms");
     wait_until("the node is empty", || fleet.spread()[2] == 0);
     balancer.all_are_ready(&THREE);

@@ -421,6 +421,12 @@ impl SwarmBalancer {
         self.await_event("evicted", &task.replica, is_of_it) - unix_millis(from)
     }
 
+    /// The same until a later instance is ready.
+    pub fn time_until_healed(&self, task: &Task, from: SystemTime) -> f64 {
+        let is_later = |event: &Value| event["generation"].as_u64() > Some(task.generation);
+        self.await_event("ready", &task.replica, is_later) - unix_millis(from)
+    }
+
     /// Waits for an event, and returns its Unix time in ms.
     fn await_event(&self, kind: &str, replica: &str, is_it: impl Fn(&Value) -> bool) -> f64 {
         let mut found = None;
