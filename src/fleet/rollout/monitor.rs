@@ -71,8 +71,8 @@ enum Verdict {
     Ready(InstanceId),
     /// Its failed requests are to be counted; it is watched until then.
     Count(InstanceId, Time),
-    /// It is not part of the fleet any more, or has still to be replaced.
-    Gone,
+    /// It is in hand no more: it has left the fleet, or has still to be replaced.
+    Released,
     Failed(String),
 }
 
@@ -159,7 +159,7 @@ impl Fleet {
                 rollout.in_hand.remove(place);
             }
             match verdict {
-                Verdict::Wait | Verdict::Gone => {}
+                Verdict::Wait | Verdict::Released => {}
                 Verdict::Ready(instance) => {
                     self.trial_is_over(steps);
                     self.has_replaced(instance, steps);
@@ -252,7 +252,7 @@ impl Fleet {
     fn judge(&self, in_hand: &InHand, now: Time) -> Verdict {
         let replica = self.find(in_hand.replica());
         let Some(replica) = replica.filter(|replica| replica.is_desired()) else {
-            return Verdict::Gone;
+            return Verdict::Released;
         };
         let id = replica.id();
         match (in_hand, &replica.phase) {
@@ -272,7 +272,7 @@ impl Fleet {
                     .target()
                     .is_some_and(|wanted| wanted != replica.definition) =>
             {
-                Verdict::Gone
+                Verdict::Released
             }
             (InHand::Restarting(..), Phase::Ready { .. }) => Verdict::Ready(id),
             (InHand::Restarting(..), _) => Verdict::Wait,
